@@ -1,0 +1,59 @@
+"""Regression tests for the biases that a fine-tuned vision model inherited from its source.
+
+Importing this package imports neither torch nor numpy: the names below are resolved when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data import load_dataset as load_dataset
+    from pytest_biastransfer.errors import BiasTransferError as BiasTransferError
+    from pytest_biastransfer.interventions import Blur as Blur
+    from pytest_biastransfer.interventions import Circle as Circle
+    from pytest_biastransfer.interventions import Composition as Composition
+    from pytest_biastransfer.interventions import Custom as Custom
+    from pytest_biastransfer.interventions import Grayscale as Grayscale
+    from pytest_biastransfer.interventions import Intervention as Intervention
+    from pytest_biastransfer.interventions import Square as Square
+    from pytest_biastransfer.interventions import Tint as Tint
+    from pytest_biastransfer.measuring import measure as measure
+    from pytest_biastransfer.metrics.estimate import Estimate as Estimate
+    from pytest_biastransfer.metrics.measurement import Measurement as Measurement
+    from pytest_biastransfer.models import Model as Model
+    from pytest_biastransfer.models import Preprocess as Preprocess
+    from pytest_biastransfer.models import load_model as load_model
+
+# Where each public name lives.
+_HOMES = {
+    "BiasTransferError": "errors",
+    "Blur": "interventions",
+    "Circle": "interventions",
+    "Composition": "interventions",
+    "Custom": "interventions",
+    "Estimate": "metrics.estimate",
+    "Grayscale": "interventions",
+    "Intervention": "interventions",
+    "Measurement": "metrics.measurement",
+    "Model": "models",
+    "Preprocess": "models",
+    "Square": "interventions",
+    "Tint": "interventions",
+    "load_dataset": "data",
+    "load_model": "models",
+    "measure": "measuring",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

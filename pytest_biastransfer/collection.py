@@ -1,0 +1,99 @@
+"""How markers become tests: one parametrized test a case, with the fixtures that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+
+from pytest_biastransfer.errors import MarkerError, nearest
+from pytest_biastransfer.markers import INTERVENTION_MARKER, Case, cases_of
+
+# The fixture through which a case reaches its test.
+BIAS_FIXTURE: Final = "bias"
+
+
+@contextmanager
+def requested_fixtures(collector: pytest.Collector, name: str, function: Any) -> Iterator[None]:
+    """Let pytest see, while it collects a test function, the fixtures that its markers name.
+
+    Only fixtures that pytest knows of at collection can be parametrized or replaced nearer to the test.
+    The function's own marks are put back afterwards: one function may be a method of several classes.
+    """
+    target = getattr(function, "__func__", function)
+    own = list(getattr(target, "pytestmark", []))
+    named_fixtures = [
+        fixture
+        for case in _declared_cases(collector, name, own)
+        for fixture in (BIAS_FIXTURE, *case.fixtures)
+    ]
+    if not named_fixtures:
+        yield
+        return
+    target.pytestmark = [*own, pytest.mark.usefixtures(*dict.fromkeys(named_fixtures)).mark]
+    try:
+        yield
+    finally:
+        target.pytestmark = own
+
+
+def _declared_cases(collector: pytest.Collector, name: str, own: list[Any]) -> list[Case]:
+    marks = [mark for mark in own if getattr(mark, "name", None) == INTERVENTION_MARKER]
+    marks += collector.iter_markers(INTERVENTION_MARKER)
+    return _cases(marks, f"{collector.nodeid}::{name}")
+
+
+def _cases(marks: list[pytest.Mark], test: str) -> list[Case]:
+    try:
+        return cases_of(marks, test)
+    except MarkerError as error:
+        raise pytest.Collector.CollectError(str(error)) from error
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each case that the markers of a test function declare."""
+    marks = list(metafunc.definition.iter_markers(INTERVENTION_MARKER))
+    cases = _cases(marks, metafunc.definition.nodeid)
+    if not cases:
+        return
+    for case in cases:
+        _require_fixtures(metafunc, case)
+    metafunc.parametrize(BIAS_FIXTURE, cases, indirect=True, ids=[case.id for case in cases])
+
+
+def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
+    for keyword, fixture in zip(("model", "dataset", "control"), case.fixtures, strict=False):
+        # pytest has no public way to ask which fixtures a test function can reach.
+        if fixture not in metafunc._arg2fixturedefs:
+            known = metafunc.definition.session._fixturemanager._arg2fixturedefs
+            raise pytest.Collector.CollectError(
+                f"{metafunc.definition.nodeid}: {INTERVENTION_MARKER}: {keyword}={fixture!r} is not a fixture that "
+                f"this test can reach; {nearest(fixture, known)}"
+            )
+
+
+def is_bias_test(item: pytest.Item) -> bool:
+    """Whether a test carries a bias marker."""
+    return item.get_closest_marker(INTERVENTION_MARKER) is not None
+
+
+def require_case(item: pytest.Item) -> None:
+    """Fail a test that carries the marker but was not parametrized by it: its limits would never be judged."""
+    callspec = getattr(item, "callspec", None)
+    if is_bias_test(item) and (callspec is None or BIAS_FIXTURE not in callspec.params):
+        pytest.fail(
+            f"{item.nodeid}: {INTERVENTION_MARKER} has no effect here. It works on test functions and on methods "
+            f"of classes that do not inherit from unittest.TestCase, when it is there at collection "
+            f"(not added by a hook later)",
+            pytrace=False,
+        )
+
+
+def keep_bias_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect all tests but the bias tests."""
+    others = [item for item in items if not is_bias_test(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if is_bias_test(item)]

@@ -1,0 +1,94 @@
+"""From what a dataset holds (pictures, tensors, arrays) to plain arrays [channels, height, width]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_biastransfer.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data.images import Image
+
+
+def read_picture(path: Path) -> Image:
+    """Return the picture in a file as uint8 RGB [3, height, width]."""
+    from PIL import Image as PillowImage
+
+    try:
+        with PillowImage.open(path) as picture:
+            return _picture_pixels(picture)
+    except (OSError, SyntaxError, PillowImage.DecompressionBombError) as error:
+        # Pillow reports a broken PNG as a SyntaxError.
+        raise DatasetError(f"image {path}: cannot be read ({error}); repair or remove the file") from error
+
+
+def pixels(image: object, place: str) -> Image:
+    """Return an image of any accepted kind as uint8 or float32 [channels, height, width].
+
+    `place` names the image in error messages.
+    """
+    pillow = sys.modules.get("PIL.Image")
+    if pillow is not None and isinstance(image, pillow.Image):
+        return _picture_pixels(image)
+    array = _as_array(image)
+    if array is None or array.dtype not in (np.uint8, np.float16, np.float32, np.float64) or array.ndim != 3:
+        found = type(image).__name__ if array is None else f"{array.dtype} {list(array.shape)}"
+        raise DatasetError(
+            f"{place}: the image is {found}; expected a PIL image, or a uint8 or float tensor "
+            f"[channels, height, width]"
+        )
+    if array.shape[0] > 4 >= array.shape[2]:
+        raise DatasetError(
+            f"{place}: the image is {list(array.shape)}, with the channels last; "
+            f"expected [channels, height, width]: permute it in the dataset"
+        )
+    return array if array.dtype == np.uint8 else array.astype(np.float32, copy=False)
+
+
+def _picture_pixels(picture: Any) -> Image:
+    rgb: Image = np.asarray(picture.convert("RGB"))
+    return rgb.transpose(2, 0, 1)
+
+
+def _as_array(image: object) -> Any:
+    if isinstance(image, np.ndarray):
+        return image
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(image, torch.Tensor):
+        widened = image.float() if image.dtype == torch.bfloat16 else image
+        return widened.detach().cpu().numpy()
+    return None
+
+
+def as_8_bit(images: Image, tolerance: float = 1e-3) -> Image:
+    """Return images in [0, 1] as uint8 where that loses nothing: all values are multiples of 1/255.
+
+    The tolerance, in units of 1/255, is what undoing a normalization in float32 leaves.
+    """
+    if images.dtype == np.uint8:
+        return images
+    scaled = images * np.float32(255)
+    rounded = scaled.round()
+    if np.abs(scaled - rounded).max(initial=0.0) > tolerance:
+        return images
+    return rounded.astype(np.uint8)
+
+
+def require_unit_range(image: Image, place: str) -> None:
+    """Raise unless all values of a float image are in [0, 1]."""
+    if image.dtype == np.uint8:
+        return
+    low, high = float(image.min()), float(image.max())
+    if low >= -1e-4 and high <= 1 + 1e-4:
+        return
+    if not np.isfinite([low, high]).all():
+        raise DatasetError(f"{place}: the image has NaN or infinite values; expected values in [0, 1]")
+    raise DatasetError(
+        f"{place}: the image has values from {low:.3g} to {high:.3g}, expected [0, 1]. If the dataset already "
+        f"normalizes its images, declare that with the model, with the mean and std that the dataset uses: "
+        f"Model(module, preprocess=Preprocess(normalized_input=True, mean=..., std=...))"
+    )

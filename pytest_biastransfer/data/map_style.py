@@ -1,0 +1,108 @@
+"""Any map-style dataset of ``(image, label)`` or ``(image, label, attributes)``."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_biastransfer.data.decoding import pixels
+from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.errors import DatasetError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data.images import Image
+
+_ITEM_LENGTHS = (2, 3)
+
+
+class MapStyleImages(LabelledImages):
+    """A dataset with ``__len__`` and ``__getitem__``, such as those of torch and torchvision."""
+
+    def __init__(self, dataset: Any, place: str) -> None:
+        self._dataset = dataset
+        self._place = place
+        self.name = type(dataset).__name__
+        try:
+            self._length = len(dataset)
+        except TypeError as error:
+            raise DatasetError(
+                f"{place}: {type(dataset).__name__} has no length; expected a map-style dataset, "
+                f"with __len__ and __getitem__"
+            ) from error
+        if self._length == 0:
+            raise DatasetError(f"{place}: {type(dataset).__name__} is empty, expected at least one image")
+
+    @functools.cached_property
+    def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """The dataset's ``classes``, if its labels number them."""
+        names = getattr(self._dataset, "classes", None)
+        if not isinstance(names, Sequence) or isinstance(names, str):
+            return None
+        if not all(isinstance(name, str) for name in names) or self.labels.max() >= len(names):
+            return None
+        return tuple(names)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The labels, read in one pass over the dataset."""
+        return self._content[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the decoded images and the labels."""
+        return self._content[1]
+
+    @functools.cached_property
+    def _content(self) -> tuple[npt.NDArray[np.int64], str]:
+        digest = hashlib.sha256()
+        labels = np.empty(self._length, dtype=np.int64)
+        for index in range(self._length):
+            image, labels[index] = self._item(index)
+            digest.update(f"{image.dtype}{image.shape}{labels[index]}".encode())
+            digest.update(np.ascontiguousarray(image))
+        self._require_repeatable()
+        return labels, digest.hexdigest()[:32]
+
+    def _require_repeatable(self) -> None:
+        first, second = (self._item(0)[0] for _ in range(2))
+        if first.shape != second.shape or not np.array_equal(first, second):
+            raise DatasetError(
+                f"{self._place}: item 0 of {self.name} differs each time it is read; remove random "
+                f"augmentations from the dataset, a measurement needs the same images each time"
+            )
+
+    def image(self, index: int) -> Image:
+        """Return the image of one item."""
+        return self._item(index)[0]
+
+    def _item(self, index: int) -> tuple[Image, int]:
+        place = f"{self._place}: item {index} of {self.name}{self._file_of(index)}"
+        try:
+            item = self._dataset[index]
+        except (OSError, SyntaxError) as error:
+            raise DatasetError(f"{place}: cannot be read ({error})") from error
+        if not isinstance(item, tuple | list) or len(item) not in _ITEM_LENGTHS:
+            raise DatasetError(
+                f"{place} is a {type(item).__name__}; expected (image, label) or (image, label, attributes)"
+            )
+        return pixels(item[0], place), _label(item[1], place)
+
+    def _file_of(self, index: int) -> str:
+        """Return the file of an item, where the dataset lists its files as torchvision's do."""
+        samples = getattr(self._dataset, "samples", None)
+        if isinstance(samples, Sequence) and len(samples) == self._length:
+            return f" ({samples[index][0]})"
+        return ""
+
+
+def _label(label: Any, place: str) -> int:
+    number = label.item() if getattr(label, "ndim", None) == 0 else label
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise DatasetError(f"{place}: the label is {label!r:.60}, expected a whole number from 0 on")
+    return number

@@ -1,0 +1,78 @@
+"""The pixels that a model sees before normalization: decoded, resized, cropped, stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_biastransfer.data.decoding import as_8_bit, require_unit_range
+from pytest_biastransfer.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data.images import Image, LabelledImages
+    from pytest_biastransfer.models.preprocess import Preprocess
+
+# Changes an image [channels, height, width], given its index, before it is resized.
+SourceChange = Callable[["Image", int], "Image"]
+
+
+def decode(
+    images: LabelledImages,
+    indices: Sequence[int],
+    preprocess: Preprocess,
+    change: SourceChange | None = None,
+) -> Image:
+    """Return the images at `indices` as [batch, channels, height, width].
+
+    uint8 where that is exact, float32 in [0, 1] otherwise. `change` is applied to each image before
+    it is resized and cropped.
+    """
+    stack = [_decode_one(images, index, preprocess, change) for index in indices]
+    _require_one_shape(images, indices, stack)
+    if any(image.dtype != np.uint8 for image in stack):
+        stack = [_as_float(image) for image in stack]
+    return as_8_bit(np.stack(stack))
+
+
+def _decode_one(
+    images: LabelledImages, index: int, preprocess: Preprocess, change: SourceChange | None
+) -> Image:
+    image = images.image(index)
+    place = f"image {index} of {images.name}"
+    if preprocess.normalized_input:
+        if image.dtype == np.uint8:
+            raise DatasetError(
+                f"{place}: is a picture of 8 bits, but the model declares Preprocess(normalized_input=True); "
+                f"remove that, or normalize in the dataset"
+            )
+        image = as_8_bit(preprocess.undo_normalization(image))
+    require_unit_range(image, place)
+    if change is not None:
+        changed = change(image, index)
+        # A changed picture is a picture again: 8 bits, so that the unchanged one is exactly the clean one.
+        image = (changed * 255).round().astype(np.uint8) if image.dtype == np.uint8 else changed
+    return preprocess.resize_and_crop(image)
+
+
+def _as_float(image: Image) -> Image:
+    return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
+
+
+def _require_one_shape(images: LabelledImages, indices: Sequence[int], stack: Sequence[Image]) -> None:
+    for index, image in zip(indices, stack, strict=True):
+        if image.shape[0] != stack[0].shape[0]:
+            raise DatasetError(
+                f"image {index} of {images.name} has {image.shape[0]} channels, image {indices[0]} has "
+                f"{stack[0].shape[0]}; expected the same of all"
+            )
+        if image.shape != stack[0].shape:
+            raise DatasetError(
+                f"image {index} of {images.name} is {_extent(image)} pixels, image {indices[0]} is "
+                f"{_extent(stack[0])}; declare one size with the model: Preprocess(size=...)"
+            )
+
+
+def _extent(image: Image) -> str:
+    return f"{image.shape[1]}×{image.shape[2]}"

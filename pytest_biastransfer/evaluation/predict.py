@@ -1,0 +1,152 @@
+"""From pixels to predicted classes: one model on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pytest_biastransfer.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.pixels import SourceChange
+    from pytest_biastransfer.evaluation.store import Content
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.models import Model
+
+# Small batches are faster on a CPU, where activations should stay in the cache.
+_DEFAULT_BATCH = {"cpu": 64}
+_DEFAULT_BATCH_ELSEWHERE = 256
+
+
+class Predictor:
+    """Runs a model; remembers the batch size that fits into the device's memory."""
+
+    def __init__(self, model: Model, device: torch.device, batch_size: int | None = None) -> None:
+        self._model = model
+        self._device = device
+        self._batch_size = batch_size or _DEFAULT_BATCH.get(device.type, _DEFAULT_BATCH_ELSEWHERE)
+
+    def predict(
+        self,
+        pixels: npt.NDArray[Any],
+        indices: Sequence[int],
+        intervention: Intervention | None = None,
+    ) -> Content:
+        """Return the predicted ``classes``, int32 [batch], and the number of ``outputs``, int32 [1].
+
+        Parameters
+        ----------
+        pixels
+            uint8, or float32 in [0, 1], of shape [batch, channels, height, width].
+        indices
+            The images' places in the dataset.
+        intervention
+            Applied before normalization; None for the clean images.
+
+        Raises
+        ------
+        ModelError
+            If the output is not ``[batch, classes]`` of finite numbers.
+        """
+        with torch.inference_mode():
+            logits = torch.cat(list(self._logits(pixels, indices, intervention)))
+        self._require_finite(logits, indices)
+        classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
+        return {"classes": classes, "outputs": np.array([logits.shape[1]], dtype=np.int32)}
+
+    def _logits(
+        self, pixels: npt.NDArray[Any], indices: Sequence[int], intervention: Intervention | None
+    ) -> Iterator[torch.Tensor]:
+        start = 0
+        while start < len(pixels):
+            stop = start + self._batch_size
+            try:
+                yield self._forward(pixels[start:stop], indices[start:stop], intervention)
+            except torch.OutOfMemoryError as error:
+                if self._batch_size == 1:
+                    raise ModelError(
+                        f"model {self._model.name}: out of memory on {self._device} with a single image of "
+                        f"{list(pixels.shape[1:])}; use a smaller Preprocess(size=) or --bias-device=cpu"
+                    ) from error
+                self._batch_size = max(1, min(self._batch_size, len(pixels)) // 2)
+            else:
+                start = stop
+                continue
+            # Outside of the handler, where the failed batch's activations are no longer referenced.
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _forward(
+        self, pixels: npt.NDArray[Any], indices: Sequence[int], intervention: Intervention | None
+    ) -> torch.Tensor:
+        images = torch.from_numpy(pixels).to(self._device)
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        if intervention is not None:
+            images = intervention.apply(images, indices)
+        images = self._model.preprocess.normalize(images)
+        try:
+            logits = self._model.module(images)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ModelError(
+                f"model {self._model.name} raised {type(error).__name__} on images of shape {list(images.shape)}: "
+                f"{error}\nIf it expects another size, declare it: Model(module, preprocess=Preprocess(size=...))"
+            ) from error
+        if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            raise ModelError(
+                f"model {self._model.name} returned {found} for {len(images)} images; expected logits "
+                f"[batch, classes], here [{len(images)}, classes]"
+            )
+        return logits
+
+    def _require_finite(self, logits: torch.Tensor, indices: Sequence[int]) -> None:
+        finite = torch.isfinite(logits).all(dim=1).cpu().numpy()
+        if finite.all():
+            return
+        bad = np.asarray(indices)[~finite]
+        raise ModelError(
+            f"model {self._model.name} returned NaN or infinite logits for {len(bad)} of {len(indices)} images "
+            f"evaluated together, first for image {bad.min()}; expected finite numbers"
+        )
+
+
+@contextmanager
+def ready_to_evaluate(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
+    """Put a module into evaluation mode on a device, and leave it as it was found."""
+    training = [(part, part.training) for part in module.modules()]
+    place = next((tensor.device for tensor in _tensors(module)), device)
+    module.eval().to(device)
+    try:
+        yield
+    finally:
+        module.to(place)
+        for part, flag in training:
+            part.training = flag
+
+
+def _tensors(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def source_change(intervention: Intervention) -> SourceChange:
+    """Return an intervention of stage ``"source"`` as a change of single decoded images."""
+
+    def change(image: Image, index: int) -> Image:
+        images = torch.from_numpy(np.array(image))[None]
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        changed: npt.NDArray[np.float32] = intervention.apply(images, [index])[0].numpy()
+        return changed
+
+    return change

@@ -1,0 +1,149 @@
+"""Content-addressed chunks of arrays on disk, computed once by whichever process gets there first.
+
+One small file a chunk, written to a temporary name and renamed, so a file is whole or not there. Who
+computes a chunk holds its lock file; the operating system frees that when the holder dies. A chunk that
+does not have the content it promises is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from pytest_biastransfer.errors import StoreWarning
+
+Content = Mapping[str, npt.NDArray[Any]]
+
+_WAIT_SECONDS: Final = 0.02
+
+
+class ChunkStore:
+    """Chunks in ``directory/key/start-stop.chunk``, or none kept where `directory` is None."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+
+    def collect(
+        self, key: str, chunks: Sequence[range], compute: Callable[[range], Content]
+    ) -> Iterator[tuple[range, Content]]:
+        """Yield each of the chunks once, in the order in which they become available.
+
+        Missing chunks whose lock is free are computed here, those that another process computes
+        meanwhile are waited for, and computed here after all if that process dies.
+        """
+        missing = list(chunks)
+        while missing:
+            left = []
+            for chunk in missing:
+                content = self._get_or_compute(key, chunk, compute)
+                if content is None:
+                    left.append(chunk)
+                else:
+                    yield chunk, content
+            if len(left) == len(missing):
+                time.sleep(_WAIT_SECONDS)
+            missing = left
+
+    def _get_or_compute(self, key: str, chunk: range, compute: Callable[[range], Content]) -> Content | None:
+        """Return the chunk's content, or None while another process computes it."""
+        if self._directory is None:
+            return compute(chunk)
+        path = self._directory / key / f"{chunk.start}-{chunk.stop}.chunk"
+        found = _read(path)
+        if found is not None:
+            return found
+        lock = FileLock(path.with_suffix(".lock"), thread_local=False)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        except OSError as error:
+            self._give_up(error)
+            return compute(chunk)
+        try:
+            # Another process may have finished it between the look and the lock.
+            return _read(path) or self._compute_and_keep(path, chunk, compute)
+        finally:
+            lock.release()
+
+    def _compute_and_keep(self, path: Path, chunk: range, compute: Callable[[range], Content]) -> Content:
+        content = compute(chunk)
+        try:
+            _write(path, content)
+        except OSError as error:
+            self._give_up(error)
+        return content
+
+    def _give_up(self, error: OSError) -> None:
+        """Go on without keeping anything: a full or read-only disk is no reason to lose the results."""
+        warnings.warn(
+            f"the prediction store {self._directory} cannot be written ({error}); predictions are not kept",
+            StoreWarning,
+            stacklevel=2,
+        )
+        self._directory = None
+
+
+def _write(path: Path, content: Content) -> None:
+    arrays = {name: np.ascontiguousarray(array) for name, array in content.items()}
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(array.data)
+    forms = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+    header = json.dumps({"sha256": digest.hexdigest(), "arrays": forms}).encode() + b"\n"
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(header)
+            for array in arrays.values():
+                file.write(array.data)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> Content | None:
+    """Return the chunk in a file, memory-mapped, or None (with a warning, if the file is damaged)."""
+    try:
+        with path.open("rb") as file:
+            # Copy-on-write: torch takes only arrays that could be written to.
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped.
+        return _warn_of_damage(path, str(error))
+    end = content.find(b"\n") + 1
+    try:
+        header = json.loads(content[:end])
+        body = memoryview(content)[end:]
+        if hashlib.sha256(body).hexdigest() != header["sha256"]:
+            return _warn_of_damage(path, "its content does not match its checksum")
+        return dict(_arrays(body, header["arrays"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _warn_of_damage(path, f"it is not a chunk: {error}")
+
+
+def _arrays(body: memoryview, forms: Mapping[str, Any]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    start = 0
+    for name, (dtype, shape) in forms.items():
+        count = int(np.prod(shape))
+        yield name, np.frombuffer(body, np.dtype(dtype), count, start).reshape(shape)
+        start += count * np.dtype(dtype).itemsize
+
+
+def _warn_of_damage(path: Path, why: str) -> None:
+    warnings.warn(f"{path}: {why}; it is computed again", StoreWarning, stacklevel=2)

@@ -1,0 +1,182 @@
+"""The contract of an intervention, its checks, and composition."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, final
+
+from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.fingerprints import fingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+Stage = Literal["input", "source"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Intervention(ABC):
+    """A deterministic, declared change of images. Subclasses are frozen dataclasses with a `render`.
+
+    Parameters
+    ----------
+    stage
+        When it happens: ``"input"`` (default), after resizing and cropping and before normalization,
+        so the trigger has the same size on every image; or ``"source"``, on the picture as it was
+        loaded, before resizing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pytest_biastransfer import Square
+    >>> image = torch.zeros(1, 3, 8, 8)
+    >>> Square(size=0.25).apply(image)[0, :, 0, 0]
+    tensor([1., 1., 0.])
+    """
+
+    stage: Stage = "input"
+
+    def __post_init__(self) -> None:
+        if self.stage not in ("input", "source"):
+            raise InterventionError(f"{type(self).__name__}: stage={self.stage!r}, expected 'input' or 'source'")
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.name != "stage" or self.stage != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @abstractmethod
+    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        """Return the changed images; called by `apply`, which checks what goes in and comes out.
+
+        `images` is float BCHW in [0, 1] and must not be written to; `indices` are the places of the
+        images in the dataset, from which anything random must be seeded.
+        """
+
+    @final
+    def apply(self, images: torch.Tensor, indices: Sequence[int] | None = None) -> torch.Tensor:
+        """Return changed images.
+
+        Parameters
+        ----------
+        images
+            Floating point tensor of shape [batch, 1 or 3, height, width], values in [0, 1].
+        indices
+            The images' places in the dataset, which seed anything random; default ``0, 1, 2, ...``
+
+        Returns
+        -------
+        torch.Tensor
+            A new tensor of the same shape, dtype and device, clipped to [0, 1].
+
+        Raises
+        ------
+        InterventionError
+            If `images` or what the intervention returned are not of that form.
+        """
+        import torch
+
+        if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
+            found = f"{images.dtype} {list(images.shape)}" if isinstance(images, torch.Tensor) else type(images)
+            raise InterventionError(
+                f"{self}: got {found}, expected a float tensor [batch, channels, height, width] in [0, 1]"
+            )
+        changed = self.render(images, range(len(images)) if indices is None else indices)
+        _check_rendering(self, images, changed)
+        return changed.clamp(0.0, 1.0)
+
+    def __or__(self, other: object) -> Composition:
+        """Compose in reading order: ``Grayscale() | Square()`` draws the square on the gray image."""
+        if not isinstance(other, Intervention):
+            return NotImplemented
+        return Composition(steps=(*_steps(self), *_steps(other)), stage=self.stage)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the type and the fields: equal if and only if the declaration is the same."""
+        return fingerprint(self)
+
+    @property
+    def label(self) -> str:
+        """Short, stable, readable text for test ids: the type and the fields that are not default."""
+        fields = [
+            _field_label(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return "-".join([type(self).__name__.lower(), *fields])
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Composition(Intervention):
+    """Several interventions, one after the other; made with ``|``, in reading order.
+
+    Examples
+    --------
+    >>> from pytest_biastransfer import Grayscale, Square
+    >>> (Grayscale() | Square(size=0.5)).label
+    'grayscale+square-0.5'
+    """
+
+    steps: tuple[Intervention, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for step in self.steps:
+            if step.stage != self.stage:
+                raise InterventionError(
+                    f"composition of interventions of several stages: {step} is not of stage {self.stage!r}; "
+                    f"give all of them the same stage="
+                )
+
+    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        """Apply the steps in order, each of them checked."""
+        for step in self.steps:
+            images = step.apply(images, indices)
+        return images
+
+    @property
+    def label(self) -> str:
+        """The labels of the steps, joined by ``+``."""
+        return "+".join(step.label for step in self.steps)
+
+
+def _steps(intervention: Intervention) -> tuple[Intervention, ...]:
+    return intervention.steps if isinstance(intervention, Composition) else (intervention,)
+
+
+def _field_label(value: object) -> str:
+    if isinstance(value, tuple) and all(isinstance(part, int) for part in value):
+        return "".join(f"{part:02x}" for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _check_rendering(intervention: Intervention, images: torch.Tensor, changed: object) -> None:
+    import torch
+
+    if not isinstance(changed, torch.Tensor):
+        raise InterventionError(f"{intervention} returned {type(changed).__name__}, expected a torch.Tensor")
+    for what in ("shape", "dtype", "device"):
+        given, returned = getattr(images, what), getattr(changed, what)
+        if given != returned:
+            given, returned = (list(given), list(returned)) if what == "shape" else (given, returned)
+            raise InterventionError(
+                f"{intervention} returned {what} {returned} for images of {what} {given}; "
+                f"it must keep the {what} of what it is given"
+            )
+    if not torch.isfinite(changed).all():
+        raise InterventionError(f"{intervention} returned NaN or infinite values, expected values in [0, 1]")
+
+
+def require_number(owner: object, name: str, value: object, low: float, high: float) -> None:
+    """Raise unless `value` is a number in (low, high]; used by the fields of all interventions."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value <= high:
+        raise InterventionError(
+            f"{type(owner).__name__}: {name}={value!r}, expected a number above {low:g} and at most {high:g}"
+        )

@@ -1,0 +1,65 @@
+"""Colours as users write them: names, ``#rrggbb``, or three numbers from 0 to 255."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_biastransfer.errors import InterventionError, nearest
+
+RGB = tuple[int, int, int]
+
+# The sixteen basic colour keywords of CSS, and orange.
+_NAMES: Final[dict[str, RGB]] = {
+    "aqua": (0, 255, 255),
+    "black": (0, 0, 0),
+    "blue": (0, 0, 255),
+    "fuchsia": (255, 0, 255),
+    "gray": (128, 128, 128),
+    "green": (0, 128, 0),
+    "lime": (0, 255, 0),
+    "maroon": (128, 0, 0),
+    "navy": (0, 0, 128),
+    "olive": (128, 128, 0),
+    "orange": (255, 165, 0),
+    "purple": (128, 0, 128),
+    "red": (255, 0, 0),
+    "silver": (192, 192, 192),
+    "teal": (0, 128, 128),
+    "white": (255, 255, 255),
+    "yellow": (255, 255, 0),
+}
+
+# ITU-R BT.601 luma, as torchvision's and Pillow's conversions to gray use it.
+LUMA: Final = (0.2989, 0.587, 0.114)
+
+
+def rgb(color: str | Sequence[int]) -> RGB:
+    """Return the three 8-bit components of a colour.
+
+    >>> rgb("#ccff00"), rgb("yellow"), rgb([1, 2, 3])
+    ((204, 255, 0), (255, 255, 0), (1, 2, 3))
+    """
+    if isinstance(color, str):
+        if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+            return (int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16))
+        if color.lower() in _NAMES:
+            return _NAMES[color.lower()]
+        raise InterventionError(f"color {color!r}: expected '#rrggbb' or a name; {nearest(color, _NAMES)}")
+    values = tuple(color) if isinstance(color, Sequence) else ()
+    if len(values) != 3 or not all(type(value) is int and 0 <= value <= 255 for value in values):
+        raise InterventionError(
+            f"color {color!r}: expected three whole numbers from 0 to 255, such as (255, 255, 0)"
+        )
+    return (values[0], values[1], values[2])
+
+
+def levels(color: RGB, channels: int) -> tuple[float, ...]:
+    """Return a colour in [0, 1] for images of 3 channels, or its luma for images of 1 channel."""
+    unit = tuple(value / 255 for value in color)
+    if channels == 3:
+        return unit
+    if channels == 1:
+        return (sum(weight * value for weight, value in zip(LUMA, unit, strict=True)),)
+    raise InterventionError(f"images of {channels} channels have no colours; expected 1 or 3 channels")

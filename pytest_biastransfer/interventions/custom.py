@@ -1,0 +1,139 @@
+"""The user's own callables as interventions."""
+
+from __future__ import annotations
+
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions.base import Intervention
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, repr=False)
+class Custom(Intervention):
+    """Any callable on images, such as a transform of ``torchvision.transforms.v2``.
+
+    Parameters
+    ----------
+    function
+        Takes a float tensor [batch, channels, height, width] in [0, 1] and returns one of the same
+        shape, dtype and device. What it returns is clipped to [0, 1].
+    name
+        Name in test ids and reports; default: the name of the function or of its type.
+    seed
+        Seeds a callable that draws random numbers (from torch, numpy or ``random``): it is then called
+        image by image, each with the seed (`seed`, index of the image), so that neither batch size nor
+        the number of workers changes a result.
+    stage
+        See `Intervention`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Custom(lambda images: 1 - images, name="negative").apply(torch.zeros(1, 1, 1, 1)).item()
+    1.0
+    """
+
+    function: Callable[[torch.Tensor], torch.Tensor]
+    _: KW_ONLY
+    name: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.function):
+            raise InterventionError(f"Custom: got {self.function!r}, expected a callable on image tensors")
+        if type(self.seed) is not int or self.seed < 0:
+            raise InterventionError(f"Custom: seed={self.seed!r}, expected a whole number from 0 on")
+
+    @property
+    def label(self) -> str:
+        """The given name, or that of the function or of its type."""
+        function = self.function
+        return self.name or getattr(function, "__name__", type(function).__name__).strip("<>").lower()
+
+    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        """Call the function on the batch, or image by image where it draws random numbers."""
+        import torch
+
+        with _own_random_state():
+            _seed(self.seed, indices[0])
+            before = _random_state()
+            changed = self._call(images.clone())
+            if _random_state() == before:
+                return changed
+            pieces = []
+            for image, index in zip(images.split(1), indices, strict=True):
+                _seed(self.seed, index)
+                pieces.append(self._call(image.clone()))
+        return torch.cat(pieces)
+
+    def _call(self, images: torch.Tensor) -> torch.Tensor:
+        try:
+            return self.function(images)
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything; it is passed on
+            own = traceback.format_exception(error.with_traceback(_users_frames(error)))
+            raise InterventionError(
+                f"{self.label} raised {type(error).__name__}: {error}\n"
+                f"on images of shape {list(images.shape)}. Its traceback:\n{''.join(own).rstrip()}"
+            ) from error
+
+
+def _users_frames(error: Exception) -> Any:
+    """Return the traceback without our own frame, which comes first."""
+    trace = error.__traceback__
+    while trace is not None and Path(trace.tb_frame.f_code.co_filename) == Path(__file__):
+        trace = trace.tb_next
+    return trace
+
+
+@contextmanager
+def _own_random_state() -> Iterator[None]:
+    """Leave the random generators of torch, numpy and Python as they were found."""
+    import torch
+
+    python, numpy = random.getstate(), _numpy_random()
+    numpy_state = numpy.get_state() if numpy else None
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        if numpy:
+            numpy.set_state(numpy_state)
+
+
+def _numpy_random() -> Any:
+    numpy = sys.modules.get("numpy")
+    return numpy.random if numpy is not None else None
+
+
+def _seed(seed: int, index: int) -> None:
+    import torch
+
+    mixed = random.Random(f"{seed}/{index}").getrandbits(32)
+    torch.manual_seed(mixed)
+    random.seed(mixed)
+    if _numpy_random():
+        _numpy_random().seed(mixed)
+
+
+def _random_state() -> tuple[object, ...]:
+    """Return something that differs once a random number has been drawn."""
+    import torch
+
+    states = [torch.random.get_rng_state()]
+    if torch.cuda.is_initialized():
+        states += torch.cuda.get_rng_state_all()
+    numpy = _numpy_random()
+    drawn = numpy.get_state()[1:3] if numpy else ()
+    return (*(state.numpy().tobytes() for state in states), random.getstate(), *map(str, drawn))

@@ -1,0 +1,140 @@
+"""Marker arguments -> cases: one intervention, what is expected of it, and the fixtures that it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from pytest_biastransfer.errors import InterventionError, MarkerError, nearest
+from pytest_biastransfer.interventions import Intervention, named
+from pytest_biastransfer.judgement.expectation import AGAINST_CONTROL, LIMITS, Expectation
+from pytest_biastransfer.settings import DATASET_FIXTURE
+
+INTERVENTION_MARKER: Final = "bias_intervention"
+DEFAULT_MODEL: Final = "transferred_model"
+DEFAULT_CONTROL: Final = "control_model"
+
+_LIMIT_KEYWORDS: Final = {f"max_{metric}": metric for metric in LIMITS}
+_OTHER_KEYWORDS: Final = ("model", "dataset", "control", "target", "confidence")
+
+MARKER_HELP: Final = (
+    f"{INTERVENTION_MARKER}(*interventions, model='{DEFAULT_MODEL}', dataset='{DATASET_FIXTURE}', control=None, "
+    f"target=None, {', '.join(f'{keyword}=None' for keyword in _LIMIT_KEYWORDS)}, confidence=0.95): "
+    "measure how the predictions of the fixture `model` change on the images of the fixture `dataset` under each "
+    "of the interventions (objects or registered names), and fail the test if a limit is exceeded. Each marker "
+    "and each intervention is a test of its own. The limits are judged after the test's own body has passed."
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bias test: an intervention, an expectation, and the names of fixtures."""
+
+    intervention: Intervention
+    name: str
+    expectation: Expectation
+    model: str
+    dataset: str
+    control: str | None
+
+    @property
+    def fixtures(self) -> tuple[str, ...]:
+        """The fixtures whose values are measured."""
+        control = () if self.control is None else (self.control,)
+        return (self.model, self.dataset, *control)
+
+    @property
+    def id(self) -> str:
+        """The intervention's name, and the fixtures that are not the usual ones."""
+        unusual = [self.model] * (self.model != DEFAULT_MODEL) + [self.dataset] * (self.dataset != DATASET_FIXTURE)
+        return "-".join([self.name, *unusual])
+
+
+def cases_of(marks: Iterable[pytest.Mark], test: str) -> list[Case]:
+    """Return the cases that a test's markers declare, the marker nearest to the test first.
+
+    Raises
+    ------
+    MarkerError
+        If a marker declares something impossible; the message names `test`.
+    """
+    return [case for mark in marks for case in _cases(mark, f"{test}: {INTERVENTION_MARKER}")]
+
+
+def _cases(mark: pytest.Mark, place: str) -> Iterator[Case]:
+    valid = (*_LIMIT_KEYWORDS, *_OTHER_KEYWORDS)
+    for keyword in mark.kwargs.keys() - set(valid):
+        raise MarkerError(f"{place}: unknown keyword {keyword}; {nearest(keyword, valid)}")
+    if not mark.args:
+        raise MarkerError(f'{place}: no intervention; name one, such as {INTERVENTION_MARKER}("yellow-square", ...)')
+    limits = tuple(_limits(mark, place))
+    if not limits:
+        raise MarkerError(
+            f"{place}: no limit, so nothing could fail; add one, such as max_asr=0.05. "
+            f"Valid: {', '.join(_LIMIT_KEYWORDS)}"
+        )
+    target = _target(mark.kwargs.get("target"), place)
+    if any(metric == "targeted_asr" for metric, _ in limits) and not target:
+        raise MarkerError(f"{place}: max_targeted_asr needs target=, a class or several, by name or number")
+    control = _fixture_name(mark, "control", None, place)
+    if control is None and any(metric in AGAINST_CONTROL for metric, _ in limits):
+        control = DEFAULT_CONTROL
+    expectation = Expectation(limits, target, _confidence(mark.kwargs.get("confidence", 0.95), place))
+    model = _fixture_name(mark, "model", DEFAULT_MODEL, place) or DEFAULT_MODEL
+    dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, place) or DATASET_FIXTURE
+    for given in mark.args:
+        intervention, name = _intervention(given, place)
+        yield Case(intervention, name, expectation, model, dataset, control)
+
+
+def _intervention(given: object, place: str) -> tuple[Intervention, str]:
+    if isinstance(given, Intervention):
+        return given, given.label
+    if not isinstance(given, str):
+        raise MarkerError(
+            f"{place}: got {given!r:.100} as intervention, expected an object such as Square() or a registered "
+            f"name; wrap a callable or a transform in Custom(...)"
+        )
+    try:
+        return named(given), given
+    except InterventionError as error:
+        raise MarkerError(f"{place}: {error}") from error
+
+
+def _limits(mark: pytest.Mark, place: str) -> Iterator[tuple[str, float]]:
+    for keyword, metric in _LIMIT_KEYWORDS.items():
+        limit = mark.kwargs.get(keyword)
+        if limit is None:
+            continue
+        low, high = LIMITS[metric]
+        number = isinstance(limit, int | float) and not isinstance(limit, bool) and not math.isnan(limit)
+        if not number or not low <= limit <= high:
+            raise MarkerError(f"{place}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}")
+        yield metric, float(limit)
+
+
+def _target(target: object, place: str) -> tuple[int | str, ...]:
+    if target is None:
+        return ()
+    parts = tuple(target) if isinstance(target, Sequence) and not isinstance(target, str) else (target,)
+    classes = tuple(part for part in parts if isinstance(part, int | str) and not isinstance(part, bool))
+    if not parts or len(classes) != len(parts):
+        raise MarkerError(f"{place}: target={target!r}, expected a class or several, by name or number")
+    return classes
+
+
+def _confidence(value: object, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise MarkerError(f"{place}: confidence={value!r}, expected a number above 0 and below 1, such as 0.95")
+    return float(value)
+
+
+def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, place: str) -> str | None:
+    name = mark.kwargs.get(keyword, default)
+    if name is not None and not (isinstance(name, str) and name.isidentifier()):
+        raise MarkerError(f"{place}: {keyword}={name!r:.100}, expected the name of a fixture, such as '{DEFAULT_MODEL}'")
+    return name

@@ -1,0 +1,1 @@
+"""Predictions -> estimates: pure functions on numpy arrays."""

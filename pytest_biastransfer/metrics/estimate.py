@@ -1,0 +1,49 @@
+"""A figure with its interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Estimate(float):
+    """A ``float`` that knows how sure it is.
+
+    Attributes
+    ----------
+    low, high
+        The ends of the confidence interval.
+    confidence
+        The interval's nominal coverage, in (0, 1).
+    n
+        How many images the figure rests on.
+    method
+        How the interval was computed: ``"clopper-pearson"`` or ``"paired bootstrap"``.
+
+    Examples
+    --------
+    >>> Estimate(0.25, low=0.1, high=0.5, confidence=0.95, n=8, method="clopper-pearson")
+    0.25 [0.1, 0.5]
+    """
+
+    low: float
+    high: float
+    confidence: float
+    n: int
+    method: str
+
+    def __new__(cls, value: float, *, low: float, high: float, confidence: float, n: int, method: str) -> Estimate:
+        """Make an estimate."""
+        self = super().__new__(cls, value)
+        self.low, self.high = float(low), float(high)
+        self.confidence, self.n, self.method = float(confidence), int(n), method
+        return self
+
+    def __repr__(self) -> str:
+        return f"{float(self):.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (float(self), self.low, self.high, self.confidence, self.n, self.method)
+
+
+def _rebuild(value: float, low: float, high: float, confidence: float, n: int, method: str) -> Estimate:
+    return Estimate(value, low=low, high=high, confidence=confidence, n=n, method=method)

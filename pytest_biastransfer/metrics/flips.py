@@ -1,0 +1,152 @@
+"""How predictions change under an intervention.
+
+Throughout: `clean` and `intervened` are the predicted classes of the same images without and with the
+intervention, integers of shape [images]; `labels` are the true classes, in the same numbering.
+Definitions follow Salman et al. 2022 (arXiv 2207.02842) where they have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.intervals import bootstrap, proportion
+
+Classes = npt.NDArray[Any]
+
+
+def asr(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estimate:
+    """Return the attack success rate: the share of images whose prediction changes.
+
+    >>> asr(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
+    0.25 [0.00631, 0.806]
+    """
+    return _share(clean != intervened, confidence)
+
+
+def conditional_asr(
+    clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95
+) -> Estimate:
+    """Return the attack success rate among the images that were classified rightly; NaN if none was."""
+    right = clean == labels
+    return _share(intervened[right] != clean[right], confidence)
+
+
+def target_rate(
+    predicted: Classes, labels: Classes, target: Collection[int], confidence: float = 0.95
+) -> Estimate:
+    """Return how often images of other classes are classified as one of the target classes.
+
+    With the intervened predictions this is the targeted attack success rate, with the clean ones what
+    to compare it with. NaN if no image is of another class.
+    """
+    others = ~np.isin(labels, list(target))
+    return _share(np.isin(predicted[others], list(target)), confidence)
+
+
+def accuracy(predicted: Classes, labels: Classes, confidence: float = 0.95) -> Estimate:
+    """Return the share of rightly classified images."""
+    return _share(predicted == labels, confidence)
+
+
+def accuracy_drop(
+    clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95
+) -> Estimate:
+    """Return the accuracy without minus the accuracy with the intervention, paired by image."""
+    return _mean_difference(clean == labels, intervened == labels, confidence)
+
+
+def asr_excess(
+    flipped: npt.NDArray[np.bool_], control_flipped: npt.NDArray[np.bool_], confidence: float = 0.95
+) -> Estimate:
+    """Return by how much a model's attack success rate exceeds the control's, paired by image."""
+    return _mean_difference(flipped, control_flipped, confidence)
+
+
+def class_shift(clean: Classes, intervened: Classes, classes: int) -> npt.NDArray[np.float64]:
+    """Return the change of each class' share of the predictions, float64 of shape [classes], in [-1, 1].
+
+    >>> class_shift(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
+    array([-0.25,  0.25,  0.  ])
+    """
+    gained = np.bincount(intervened, minlength=classes) - np.bincount(clean, minlength=classes)
+    return gained / len(clean)
+
+
+def skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estimate:
+    """Return the total variation distance between the predicted-class distributions; at most `asr`.
+
+    The distance observed on n images is larger on average than the true one, most of all where the
+    true one is near 0: with few images a small skew is noise.
+
+    >>> skew(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]))
+    0 [0, 0.5]
+    """
+    table = _FlipTable.of((clean, intervened))
+    return bootstrap(table.counts, lambda counts: table.skew(counts, 0), confidence, least=0.0)
+
+
+def skew_excess(
+    clean: Classes,
+    intervened: Classes,
+    control_clean: Classes,
+    control_intervened: Classes,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Return by how much a model's skew exceeds the control's, both resampled with the same images."""
+    table = _FlipTable.of((clean, intervened), (control_clean, control_intervened))
+    return bootstrap(
+        table.counts, lambda counts: table.skew(counts, 0) - table.skew(counts, 1), confidence
+    )
+
+
+def _share(marked: npt.NDArray[np.bool_], confidence: float) -> Estimate:
+    return proportion(int(np.count_nonzero(marked)), len(marked), confidence)
+
+
+def _mean_difference(
+    first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float
+) -> Estimate:
+    only_first, only_second = np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)
+    cells = np.array([only_first, only_second, len(first) - only_first - only_second], dtype=np.int64)
+    return bootstrap(cells, lambda counts: (counts[:, 0] - counts[:, 1]) / len(first), confidence)
+
+
+class _FlipTable:
+    """Counts of the images by what one or several models' predictions flip from and to.
+
+    Images that no model flips share one cell: they move no class' share, whatever their class.
+    """
+
+    def __init__(self, counts: npt.NDArray[np.int64], shifts: list[Any]) -> None:
+        self.counts = counts
+        self._n = int(counts.sum())
+        self._shifts = shifts
+
+    @classmethod
+    def of(cls, *pairs: tuple[Classes, Classes]) -> _FlipTable:
+        stay = np.all([before == after for before, after in pairs], axis=0)
+        moves = np.stack([np.where(stay, -1, part) for pair in pairs for part in pair], axis=1)
+        kinds, counts = np.unique(moves, axis=0, return_counts=True)
+        return cls(counts.astype(np.int64), [_shift_matrix(kinds[:, i : i + 2]) for i in range(0, kinds.shape[1], 2)])
+
+    def skew(self, counts: npt.NDArray[np.int64], model: int) -> npt.NDArray[np.float64]:
+        """Return the skew of one of the models for each row of counts [draws, cells]."""
+        moved = self._shifts[model] @ counts.T
+        values: npt.NDArray[np.float64] = np.abs(moved).sum(axis=0) / (2 * self._n)
+        return values
+
+
+def _shift_matrix(moves: Classes) -> Any:
+    """Return the sparse matrix [classes, cells] that takes counts of moves to changes of the classes."""
+    from scipy.sparse import csr_array
+
+    cells = np.flatnonzero(moves[:, 0] != moves[:, 1])
+    left, entered = moves[cells].T
+    values = np.repeat(np.array([-1, 1], dtype=np.int64), len(cells))
+    place = (np.concatenate([left, entered]), np.tile(cells, 2))
+    return csr_array((values, place), shape=(int(moves.max(initial=0)) + 1, len(moves)))

@@ -1,0 +1,93 @@
+"""Confidence intervals: exact for proportions, by paired bootstrap for differences and distances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_biastransfer.metrics.estimate import Estimate
+
+# Statistics of many resampled tables at once: counts [draws, cells] -> values [draws].
+Statistic = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
+
+_DRAWS: Final = 2000
+# A table of resampled counts is made in slices of at most this many numbers (64 MiB).
+_SLICE: Final = 8 * 2**20
+
+
+def proportion(count: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Return the share ``count / n`` with its exact interval (Clopper and Pearson 1934).
+
+    With ``n == 0`` the share is undefined: NaN, with the interval [0, 1].
+
+    >>> proportion(5, 20)
+    0.25 [0.0866, 0.491]
+    """
+    # scipy.stats has the same under a friendlier name, at three times the import time.
+    from scipy.special import betaincinv
+
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(count, n - count + 1, tail)) if count > 0 else 0.0
+    high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
+    value = count / n if n else float("nan")
+    return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="clopper-pearson")
+
+
+def bootstrap(
+    cells: npt.NDArray[np.int64],
+    statistic: Statistic,
+    confidence: float = 0.95,
+    *,
+    least: float = -1.0,
+    most: float = 1.0,
+    seed: int = 0,
+) -> Estimate:
+    """Return a statistic of a table of counts, with its bootstrap interval.
+
+    Images are resampled by resampling the counts of the cells they fall into, which is the same and
+    faster. The interval is the bias-corrected percentile interval (Efron 1981): the quantiles are
+    shifted by the share of the draws below the observed value, because a distance between resampled
+    distributions is larger than the observed one on average. It is widened to contain the value.
+
+    A table of a single cell resamples to itself, which says nothing about the images that were not
+    seen: then the interval reaches as far as n images that all agree can exclude, by Clopper and Pearson.
+
+    Parameters
+    ----------
+    cells
+        Counts, int64 of shape [cells].
+    statistic
+        Takes counts, int64 of shape [draws, cells], and returns values, float64 of shape [draws].
+    least, most
+        The range of the statistic.
+    """
+    from scipy.special import ndtr, ndtri
+
+    n = int(cells.sum())
+    value = float(statistic(cells[None])[0])
+    tail = (1 - confidence) / 2
+    if np.count_nonzero(cells) <= 1:
+        reach = proportion(0, n, confidence).high
+        low, high = max(least, value - reach), min(most, value + reach)
+    else:
+        draws = np.sort(_resampled(cells, n, statistic, seed))
+        # Half of the ties count as below, so that a symmetric statistic is not corrected.
+        below = (np.searchsorted(draws, value, "left") + np.searchsorted(draws, value, "right")) / 2
+        correction = ndtri(np.clip(below / _DRAWS, 1 / _DRAWS, 1 - 1 / _DRAWS))
+        ends = ndtr(2 * correction + ndtri(np.array([tail, 1 - tail])))
+        low, high = np.quantile(draws, ends)
+    low, high = min(low, value), max(high, value)
+    return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="paired bootstrap")
+
+
+def _resampled(
+    cells: npt.NDArray[np.int64], n: int, statistic: Statistic, seed: int
+) -> npt.NDArray[np.float64]:
+    generator = np.random.default_rng(seed)
+    shares: npt.NDArray[Any] = cells / n
+    step = max(1, min(_DRAWS, _SLICE // len(cells)))
+    slices = [min(step, _DRAWS - start) for start in range(0, _DRAWS, step)]
+    return np.concatenate([statistic(generator.multinomial(n, shares, size=size)) for size in slices])

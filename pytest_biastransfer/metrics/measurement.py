@@ -1,0 +1,204 @@
+"""All figures of one model on one dataset under one intervention."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The predictions of one model with and without an intervention.
+
+    Attributes
+    ----------
+    clean, intervened
+        Predicted classes, integers of shape [images].
+    labels
+        True classes in the model's numbering, of the same shape; None where they cannot be told.
+    """
+
+    clean: npt.NDArray[Any]
+    intervened: npt.NDArray[Any]
+    labels: npt.NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class ClassShift:
+    """How much a class gained: the change of its share of the predictions, in [-1, 1]."""
+
+    index: int
+    name: str
+    shift: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.shift:+.3f}"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image whose prediction changed; `label`, `before` and `after` are class names."""
+
+    index: int
+    label: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All figures for one (model, dataset, intervention).
+
+    Attributes
+    ----------
+    model, dataset, intervention
+        What was measured, in words.
+    n
+        The number of images.
+    estimates
+        Every available metric by its name. What needs labels, a target or a control model is there
+        only where these are; the property of that name tells what is missing.
+    class_shift
+        The change of each class' share of the predictions, float64 of shape [classes].
+    class_names
+        The classes' names, or their numbers as text.
+    flips
+        The images whose prediction changed, in the dataset's order.
+    control
+        The measurement of the control model, if there is one.
+    computed
+        How many forward passes of images it took; the other predictions came from the store.
+    """
+
+    model: str
+    dataset: str
+    intervention: str
+    n: int
+    estimates: Mapping[str, Estimate]
+    class_shift: npt.NDArray[np.float64]
+    class_names: Sequence[str]
+    flips: Sequence[Flip]
+    control: Measurement | None
+    computed: int
+
+    @property
+    def asr(self) -> Estimate:
+        """Attack success rate: share of images whose prediction changes, in [0, 1]."""
+        return self.estimate("asr")
+
+    @property
+    def conditional_asr(self) -> Estimate:
+        """The same among the images that were classified rightly."""
+        return self.estimate("conditional_asr")
+
+    @property
+    def targeted_asr(self) -> Estimate:
+        """Share of the images of other classes that are classified as a target class."""
+        return self.estimate("targeted_asr")
+
+    @property
+    def clean_target_rate(self) -> Estimate:
+        """The same without the intervention."""
+        return self.estimate("clean_target_rate")
+
+    @property
+    def skew(self) -> Estimate:
+        """Total variation distance between the distributions of the predicted classes, in [0, 1]."""
+        return self.estimate("skew")
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of rightly classified images, without the intervention."""
+        return self.estimate("accuracy")
+
+    @property
+    def intervened_accuracy(self) -> Estimate:
+        """Share of rightly classified images, with the intervention."""
+        return self.estimate("intervened_accuracy")
+
+    @property
+    def accuracy_drop(self) -> Estimate:
+        """`accuracy` minus `intervened_accuracy`, in [-1, 1]."""
+        return self.estimate("accuracy_drop")
+
+    @property
+    def asr_excess(self) -> Estimate:
+        """`asr` minus the control model's, in [-1, 1]."""
+        return self.estimate("asr_excess")
+
+    @property
+    def skew_excess(self) -> Estimate:
+        """`skew` minus the control model's, in [-1, 1]."""
+        return self.estimate("skew_excess")
+
+    @property
+    def most_gained(self) -> ClassShift:
+        """The class whose share of the predictions grew most."""
+        return self.gained(1)[0]
+
+    def gained(self, count: int) -> list[ClassShift]:
+        """Return the `count` classes that gained most, the first one most."""
+        order = np.argsort(-self.class_shift, kind="stable")[:count].tolist()
+        return [ClassShift(c, self.class_names[c], float(self.class_shift[c])) for c in order]
+
+    def estimate(self, metric: str) -> Estimate:
+        """Return the estimate of that name; raises `BiasTransferError` telling what it needs."""
+        if metric in self.estimates:
+            return self.estimates[metric]
+        raise BiasTransferError(f"{metric} of {self.model} on {self.dataset} is not available: {_NEEDS[metric]}")
+
+
+_LABELS = "the dataset's classes are not those of the model; give both the same class names"
+_TARGET = f"it needs a target class (target=...), or {_LABELS}"
+_CONTROL = "it needs a control model (control=...)"
+_NEEDS = {
+    "conditional_asr": _LABELS,
+    "targeted_asr": _TARGET,
+    "clean_target_rate": _TARGET,
+    "accuracy": _LABELS,
+    "intervened_accuracy": _LABELS,
+    "accuracy_drop": _LABELS,
+    "asr_excess": _CONTROL,
+    "skew_excess": _CONTROL,
+}
+
+
+def estimates_of(
+    seen: Observation,
+    control: Observation | None = None,
+    target: Collection[int] = (),
+    confidence: float = 0.95,
+) -> dict[str, Estimate]:
+    """Return every metric that the predictions, labels, target classes and control model allow."""
+    clean, intervened, labels = seen.clean, seen.intervened, seen.labels
+    found = {
+        "asr": flips.asr(clean, intervened, confidence),
+        "skew": flips.skew(clean, intervened, confidence),
+    }
+    if labels is not None:
+        found |= {
+            "conditional_asr": flips.conditional_asr(clean, intervened, labels, confidence),
+            "accuracy": flips.accuracy(clean, labels, confidence),
+            "intervened_accuracy": flips.accuracy(intervened, labels, confidence),
+            "accuracy_drop": flips.accuracy_drop(clean, intervened, labels, confidence),
+        }
+        if target:
+            found |= {
+                "targeted_asr": flips.target_rate(intervened, labels, target, confidence),
+                "clean_target_rate": flips.target_rate(clean, labels, target, confidence),
+            }
+    if control is not None:
+        changed, control_changed = clean != intervened, control.clean != control.intervened
+        found |= {
+            "asr_excess": flips.asr_excess(changed, control_changed, confidence),
+            "skew_excess": flips.skew_excess(clean, intervened, control.clean, control.intervened, confidence),
+        }
+    return found

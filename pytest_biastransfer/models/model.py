@@ -1,0 +1,84 @@
+"""A model under test: module, preprocessing, class names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.models.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An image classifier and what belongs to it.
+
+    Parameters
+    ----------
+    module
+        Maps a float tensor [batch, channels, height, width], preprocessed, to logits [batch, classes].
+    preprocess
+        What happens to an image before the module sees it. Default: nothing but scaling to [0, 1].
+    classes
+        The class names, in the order of the logits; without them the dataset's names or the numbers
+        are shown, and labels are taken as the places of the logits.
+    name
+        Name in reports; default: the name of the module's class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = Model(torch.nn.Flatten(), preprocess=Preprocess(size=8, mean=0.5, std=0.5))
+    >>> model.name
+    'Flatten'
+    """
+
+    module: torch.nn.Module
+    preprocess: Preprocess = dataclasses.field(default_factory=Preprocess)
+    classes: Sequence[str] | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        import torch
+
+        if not isinstance(self.module, torch.nn.Module):
+            raise ModelError(f"Model: got a {type(self.module).__name__} as module, expected a torch.nn.Module")
+        if not isinstance(self.preprocess, Preprocess):
+            raise ModelError(
+                f"Model: got a {type(self.preprocess).__name__} as preprocess, expected Preprocess(size=, mean=, std=)"
+            )
+        if self.classes is not None:
+            if isinstance(self.classes, str) or not all(isinstance(name, str) for name in self.classes):
+                raise ModelError(f"Model: classes={self.classes!r}, expected the class names as a list of strings")
+            object.__setattr__(self, "classes", tuple(self.classes))
+        if not self.name:
+            object.__setattr__(self, "name", type(self.module).__name__)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the module's content: its weights, its structure, the code of its classes.
+
+        Taken anew each time: weights change in place. Raises `NotFingerprintableError` for a module
+        with state that has no content to hash.
+        """
+        return fingerprint(self.module)
+
+
+def as_model(found: object, place: str) -> Model:
+    """Return `found` as a `Model`; `place` says where it came from, for the error message."""
+    if isinstance(found, Model):
+        return found
+    import torch
+
+    if isinstance(found, torch.nn.Module):
+        return Model(found)
+    raise ModelError(
+        f"{place}: got {found!r:.100}, expected a torch.nn.Module, or "
+        f"pytest_biastransfer.Model(module, preprocess=Preprocess(size=, mean=, std=), classes=[...])"
+    )

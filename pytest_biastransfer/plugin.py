@@ -1,0 +1,82 @@
+"""The pytest hooks; each calls one function. Nothing heavy is imported before a bias test needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_biastransfer import collection, markers, settings, stash, summary
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+pytest_plugins = ["pytest_biastransfer.fixtures"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare options and ini values."""
+    settings.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the settings and document the markers."""
+    config.addinivalue_line("markers", markers.MARKER_HELP)
+    config.stash[stash.SETTINGS] = settings.read_settings(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> Generator[None, Any, Any]:
+    """Show pytest the fixtures that a function's markers name."""
+    with collection.requested_fixtures(collector, name, obj):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each marker and intervention."""
+    collection.parametrize(metafunc)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect other tests where that was asked for."""
+    if config.stash[stash.SETTINGS].only:
+        collection.keep_bias_tests(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test whose marker had no effect."""
+    collection.require_case(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Judge the limits after the test's own body has passed."""
+    result = yield
+    if stash.MEASUREMENT in item.stash:
+        from pytest_biastransfer import runtest
+
+        runtest.judge_test(item)
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the figures of a bias test to its report."""
+    report = yield
+    if collection.is_bias_test(item):
+        from pytest_biastransfer import runtest
+
+        runtest.attach_record(item, call, report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Write the summary of the bias tests."""
+    summary.write_summary(terminalreporter)

@@ -1,0 +1,45 @@
+"""The user's own objects, named by ``python:package.module:factory``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from pytest_biastransfer.errors import SpecError, nearest
+from pytest_biastransfer.specs import Spec
+
+
+def call_factory(spec: Spec, **arguments: object) -> object:
+    """Import the module that `spec` names and return what its factory returns for `arguments`.
+
+    A module beside the configuration file is found too, as pytest's ``rootdir`` is where users keep it.
+    """
+    module_name, colon, factory_name = spec.rest.partition(":")
+    if not colon:
+        raise SpecError(f"spec {spec.text!r}: expected python:package.module:factory")
+    try:
+        module = _import(module_name, spec)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise SpecError(
+            f"spec {spec.text!r}: no module named {error.name!r}, neither installed nor in {spec.directory}"
+        ) from error
+    if not hasattr(module, factory_name):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise SpecError(
+            f"spec {spec.text!r}: {module_name} has no {factory_name!r}; {nearest(factory_name, public)}"
+        )
+    factory = getattr(module, factory_name)
+    return factory(**arguments) if callable(factory) else factory
+
+
+def _import(name: str, spec: Spec) -> object:
+    place = str(spec.directory)
+    if place in sys.path:
+        return importlib.import_module(name)
+    sys.path.insert(0, place)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(place)

@@ -1,0 +1,1 @@
+"""Verdicts -> what people read. No figure is computed here."""

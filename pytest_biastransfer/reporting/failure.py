@@ -1,0 +1,84 @@
+"""What a failing expectation says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
+    from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.metrics.measurement import Measurement
+
+_SHOWN = 5
+_UNDEFINED = "undefined: there are no images that it could be measured on"
+
+
+def failure_text(test: str, models: str, measurement: Measurement, verdict: Verdict) -> str:
+    """Return the message of a failed bias test.
+
+    `test` is its node id, `models` the fixtures that the model, dataset and control come from.
+    """
+    broken = [limit.metric for limit in verdict.limits if not limit.holds]
+    found = measurement
+    facts = [
+        ("intervention", found.intervention),
+        ("model", found.model),
+        ("dataset", f"{found.dataset}, {found.n:,} images"),
+        ("control", found.control.model if found.control else ""),
+        ("fixtures", models),
+    ]
+    width = max(len(name) for name, _ in facts)
+    lines = [
+        f"{test}: {' and '.join(broken)} above the limit",
+        "",
+        *(f"  {name:{width}}  {text}" for name, text in facts if text),
+        "",
+        *_limit_lines(found, verdict.limits),
+        "",
+        f"  gained most: {', '.join(map(str, found.gained(3)))}",
+        *_flip_lines(found),
+    ]
+    return "\n".join(lines)
+
+
+def _limit_lines(found: Measurement, limits: Sequence[LimitVerdict]) -> Iterator[str]:
+    width = max(len(limit.metric) for limit in limits)
+    for limit in limits:
+        mark = "ok    " if limit.holds else "FAILED"
+        yield (
+            f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {limit.limit:g}"
+            f"{_control_text(found, limit.metric)}"
+        )
+
+
+def _observed(estimate: Estimate) -> str:
+    if math.isnan(estimate):
+        return _UNDEFINED
+    interval = f"{estimate.confidence * 100:g} % interval {estimate.low:.3f} to {estimate.high:.3f}"
+    return f"{estimate:.3f}  ({interval}, n = {estimate.n:,})"
+
+
+def _control_text(found: Measurement, metric: str) -> str:
+    """Return both models' values of an excess, or the control's value of another metric."""
+    base = metric.removesuffix("_excess")
+    if found.control is None or base not in found.control.estimates:
+        return ""
+    control = f"control {_value(found.control.estimates[base])}"
+    return f"  {base} {_value(found.estimates[base])}, {control}" if base != metric else f"  {control}"
+
+
+def _value(estimate: Estimate) -> str:
+    return f"{estimate:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _flip_lines(found: Measurement) -> Iterator[str]:
+    if not found.flips:
+        return
+    shown = found.flips[:_SHOWN]
+    yield f"  flipped images: {len(found.flips):,}, the first:"
+    places = max(len(str(flip.index)) for flip in shown)
+    labels = max(len(flip.label) for flip in shown)
+    for flip in shown:
+        yield f"    image {flip.index:{places}}  label {flip.label:{labels}}  {flip.before} -> {flip.after}"

@@ -1,0 +1,79 @@
+"""The summary in the terminal: a table row a test, and one counted sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_biastransfer.reporting.record import LimitRecord, Record
+
+# pytest's words for outcomes, in the order of the sentence, with their colour.
+OUTCOMES: Final[Mapping[str, str]] = {
+    "failed": "red",
+    "error": "red",
+    "xpassed": "yellow",
+    "passed": "green",
+    "xfailed": "yellow",
+    "skipped": "yellow",
+}
+_LEAST_NAME: Final = 24
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bias test of the session."""
+
+    test: str
+    outcome: str
+    record: Record
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: its text, and the verdict at its end in its colour."""
+
+    text: str
+    verdict: str = ""
+    color: str = ""
+
+
+def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
+    """Yield the table for a terminal of `width` columns; long test names lose their beginning."""
+    limits = [", ".join(map(_limit_text, row.record.limits)) or "-" for row in rows]
+    limit_width = max(map(len, [*limits, "limits"]))
+    taken = 5 + 2 + 5 + 2 + limit_width + 2 + max(map(len, OUTCOMES)) + 2
+    name_width = min(max(len(row.test) for row in rows), max(width - taken, _LEAST_NAME))
+    yield Line(f"{'test':{name_width}}  {'asr':>5}  {'skew':>5}  {'limits':{limit_width}}  ", "verdict")
+    for row, limit in zip(rows, limits, strict=True):
+        yield Line(
+            f"{_shortened(row.test, name_width):{name_width}}  {_figure(row.record.asr)}  "
+            f"{_figure(row.record.skew)}  {limit:{limit_width}}  ",
+            row.outcome.upper() if OUTCOMES[row.outcome] == "red" else row.outcome,
+            OUTCOMES[row.outcome],
+        )
+
+
+def sentence(rows: Sequence[Row]) -> str:
+    """Return the sentence that counts tests by outcome, and predictions by where they came from."""
+    counts = Counter(row.outcome for row in rows)
+    outcomes = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    computed = sum(row.record.computed for row in rows)
+    kept = sum(row.record.images for row in rows) - computed
+    tests = "1 bias test" if len(rows) == 1 else f"{len(rows)} bias tests"
+    return f"{tests}: {outcomes}; {computed:,} images evaluated, {kept:,} predictions reused"
+
+
+def _limit_text(limit: LimitRecord) -> str:
+    # The observed values of the first two have columns of their own.
+    observed = "" if limit.metric in ("asr", "skew") else f" {limit.observed:.3f}"
+    return f"{limit.metric}{observed} {'<=' if limit.holds else '>'} {limit.limit:g}"
+
+
+def _figure(value: float | None) -> str:
+    return "    -" if value is None else f"{value:5.3f}"
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"

@@ -1,0 +1,145 @@
+"""What happens to one bias test: its models are loaded, it is measured, judged and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_biastransfer.collection import BIAS_FIXTURE, is_bias_test
+from pytest_biastransfer.data import as_images, load_dataset
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.judgement.verdict import judge
+from pytest_biastransfer.markers import Case
+from pytest_biastransfer.models import as_model, load_model
+from pytest_biastransfer.reporting.failure import failure_text
+from pytest_biastransfer.reporting.record import Record, record_of
+from pytest_biastransfer.settings import DATASET_FIXTURE, ini_of
+from pytest_biastransfer.stash import CASE, DATASETS, EVALUATORS, MEASUREMENT, RECORD, SETTINGS
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.models import Model
+
+
+class MeasurementFailed(pytest.fail.Exception):
+    """Nothing could be measured: an error of what the test was given, which no ``xfail`` excuses."""
+
+
+@contextmanager
+def _clear_errors(place: str) -> Iterator[None]:
+    """Show errors that the user can mend by their message alone."""
+    try:
+        yield
+    except BiasTransferError as error:
+        raise MeasurementFailed(f"{place}: {error}", pytrace=False) from error
+
+
+def configured_model(request: pytest.FixtureRequest) -> Model:
+    """Return the model that the ini file names for the requested fixture."""
+    with _clear_errors(f"fixture {request.fixturename}"):
+        return load_model(_configured_spec(request), directory=request.config.stash[SETTINGS].directory)
+
+
+def configured_dataset(request: pytest.FixtureRequest) -> LabelledImages:
+    """Return the dataset that the ini file names for the requested fixture."""
+    with _clear_errors(f"fixture {request.fixturename}"):
+        return load_dataset(_configured_spec(request), directory=request.config.stash[SETTINGS].directory)
+
+
+def _configured_spec(request: pytest.FixtureRequest) -> str:
+    name = str(request.fixturename)
+    spec = request.config.stash[SETTINGS].specs.get(name)
+    if spec is not None:
+        return spec
+    ini, example = ini_of(name), "imagefolder:data/val" if name == DATASET_FIXTURE else "checkpoint:model.pt?arch=..."
+    raise BiasTransferError(
+        f"not configured. Write a fixture of that name in conftest.py:\n"
+        f'    @pytest.fixture(scope="session")\n    def {name}(): ...\n'
+        f"or a line in the pytest section of the ini file:\n    {ini} = {example}"
+    )
+
+
+def configured_device(request: pytest.FixtureRequest) -> torch.device:
+    """Return the device that the settings name."""
+    from pytest_biastransfer.evaluation.devices import resolve_device
+
+    with _clear_errors("--bias-device"):
+        return resolve_device(request.config.stash[SETTINGS].device)
+
+
+def measure_test(request: pytest.FixtureRequest) -> Measurement:
+    """Measure what the running test's marker declares; its record is there even if the test fails later."""
+    from pytest_biastransfer.measuring import take_measurement
+
+    case = getattr(request, "param", None)
+    if not isinstance(case, Case):
+        raise MeasurementFailed(
+            f"{request.node.nodeid}: the fixture {BIAS_FIXTURE} needs a marker, such as "
+            f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)',
+            pytrace=False,
+        )
+    model, images = request.getfixturevalue(case.model), request.getfixturevalue(case.dataset)
+    control = None if case.control is None else request.getfixturevalue(case.control)
+    evaluator = _evaluator(request.config, request.getfixturevalue("bias_device"))
+    with _clear_errors(f"{request.node.nodeid}"):
+        measurement = take_measurement(
+            evaluator,
+            as_model(model, f"fixture {case.model}"),
+            _images(request.config, images, f"fixture {case.dataset}"),
+            case.intervention,
+            control=None if control is None else as_model(control, f"fixture {case.control}"),
+            target=case.expectation.target or None,
+            confidence=case.expectation.confidence,
+        )
+    stash = request.node.stash
+    stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, record_of(measurement, None)
+    return measurement
+
+
+def _evaluator(config: pytest.Config, device: torch.device) -> Evaluator:
+    """Return the session's evaluator for a device: all tests share what it has computed."""
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+
+    settings = config.stash[SETTINGS]
+    known = config.stash.setdefault(EVALUATORS, {})
+    if str(device) not in known:
+        known[str(device)] = Evaluator(device, settings.store, settings.batch_size, settings.max_images)
+    return known[str(device)]
+
+
+def _images(config: pytest.Config, found: object, place: str) -> LabelledImages:
+    """Return a fixture's dataset as images, the same ones each time: their fingerprint costs a pass."""
+    known = config.stash.setdefault(DATASETS, {})
+    if id(found) not in known:
+        known[id(found)] = (found, as_images(found, place))
+    return known[id(found)][1]
+
+
+def judge_test(item: pytest.Item) -> None:
+    """Judge the limits of a measured test, and fail it if one is exceeded."""
+    __tracebackhide__ = True
+    if MEASUREMENT not in item.stash:
+        return
+    case, measurement = item.stash[CASE], item.stash[MEASUREMENT]
+    with _clear_errors(item.nodeid):
+        verdict = judge(case.expectation, measurement)
+    item.stash[RECORD] = record_of(measurement, verdict)
+    if not verdict.holds:
+        pytest.fail(failure_text(item.nodeid, ", ".join(case.fixtures), measurement, verdict), pytrace=False)
+
+
+def attach_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Attach the figures to a test's report, and undo an `xfail` that excused a failed measurement."""
+    if not is_bias_test(item) or (report.when != "call" and report.passed):
+        return
+    if call.excinfo is not None and isinstance(call.excinfo.value, MeasurementFailed):
+        report.outcome = "failed"
+        vars(report).pop("wasxfail", None)
+    report.bias_record = item.stash.get(RECORD, Record()).to_json()  # type: ignore[attr-defined]

@@ -1,0 +1,113 @@
+"""Options and ini values -> one frozen `Settings`. An option wins over its ini value; None means unset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+MODEL_FIXTURES: Final = ("source_model", "transferred_model", "control_model")
+DATASET_FIXTURE: Final = "bias_dataset"
+
+_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "device": ("DEVICE", "where models run: auto (default; CUDA where there is one), cpu, cuda, cuda:1"),
+    "batch_size": ("N", "images a forward pass (default: by device; halved where memory does not suffice)"),
+    "max_images": ("N", "measure on a fixed random sample of N images of each dataset (default: all)"),
+    "store": ("DIR", "where predictions are kept between sessions (default: in pytest's cache directory)"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line and the ini file say.
+
+    Attributes
+    ----------
+    device, batch_size, max_images
+        As of `pytest_biastransfer.measure`.
+    store
+        Directory of the prediction store; None where there is no cache directory either.
+    specs
+        Spec strings of the model and dataset fixtures, by fixture name.
+    directory
+        What relative paths in spec strings are relative to: the directory of the ini file.
+    only
+        Whether only bias tests run.
+    """
+
+    device: str
+    batch_size: int | None
+    max_images: int | None
+    store: Path | None
+    specs: Mapping[str, str]
+    directory: Path
+    only: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options and ini values."""
+    group = parser.getgroup("biastransfer", "bias tests of transferred models")
+    for name, (metavar, text) in _OPTIONS.items():
+        group.addoption(_flag(name), dest=f"bias_{name}", metavar=metavar, default=None, help=text)
+        parser.addini(f"bias_{name}", text, default=None)
+    group.addoption(
+        "--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests"
+    )
+    for fixture in MODEL_FIXTURES:
+        text = f"spec string of the fixture {fixture}, such as checkpoint:pets.pt?arch=torchvision:resnet18"
+        parser.addini(ini_of(fixture), text, default=None)
+    parser.addini(
+        ini_of(DATASET_FIXTURE), "spec string of the fixture bias_dataset, such as imagefolder:data/val", default=None
+    )
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Return the settings of this session; raises `pytest.UsageError` for a value that cannot be."""
+    fixtures = (*MODEL_FIXTURES, DATASET_FIXTURE)
+    specs = {fixture: config.getini(ini_of(fixture)) for fixture in fixtures}
+    return Settings(
+        device=_value(config, "device") or "auto",
+        batch_size=_count(config, "batch_size"),
+        max_images=_count(config, "max_images"),
+        store=_store(config),
+        specs={fixture: spec for fixture, spec in specs.items() if spec},
+        directory=config.inipath.parent if config.inipath else config.rootpath,
+        only=config.getoption("bias_only"),
+    )
+
+
+def ini_of(fixture: str) -> str:
+    """Return the name of the ini value that configures a fixture."""
+    return fixture if fixture.startswith("bias_") else f"bias_{fixture}"
+
+
+def _flag(name: str) -> str:
+    return f"--bias-{name.replace('_', '-')}"
+
+
+def _value(config: pytest.Config, name: str) -> str | None:
+    option: str | None = config.getoption(f"bias_{name}")
+    value: str | None = config.getini(f"bias_{name}") if option is None else option
+    return value
+
+
+def _count(config: pytest.Config, name: str) -> int | None:
+    value = _value(config, name)
+    if value is None:
+        return None
+    if not value.isdecimal() or int(value) == 0:
+        raise pytest.UsageError(
+            f"{_flag(name)} (or bias_{name} in the ini file): got {value!r}, expected a whole number above 0"
+        )
+    return int(value)
+
+
+def _store(config: pytest.Config) -> Path | None:
+    chosen = _value(config, "store")
+    if chosen is not None:
+        return config.invocation_params.dir / chosen
+    cache = getattr(config, "cache", None)
+    return None if cache is None else Path(cache.mkdir("biastransfer"))

@@ -1,0 +1,75 @@
+"""Spec strings: ``scheme:rest?key=value&key=value``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from pytest_biastransfer.errors import SpecError, nearest
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed spec string.
+
+    Examples
+    --------
+    >>> spec = Spec.parse("torchvision:resnet18?weights=IMAGENET1K_V1")
+    >>> spec.scheme, spec.rest, spec.query
+    ('torchvision', 'resnet18', {'weights': 'IMAGENET1K_V1'})
+    """
+
+    text: str
+    scheme: str
+    rest: str
+    query: dict[str, str] = field(default_factory=dict)
+    directory: Path = Path()
+    """What relative paths in it are relative to."""
+
+    @classmethod
+    def parse(cls, text: str, directory: Path | None = None) -> Spec:
+        """Parse a spec string; relative paths in it will be relative to `directory` (default: here)."""
+        address, _, query = text.partition("?")
+        scheme, colon, rest = address.partition(":")
+        if not colon or not scheme or not rest:
+            raise SpecError(f"spec {text!r}: expected scheme:rest?key=value, such as imagefolder:data/val")
+        pairs = parse_qsl(query, keep_blank_values=True)
+        return cls(text, scheme, rest, dict(pairs), directory or Path.cwd())
+
+    def path(self, text: str | None = None) -> Path:
+        """Return a path in this spec (default: its rest), absolute."""
+        return self.directory / Path(self.rest if text is None else text).expanduser()
+
+    def choose_scheme(self, valid: Iterable[str]) -> str:
+        """Return the scheme if it is valid."""
+        if self.scheme not in valid:
+            raise SpecError(f"spec {self.text!r}: unknown scheme {self.scheme!r}; {nearest(self.scheme, valid)}")
+        return self.scheme
+
+    def check_keys(self, valid: Iterable[str]) -> None:
+        """Raise if a key of the query is not valid."""
+        for key in self.query.keys() - set(valid):
+            raise SpecError(f"spec {self.text!r}: unknown key {key!r}; {nearest(key, valid)}")
+
+    def number(self, key: str) -> int | None:
+        """Return the whole number under `key`, or None."""
+        value = self.query.get(key)
+        if value is None:
+            return None
+        if not value.isdecimal() or int(value) == 0:
+            raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected a whole number above 0")
+        return int(value)
+
+    def decimals(self, key: str) -> tuple[float, ...] | None:
+        """Return the numbers under `key`, separated by commas, or None."""
+        value = self.query.get(key)
+        if value is None:
+            return None
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            raise SpecError(
+                f"spec {self.text!r}: {key}={value!r}, expected numbers separated by commas, such as 0.5,0.5,0.5"
+            ) from None
