@@ -48,6 +48,8 @@ _HOMES = {
     "measure": "measuring",
 }
 
+__all__ = list(_HOMES)  # noqa: PLE0605
+
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:

@@ -149,7 +149,7 @@ class _Description:
         constants = {
             name: value.__globals__[name]
             for name in value.__code__.co_names
-            if isinstance(value.__globals__.get(name), _PLAIN)
+            if name in value.__globals__ and isinstance(value.__globals__[name], _PLAIN)
         }
         self._add_all("parts", value.__code__, value.__defaults__, value.__kwdefaults__, cells, constants)
 
