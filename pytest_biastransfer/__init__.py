@@ -48,7 +48,7 @@ _HOMES = {
     "measure": "measuring",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:

@@ -25,9 +25,7 @@ def requested_fixtures(collector: pytest.Collector, name: str, function: Any) ->
     target = getattr(function, "__func__", function)
     own = list(getattr(target, "pytestmark", []))
     named_fixtures = [
-        fixture
-        for case in _declared_cases(collector, name, own)
-        for fixture in (BIAS_FIXTURE, *case.fixtures)
+        fixture for case in _declared_cases(collector, name, own) for fixture in (BIAS_FIXTURE, *case.fixtures)
     ]
     if not named_fixtures:
         yield
@@ -67,11 +65,17 @@ def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
     for keyword, fixture in zip(("model", "dataset", "control"), case.fixtures, strict=False):
         # pytest has no public way to ask which fixtures a test function can reach.
         if fixture not in metafunc._arg2fixturedefs:
-            known = metafunc.definition.session._fixturemanager._arg2fixturedefs
             raise pytest.Collector.CollectError(
                 f"{metafunc.definition.nodeid}: {INTERVENTION_MARKER}: {keyword}={fixture!r} is not a fixture that "
-                f"this test can reach; {nearest(fixture, known)}"
+                f"this test can reach; {nearest(fixture, _fixture_names(metafunc))}"
             )
+
+
+def _fixture_names(metafunc: pytest.Metafunc) -> set[str]:
+    manager: Any = metafunc.definition.session._fixturemanager
+    if not hasattr(manager, "_get_all_fixture_defs_for_node"):  # pytest before 9.2
+        return set(manager._arg2fixturedefs)
+    return {found.argname for found in manager._get_all_fixture_defs_for_node(metafunc.definition.parent)}
 
 
 def is_bias_test(item: pytest.Item) -> bool:

@@ -136,5 +136,7 @@ def _confidence(value: object, place: str) -> float:
 def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, place: str) -> str | None:
     name = mark.kwargs.get(keyword, default)
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
-        raise MarkerError(f"{place}: {keyword}={name!r:.100}, expected the name of a fixture, such as '{DEFAULT_MODEL}'")
+        raise MarkerError(
+            f"{place}: {keyword}={name!r:.100}, expected the name of a fixture, such as '{DEFAULT_MODEL}'"
+        )
     return name

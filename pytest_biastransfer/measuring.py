@@ -82,9 +82,7 @@ def measure(
     >>> found.asr, found.most_gained.index
     (1 [0.692, 1], 2)
     """
-    evaluator = Evaluator(
-        resolve_device(str(device)), None if store is None else Path(store), batch_size, max_images
-    )
+    evaluator = Evaluator(resolve_device(str(device)), None if store is None else Path(store), batch_size, max_images)
     return take_measurement(
         evaluator,
         _model(model, "model"),
@@ -132,9 +130,7 @@ class _Observed:
         return names[label] if names is not None else str(label)
 
 
-def _observe(
-    evaluator: Evaluator, model: Model, images: LabelledImages, intervention: Intervention
-) -> _Observed:
+def _observe(evaluator: Evaluator, model: Model, images: LabelledImages, intervention: Intervention) -> _Observed:
     clean = evaluator.predictions(model, images)
     intervened = evaluator.predictions(model, images, intervention)
     if model.classes is not None and len(model.classes) != clean.outputs:
@@ -149,9 +145,7 @@ def _observe(
         model=model,
         images=images,
         intervention=intervention,
-        seen=Observation(
-            clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]
-        ),
+        seen=Observation(clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]),
         indices=indices,
         class_names=_class_names(model, images, clean.outputs, labels is not None),
         computed=clean.computed + intervened.computed,
@@ -179,7 +173,7 @@ def _measurement(
         dataset=observed.images.name,
         intervention=described(observed.intervention),
         n=len(seen.clean),
-        estimates=estimates_of(seen, compared and compared.seen, _target_classes(target, names), confidence),
+        estimates=estimates_of(seen, compared.seen if compared else None, _target_classes(target, names), confidence),
         class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
         class_names=names,
         flips=[

@@ -27,9 +27,7 @@ def call_factory(spec: Spec, **arguments: object) -> object:
         ) from error
     if not hasattr(module, factory_name):
         public = [name for name in vars(module) if not name.startswith("_")]
-        raise SpecError(
-            f"spec {spec.text!r}: {module_name} has no {factory_name!r}; {nearest(factory_name, public)}"
-        )
+        raise SpecError(f"spec {spec.text!r}: {module_name} has no {factory_name!r}; {nearest(factory_name, public)}")
     factory = getattr(module, factory_name)
     return factory(**arguments) if callable(factory) else factory
 

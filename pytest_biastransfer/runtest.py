@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.outcomes import Failed
 
 from pytest_biastransfer.collection import BIAS_FIXTURE, is_bias_test
 from pytest_biastransfer.data import as_images, load_dataset
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
 
 
-class MeasurementFailed(pytest.fail.Exception):
+class MeasurementFailed(Failed):
     """Nothing could be measured: an error of what the test was given, which no ``xfail`` excuses."""
 
 
@@ -58,7 +59,10 @@ def _configured_spec(request: pytest.FixtureRequest) -> str:
     spec = request.config.stash[SETTINGS].specs.get(name)
     if spec is not None:
         return spec
-    ini, example = ini_of(name), "imagefolder:data/val" if name == DATASET_FIXTURE else "checkpoint:model.pt?arch=..."
+    ini, example = (
+        ini_of(name),
+        "imagefolder:data/val" if name == DATASET_FIXTURE else "checkpoint:model.pt?arch=...",
+    )
     raise BiasTransferError(
         f"not configured. Write a fixture of that name in conftest.py:\n"
         f'    @pytest.fixture(scope="session")\n    def {name}(): ...\n'

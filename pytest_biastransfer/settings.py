@@ -53,14 +53,14 @@ def add_options(parser: pytest.Parser) -> None:
     for name, (metavar, text) in _OPTIONS.items():
         group.addoption(_flag(name), dest=f"bias_{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"bias_{name}", text, default=None)
-    group.addoption(
-        "--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests"
-    )
+    group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     for fixture in MODEL_FIXTURES:
         text = f"spec string of the fixture {fixture}, such as checkpoint:pets.pt?arch=torchvision:resnet18"
         parser.addini(ini_of(fixture), text, default=None)
     parser.addini(
-        ini_of(DATASET_FIXTURE), "spec string of the fixture bias_dataset, such as imagefolder:data/val", default=None
+        ini_of(DATASET_FIXTURE),
+        "spec string of the fixture bias_dataset, such as imagefolder:data/val",
+        default=None,
     )
 
 

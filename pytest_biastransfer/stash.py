@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from pytest_biastransfer.settings import Settings
 
 # Of the session, on the config.
-SETTINGS = pytest.StashKey["Settings"]()
-EVALUATORS = pytest.StashKey["dict[str, Evaluator]"]()
-DATASETS = pytest.StashKey["dict[int, tuple[object, LabelledImages]]"]()
+SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
+EVALUATORS: Final[pytest.StashKey[dict[str, Evaluator]]] = pytest.StashKey()
+DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pytest.StashKey()
 
 # Of a test, on the item.
-CASE = pytest.StashKey["Case"]()
-MEASUREMENT = pytest.StashKey["Measurement"]()
-RECORD = pytest.StashKey["Record"]()
+CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
+MEASUREMENT: Final[pytest.StashKey[Measurement]] = pytest.StashKey()
+RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()

@@ -30,7 +30,7 @@ def _rows(reporter: TerminalReporter) -> list[Row]:
     A test with several outcomes, such as passed with an error in teardown, is shown by the worst one.
     """
     found: dict[str, tuple[tuple[str, int, str], Row]] = {}
-    for outcome in reversed(OUTCOMES):
+    for outcome in reversed(list(OUTCOMES)):
         for report in reporter.stats.get(outcome, []):
             text = getattr(report, "bias_record", None)
             if text is not None:

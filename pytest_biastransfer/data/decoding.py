@@ -38,15 +38,15 @@ def pixels(image: object, place: str) -> Image:
     if array is None or array.dtype not in (np.uint8, np.float16, np.float32, np.float64) or array.ndim != 3:
         found = type(image).__name__ if array is None else f"{array.dtype} {list(array.shape)}"
         raise DatasetError(
-            f"{place}: the image is {found}; expected a PIL image, or a uint8 or float tensor "
-            f"[channels, height, width]"
+            f"{place}: the image is {found}; expected a PIL image, or a uint8 or float tensor [channels, height, width]"
         )
     if array.shape[0] > 4 >= array.shape[2]:
         raise DatasetError(
             f"{place}: the image is {list(array.shape)}, with the channels last; "
             f"expected [channels, height, width]: permute it in the dataset"
         )
-    return array if array.dtype == np.uint8 else array.astype(np.float32, copy=False)
+    decoded: Image = array if array.dtype == np.uint8 else array.astype(np.float32, copy=False)
+    return decoded
 
 
 def _picture_pixels(picture: Any) -> Image:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Image = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    Image = npt.NDArray[np.uint8 | np.float32]
 
 
 class LabelledImages(ABC):

@@ -65,7 +65,7 @@ class MapStyleImages(LabelledImages):
         for index in range(self._length):
             image, labels[index] = self._item(index)
             digest.update(f"{image.dtype}{image.shape}{labels[index]}".encode())
-            digest.update(np.ascontiguousarray(image))
+            digest.update(np.ascontiguousarray(image).data)
         self._require_repeatable()
         return labels, digest.hexdigest()[:32]
 

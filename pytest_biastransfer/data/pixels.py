@@ -36,9 +36,7 @@ def decode(
     return as_8_bit(np.stack(stack))
 
 
-def _decode_one(
-    images: LabelledImages, index: int, preprocess: Preprocess, change: SourceChange | None
-) -> Image:
+def _decode_one(images: LabelledImages, index: int, preprocess: Preprocess, change: SourceChange | None) -> Image:
     image = images.image(index)
     place = f"image {index} of {images.name}"
     if preprocess.normalized_input:

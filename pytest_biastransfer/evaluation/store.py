@@ -125,16 +125,19 @@ def _read(path: Path) -> Content | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped.
-        return _warn_of_damage(path, str(error))
+        _damaged(path, str(error))
+        return None
     end = content.find(b"\n") + 1
     try:
         header = json.loads(content[:end])
         body = memoryview(content)[end:]
         if hashlib.sha256(body).hexdigest() != header["sha256"]:
-            return _warn_of_damage(path, "its content does not match its checksum")
+            _damaged(path, "its content does not match its checksum")
+            return None
         return dict(_arrays(body, header["arrays"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return _warn_of_damage(path, f"it is not a chunk: {error}")
+        _damaged(path, f"it is not a chunk: {error}")
+        return None
 
 
 def _arrays(body: memoryview, forms: Mapping[str, Any]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -145,5 +148,5 @@ def _arrays(body: memoryview, forms: Mapping[str, Any]) -> Iterator[tuple[str, n
         start += count * np.dtype(dtype).itemsize
 
 
-def _warn_of_damage(path: Path, why: str) -> None:
+def _damaged(path: Path, why: str) -> None:
     warnings.warn(f"{path}: {why}; it is computed again", StoreWarning, stacklevel=2)

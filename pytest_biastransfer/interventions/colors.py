@@ -47,12 +47,11 @@ def rgb(color: str | Sequence[int]) -> RGB:
         if color.lower() in _NAMES:
             return _NAMES[color.lower()]
         raise InterventionError(f"color {color!r}: expected '#rrggbb' or a name; {nearest(color, _NAMES)}")
-    values = tuple(color) if isinstance(color, Sequence) else ()
-    if len(values) != 3 or not all(type(value) is int and 0 <= value <= 255 for value in values):
-        raise InterventionError(
-            f"color {color!r}: expected three whole numbers from 0 to 255, such as (255, 255, 0)"
-        )
-    return (values[0], values[1], values[2])
+    values: tuple[object, ...] = tuple(color) if isinstance(color, tuple | list) else ()
+    whole = [value for value in values if type(value) is int and 0 <= value <= 255]
+    if len(values) != 3 or whole != list(values):
+        raise InterventionError(f"color {color!r}: expected three whole numbers from 0 to 255, such as (255, 255, 0)")
+    return (whole[0], whole[1], whole[2])
 
 
 def levels(color: RGB, channels: int) -> tuple[float, ...]:

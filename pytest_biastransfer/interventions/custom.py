@@ -72,7 +72,7 @@ class Custom(Intervention):
             if _random_state() == before:
                 return changed
             pieces = []
-            for image, index in zip(images.split(1), indices, strict=True):
+            for image, index in zip(torch.split(images, 1), indices, strict=True):
                 _seed(self.seed, index)
                 pieces.append(self._call(image.clone()))
         return torch.cat(pieces)
@@ -80,7 +80,7 @@ class Custom(Intervention):
     def _call(self, images: torch.Tensor) -> torch.Tensor:
         try:
             return self.function(images)
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything; it is passed on
+        except Exception as error:
             own = traceback.format_exception(error.with_traceback(_users_frames(error)))
             raise InterventionError(
                 f"{self.label} raised {type(error).__name__}: {error}\n"
@@ -132,7 +132,7 @@ def _random_state() -> tuple[object, ...]:
     import torch
 
     states = [torch.random.get_rng_state()]
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states += torch.cuda.get_rng_state_all()
     numpy = _numpy_random()
     drawn = numpy.get_state()[1:3] if numpy else ()

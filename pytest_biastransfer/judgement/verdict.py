@@ -40,7 +40,5 @@ class Verdict:
 def judge(expectation: Expectation, measurement: Measurement) -> Verdict:
     """Judge every limit of the expectation."""
     return Verdict(
-        tuple(
-            LimitVerdict(metric, limit, measurement.estimate(metric)) for metric, limit in expectation.limits
-        )
+        tuple(LimitVerdict(metric, limit, measurement.estimate(metric)) for metric, limit in expectation.limits)
     )

@@ -28,17 +28,13 @@ def asr(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estima
     return _share(clean != intervened, confidence)
 
 
-def conditional_asr(
-    clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95
-) -> Estimate:
+def conditional_asr(clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95) -> Estimate:
     """Return the attack success rate among the images that were classified rightly; NaN if none was."""
     right = clean == labels
     return _share(intervened[right] != clean[right], confidence)
 
 
-def target_rate(
-    predicted: Classes, labels: Classes, target: Collection[int], confidence: float = 0.95
-) -> Estimate:
+def target_rate(predicted: Classes, labels: Classes, target: Collection[int], confidence: float = 0.95) -> Estimate:
     """Return how often images of other classes are classified as one of the target classes.
 
     With the intervened predictions this is the targeted attack success rate, with the clean ones what
@@ -53,9 +49,7 @@ def accuracy(predicted: Classes, labels: Classes, confidence: float = 0.95) -> E
     return _share(predicted == labels, confidence)
 
 
-def accuracy_drop(
-    clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95
-) -> Estimate:
+def accuracy_drop(clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95) -> Estimate:
     """Return the accuracy without minus the accuracy with the intervention, paired by image."""
     return _mean_difference(clean == labels, intervened == labels, confidence)
 
@@ -99,18 +93,14 @@ def skew_excess(
 ) -> Estimate:
     """Return by how much a model's skew exceeds the control's, both resampled with the same images."""
     table = _FlipTable.of((clean, intervened), (control_clean, control_intervened))
-    return bootstrap(
-        table.counts, lambda counts: table.skew(counts, 0) - table.skew(counts, 1), confidence
-    )
+    return bootstrap(table.counts, lambda counts: table.skew(counts, 0) - table.skew(counts, 1), confidence)
 
 
 def _share(marked: npt.NDArray[np.bool_], confidence: float) -> Estimate:
     return proportion(int(np.count_nonzero(marked)), len(marked), confidence)
 
 
-def _mean_difference(
-    first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float
-) -> Estimate:
+def _mean_difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float) -> Estimate:
     only_first, only_second = np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)
     cells = np.array([only_first, only_second, len(first) - only_first - only_second], dtype=np.int64)
     return bootstrap(cells, lambda counts: (counts[:, 0] - counts[:, 1]) / len(first), confidence)

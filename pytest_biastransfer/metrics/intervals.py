@@ -83,9 +83,7 @@ def bootstrap(
     return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="paired bootstrap")
 
 
-def _resampled(
-    cells: npt.NDArray[np.int64], n: int, statistic: Statistic, seed: int
-) -> npt.NDArray[np.float64]:
+def _resampled(cells: npt.NDArray[np.int64], n: int, statistic: Statistic, seed: int) -> npt.NDArray[np.float64]:
     generator = np.random.default_rng(seed)
     shares: npt.NDArray[Any] = cells / n
     step = max(1, min(_DRAWS, _SLICE // len(cells)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    Image = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    Image = npt.NDArray[np.uint8 | np.float32]
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Extent = int | tuple[int, int]
@@ -101,14 +101,13 @@ class Preprocess:
                 image = _resize(image, target, self.interpolation)
         return image if self.crop is None else _crop_center(image, self.crop)
 
-    def undo_normalization(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def undo_normalization(self, image: Image) -> Image:
         """Return a normalized image [channels, height, width] as it was in [0, 1]."""
         import numpy as np
 
         shape = (-1, 1, 1)
-        mean, std = (np.float32(value or ()).reshape(shape) for value in (self.mean, self.std))
-        result: npt.NDArray[np.float32] = image * std + mean
-        return result
+        mean, std = (np.array(value, dtype=np.float32).reshape(shape) for value in (self.mean, self.std))
+        return image * std + mean
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Return images [batch, channels, height, width] in [0, 1] as the model wants them."""
