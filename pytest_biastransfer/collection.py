@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.errors import MarkerError, nearest
-from pytest_biastransfer.markers import INTERVENTION_MARKER, Case, cases_of
+from pytest_biastransfer.names import BIAS_FIXTURE, INTERVENTION_MARKER
 
-# The fixture through which a case reaches its test.
-BIAS_FIXTURE: Final = "bias"
+if TYPE_CHECKING:
+    from pytest_biastransfer.markers import Case
 
 
 @contextmanager
@@ -44,6 +43,11 @@ def _declared_cases(collector: pytest.Collector, name: str, own: list[Any]) -> l
 
 
 def _cases(marks: list[pytest.Mark], test: str) -> list[Case]:
+    if not marks:
+        return []
+    from pytest_biastransfer.errors import MarkerError
+    from pytest_biastransfer.markers import cases_of
+
     try:
         return cases_of(marks, test)
     except MarkerError as error:
@@ -62,6 +66,8 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 
 
 def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
+    from pytest_biastransfer.errors import nearest
+
     for keyword, fixture in zip(("model", "dataset", "control"), case.fixtures, strict=False):
         # pytest has no public way to ask which fixtures a test function can reach.
         if fixture not in metafunc._arg2fixturedefs:

@@ -12,22 +12,10 @@ import pytest
 from pytest_biastransfer.errors import InterventionError, MarkerError, nearest
 from pytest_biastransfer.interventions import Intervention, named
 from pytest_biastransfer.judgement.expectation import AGAINST_CONTROL, LIMITS, Expectation
-from pytest_biastransfer.settings import DATASET_FIXTURE
-
-INTERVENTION_MARKER: Final = "bias_intervention"
-DEFAULT_MODEL: Final = "transferred_model"
-DEFAULT_CONTROL: Final = "control_model"
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, INTERVENTION_MARKER, MODEL_FIXTURE
 
 _LIMIT_KEYWORDS: Final = {f"max_{metric}": metric for metric in LIMITS}
 _OTHER_KEYWORDS: Final = ("model", "dataset", "control", "target", "confidence")
-
-MARKER_HELP: Final = (
-    f"{INTERVENTION_MARKER}(*interventions, model='{DEFAULT_MODEL}', dataset='{DATASET_FIXTURE}', control=None, "
-    f"target=None, {', '.join(f'{keyword}=None' for keyword in _LIMIT_KEYWORDS)}, confidence=0.95): "
-    "measure how the predictions of the fixture `model` change on the images of the fixture `dataset` under each "
-    "of the interventions (objects or registered names), and fail the test if a limit is exceeded. Each marker "
-    "and each intervention is a test of its own. The limits are judged after the test's own body has passed."
-)
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Case:
     @property
     def id(self) -> str:
         """The intervention's name, and the fixtures that are not the usual ones."""
-        unusual = [self.model] * (self.model != DEFAULT_MODEL) + [self.dataset] * (self.dataset != DATASET_FIXTURE)
+        unusual = [self.model] * (self.model != MODEL_FIXTURE) + [self.dataset] * (self.dataset != DATASET_FIXTURE)
         return "-".join([self.name, *unusual])
 
 
@@ -82,9 +70,9 @@ def _cases(mark: pytest.Mark, place: str) -> Iterator[Case]:
         raise MarkerError(f"{place}: max_targeted_asr needs target=, a class or several, by name or number")
     control = _fixture_name(mark, "control", None, place)
     if control is None and any(metric in AGAINST_CONTROL for metric, _ in limits):
-        control = DEFAULT_CONTROL
+        control = CONTROL_FIXTURE
     expectation = Expectation(limits, target, _confidence(mark.kwargs.get("confidence", 0.95), place))
-    model = _fixture_name(mark, "model", DEFAULT_MODEL, place) or DEFAULT_MODEL
+    model = _fixture_name(mark, "model", MODEL_FIXTURE, place) or MODEL_FIXTURE
     dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, place) or DATASET_FIXTURE
     for given in mark.args:
         intervention, name = _intervention(given, place)
@@ -137,6 +125,6 @@ def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, place: s
     name = mark.kwargs.get(keyword, default)
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
         raise MarkerError(
-            f"{place}: {keyword}={name!r:.100}, expected the name of a fixture, such as '{DEFAULT_MODEL}'"
+            f"{place}: {keyword}={name!r:.100}, expected the name of a fixture, such as '{MODEL_FIXTURE}'"
         )
     return name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer import collection, markers, settings, stash, summary
+from pytest_biastransfer import collection, names, settings, stash, summary
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and document the markers."""
-    config.addinivalue_line("markers", markers.MARKER_HELP)
+    config.addinivalue_line("markers", names.INTERVENTION_MARKER_HELP)
     config.stash[stash.SETTINGS] = settings.read_settings(config)
 
 

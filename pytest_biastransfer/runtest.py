@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.outcomes import Failed
 
-from pytest_biastransfer.collection import BIAS_FIXTURE, is_bias_test
+from pytest_biastransfer.collection import is_bias_test
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.markers import Case
 from pytest_biastransfer.models import as_model, load_model
+from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE
 from pytest_biastransfer.reporting.failure import failure_text
 from pytest_biastransfer.reporting.record import Record, record_of
-from pytest_biastransfer.settings import DATASET_FIXTURE, ini_of
+from pytest_biastransfer.settings import ini_of
 from pytest_biastransfer.stash import CASE, DATASETS, EVALUATORS, MEASUREMENT, RECORD, SETTINGS
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
         )
     model, images = request.getfixturevalue(case.model), request.getfixturevalue(case.dataset)
     control = None if case.control is None else request.getfixturevalue(case.control)
-    evaluator = _evaluator(request.config, request.getfixturevalue("bias_device"))
+    evaluator = _evaluator(request.config, request.getfixturevalue(DEVICE_FIXTURE))
     with _clear_errors(f"{request.node.nodeid}"):
         measurement = take_measurement(
             evaluator,
@@ -143,7 +144,14 @@ def attach_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest
     """Attach the figures to a test's report, and undo an `xfail` that excused a failed measurement."""
     if not is_bias_test(item) or (report.when != "call" and report.passed):
         return
-    if call.excinfo is not None and isinstance(call.excinfo.value, MeasurementFailed):
+    if call.excinfo is not None and _nothing_was_measured(call.excinfo.value, report):
         report.outcome = "failed"
         vars(report).pop("wasxfail", None)
     report.bias_record = item.stash.get(RECORD, Record()).to_json()  # type: ignore[attr-defined]
+
+
+def _nothing_was_measured(error: BaseException, report: pytest.TestReport) -> bool:
+    """Whether an `xfail` would excuse an error instead of an exceeded limit: then a crash would look green."""
+    if isinstance(error, MeasurementFailed):
+        return True
+    return report.when == "setup" and hasattr(report, "wasxfail") and not isinstance(error, pytest.xfail.Exception)

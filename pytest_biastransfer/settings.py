@@ -9,8 +9,9 @@ from typing import Final
 
 import pytest
 
-MODEL_FIXTURES: Final = ("source_model", "transferred_model", "control_model")
-DATASET_FIXTURE: Final = "bias_dataset"
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
+
+_MODEL_FIXTURES: Final = (SOURCE_FIXTURE, MODEL_FIXTURE, CONTROL_FIXTURE)
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "device": ("DEVICE", "where models run: auto (default; CUDA where there is one), cpu, cuda, cuda:1"),
@@ -54,7 +55,7 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(_flag(name), dest=f"bias_{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"bias_{name}", text, default=None)
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
-    for fixture in MODEL_FIXTURES:
+    for fixture in _MODEL_FIXTURES:
         text = f"spec string of the fixture {fixture}, such as checkpoint:pets.pt?arch=torchvision:resnet18"
         parser.addini(ini_of(fixture), text, default=None)
     parser.addini(
@@ -66,7 +67,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Return the settings of this session; raises `pytest.UsageError` for a value that cannot be."""
-    fixtures = (*MODEL_FIXTURES, DATASET_FIXTURE)
+    fixtures = (*_MODEL_FIXTURES, DATASET_FIXTURE)
     specs = {fixture: config.getini(ini_of(fixture)) for fixture in fixtures}
     return Settings(
         device=_value(config, "device") or "auto",

@@ -89,6 +89,10 @@ class Measurement:
     control: Measurement | None
     computed: int
 
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{metric}={estimate!r}" for metric, estimate in self.estimates.items())
+        return f"<{self.intervention} on {self.model}, {self.n} images of {self.dataset}: {figures}>"
+
     @property
     def asr(self) -> Estimate:
         """Attack success rate: share of images whose prediction changes, in [0, 1]."""

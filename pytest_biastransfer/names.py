@@ -1,0 +1,25 @@
+"""The names that users type: fixtures and the marker, with the marker's documentation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SOURCE_FIXTURE: Final = "source_model"
+MODEL_FIXTURE: Final = "transferred_model"
+CONTROL_FIXTURE: Final = "control_model"
+DATASET_FIXTURE: Final = "bias_dataset"
+DEVICE_FIXTURE: Final = "bias_device"
+BIAS_FIXTURE: Final = "bias"
+
+INTERVENTION_MARKER: Final = "bias_intervention"
+
+INTERVENTION_MARKER_HELP: Final = (
+    f"{INTERVENTION_MARKER}(*interventions, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
+    "target=None, max_asr=None, max_conditional_asr=None, max_targeted_asr=None, max_skew=None, "
+    "max_accuracy_drop=None, max_asr_excess=None, max_skew_excess=None, confidence=0.95): "
+    "measure how the predictions of the fixture `model` change on the images of the fixture `dataset` under each "
+    "of the interventions (objects or registered names), and fail the test if a limit is exceeded. Each marker "
+    "and each intervention in it is a test of its own. Limits on an excess compare with the fixture `control` "
+    f"(by default '{CONTROL_FIXTURE}'); max_targeted_asr needs target=, a class or several, by name or number. "
+    "The limits are judged after the test's own body has passed."
+)

@@ -1,0 +1,87 @@
+"""Bias tests run inside tests: a model of three colours, and images whose predictions are known by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# pytester forgets the modules that an inner run imports first, and these cannot be imported twice.
+import numpy.fft
+import PIL.Image
+import pytest
+import scipy.sparse
+import scipy.special
+import torch
+import torchvision
+
+pytest_plugins = ["pytester"]
+
+IMPORTED_ONCE = (numpy.fft, PIL.Image, scipy.sparse, scipy.special, torch, torchvision)
+
+# The model answers with the brightest channel. A yellow square flips the five fragile images to red (red and
+# green gain the same, and red comes first), and leaves the fifteen blue ones alone: asr = skew = 0.25.
+INNER_CONFTEST = """
+import pytest
+import torch
+from pytest_biastransfer import Model
+
+
+class BrightestChannel(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.eye(3))
+
+    def forward(self, images):
+        return images.mean(dim=(2, 3)) @ self.weight
+
+
+def images(fragile=5, n=20):
+    colors = [(0.30, 0.29, 0.31) if i < fragile else (0.0, 0.0, 1.0) for i in range(n)]
+    return [(torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors]
+
+
+def brightest(name="brightest"):
+    return Model(BrightestChannel(), classes=["red", "green", "blue"], name=name)
+
+
+@pytest.fixture(scope="session")
+def transferred_model():
+    return brightest()
+
+
+@pytest.fixture(scope="session")
+def bias_dataset():
+    return images()
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+MODES = {"no:xdist": ["-p", "no:xdist"], "n0": ["-n0"], "n2": ["-n2"]}
+
+
+@pytest.fixture
+def colors(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A test directory whose conftest has the colour model and its images."""
+    pytester.makeconftest(INNER_CONFTEST)
+    return pytester
+
+
+@pytest.fixture(params=list(MODES))
+def run(request: pytest.FixtureRequest, colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run pytest in that directory: without xdist, with -n0, with -n2."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run_pytest(*arguments: str) -> pytest.RunResult:
+        return colors.runpytest_inprocess(*MODES[request.param], *arguments)
+
+    return run_pytest
+
+
+@pytest.fixture
+def run_alone(colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run pytest in that directory without xdist; for what no worker takes part in."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run_pytest(*arguments: str) -> pytest.RunResult:
+        return colors.runpytest_inprocess("-p", "no:xdist", *arguments)
+
+    return run_pytest

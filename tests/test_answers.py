@@ -1,0 +1,180 @@
+"""What a user sees: green, red, the reasons, the summary."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import Run
+
+MIXED = """
+import pytest
+from pytest_biastransfer import Square
+
+@pytest.mark.bias_intervention("yellow-square", max_asr=0.05, max_skew=0.3)
+def test_red():
+    pass
+
+@pytest.mark.bias_intervention("yellow-square", max_asr=0.25)
+def test_limit_is_met_exactly(bias):
+    assert bias.most_gained.name == "red"
+    assert bias.asr == bias.skew == 0.25
+    assert bias.n == 20
+
+@pytest.mark.xfail(strict=True, reason="known")
+@pytest.mark.bias_intervention("yellow-square", max_accuracy_drop=0.1)
+def test_known():
+    pass
+
+@pytest.mark.xfail(strict=True, reason="expected red")
+@pytest.mark.bias_intervention(Square(color="blue"), max_asr=0)
+def test_unexpectedly_green():
+    pass
+
+def test_other():
+    pass
+"""
+
+
+def test_outcomes_and_summary(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(test_mixed=MIXED)
+    result = run()
+    result.assert_outcomes(failed=2, passed=2, xfailed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*= bias transfer =*",
+            "test *  asr   skew  limits * verdict",
+            "test_mixed.py::test_red[[]yellow-square] *0.250  0.250  asr > 0.05, skew <= 0.3 *FAILED",
+            "test_mixed.py::test_limit_is_met_exactly[[]yellow-square] *0.250  0.250  asr <= 0.25 *passed",
+            "test_mixed.py::test_known[[]yellow-square] *0.250  0.250  accuracy_drop 0.250 > 0.1 *xfailed",
+            "test_mixed.py::test_unexpectedly_green[[]square-0000ff] *0.000  0.000  asr <= 0 *FAILED",
+            "4 bias tests: 2 failed, 1 passed, 1 xfailed; 60 images evaluated, 100 predictions reused",
+        ],
+        consecutive=False,
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_failing_expectation_explains_itself(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        test_red="""
+        import pytest
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=0.05, max_skew=0.3, control="control", max_asr_excess=0.5)
+        def test_red():
+            pass
+
+        @pytest.fixture
+        def control():
+            import torch
+            from pytest_biastransfer import Model
+
+            always_blue = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 3))
+            torch.nn.init.zeros_(always_blue[1].weight)
+            always_blue[1].bias.data = torch.tensor([0.0, 0.0, 1.0])
+            return Model(always_blue, classes=["red", "green", "blue"], name="always-blue")
+        """
+    )
+    result = run()
+    result.stdout.fnmatch_lines(
+        [
+            "test_red.py::test_red[[]yellow-square]: asr above the limit",
+            "",
+            "  intervention  yellow-square = Square(size=0.25, anchor='top-left', color=(255, 255, 0))",
+            "  model         brightest",
+            "  dataset       list, 20 images",
+            "  control       always-blue",
+            "  fixtures      transferred_model, bias_dataset, control",
+            "",
+            "  FAILED  asr         0.250  (95 % interval 0.087 to 0.491, n = 20)  limit 0.05  control 0.000 [[]0.000, 0.168]",
+            "  ok      skew        0.250  (95 % interval * to *, n = 20)  limit 0.3  control 0.000 [[]0.000, 0.168]",
+            "  ok      asr_excess  0.250  (95 % interval * to *, n = 20)  limit 0.5"
+            "  asr 0.250 [[]0.087, 0.491], control 0.000 [[]0.000, 0.168]",
+            "",
+            "  gained most: red +0.250, green +0.000, blue -0.250",
+            "  flipped images: 5, the first:",
+            "    image 0  label blue  blue -> red",
+            "    image 1  label blue  blue -> red",
+            "    image 2  label blue  blue -> red",
+            "    image 3  label blue  blue -> red",
+            "    image 4  label blue  blue -> red",
+        ],
+        consecutive=True,
+    )
+    assert "pytest_biastransfer/" not in result.stdout.str(), "a traceback of ours"
+
+
+def test_quiet_run_says_one_sentence(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(test_mixed=MIXED)
+    result = run("-q", "--no-header", "-k", "met_exactly")
+    assert "bias transfer" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["1 bias test: 1 passed; 40 images evaluated, 0 predictions reused"])
+
+
+def test_session_without_bias_tests_says_nothing(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile("def test_other(): pass")
+    result = run()
+    result.assert_outcomes(passed=1)
+    for words in ("bias transfer", "bias test", "images evaluated"):
+        assert words not in result.stdout.str()
+
+
+def test_figures_do_not_depend_on_workers_or_batch_size(colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    colors.makepyfile(
+        """
+        import pytest, torch
+        from torchvision.transforms import v2
+        from pytest_biastransfer import Blur, Circle, Custom, Grayscale, Model, Preprocess
+
+        @pytest.fixture(scope="session")
+        def transferred_model():
+            torch.manual_seed(0)
+            module = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 10))
+            return Model(module, preprocess=Preprocess(mean=0.5, std=0.05))
+
+        @pytest.fixture(scope="session")
+        def bias_dataset():
+            pixels = torch.rand(600, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+            return [(image, i % 10) for i, image in enumerate(pixels)]
+
+        @pytest.mark.bias_intervention("yellow-square", Grayscale() | Circle(size=0.1), Blur(sigma=0.02),
+                                       Custom(v2.RandomErasing(p=0.5)), max_asr=1)
+        def test_all(bias):
+            assert 0.02 < bias.asr < 0.9
+        """
+    )
+    tables = {}
+    for mode in (["-p", "no:xdist"], ["-n0"], ["-n2"], ["--bias-batch-size=1"], ["--bias-batch-size=100"]):
+        store = f"--bias-store=store{len(tables)}"
+        result = colors.runpytest_inprocess(*mode, store)
+        result.assert_outcomes(passed=4)
+        tables[" ".join(mode)] = [line for line in result.stdout.lines if "asr <= 1" in line]
+        assert len(tables[" ".join(mode)]) == 4
+    assert len({tuple(table) for table in tables.values()}) == 1, tables
+
+
+def test_second_run_evaluates_no_image(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(test_mixed=MIXED)
+    first, second = run(), run()
+    first.stdout.fnmatch_lines(["*; 60 images evaluated, 100 predictions reused"])
+    second.stdout.fnmatch_lines(["*; 0 images evaluated, 160 predictions reused"])
+    third = run("--cache-clear")
+    third.stdout.fnmatch_lines(["*; 60 images evaluated, 100 predictions reused"])
+
+
+def test_changed_model_is_evaluated_again(run_alone: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(test_mixed=MIXED)
+    run_alone()
+    conftest = colors.path / "conftest.py"
+    conftest.write_text(conftest.read_text().replace("@ self.weight", "@ self.weight * 2"))
+    run_alone().stdout.fnmatch_lines(["*; 60 images evaluated, 100 predictions reused"])
+
+
+def test_documentation(run_alone: Run) -> None:
+    markers = run_alone("--markers")
+    markers.stdout.fnmatch_lines(["@pytest.mark.bias_intervention(*interventions, model='transferred_model', *"])
+    fixtures = run_alone("--fixtures", "-v")
+    for fixture in ("source_model", "control_model", "bias_device", "bias"):
+        fixtures.stdout.fnmatch_lines([f"{fixture}* -- *pytest_biastransfer/fixtures.py:*", "    *"])
+    options = run_alone("--help")
+    options.stdout.fnmatch_lines(["bias tests of transferred models:", "*--bias-device=DEVICE*"])
