@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def requested_fixtures(collector: pytest.Collector, name: str, function: Any) -> Iterator[None]:
+def requested_fixtures(collector: pytest.Module | pytest.Class, name: str, function: Any) -> Iterator[None]:
     """Let pytest see, while it collects a test function, the fixtures that its markers name.
 
     Only fixtures that pytest knows of at collection can be parametrized or replaced nearer to the test.
     The function's own marks are put back afterwards: one function may be a method of several classes.
     """
+    if not collector.istestfunction(function, name):
+        yield
+        return
     target = getattr(function, "__func__", function)
     own = list(getattr(target, "pytestmark", []))
     named_fixtures = [
@@ -94,7 +97,7 @@ def require_case(item: pytest.Item) -> None:
     callspec = getattr(item, "callspec", None)
     if is_bias_test(item) and (callspec is None or BIAS_FIXTURE not in callspec.params):
         pytest.fail(
-            f"{item.nodeid}: {INTERVENTION_MARKER} has no effect here. It works on test functions and on methods "
+            f"{INTERVENTION_MARKER} has no effect on {item.nodeid}. It works on test functions and on methods "
             f"of classes that do not inherit from unittest.TestCase, when it is there at collection "
             f"(not added by a hook later)",
             pytrace=False,

@@ -68,7 +68,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the figures of a bias test to its report."""
+    """Shorten tracebacks of users' mistakes; attach the figures of a bias test to its report."""
+    if call.excinfo is not None:
+        from pytest_biastransfer import tracebacks
+
+        tracebacks.hide_own_frames(call.excinfo)
     report = yield
     if collection.is_bias_test(item):
         from pytest_biastransfer import runtest

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 class MeasurementFailed(Failed):
     """Nothing could be measured: an error of what the test was given, which no ``xfail`` excuses."""
 
+    # As pytest has it for its own outcomes: the short summary then has room for the message.
+    __module__ = "builtins"
+
 
 @contextmanager
 def _clear_errors(place: str) -> Iterator[None]:
@@ -40,7 +43,7 @@ def _clear_errors(place: str) -> Iterator[None]:
     try:
         yield
     except BiasTransferError as error:
-        raise MeasurementFailed(f"{place}: {error}", pytrace=False) from error
+        raise MeasurementFailed(f"{error}\nin {place}", pytrace=False) from None
 
 
 def configured_model(request: pytest.FixtureRequest) -> Model:
@@ -86,14 +89,14 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
     case = getattr(request, "param", None)
     if not isinstance(case, Case):
         raise MeasurementFailed(
-            f"{request.node.nodeid}: the fixture {BIAS_FIXTURE} needs a marker, such as "
-            f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)',
+            f"the fixture {BIAS_FIXTURE} needs a marker, such as "
+            f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)\nin {request.node.nodeid}',
             pytrace=False,
         )
     model, images = request.getfixturevalue(case.model), request.getfixturevalue(case.dataset)
     control = None if case.control is None else request.getfixturevalue(case.control)
     evaluator = _evaluator(request.config, request.getfixturevalue(DEVICE_FIXTURE))
-    with _clear_errors(f"{request.node.nodeid}"):
+    with _clear_errors(request.node.nodeid):
         measurement = take_measurement(
             evaluator,
             as_model(model, f"fixture {case.model}"),

@@ -77,8 +77,9 @@ def test_failing_expectation_explains_itself(run: Run, colors: pytest.Pytester) 
     result = run()
     result.stdout.fnmatch_lines(
         [
-            "test_red.py::test_red[[]yellow-square]: asr above the limit",
+            "bias: asr above 0.05",
             "",
+            "  test          test_red.py::test_red[[]yellow-square]",
             "  intervention  yellow-square = Square(size=0.25, anchor='top-left', color=(255, 255, 0))",
             "  model         brightest",
             "  dataset       list, 20 images",
@@ -118,7 +119,9 @@ def test_session_without_bias_tests_says_nothing(run: Run, colors: pytest.Pytest
         assert words not in result.stdout.str()
 
 
-def test_figures_do_not_depend_on_workers_or_batch_size(colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_do_not_depend_on_workers_or_batch_size(
+    colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     colors.makepyfile(
         """

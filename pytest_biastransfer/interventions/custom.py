@@ -55,6 +55,13 @@ class Custom(Intervention):
         if type(self.seed) is not int or self.seed < 0:
             raise InterventionError(f"Custom: seed={self.seed!r}, expected a whole number from 0 on")
 
+    def __repr__(self) -> str:
+        # Not the function's own repr, which has its address and so differs in every session.
+        parts = [getattr(self.function, "__qualname__", repr(self.function))]
+        parts += [f"name={self.name!r}"] * (self.name is not None) + [f"seed={self.seed}"] * (self.seed != 0)
+        parts += [f"stage={self.stage!r}"] * (self.stage != "input")
+        return f"Custom({', '.join(parts)})"
+
     @property
     def label(self) -> str:
         """The given name, or that of the function or of its type."""

@@ -20,9 +20,10 @@ def failure_text(test: str, models: str, measurement: Measurement, verdict: Verd
 
     `test` is its node id, `models` the fixtures that the model, dataset and control come from.
     """
-    broken = [limit.metric for limit in verdict.limits if not limit.holds]
+    broken = [f"{limit.metric} above {limit.limit:g}" for limit in verdict.limits if not limit.holds]
     found = measurement
     facts = [
+        ("test", test),
         ("intervention", found.intervention),
         ("model", found.model),
         ("dataset", f"{found.dataset}, {found.n:,} images"),
@@ -31,7 +32,7 @@ def failure_text(test: str, models: str, measurement: Measurement, verdict: Verd
     ]
     width = max(len(name) for name, _ in facts)
     lines = [
-        f"{test}: {' and '.join(broken)} above the limit",
+        f"bias: {', '.join(broken)}",
         "",
         *(f"  {name:{width}}  {text}" for name, text in facts if text),
         "",
