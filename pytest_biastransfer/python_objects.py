@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import sys
 
 from pytest_biastransfer.errors import SpecError, nearest
@@ -29,7 +31,9 @@ def call_factory(spec: Spec, **arguments: object) -> object:
         public = [name for name in vars(module) if not name.startswith("_")]
         raise SpecError(f"spec {spec.text!r}: {module_name} has no {factory_name!r}; {nearest(factory_name, public)}")
     factory = getattr(module, factory_name)
-    return factory(**arguments) if callable(factory) else factory
+    # A model or dataset that is there already may be callable, and is not a factory.
+    makes = inspect.isroutine(factory) or isinstance(factory, type | functools.partial)
+    return factory(**arguments) if makes else factory
 
 
 def _import(name: str, spec: Spec) -> object:

@@ -146,7 +146,7 @@ def test_figures_do_not_depend_on_workers_or_batch_size(
             assert 0.02 < bias.asr < 0.9
         """
     )
-    tables = {}
+    tables: dict[str, list[str]] = {}
     for mode in (["-p", "no:xdist"], ["-n0"], ["-n2"], ["--bias-batch-size=1"], ["--bias-batch-size=100"]):
         store = f"--bias-store=store{len(tables)}"
         result = colors.runpytest_inprocess(*mode, store)

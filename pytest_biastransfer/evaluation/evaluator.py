@@ -18,6 +18,7 @@ from pytest_biastransfer.evaluation.order import chunks, visiting_order
 from pytest_biastransfer.evaluation.predict import Predictor, ready_to_evaluate, source_change
 from pytest_biastransfer.evaluation.store import ChunkStore, Content
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
+from pytest_biastransfer.models import Model
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.interventions import Intervention
-    from pytest_biastransfer.models import Model, Preprocess
+    from pytest_biastransfer.models import Preprocess
 
 # Part of every key: predictions of another release may come from another rendering.
 _FORMAT: Final = f"1/{__version__}"
@@ -89,7 +90,7 @@ class Evaluator:
         self, model: Model, images: LabelledImages, intervention: Intervention | None = None
     ) -> Predictions:
         """Return the model's predictions on the images, changed by the intervention if there is one."""
-        content, lasting = self._content(model, intervention)
+        content, lasting = zip(self._content(model), self._content(intervention), strict=True)
         key = fingerprint(
             content,
             model.preprocess.fingerprint,
@@ -101,25 +102,25 @@ class Evaluator:
         known = self._memo.get(key)
         if known is not None:
             return dataclasses.replace(known, computed=0)
-        store = self._predictions if lasting else ChunkStore(None)
+        store = self._predictions if all(lasting) else ChunkStore(None)
         self._memo[key] = found = self._collect(store, key, model, images, intervention)
         return found
 
-    def _content(self, model: Model, intervention: Intervention | None) -> tuple[str, bool]:
-        """Return what model and intervention are, and whether that can be told in other sessions too."""
+    def _content(self, thing: Model | Intervention | None) -> tuple[str, bool]:
+        """Return what a model or intervention is, and whether that can be told in other sessions too."""
         try:
-            return fingerprint(model.fingerprint, intervention), True
+            return ("clean" if thing is None else thing.fingerprint), True
         except NotFingerprintableError as error:
             warnings.warn(
-                f"the predictions of model {model.name} for {intervention or 'clean images'} are kept for this "
-                f"session only, because their content cannot be told: {error}",
+                f"predictions with {thing} are kept for this session only, because its content cannot be told: "
+                f"it holds {error}",
                 StoreWarning,
                 stacklevel=2,
             )
-            # What identifies objects in this session, as long as they are kept alive.
-            self._kept += [model.module, intervention]
-            weights = fingerprint(dict(model.module.state_dict()))
-            return fingerprint(id(model.module), weights, id(intervention)), False
+            # In this session an object can be told by its identity, as long as it is kept alive.
+            self._kept.append(thing)
+            state = thing.module.state_dict() if isinstance(thing, Model) else {}
+            return fingerprint(id(getattr(thing, "module", thing)), dict(state)), False
 
     def _collect(
         self,

@@ -12,11 +12,14 @@ from pytest_biastransfer.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
+_COUNTER = "num_batches_tracked"
+
 
 def load_state(module: torch.nn.Module, path: Path) -> None:
     """Copy the weights in `path` into `module`; raise unless keys and shapes fit exactly."""
     state = _read(path)
-    expected = module.state_dict()
+    # Old checkpoints lack the counters of BatchNorm, which only training needs; torch accepts that too.
+    expected = {key: value for key, value in module.state_dict().items() if not key.endswith(_COUNTER) or key in state}
     problems = [
         _listed("missing", [f"{key} {_shape(expected[key])}" for key in expected if key not in state]),
         _listed("unexpected", [f"{key} {_shape(state[key])}" for key in state if key not in expected]),
@@ -35,7 +38,7 @@ def load_state(module: torch.nn.Module, path: Path) -> None:
             f"checkpoint {path} does not fit {type(module).__name__}; check arch= and num_classes=.\n"
             + "\n".join(found)
         )
-    module.load_state_dict(state)
+    module.load_state_dict(state, strict=False)
 
 
 def _read(path: Path) -> Mapping[str, torch.Tensor]:
@@ -48,8 +51,9 @@ def _read(path: Path) -> Mapping[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"checkpoint {path}: not a plain state dict ({str(error).splitlines()[0]}); nothing in it was run. "
+            f"checkpoint {path}: not a plain state dict ({reason}); nothing in it was run. "
             f"Save it with torch.save(model.state_dict(), ...) or as safetensors"
         ) from error
     if isinstance(content, Mapping) and "state_dict" in content:

@@ -60,6 +60,9 @@ class Model:
         if not self.name:
             object.__setattr__(self, "name", type(self.module).__name__)
 
+    def __repr__(self) -> str:
+        return f"model {self.name}"
+
     @property
     def fingerprint(self) -> str:
         """Hash of the module's content: its weights, its structure, the code of its classes.

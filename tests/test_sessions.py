@@ -1,0 +1,145 @@
+"""Sessions: what they import, what the ini file configures, what an interruption leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import MODES, Run
+
+HEAVY = ("torch", "torchvision", "numpy", "scipy", "PIL", "jinja2")
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_session_without_bias_tests_imports_nothing_heavy(pytester: pytest.Pytester, mode: str) -> None:
+    pytester.makepyfile(
+        f"""
+        import sys
+
+        def test_nothing_heavy():
+            assert not set(sys.modules) & set({HEAVY})
+        """
+    )
+    result = pytester.runpytest_subprocess(*MODES[mode], "-p", "no:hypothesispytest")
+    result.assert_outcomes(passed=1)
+
+
+def test_package_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pytest_biastransfer as b\n"
+        "b.Square(size=0.5) | b.Blur(); b.Custom(print); b.Preprocess(size=8)\n"
+        f"sys.exit(repr(set(sys.modules) & set({HEAVY})) if set(sys.modules) & set({HEAVY}) else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_plugin_imports_in_15_milliseconds() -> None:
+    code = (
+        "import time, pytest, dataclasses\n"
+        "start = time.perf_counter()\n"
+        "import pytest_biastransfer.plugin, pytest_biastransfer.fixtures\n"
+        "print((time.perf_counter() - start) * 1000)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert sorted(times)[2] < 15, times
+
+
+def make_folder(directory: Path, images: int) -> None:
+    """Write pictures whose brightest channel is known: every second one turns red under a yellow square."""
+    for place in range(images):
+        color = (76, 74, 79) if place % 2 else (0, 0, 255)
+        folder = directory / ("blue" if place % 3 else "green")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 16), color).save(folder / f"{place:03}.png")
+
+
+def test_ini_file_names_models_and_dataset(run: Run, colors: pytest.Pytester) -> None:
+    make_folder(colors.path / "config" / "data", 12)
+    conftest = colors.path / "conftest.py"
+    (colors.path / "config" / "mine.py").write_text(conftest.read_text())
+    conftest.unlink()
+    torch.save({"weight": torch.eye(3)}, colors.path / "config" / "weights.pt")
+    (colors.path / "config" / "classes.txt").write_text("red\ngreen\nblue\n")
+    (colors.path / "config" / "pytest.ini").write_text(
+        "[pytest]\n"
+        "bias_transferred_model = checkpoint:weights.pt?arch=python:mine:brightest&size=16\n"
+        "bias_control_model = python:mine:brightest?classes=classes.txt&name=plain&size=16\n"
+        "bias_dataset = imagefolder:data\n"
+        "bias_batch_size = 5\n"
+        "bias_max_images = 10\n"
+        "bias_store = kept\n"
+    )
+    colors.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=1, control="control_model")
+        def test_it(bias):
+            assert (bias.model, bias.dataset, bias.control.model, bias.n) == ("weights", "data", "plain", 10)
+            assert bias.asr == bias.control.asr == len(bias.flips) / 10
+            assert {flip.label for flip in bias.flips} <= {"blue", "green"}
+        """
+    )
+    result = run("-c", "config/pytest.ini", "--rootdir", ".")
+    result.assert_outcomes(passed=1)
+    assert list((colors.path / "kept" / "predictions").glob("*/0-10.chunk"))
+    assert run("-c", "config/pytest.ini", "--rootdir", ".", "--bias-max-images=6").ret == pytest.ExitCode.TESTS_FAILED
+
+
+SLOW = """
+import os, signal, time
+import conftest
+import pytest
+from pytest_biastransfer import Custom
+
+@pytest.fixture(scope="session")
+def bias_dataset():
+    return conftest.images(fragile=100, n=2000)
+
+def slow(images):
+    with open("batches", "a") as log:
+        log.write("batch\\n")
+    time.sleep(float(os.environ.get("PAUSE", "0")))
+    return images.flip(1)
+
+@pytest.mark.bias_intervention(Custom(slow), max_asr=1)
+def test_slow(bias):
+    assert bias.n == 2000
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_run_resumes_from_finished_chunks(colors: pytest.Pytester, how: signal.Signals) -> None:
+    colors.makepyfile(test_slow=SLOW)
+    batches = colors.path / "batches"
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--bias-batch-size=256"]
+    first = subprocess.Popen(command, env=os.environ | {"PAUSE": "0.3"}, stdout=subprocess.DEVNULL)
+    try:
+        # Eight chunks of 256 images: stop in the middle.
+        while not batches.exists() or len(batches.read_text().splitlines()) < 4:
+            assert first.poll() is None
+            time.sleep(0.05)
+        first.send_signal(how)
+        assert first.wait(timeout=60) != 0
+    finally:
+        first.kill()
+    done = len(list(colors.path.glob(".pytest_cache/d/biastransfer/predictions/*/*.chunk")))
+    assert 8 + 3 <= done < 16
+
+    result = colors.runpytest_inprocess("-p", "no:xdist", "--bias-batch-size=256")
+    result.assert_outcomes(passed=1)
+    evaluated = 2000 * 2 - done * 256
+    left = int(result.stdout.str().split(" images evaluated")[0].split()[-1].replace(",", ""))
+    assert evaluated <= left <= evaluated + 256 - 2000 % 256, "the last chunk is smaller than the others"
