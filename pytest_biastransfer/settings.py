@@ -75,7 +75,7 @@ def read_settings(config: pytest.Config) -> Settings:
         max_images=_count(config, "max_images"),
         store=_store(config),
         specs={fixture: spec for fixture, spec in specs.items() if spec},
-        directory=config.inipath.parent if config.inipath else config.rootpath,
+        directory=_directory(config),
         only=config.getoption("bias_only"),
     )
 
@@ -107,8 +107,16 @@ def _count(config: pytest.Config, name: str) -> int | None:
 
 
 def _store(config: pytest.Config) -> Path | None:
-    chosen = _value(config, "store")
-    if chosen is not None:
-        return config.invocation_params.dir / chosen
+    """Return the store's directory; as everywhere, a path is relative to where it was written."""
+    option = config.getoption("bias_store")
+    if option is not None:
+        return config.invocation_params.dir / option
+    configured = config.getini("bias_store")
+    if configured is not None:
+        return _directory(config) / str(configured)
     cache = getattr(config, "cache", None)
     return None if cache is None else Path(cache.mkdir("biastransfer"))
+
+
+def _directory(config: pytest.Config) -> Path:
+    return config.inipath.parent if config.inipath else config.rootpath

@@ -94,7 +94,7 @@ def test_ini_file_names_models_and_dataset(run: Run, colors: pytest.Pytester) ->
     )
     result = run("-c", "config/pytest.ini", "--rootdir", ".")
     result.assert_outcomes(passed=1)
-    assert list((colors.path / "kept" / "predictions").glob("*/0-10.chunk"))
+    assert list((colors.path / "config" / "kept" / "predictions").glob("*/0-10.chunk"))
     assert run("-c", "config/pytest.ini", "--rootdir", ".", "--bias-max-images=6").ret == pytest.ExitCode.TESTS_FAILED
 
 

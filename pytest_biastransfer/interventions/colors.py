@@ -60,5 +60,6 @@ def levels(color: RGB, channels: int) -> tuple[float, ...]:
     if channels == 3:
         return unit
     if channels == 1:
-        return (sum(weight * value for weight, value in zip(LUMA, unit, strict=True)),)
+        # The weights add up to 0.9999; white is 1.
+        return (sum(weight * value for weight, value in zip(LUMA, unit, strict=True)) / sum(LUMA),)
     raise InterventionError(f"images of {channels} channels have no colours; expected 1 or 3 channels")

@@ -38,8 +38,8 @@ def named(name: str) -> Intervention:
 def described(intervention: Intervention) -> str:
     """Return an intervention in words: its declaration, after its name if it has one.
 
-    >>> described(Square())
-    'yellow-square = Square(size=0.25, anchor=\'top-left\', color=(255, 255, 0))'
+    >>> print(described(Square()))
+    yellow-square = Square(size=0.25, anchor='top-left', color=(255, 255, 0))
     """
     found = [name for name, one in _NAMED.items() if one == intervention]
     return " = ".join([*found, repr(intervention)])

@@ -74,11 +74,14 @@ def class_shift(clean: Classes, intervened: Classes, classes: int) -> npt.NDArra
 def skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estimate:
     """Return the total variation distance between the predicted-class distributions; at most `asr`.
 
-    The distance observed on n images is larger on average than the true one, most of all where the
-    true one is near 0: with few images a small skew is noise.
+    The distance observed on n images is larger on average than the true one, most of all where the true
+    one is near 0: with few images a small skew is noise. Simulated coverage of the 95 % interval with 10
+    classes: 0.92 to 0.96 from 250 to 5,000 images where the true distance is 0.004 to 0.06, and 0.82 where
+    it is 0. With 50 classes and 250 images it is 0.26 at a true distance of 0.03, as the interval is then
+    too high; 0.86 at a distance of 0.25 with 1,000 images.
 
     >>> skew(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]))
-    0 [0, 0.5]
+    0 [0, 0.602]
     """
     table = _FlipTable.of((clean, intervened))
     return bootstrap(table.counts, lambda counts: table.skew(counts, 0), confidence, least=0.0)

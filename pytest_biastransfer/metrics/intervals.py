@@ -48,12 +48,15 @@ def bootstrap(
     """Return a statistic of a table of counts, with its bootstrap interval.
 
     Images are resampled by resampling the counts of the cells they fall into, which is the same and
-    faster. The interval is the bias-corrected percentile interval (Efron 1981): the quantiles are
-    shifted by the share of the draws below the observed value, because a distance between resampled
-    distributions is larger than the observed one on average. It is widened to contain the value.
+    faster. The interval is the basic bootstrap interval (Davison and Hinkley 1997, section 5.2): as far as
+    the resampled values lie from the observed one, so far the observed one may lie from the truth. A distance
+    between resampled distributions is larger than the observed one on average, just as the observed one is
+    larger than the true one; this interval corrects for that, where the percentile interval doubles it. It is
+    clipped to the range of the statistic and widened to contain the value.
 
-    A table of a single cell resamples to itself, which says nothing about the images that were not
-    seen: then the interval reaches as far as n images that all agree can exclude, by Clopper and Pearson.
+    Where all resampled values are the observed one, as with a table of a single cell, that says nothing about
+    the images that were not seen: then the interval reaches as far as n images that all agree can exclude, by
+    Clopper and Pearson.
 
     Parameters
     ----------
@@ -64,22 +67,14 @@ def bootstrap(
     least, most
         The range of the statistic.
     """
-    from scipy.special import ndtr, ndtri
-
     n = int(cells.sum())
     value = float(statistic(cells[None])[0])
     tail = (1 - confidence) / 2
-    if np.count_nonzero(cells) <= 1:
+    low, high = 2 * value - np.quantile(_resampled(cells, n, statistic, seed), [1 - tail, tail])
+    low, high = max(least, min(low, value)), min(most, max(high, value))
+    if low == high:
         reach = proportion(0, n, confidence).high
         low, high = max(least, value - reach), min(most, value + reach)
-    else:
-        draws = np.sort(_resampled(cells, n, statistic, seed))
-        # Half of the ties count as below, so that a symmetric statistic is not corrected.
-        below = (np.searchsorted(draws, value, "left") + np.searchsorted(draws, value, "right")) / 2
-        correction = ndtri(np.clip(below / _DRAWS, 1 / _DRAWS, 1 - 1 / _DRAWS))
-        ends = ndtr(2 * correction + ndtri(np.array([tail, 1 - tail])))
-        low, high = np.quantile(draws, ends)
-    low, high = min(low, value), max(high, value)
     return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="paired bootstrap")
 
 
