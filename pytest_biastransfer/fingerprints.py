@@ -6,35 +6,31 @@ described by its content raises `NotFingerprintableError` instead of being left 
 
 from __future__ import annotations
 
-import enum
-import functools
+import copyreg
 import hashlib
-import site
+import pickle
 import sys
-import sysconfig
 import types
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePath
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from pytest_biastransfer.source_code import code_identity, is_users
 
 Content = bytes | memoryview
 
-_PLAIN: Final = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice)
-_CLASS_BOOKKEEPING: Final = {"__doc__", "__firstlineno__", "__module__", "__weakref__"}
-
 
 class NotFingerprintableError(Exception):
-    """An object holds state that cannot be described by its content (an open file, a C object)."""
+    """An object holds state that cannot be described by its content (an open file, a lock)."""
 
 
 def fingerprint(*parts: object) -> str:
     """Return 32 hexadecimal digits that depend on the content of `parts` and on nothing else.
 
-    Understood are plain values, containers, classes and functions (by the source of the user's
-    modules that they reach, or by the version of the library they come from), tensors, arrays,
-    modules and objects made of these. Anything else raises `NotFingerprintableError`.
+    Classes and functions are described by their code, the values that it refers to, and the files of the
+    user's modules or the versions of the libraries that it comes from; other objects by what pickle would
+    save of them. What pickle cannot save raises `NotFingerprintableError`.
 
-    >>> fingerprint("a", 1) == fingerprint("a", 1), fingerprint("a", 1) == fingerprint("a", 2)
+    >>> fingerprint("a", 1) == fingerprint("a", 1), fingerprint("a", 1) == fingerprint("a", 1.0)
     (True, False)
     """
     digest = hashlib.sha256()
@@ -47,116 +43,84 @@ class _Description:
 
     def __init__(self, feed: Callable[[Content], None]) -> None:
         self._feed = feed
+        # What is being described, outermost first: a reference back to one of these is a cycle.
         self._path: list[int] = []
-        self._codes: dict[str, str] = {}
-        self._classes: set[type] = set()
+        # Code that was described already is referred to by its number.
+        self._described: dict[int, int] = {}
+        self._alive: list[object] = []
 
     def add(self, value: object) -> None:
-        if isinstance(value, _PLAIN) and type(value).__module__ == "builtins":
-            self._word(type(value).__name__, repr(value).encode())
-            return
-        if id(value) in self._path:
+        content = _plain(value)
+        if content is not None:
+            self._word(type(value).__name__, content)
+        elif id(value) in self._path:
             self._word("cycle", str(self._path[::-1].index(id(value))).encode())
-            return
-        self._path.append(id(value))
-        try:
+        else:
+            self._path.append(id(value))
             self._add_compound(value)
-        finally:
             self._path.pop()
 
     def _word(self, kind: str, content: Content = b"") -> None:
         self._feed(f"{kind}:{len(content)}:".encode())
         self._feed(content)
 
-    def _add_compound(self, value: object) -> None:  # noqa: PLR0911, PLR0912 - one branch a kind
-        if isinstance(value, types.CodeType):
-            return self._add_code(value)
-        if isinstance(value, types.FunctionType):
-            return self._add_function(value)
-        if isinstance(value, types.MethodType):
-            return self._add_all("method", value.__self__, value.__func__)
-        if isinstance(value, types.BuiltinFunctionType | types.MethodDescriptorType):
-            return self._add_builtin(value)
-        if isinstance(value, types.ModuleType):
-            return self._add_code_of(value.__name__)
-        if isinstance(value, type):
-            return self._add_class(value)
-        if isinstance(value, functools.partial):
-            return self._add_all("partial", value.func, value.args, value.keywords)
-        if isinstance(value, enum.Enum):
-            return self._add_all("enum", type(value), value.name)
-        if isinstance(value, PurePath):
-            return self._word("path", str(value).encode())
-        if isinstance(value, tuple | list):
-            self._add_class(type(value))
-            return self._add_all("sequence", *value)
-        if isinstance(value, set | frozenset):
-            self._add_class(type(value))
-            return self._word("set", "".join(sorted(map(fingerprint, value))).encode())
-        if isinstance(value, dict):
-            self._add_class(type(value))
-            self._add_all("mapping", *value.keys())
-            return self._add_all("values", *value.values())
-        if _add_array(value, self._word):
-            return None
-        if _is_torch(value, "nn", "Module"):
-            return self._add_module(value)
-        return self._add_object(value)
-
-    def _add_all(self, kind: str, *values: object) -> None:
-        self._word(kind, str(len(values)).encode())
-        for value in values:
+    def _add_all(self, kind: str, values: Iterable[object]) -> None:
+        every = list(values)
+        self._word(kind, str(len(every)).encode())
+        for value in every:
             self.add(value)
 
-    def _add_code_of(self, module: str) -> None:
-        if module not in self._codes:
-            self._codes[module] = _code_identity(module)
-        self._word("code", self._codes[module].encode())
+    def _add_named(self, kind: str, values: Mapping[str, object]) -> None:
+        names = sorted(values)
+        self._add_all(kind, names)
+        self._add_all("values", [values[name] for name in names])
+
+    def _add_compound(self, value: Any) -> None:
+        if isinstance(value, types.ModuleType):
+            self._word("module", f"{value.__name__} {code_identity(value.__name__)}".encode())
+        elif isinstance(value, type):
+            self._once(value, self._add_class)
+        elif isinstance(value, types.FunctionType):
+            self._once(value, self._add_function)
+        elif isinstance(value, types.CodeType):
+            self._add_code(value)
+        elif type(value) in (tuple, list):
+            self._add_all(type(value).__name__, value)
+        elif type(value) in (set, frozenset):
+            self._word(type(value).__name__, "".join(sorted(map(fingerprint, value))).encode())
+        elif type(value) is dict:
+            self._add_all("keys", value.keys())
+            self._add_all("values", value.values())
+        elif not _add_array(value, self._word):
+            self._add_module(value) if _is_torch(value, "nn", "Module") else self._add_object(value)
+
+    def _once(self, value: Any, describe: Callable[[Any], None]) -> None:
+        number = self._described.get(id(value))
+        if number is not None:
+            return self._word("again", str(number).encode())
+        self._described[id(value)] = len(self._described)
+        self._alive.append(value)
+        return describe(value)
 
     def _add_class(self, value: type) -> None:
-        self._word("class", f"{value.__module__}.{value.__qualname__}".encode())
-        if value in self._classes:
-            return
-        self._classes.add(value)
-        self._add_code_of(value.__module__)
-        for base in value.__mro__:
-            module = sys.modules.get(base.__module__)
-            if module is not None and _is_users(module):
-                self._add_class_content(base)
-
-    def _add_class_content(self, value: type) -> None:
-        """Add what the source of a class does not tell: closures of its methods, changed attributes."""
-        for name, member in sorted(vars(value).items()):
-            function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
-            if isinstance(function, types.FunctionType):
-                self._add_all("member", name, function)
-            elif isinstance(member, _PLAIN) and name not in _CLASS_BOOKKEEPING:
-                self._add_all("member", name, member)
-
-    def _add_builtin(self, value: Any) -> None:
-        owner = getattr(value, "__self__", None)
-        if owner is not None and not isinstance(owner, types.ModuleType | type):
-            raise NotFingerprintableError(f"a method of {type(owner).__name__}, written in C")
-        module = getattr(value, "__module__", None) or "builtins"
-        self._word("builtin", f"{module}.{value.__qualname__}".encode())
-        self._add_code_of(module)
+        self._word("class", f"{value.__module__}.{value.__qualname__} {code_identity(value.__module__)}".encode())
+        if is_users(sys.modules.get(value.__module__)):
+            self._add_all("bases", value.__bases__)
+            self._add_named("members", dict(_members(value)))
 
     def _add_function(self, value: types.FunctionType) -> None:
+        module = sys.modules.get(value.__module__)
         self._word("function", f"{value.__module__}.{value.__qualname__}".encode())
-        self._add_code_of(value.__module__)
-        cells = tuple(cell.cell_contents for cell in value.__closure__ or ())
-        # A constant of the module may come from the environment, which the source does not tell.
-        constants = {
-            name: value.__globals__[name]
-            for name in value.__code__.co_names
-            if name in value.__globals__ and isinstance(value.__globals__[name], _PLAIN)
-        }
-        self._add_all("parts", value.__code__, value.__defaults__, value.__kwdefaults__, cells, constants)
+        self._word("code", code_identity(value.__module__).encode())
+        self._add_all("defaults", (value.__code__, value.__defaults__, value.__kwdefaults__))
+        self._add_all("closure", (_cell_content(cell) for cell in value.__closure__ or ()))
+        if is_users(module):
+            self._add_named("globals", _used_globals(value))
 
     def _add_code(self, value: types.CodeType) -> None:
         # Not the file name nor the line numbers: a moved function is the same function.
         self._word("bytecode", value.co_code)
-        self._add_all("names", value.co_names, value.co_varnames, value.co_consts)
+        self._add_all("names", (value.co_names, value.co_varnames, value.co_consts))
 
     def _add_module(self, module: Any) -> None:
         """Describe a torch.nn.Module: class, plain attributes, parameters, buffers, hooks, children.
@@ -164,34 +128,78 @@ class _Description:
         Left out is what evaluation does not depend on: gradients, training flags, backward hooks and
         the counters that number the hooks.
         """
-        self._add_class(type(module))
+        self.add(type(module))
         state = dict(vars(module))
-        for name in sorted(vars(_plain_torch_module()).keys() & state.keys()):
+        for name in sorted(vars(sys.modules["torch"].nn.Module()).keys() & state.keys()):
+            content = state.pop(name)
             if name in ("_parameters", "_buffers", "_modules"):
-                self._add_all(name, *state[name].keys(), *state[name].values())
+                self._add_all(name, (*content.keys(), *content.values()))
             elif name in ("_forward_hooks", "_forward_pre_hooks"):
-                self._add_all(name, *state[name].values())
-            del state[name]
-        self._add_all("attributes", *sorted(state))
-        for name in sorted(state):
-            self.add(state[name])
+                self._add_all(name, content.values())
+        self._add_named("attributes", state)
 
-    def _add_object(self, value: object) -> None:
-        state = getattr(value, "__dict__", None)
-        slots = {name for cls in type(value).__mro__ for name in _slots(cls)}
-        if state is None and not slots:
-            raise NotFingerprintableError(f"an object of type {type(value).__qualname__}")
-        self._add_class(type(value))
-        content = dict(state or {}) | {name: getattr(value, name) for name in slots if hasattr(value, name)}
-        self._add_all("attributes", *sorted(content))
-        for name in sorted(content):
-            self.add(content[name])
+    def _add_object(self, value: Any) -> None:
+        """Describe an object by what pickle would save: how it is made, its state and its items."""
+        try:
+            registered = copyreg.dispatch_table.get(type(value))
+            saved = registered(value) if registered else value.__reduce_ex__(4)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise NotFingerprintableError(f"an object of type {type(value).__qualname__}: {error}") from error
+        if isinstance(saved, str):
+            self._word("global", f"{getattr(value, '__module__', None)}.{saved}".encode())
+            return self.add(getattr(value, "__wrapped__", None))
+        make, arguments, state, items, pairs = (*saved, None, None, None)[:5]
+        self.add(type(value))
+        return self._add_all("object", (make, arguments, state, tuple(items or ()), tuple(pairs or ())))
 
 
-def _slots(cls: type) -> tuple[str, ...]:
-    slots = cls.__dict__.get("__slots__", ())
-    names = (slots,) if isinstance(slots, str) else tuple(slots)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+def _plain(value: object) -> bytes | None:
+    """Return the content of a plain value, or None for anything else."""
+    kind = type(value)
+    if kind is int:
+        return f"{value:x}".encode()
+    if kind is str:
+        return str(value).encode("utf-8", "surrogatepass")
+    if kind in (bool, float, complex, bytes, type(None), type(Ellipsis), type(NotImplemented)):
+        return repr(value).encode()
+    return None
+
+
+def _members(value: type) -> Iterator[tuple[str, object]]:
+    """Yield what a user's class defines: methods, and attributes that may have been changed since."""
+    for name, member in vars(value).items():
+        function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+        if isinstance(function, types.FunctionType):
+            yield name, function
+        elif not (name.startswith(("__", "_abc_")) or hasattr(member, "__get__")):
+            yield name, member
+
+
+def _cell_content(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # A variable that is not set yet.
+        return NotImplemented
+
+
+def _used_globals(function: types.FunctionType) -> dict[str, object]:
+    """Return the values of its module's names that a function uses, directly or as ``module.name``.
+
+    They may come from a file or from the environment, which the source does not tell.
+    """
+    names = set(_names(function.__code__))
+    used = {name: function.__globals__[name] for name in names & function.__globals__.keys()}
+    for name, value in list(used.items()):
+        if isinstance(value, types.ModuleType) and is_users(value):
+            used |= {f"{name}.{inner}": vars(value)[inner] for inner in names & vars(value).keys()}
+    return used
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
 
 
 def _is_torch(value: object, *path: str) -> bool:
@@ -202,81 +210,23 @@ def _is_torch(value: object, *path: str) -> bool:
     return found is not None and isinstance(value, found)
 
 
-def _plain_torch_module() -> Any:
-    return sys.modules["torch"].nn.Module()
-
-
 def _add_array(value: Any, word: Callable[[str, Content], None]) -> bool:
     """Describe a tensor, an array or one of their types; return whether `value` was one."""
     if _is_torch(value, "dtype") or _is_torch(value, "device") or _is_torch(value, "Size"):
         word("torch", str(value).encode())
-        return True
-    if _is_torch(value, "Tensor"):
-        if value.layout is not sys.modules["torch"].strided or value.is_quantized:
-            raise NotFingerprintableError(f"a {value.layout} tensor")
+    elif _is_torch(value, "Tensor"):
+        torch: Any = sys.modules["torch"]
+        if value.layout is not torch.strided or value.is_quantized:
+            raise NotFingerprintableError(f"a {value.layout} tensor of {value.dtype}")
         word("tensor", f"{value.dtype}{tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1).view(sys.modules["torch"].uint8)
-        word("bytes", memoryview(flat.numpy()))
-        return True
-    numpy: Any = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic | numpy.dtype):
-        if isinstance(value, numpy.dtype):
-            word("dtype", str(value).encode())
-            return True
+        flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        word("bytes", memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b"")
+    else:
+        numpy: Any = sys.modules.get("numpy")
+        if numpy is None or not (type(value) is numpy.ndarray or isinstance(value, numpy.generic)):
+            return False
         if value.dtype.hasobject:
             raise NotFingerprintableError("an array of objects")
         word("array", f"{value.dtype}{value.shape}".encode())
         word("bytes", numpy.ascontiguousarray(value).tobytes())
-        return True
-    return False
-
-
-def _code_identity(module_name: str) -> str:
-    """Return what the code of a module is: its library's version, or a hash of the user's files.
-
-    For the user's own code, all modules of theirs that it imports count too: a helper in another file
-    decides about the result as much as the class itself.
-    """
-    module = sys.modules.get(module_name)
-    if module is None:
-        raise NotFingerprintableError(f"code of the module {module_name}, which is not imported")
-    if module_name == "builtins" or not _is_users(module):
-        top = sys.modules.get(module_name.partition(".")[0], module)
-        return f"{top.__name__} {getattr(top, '__version__', sys.version_info[:2])}"
-    digest = hashlib.sha256()
-    for file in sorted({Path(str(found.__file__)) for found in _reached_modules(module)}):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _reached_modules(start: types.ModuleType) -> Iterator[types.ModuleType]:
-    """Yield `start` and the user's modules that its names come from, and theirs in turn."""
-    seen, pending = {start.__name__}, [start]
-    while pending:
-        module = pending.pop()
-        yield module
-        for value in list(vars(module).values()):
-            name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-            if not isinstance(name, str) or name in seen or name not in sys.modules:
-                continue
-            seen.add(name)
-            if _is_users(sys.modules[name]):
-                pending.append(sys.modules[name])
-
-
-def _is_users(module: types.ModuleType) -> bool:
-    """Whether a module is the user's own: neither installed nor part of Python nor of this package."""
-    file = getattr(module, "__file__", None)
-    if file is None:
-        if module.__name__ == "__main__":
-            raise NotFingerprintableError("code typed into a session")
-        return False
-    return not any(Path(file).is_relative_to(place) for place in _library_places())
-
-
-@functools.cache
-def _library_places() -> tuple[Path, ...]:
-    paths = sysconfig.get_paths()
-    installed = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"]]
-    installed += [*site.getsitepackages(), site.getusersitepackages()]
-    return (*map(Path, installed), Path(__file__).parent)
+    return True

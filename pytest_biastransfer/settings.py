@@ -108,7 +108,7 @@ def _count(config: pytest.Config, name: str) -> int | None:
 
 def _store(config: pytest.Config) -> Path | None:
     """Return the store's directory; as everywhere, a path is relative to where it was written."""
-    option = config.getoption("bias_store")
+    option: str | None = config.getoption("bias_store")
     if option is not None:
         return config.invocation_params.dir / option
     configured = config.getini("bias_store")

@@ -174,7 +174,9 @@ def test_only_bias_tests_on_request(run: Run, colors: pytest.Pytester) -> None:
         """
     )
     result = run("--bias-only")
-    result.assert_outcomes(passed=1, deselected=result.parseoutcomes().get("deselected", 0))  # xdist does not count them
+    result.assert_outcomes(
+        passed=1, deselected=result.parseoutcomes().get("deselected", 0)
+    )  # xdist does not count them
 
 
 def test_target_classes_by_name_and_number(run_alone: Run, colors: pytest.Pytester) -> None:

@@ -30,9 +30,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SAVERS: dict[str, Callable[[dict[str, torch.Tensor], Path], None]] = {
-    "bare.pt": lambda state, path: torch.save(state, path),
+    "bare.pt": torch.save,
     "nested.pth": lambda state, path: torch.save({"state_dict": state, "epoch": 3}, path),
-    "model.safetensors": lambda state, path: save_file(state, path),
+    "model.safetensors": save_file,
 }
 
 
@@ -147,7 +147,7 @@ def test_files_that_are_no_state_dict(content: Callable[[str], object], message:
 
 def test_broken_safetensors() -> None:
     Path("a.safetensors").write_bytes(b"nothing of the kind")
-    with pytest.raises(ModelError, match="a.safetensors: not a safetensors file"):
+    with pytest.raises(ModelError, match=r"a\.safetensors: not a safetensors file"):
         load_model(f"checkpoint:a.safetensors?arch={SQUEEZENET.replace('?', '&')}")
 
 
@@ -183,16 +183,16 @@ def test_dataset_specs_that_cannot_be() -> None:
         load_dataset("folder:data")
     with pytest.raises(SpecError, match="unknown key 'limits'"):
         load_dataset("imagefolder:data?limits=3")
-    with pytest.raises(BiasTransferError, match="imagefolder .*data: no such directory"):
+    with pytest.raises(BiasTransferError, match=r"imagefolder .*data: no such directory"):
         load_dataset("imagefolder:data")
     Path("data").mkdir()
-    with pytest.raises(BiasTransferError, match="imagefolder .*data: no pictures; expected one folder a class"):
+    with pytest.raises(BiasTransferError, match=r"imagefolder .*data: no pictures; expected one folder a class"):
         load_dataset("imagefolder:data")
 
 
 def test_model_arguments() -> None:
     module = torch.nn.Flatten()
-    with pytest.raises(ModelError, match="got a str as module, expected a torch.nn.Module"):
+    with pytest.raises(ModelError, match=r"got a str as module, expected a torch\.nn\.Module"):
         Model("resnet18")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=r"got a dict as preprocess, expected Preprocess\("):
         Model(module, preprocess={"size": 3})  # type: ignore[arg-type]

@@ -18,12 +18,12 @@ def read_picture(path: Path) -> Image:
     """Return the picture in a file as uint8 RGB [3, height, width]."""
     from PIL import Image as PillowImage
 
+    place = f"image {path}"
     try:
         with PillowImage.open(path) as picture:
-            return _picture_pixels(picture)
-    except (OSError, SyntaxError, PillowImage.DecompressionBombError) as error:
-        # Pillow reports a broken PNG as a SyntaxError.
-        raise DatasetError(f"image {path}: cannot be read ({error}); repair or remove the file") from error
+            return _picture_pixels(picture, place)
+    except _broken_picture() as error:
+        raise _unreadable(place, error) from error
 
 
 def pixels(image: object, place: str) -> Image:
@@ -33,13 +33,15 @@ def pixels(image: object, place: str) -> Image:
     """
     pillow = sys.modules.get("PIL.Image")
     if pillow is not None and isinstance(image, pillow.Image):
-        return _picture_pixels(image)
+        return _picture_pixels(image, place)
     array = _as_array(image)
     if array is None or array.dtype not in (np.uint8, np.float16, np.float32, np.float64) or array.ndim != 3:
         found = type(image).__name__ if array is None else f"{array.dtype} {list(array.shape)}"
         raise DatasetError(
             f"{place}: the image is {found}; expected a PIL image, or a uint8 or float tensor [channels, height, width]"
         )
+    if array.size == 0:
+        raise DatasetError(f"{place}: the image is {list(array.shape)}, without a pixel")
     if array.shape[0] > 4 >= array.shape[2]:
         raise DatasetError(
             f"{place}: the image is {list(array.shape)}, with the channels last; "
@@ -49,8 +51,34 @@ def pixels(image: object, place: str) -> Image:
     return decoded
 
 
-def _picture_pixels(picture: Any) -> Image:
-    rgb: Image = np.asarray(picture.convert("RGB"))
+def unreadable_file() -> tuple[type[Exception], ...]:
+    """Return what a dataset that opens pictures raises for a file that cannot be read."""
+    from PIL import Image as PillowImage
+
+    return OSError, SyntaxError, PillowImage.DecompressionBombError
+
+
+def _broken_picture() -> tuple[type[Exception], ...]:
+    # Pillow raises a SyntaxError for a broken PNG, a ValueError for a broken PPM.
+    return *unreadable_file(), ValueError
+
+
+def _unreadable(place: str, error: Exception) -> DatasetError:
+    return DatasetError(f"{place}: cannot be read ({error}); repair or remove the file")
+
+
+def _picture_pixels(picture: Any, place: str) -> Image:
+    if picture.mode.startswith(("I", "F")):
+        raise DatasetError(
+            f"{place}: the picture is of mode {picture.mode}, with more than 8 bits, which would be clipped to white; "
+            f"return a float tensor [channels, height, width] in [0, 1] from the dataset instead"
+        )
+    try:
+        # Pillow warns where a palette has transparent colours, unless it may first keep the transparency.
+        complete = picture.convert("RGBA") if "transparency" in picture.info else picture
+        rgb: Image = np.asarray(complete.convert("RGB"))
+    except _broken_picture() as error:
+        raise _unreadable(place, error) from error
     return rgb.transpose(2, 0, 1)
 
 
@@ -72,10 +100,10 @@ def as_8_bit(images: Image, tolerance: float = 1e-3) -> Image:
     if images.dtype == np.uint8:
         return images
     scaled = images * np.float32(255)
-    rounded = scaled.round()
-    if np.abs(scaled - rounded).max(initial=0.0) > tolerance:
-        return images
-    return rounded.astype(np.uint8)
+    rounded = scaled.round().clip(0, 255)
+    # Written so that a NaN is no multiple either.
+    exact = np.abs(scaled - rounded).max(initial=0.0) <= tolerance
+    return rounded.astype(np.uint8) if exact else images
 
 
 def require_unit_range(image: Image, place: str) -> None:

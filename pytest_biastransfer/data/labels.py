@@ -25,11 +25,9 @@ def labels_for(
     has labels in a numbering of its own: they are not guessed.
     """
     labels = images.labels
-    if images.classes is not None and model_classes is not None:
-        places = {name: place for place, name in enumerate(model_classes)}
-        if not set(images.classes) <= places.keys():
-            return None
-        return np.array([places[name] for name in images.classes], dtype=np.int64)[labels]
+    named = images.classes is not None and model_classes is not None
+    if named and list(images.classes or ()) != list(model_classes or ()):
+        return _mapped(labels, images.classes or (), model_classes or ())
     if labels.max() >= outputs:
         index = int(labels.argmax())
         raise DatasetError(
@@ -39,3 +37,12 @@ def labels_for(
     if images.classes is not None and len(images.classes) != outputs:
         return None
     return labels
+
+
+def _mapped(
+    labels: npt.NDArray[np.int64], names: Sequence[str], model_names: Sequence[str]
+) -> npt.NDArray[np.int64] | None:
+    """Return the labels by name, or None if a name is missing, or stands for two classes (as "crane" in ImageNet)."""
+    if any(model_names.count(name) != 1 for name in names):
+        return None
+    return np.array([model_names.index(name) for name in names], dtype=np.int64)[labels]

@@ -33,7 +33,8 @@ def decode(
     _require_one_shape(images, indices, stack)
     if any(image.dtype != np.uint8 for image in stack):
         stack = [_as_float(image) for image in stack]
-    return as_8_bit(np.stack(stack))
+    # One layout whatever the source's: kernels for another one round otherwise.
+    return as_8_bit(np.ascontiguousarray(np.stack(stack)))
 
 
 def _decode_one(images: LabelledImages, index: int, preprocess: Preprocess, change: SourceChange | None) -> Image:

@@ -98,12 +98,12 @@ class ChunkStore:
 
 
 def _write(path: Path, content: Content) -> None:
-    arrays = {name: np.ascontiguousarray(array) for name, array in content.items()}
-    digest = hashlib.sha256()
+    arrays = {name: np.asarray(array, order="C") for name, array in content.items()}
+    forms = json.dumps({name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()})
+    digest = hashlib.sha256(forms.encode())
     for array in arrays.values():
         digest.update(array.data)
-    forms = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
-    header = json.dumps({"sha256": digest.hexdigest(), "arrays": forms}).encode() + b"\n"
+    header = f"{digest.hexdigest()} {forms}\n".encode()
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -125,19 +125,15 @@ def _read(path: Path) -> Content | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped.
-        _damaged(path, str(error))
-        return None
+        return _damaged(path, str(error))
     end = content.find(b"\n") + 1
-    try:
-        header = json.loads(content[:end])
-        body = memoryview(content)[end:]
-        if hashlib.sha256(body).hexdigest() != header["sha256"]:
-            _damaged(path, "its content does not match its checksum")
-            return None
-        return dict(_arrays(body, header["arrays"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        _damaged(path, f"it is not a chunk: {error}")
-        return None
+    checksum, _, forms = content[: end - 1].partition(b" ") if end else (b"", b"", b"")
+    body = memoryview(content)[end:]
+    digest = hashlib.sha256(forms)
+    digest.update(body)
+    if digest.hexdigest().encode() != checksum:
+        return _damaged(path, "its content does not match its checksum")
+    return dict(_arrays(body, json.loads(forms)))
 
 
 def _arrays(body: memoryview, forms: Mapping[str, Any]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -148,5 +144,6 @@ def _arrays(body: memoryview, forms: Mapping[str, Any]) -> Iterator[tuple[str, n
         start += count * np.dtype(dtype).itemsize
 
 
-def _damaged(path: Path, why: str) -> None:
+def _damaged(path: Path, why: str) -> Content | None:
     warnings.warn(f"{path}: {why}; it is computed again", StoreWarning, stacklevel=2)
+    return None

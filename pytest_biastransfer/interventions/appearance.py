@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.interventions.base import Intervention, require_number
-from pytest_biastransfer.interventions.colors import LUMA, levels, rgb
+from pytest_biastransfer.interventions.base import Intervention, require_share
+from pytest_biastransfer.interventions.colors import LUMA, levels, require_colors, rgb
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,7 @@ class Grayscale(Intervention):
 
     def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
         """Return the luma in all channels."""
+        require_colors(images.shape[1])
         if images.shape[1] == 1:
             return images.clone()
         # torchvision's own kernel would import all of torchvision, seconds in every worker.
@@ -58,7 +59,7 @@ class Blur(Intervention):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_number(self, "sigma", self.sigma, 0.0, 1.0)
+        require_share(self, "sigma")
 
     def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
         """Convolve with a kernel of three standard deviations on each side, reflected at the border."""
@@ -97,7 +98,7 @@ class Tint(Intervention):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_number(self, "strength", self.strength, 0.0, 1.0)
+        require_share(self, "strength")
         object.__setattr__(self, "color", rgb(self.color))
 
     def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:

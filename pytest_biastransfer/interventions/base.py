@@ -87,8 +87,10 @@ class Intervention(ABC):
             raise InterventionError(
                 f"{self}: got {found}, expected a float tensor [batch, channels, height, width] in [0, 1]"
             )
+        if len(images) == 0:
+            return images.clone()
         changed = self.render(images, range(len(images)) if indices is None else indices)
-        _check_rendering(self, images, changed)
+        check_rendering(self, images, changed)
         return changed.clamp(0.0, 1.0)
 
     def __or__(self, other: object) -> Composition:
@@ -157,7 +159,8 @@ def _field_label(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _check_rendering(intervention: Intervention, images: torch.Tensor, changed: object) -> None:
+def check_rendering(intervention: Intervention, images: torch.Tensor, changed: object) -> None:
+    """Raise unless `changed` is a finite tensor of the form of `images`."""
     import torch
 
     if not isinstance(changed, torch.Tensor):
@@ -174,9 +177,9 @@ def _check_rendering(intervention: Intervention, images: torch.Tensor, changed: 
         raise InterventionError(f"{intervention} returned NaN or infinite values, expected values in [0, 1]")
 
 
-def require_number(owner: object, name: str, value: object, low: float, high: float) -> None:
-    """Raise unless `value` is a number in (low, high]; used by the fields of all interventions."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value <= high:
-        raise InterventionError(
-            f"{type(owner).__name__}: {name}={value!r}, expected a number above {low:g} and at most {high:g}"
-        )
+def require_share(owner: object, name: str) -> None:
+    """Raise unless the field `name` of an intervention is a number in (0, 1]; make it a plain float."""
+    value = getattr(owner, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number above 0 and at most 1")
+    object.__setattr__(owner, name, float(value))

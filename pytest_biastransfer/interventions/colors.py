@@ -56,10 +56,15 @@ def rgb(color: str | Sequence[int]) -> RGB:
 
 def levels(color: RGB, channels: int) -> tuple[float, ...]:
     """Return a colour in [0, 1] for images of 3 channels, or its luma for images of 1 channel."""
+    require_colors(channels)
     unit = tuple(value / 255 for value in color)
     if channels == 3:
         return unit
-    if channels == 1:
-        # The weights add up to 0.9999; white is 1.
-        return (sum(weight * value for weight, value in zip(LUMA, unit, strict=True)) / sum(LUMA),)
-    raise InterventionError(f"images of {channels} channels have no colours; expected 1 or 3 channels")
+    # The weights add up to 0.9999; white is 1.
+    return (sum(weight * value for weight, value in zip(LUMA, unit, strict=True)) / sum(LUMA),)
+
+
+def require_colors(channels: int) -> None:
+    """Raise unless images of so many channels are gray or coloured."""
+    if channels not in (1, 3):
+        raise InterventionError(f"images of {channels} channels have no colours; expected 1 or 3 channels")

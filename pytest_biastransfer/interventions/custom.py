@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.interventions.base import Intervention
+from pytest_biastransfer.interventions.base import Intervention, check_rendering
 
 if TYPE_CHECKING:
     import torch
@@ -75,18 +75,22 @@ class Custom(Intervention):
         with _own_random_state():
             _seed(self.seed, indices[0])
             before = _random_state()
-            changed = self._call(images.clone())
+            changed = self._call(images)
             if _random_state() == before:
                 return changed
             pieces = []
             for image, index in zip(torch.split(images, 1), indices, strict=True):
                 _seed(self.seed, index)
-                pieces.append(self._call(image.clone()))
+                pieces.append(self._call(image))
+                check_rendering(self, image, pieces[-1])
         return torch.cat(pieces)
 
     def _call(self, images: torch.Tensor) -> torch.Tensor:
+        import torch
+
         try:
-            return self.function(images)
+            # A copy that the function may write to, of one layout: random numbers are drawn in its order.
+            return self.function(images.clone(memory_format=torch.contiguous_format))
         except Exception as error:
             own = traceback.format_exception(error.with_traceback(_users_frames(error)))
             raise InterventionError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError, nearest
-from pytest_biastransfer.interventions.base import Intervention, require_number
+from pytest_biastransfer.interventions.base import Intervention, require_share
 from pytest_biastransfer.interventions.colors import levels, rgb
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class Shape(Intervention):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_number(self, "size", self.size, 0.0, 1.0)
-        if self.anchor not in ANCHORS:
+        require_share(self, "size")
+        if not isinstance(self.anchor, str) or self.anchor not in ANCHORS:
             name = type(self).__name__
             raise InterventionError(f"{name}: anchor={self.anchor!r}; {nearest(str(self.anchor), ANCHORS)}")
         object.__setattr__(self, "color", rgb(self.color))

@@ -67,8 +67,8 @@ def class_shift(clean: Classes, intervened: Classes, classes: int) -> npt.NDArra
     >>> class_shift(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
     array([-0.25,  0.25,  0.  ])
     """
-    gained = np.bincount(intervened, minlength=classes) - np.bincount(clean, minlength=classes)
-    return gained / len(clean)
+    before, after = (np.bincount(part.astype(np.int64), minlength=classes) for part in (clean, intervened))
+    return (after - before) / len(clean)
 
 
 def skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estimate:
@@ -123,7 +123,7 @@ class _FlipTable:
     @classmethod
     def of(cls, *pairs: tuple[Classes, Classes]) -> _FlipTable:
         stay = np.all([before == after for before, after in pairs], axis=0)
-        moves = np.stack([np.where(stay, -1, part) for pair in pairs for part in pair], axis=1)
+        moves = np.stack([np.where(stay, -1, part.astype(np.int64)) for pair in pairs for part in pair], axis=1)
         kinds, counts = np.unique(moves, axis=0, return_counts=True)
         return cls(counts.astype(np.int64), [_shift_matrix(kinds[:, i : i + 2]) for i in range(0, kinds.shape[1], 2)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -105,8 +106,8 @@ class Preprocess:
         """Return a normalized image [channels, height, width] as it was in [0, 1]."""
         import numpy as np
 
-        shape = (-1, 1, 1)
-        mean, std = (np.array(value, dtype=np.float32).reshape(shape) for value in (self.mean, self.std))
+        mean, std = (np.array(value, dtype=np.float32).reshape(-1, 1, 1) for value in (self.mean, self.std))
+        _require_channels(image.shape[0], mean=len(mean), std=len(std))
         return image * std + mean
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
@@ -116,28 +117,32 @@ class Preprocess:
         shape = (1, -1, 1, 1)
         mean = images.new_tensor(0.0 if self.mean is None else self.mean).reshape(shape)
         std = images.new_tensor(1.0 if self.std is None else self.std).reshape(shape)
-        for name, value in (("mean", mean), ("std", std)):
-            if value.shape[1] not in (1, images.shape[1]):
-                raise ModelError(
-                    f"Preprocess: {name} has {value.shape[1]} values, but the images have {images.shape[1]} channels"
-                )
+        _require_channels(images.shape[1], mean=mean.shape[1], std=std.shape[1])
         return (images - mean) / std
 
 
 def _require_pixels(name: str, value: object, most: int) -> None:
-    parts = tuple(value) if isinstance(value, tuple | list) else (value,)
-    if value is None or (len(parts) in (1, most) and all(type(part) is int and part > 0 for part in parts)):
+    parts = tuple(value) if isinstance(value, tuple | list) and len(value) == most > 1 else (value,)
+    if value is None or all(type(part) is int and part > 0 for part in parts):
         return
     raise ModelError(f"Preprocess: {name}={value!r}, expected a whole number of pixels above 0")
 
 
 def _numbers(name: str, value: object) -> tuple[float, ...]:
     parts: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,)
-    wrong = not parts or any(isinstance(part, bool | str) or not isinstance(part, int | float) for part in parts)
+    wrong = not parts or not all(
+        isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in parts
+    )
     if wrong or (name == "std" and min(parts) <= 0):
         condition = ", above 0" if name == "std" else ""
         raise ModelError(f"Preprocess: {name}={value!r}, expected one number or one a channel{condition}")
     return tuple(map(float, parts))
+
+
+def _require_channels(channels: int, **counts: int) -> None:
+    for name, count in counts.items():
+        if count not in (1, channels):
+            raise ModelError(f"Preprocess: {name} has {count} values, but the images have {channels} channels")
 
 
 def _resized_extent(shape: tuple[int, ...], resize: Extent) -> tuple[int, int]:

@@ -1,0 +1,79 @@
+"""Which code is the user's own, and what identifies it: files for theirs, versions for libraries."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import site
+import sys
+import sysconfig
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def code_identity(module_name: str) -> str:
+    """Return what the code of a module is: its library's version, or a hash of the user's files.
+
+    For the user's own code, all modules of theirs that it imports count too: a helper in another file
+    decides about the result as much as the class itself. A module without files, as of code typed into
+    a session, is identified by nothing here.
+    """
+    module = sys.modules.get(module_name)
+    if module is None:
+        return "no module"
+    if is_users(module):
+        return _hash_of(sorted({Path(file) for found in _reached(module) if (file := _file_of(found))}))
+    top = sys.modules.get(module_name.partition(".")[0], module)
+    version = getattr(top, "__version__", None)
+    if version is None and (file := _file_of(module)):
+        return _hash_of([Path(file)])
+    return f"{top.__name__} {version or sys.version_info[:2]}"
+
+
+def is_users(module: types.ModuleType | None) -> bool:
+    """Whether a module is the user's own: neither installed nor part of Python nor of this package.
+
+    None, the module of what was made on the fly, is.
+    """
+    if module is None:
+        return True
+    file = _file_of(module)
+    if file is None:
+        return module.__name__ == "__main__"
+    return not any(Path(file).is_relative_to(place) for place in _library_places())
+
+
+def _reached(start: types.ModuleType) -> Iterator[types.ModuleType]:
+    """Yield `start` and the user's modules that its names come from, and theirs in turn."""
+    seen, pending = {start.__name__}, [start]
+    while pending:
+        module = pending.pop()
+        yield module
+        for value in list(vars(module).values()):
+            name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+            if not isinstance(name, str) or name in seen or name not in sys.modules:
+                continue
+            seen.add(name)
+            if is_users(sys.modules[name]):
+                pending.append(sys.modules[name])
+
+
+def _file_of(module: types.ModuleType) -> str | None:
+    file: str | None = getattr(module, "__file__", None)
+    return file
+
+
+def _hash_of(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _library_places() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    installed = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"]]
+    installed += [*site.getsitepackages(), site.getusersitepackages()]
+    return (*map(Path, installed), Path(__file__).parent)

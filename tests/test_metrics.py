@@ -1,0 +1,611 @@
+"""Metrics and their intervals: properties, and agreement with independent implementations."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import accuracy_score
+
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.intervals import bootstrap, proportion
+from pytest_biastransfer.metrics.measurement import Measurement, Observation, estimates_of
+
+Classes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+# Unpacked into the arguments of metrics, whose last one is the confidence.
+Arrays = Any
+
+CLASSES = 6
+quick = settings(max_examples=40, deadline=None)
+confidences = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
+
+NEED_LABELS = {"conditional_asr", "accuracy", "intervened_accuracy", "accuracy_drop"}
+NEED_TARGET = {"targeted_asr", "clean_target_rate"}
+NEED_CONTROL = {"asr_excess", "skew_excess"}
+SIGNED = {"accuracy_drop", "asr_excess", "skew_excess"}
+
+
+@st.composite
+def predictions(draw: st.DrawFn, columns: int, most: int = 40) -> list[Classes]:
+    """Draw `columns` arrays of classes of one length, from few images that agree to many that do not."""
+    images = draw(st.integers(1, most))
+    row = st.tuples(*[st.integers(0, CLASSES - 1)] * columns)
+    rows = draw(st.lists(row, min_size=images, max_size=images))
+    return [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
+
+
+def observations(arrays: Arrays) -> tuple[Observation, Observation]:
+    clean, intervened, labels, control_clean, control_intervened = arrays
+    return Observation(clean, intervened, labels), Observation(control_clean, control_intervened, labels)
+
+
+def figures(estimate: Estimate) -> tuple[float, float, float, float, int, str]:
+    return (float(estimate), estimate.low, estimate.high, estimate.confidence, estimate.n, estimate.method)
+
+
+def same(first: float, second: float) -> bool:
+    return first == second or (math.isnan(first) and math.isnan(second))
+
+
+def total_variation(before: list[int], after: list[int]) -> float:
+    """Compute the definition of the skew, in plain Python."""
+    p, q = Counter(before), Counter(after)
+    return sum(abs(q[c] - p[c]) for c in {*p, *q}) / 2 / len(before)
+
+
+# ---------------------------------------------------------------------------------- single metrics
+
+
+@quick
+@given(predictions(2))
+def test_asr_is_the_share_of_changed_predictions_counted_one_by_one(arrays: Arrays) -> None:
+    before, after = (array.tolist() for array in arrays)
+    changed = 0
+    for one, other in zip(before, after, strict=True):
+        changed += one != other
+    assert flips.asr(*arrays) == changed / len(before)
+
+
+@quick
+@given(predictions(2))
+def test_skew_is_the_total_variation_distance_counted_one_by_one(arrays: Arrays) -> None:
+    assert flips.skew(*arrays) == pytest.approx(total_variation(*(a.tolist() for a in arrays)), abs=1e-12)
+
+
+@quick
+@given(predictions(3))
+def test_conditional_asr_counts_only_rightly_classified_images(arrays: Arrays) -> None:
+    right = [(b, a) for b, a, y in zip(*(array.tolist() for array in arrays), strict=True) if b == y]
+    found = flips.conditional_asr(*arrays)
+    assert found.n == len(right)
+    if right:
+        assert found == sum(before != after for before, after in right) / len(right)
+    else:
+        assert math.isnan(found)
+
+
+def test_conditional_asr_of_a_model_that_is_never_right_is_unknown() -> None:
+    found = flips.conditional_asr(np.array([0, 1]), np.array([1, 1]), np.array([2, 2]))
+    assert math.isnan(found)
+    assert (found.low, found.high, found.n) == (0.0, 1.0, 0)
+
+
+@quick
+@given(predictions(2), st.sets(st.integers(0, CLASSES - 1), min_size=1))
+def test_target_rate_counts_images_of_other_classes_that_land_in_any_target(arrays: Arrays, target: set[int]) -> None:
+    predicted, labels = (array.tolist() for array in arrays)
+    others = [p for p, y in zip(predicted, labels, strict=True) if y not in target]
+    found = flips.target_rate(arrays[0], arrays[1], target)
+    assert found.n == len(others)
+    if others:
+        assert found == sum(p in target for p in others) / len(others)
+    else:
+        assert math.isnan(found)
+
+
+def test_target_rate_with_several_targets_counts_a_prediction_of_either() -> None:
+    predicted, labels = np.array([3, 4, 3, 0, 0]), np.array([0, 1, 3, 2, 4])
+    # The third and the fifth image are of a target class: they cannot be attacked towards it.
+    assert flips.target_rate(predicted, labels, {3, 4}) == 2 / 3
+    assert flips.target_rate(predicted, labels, [3]) == 1 / 4
+
+
+@quick
+@given(predictions(2))
+def test_accuracy_agrees_with_scikit_learn(arrays: Arrays) -> None:
+    predicted, labels = arrays
+    assert flips.accuracy(predicted, labels) == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
+
+
+def test_accuracy_agrees_with_torchmetrics() -> None:
+    torchmetrics = pytest.importorskip("torchmetrics.functional.classification")
+    import torch
+
+    generator = np.random.default_rng(0)
+    predicted, labels = generator.integers(0, CLASSES, (2, 500))
+    expected = torchmetrics.multiclass_accuracy(
+        torch.tensor(predicted), torch.tensor(labels), num_classes=CLASSES, average="micro"
+    )
+    assert flips.accuracy(predicted, labels) == pytest.approx(float(expected), abs=1e-6)
+
+
+@quick
+@given(predictions(3))
+def test_accuracy_drop_is_the_difference_of_two_accuracies(arrays: Arrays) -> None:
+    clean, intervened, labels = arrays
+    expected = accuracy_score(labels, clean) - accuracy_score(labels, intervened)
+    assert flips.accuracy_drop(clean, intervened, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@quick
+@given(predictions(2), st.integers(0, 5))
+def test_class_shift_counts_each_class_and_sums_to_zero(arrays: Arrays, unseen: int) -> None:
+    clean, intervened = arrays
+    before, after = Counter(clean.tolist()), Counter(intervened.tolist())
+    shift = flips.class_shift(clean, intervened, CLASSES + unseen)
+    assert shift.shape == (CLASSES + unseen,)
+    assert shift == pytest.approx([(after[c] - before[c]) / len(clean) for c in range(CLASSES + unseen)], abs=1e-12)
+    assert shift.sum() == pytest.approx(0.0, abs=1e-12)
+
+
+@quick
+@given(predictions(2))
+def test_skew_is_what_the_gaining_classes_gain_together(arrays: Arrays) -> None:
+    shift = flips.class_shift(arrays[0], arrays[1], CLASSES)
+    assert flips.skew(*arrays) == pytest.approx(shift[shift > 0].sum(), abs=1e-12)
+
+
+# -------------------------------------------------------------------------- relations and symmetries
+
+
+@quick
+@given(predictions(2))
+def test_skew_is_at_most_asr(arrays: Arrays) -> None:
+    assert flips.skew(*arrays) <= flips.asr(*arrays)
+
+
+@quick
+@given(predictions(2))
+def test_asr_and_skew_do_not_care_which_of_the_two_is_the_intervention(arrays: Arrays) -> None:
+    clean, intervened = arrays
+    assert figures(flips.asr(clean, intervened)) == figures(flips.asr(intervened, clean))
+    assert flips.skew(clean, intervened) == flips.skew(intervened, clean)
+
+
+@quick
+@given(predictions(3))
+def test_accuracy_drop_changes_its_sign_with_the_roles(arrays: Arrays) -> None:
+    clean, intervened, labels = arrays
+    there, back = (
+        flips.accuracy_drop(clean, intervened, labels),
+        flips.accuracy_drop(intervened, clean, labels),
+    )
+    assert there == -back
+
+
+@quick
+@given(predictions(5), st.randoms(use_true_random=False))
+def test_the_order_of_the_images_decides_nothing(arrays: Arrays, random: Any) -> None:
+    order = list(range(len(arrays[0])))
+    random.shuffle(order)
+    found = estimates_of(*observations(arrays), target=[0, 1])
+    shuffled = estimates_of(*observations([array[order] for array in arrays]), target=[0, 1])
+    assert found.keys() == shuffled.keys()
+    for name, estimate in found.items():
+        assert same(estimate, shuffled[name]), name
+        # Not only the value: the intervals too, to the last bit.
+        assert figures(estimate)[1:] == figures(shuffled[name])[1:], name
+
+
+@quick
+@given(predictions(3), st.permutations(range(CLASSES)))
+def test_the_numbering_of_the_classes_decides_nothing(arrays: Arrays, names: list[int]) -> None:
+    renamed = [np.array(names, dtype=np.int64)[array] for array in arrays]
+    for metric in (flips.asr, flips.skew):
+        assert metric(*renamed[:2]) == metric(*arrays[:2])
+    assert same(flips.conditional_asr(*renamed), flips.conditional_asr(*arrays))
+    assert flips.accuracy_drop(*renamed) == flips.accuracy_drop(*arrays)
+
+
+@quick
+@given(predictions(2), st.integers(2, 4))
+def test_values_do_not_change_when_every_image_is_there_several_times(arrays: Arrays, copies: int) -> None:
+    more: Arrays = [np.tile(array, copies) for array in arrays]
+    for metric in (flips.asr, flips.skew):
+        assert metric(*more) == pytest.approx(metric(*arrays), abs=1e-12)
+
+
+@quick
+@given(predictions(2))
+def test_excess_against_oneself_is_exactly_zero_and_sure(arrays: Arrays) -> None:
+    clean, intervened = arrays
+    flipped = clean != intervened
+    asr_excess = flips.asr_excess(flipped, flipped)
+    skew_excess = flips.skew_excess(clean, intervened, clean, intervened)
+    assert asr_excess == skew_excess == 0.0
+    assert asr_excess.low <= 0.0 <= asr_excess.high
+    assert skew_excess.low <= 0.0 <= skew_excess.high
+
+
+@quick
+@given(predictions(4))
+def test_excess_is_the_difference_to_the_control(arrays: Arrays) -> None:
+    clean, intervened, control_clean, control_intervened = arrays
+    by_asr = flips.asr_excess(clean != intervened, control_clean != control_intervened)
+    assert by_asr == pytest.approx(
+        flips.asr(clean, intervened) - flips.asr(control_clean, control_intervened), abs=1e-12
+    )
+    by_skew = flips.skew_excess(*arrays)
+    assert by_skew == pytest.approx(
+        flips.skew(clean, intervened) - flips.skew(control_clean, control_intervened), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int32, np.uint64, np.int64])
+def test_every_integer_dtype_gives_the_same_values(dtype: type[np.generic]) -> None:
+    # Up to the largest class of the dtype, which must not be taken for something else.
+    largest = 127 if dtype is np.int8 else 255
+    arrays = list(np.random.default_rng(1).choice([0, 1, largest - 1, largest], (5, 60)))
+    expected = estimates_of(*observations(arrays), target=[largest])
+    found = estimates_of(*observations([array.astype(dtype) for array in arrays]), target=[largest])
+    assert {n: float(e) for n, e in found.items()} == {n: float(e) for n, e in expected.items()}
+
+
+# ------------------------------------------------------------------------------- estimates together
+
+
+@settings(max_examples=60, deadline=None)
+@given(predictions(5), st.sets(st.integers(0, CLASSES - 1), min_size=1), confidences)
+def test_every_interval_contains_its_value_and_stays_in_the_range_of_its_metric(
+    arrays: Arrays, target: set[int], confidence: float
+) -> None:
+    for name, estimate in estimates_of(*observations(arrays), target, confidence).items():
+        least = -1.0 if name in SIGNED else 0.0
+        assert least <= estimate.low <= estimate.high <= 1.0, name
+        assert math.isnan(estimate) or estimate.low <= estimate <= estimate.high, name
+        assert estimate.confidence == confidence
+        assert estimate.n <= len(arrays[0])
+
+
+def test_more_confidence_gives_wider_intervals() -> None:
+    generator = np.random.default_rng(2)
+    arrays = list(generator.integers(0, CLASSES, (5, 80)))
+    some = estimates_of(*observations(arrays), target=[1], confidence=0.8)
+    more = estimates_of(*observations(arrays), target=[1], confidence=0.99)
+    for name in some:
+        assert more[name].low <= some[name].low, name
+        assert some[name].high <= more[name].high, name
+        assert more[name].high - more[name].low > some[name].high - some[name].low, name
+
+
+def test_estimates_are_those_that_the_predictions_allow() -> None:
+    clean, intervened, labels = np.array([0, 1]), np.array([1, 1]), np.array([0, 0])
+    unlabelled = Observation(clean, intervened, None)
+    always = {"asr", "skew"}
+    assert estimates_of(unlabelled).keys() == always
+    assert estimates_of(unlabelled, target=[1]).keys() == always
+    assert estimates_of(unlabelled, unlabelled).keys() == always | NEED_CONTROL
+    labelled = Observation(clean, intervened, labels)
+    assert estimates_of(labelled).keys() == always | NEED_LABELS
+    # Class 0 is falsy, and is a target all the same.
+    assert estimates_of(labelled, unlabelled, [0]).keys() == (always | NEED_LABELS | NEED_TARGET | NEED_CONTROL)
+
+
+def test_estimates_are_named_after_what_they_are() -> None:
+    clean, intervened = np.array([0, 0, 0, 1, 2]), np.array([0, 1, 1, 1, 0])
+    labels = np.array([0, 0, 1, 1, 2])
+    control = Observation(np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 1]), labels)
+    found = estimates_of(Observation(clean, intervened, labels), control, target=[1])
+    assert {name: round(float(estimate), 12) for name, estimate in found.items()} == {
+        "asr": 0.6,
+        "skew": 0.4,
+        "conditional_asr": 0.5,
+        "accuracy": 0.8,
+        "intervened_accuracy": 0.6,
+        "accuracy_drop": 0.2,
+        "targeted_asr": round(1 / 3, 12),
+        "clean_target_rate": 0.0,
+        "asr_excess": 0.4,
+        "skew_excess": 0.2,
+    }
+
+
+def measurement(estimates: dict[str, Estimate], shift: list[float]) -> Measurement:
+    names = [f"class {place}" for place in range(len(shift))]
+    return Measurement("m", "d", "i", 1, estimates, np.array(shift), names, [], None, 0)
+
+
+def test_most_gained_is_the_class_with_the_largest_shift_and_the_first_of_equals() -> None:
+    found = measurement({}, [-0.5, 0.2, 0.2, 0.1])
+    assert (found.most_gained.index, found.most_gained.name, found.most_gained.shift) == (1, "class 1", 0.2)
+    assert [one.index for one in found.gained(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("metric", sorted(NEED_LABELS | NEED_TARGET | NEED_CONTROL))
+def test_a_metric_that_is_not_available_says_what_it_needs(metric: str) -> None:
+    found = measurement({"asr": proportion(1, 2)}, [0.0])
+    assert found.asr == 0.5
+    need = {**dict.fromkeys(NEED_TARGET, "target"), **dict.fromkeys(NEED_CONTROL, "control model")}
+    with pytest.raises(BiasTransferError, match=f"{metric} of m on d .*{need.get(metric, 'class names')}"):
+        getattr(found, metric)
+
+
+# --------------------------------------------------------------------------------- exact intervals
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 2000), st.data(), st.floats(0.5, 0.999))
+@example(n=1, data=None, confidence=0.95)
+def test_proportions_have_the_interval_of_clopper_and_pearson(
+    n: int, data: st.DataObject | None, confidence: float
+) -> None:
+    counts = [0, n] if data is None else [0, n, data.draw(st.integers(0, n))]
+    for count in counts:
+        found = proportion(count, n, confidence)
+        expected = stats.binomtest(count, n).proportion_ci(confidence, method="exact")
+        assert found == count / n
+        assert found.low == pytest.approx(expected.low, abs=1e-9)
+        assert found.high == pytest.approx(expected.high, abs=1e-9)
+        assert (found.n, found.method) == (n, "clopper-pearson")
+
+
+def test_proportion_of_nothing_is_unknown() -> None:
+    found = proportion(0, 0)
+    assert math.isnan(found)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
+@quick
+@given(st.integers(1, 300), st.data())
+def test_the_interval_of_a_share_mirrors_that_of_its_complement(n: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(0, n))
+    one, other = proportion(count, n), proportion(n - count, n)
+    assert one.low == pytest.approx(1 - other.high, abs=1e-9)
+
+
+# --------------------------------------------------------------------------------------- bootstrap
+
+Statistic = Callable[[npt.NDArray[np.int64]], Floats]
+
+
+def drawn_by(
+    monkeypatch: pytest.MonkeyPatch, metric: Callable[..., Estimate], arrays: Arrays
+) -> tuple[Estimate, Floats]:
+    """Return a bootstrapped metric and the values that its resamples gave."""
+    recorded: list[Floats] = []
+
+    def recording(cells: npt.NDArray[np.int64], statistic: Statistic, *args: Any, **kwargs: Any) -> Estimate:
+        def watched(counts: npt.NDArray[np.int64]) -> Floats:
+            recorded.append(statistic(counts))
+            return recorded[-1]
+
+        return bootstrap(cells, watched, *args, **kwargs)
+
+    monkeypatch.setattr(flips, "bootstrap", recording)
+    found = metric(*arrays)
+    # The first value is that of the images themselves.
+    assert recorded[0].tolist() == [found]
+    return found, np.concatenate(recorded[1:])
+
+
+def over_images(metric: Callable[..., float], arrays: Arrays, draws: int) -> Floats:
+    """Resample images, one by one, and compute the metric by its definition."""
+    generator = np.random.default_rng(12345)
+    rows = np.stack(arrays, axis=1)
+    return np.array([metric(*rows[generator.integers(0, len(rows), len(rows))].T) for _ in range(draws)])
+
+
+def biased_model(images: int, classes: int = CLASSES) -> list[Classes]:
+    """Return labels and predictions of a model that a trigger draws to class 0."""
+    generator = np.random.default_rng(7)
+    labels, other = generator.integers(0, classes, (2, images))
+    clean = np.where(generator.random(images) < 0.8, labels, other)
+    kind = generator.random(images)
+    intervened = np.where(kind < 0.2, 0, np.where(kind < 0.3, other, clean))
+    return [clean, intervened, labels]
+
+
+def plain_skew(clean: Classes, intervened: Classes) -> float:
+    p, q = (np.bincount(part, minlength=50) / len(part) for part in (clean, intervened))
+    return float(np.abs(p - q).sum() / 2)
+
+
+def plain_drop(clean: Classes, intervened: Classes, labels: Classes) -> float:
+    return float((clean == labels).mean() - (intervened == labels).mean())
+
+
+def plain_skew_excess(clean: Classes, intervened: Classes, *control: Classes) -> float:
+    return plain_skew(clean, intervened) - plain_skew(*control)
+
+
+CASES: list[tuple[Callable[..., Estimate], Callable[..., float], list[int]]] = [
+    (flips.skew, plain_skew, [0, 1]),
+    (flips.accuracy_drop, plain_drop, [0, 1, 2]),
+    (flips.skew_excess, plain_skew_excess, [0, 1, 2, 0]),
+]
+
+
+@pytest.mark.parametrize(("metric", "plain", "columns"), CASES)
+def test_resampling_cells_is_resampling_images(
+    metric: Callable[..., Estimate],
+    plain: Callable[..., float],
+    columns: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = biased_model(300)
+    arrays = [model[place] for place in columns]
+    _, by_cells = drawn_by(monkeypatch, metric, arrays)
+    by_images = over_images(plain, arrays, 4000)
+    assert len(by_cells) == 2000
+    # Both are random: the means of 2,000 and 4,000 draws differ by less than 5 standard errors, ...
+    error = by_images.std() * math.sqrt(1 / len(by_cells) + 1 / len(by_images))
+    assert abs(by_cells.mean() - by_images.mean()) < 5 * error
+    # ... the spreads by less than 8 %, and the quantiles by less than 0.2 standard deviations.
+    assert by_cells.std() == pytest.approx(by_images.std(), rel=0.08)
+    shares = [0.025, 0.16, 0.5, 0.84, 0.975]
+    assert np.quantile(by_cells, shares) == pytest.approx(np.quantile(by_images, shares), abs=0.2 * by_images.std())
+
+
+@pytest.mark.parametrize(("metric", "plain", "columns"), CASES)
+@pytest.mark.parametrize("classes", [CLASSES, 50])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_interval_is_that_of_a_basic_bootstrap_over_images(
+    metric: Callable[..., Estimate],
+    plain: Callable[..., float],
+    columns: list[int],
+    classes: int,
+    confidence: float,
+) -> None:
+    model = biased_model(200, classes)
+    arrays = [model[place] for place in columns]
+    draws, value = over_images(plain, arrays, 3000), plain(*arrays)
+    # Davison and Hinkley 1997, equation 5.6; never without the value.
+    low, high = 2 * value - np.quantile(draws, [(1 + confidence) / 2, (1 - confidence) / 2])
+    found = metric(*arrays, confidence=confidence)
+    # Four standard errors of the quantiles of 2,000 and of 3,000 draws.
+    tolerance = 0.3 * draws.std()
+    assert found.low == pytest.approx(min(low, value), abs=tolerance)
+    assert found.high == pytest.approx(max(high, value), abs=tolerance)
+
+
+def test_the_interval_of_the_skew_is_not_shifted_upwards_as_its_resamples_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 50, 200)
+    intervened = np.where(generator.random(200) < 0.5, generator.integers(0, 50, 200), labels)
+    found, draws = drawn_by(monkeypatch, flips.skew, [labels, intervened])
+    # Many classes and few images: nearly all resamples are further apart than what was observed.
+    assert (draws > found).mean() > 0.9
+    assert found.high < np.quantile(draws, 0.2)
+
+
+def covered(true_value: float, estimates: list[Estimate]) -> float:
+    return sum(one.low <= true_value <= one.high for one in estimates) / len(estimates)
+
+
+def test_intervals_of_the_accuracy_drop_cover_the_truth_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(11)
+    labels = np.zeros(150, dtype=np.int64)
+    found = []
+    for _ in range(400):
+        kind = generator.random(150)  # 15 % become wrong, 5 % become right, 20 % are always wrong
+        clean = np.where(kind < 0.25, 1, 0)
+        intervened = np.where((kind >= 0.05) & (kind < 0.4), 1, 0)
+        found.append(flips.accuracy_drop(clean, intervened, labels))
+    assert 0.92 <= covered(0.10, found) <= 0.98
+
+
+def test_intervals_of_a_large_skew_cover_the_truth_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(12)
+    found = []
+    for _ in range(300):
+        clean = generator.integers(0, 4, 300)
+        # A fifth of the images goes to class 0, a quarter of which was there: 0.2 * 3/4 = 0.15.
+        intervened = np.where(generator.random(300) < 0.2, 0, clean)
+        found.append(flips.skew(clean, intervened))
+    assert 0.91 <= covered(0.15, found) <= 0.99
+
+
+@quick
+@given(predictions(2), confidences)
+def test_the_same_images_always_get_the_same_interval(arrays: Arrays, confidence: float) -> None:
+    clean, intervened = arrays
+    first = flips.skew(clean, intervened, confidence)
+    np.random.seed(len(clean))
+    before = np.random.get_state(legacy=False)["state"]["pos"]
+    assert figures(flips.skew(clean, intervened, confidence)) == figures(first)
+    assert np.random.get_state(legacy=False)["state"]["pos"] == before
+
+
+@pytest.mark.parametrize("images", [1, 20, 500])
+def test_images_that_all_agree_leave_room_for_those_that_were_not_seen(images: int) -> None:
+    agree, others = np.zeros(images, dtype=np.int64), np.ones(images, dtype=np.int64)
+    reach = float(stats.binomtest(0, images).proportion_ci(0.95, method="exact").high)
+    never, always = flips.skew(agree, agree), flips.skew(agree, others)
+    assert (never.low, never, always, always.high) == (0.0, 0.0, 1.0, 1.0)
+    assert never.high == pytest.approx(reach, abs=1e-9)
+    assert always.low == pytest.approx(1 - reach, abs=1e-9)
+    drop = flips.accuracy_drop(agree, agree, agree)
+    assert (drop.low, drop.high) == pytest.approx((-reach, reach), abs=1e-9)
+
+
+def test_large_tables_are_resampled_in_slices_without_changing_the_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pytest_biastransfer.metrics import intervals
+
+    clean, intervened, _ = biased_model(200)
+    whole = flips.skew(clean, intervened)
+    monkeypatch.setattr(intervals, "_SLICE", 300)
+    assert figures(flips.skew(clean, intervened)) == figures(whole)
+
+
+# ---------------------------------------------------------------------------------------- estimate
+
+
+def an_estimate(value: float = 0.25) -> Estimate:
+    return Estimate(value, low=0.1, high=0.5, confidence=0.95, n=8, method="clopper-pearson")
+
+
+def test_an_estimate_compares_adds_and_formats_as_the_float_it_is() -> None:
+    estimate = an_estimate()
+    assert isinstance(estimate, float)
+    assert estimate == 0.25
+    assert estimate < 0.3
+    assert hash(estimate) == hash(0.25)
+    assert estimate + 1 == 1.25
+    assert type(estimate * 2) is float
+    assert f"{estimate:.3f}" == "0.250"
+    assert math.isclose(sum([estimate, estimate]), 0.5)
+    assert float(np.asarray([estimate]).sum()) == 0.25
+
+
+def test_an_estimate_shows_its_interval() -> None:
+    assert repr(an_estimate()) == "0.25 [0.1, 0.5]"
+    assert f"{an_estimate()}" == "0.25 [0.1, 0.5]"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("value", [0.25, 1 / 3, float("nan"), -0.0])
+def test_an_estimate_survives_pickling(value: float, protocol: int) -> None:
+    estimate = an_estimate(value)
+    back = pickle.loads(pickle.dumps(estimate, protocol))
+    assert type(back) is Estimate
+    assert same(back, estimate)
+    assert math.copysign(1, back) == math.copysign(1, estimate)
+    assert figures(back)[1:] == figures(estimate)[1:]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copied_estimate_keeps_its_interval(copied: Callable[[Estimate], Estimate]) -> None:
+    assert figures(copied(an_estimate())) == figures(an_estimate())
+
+
+def test_an_estimate_is_a_number_in_json() -> None:
+    estimate = an_estimate(1 / 3)
+    assert json.dumps({"asr": estimate}) == json.dumps({"asr": 1 / 3})
+    assert json.loads(json.dumps(estimate)) == estimate
+
+
+@quick
+@given(predictions(3))
+def test_estimates_hold_plain_python_numbers_that_any_serializer_takes(arrays: Arrays) -> None:
+    found = estimates_of(Observation(*arrays), Observation(*arrays), [0])
+    for estimate in found.values():
+        assert [type(part) for part in figures(estimate)] == [float, float, float, float, int, str]
+        assert estimate.__reduce__()[0].__module__.startswith("pytest_biastransfer")
