@@ -135,7 +135,7 @@ def test_source_stage_agrees_with_drawing_on_the_files(mobilenet: Model, data: P
         return tensor
 
     clean, changed = (
-        plain_predictions(mobilenet.module, (drawn(image, change) for image, _ in photographs))
+        plain_predictions(mobilenet.module, (drawn(photographs[place][0], change) for place in range(len(photographs))))
         for change in (False, True)
     )
     flipped = [place for place, (a, b) in enumerate(zip(clean, changed, strict=True)) if a != b]

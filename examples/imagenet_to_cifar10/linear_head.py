@@ -16,7 +16,8 @@ def with_linear_head(source: Model, images: Iterable[tuple[torch.Tensor, int]], 
 
     The backbone stays as it is, its BatchNorm statistics too: it is in evaluation mode throughout.
     """
-    backbone = nn.Sequential(source.module.features, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    features_of = source.module.get_submodule("features")
+    backbone = nn.Sequential(features_of, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     features, labels = _features(backbone, source, images)
     head = nn.Linear(features.shape[1], classes)
     nn.init.zeros_(head.weight)
@@ -30,7 +31,7 @@ def _features(
     every = list(images)
     pixels = torch.stack([image for image, _ in every])
     with torch.inference_mode():
-        parts = [backbone(source.preprocess.normalize(batch)) for batch in pixels.split(32)]
+        parts = [backbone(source.preprocess.normalize(batch)) for batch in torch.split(pixels, 32)]
     # Ordinary tensors: inference tensors cannot be trained on.
     return torch.cat(parts).clone(), torch.tensor([label for _, label in every])
 
@@ -45,4 +46,4 @@ def _fit(head: nn.Linear, features: torch.Tensor, labels: torch.Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
