@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copyreg
 import hashlib
-import pickle
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -84,6 +83,9 @@ class _Description:
             self._once(value, self._add_function)
         elif isinstance(value, types.CodeType):
             self._add_code(value)
+        elif isinstance(value, types.MethodType):
+            # Pickle would save its name only, but any function can be bound to any object.
+            self._add_all("method", (value.__self__, value.__func__))
         elif type(value) in (tuple, list):
             self._add_all(type(value).__name__, value)
         elif type(value) in (set, frozenset):
@@ -143,14 +145,14 @@ class _Description:
         try:
             registered = copyreg.dispatch_table.get(type(value))
             saved = registered(value) if registered else value.__reduce_ex__(4)
-        except (TypeError, AttributeError, pickle.PicklingError) as error:
+        except Exception as error:  # What a class does to be saved is its own code, and may raise anything.
             raise NotFingerprintableError(f"an object of type {type(value).__qualname__}: {error}") from error
         if isinstance(saved, str):
             self._word("global", f"{getattr(value, '__module__', None)}.{saved}".encode())
             return self.add(getattr(value, "__wrapped__", None))
         make, arguments, state, items, pairs = (*saved, None, None, None)[:5]
         self.add(type(value))
-        return self._add_all("object", (make, arguments, state, tuple(items or ()), tuple(pairs or ())))
+        return self._add_all("object", (make, arguments, _in_order(state), tuple(items or ()), tuple(pairs or ())))
 
 
 def _plain(value: object) -> bytes | None:
@@ -165,10 +167,18 @@ def _plain(value: object) -> bytes | None:
     return None
 
 
+def _in_order(state: object) -> object:
+    """Return the attributes of an object by name: the order in which they were set decides nothing."""
+    if type(state) is dict and all(type(name) is str for name in state):
+        return dict(sorted(state.items()))
+    return state
+
+
 def _members(value: type) -> Iterator[tuple[str, object]]:
     """Yield what a user's class defines: methods, and attributes that may have been changed since."""
     for name, member in vars(value).items():
-        function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+        wrappers = ("__func__", "fget", "func", "__wrapped__")
+        function = next(filter(None, (getattr(member, name, None) for name in wrappers)), member)
         if isinstance(function, types.FunctionType):
             yield name, function
         elif not (name.startswith(("__", "_abc_")) or hasattr(member, "__get__")):

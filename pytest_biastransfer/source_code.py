@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import site
 import sys
 import sysconfig
@@ -26,9 +27,16 @@ def code_identity(module_name: str) -> str:
         return _hash_of(sorted({Path(file) for found in _reached(module) if (file := _file_of(found))}))
     top = sys.modules.get(module_name.partition(".")[0], module)
     version = getattr(top, "__version__", None)
-    if version is None and (file := _file_of(module)):
-        return _hash_of([Path(file)])
-    return f"{top.__name__} {version or sys.version_info[:2]}"
+    return f"{top.__name__} {version or _installed_version(top.__name__)}"
+
+
+@functools.cache
+def _installed_version(library: str) -> str:
+    """Return the version of a library that does not tell it; that of Python for its own modules."""
+    if library not in sys.stdlib_module_names:
+        for distribution in importlib.metadata.packages_distributions().get(library, ()):
+            return importlib.metadata.version(distribution)
+    return f"{sys.version_info[:2]}"
 
 
 def is_users(module: types.ModuleType | None) -> bool:

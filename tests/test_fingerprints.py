@@ -14,6 +14,7 @@ import io
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import pickle
 import random
@@ -24,11 +25,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -172,7 +174,7 @@ def test_a_fingerprint_is_32_hexadecimal_digits() -> None:
         (os.path.join, os.path.split),
         (json, os),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_library_objects_that_differ_have_different_fingerprints(one: object, other: object) -> None:
     assert fingerprint(one) == fingerprint(one)
@@ -363,6 +365,14 @@ def override_forward(model: Net, by: float) -> None:
     model.forward = lambda images: plain(images) * by  # type: ignore[method-assign]
 
 
+def bind_forward(model: Net, by: float) -> None:
+    def forward(self: Net, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.head(images)
+        return scores * by
+
+    model.forward = types.MethodType(forward, model)  # type: ignore[method-assign]
+
+
 CHANGES: dict[str, Callable[[Net], object]] = {
     "nothing": lambda model: None,
     "one bit of a weight": flip_last_bit,
@@ -386,6 +396,8 @@ CHANGES: dict[str, Callable[[Net], object]] = {
     "forward pre-hook": lambda model: model.register_forward_pre_hook(double_input),
     "overridden forward": lambda model: override_forward(model, 2.0),
     "overridden forward by another value": lambda model: override_forward(model, 3.0),
+    "forward bound to it": lambda model: bind_forward(model, 2.0),
+    "forward bound to it, by another value": lambda model: bind_forward(model, 3.0),
     "class": lambda model: setattr(model, "__class__", OtherNet),
     "parametrization": lambda model: nn.utils.parametrizations.weight_norm(model.head),
 }
@@ -580,6 +592,37 @@ def by_class_list(value: float) -> Callable[[float], float]:
     return Local()
 
 
+def by_bound_function(factor: float) -> Callable[[float], float]:
+    def multiply(self: object, value: float) -> float:
+        return value * factor
+
+    return types.MethodType(multiply, Slotted(None))
+
+
+def by_cached_property(factor: float) -> Callable[[float], float]:
+    class Local:
+        @functools.cached_property
+        def factor(self) -> float:
+            return factor
+
+        def __call__(self, value: float) -> float:
+            return value * self.factor
+
+    return Local()
+
+
+def by_cached_method(factor: float) -> Callable[[float], float]:
+    class Local:
+        @functools.cache  # noqa: B019 - what users write
+        def multiply(self, value: float) -> float:
+            return value * factor
+
+        def __call__(self, value: float) -> float:
+            return self.multiply(value)
+
+    return Local()
+
+
 def by_cached_function(factor: float) -> Callable[[float], float]:
     return functools.cache(multiplier(factor))
 
@@ -607,6 +650,9 @@ class Multiplier:
         by_class_attribute,
         by_class_list,
         by_cached_function,
+        by_bound_function,
+        by_cached_property,
+        by_cached_method,
     ],
 )
 def test_functions_that_hold_another_value_have_another_fingerprint(
@@ -838,6 +884,36 @@ def test_a_model_with_state_that_cannot_be_described_is_refused() -> None:
         fingerprint(model)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+def test_a_torchscript_model_is_told_from_another_or_refused() -> None:
+    images, trace = torch.rand(2, 3, 8, 8), cast(Any, torch.jit.trace)
+    models = [trace(net().eval(), images), trace(changed_by("bias").eval(), images)]
+    functions = [trace(lambda given: given + 1, images), trace(lambda given: given - 1, images)]
+    scripted = [torch.jit.script(nn.ReLU()), torch.jit.script(nn.GELU())]
+    for one, other in (models, functions, scripted):
+        assert fingerprint_or_refusal(one) != fingerprint_or_refusal(other)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [multiprocessing.Lock, multiprocessing.Queue, lambda: torch.quantized_lstm],
+    ids=["lock", "queue", "pybind11"],
+)
+def test_an_object_that_cannot_be_saved_is_refused_with_whatever_error_it_says_so(
+    make: Callable[[], object],
+) -> None:
+    with pytest.raises(NotFingerprintableError):
+        fingerprint(Settings(1, [make()]))  # type: ignore[list-item]
+
+
+def test_the_order_in_which_attributes_were_set_is_no_content() -> None:
+    one, other = Linked(1), Linked(1)
+    del other.content
+    other.content = 1
+    assert list(vars(one)) != list(vars(other))
+    assert fingerprint(one) == fingerprint(other)
+
+
 def test_a_variable_that_is_not_set_yet_is_refused_or_described_but_is_no_crash() -> None:
     def make(wanted: bool) -> Callable[[], float]:
         if wanted:
@@ -1023,14 +1099,15 @@ def test_another_version_of_a_library_changes_what_comes_from_it(known_by: str, 
             Path(place),
             {
                 "somelibrary/__init__.py": text + "from somelibrary.layers import act\n",
-                "somelibrary/layers.py": f"def act(value):\n    return HELP * value\nHELP = {version}\n"
-                + "def other():\n    pass\n",
+                "somelibrary/layers.py": "from somelibrary import maths\n\ndef act(value):\n"
+                "    return maths.times(value)\n",
+                "somelibrary/maths.py": f"def times(value):\n    return {version} * value\n",
                 f"somelibrary-{version}.dist-info/METADATA": metadata,
                 f"somelibrary-{version}.dist-info/top_level.txt": "somelibrary\n",
                 f"somelibrary-{version}.dist-info/RECORD": "somelibrary/__init__.py,,\n",
             },
         )
-        code = "import somelibrary; print(fingerprint(somelibrary.layers.other))"
+        code = "import somelibrary; print(fingerprint(somelibrary.act))"
         found.append(printed(tmp_path, code, PYTHONUSERBASE=str(base), PYTHONPATH=place))
     assert found[0] != found[1]
 

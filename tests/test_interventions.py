@@ -715,6 +715,12 @@ def test_random_generators_are_left_as_they_were_after_an_error_too() -> None:
     assert random_states() == before
 
 
+def test_a_custom_function_on_the_cpu_looks_at_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on a machine with several: to save the state of their generators would start each of them.
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert Custom(noisy).apply(some_images()).shape == some_images().shape
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_custom_function_on_the_cpu_does_not_start_the_gpu() -> None:
     code = (

@@ -115,12 +115,19 @@ def _own_random_state() -> Iterator[None]:
     python, numpy = random.getstate(), _numpy_random()
     numpy_state = numpy.get_state() if numpy else None
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if _uses_cuda() else []):
             yield
     finally:
         random.setstate(python)
         if numpy:
             numpy.set_state(numpy_state)
+
+
+def _uses_cuda() -> bool:
+    """Whether this process uses CUDA already: seeding it or saving its state would start it."""
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
 
 def _numpy_random() -> Any:
@@ -132,7 +139,9 @@ def _seed(seed: int, index: int) -> None:
     import torch
 
     mixed = random.Random(f"{seed}/{index}").getrandbits(32)
-    torch.manual_seed(mixed)
+    torch.default_generator.manual_seed(mixed)
+    if _uses_cuda():
+        torch.cuda.manual_seed_all(mixed)
     random.seed(mixed)
     if _numpy_random():
         _numpy_random().seed(mixed)
@@ -143,7 +152,7 @@ def _random_state() -> tuple[object, ...]:
     import torch
 
     states = [torch.random.get_rng_state()]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if _uses_cuda():
         states += torch.cuda.get_rng_state_all()
     numpy = _numpy_random()
     drawn = numpy.get_state()[1:3] if numpy else ()
