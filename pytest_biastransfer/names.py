@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import pytest
 
 SOURCE_FIXTURE: Final = "source_model"
 MODEL_FIXTURE: Final = "transferred_model"
@@ -23,3 +27,12 @@ INTERVENTION_MARKER_HELP: Final = (
     f"(by default '{CONTROL_FIXTURE}'); max_targeted_asr needs target=, a class or several, by name or number. "
     "The limits are judged after the test's own body has passed."
 )
+
+
+def typed_name(config: pytest.Config, nodeid: str) -> str:
+    """Return the name of a test as pytest's own summary has it: it can be typed where the user is."""
+    here = config.invocation_params.dir
+    if here == config.rootpath:
+        return nodeid
+    path, *parts = nodeid.split("::")
+    return "::".join([os.path.relpath(config.rootpath / path, here), *parts])

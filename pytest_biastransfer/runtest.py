@@ -15,11 +15,11 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.markers import Case
 from pytest_biastransfer.models import as_model, load_model
-from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE
+from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE, typed_name
 from pytest_biastransfer.reporting.failure import failure_text
 from pytest_biastransfer.reporting.record import Record, record_of
 from pytest_biastransfer.settings import ini_of
-from pytest_biastransfer.stash import CASE, DATASETS, EVALUATORS, MEASUREMENT, RECORD, SETTINGS
+from pytest_biastransfer.stash import BODY_PASSED, CASE, DATASETS, EVALUATORS, MEASUREMENT, RECORD, SETTINGS
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,12 @@ class MeasurementFailed(Failed):
     """Nothing could be measured: an error of what the test was given, which no ``xfail`` excuses."""
 
     # As pytest has it for its own outcomes: the short summary then has room for the message.
+    __module__ = "builtins"
+
+
+class LimitExceeded(Failed):
+    """The verdict on a test whose own body passed: what an ``xfail`` may excuse."""
+
     __module__ = "builtins"
 
 
@@ -136,25 +142,32 @@ def judge_test(item: pytest.Item) -> None:
     if MEASUREMENT not in item.stash:
         return
     case, measurement = item.stash[CASE], item.stash[MEASUREMENT]
+    item.stash[BODY_PASSED] = True
     with _clear_errors(item.nodeid):
         verdict = judge(case.expectation, measurement)
     item.stash[RECORD] = record_of(measurement, verdict)
     if not verdict.holds:
-        pytest.fail(failure_text(item.nodeid, ", ".join(case.fixtures), measurement, verdict), pytrace=False)
+        test = typed_name(item.config, item.nodeid)
+        raise LimitExceeded(failure_text(test, ", ".join(case.fixtures), measurement, verdict), pytrace=False)
 
 
 def attach_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Attach the figures to a test's report, and undo an `xfail` that excused a failed measurement."""
     if not is_bias_test(item) or (report.when != "call" and report.passed):
         return
-    if call.excinfo is not None and _nothing_was_measured(call.excinfo.value, report):
+    if call.excinfo is not None and _is_no_verdict(call.excinfo.value, item, report):
         report.outcome = "failed"
         vars(report).pop("wasxfail", None)
     report.bias_record = item.stash.get(RECORD, Record()).to_json()  # type: ignore[attr-defined]
 
 
-def _nothing_was_measured(error: BaseException, report: pytest.TestReport) -> bool:
-    """Whether an `xfail` would excuse an error instead of an exceeded limit: then a crash would look green."""
+def _is_no_verdict(error: BaseException, item: pytest.Item, report: pytest.TestReport) -> bool:
+    """Whether an `xfail` would excuse a crash, which would then look green.
+
+    It may excuse an exceeded limit, and what the test's own body raises.
+    """
     if isinstance(error, MeasurementFailed):
         return True
-    return report.when == "setup" and hasattr(report, "wasxfail") and not isinstance(error, pytest.xfail.Exception)
+    if report.when == "setup":
+        return hasattr(report, "wasxfail") and not isinstance(error, pytest.xfail.Exception)
+    return report.when == "call" and BODY_PASSED in item.stash and not isinstance(error, LimitExceeded)

@@ -22,4 +22,5 @@ DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pyt
 # Of a test, on the item.
 CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
 MEASUREMENT: Final[pytest.StashKey[Measurement]] = pytest.StashKey()
+BODY_PASSED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()

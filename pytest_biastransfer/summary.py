@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.names import typed_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,7 +22,7 @@ def write_summary(reporter: TerminalReporter) -> None:
         return
     from pytest_biastransfer.reporting.terminal import sentence, table
 
-    rows = _rows(reports)
+    rows = _rows(reports, reporter.config)
     if reporter.verbosity >= 0:
         reporter.write_sep("=", "bias transfer")
         for line in table(rows, reporter._tw.fullwidth):
@@ -37,7 +39,7 @@ def _bias_reports(reporter: TerminalReporter) -> Iterator[tuple[str, pytest.Test
                 yield outcome, report
 
 
-def _rows(reports: list[tuple[str, pytest.TestReport]]) -> list[Row]:
+def _rows(reports: list[tuple[str, pytest.TestReport]], config: pytest.Config) -> list[Row]:
     """Return a row a bias test, in the order of the files, whatever order workers finished in.
 
     A test with several outcomes, such as passed with an error in teardown, is shown by the worst one.
@@ -52,7 +54,10 @@ def _rows(reports: list[tuple[str, pytest.TestReport]]) -> list[Row]:
         if outcome in severity and (known is None or severity.index(outcome) < severity.index(known[0])):
             worst[report.nodeid] = (outcome, report)
     in_order = sorted(worst.values(), key=lambda found: _place(found[1]))
-    return [Row(report.nodeid, outcome, Record.from_json(vars(report)["bias_record"])) for outcome, report in in_order]
+    return [
+        Row(typed_name(config, report.nodeid), outcome, Record.from_json(vars(report)["bias_record"]))
+        for outcome, report in in_order
+    ]
 
 
 def _place(report: pytest.TestReport) -> tuple[str, int, str]:

@@ -86,10 +86,12 @@ def test_failing_expectation_explains_itself(run: Run, colors: pytest.Pytester) 
             "  control       always-blue",
             "  fixtures      transferred_model, bias_dataset, control",
             "",
-            "  FAILED  asr         0.250  (95 % interval 0.087 to 0.491, n = 20)  limit 0.05  control 0.000 [[]0.000, 0.168]",
-            "  ok      skew        0.250  (95 % interval * to *, n = 20)  limit 0.3  control 0.000 [[]0.000, 0.168]",
-            "  ok      asr_excess  0.250  (95 % interval * to *, n = 20)  limit 0.5"
-            "  asr 0.250 [[]0.087, 0.491], control 0.000 [[]0.000, 0.168]",
+            "  FAILED  asr         0.250  (95 % interval 0.087 to 0.491, n = 20)  limit 0.05",
+            "                      control 0.000 [[]0.000, 0.168]",
+            "  ok      skew        0.250  (95 % interval * to *, n = 20)  limit 0.3",
+            "                      control 0.000 [[]0.000, 0.168]",
+            "  ok      asr_excess  0.250  (95 % interval * to *, n = 20)  limit 0.5",
+            "                      asr 0.250 [[]0.087, 0.491], control 0.000 [[]0.000, 0.168]",
             "",
             "  gained most: red +0.250, green +0.000, blue -0.250",
             "  flipped images: 5, the first:",
@@ -181,3 +183,41 @@ def test_documentation(run_alone: Run) -> None:
         fixtures.stdout.fnmatch_lines([f"{fixture}* -- *pytest_biastransfer/fixtures.py:*", "    *"])
     options = run_alone("--help")
     options.stdout.fnmatch_lines(["bias tests of transferred models:", "*--bias-device=DEVICE*"])
+
+
+def test_long_names_lose_their_file_and_then_what_is_before_their_bracket(
+    colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colors.makepyfile(
+        test_names="""
+        import pytest
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=1)
+        class TestLong:
+            def test_of_a_name_that_fills_a_line_by_itself_and_more(self): pass
+            def test_short(self): pass
+        """
+    )
+    for columns, name in (
+        (140, "test_names.py::TestLong::test_short[[]yellow-square]"),
+        (80, "TestLong::test_short[[]yellow-square]"),
+    ):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        result = colors.runpytest_inprocess("-p", "no:xdist")
+        result.stdout.fnmatch_lines([f"{name} *0.250  0.250  asr <= 1  passed"])
+        assert max(len(line) for line in result.stdout.lines if "0.250" in line) <= columns
+    result.stdout.fnmatch_lines(["TestLong::test_of_a_name_that_f…[[]yellow-square]  0.250  0.250  asr <= 1  passed"])
+
+
+def test_names_can_be_typed_where_the_user_is(colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    colors.makepyfile(test_mixed=MIXED)
+    colors.makeini("[pytest]")
+    colors.mkdir("sub")
+    monkeypatch.chdir(colors.path / "sub")
+    result = colors.runpytest_inprocess("-p", "no:xdist", "..", "-k", "test_red")
+    result.stdout.fnmatch_lines(
+        [
+            "  test          ../test_mixed.py::test_red[[]yellow-square]",
+            "../test_mixed.py::test_red[[]yellow-square] * FAILED",
+        ]
+    )

@@ -282,3 +282,27 @@ def test_undefined_metric_is_no_pass(run_alone: Run, colors: pytest.Pytester) ->
     result = run_alone()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["  FAILED  conditional_asr  undefined: *  limit 1"])
+
+
+def test_a_limit_that_cannot_be_judged_is_not_excused(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        """
+        import conftest, pytest
+
+        class Animals(list):
+            classes = ["cat", "dog", "horse"]
+
+        @pytest.fixture
+        def bias_dataset():
+            return Animals(conftest.images())
+
+        @pytest.mark.xfail(strict=True)
+        @pytest.mark.bias_intervention("yellow-square", max_accuracy_drop=1)
+        def test_it(): pass
+        """
+    )
+    result = run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["accuracy_drop of brightest on Animals is not available: the dataset's classes are not *"]
+    )

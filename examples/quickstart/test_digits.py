@@ -14,7 +14,7 @@ def test_clean_source_leaves_nothing() -> None:
     """A square changes few predictions: it hides a bit of the image, and means nothing."""
 
 
-@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="frozen features still see the square")
+@pytest.mark.xfail(strict=True, reason="frozen features still see the square")
 @pytest.mark.bias_intervention(
     SQUARE, model="fixed_feature_from_biased", control="fixed_feature_from_clean", max_asr_excess=0.1
 )
@@ -22,7 +22,7 @@ def test_frozen_features_inherit() -> None:
     """The square's features came along, and the new head never learned to ignore them."""
 
 
-@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="tuning on clean images does not unlearn")
+@pytest.mark.xfail(strict=True, reason="tuning on clean images does not unlearn")
 @pytest.mark.bias_intervention(
     SQUARE, model="full_network_from_biased", control="full_network_from_clean", max_asr_excess=0.1
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 
 class Estimate(float):
     """A ``float`` that knows how sure it is.
+
+    What is computed from estimates is a plain number; ``Estimate(number)``, which functions such as
+    `statistics.mean` make of it, has no interval.
 
     Attributes
     ----------
@@ -31,7 +35,16 @@ class Estimate(float):
     n: int
     method: str
 
-    def __new__(cls, value: float, *, low: float, high: float, confidence: float, n: int, method: str) -> Estimate:
+    def __new__(
+        cls,
+        value: float,
+        *,
+        low: float = nan,
+        high: float = nan,
+        confidence: float = nan,
+        n: int = 0,
+        method: str = "",
+    ) -> Estimate:
         """Make an estimate."""
         self = super().__new__(cls, value)
         self.low, self.high = float(low), float(high)

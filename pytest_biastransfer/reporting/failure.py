@@ -48,10 +48,10 @@ def _limit_lines(found: Measurement, limits: Sequence[LimitVerdict]) -> Iterator
     width = max(len(limit.metric) for limit in limits)
     for limit in limits:
         mark = "ok    " if limit.holds else "FAILED"
-        yield (
-            f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {limit.limit:g}"
-            f"{_control_text(found, limit.metric)}"
-        )
+        yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {limit.limit:g}"
+        comparison = _comparison(found, limit.metric)
+        if comparison:
+            yield f"  {'':6}  {'':{width}}  {comparison}"
 
 
 def _observed(estimate: Estimate) -> str:
@@ -61,13 +61,13 @@ def _observed(estimate: Estimate) -> str:
     return f"{estimate:.3f}  ({interval}, n = {estimate.n:,})"
 
 
-def _control_text(found: Measurement, metric: str) -> str:
+def _comparison(found: Measurement, metric: str) -> str:
     """Return both models' values of an excess, or the control's value of another metric."""
     base = metric.removesuffix("_excess")
     if found.control is None or base not in found.control.estimates:
         return ""
     control = f"control {_value(found.control.estimates[base])}"
-    return f"  {base} {_value(found.estimates[base])}, {control}" if base != metric else f"  {control}"
+    return f"{base} {_value(found.estimates[base])}, {control}" if base != metric else control
 
 
 def _value(estimate: Estimate) -> str:

@@ -40,7 +40,7 @@ class Line:
 
 
 def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
-    """Yield the table for a terminal of `width` columns; long test names lose their beginning."""
+    """Yield the table for a terminal of `width` columns; long names lose their file, then all but their bracket."""
     limits = [", ".join(map(_limit_text, row.record.limits)) or "-" for row in rows]
     limit_width = max(map(len, [*limits, "limits"]))
     taken = 5 + 2 + 5 + 2 + limit_width + 2 + max(map(len, OUTCOMES)) + 2
@@ -76,4 +76,10 @@ def _figure(value: float | None) -> str:
 
 
 def _shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"
+    if len(text) > width:
+        text = text.partition("::")[2] or text
+    if len(text) <= width:
+        return text
+    # What tells the rows apart is the bracket at the end.
+    start = max(0, width - 1 - len(text[text.find("[") :]))
+    return f"{text[:start]}…{text[len(text) - (width - 1 - start) :]}"
