@@ -214,6 +214,7 @@ def test_names_can_be_typed_where_the_user_is(colors: pytest.Pytester, monkeypat
     colors.makeini("[pytest]")
     colors.mkdir("sub")
     monkeypatch.chdir(colors.path / "sub")
+    monkeypatch.setenv("COLUMNS", "120")
     result = colors.runpytest_inprocess("-p", "no:xdist", "..", "-k", "test_red")
     result.stdout.fnmatch_lines(
         [
