@@ -74,14 +74,3 @@ def run(request: pytest.FixtureRequest, colors: pytest.Pytester, monkeypatch: py
         return colors.runpytest_inprocess(*MODES[request.param], *arguments)
 
     return run_pytest
-
-
-@pytest.fixture
-def run_alone(colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run pytest in that directory without xdist; for what no worker takes part in."""
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run_pytest(*arguments: str) -> pytest.RunResult:
-        return colors.runpytest_inprocess("-p", "no:xdist", *arguments)
-
-    return run_pytest

@@ -167,21 +167,21 @@ def test_second_run_evaluates_no_image(run: Run, colors: pytest.Pytester) -> Non
     third.stdout.fnmatch_lines(["*; 60 images evaluated, 100 predictions reused"])
 
 
-def test_changed_model_is_evaluated_again(run_alone: Run, colors: pytest.Pytester) -> None:
+def test_changed_model_is_evaluated_again(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_mixed=MIXED)
-    run_alone()
+    run()
     conftest = colors.path / "conftest.py"
     conftest.write_text(conftest.read_text().replace("@ self.weight", "@ self.weight * 2"))
-    run_alone().stdout.fnmatch_lines(["*; 60 images evaluated, 100 predictions reused"])
+    run().stdout.fnmatch_lines(["*; 60 images evaluated, 100 predictions reused"])
 
 
-def test_documentation(run_alone: Run) -> None:
-    markers = run_alone("--markers")
+def test_documentation(run: Run) -> None:
+    markers = run("--markers")
     markers.stdout.fnmatch_lines(["@pytest.mark.bias_intervention(*interventions, model='transferred_model', *"])
-    fixtures = run_alone("--fixtures", "-v")
+    fixtures = run("--fixtures", "-v")
     for fixture in ("source_model", "control_model", "bias_device", "bias"):
         fixtures.stdout.fnmatch_lines([f"{fixture}* -- *pytest_biastransfer/fixtures.py:*", "    *"])
-    options = run_alone("--help")
+    options = run("--help")
     options.stdout.fnmatch_lines(["bias tests of transferred models:", "*--bias-device=DEVICE*"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from tests.conftest import Run
 
@@ -56,6 +57,16 @@ def test_markers(run: Run, colors: pytest.Pytester) -> None:
 FIXTURES = {
     # Models.
     "no_model": ("model", '"resnet18.pt"', "got 'resnet18.pt', expected a torch.nn.Module, or *Model(module*"),
+    "pickle": (
+        "model",
+        'load_model("checkpoint:pickle.pt?arch=torchvision:squeezenet1_1")',
+        "checkpoint *pickle.pt: not a plain state dict (*); nothing in it was run. Save it with torch.save(*",
+    ),
+    "keys": (
+        "model",
+        'load_model("checkpoint:keys.pt?arch=torchvision:squeezenet1_1&num_classes=3")',
+        "    features.0.weight [[]64, 3, 3, 3]",
+    ),
     "missing_file": (
         "model",
         'load_model("checkpoint:missing.pt?arch=torchvision:resnet18")',
@@ -177,6 +188,8 @@ def test_{name}():
     pass
 """
     colors.makepyfile(test_fixtures=source)
+    torch.save({"weight": set}, colors.path / "pickle.pt")
+    torch.save({"weight": torch.eye(3)}, colors.path / "keys.pt")
     result = run("-W", "ignore::pytest_biastransfer.errors.StoreWarning")
     result.assert_outcomes(errors=len(FIXTURES))
     for _, _, message in FIXTURES.values():
@@ -185,9 +198,9 @@ def test_{name}():
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_fixture_bias_without_marker(run_alone: Run, colors: pytest.Pytester) -> None:
+def test_fixture_bias_without_marker(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile("def test_it(bias): pass")
-    result = run_alone()
+    result = run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*the fixture bias needs a marker, such as @pytest.mark.bias_intervention(*"])
 
@@ -209,7 +222,7 @@ def test_marker_that_cannot_take_effect(run: Run, colors: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["*bias_intervention has no effect on *TestCase::test_method. It works on *"])
 
 
-def test_fixtures_that_are_not_configured(run_alone: Run, pytester: pytest.Pytester) -> None:
+def test_fixtures_that_are_not_configured(run: Run, pytester: pytest.Pytester) -> None:
     (pytester.path / "conftest.py").unlink()
     pytester.makepyfile(
         """
@@ -218,7 +231,7 @@ def test_fixtures_that_are_not_configured(run_alone: Run, pytester: pytest.Pytes
         def test_it(): pass
         """
     )
-    result = run_alone()
+    result = run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
@@ -253,7 +266,7 @@ def test_options(run: Run, colors: pytest.Pytester, option: str, message: str) -
         ("cuda:99", "*device 'cuda:99': this machine has * CUDA devices *"),
     ],
 )
-def test_device(run_alone: Run, colors: pytest.Pytester, device: str, message: str) -> None:
+def test_device(run: Run, colors: pytest.Pytester, device: str, message: str) -> None:
     colors.makepyfile(
         """
         import pytest
@@ -261,12 +274,12 @@ def test_device(run_alone: Run, colors: pytest.Pytester, device: str, message: s
         def test_it(): pass
         """
     )
-    result = run_alone(f"--bias-device={device}")
+    result = run(f"--bias-device={device}")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([message])
 
 
-def test_undefined_metric_is_no_pass(run_alone: Run, colors: pytest.Pytester) -> None:
+def test_undefined_metric_is_no_pass(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(
         """
         import conftest, pytest
@@ -279,7 +292,7 @@ def test_undefined_metric_is_no_pass(run_alone: Run, colors: pytest.Pytester) ->
         def test_it(): pass
         """
     )
-    result = run_alone()
+    result = run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["  FAILED  conditional_asr  undefined: *  limit 1"])
 

@@ -98,7 +98,7 @@ def test_parametrized_fixtures_and_tests(run: Run, colors: pytest.Pytester) -> N
         assert any(all(part in line for part in parts) for line in result.stdout.lines if "yellow-square" in line)
 
 
-def test_a_function_shared_by_classes_gets_only_its_own_fixtures(run_alone: Run, colors: pytest.Pytester) -> None:
+def test_a_function_shared_by_classes_gets_only_its_own_fixtures(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(
         """
         import conftest
@@ -126,7 +126,7 @@ def test_a_function_shared_by_classes_gets_only_its_own_fixtures(run_alone: Run,
             test_plain = lambda self: None
         """
     )
-    run_alone().assert_outcomes(passed=4)
+    run().assert_outcomes(passed=4)
 
 
 def test_own_body_comes_first(run: Run, colors: pytest.Pytester) -> None:
@@ -179,7 +179,7 @@ def test_only_bias_tests_on_request(run: Run, colors: pytest.Pytester) -> None:
     )  # xdist does not count them
 
 
-def test_target_classes_by_name_and_number(run_alone: Run, colors: pytest.Pytester) -> None:
+def test_target_classes_by_name_and_number(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(
         """
         import pytest
@@ -195,4 +195,4 @@ def test_target_classes_by_name_and_number(run_alone: Run, colors: pytest.Pytest
             pass
         """
     )
-    run_alone().assert_outcomes(passed=3)
+    run().assert_outcomes(passed=3)

@@ -120,11 +120,12 @@ def test_slow(bias):
 """
 
 
+@pytest.mark.parametrize("mode", list(MODES))
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_run_resumes_from_finished_chunks(colors: pytest.Pytester, how: signal.Signals) -> None:
+def test_interrupted_run_resumes_from_finished_chunks(colors: pytest.Pytester, how: signal.Signals, mode: str) -> None:
     colors.makepyfile(test_slow=SLOW)
     batches = colors.path / "batches"
-    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--bias-batch-size=256"]
+    command = [sys.executable, "-m", "pytest", *MODES[mode], "--bias-batch-size=256"]
     first = subprocess.Popen(command, env=os.environ | {"PAUSE": "0.3"}, stdout=subprocess.DEVNULL)
     try:
         # Eight chunks of 256 images: stop in the middle.
@@ -138,7 +139,7 @@ def test_interrupted_run_resumes_from_finished_chunks(colors: pytest.Pytester, h
     done = len(list(colors.path.glob(".pytest_cache/d/biastransfer/predictions/*/*.chunk")))
     assert 8 + 3 <= done < 16
 
-    result = colors.runpytest_inprocess("-p", "no:xdist", "--bias-batch-size=256")
+    result = colors.runpytest_inprocess(*MODES[mode], "--bias-batch-size=256")
     result.assert_outcomes(passed=1)
     evaluated = 2000 * 2 - done * 256
     left = int(result.stdout.str().split(" images evaluated")[0].split()[-1].replace(",", ""))
