@@ -65,7 +65,7 @@ FIXTURES = {
     "keys": (
         "model",
         'load_model("checkpoint:keys.pt?arch=torchvision:squeezenet1_1&num_classes=3")',
-        "    features.0.weight [[]64, 3, 3, 3]",
+        "features.0.weight [[]64, 3, 3, 3]",
     ),
     "missing_file": (
         "model",
@@ -188,7 +188,7 @@ def test_{name}():
     pass
 """
     colors.makepyfile(test_fixtures=source)
-    torch.save({"weight": set}, colors.path / "pickle.pt")
+    torch.save({"weight": pytest.Pytester}, colors.path / "pickle.pt")
     torch.save({"weight": torch.eye(3)}, colors.path / "keys.pt")
     result = run("-W", "ignore::pytest_biastransfer.errors.StoreWarning")
     result.assert_outcomes(errors=len(FIXTURES))
