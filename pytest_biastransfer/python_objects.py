@@ -6,15 +6,17 @@ import functools
 import importlib
 import inspect
 import sys
+from collections.abc import Collection
 
 from pytest_biastransfer.errors import SpecError, nearest
 from pytest_biastransfer.specs import Spec
 
 
-def call_factory(spec: Spec, **arguments: object) -> object:
-    """Import the module that `spec` names and return what its factory returns for `arguments`.
+def call_factory(spec: Spec, reserved: Collection[str] = ()) -> object:
+    """Import the module that `spec` names and return what its factory returns.
 
-    A module beside the configuration file is found too, as pytest's ``rootdir`` is where users keep it.
+    The factory gets the keys of the query that are not `reserved`, whole numbers as ``int``. A module beside
+    the configuration file is found too, even where Python's path does not have that directory.
     """
     module_name, colon, factory_name = spec.rest.partition(":")
     if not colon:
@@ -33,7 +35,10 @@ def call_factory(spec: Spec, **arguments: object) -> object:
     factory = getattr(module, factory_name)
     # A model or dataset that is there already may be callable, and is not a factory.
     makes = inspect.isroutine(factory) or isinstance(factory, type | functools.partial)
-    return factory(**arguments) if makes else factory
+    if not makes:
+        return factory
+    own = {key: value for key, value in spec.query.items() if key not in reserved}
+    return factory(**{key: int(value) if value.isdecimal() else value for key, value in own.items()})
 
 
 def _import(name: str, spec: Spec) -> object:

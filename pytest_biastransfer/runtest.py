@@ -18,7 +18,7 @@ from pytest_biastransfer.models import as_model, load_model
 from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE, typed_name
 from pytest_biastransfer.reporting.failure import failure_text
 from pytest_biastransfer.reporting.record import Record, record_of
-from pytest_biastransfer.settings import ini_of
+from pytest_biastransfer.settings import cached_store, ini_of
 from pytest_biastransfer.stash import BODY_PASSED, CASE, DATASETS, EVALUATORS, MEASUREMENT, RECORD, SETTINGS
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def _evaluator(config: pytest.Config, device: torch.device) -> Evaluator:
     settings = config.stash[SETTINGS]
     known = config.stash.setdefault(EVALUATORS, {})
     if str(device) not in known:
-        known[str(device)] = Evaluator(device, settings.store, settings.batch_size, settings.max_images)
+        store = settings.store or cached_store(config)
+        known[str(device)] = Evaluator(device, store, settings.batch_size, settings.max_images)
     return known[str(device)]
 
 

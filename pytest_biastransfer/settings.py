@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class Settings:
     device, batch_size, max_images
         As of `pytest_biastransfer.measure`.
     store
-        Directory of the prediction store; None where there is no cache directory either.
+        Directory of the prediction store, where one is named; see `cached_store`.
     specs
         Spec strings of the model and dataset fixtures, by fixture name.
     directory
@@ -112,10 +113,20 @@ def _store(config: pytest.Config) -> Path | None:
     if option is not None:
         return config.invocation_params.dir / option
     configured = config.getini("bias_store")
-    if configured is not None:
-        return _directory(config) / str(configured)
-    cache = getattr(config, "cache", None)
-    return None if cache is None else Path(cache.mkdir("biastransfer"))
+    return None if configured is None else _directory(config) / str(configured)
+
+
+def cached_store(config: pytest.Config) -> Path | None:
+    """Return the place of the prediction store in pytest's cache directory; None where there is no such directory.
+
+    Only for sessions with bias tests: others leave no trace.
+    """
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    try:
+        return None if cache is None else cache.mkdir("biastransfer")
+    except OSError as error:
+        warnings.warn(f"pytest's cache directory cannot be written ({error}); predictions are not kept", stacklevel=2)
+        return None
 
 
 def _directory(config: pytest.Config) -> Path:

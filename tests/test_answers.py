@@ -119,6 +119,7 @@ def test_session_without_bias_tests_says_nothing(run: Run, colors: pytest.Pytest
     result.assert_outcomes(passed=1)
     for words in ("bias transfer", "bias test", "images evaluated"):
         assert words not in result.stdout.str()
+    assert not list(colors.path.glob("**/biastransfer")), "a session that does not use the plugin leaves no trace"
 
 
 def test_figures_do_not_depend_on_workers_or_batch_size(

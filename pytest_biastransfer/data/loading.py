@@ -42,10 +42,7 @@ def load_dataset(spec: str, *, directory: Path | None = None) -> LabelledImages:
     parsed = Spec.parse(spec, directory)
     scheme = parsed.choose_scheme(_SCHEMES)
     if scheme == "python":
-        arguments: dict[str, object] = {
-            key: int(value) if value.isdecimal() else value for key, value in parsed.query.items()
-        }
-        return as_images(call_factory(parsed, **arguments), f"spec {spec!r}")
+        return as_images(call_factory(parsed), f"spec {spec!r}")
     from pytest_biastransfer.data.image_folder import ImageFolder
 
     parsed.check_keys(())

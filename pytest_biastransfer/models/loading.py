@@ -50,9 +50,7 @@ def load_model(spec: str | Spec, *, directory: Path | None = None) -> Model:
 
 
 def _load_python(spec: Spec) -> Model:
-    own = {key: value for key, value in spec.query.items() if key not in _SHARED_KEYS}
-    arguments: dict[str, object] = {key: int(value) if value.isdecimal() else value for key, value in own.items()}
-    return as_model(call_factory(spec, **arguments), f"spec {spec.text!r}")
+    return as_model(call_factory(spec, reserved=_SHARED_KEYS), f"spec {spec.text!r}")
 
 
 def _load_torchvision(spec: Spec) -> Model:
