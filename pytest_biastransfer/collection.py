@@ -73,11 +73,17 @@ def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
 
     for keyword, fixture in zip(("model", "dataset", "control"), case.fixtures, strict=False):
         # pytest has no public way to ask which fixtures a test function can reach.
-        if fixture not in metafunc._arg2fixturedefs:
+        if fixture not in metafunc._arg2fixturedefs and not _is_parametrized(metafunc, fixture):
             raise pytest.Collector.CollectError(
                 f"{metafunc.definition.nodeid}: {INTERVENTION_MARKER}: {keyword}={fixture!r} is not a fixture that "
                 f"this test can reach; {nearest(fixture, _fixture_names(metafunc))}"
             )
+
+
+def _is_parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether the test's own ``parametrize`` gives values to a fixture instead of the fixture itself."""
+    names = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize") if mark.args]
+    return any(name in (one.replace(" ", "").split(",") if isinstance(one, str) else one) for one in names)
 
 
 def _fixture_names(metafunc: pytest.Metafunc) -> set[str]:
@@ -88,8 +94,8 @@ def _fixture_names(metafunc: pytest.Metafunc) -> set[str]:
 
 
 def is_bias_test(item: pytest.Item) -> bool:
-    """Whether a test carries a bias marker."""
-    return item.get_closest_marker(INTERVENTION_MARKER) is not None
+    """Whether a test carries a bias marker; a doctest in a marked module does not take part."""
+    return isinstance(item, pytest.Function) and item.get_closest_marker(INTERVENTION_MARKER) is not None
 
 
 def require_case(item: pytest.Item) -> None:
@@ -97,9 +103,9 @@ def require_case(item: pytest.Item) -> None:
     callspec = getattr(item, "callspec", None)
     if is_bias_test(item) and (callspec is None or BIAS_FIXTURE not in callspec.params):
         pytest.fail(
-            f"{INTERVENTION_MARKER} has no effect on {item.nodeid}. It works on test functions and on methods "
-            f"of classes that do not inherit from unittest.TestCase, when it is there at collection "
-            f"(not added by a hook later)",
+            f"{INTERVENTION_MARKER} has no effect on {item.nodeid}. Write it above a test function or class, or in a "
+            f"module's pytestmark; not in pytest.param(marks=...), not on a unittest.TestCase, and do not add it in "
+            f"a hook",
             pytrace=False,
         )
 

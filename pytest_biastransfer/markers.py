@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import pytest
 
-from pytest_biastransfer.errors import InterventionError, MarkerError, nearest
+from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest
 from pytest_biastransfer.interventions import Intervention, named
-from pytest_biastransfer.judgement.expectation import AGAINST_CONTROL, LIMITS, Expectation
+from pytest_biastransfer.judgement.expectation import (
+    AGAINST_CONTROL,
+    LIMITS,
+    Expectation,
+    require_confidence,
+    require_target,
+)
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, INTERVENTION_MARKER, MODEL_FIXTURE
 
 _LIMIT_KEYWORDS: Final = {f"max_{metric}": metric for metric in LIMITS}
@@ -65,13 +71,17 @@ def _cases(mark: pytest.Mark, place: str) -> Iterator[Case]:
             f"{place}: no limit, so nothing could fail; add one, such as max_asr=0.05. "
             f"Valid: {', '.join(_LIMIT_KEYWORDS)}"
         )
-    target = _target(mark.kwargs.get("target"), place)
+    try:
+        target = require_target(mark.kwargs.get("target"))
+        confidence = require_confidence(mark.kwargs.get("confidence", 0.95))
+    except BiasTransferError as error:
+        raise MarkerError(f"{place}: {error}") from error
     if any(metric == "targeted_asr" for metric, _ in limits) and not target:
         raise MarkerError(f"{place}: max_targeted_asr needs target=, a class or several, by name or number")
     control = _fixture_name(mark, "control", None, place)
     if control is None and any(metric in AGAINST_CONTROL for metric, _ in limits):
         control = CONTROL_FIXTURE
-    expectation = Expectation(limits, target, _confidence(mark.kwargs.get("confidence", 0.95), place))
+    expectation = Expectation(limits, target, confidence)
     model = _fixture_name(mark, "model", MODEL_FIXTURE, place) or MODEL_FIXTURE
     dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, place) or DATASET_FIXTURE
     for given in mark.args:
@@ -103,22 +113,6 @@ def _limits(mark: pytest.Mark, place: str) -> Iterator[tuple[str, float]]:
         if not number or not low <= limit <= high:
             raise MarkerError(f"{place}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}")
         yield metric, float(limit)
-
-
-def _target(target: object, place: str) -> tuple[int | str, ...]:
-    if target is None:
-        return ()
-    parts = tuple(target) if isinstance(target, Sequence) and not isinstance(target, str) else (target,)
-    classes = tuple(part for part in parts if isinstance(part, int | str) and not isinstance(part, bool))
-    if not parts or len(classes) != len(parts):
-        raise MarkerError(f"{place}: target={target!r}, expected a class or several, by name or number")
-    return classes
-
-
-def _confidence(value: object, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise MarkerError(f"{place}: confidence={value!r}, expected a number above 0 and below 1, such as 0.95")
-    return float(value)
 
 
 def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, place: str) -> str | None:

@@ -15,6 +15,7 @@ from pytest_biastransfer.errors import BiasTransferError, InterventionError, Mod
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import Intervention, described, named
+from pytest_biastransfer.judgement.expectation import require_confidence, require_target
 from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Observation, estimates_of
 from pytest_biastransfer.models import Model, as_model, load_model
@@ -82,6 +83,9 @@ def measure(
     >>> found.asr, found.most_gained.index
     (1 [0.692, 1], 2)
     """
+    for name, count in (("batch_size", batch_size), ("max_images", max_images)):
+        if count is not None and (type(count) is not int or count < 1):
+            raise BiasTransferError(f"{name}={count!r}, expected a whole number above 0")
     evaluator = Evaluator(resolve_device(str(device)), None if store is None else Path(store), batch_size, max_images)
     return take_measurement(
         evaluator,
@@ -89,8 +93,8 @@ def measure(
         load_dataset(dataset) if isinstance(dataset, str) else as_images(dataset, "dataset"),
         _intervention(intervention),
         control=None if control is None else _model(control, "control"),
-        target=target,
-        confidence=confidence,
+        target=require_target(target),
+        confidence=require_confidence(confidence),
     )
 
 
@@ -101,7 +105,7 @@ def take_measurement(
     intervention: Intervention,
     *,
     control: Model | None = None,
-    target: Target | None = None,
+    target: Sequence[int | str] = (),
     confidence: float = 0.95,
 ) -> Measurement:
     """Measure with an evaluator that is there already, and with what is loaded already."""
@@ -164,7 +168,7 @@ def _measurement(
     observed: _Observed,
     compared: _Observed | None,
     control: Measurement | None,
-    target: Target | None,
+    target: Sequence[int | str],
     confidence: float,
 ) -> Measurement:
     seen, names = observed.seen, observed.class_names
@@ -173,7 +177,9 @@ def _measurement(
         dataset=observed.images.name,
         intervention=described(observed.intervention),
         n=len(seen.clean),
-        estimates=estimates_of(seen, compared.seen if compared else None, _target_classes(target, names), confidence),
+        estimates=estimates_of(
+            seen, compared.seen if compared else None, [_target_class(one, names) for one in target], confidence
+        ),
         class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
         class_names=names,
         flips=[
@@ -188,13 +194,6 @@ def _measurement(
         control=control,
         computed=observed.computed + (compared.computed if compared else 0),
     )
-
-
-def _target_classes(target: Target | None, names: Sequence[str]) -> list[int]:
-    if target is None:
-        return []
-    wanted = [target] if isinstance(target, int | str) else list(target)
-    return [_target_class(one, names) for one in wanted]
 
 
 def _target_class(target: int | str, names: Sequence[str]) -> int:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.outcomes import Failed
 
-from pytest_biastransfer.collection import is_bias_test
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.markers import Case
 from pytest_biastransfer.models import as_model, load_model
-from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE, typed_name
+from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE, INTERVENTION_MARKER, typed_name
 from pytest_biastransfer.reporting.failure import failure_text
 from pytest_biastransfer.reporting.record import Record, record_of
 from pytest_biastransfer.settings import cached_store, ini_of
@@ -109,10 +108,11 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
             _images(request.config, images, f"fixture {case.dataset}"),
             case.intervention,
             control=None if control is None else as_model(control, f"fixture {case.control}"),
-            target=case.expectation.target or None,
+            target=case.expectation.target,
             confidence=case.expectation.confidence,
         )
     stash = request.node.stash
+    stash[BODY_PASSED] = False
     stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, record_of(measurement, None)
     return measurement
 
@@ -130,18 +130,26 @@ def _evaluator(config: pytest.Config, device: torch.device) -> Evaluator:
 
 
 def _images(config: pytest.Config, found: object, place: str) -> LabelledImages:
-    """Return a fixture's dataset as images, the same ones each time: their fingerprint costs a pass."""
+    """Return a fixture's dataset as images, the same ones each time: their fingerprint costs a pass.
+
+    A fixture with parameters may return the same object with other images in it.
+    """
     known = config.stash.setdefault(DATASETS, {})
-    if id(found) not in known:
+    if id(found) not in known or not known[id(found)][1].looks_unchanged():
         known[id(found)] = (found, as_images(found, place))
     return known[id(found)][1]
 
 
 def judge_test(item: pytest.Item) -> None:
-    """Judge the limits of a measured test, and fail it if one is exceeded."""
+    """Judge the limits of a bias test, and fail it if one is exceeded, or if nothing was measured."""
     __tracebackhide__ = True
     if MEASUREMENT not in item.stash:
-        return
+        raise MeasurementFailed(
+            f"the limits of {INTERVENTION_MARKER} could not be judged: nothing was measured. Either a fixture of the "
+            f"test's own is called {BIAS_FIXTURE}, then rename it; or the marker was added while the test ran"
+            f"\nin {item.nodeid}",
+            pytrace=False,
+        )
     case, measurement = item.stash[CASE], item.stash[MEASUREMENT]
     item.stash[BODY_PASSED] = True
     with _clear_errors(item.nodeid):
@@ -154,7 +162,7 @@ def judge_test(item: pytest.Item) -> None:
 
 def attach_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Attach the figures to a test's report, and undo an `xfail` that excused a failed measurement."""
-    if not is_bias_test(item) or (report.when != "call" and report.passed):
+    if report.when != "call" and report.passed:
         return
     if call.excinfo is not None and _is_no_verdict(call.excinfo.value, item, report):
         report.outcome = "failed"
@@ -171,4 +179,4 @@ def _is_no_verdict(error: BaseException, item: pytest.Item, report: pytest.TestR
         return True
     if report.when == "setup":
         return hasattr(report, "wasxfail") and not isinstance(error, pytest.xfail.Exception)
-    return report.when == "call" and BODY_PASSED in item.stash and not isinstance(error, LimitExceeded)
+    return report.when == "call" and item.stash.get(BODY_PASSED, False) and not isinstance(error, LimitExceeded)

@@ -110,10 +110,13 @@ def _count(config: pytest.Config, name: str) -> int | None:
 def _store(config: pytest.Config) -> Path | None:
     """Return the store's directory; as everywhere, a path is relative to where it was written."""
     option: str | None = config.getoption("bias_store")
-    if option is not None:
-        return config.invocation_params.dir / option
-    configured = config.getini("bias_store")
-    return None if configured is None else _directory(config) / str(configured)
+    place = config.invocation_params.dir if option is not None else _directory(config)
+    named = _value(config, "store")
+    if named is None:
+        return None
+    if (place / named).exists() and not (place / named).is_dir():
+        raise pytest.UsageError(f"--bias-store (or bias_store in the ini file): {place / named} is not a directory")
+    return place / named
 
 
 def cached_store(config: pytest.Config) -> Path | None:

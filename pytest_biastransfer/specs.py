@@ -62,6 +62,13 @@ class Spec:
             raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected a whole number above 0")
         return int(value)
 
+    def switch(self, key: str) -> bool | None:
+        """Return whether `key` is switched on or off, or None."""
+        value = self.query.get(key)
+        if value not in (None, "1", "true", "0", "false"):
+            raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected 1 or 0")
+        return None if value is None else value in ("1", "true")
+
     def decimals(self, key: str) -> tuple[float, ...] | None:
         """Return the numbers under `key`, separated by commas, or None."""
         value = self.query.get(key)

@@ -219,7 +219,7 @@ def test_marker_that_cannot_take_effect(run: Run, colors: pytest.Pytester) -> No
     )
     result = run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*bias_intervention has no effect on *TestCase::test_method. It works on *"])
+    result.stdout.fnmatch_lines(["*bias_intervention has no effect on *TestCase::test_method. *not on a unittest.TestCase*"])
 
 
 def test_fixtures_that_are_not_configured(run: Run, pytester: pytest.Pytester) -> None:
@@ -319,3 +319,49 @@ def test_a_limit_that_cannot_be_judged_is_not_excused(run: Run, colors: pytest.P
     result.stdout.fnmatch_lines(
         ["accuracy_drop of brightest on Animals is not available: the dataset's classes are not *"]
     )
+
+
+def test_a_marker_that_is_not_judged_is_no_pass(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        test_unjudged="""
+        import pytest
+
+        limit = pytest.mark.bias_intervention("yellow-square", max_asr=0)
+
+        class TestReplaced:
+            @pytest.fixture
+            def bias(self):
+                return 3
+
+            @limit
+            def test_it(self, bias):
+                assert bias == 3
+
+        @pytest.fixture
+        def late(request):
+            request.node.add_marker(limit)
+
+        def test_late(late):
+            pass
+
+        @pytest.mark.parametrize("value", [1, pytest.param(2, marks=limit)])
+        def test_param(value):
+            pass
+        """
+    )
+    result = run()
+    result.assert_outcomes(failed=2, errors=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*bias_intervention has no effect on test_unjudged.py::test_param[[]2[]]. * not in pytest.param(marks=...)*",
+            "*nothing was measured. Either a fixture of the test's own is called bias, then rename it; or *",
+        ]
+    )
+
+
+def test_store_that_is_no_directory(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile("def test_it(): pass")
+    (colors.path / "afile").write_text("")
+    result = run("--bias-store=afile")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --bias-store (or bias_store in the ini file): *afile is not a directory"])

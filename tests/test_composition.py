@@ -196,3 +196,26 @@ def test_target_classes_by_name_and_number(run: Run, colors: pytest.Pytester) ->
         """
     )
     run().assert_outcomes(passed=3)
+
+
+def test_direct_parametrization_of_a_model_and_doctests_in_marked_modules(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        test_direct="""
+        import conftest, pytest
+
+        pytestmark = pytest.mark.bias_intervention("yellow-square", max_asr=1)
+
+        def documented():
+            '''
+            >>> 1 + 1
+            2
+            '''
+
+        @pytest.mark.parametrize("transferred_model", [conftest.brightest("a"), conftest.brightest("b")], ids=["a", "b"])
+        def test_direct(bias, request):
+            assert bias.model in request.node.name
+        """
+    )
+    result = run("--doctest-modules", "-v")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["2 bias tests: 2 passed; *"])

@@ -241,3 +241,44 @@ def test_cuda_agrees_with_the_cpu(images: list[Item]) -> None:
     on_cuda = measure(model, images, "yellow-square", device="cuda")
     assert abs(on_cpu.asr - on_cuda.asr) <= 1 / 300
     assert next(model.parameters()).device.type == "cpu", "the model is left where it was"
+
+
+def test_out_of_memory_in_an_intervention_halves_the_batch_too(images: list[Item]) -> None:
+    def cramped(batch: torch.Tensor) -> torch.Tensor:
+        if len(batch) > 10:
+            raise torch.OutOfMemoryError("no room")
+        return batch.flip(3)
+
+    found = measure(linear(), images, Custom(cramped), batch_size=64)
+    assert found.estimates == measure(linear(), images, Custom(lambda batch: batch.flip(3))).estimates
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": -1}, "batch_size=-1, expected a whole number above 0"),
+        ({"batch_size": True}, "batch_size=True, expected a whole number above 0"),
+        ({"max_images": 0}, "max_images=0, expected a whole number above 0"),
+        ({"confidence": 95}, "confidence=95, expected a number above 0 and below 1"),
+        ({"confidence": "0.9"}, "confidence='0.9', expected a number above 0 and below 1"),
+        ({"target": 1.5}, "target=1.5, expected a class or several, by name or number"),
+        ({"target": True}, "target=True, expected a class or several"),
+        ({"target": []}, r"target=\[\], expected a class or several"),
+        ({"target": 5}, "target=5 is not a class of the model, which has the classes 0 to 4"),
+        ({"device": "gpu"}, "device 'gpu': expected auto, cpu, cuda"),
+    ],
+)
+def test_arguments_of_measure(images: list[Item], arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(BiasTransferError, match=message):
+        measure(linear(), images[:20], "yellow-square", **arguments)  # type: ignore[arg-type]
+
+
+def test_other_images_in_the_same_dataset_object_are_noticed(images: list[Item]) -> None:
+    dataset = list(images)
+    seen = as_images(dataset, "images")
+    assert seen.looks_unchanged()
+    before = seen.fingerprint
+    assert seen.looks_unchanged()
+    dataset[:] = [(1 - image, label) for image, label in dataset]
+    assert not seen.looks_unchanged()
+    assert as_images(dataset, "images").fingerprint != before

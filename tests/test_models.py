@@ -164,6 +164,7 @@ def test_broken_safetensors() -> None:
         ("torchvision:squeezenet1_1?mean=grey", "mean='grey', expected numbers separated by commas"),
         ("torchvision:squeezenet1_1?std=0", r"std=\(0.0,\), expected one number or one a channel, above 0"),
         ("torchvision:squeezenet1_1?interpolation=lanczos", "interpolation='lanczos', expected one of"),
+        ("torchvision:squeezenet1_1?normalized_input=yes", "normalized_input='yes', expected 1 or 0"),
         ("torchvision:squeezenet1_1?classes=missing.txt", "class names .*missing.txt: No such file"),
         ("checkpoint:a.pt", "a state dict needs its architecture, such as &arch=torchvision:resnet18"),
         ("checkpoint:missing.pt?arch=torchvision:squeezenet1_1", "checkpoint .*missing.pt: no such file"),

@@ -322,7 +322,7 @@ def test_where_nothing_can_be_written_everything_is_computed_with_one_warning(tm
     path.write_text("a file where a directory should be")
     store, compute = ChunkStore(tmp_path / "store"), Counted()
     place = re.escape(str(tmp_path / "store"))
-    with pytest.warns(StoreWarning, match=f"{place} cannot be written.*predictions are not kept") as caught:
+    with pytest.warns(StoreWarning, match=f"{place} cannot be written.*nothing is kept there") as caught:
         assert_right(list(store.collect("key", CHUNKS, compute)))
     assert len(caught) == 1
     # It has said so once: that it would be said again is an error here.

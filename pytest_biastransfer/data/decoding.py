@@ -115,6 +115,11 @@ def require_unit_range(image: Image, place: str) -> None:
         return
     if not np.isfinite([low, high]).all():
         raise DatasetError(f"{place}: the image has NaN or infinite values; expected values in [0, 1]")
+    if low >= 0 and high <= 255:
+        raise DatasetError(
+            f"{place}: the image has float values from {low:.3g} to {high:.3g}, expected [0, 1]; return it as uint8, "
+            f"or divided by 255"
+        )
     raise DatasetError(
         f"{place}: the image has values from {low:.3g} to {high:.3g}, expected [0, 1]. If the dataset already "
         f"normalizes its images, declare that with the model, with the mean and std that the dataset uses: "

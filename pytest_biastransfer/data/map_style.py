@@ -60,23 +60,32 @@ class MapStyleImages(LabelledImages):
         return self._content[1]
 
     @functools.cached_property
-    def _content(self) -> tuple[npt.NDArray[np.int64], str]:
+    def _content(self) -> tuple[npt.NDArray[np.int64], str, list[bytes]]:
         digests = []
         labels = np.empty(self._length, dtype=np.int64)
         for index in range(self._length):
             image, labels[index] = self._item(index)
             digests.append(_digest(image, labels[index]))
-        self._require_repeatable(digests)
-        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32]
+        changed = self._changed(digests)
+        if changed is not None:
+            raise DatasetError(
+                f"{self._place}: item {changed} of {self.name} differs each time it is read; remove random "
+                f"augmentations from the dataset, a measurement needs the same images each time"
+            )
+        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32], digests
 
-    def _require_repeatable(self, digests: Sequence[bytes]) -> None:
-        """Read some items again: a random augmentation changes at least one of them, almost surely."""
+    def looks_unchanged(self) -> bool:
+        """Whether the length and some items, read again, are what they were."""
+        if "_content" not in vars(self):
+            return True
+        return len(self._dataset) == self._length and self._changed(self._content[2]) is None
+
+    def _changed(self, digests: Sequence[bytes]) -> int | None:
+        """Read some items again; a random augmentation changes at least one of them, almost surely."""
         for index in range(0, self._length, -(-self._length // _READ_AGAIN)):
             if _digest(*self._item(index)) != digests[index]:
-                raise DatasetError(
-                    f"{self._place}: item {index} of {self.name} differs each time it is read; remove random "
-                    f"augmentations from the dataset, a measurement needs the same images each time"
-                )
+                return index
+        return None
 
     def image(self, index: int) -> Image:
         """Return the image of one item."""

@@ -96,7 +96,7 @@ class Predictor:
             logits = self._model.module(images)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:
             raise ModelError(
                 f"model {self._model.name} raised {type(error).__name__} on images of shape {list(images.shape)}: "
                 f"{error}\nIf it expects another size, declare it: Model(module, preprocess=Preprocess(size=...))"

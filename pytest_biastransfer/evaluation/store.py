@@ -89,12 +89,8 @@ class ChunkStore:
 
     def _give_up(self, error: OSError) -> None:
         """Go on without keeping anything: a full or read-only disk is no reason to lose the results."""
-        warnings.warn(
-            f"the prediction store {self._directory} cannot be written ({error}); predictions are not kept",
-            StoreWarning,
-            stacklevel=2,
-        )
-        self._directory = None
+        directory, self._directory = self._directory, None
+        warnings.warn(f"{directory} cannot be written ({error}); nothing is kept there", StoreWarning, stacklevel=2)
 
 
 def _write(path: Path, content: Content) -> None:

@@ -130,6 +130,9 @@ class Composition(Intervention):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "steps", tuple(self.steps))
+        if not self.steps:
+            raise InterventionError("Composition: no steps, expected at least one intervention")
         for step in self.steps:
             if step.stage != self.stage:
                 raise InterventionError(

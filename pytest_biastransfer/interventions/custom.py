@@ -91,6 +91,8 @@ class Custom(Intervention):
         try:
             # A copy that the function may write to, of one layout: random numbers are drawn in its order.
             return self.function(images.clone(memory_format=torch.contiguous_format))
+        except torch.OutOfMemoryError:
+            raise  # Whoever chose the batch's size may choose a smaller one.
         except Exception as error:
             own = traceback.format_exception(error.with_traceback(_users_frames(error)))
             raise InterventionError(

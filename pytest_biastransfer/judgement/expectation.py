@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from pytest_biastransfer.errors import BiasTransferError
 
 # The metrics that can be limited, and the range of a sensible limit.
 LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
@@ -22,6 +24,24 @@ LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 
 # The limits that compare with a control model.
 AGAINST_CONTROL: Final = frozenset({"asr_excess", "skew_excess"})
+
+
+def require_confidence(value: object) -> float:
+    """Return a confidence level if it is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise BiasTransferError(f"confidence={value!r}, expected a number above 0 and below 1, such as 0.95")
+    return float(value)
+
+
+def require_target(target: object) -> tuple[int | str, ...]:
+    """Return the target classes, none for None, if they are names or numbers of classes."""
+    if target is None:
+        return ()
+    parts = tuple(target) if isinstance(target, Sequence) and not isinstance(target, str) else (target,)
+    classes = tuple(part for part in parts if isinstance(part, int | str) and not isinstance(part, bool))
+    if not parts or len(classes) != len(parts):
+        raise BiasTransferError(f"target={target!r}, expected a class or several, by name or number")
+    return classes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LimitVerdict:
-    """One limit, what was observed, and for excesses and others what the control model shows."""
+    """One limit and what was observed."""
 
     metric: str
     limit: float

@@ -80,7 +80,7 @@ def _with_shared_keys(model: Model, spec: Spec) -> Model:
     preprocess: dict[str, Any] = {key: spec.number(key) for key in ("size", "resize", "crop")}
     preprocess |= {key: spec.decimals(key) for key in ("mean", "std")}
     preprocess["interpolation"] = spec.query.get("interpolation")
-    preprocess["normalized_input"] = spec.query.get("normalized_input") in ("1", "true") or None
+    preprocess["normalized_input"] = spec.switch("normalized_input")
     changes: dict[str, Any] = {}
     declared = {key: value for key, value in preprocess.items() if value is not None}
     if declared.get("size"):

@@ -15,10 +15,10 @@ _SHOWN = 5
 _UNDEFINED = "undefined: there are no images that it could be measured on"
 
 
-def failure_text(test: str, models: str, measurement: Measurement, verdict: Verdict) -> str:
+def failure_text(test: str, fixtures: str, measurement: Measurement, verdict: Verdict) -> str:
     """Return the message of a failed bias test.
 
-    `test` is its node id, `models` the fixtures that the model, dataset and control come from.
+    `test` is its name, `fixtures` are those that the model, the dataset and the control come from.
     """
     broken = [f"{limit.metric} above {limit.limit:g}" for limit in verdict.limits if not limit.holds]
     found = measurement
@@ -28,7 +28,7 @@ def failure_text(test: str, models: str, measurement: Measurement, verdict: Verd
         ("model", found.model),
         ("dataset", f"{found.dataset}, {found.n:,} images"),
         ("control", found.control.model if found.control else ""),
-        ("fixtures", models),
+        ("fixtures", fixtures),
     ]
     width = max(len(name) for name, _ in facts)
     lines = [

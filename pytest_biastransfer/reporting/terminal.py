@@ -40,7 +40,7 @@ class Line:
 
 
 def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
-    """Yield the table for a terminal of `width` columns; long names lose their file, then all but their bracket."""
+    """Yield the table for a terminal of `width` columns; long names lose their file, then their middle."""
     limits = [", ".join(map(_limit_text, row.record.limits)) or "-" for row in rows]
     limit_width = max(map(len, [*limits, "limits"]))
     taken = 5 + 2 + 5 + 2 + limit_width + 2 + max(map(len, OUTCOMES)) + 2
@@ -80,6 +80,6 @@ def _shortened(text: str, width: int) -> str:
         text = text.partition("::")[2] or text
     if len(text) <= width:
         return text
-    # What tells the rows apart is the bracket at the end.
-    start = max(0, width - 1 - len(text[text.find("[") :]))
+    # What tells the rows apart is the bracket at the end, and the beginning.
+    start = max(width // 3, width - 1 - len(text[text.find("[") :]))
     return f"{text[:start]}…{text[len(text) - (width - 1 - start) :]}"
