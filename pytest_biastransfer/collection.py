@@ -82,8 +82,11 @@ def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
 
 def _is_parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
     """Whether the test's own ``parametrize`` gives values to a fixture instead of the fixture itself."""
-    names = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize") if mark.args]
-    return any(name in (one.replace(" ", "").split(",") if isinstance(one, str) else one) for one in names)
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs["argnames"]
+        if name in (names.replace(" ", "").split(",") if isinstance(names, str) else names):
+            return True
+    return False
 
 
 def _fixture_names(metafunc: pytest.Metafunc) -> set[str]:

@@ -19,6 +19,7 @@ from pytest_biastransfer.reporting.failure import failure_text
 from pytest_biastransfer.reporting.record import Record, record_of
 from pytest_biastransfer.settings import cached_store, ini_of
 from pytest_biastransfer.stash import BODY_PASSED, CASE, DATASETS, EVALUATORS, MEASUREMENT, RECORD, SETTINGS
+from pytest_biastransfer.workers import divide_threads
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +125,7 @@ def _evaluator(config: pytest.Config, device: torch.device) -> Evaluator:
     settings = config.stash[SETTINGS]
     known = config.stash.setdefault(EVALUATORS, {})
     if str(device) not in known:
+        divide_threads()
         store = settings.store or cached_store(config)
         known[str(device)] = Evaluator(device, store, settings.batch_size, settings.max_images)
     return known[str(device)]

@@ -219,7 +219,9 @@ def test_marker_that_cannot_take_effect(run: Run, colors: pytest.Pytester) -> No
     )
     result = run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*bias_intervention has no effect on *TestCase::test_method. *not on a unittest.TestCase*"])
+    result.stdout.fnmatch_lines(
+        ["*bias_intervention has no effect on *TestCase::test_method. *not on a unittest.TestCase*"]
+    )
 
 
 def test_fixtures_that_are_not_configured(run: Run, pytester: pytest.Pytester) -> None:
