@@ -7,6 +7,7 @@ described by its content raises `NotFingerprintableError` instead of being left 
 from __future__ import annotations
 
 import copyreg
+import functools
 import hashlib
 import sys
 import types
@@ -47,6 +48,8 @@ class _Description:
         # Code that was described already is referred to by its number.
         self._described: dict[int, int] = {}
         self._alive: list[object] = []
+        # Identifying the code of a module reads files, and many classes and functions come from one module.
+        self._code_of = functools.cache(code_identity)
 
     def add(self, value: object) -> None:
         content = _plain(value)
@@ -76,7 +79,7 @@ class _Description:
 
     def _add_compound(self, value: Any) -> None:
         if isinstance(value, types.ModuleType):
-            self._word("module", f"{value.__name__} {code_identity(value.__name__)}".encode())
+            self._word("module", f"{value.__name__} {self._code_of(value.__name__)}".encode())
         elif isinstance(value, type):
             self._once(value, self._add_class)
         elif isinstance(value, types.FunctionType):
@@ -105,7 +108,7 @@ class _Description:
         return describe(value)
 
     def _add_class(self, value: type) -> None:
-        self._word("class", f"{value.__module__}.{value.__qualname__} {code_identity(value.__module__)}".encode())
+        self._word("class", f"{value.__module__}.{value.__qualname__} {self._code_of(value.__module__)}".encode())
         if is_users(sys.modules.get(value.__module__)):
             self._add_all("bases", value.__bases__)
             self._add_named("members", dict(_members(value)))
@@ -113,7 +116,7 @@ class _Description:
     def _add_function(self, value: types.FunctionType) -> None:
         module = sys.modules.get(value.__module__)
         self._word("function", f"{value.__module__}.{value.__qualname__}".encode())
-        self._word("code", code_identity(value.__module__).encode())
+        self._word("code", self._code_of(value.__module__).encode())
         self._add_all("defaults", (value.__code__, value.__defaults__, value.__kwdefaults__))
         self._add_all("closure", (_cell_content(cell) for cell in value.__closure__ or ()))
         if is_users(module):

@@ -93,12 +93,12 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
     from pytest_biastransfer.measuring import take_measurement
 
     case = getattr(request, "param", None)
-    if not isinstance(case, Case):
-        raise MeasurementFailed(
-            f"the fixture {BIAS_FIXTURE} needs a marker, such as "
-            f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)\nin {request.node.nodeid}',
-            pytrace=False,
-        )
+    with _clear_errors(request.node.nodeid):
+        if not isinstance(case, Case):
+            raise BiasTransferError(
+                f"the fixture {BIAS_FIXTURE} needs a marker, such as "
+                f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)'
+            )
     model, images = request.getfixturevalue(case.model), request.getfixturevalue(case.dataset)
     control = None if case.control is None else request.getfixturevalue(case.control)
     evaluator = _evaluator(request.config, request.getfixturevalue(DEVICE_FIXTURE))
@@ -145,16 +145,14 @@ def _images(config: pytest.Config, found: object, place: str) -> LabelledImages:
 def judge_test(item: pytest.Item) -> None:
     """Judge the limits of a bias test, and fail it if one is exceeded, or if nothing was measured."""
     __tracebackhide__ = True
-    if MEASUREMENT not in item.stash:
-        raise MeasurementFailed(
-            f"the limits of {INTERVENTION_MARKER} could not be judged: nothing was measured. Either a fixture of the "
-            f"test's own is called {BIAS_FIXTURE}, then rename it; or the marker was added while the test ran"
-            f"\nin {item.nodeid}",
-            pytrace=False,
-        )
-    case, measurement = item.stash[CASE], item.stash[MEASUREMENT]
-    item.stash[BODY_PASSED] = True
     with _clear_errors(item.nodeid):
+        if MEASUREMENT not in item.stash:
+            raise BiasTransferError(
+                f"the limits of {INTERVENTION_MARKER} could not be judged: nothing was measured. Either a fixture of "
+                f"the test's own is called {BIAS_FIXTURE}, then rename it; or the marker was added while the test ran"
+            )
+        item.stash[BODY_PASSED] = True
+        case, measurement = item.stash[CASE], item.stash[MEASUREMENT]
         verdict = judge(case.expectation, measurement)
     item.stash[RECORD] = record_of(measurement, verdict)
     if not verdict.holds:

@@ -25,9 +25,9 @@ def labels_for(
     has labels in a numbering of its own: they are not guessed.
     """
     labels = images.labels
-    named = images.classes is not None and model_classes is not None
-    if named and list(images.classes or ()) != list(model_classes or ()):
-        return _mapped(labels, images.classes or (), model_classes or ())
+    names = images.classes
+    if names is not None and model_classes is not None and list(names) != list(model_classes):
+        return _mapped(labels, names, model_classes)
     if labels.max() >= outputs:
         index = int(labels.argmax())
         raise DatasetError(
