@@ -101,6 +101,11 @@ def is_bias_test(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and item.get_closest_marker(INTERVENTION_MARKER) is not None
 
 
+def bias_tests(items: list[pytest.Item]) -> list[str]:
+    """Return the node ids of the bias tests among the collected tests."""
+    return [item.nodeid for item in items if is_bias_test(item)]
+
+
 def require_case(item: pytest.Item) -> None:
     """Fail a test that carries the marker but was not parametrized by it: its limits would never be judged."""
     callspec = getattr(item, "callspec", None)

@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_biastransfer import __version__
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.data.labels import labels_for
 from pytest_biastransfer.errors import BiasTransferError, InterventionError, ModelError, nearest
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import Intervention, described, named
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
 from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.estimate import Estimate
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Observation, estimates_of
 from pytest_biastransfer.models import Model, as_model, load_model
+from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.store import Facts
 
 Target = int | str | Sequence[int | str]
 
@@ -86,7 +91,8 @@ def measure(
     for name, count in (("batch_size", batch_size), ("max_images", max_images)):
         if count is not None and (type(count) is not int or count < 1):
             raise BiasTransferError(f"{name}={count!r}, expected a whole number above 0")
-    evaluator = Evaluator(resolve_device(str(device)), None if store is None else Path(store), batch_size, max_images)
+    kept = Store(None if store is None else Path(store))
+    evaluator = Evaluator(resolve_device(str(device), kept.facts), kept, batch_size=batch_size, max_images=max_images)
     return take_measurement(
         evaluator,
         _model(model, "model"),
@@ -110,9 +116,10 @@ def take_measurement(
 ) -> Measurement:
     """Measure with an evaluator that is there already, and with what is loaded already."""
     compared = None if control is None else _observe(evaluator, control, images, intervention)
-    control_measurement = None if compared is None else _measurement(compared, None, None, target, confidence)
+    facts = evaluator.store.facts
+    control_measurement = None if compared is None else _measurement(compared, None, None, target, confidence, facts)
     observed = _observe(evaluator, model, images, intervention)
-    return _measurement(observed, compared, control_measurement, target, confidence)
+    return _measurement(observed, compared, control_measurement, target, confidence, facts)
 
 
 @dataclass(frozen=True)
@@ -170,6 +177,7 @@ def _measurement(
     control: Measurement | None,
     target: Sequence[int | str],
     confidence: float,
+    facts: Facts,
 ) -> Measurement:
     seen, names = observed.seen, observed.class_names
     return Measurement(
@@ -177,8 +185,8 @@ def _measurement(
         dataset=observed.images.name,
         intervention=described(observed.intervention),
         n=len(seen.clean),
-        estimates=estimates_of(
-            seen, compared.seen if compared else None, [_target_class(one, names) for one in target], confidence
+        estimates=_estimates(
+            seen, compared.seen if compared else None, [_target_class(one, names) for one in target], confidence, facts
         ),
         class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
         class_names=names,
@@ -194,6 +202,20 @@ def _measurement(
         control=control,
         computed=observed.computed + (compared.computed if compared else 0),
     )
+
+
+def _estimates(
+    seen: Observation, control: Observation | None, target: Sequence[int], confidence: float, facts: Facts
+) -> dict[str, Estimate]:
+    """Return the estimates, found out once: intervals take longer than reading the predictions that they are of."""
+    content = [None if part is None else (part.clean, part.intervened, part.labels) for part in (seen, control)]
+
+    def find_out() -> dict[str, list[Any]]:
+        found = estimates_of(seen, control, target, confidence)
+        return {metric: estimate.to_list() for metric, estimate in found.items()}
+
+    known = facts.recall(fingerprint("estimates", content, target, confidence, __version__), find_out)
+    return {metric: Estimate.from_list(parts) for metric, parts in known.items()}
 
 
 def _target_class(target: int | str, names: Sequence[str]) -> int:

@@ -1,9 +1,9 @@
-"""The names that users type: fixtures and the marker, with the marker's documentation."""
+"""The names that users type: fixtures, precisions and the marker, with the marker's documentation."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     import pytest
@@ -14,6 +14,8 @@ CONTROL_FIXTURE: Final = "control_model"
 DATASET_FIXTURE: Final = "bias_dataset"
 DEVICE_FIXTURE: Final = "bias_device"
 BIAS_FIXTURE: Final = "bias"
+
+Precision = Literal["float32", "tf32", "bf16"]
 
 INTERVENTION_MARKER: Final = "bias_intervention"
 

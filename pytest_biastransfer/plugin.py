@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +45,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Deselect other tests where that was asked for."""
     if config.stash[stash.SETTINGS].only:
         collection.keep_bias_tests(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell the controller which tests are bias tests, before it is told that they were collected."""
+    if hasattr(session.config, "workerinput"):
+        from pytest_biastransfer.workers import controller
+
+        controller.tell_bias_tests(session.config, collection.bias_tests(session.items))
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Count GPUs instead of cores where bias tests were asked for."""
+    from pytest_biastransfer.workers import controller
+
+    return controller.auto_workers(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
+    """Give each worker a GPU, and watch over their reports."""
+    from pytest_biastransfer.workers import controller
+
+    controller.set_up_workers(config, specs)
 
 
 @pytest.hookimpl(tryfirst=True)

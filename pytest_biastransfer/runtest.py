@@ -11,21 +11,33 @@ from _pytest.outcomes import Failed
 
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.evaluation.devices import resolve_device
+from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.markers import Case
-from pytest_biastransfer.models import as_model, load_model
+from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.models import as_model
+from pytest_biastransfer.models.known import model_of_spec
 from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE, INTERVENTION_MARKER, typed_name
 from pytest_biastransfer.reporting.failure import failure_text
 from pytest_biastransfer.reporting.record import Record, record_of
 from pytest_biastransfer.settings import cached_store, ini_of
-from pytest_biastransfer.stash import BODY_PASSED, CASE, DATASETS, EVALUATORS, MEASUREMENT, RECORD, SETTINGS
-from pytest_biastransfer.workers import divide_threads
+from pytest_biastransfer.stash import (
+    BODY_PASSED,
+    CASE,
+    DATASETS,
+    EVALUATORS,
+    MEASUREMENT,
+    PROGRESS,
+    RECORD,
+    SETTINGS,
+    STORE,
+)
+from pytest_biastransfer.store import Store
+from pytest_biastransfer.workers.sharing import divide_threads
 
 if TYPE_CHECKING:
-    import torch
-
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
 
@@ -55,13 +67,16 @@ def _clear_errors(place: str) -> Iterator[None]:
 def configured_model(request: pytest.FixtureRequest) -> Model:
     """Return the model that the ini file names for the requested fixture."""
     with _clear_errors(f"fixture {request.fixturename}"):
-        return load_model(_configured_spec(request), directory=request.config.stash[SETTINGS].directory)
+        config = request.config
+        return model_of_spec(_configured_spec(request), config.stash[SETTINGS].directory, _store(config).facts)
 
 
 def configured_dataset(request: pytest.FixtureRequest) -> LabelledImages:
     """Return the dataset that the ini file names for the requested fixture."""
     with _clear_errors(f"fixture {request.fixturename}"):
-        return load_dataset(_configured_spec(request), directory=request.config.stash[SETTINGS].directory)
+        config = request.config
+        directory = config.stash[SETTINGS].directory
+        return load_dataset(_configured_spec(request), directory=directory, facts=_store(config).facts)
 
 
 def _configured_spec(request: pytest.FixtureRequest) -> str:
@@ -80,18 +95,14 @@ def _configured_spec(request: pytest.FixtureRequest) -> str:
     )
 
 
-def configured_device(request: pytest.FixtureRequest) -> torch.device:
+def configured_device(request: pytest.FixtureRequest) -> str:
     """Return the device that the settings name."""
-    from pytest_biastransfer.evaluation.devices import resolve_device
-
     with _clear_errors("--bias-device"):
-        return resolve_device(request.config.stash[SETTINGS].device)
+        return resolve_device(request.config.stash[SETTINGS].device, _store(request.config).facts)
 
 
 def measure_test(request: pytest.FixtureRequest) -> Measurement:
     """Measure what the running test's marker declares; its record is there even if the test fails later."""
-    from pytest_biastransfer.measuring import take_measurement
-
     case = getattr(request, "param", None)
     with _clear_errors(request.node.nodeid):
         if not isinstance(case, Case):
@@ -101,7 +112,7 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
             )
     model, images = request.getfixturevalue(case.model), request.getfixturevalue(case.dataset)
     control = None if case.control is None else request.getfixturevalue(case.control)
-    evaluator = _evaluator(request.config, request.getfixturevalue(DEVICE_FIXTURE))
+    evaluator = _evaluator(request.config, str(request.getfixturevalue(DEVICE_FIXTURE)))
     with _clear_errors(request.node.nodeid):
         measurement = take_measurement(
             evaluator,
@@ -118,17 +129,29 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
     return measurement
 
 
-def _evaluator(config: pytest.Config, device: torch.device) -> Evaluator:
-    """Return the session's evaluator for a device: all tests share what it has computed."""
-    from pytest_biastransfer.evaluation.evaluator import Evaluator
+def _store(config: pytest.Config) -> Store:
+    """Return the session's store."""
+    if STORE not in config.stash:
+        config.stash[STORE] = Store(config.stash[SETTINGS].store or cached_store(config))
+    return config.stash[STORE]
 
+
+def _evaluator(config: pytest.Config, device: str) -> Evaluator:
+    """Return the session's evaluator for a device: all tests share what it has computed."""
     settings = config.stash[SETTINGS]
     known = config.stash.setdefault(EVALUATORS, {})
-    if str(device) not in known:
-        divide_threads()
-        store = settings.store or cached_store(config)
-        known[str(device)] = Evaluator(device, store, settings.batch_size, settings.max_images)
-    return known[str(device)]
+    if device not in known:
+        known[device] = Evaluator(
+            device,
+            _store(config),
+            batch_size=settings.batch_size,
+            max_images=settings.max_images,
+            precision=settings.precision,
+            pixel_cache=settings.pixel_cache,
+            prepare=divide_threads,
+            on_progress=config.stash.get(PROGRESS, None),
+        )
+    return known[device]
 
 
 def _images(config: pytest.Config, found: object, place: str) -> LabelledImages:

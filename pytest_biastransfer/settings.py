@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 
-from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
+from pytest_biastransfer.errors import nearest
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE, Precision
 
 _MODEL_FIXTURES: Final = (SOURCE_FIXTURE, MODEL_FIXTURE, CONTROL_FIXTURE)
 
@@ -19,7 +20,13 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "batch_size": ("N", "images a forward pass (default: by device; halved where memory does not suffice)"),
     "max_images": ("N", "measure on a fixed random sample of N images of each dataset (default: all)"),
     "store": ("DIR", "where predictions are kept between sessions (default: in pytest's cache directory)"),
+    "workers_per_gpu": ("N", "how many pytest-xdist workers share a GPU where -n auto counts them (default: 1)"),
 }
+_INI_ONLY: Final[Mapping[str, str]] = {
+    "pixel_cache": "the most disk space for decoded pixels, such as 500MB (default: 4GB; 0 keeps none)",
+    "precision": "what models compute in: float32 (default), tf32 or bf16",
+}
+_UNITS: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,21 @@ class Settings:
         What relative paths in spec strings are relative to: the directory of the ini file.
     only
         Whether only bias tests run.
+    workers_per_gpu
+        How many workers share a GPU.
+    pixel_cache
+        The most bytes of decoded pixels that are kept in the store.
+    precision
+        What CUDA computes in: ``"float32"``, ``"tf32"`` or ``"bf16"``.
     """
 
     device: str
     batch_size: int | None
     max_images: int | None
     store: Path | None
+    workers_per_gpu: int
+    pixel_cache: int
+    precision: Precision
     specs: Mapping[str, str]
     directory: Path
     only: bool
@@ -54,6 +70,8 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("biastransfer", "bias tests of transferred models")
     for name, (metavar, text) in _OPTIONS.items():
         group.addoption(_flag(name), dest=f"bias_{name}", metavar=metavar, default=None, help=text)
+        parser.addini(f"bias_{name}", text, default=None)
+    for name, text in _INI_ONLY.items():
         parser.addini(f"bias_{name}", text, default=None)
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     for fixture in _MODEL_FIXTURES:
@@ -78,6 +96,9 @@ def read_settings(config: pytest.Config) -> Settings:
         specs={fixture: spec for fixture, spec in specs.items() if spec},
         directory=_directory(config),
         only=config.getoption("bias_only"),
+        workers_per_gpu=_count(config, "workers_per_gpu") or 1,
+        pixel_cache=_bytes(config, "pixel_cache", "4GB"),
+        precision=_precision(config),
     )
 
 
@@ -105,6 +126,26 @@ def _count(config: pytest.Config, name: str) -> int | None:
             f"{_flag(name)} (or bias_{name} in the ini file): got {value!r}, expected a whole number above 0"
         )
     return int(value)
+
+
+def _bytes(config: pytest.Config, name: str, default: str) -> int:
+    value: str = config.getini(f"bias_{name}") or default
+    number = value.strip().upper()
+    unit = next((unit for unit in reversed(_UNITS) if number.endswith(unit)), "")
+    digits = number.removesuffix(unit).strip()
+    if not digits.isdecimal():
+        raise pytest.UsageError(
+            f"bias_{name} in the ini file: got {value!r}, expected a size such as 500MB or 4GB, or 0"
+        )
+    return int(digits) * _UNITS[unit]
+
+
+def _precision(config: pytest.Config) -> Precision:
+    value: str = config.getini("bias_precision") or "float32"
+    for precision in get_args(Precision):
+        if value == precision:
+            return precision  # type: ignore[no-any-return]
+    raise pytest.UsageError(f"bias_precision in the ini file: got {value!r}; {nearest(value, get_args(Precision))}")
 
 
 def _store(config: pytest.Config) -> Path | None:

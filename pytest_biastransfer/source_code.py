@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import re
 import site
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
+
+_READING: Final = re.compile(
+    rb"\b(environ|getenv|argv|open|read_text|read_bytes|load|safe_load|loads|fromfile|from_pretrained|import_module)\b"
+)
 
 
 def code_identity(module_name: str) -> str:
@@ -28,6 +34,42 @@ def code_identity(module_name: str) -> str:
     top = sys.modules.get(module_name.partition(".")[0], module)
     version = getattr(top, "__version__", None)
     return f"{top.__name__} {version or _installed_version(top.__name__)}"
+
+
+def user_files(module_names: Iterable[str]) -> set[Path]:
+    """Return the files of the user's own code among the named modules, and of all that they import."""
+    named = [sys.modules[name] for name in module_names if name in sys.modules]
+    found = {_file_of(module) for start in named if is_users(start) for module in _reached(start)}
+    return {Path(file) for file in found if file}
+
+
+def libraries(module_names: Iterable[str]) -> dict[str, str | None]:
+    """Return the versions of the libraries that modules belong to or, if they are the user's, import."""
+    named = [sys.modules[name] for name in module_names if name in sys.modules]
+    users = [module for start in named if is_users(start) for module in _reached(start)]
+    places = {_module_name(value) for module in users for value in vars(module).values()}
+    tops = {place.partition(".")[0] for place in places if place} | {
+        module.__name__.partition(".")[0] for module in named
+    }
+    installed = importlib.metadata.packages_distributions()
+    return versions({name for top in tops - sys.stdlib_module_names for name in installed.get(top, ())})
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str | None]:
+    """Return the versions of installed distributions, None for one that is not installed."""
+    return {name: _version(name) for name in distributions}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def reads_elsewhere(files: Iterable[Path]) -> bool:
+    """Whether code may depend on more than itself: on the environment, on arguments, on files that it reads."""
+    return any(_READING.search(file.read_bytes()) for file in files)
 
 
 @functools.cache
@@ -59,12 +101,18 @@ def _reached(start: types.ModuleType) -> Iterator[types.ModuleType]:
         module = pending.pop()
         yield module
         for value in list(vars(module).values()):
-            name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-            if not isinstance(name, str) or name in seen or name not in sys.modules:
+            name = _module_name(value)
+            if name is None or name in seen or name not in sys.modules:
                 continue
             seen.add(name)
             if is_users(sys.modules[name]):
                 pending.append(sys.modules[name])
+
+
+def _module_name(value: object) -> str | None:
+    """Return the name of the module that a value is or comes from."""
+    name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    return name if isinstance(name, str) else None
 
 
 def _file_of(module: types.ModuleType) -> str | None:

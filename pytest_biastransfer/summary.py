@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.names import typed_name
+from pytest_biastransfer.stash import BIAS_TESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
+    from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.terminal import Row
 
 
@@ -20,7 +22,7 @@ def write_summary(reporter: TerminalReporter) -> None:
     reports = list(_bias_reports(reporter))
     if not reports:
         return
-    from pytest_biastransfer.reporting.terminal import sentence, table
+    from pytest_biastransfer.reporting.terminal import lost_sentence, sentence, table
 
     rows = _rows(reports, reporter.config)
     if reporter.verbosity >= 0:
@@ -29,14 +31,26 @@ def write_summary(reporter: TerminalReporter) -> None:
             reporter.write(line.text)
             reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))
     reporter.write_line(sentence(rows))
+    lost = sorted({typed_name(reporter.config, report.nodeid) for _, report in reports if _is_lost(report)})
+    if lost:
+        reporter.write_line(lost_sentence(lost), red=True)
 
 
 def _bias_reports(reporter: TerminalReporter) -> Iterator[tuple[str, pytest.TestReport]]:
-    """Yield the reports that carry a record, with pytest's word for their outcome."""
+    """Yield the reports of bias tests, with pytest's word for their outcome.
+
+    They carry a record, unless the worker died: then it is known from the collection what they were.
+    """
+    bias_tests = reporter.config.stash.get(BIAS_TESTS, ())
     for outcome, reports in reporter.stats.items():
         for report in reports:
-            if hasattr(report, "bias_record"):
+            if hasattr(report, "bias_record") or (_is_lost(report) and report.nodeid in bias_tests):
                 yield outcome, report
+
+
+def _is_lost(report: object) -> bool:
+    """Whether a report stands for a test that a worker did not bring to its end."""
+    return getattr(report, "when", None) == "???"
 
 
 def _rows(reports: list[tuple[str, pytest.TestReport]], config: pytest.Config) -> list[Row]:
@@ -44,7 +58,6 @@ def _rows(reports: list[tuple[str, pytest.TestReport]], config: pytest.Config) -
 
     A test with several outcomes, such as passed with an error in teardown, is shown by the worst one.
     """
-    from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.terminal import OUTCOMES, Row
 
     severity = list(OUTCOMES)
@@ -54,10 +67,14 @@ def _rows(reports: list[tuple[str, pytest.TestReport]], config: pytest.Config) -
         if outcome in severity and (known is None or severity.index(outcome) < severity.index(known[0])):
             worst[report.nodeid] = (outcome, report)
     in_order = sorted(worst.values(), key=lambda found: _place(found[1]))
-    return [
-        Row(typed_name(config, report.nodeid), outcome, Record.from_json(vars(report)["bias_record"]))
-        for outcome, report in in_order
-    ]
+    return [Row(typed_name(config, report.nodeid), outcome, _record(report)) for outcome, report in in_order]
+
+
+def _record(report: pytest.TestReport) -> Record:
+    from pytest_biastransfer.reporting.record import Record
+
+    text = vars(report).get("bias_record")
+    return Record() if text is None else Record.from_json(text)
 
 
 def _place(report: pytest.TestReport) -> tuple[str, int, str]:

@@ -18,6 +18,7 @@ from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import Composition
 from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.store import Store
 
 Item = tuple[torch.Tensor, int]
 
@@ -104,7 +105,7 @@ def test_model_is_left_as_it_was_after_an_error(images: list[Item]) -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_nothing_is_computed_twice_in_a_session(images: list[Item], tmp_path: Path, keep: bool) -> None:
-    evaluator = Evaluator(torch.device("cpu"), tmp_path if keep else None)
+    evaluator = Evaluator("cpu", Store(tmp_path if keep else None))
     model, dataset = Model(linear()), as_images(images, "images")
     first = take_measurement(evaluator, model, dataset, Square(), control=model)
     assert (first.computed, sum(LOG)) == (600, 600)
@@ -114,7 +115,7 @@ def test_nothing_is_computed_twice_in_a_session(images: list[Item], tmp_path: Pa
 
 
 def test_weights_changed_in_place_are_noticed(images: list[Item]) -> None:
-    evaluator = Evaluator(torch.device("cpu"))
+    evaluator = Evaluator("cpu")
     model, dataset = Model(linear()), as_images(images, "images")
     before = take_measurement(evaluator, model, dataset, Square())
     model.module.body[2].weight.data.mul_(-3)  # type: ignore[index, union-attr]
@@ -152,7 +153,7 @@ def test_whatever_changes_is_computed_again(
 def test_what_cannot_be_fingerprinted_is_kept_for_the_session_only(images: list[Item], tmp_path: Path) -> None:
     model = linear()
     model.lock = threading.Lock()  # type: ignore[assignment]
-    evaluator = Evaluator(torch.device("cpu"), tmp_path)
+    evaluator = Evaluator("cpu", Store(tmp_path))
     dataset = as_images(images, "images")
     with pytest.warns(StoreWarning, match="kept for this session only, because its content cannot be told: .*lock"):
         first = take_measurement(evaluator, Model(model), dataset, Square())
@@ -230,8 +231,8 @@ def test_labels_are_mapped_by_name_and_never_guessed() -> None:
 
 def test_devices() -> None:
     expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert resolve_device("auto").type == expected
-    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto", Store().facts) == expected
+    assert resolve_device("cpu", Store().facts) == "cpu"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

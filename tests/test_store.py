@@ -32,7 +32,7 @@ from torchvision.transforms import v2
 from pytest_biastransfer import Custom, measure
 from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.evaluation.order import CHUNK_IMAGES, chunks, visiting_order
-from pytest_biastransfer.evaluation.store import ChunkStore, Content
+from pytest_biastransfer.store.chunks import ChunkStore, Content
 
 CHUNKS = [range(0, 4), range(4, 8), range(8, 10)]
 
@@ -334,7 +334,7 @@ PREAMBLE = """
 import os, sys, time, warnings
 from pathlib import Path
 import numpy as np
-from pytest_biastransfer.evaluation.store import ChunkStore
+from pytest_biastransfer.store.chunks import ChunkStore
 
 directory, log = Path(sys.argv[1]), Path(sys.argv[2])
 chunks = [range(start, start + 4) for start in range(0, 48, 4)]

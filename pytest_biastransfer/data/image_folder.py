@@ -13,6 +13,7 @@ import numpy as np
 from pytest_biastransfer.data.decoding import read_picture
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.store import ChunkStore, Facts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,15 +27,18 @@ class ImageFolder(LabelledImages):
     """The pictures in the folders of `directory`, sorted; the folders, sorted, are the classes.
 
     Files are read only when their pixels or their fingerprint are asked for, and torchvision, which
-    takes seconds to import, is not needed.
+    takes seconds to import, is not needed. With `facts`, they are not read again to be fingerprinted in
+    another session, as long as their sizes and times are the same.
     """
 
-    def __init__(self, directory: Path) -> None:
+    reads_in_parallel = True
+
+    def __init__(self, directory: Path, facts: Facts | None = None) -> None:
         if not directory.is_dir():
             raise DatasetError(f"imagefolder {directory}: no such directory")
         folders = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
         self._files = [
-            (Path(parent, name), label)
+            (os.path.join(parent, name), label)  # noqa: PTH118 - a tenth of the time of a Path
             for label, folder in enumerate(folders)
             for parent, _, names in sorted(os.walk(directory / folder, followlinks=True))
             for name in sorted(names)
@@ -45,6 +49,7 @@ class ImageFolder(LabelledImages):
                 f"imagefolder {directory}: no pictures; expected one folder a class with "
                 f"{', '.join(_SUFFIXES)} files in it"
             )
+        self._facts = facts or Facts(ChunkStore(None))
         self.name = directory.resolve().name
         self.classes = tuple(folders)
 
@@ -56,15 +61,18 @@ class ImageFolder(LabelledImages):
     @functools.cached_property
     def fingerprint(self) -> str:
         """Hash of the files' content and labels."""
+        try:
+            contents = self._facts.of_files([path for path, _ in self._files], "contents", self._hash_files)
+        except OSError as error:
+            raise DatasetError(f"image {error.filename}: cannot be read ({error})") from error
+        return hashlib.sha256(self.labels.tobytes() + contents.encode()).hexdigest()[:32]
+
+    def _hash_files(self) -> str:
         digest = hashlib.sha256()
-        for path, label in self._files:
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                raise DatasetError(f"image {path}: cannot be read ({error})") from error
-            digest.update(f"{label}".encode() + hashlib.sha256(content).digest())
-        return digest.hexdigest()[:32]
+        for path, _ in self._files:
+            digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+        return digest.hexdigest()
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, uint8 RGB."""
-        return read_picture(self._files[index][0])
+        return read_picture(Path(self._files[index][0]))

@@ -21,10 +21,13 @@ class LabelledImages(ABC):
         Name in reports.
     classes
         The names that the labels number, or None where the dataset does not tell.
+    reads_in_parallel
+        Whether several threads may read images at once.
     """
 
     name: str
     classes: tuple[str, ...] | None
+    reads_in_parallel: bool = False
 
     @property
     @abstractmethod

@@ -11,11 +11,12 @@ from pytest_biastransfer.specs import Spec
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data.images import LabelledImages
+    from pytest_biastransfer.store import Facts
 
 _SCHEMES = ("imagefolder", "python")
 
 
-def load_dataset(spec: str, *, directory: Path | None = None) -> LabelledImages:
+def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | None = None) -> LabelledImages:
     """Load the dataset that a spec string names.
 
     Parameters
@@ -24,6 +25,8 @@ def load_dataset(spec: str, *, directory: Path | None = None) -> LabelledImages:
         ``imagefolder:DIR`` (one folder a class) or ``python:package.module:factory``.
     directory
         What relative paths are relative to; default: the current directory.
+    facts
+        Where is kept what took long to find out about files.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def load_dataset(spec: str, *, directory: Path | None = None) -> LabelledImages:
     from pytest_biastransfer.data.image_folder import ImageFolder
 
     parsed.check_keys(())
-    return ImageFolder(parsed.path())
+    return ImageFolder(parsed.path(), facts)
 
 
 def as_images(found: object, place: str) -> LabelledImages:

@@ -23,13 +23,25 @@ def decode(
     indices: Sequence[int],
     preprocess: Preprocess,
     change: SourceChange | None = None,
+    *,
+    threads: int = 1,
 ) -> Image:
     """Return the images at `indices` as [batch, channels, height, width].
 
     uint8 where that is exact, float32 in [0, 1] otherwise. `change` is applied to each image before
-    it is resized and cropped.
+    it is resized and cropped. Several `threads` are used where the images can be read in parallel.
     """
-    stack = [_decode_one(images, index, preprocess, change) for index in indices]
+
+    def decode_one(index: int) -> Image:
+        return _decode_one(images, index, preprocess, change)
+
+    if threads > 1 and len(indices) > 1 and images.reads_in_parallel:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(threads) as pool:
+            stack = list(pool.map(decode_one, indices))
+    else:
+        stack = list(map(decode_one, indices))
     _require_one_shape(images, indices, stack)
     if any(image.dtype != np.uint8 for image in stack):
         stack = [_as_float(image) for image in stack]

@@ -1,37 +1,77 @@
-"""Where models run."""
+"""Where models run. Torch is asked what it can use once for each machine and release; it takes long to import."""
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.evaluation.gpus import installed_gpus
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.source_code import versions
 
 if TYPE_CHECKING:
-    import torch
+    from pytest_biastransfer.store import Facts
 
 _FORM = re.compile(r"cpu|cuda(:\d+)?")
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device of that name: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda:1``.
+def resolve_device(name: str, facts: Facts) -> str:
+    """Return the device that a name means: ``auto`` is CUDA where there is one, else the CPU.
+
+    Parameters
+    ----------
+    name
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+    facts
+        Where torch's answer is kept.
 
     Raises
     ------
     BiasTransferError
         If there is no such device.
     """
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not _FORM.fullmatch(name):
+    if name == "cpu":
+        return name
+    if name != "auto" and not _FORM.fullmatch(name):
         raise BiasTransferError(f"device {name!r}: expected auto, cpu, cuda or cuda:NUMBER")
-    device = torch.device(name)
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
+    count = _usable_devices(facts)
+    if name == "auto":
+        return "cuda" if count else "cpu"
+    if int(name.partition(":")[2] or 0) >= count:
         raise BiasTransferError(
             f"device {name!r}: this machine has {count} CUDA devices that torch can use; "
             f"expected {'cpu' if count == 0 else f'cuda:0 to cuda:{count - 1}'}, or auto"
         )
-    return device
+    return name
+
+
+def _usable_devices(facts: Facts) -> int:
+    """Return how many CUDA devices torch can use in this process."""
+    count: int = facts.recall(fingerprint("CUDA devices", _what_decides()), _ask_torch)
+    return count
+
+
+def _what_decides() -> list[Any]:
+    """Return all that torch's answer depends on: its build, the GPUs and their driver, the environment."""
+    build = versions(("torch",))
+    # AMD's GPUs, which torch calls CUDA devices too, have another driver.
+    drivers = [_read(Path("/proc/driver/nvidia/version")), Path("/dev/kfd").exists()]
+    environment = [os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")]
+    return [build, sys.version, drivers, [gpu.uuid for gpu in installed_gpus()], environment]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _ask_torch() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_biastransfer import __version__
-from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.errors import StoreWarning
+from pytest_biastransfer.evaluation.batch_size import BatchSize
 from pytest_biastransfer.evaluation.order import chunks, visiting_order
-from pytest_biastransfer.evaluation.predict import Predictor, ready_to_evaluate, source_change
-from pytest_biastransfer.evaluation.store import ChunkStore, Content
+from pytest_biastransfer.evaluation.pixel_cache import DEFAULT_LIMIT, PixelCache
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.models import Model
+from pytest_biastransfer.store import ChunkStore, Content, Store
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import torch
 
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.passes import Pass
     from pytest_biastransfer.interventions import Intervention
-    from pytest_biastransfer.models import Preprocess
+    from pytest_biastransfer.names import Precision
 
 # Part of every key: predictions of another release may come from another rendering.
-_FORMAT: Final = f"1/{__version__}"
-# The decoded pixels of larger datasets are not kept: they would fill the disk.
-_MOST_PIXEL_BYTES: Final = 4 * 2**30
+_FORMAT: Final = f"2/{__version__}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the evaluation of one model under one intervention is.
+
+    Attributes
+    ----------
+    key
+        Tells this evaluation from others; the same in all processes that share it.
+    done, total
+        Images, by whichever process or session.
+    computed
+        Images that this process ran through the model for it.
+    """
+
+    key: str
+    done: int
+    total: int
+    computed: int
 
 
 @dataclass(frozen=True)
@@ -59,30 +77,50 @@ class Predictions:
 class Evaluator:
     """Evaluates models on one device, with one store.
 
+    Torch is imported when a prediction is not in the store.
+
     Parameters
     ----------
     device
-        Where the models run.
+        Where the models run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
     store
-        Directory of the predictions that are kept between sessions; None keeps nothing.
+        What is kept between sessions.
     batch_size
-        Images a forward pass; default by device. Halved when the device's memory does not suffice.
+        Images a forward pass; default by device and measurement. Halved when the device's memory does not suffice.
     max_images
         Evaluate only this many images of each dataset: a fixed random sample.
+    precision
+        What the models compute in: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+    pixel_cache
+        The most bytes of decoded pixels that are kept.
+    prepare
+        Called before anything is computed.
+    on_progress
+        Called after each chunk that was not there yet.
     """
 
     def __init__(
         self,
-        device: torch.device,
-        store: Path | None = None,
+        device: str,
+        store: Store | None = None,
+        *,
         batch_size: int | None = None,
         max_images: int | None = None,
+        precision: Precision = "float32",
+        pixel_cache: int = DEFAULT_LIMIT,
+        prepare: Callable[[], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        self.store = store or Store()
         self._device = device
+        self._device_type = device.partition(":")[0]
         self._batch_size = batch_size
         self._max_images = max_images
-        self._predictions = ChunkStore(store and store / "predictions")
-        self._pixels = ChunkStore(store and store / "pixels")
+        self._precision = precision
+        self._pixels = PixelCache(self.store.pixels, pixel_cache)
+        self._prepare = prepare
+        self._on_progress = on_progress
+        self._batch_sizes: dict[str, BatchSize] = {}
         self._memo: dict[str, Predictions] = {}
         self._kept: list[object] = []
 
@@ -90,20 +128,21 @@ class Evaluator:
         self, model: Model, images: LabelledImages, intervention: Intervention | None = None
     ) -> Predictions:
         """Return the model's predictions on the images, changed by the intervention if there is one."""
-        content, lasting = zip(self._content(model), self._content(intervention), strict=True)
+        (model_content, model_lasts), (change, change_lasts) = self._content(model), self._content(intervention)
         key = fingerprint(
-            content,
+            (model_content, change),
             model.preprocess.fingerprint,
             images.fingerprint,
-            "float32",  # the precision
-            self._device.type,
+            self._precision,
+            self._device_type,
             _FORMAT,
         )
         known = self._memo.get(key)
         if known is not None:
             return dataclasses.replace(known, computed=0)
-        store = self._predictions if all(lasting) else ChunkStore(None)
-        self._memo[key] = found = self._collect(store, key, model, images, intervention)
+        store = self.store.predictions if model_lasts and change_lasts else ChunkStore(None)
+        batch_size = self._batch_sizes.setdefault(model_content, BatchSize(self._batch_size, self._device_type))
+        self._memo[key] = found = self._collect(store, key, model, images, intervention, batch_size)
         return found
 
     def _content(self, thing: Model | Intervention | None) -> tuple[str, bool]:
@@ -129,43 +168,55 @@ class Evaluator:
         model: Model,
         images: LabelledImages,
         intervention: Intervention | None,
+        batch_size: BatchSize,
     ) -> Predictions:
         order = visiting_order(len(images))[: self._max_images]
+        places = chunks(len(order))
         classes = np.empty(len(order), dtype=np.int32)
-        outputs = computed = 0
+        done = outputs = computed = 0
 
-        with ready_to_evaluate(model.module, self._device):
-            predictor = Predictor(model, self._device, self._batch_size)
+        with contextlib.ExitStack() as stack:
+            begun: Pass | None = None
 
             def compute(chunk: range) -> Content:
-                nonlocal computed
+                nonlocal begun, computed
+                begun = begun or stack.enter_context(self._begin(model, images, intervention, order, batch_size))
+                content = begun.predictions(chunk)
                 computed += len(chunk)
-                indices = order[chunk.start : chunk.stop].tolist()
-                pixels, drawn = self._read_pixels(model.preprocess, images, chunk, indices, intervention)
-                return predictor.predict(pixels, indices, drawn)
+                return content
 
-            for chunk, content in store.collect(key, chunks(len(order)), compute):
+            for chunk, content in store.collect(key, places, compute):
                 classes[chunk.start : chunk.stop] = content["classes"]
                 outputs = int(content["outputs"][0])
+                done += len(chunk)
+                if begun and self._on_progress:
+                    self._on_progress(Progress(key, done, len(order), computed))
         return Predictions(classes, order, outputs, computed)
 
-    def _read_pixels(
+    def _begin(
         self,
-        preprocess: Preprocess,
+        model: Model,
         images: LabelledImages,
-        chunk: range,
-        indices: Sequence[int],
         intervention: Intervention | None,
-    ) -> tuple[npt.NDArray[Any], Intervention | None]:
-        """Return the pixels of a chunk, and the intervention that is still to be applied to them."""
-        if intervention is not None and intervention.stage == "source":
-            return decode(images, indices, preprocess, source_change(intervention)), None
+        order: npt.NDArray[np.int64],
+        batch_size: BatchSize,
+    ) -> contextlib.AbstractContextManager[Pass]:
+        """Start computing: only now torch and the model are needed."""
+        if self._prepare:
+            self._prepare()
+        import torch
 
-        def compute(_: range) -> Content:
-            return {"pixels": decode(images, indices, preprocess)}
+        from pytest_biastransfer.evaluation.passes import Pass, running
 
-        key = fingerprint(images.fingerprint, preprocess.pixels_fingerprint, _FORMAT)
-        all_bytes = len(images) * decode(images, indices[:1], preprocess).nbytes
-        store = self._pixels if all_bytes <= _MOST_PIXEL_BYTES else ChunkStore(None)
-        ((_, content),) = store.collect(key, [chunk], compute)
-        return content["pixels"], intervention
+        device = torch.device(self._device)
+        work = Pass(
+            model,
+            images,
+            intervention,
+            order,
+            pixels=self._pixels,
+            device=device,
+            precision=self._precision,
+            batch_size=batch_size,
+        )
+        return running(work, model, device)

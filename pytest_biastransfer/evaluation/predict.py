@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,32 +11,34 @@ import numpy as np
 import torch
 
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.evaluation.precision import computing_in
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.images import Image
     from pytest_biastransfer.data.pixels import SourceChange
-    from pytest_biastransfer.evaluation.store import Content
+    from pytest_biastransfer.evaluation.batch_size import BatchSize
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
-
-# Small batches are faster on a CPU, where activations should stay in the cache.
-_DEFAULT_BATCH = {"cpu": 64}
-_DEFAULT_BATCH_ELSEWHERE = 256
+    from pytest_biastransfer.names import Precision
+    from pytest_biastransfer.store import Content
 
 
 class Predictor:
-    """Runs a model; remembers the batch size that fits into the device's memory."""
+    """Runs a model on one device; finds out how many images to give it at once, and in which layout."""
 
-    def __init__(self, model: Model, device: torch.device, batch_size: int | None = None) -> None:
+    def __init__(
+        self, model: Model, device: torch.device, batch_size: BatchSize, precision: Precision = "float32"
+    ) -> None:
         self._model = model
         self._device = device
-        self._batch_size = batch_size or _DEFAULT_BATCH.get(device.type, _DEFAULT_BATCH_ELSEWHERE)
+        self._batch_size = batch_size
+        self._precision = precision
 
     def predict(
         self,
-        pixels: npt.NDArray[Any],
+        pixels: torch.Tensor,
         indices: Sequence[int],
         intervention: Intervention | None = None,
     ) -> Content:
@@ -44,7 +47,7 @@ class Predictor:
         Parameters
         ----------
         pixels
-            uint8, or float32 in [0, 1], of shape [batch, channels, height, width].
+            uint8, or float32 in [0, 1], of shape [batch, channels, height, width], on the device.
         indices
             The images' places in the dataset.
         intervention
@@ -57,43 +60,40 @@ class Predictor:
         """
         with torch.inference_mode():
             logits = torch.cat(list(self._logits(pixels, indices, intervention)))
-        self._require_finite(logits, indices)
-        classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
+            self._require_finite(logits, indices)
+            classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
         return {"classes": classes, "outputs": np.array([logits.shape[1]], dtype=np.int32)}
 
     def _logits(
-        self, pixels: npt.NDArray[Any], indices: Sequence[int], intervention: Intervention | None
+        self, pixels: torch.Tensor, indices: Sequence[int], intervention: Intervention | None
     ) -> Iterator[torch.Tensor]:
         start = 0
         while start < len(pixels):
-            stop = start + self._batch_size
+            stop = start + self._batch_size.next(len(pixels) - start)
+            begun = time.perf_counter()
             try:
                 yield self._forward(pixels[start:stop], indices[start:stop], intervention)
             except torch.OutOfMemoryError as error:
-                if self._batch_size == 1:
+                if not self._batch_size.reduce(stop - start):
                     raise ModelError(
                         f"model {self._model.name}: out of memory on {self._device} with a single image of "
                         f"{list(pixels.shape[1:])}; use a smaller Preprocess(size=) or --bias-device=cpu"
                     ) from error
-                self._batch_size = max(1, min(self._batch_size, len(pixels)) // 2)
             else:
+                self._batch_size.note(stop - start, time.perf_counter() - begun)
                 start = stop
                 continue
             # Outside of the handler, where the failed batch's activations are no longer referenced.
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _forward(
-        self, pixels: npt.NDArray[Any], indices: Sequence[int], intervention: Intervention | None
-    ) -> torch.Tensor:
-        images = torch.from_numpy(pixels).to(self._device)
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
+    def _forward(self, pixels: torch.Tensor, indices: Sequence[int], intervention: Intervention | None) -> torch.Tensor:
+        images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
         if intervention is not None:
             images = intervention.apply(images, indices)
         images = self._model.preprocess.normalize(images)
         try:
-            logits = self._model.module(images)
+            logits = self._run(images)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError) as error:
@@ -108,6 +108,10 @@ class Predictor:
                 f"[batch, classes], here [{len(images)}, classes]"
             )
         return logits
+
+    def _run(self, images: torch.Tensor) -> Any:
+        with computing_in(self._precision, self._device.type):
+            return self._model.module(images)
 
     def _require_finite(self, logits: torch.Tensor, indices: Sequence[int]) -> None:
         finite = torch.isfinite(logits).all(dim=1).cpu().numpy()

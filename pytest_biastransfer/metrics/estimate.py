@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import nan
 from typing import Any
 
@@ -55,8 +56,14 @@ class Estimate(float):
         return f"{float(self):.3g} [{self.low:.3g}, {self.high:.3g}]"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (float(self), self.low, self.high, self.confidence, self.n, self.method)
+        return Estimate.from_list, (self.to_list(),)
 
+    def to_list(self) -> list[Any]:
+        """Return the value and the attributes as plain data."""
+        return [float(self), self.low, self.high, self.confidence, self.n, self.method]
 
-def _rebuild(value: float, low: float, high: float, confidence: float, n: int, method: str) -> Estimate:
-    return Estimate(value, low=low, high=high, confidence=confidence, n=n, method=method)
+    @classmethod
+    def from_list(cls, parts: Sequence[Any]) -> Estimate:
+        """Return the estimate that `to_list` gave the parts of."""
+        value, low, high, confidence, n, method = parts
+        return cls(value, low=low, high=high, confidence=confidence, n=n, method=method)

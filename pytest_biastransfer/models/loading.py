@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -47,6 +48,28 @@ def load_model(spec: str | Spec, *, directory: Path | None = None) -> Model:
     parsed = spec if isinstance(spec, Spec) else Spec.parse(spec, directory)
     scheme = parsed.choose_scheme(_SCHEMES)
     return _with_shared_keys(_SCHEMES[scheme](parsed), parsed)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the model of a spec is made of: files, and modules of code."""
+
+    files: tuple[Path, ...]
+    modules: tuple[str, ...]
+
+
+def made_of(spec: Spec) -> Parts | None:
+    """Return what decides about the model that a spec names; None if that is more than files and code.
+
+    Without a file of weights they are drawn at random, and a factory of the user's may do anything.
+    """
+    names = (spec.path(spec.query["classes"]),) if "classes" in spec.query else ()
+    if spec.scheme == "checkpoint" and "arch" in spec.query:
+        arch = Spec.parse(spec.query["arch"], spec.directory)
+        modules = (arch.rest.partition(":")[0],) if arch.scheme == "python" else ()
+        return Parts((spec.path(), *names), modules)
+    weights = torchvision_models.weights_file(spec) if spec.scheme == "torchvision" else None
+    return Parts((weights, *names), ()) if weights is not None else None
 
 
 def _load_python(spec: Spec) -> Model:

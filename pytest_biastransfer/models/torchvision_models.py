@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
@@ -21,18 +24,13 @@ def load(spec: Spec) -> Model:
         )
     count = spec.number("num_classes")
     options = {} if count is None else {"num_classes": count}
-    wanted = spec.query.get("weights")
-    if wanted is None:
-        return Model(models.get_model(spec.rest, weights=None, **options), name=spec.rest)
-    known = {weights.name: weights for weights in models.get_model_weights(spec.rest)}
-    if wanted != "DEFAULT" and wanted not in known:
-        raise ModelError(
-            f"spec {spec.text!r}: {spec.rest} has no weights {wanted!r}; {nearest(wanted, [*known, 'DEFAULT'])}"
-        )
-    weights = models.get_model_weights(spec.rest).DEFAULT if wanted == "DEFAULT" else known[wanted]
+    weights = _weights(spec)
+    module = models.get_model(spec.rest, weights=weights, **options)
+    if weights is None:
+        return Model(module, name=spec.rest)
     preset = weights.transforms()
     return Model(
-        models.get_model(spec.rest, weights=weights, **options),
+        module,
         preprocess=Preprocess(
             resize=preset.resize_size[0],
             crop=preset.crop_size[0],
@@ -43,3 +41,29 @@ def load(spec: Spec) -> Model:
         classes=weights.meta["categories"],
         name=spec.rest,
     )
+
+
+def weights_file(spec: Spec) -> Path | None:
+    """Return where torch keeps the weights that a spec names, once they are downloaded."""
+    import torch
+    from torchvision import models
+
+    weights = _weights(spec) if spec.rest in models.list_models(module=models) else None
+    return weights and Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
+
+
+def _weights(spec: Spec) -> Any:
+    from torchvision import models
+
+    wanted = spec.query.get("weights")
+    if wanted is None:
+        return None
+    known = models.get_model_weights(spec.rest)
+    if wanted == "DEFAULT":
+        return known.DEFAULT
+    if wanted not in known.__members__:
+        raise ModelError(
+            f"spec {spec.text!r}: {spec.rest} has no weights {wanted!r}; "
+            f"{nearest(wanted, [*known.__members__, 'DEFAULT'])}"
+        )
+    return known[wanted]

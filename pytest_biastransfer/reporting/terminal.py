@@ -61,8 +61,21 @@ def sentence(rows: Sequence[Row]) -> str:
     outcomes = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
     computed = sum(row.record.computed for row in rows)
     kept = sum(row.record.images for row in rows) - computed
-    tests = "1 bias test" if len(rows) == 1 else f"{len(rows)} bias tests"
-    return f"{tests}: {outcomes}; {computed:,} images evaluated, {kept:,} predictions reused"
+    return f"{counted(len(rows), 'bias test')}: {outcomes}; {computed:,} images evaluated, {kept:,} predictions reused"
+
+
+def lost_sentence(tests: Sequence[str]) -> str:
+    """Return the sentence that names the tests which no worker brought to an end."""
+    return f"{counted(len(tests), 'bias test')} without a result: {', '.join(tests)}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "bias test"), counted(2, "bias test")
+    ('1 bias test', '2 bias tests')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _limit_text(limit: LimitRecord) -> str:

@@ -1,9 +1,31 @@
-"""What depends on pytest-xdist: how its workers share the machine."""
+"""How workers share the machine: which GPU each gets, how many there are, how many CPU threads each has."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+
+def gpu_of_worker(devices: Sequence[str], place: int) -> str:
+    """Return the device of the worker at `place`, the workers dealt out evenly.
+
+    >>> [gpu_of_worker(["0", "1"], place) for place in range(3)]
+    ['0', '1', '0']
+    """
+    return devices[place % len(devices)]
+
+
+def worker_count(devices: Sequence[str], workers_per_gpu: int, environment: Mapping[str, str]) -> int | None:
+    """Return how many workers ``-n auto`` means, or None to leave that to pytest-xdist.
+
+    Whoever sets ``PYTEST_XDIST_AUTO_NUM_WORKERS`` has decided; without GPUs CPU cores count.
+
+    >>> worker_count(["0", "1"], 3, {}), worker_count([], 3, {})
+    (6, None)
+    """
+    if not devices or environment.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    return len(devices) * workers_per_gpu
 
 
 def threads_of_worker(environment: Mapping[str, str], cores: int) -> int | None:

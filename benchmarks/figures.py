@@ -1,0 +1,119 @@
+"""The figures: which measured quantities they compare, and what they must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final, Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A quantity, or a ratio of two that were measured in the same round.
+
+    Attributes
+    ----------
+    name
+        For ``--only``.
+    title
+        In words, the two quantities divided by `` / ``.
+    numerator, denominator
+        ``measurement.quantity``.
+    must, aim
+        What is to be reached, and what more is hoped for.
+    sense
+        How the figure compares with what it must reach.
+    unit
+        Of the quantities: ``"s"``, ``"ms"``, ``"bytes"`` or none.
+    """
+
+    name: str
+    title: str
+    numerator: str
+    denominator: str | None = None
+    must: float | None = None
+    aim: float | None = None
+    sense: Literal["<=", ">=", "="] = "<="
+    unit: str = "s"
+
+    @property
+    def measurements(self) -> set[str]:
+        """The names of the measurements that the figure needs."""
+        return {quantity.partition(".")[0] for quantity in (self.numerator, self.denominator) if quantity}
+
+    def reaches(self, value: float, target: float) -> bool:
+        """Whether a value is as good as a target."""
+        return {"<=": value <= target, ">=": value >= target, "=": value == target}[self.sense]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A figure's medians, and its value in each of the rounds."""
+
+    figure: Figure
+    numerator: float
+    denominator: float | None
+    values: Sequence[float]
+
+    @property
+    def value(self) -> float:
+        """The median over the rounds."""
+        return median(self.values)
+
+    @property
+    def verdict(self) -> str:
+        """What is reached of what was to be."""
+        must, aim = self.figure.must, self.figure.aim
+        if must is None:
+            return ""
+        if not self.figure.reaches(self.value, must):
+            return "MISSED"
+        return "aim reached" if aim is not None and self.figure.reaches(self.value, aim) else "reached"
+
+
+CPU_FIGURES: Final = (
+    Figure("floor", "floor's whole process / floor", "floor.process", "floor.passes"),
+    Figure("cold", "cold run, one process / floor", "cold.seconds", "floor.passes", 1.10, 1.0),
+    Figure("cold-n2", "cold run, `-n 2` / floor", "cold-n2.seconds", "floor.passes", 1.15, 1.0),
+    Figure("passes", "forward passes of a clean image, 4 tests, `-n 2`", "counting.clean", must=1, sense="=", unit=""),
+    Figure("warm", "second run, one process / trivial session", "warm.seconds", "trivial.seconds", 1.5, 1.2),
+    Figure("warm-n2", "second run, `-n 2` / trivial session", "warm-n2.seconds", "trivial-n2.seconds", 1.5, 1.2),
+    Figure("warm-torch", "second run, one process: imports of torch", "warm.torch", must=0, sense="=", unit=""),
+    Figure("warm-torch-n2", "second run, `-n 2`: imports of torch", "warm-n2.torch", must=0, sense="=", unit=""),
+    Figure("many", "200 tests, all in the store / trivial session", "many.seconds", "trivial.seconds", 3, 2),
+    Figure(
+        "memory", "peak memory / with a tenth of the images", "memory.bytes", "memory-tenth.bytes", 1.10, unit="bytes"
+    ),
+    Figure("import", "import of the plugin, no bias tests", "import.milliseconds", must=15, unit="ms"),
+    Figure("heavy", "imports of torch and numpy, no bias tests", "plain.heavy", must=0, sense="=", unit=""),
+    Figure("hand", "hand-written suite, one process / cold run", "hand.seconds", "cold.seconds", 2.5, 4, ">="),
+    Figure(
+        "hand-n2", "hand-written suite, `-n 2` / cold run, `-n 2`", "hand-n2.seconds", "cold-n2.seconds", 5, None, ">="
+    ),
+)
+
+# Measurements that take long, or that come out the same each time, are taken less often.
+MOST_ROUNDS: Final[Mapping[str, int]] = {
+    "hand": 3,
+    "hand-n2": 3,
+    "memory": 3,
+    "memory-tenth": 3,
+    "plain": 1,
+    "counting": 1,
+}
+
+
+def results(figures: Iterable[Figure], samples: Mapping[str, Sequence[float]]) -> list[Result]:
+    """Return the figures of what was measured: of each quantity one sample a round, from the first round on."""
+    return [_result(figure, samples) for figure in figures]
+
+
+def _result(figure: Figure, samples: Mapping[str, Sequence[float]]) -> Result:
+    above = samples[figure.numerator]
+    if figure.denominator is None:
+        return Result(figure, median(above), None, above)
+    # Of the rounds that have both.
+    pairs = list(zip(above, samples[figure.denominator], strict=False))
+    above, below = zip(*pairs, strict=True)
+    return Result(figure, median(above), median(below), [one / other for one, other in pairs])

@@ -1,0 +1,116 @@
+"""The GPUs that CUDA would see, counted through NVML: nothing here initialises CUDA.
+
+A process that has initialised CUDA can no longer choose its devices, and holds memory on each of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+# Without one of them, asking NVML is a waste of its import: of Linux itself, and of Linux inside Windows.
+_DRIVER_FILES: Final = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU.
+
+    Attributes
+    ----------
+    uuid
+        As NVML tells it: ``GPU-...``.
+    slices
+        The UUIDs ``MIG-...`` of the instances that a GPU in MIG mode is divided into; None for a whole GPU.
+    """
+
+    uuid: str
+    slices: tuple[str, ...] | None = None
+
+
+def installed_gpus() -> tuple[Gpu, ...]:
+    """Return the machine's GPUs in NVML's order; none without NVIDIA's driver."""
+    if sys.platform == "linux" and not any(map(os.path.exists, _DRIVER_FILES)):
+        return ()
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return tuple(Gpu(pynvml.nvmlDeviceGetUUID(handle), _slices(pynvml, handle)) for handle in handles)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _slices(nvml: Any, handle: Any) -> tuple[str, ...] | None:
+    try:
+        current, _ = nvml.nvmlDeviceGetMigMode(handle)
+    except nvml.NVMLError_NotSupported:
+        return None
+    if current != nvml.NVML_DEVICE_MIG_ENABLE:
+        return None
+    return tuple(_slice_uuids(nvml, handle))
+
+
+def _slice_uuids(nvml: Any, handle: Any) -> Iterator[str]:
+    for place in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        try:
+            instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+        except nvml.NVMLError_NotFound:
+            continue
+        yield nvml.nvmlDeviceGetUUID(instance)
+
+
+def visible_devices(gpus: Sequence[Gpu], chosen: str | None) -> tuple[str, ...]:
+    """Return the devices that CUDA would see, each as an entry for ``CUDA_VISIBLE_DEVICES``.
+
+    Parameters
+    ----------
+    gpus
+        The machine's GPUs.
+    chosen
+        The value of ``CUDA_VISIBLE_DEVICES``; None where it is not set. Its entries are numbers, or UUIDs that
+        may be shortened; as for CUDA, the first one that names no device ends the list, and a device that is
+        named twice empties it.
+
+    Examples
+    --------
+    >>> machine = [Gpu("GPU-12ab"), Gpu("GPU-34cd")]
+    >>> visible_devices(machine, None), visible_devices(machine, "GPU-34,0,7"), visible_devices(machine, "")
+    (('0', '1'), ('GPU-34', '0'), ())
+    """
+    if chosen is None:
+        return _all_devices(gpus)
+    entries: list[str] = []
+    named: list[str] = []
+    for entry in map(str.strip, chosen.split(",")):
+        device = _named_device(gpus, entry)
+        if device is None:
+            break
+        entries.append(entry)
+        named.append(device)
+    return tuple(entries) if len(set(named)) == len(named) else ()
+
+
+def _all_devices(gpus: Sequence[Gpu]) -> tuple[str, ...]:
+    """Return numbers, which users expect to see; of GPUs with slices UUIDs, as slices have no numbers."""
+    if all(gpu.slices is None for gpu in gpus):
+        return tuple(map(str, range(len(gpus))))
+    return tuple(device for gpu in gpus for device in (gpu.slices if gpu.slices is not None else (gpu.uuid,)))
+
+
+def _named_device(gpus: Sequence[Gpu], entry: str) -> str | None:
+    """Return the UUID of the device that an entry names, or None."""
+    if entry.isdecimal():
+        return gpus[int(entry)].uuid if int(entry) < len(gpus) else None
+    if not entry.startswith(("GPU-", "MIG-")):
+        return None
+    uuids = [uuid for gpu in gpus for uuid in (gpu.uuid, *(gpu.slices or ()))]
+    matching = [uuid for uuid in uuids if uuid.startswith(entry)]
+    return matching[0] if len(matching) == 1 else None

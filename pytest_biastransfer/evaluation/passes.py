@@ -1,0 +1,107 @@
+"""One model's pass over images under one intervention, chunk by chunk.
+
+What a chunk's predictions are depends on the model, the images, the intervention and the chunk, and on
+nothing else: any process on any machine may compute any of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_biastransfer.data.pixels import decode
+from pytest_biastransfer.evaluation.ahead import Ahead
+from pytest_biastransfer.evaluation.allocator import freed_memory_kept
+from pytest_biastransfer.evaluation.order import chunks
+from pytest_biastransfer.evaluation.predict import Predictor, ready_to_evaluate, source_change
+from pytest_biastransfer.evaluation.upload import Upload
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.batch_size import BatchSize
+    from pytest_biastransfer.evaluation.pixel_cache import PixelCache
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.models import Model
+    from pytest_biastransfer.names import Precision
+    from pytest_biastransfer.store import Content
+
+# More threads than this wait for one another's Python code.
+_MOST_THREADS = 8
+
+
+class Pass:
+    """Computes the predictions of chunks.
+
+    Parameters
+    ----------
+    model, images, intervention
+        What is evaluated; None for the clean images.
+    order
+        The places of the images in the dataset, in the order of visiting.
+    pixels
+        Where decoded pixels come from.
+    device, precision, batch_size
+        How it is computed.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        images: LabelledImages,
+        intervention: Intervention | None,
+        order: npt.NDArray[Any],
+        *,
+        pixels: PixelCache,
+        device: torch.device,
+        precision: Precision,
+        batch_size: BatchSize,
+    ) -> None:
+        self._model = model
+        self._images = images
+        self._intervention = intervention
+        self._order = order
+        self._pixels = pixels
+        self._upload = Upload(device)
+        self._predictor = Predictor(model, device, batch_size, precision)
+        # On a CPU the model needs all threads itself.
+        self._ahead = Ahead(self._load, chunks(len(order))) if device.type != "cpu" else None
+
+    def predictions(self, chunk: range) -> Content:
+        """Return the predictions of one chunk; see `Predictor.predict`."""
+        pixels = self._ahead.take(chunk) if self._ahead else self._load(chunk)
+        drawn = None if self._happens_before_resizing() else self._intervention
+        return self._predictor.predict(self._upload.received(pixels), self._indices(chunk), drawn)
+
+    def close(self) -> None:
+        """Stop loading ahead."""
+        if self._ahead:
+            self._ahead.close()
+
+    def _indices(self, chunk: range) -> list[int]:
+        indices: list[int] = self._order[chunk.start : chunk.stop].tolist()
+        return indices
+
+    def _happens_before_resizing(self) -> bool:
+        return self._intervention is not None and self._intervention.stage == "source"
+
+    def _load(self, chunk: range) -> torch.Tensor:
+        indices, preprocess = self._indices(chunk), self._model.preprocess
+        threads = min(torch.get_num_threads(), _MOST_THREADS)
+        if self._intervention is not None and self._happens_before_resizing():
+            pixels = decode(self._images, indices, preprocess, source_change(self._intervention))
+        else:
+            pixels = self._pixels.read(self._images, preprocess, chunk, indices, threads)
+        return self._upload.send(pixels)
+
+
+@contextlib.contextmanager
+def running(work: Pass, model: Model, device: torch.device) -> Iterator[Pass]:
+    """Have the model ready while the pass runs, and leave it and the process as they were found."""
+    memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
+    with ready_to_evaluate(model.module, device), memory, contextlib.closing(work):
+        yield work

@@ -1,0 +1,51 @@
+"""Decoded pixels, shared by processes and sessions as long as there is room for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer import __version__
+from pytest_biastransfer.data.pixels import decode
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.store import ChunkStore
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.models import Preprocess
+
+DEFAULT_LIMIT: Final = 4 * 2**30
+
+
+class PixelCache:
+    """The pixels that models see before normalization, decoded by whichever process gets there first.
+
+    Parameters
+    ----------
+    store
+        Where the pixels are kept.
+    limit
+        The most bytes that may be kept. To make room, the pixels that were used longest ago are dropped;
+        those of a dataset that is too large are decoded each time.
+    """
+
+    def __init__(self, store: ChunkStore, limit: int = DEFAULT_LIMIT) -> None:
+        self._store = store
+        self._limit = limit
+        self._places: dict[str, ChunkStore] = {}
+
+    def read(
+        self, images: LabelledImages, preprocess: Preprocess, chunk: range, indices: Sequence[int], threads: int = 1
+    ) -> npt.NDArray[Any]:
+        """Return the pixels of the images at `indices`, which are those of `chunk`; see `decode`."""
+        key = fingerprint(images.fingerprint, preprocess.pixels_fingerprint, __version__)
+        if key not in self._places:
+            needed = len(images) * decode(images, indices[:1], preprocess).nbytes
+            self._places[key] = self._store if self._store.make_room(key, needed, self._limit) else ChunkStore(None)
+        collected = self._places[key].collect(
+            key, [chunk], lambda _: {"pixels": decode(images, indices, preprocess, threads=threads)}
+        )
+        ((_, content),) = collected
+        return content["pixels"]

@@ -1,0 +1,116 @@
+"""What is known of the model of a spec from an earlier session, so that it need not be loaded to be told.
+
+A model that is made of a file of weights and of code is the same one as long as these are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
+from pytest_biastransfer.models.loading import load_model, made_of
+from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.source_code import libraries, reads_elsewhere, user_files, versions
+from pytest_biastransfer.specs import Spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_biastransfer.store import Facts
+
+# What every loaded model rests on.
+_ALWAYS: Final = ("pytest-biastransfer", "torch", "torchvision")
+
+
+class DeferredModel(Model):
+    """A model that is loaded when its module is first asked for."""
+
+    _load: Callable[[], Model]
+    _known_fingerprint: str
+
+    @classmethod
+    def of(cls, known: Mapping[str, Any], load: Callable[[], Model]) -> DeferredModel:
+        """Return the model that `_description` described."""
+        model = object.__new__(cls)
+        values = {
+            "preprocess": Preprocess(**known["preprocess"]),
+            "classes": None if known["classes"] is None else tuple(known["classes"]),
+            "name": known["name"],
+            "_load": load,
+            "_known_fingerprint": known["fingerprint"],
+        }
+        vars(model).update(values)
+        return model
+
+    @functools.cached_property
+    def module(self) -> torch.nn.Module:
+        """The module, loaded now."""
+        return self._load().module
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the module's content; as long as it is not loaded, nobody can have changed it."""
+        return super().fingerprint if "module" in vars(self) else self._known_fingerprint
+
+
+def model_of_spec(text: str, directory: Path, facts: Facts) -> Model:
+    """Return the model that a spec string names, not loaded yet if it is known from an earlier session.
+
+    Raises what `load_model` raises.
+    """
+    spec = Spec.parse(text, directory)
+    load = functools.partial(load_model, spec)
+    key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
+    known = facts.get(key)
+    if known is not None and _is_unchanged(known, facts):
+        return DeferredModel.of(known, load)
+    parts = made_of(spec)
+    if parts is None:
+        return load()
+    # Before loading: if a file changes meanwhile, the model is not known to be made of it.
+    digests = {str(file): facts.digest(file) for file in parts.files if file.is_file()}
+    model = load()
+    if len(digests) == len(parts.files):
+        _note(key, model, digests, parts.modules, facts)
+    return model
+
+
+def _note(key: str, model: Model, files: dict[str, str], modules: Iterable[str], facts: Facts) -> None:
+    """Keep what the model is, and all that this rests on, unless it may rest on more than can be told."""
+    modules = {*modules, *(type(part).__module__ for part in model.module.modules())}
+    code = user_files(modules)
+    if reads_elsewhere(code) or not _is_made_of_its_state(model.module):
+        return
+    try:
+        content = model.fingerprint
+    except NotFingerprintableError:
+        return
+    known = {
+        "fingerprint": content,
+        "preprocess": dataclasses.asdict(model.preprocess),
+        "classes": model.classes,
+        "name": model.name,
+        "files": files | {str(file): facts.digest(file) for file in code},
+        "libraries": libraries(modules),
+    }
+    facts.put(key, known)
+
+
+def _is_unchanged(known: Mapping[str, Any], facts: Facts) -> bool:
+    try:
+        files = all(facts.digest(Path(file)) == digest for file, digest in known["files"].items())
+    except OSError:
+        return False
+    return files and versions(known["libraries"]) == known["libraries"]
+
+
+def _is_made_of_its_state(module: torch.nn.Module) -> bool:
+    """Whether all tensors come from the file of weights: others may have been drawn at random."""
+    state = module.state_dict()
+    return all(name in state for name, _ in module.named_buffers())

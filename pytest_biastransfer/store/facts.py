@@ -1,0 +1,68 @@
+"""Facts that take long to find out, kept as plain data: what a file holds, what a model is, how sure a figure is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.store.chunks import ChunkStore
+
+_PLACE: Final = range(1)
+# A file that changes twice within the resolution of its time stamp looks unchanged; FAT's is two seconds.
+_SETTLED_SECONDS: Final = 2.0
+
+
+class Facts:
+    """Plain data (whatever JSON can hold) by key.
+
+    Nobody waits for a fact that another process is finding out: it may need what comes along with it.
+    """
+
+    def __init__(self, chunks: ChunkStore) -> None:
+        self._chunks = chunks
+
+    def get(self, key: str) -> Any:
+        """Return the fact under `key`, or None."""
+        content = self._chunks.get(key, _PLACE)
+        return None if content is None else json.loads(content["json"].tobytes())
+
+    def put(self, key: str, fact: Any) -> None:
+        """Keep a fact, replacing another one under the same key."""
+        self._chunks.put(key, _PLACE, {"json": np.frombuffer(json.dumps(fact).encode(), dtype=np.uint8)})
+
+    def recall(self, key: str, find_out: Callable[[], Any]) -> Any:
+        """Return the fact under `key`, found out now if it is not known."""
+        known = self.get(key)
+        if known is None:
+            known = find_out()
+            self.put(key, known)
+        return known
+
+    def of_files(self, paths: Iterable[Path | str], what: str, find_out: Callable[[], Any]) -> Any:
+        """Return what was found out about files, anew if a size or a time of change is another.
+
+        `paths` are absolute; `what` names the question. Raises what `find_out` and looking at the files raise.
+        """
+        states = [(path, os.stat(path)) for path in paths]  # noqa: PTH116 - half the time of Path.stat
+        # The time of the last change of the file's entry tells of files that were given an old time of change.
+        seen = [f"{path}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}" for path, state in states]
+        settled = max(state.st_mtime for _, state in states) < time.time() - _SETTLED_SECONDS
+        return self.recall(fingerprint(what, "\n".join(seen)), find_out) if settled else find_out()
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a file, in hexadecimal digits."""
+        digest: str = self.of_files([path], "sha256", lambda: _sha256(path))
+        return digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,140 @@
+"""The process that hands out the tests: it knows which bias tests were collected, and misses none of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_biastransfer.evaluation import gpus
+from pytest_biastransfer.names import INTERVENTION_MARKER, typed_name
+from pytest_biastransfer.reporting.terminal import lost_sentence
+from pytest_biastransfer.settings import Settings, read_settings
+from pytest_biastransfer.stash import BIAS_TESTS, SETTINGS
+from pytest_biastransfer.workers import sharing
+from pytest_biastransfer.workers.notices import read_notices, write_notice
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
+_INPUT = "biastransfer_notices"
+_TESTS = "tests"
+
+
+def auto_workers(config: pytest.Config) -> int | None:
+    """Return how many workers ``-n auto`` means for a session that asks for bias tests; None for any other."""
+    settings = read_settings(config)
+    asked = (
+        settings.only
+        or INTERVENTION_MARKER in config.getoption("markexpr", "")
+        or config.getoption("bias_workers_per_gpu") is not None
+    )
+    if not asked or not _chooses_gpus(settings):
+        return None
+    return sharing.worker_count(_visible_devices(), settings.workers_per_gpu, os.environ)
+
+
+def set_up_workers(config: pytest.Config, specs: Sequence[Any]) -> None:
+    """Give each worker of this machine its GPU, before it starts, and watch over what the workers report."""
+    config.pluginmanager.register(Controller(config), "biastransfer-controller")
+    local = [spec for spec in specs if spec.popen]
+    devices = _visible_devices() if local and _chooses_gpus(config.stash[SETTINGS]) else ()
+    if devices:
+        for place, spec in enumerate(local):
+            # The spec passes to the worker that replaces a crashed one, its number does not.
+            spec.env["CUDA_VISIBLE_DEVICES"] = sharing.gpu_of_worker(devices, place)
+
+
+def tell_bias_tests(config: pytest.Config, nodeids: Sequence[str]) -> None:
+    """Tell the controller which of the tests that this worker collected are bias tests."""
+    workerinput: dict[str, Any] = getattr(config, "workerinput", {})
+    if nodeids and _INPUT in workerinput:
+        write_notice(Path(workerinput[_INPUT]), workerinput["workerid"], _TESTS, nodeids)
+
+
+def _chooses_gpus(settings: Settings) -> bool:
+    """Whether any GPU will do: the user has named neither the CPU nor a GPU of their own."""
+    return settings.device in ("auto", "cuda")
+
+
+def _visible_devices() -> tuple[str, ...]:
+    return gpus.visible_devices(gpus.installed_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+class Controller:
+    """Compares the collected bias tests with those that were reported.
+
+    A worker can die, or fail on what it cannot send, and leave a session that is green and lacks its tests.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._notices = Path(tempfile.gettempdir()) / f"pytest-biastransfer-{uuid.uuid4().hex}"
+        self._remote: set[str] = set()
+        self._reported: set[str] = set()
+        self._deaths: list[str] = []
+        self._internal_error = False
+
+    def pytest_configure_node(self, node: WorkerController) -> None:
+        """Tell a worker where to leave its notices."""
+        node.workerinput[_INPUT] = str(self._notices)
+
+    def pytest_xdist_node_collection_finished(self, node: WorkerController, ids: Sequence[str]) -> None:
+        """Note what a worker on another machine has collected: any of it may be a bias test."""
+        if not node.gateway.spec.popen:
+            self._remote.update(ids)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note which tests have come to an end."""
+        if report.when != "setup" or not report.passed:
+            self._reported.add(report.nodeid)
+
+    def pytest_internalerror(self) -> None:
+        """Note an error that pytest or a plugin had in a worker."""
+        self._internal_error = True
+
+    def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
+        """Note a worker that died."""
+        if error is not None:
+            self._deaths.append(f"{node.gateway.id}: {error}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Report the bias tests that nobody has reported as failed; let no internal error look green."""
+        result = yield
+        self._config.stash[BIAS_TESTS] = self._collected()
+        for nodeid in self._missing():
+            self._config.hook.pytest_runtest_logreport(report=self._lost(nodeid))
+        if self._internal_error and not session.testsfailed:
+            session.shouldfail = "a worker had an internal error, see above: its tests have no result"
+            raise session.Failed(session.shouldfail)
+        return result
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Name the lost tests where pytest itself fails, and so writes no summary."""
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        missing = self._missing()
+        if exitstatus == pytest.ExitCode.INTERNAL_ERROR and missing and reporter is not None:
+            reporter.write_line(lost_sentence([typed_name(self._config, nodeid) for nodeid in missing]), red=True)
+
+    def _collected(self) -> set[str]:
+        return {nodeid for notice in read_notices(self._notices, _TESTS) for nodeid in notice} | self._remote
+
+    def _missing(self) -> list[str]:
+        return sorted(self._collected() - self._reported)
+
+    def _lost(self, nodeid: str) -> pytest.TestReport:
+        causes = self._deaths or ["see the internal error above" if self._internal_error else "no worker ran it"]
+        message = f"no result ({'; '.join(causes)}). Run it again: pytest {typed_name(self._config, nodeid)}"
+        path = nodeid.partition("::")[0]
+        return pytest.TestReport(nodeid, (path, None, nodeid), {}, "failed", message, "???")  # type: ignore[arg-type]
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the notices."""
+        shutil.rmtree(self._notices, ignore_errors=True)
