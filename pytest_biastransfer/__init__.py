@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Measurement as Measurement
     from pytest_biastransfer.models import Model as Model
     from pytest_biastransfer.models import Preprocess as Preprocess
-    from pytest_biastransfer.models import load_model as load_model
+    from pytest_biastransfer.models.loading import load_model as load_model
 
 # Where each public name lives.
 _HOMES = {
@@ -44,7 +44,7 @@ _HOMES = {
     "Square": "interventions",
     "Tint": "interventions",
     "load_dataset": "data",
-    "load_model": "models",
+    "load_model": "models.loading",
     "measure": "measuring",
 }
 

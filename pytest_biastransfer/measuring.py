@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pytest_biastransfer import __version__
 from pytest_biastransfer.data import as_images, load_dataset
-from pytest_biastransfer.data.labels import labels_for
-from pytest_biastransfer.errors import BiasTransferError, InterventionError, ModelError, nearest
+from pytest_biastransfer.errors import BiasTransferError, InterventionError
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import Intervention, described, named
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
-from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.measurement import Flip, Measurement, Observation, estimates_of
-from pytest_biastransfer.models import Model, as_model, load_model
+from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement
+from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import torch
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.store import Facts
 
 Target = int | str | Sequence[int | str]
 
@@ -114,124 +106,88 @@ def take_measurement(
     target: Sequence[int | str] = (),
     confidence: float = 0.95,
 ) -> Measurement:
-    """Measure with an evaluator that is there already, and with what is loaded already."""
-    compared = None if control is None else _observe(evaluator, control, images, intervention)
-    facts = evaluator.store.facts
-    control_measurement = None if compared is None else _measurement(compared, None, None, target, confidence, facts)
-    observed = _observe(evaluator, model, images, intervention)
-    return _measurement(observed, compared, control_measurement, target, confidence, facts)
+    """Measure with an evaluator that is there already, and with what is loaded already.
+
+    What was measured before, in whatever session, is known by its key: then no prediction is looked at, until
+    somebody asks for more than the estimates.
+    """
+
+    def whole() -> Measurement:
+        from pytest_biastransfer.observing import observed_measurement
+
+        return observed_measurement(evaluator, model, images, intervention, control, target, confidence)
+
+    key = _key(evaluator, [model] if control is None else [model, control], images, intervention, target, confidence)
+    if key is None:
+        return whole()
+    known = evaluator.store.facts.get(key)
+    if known is not None:
+        return _known_measurement(known, model, images, intervention, control, whole)
+    found = whole()
+    evaluator.store.facts.put(key, _description(found))
+    return found
 
 
-@dataclass(frozen=True)
-class _Observed:
-    """One model's predictions in a dataset's order, and the names to tell them by."""
-
-    model: Model
-    images: LabelledImages
-    intervention: Intervention
-    seen: Observation
-    indices: npt.NDArray[np.int64]
-    class_names: tuple[str, ...]
-    computed: int
-
-    def label_name(self, index: int) -> str:
-        """Return the label of one image of the dataset, in the dataset's own words where it has some."""
-        label = int(self.images.labels[index])
-        names = self.images.classes or (self.class_names if self.seen.labels is not None else None)
-        return names[label] if names is not None else str(label)
-
-
-def _observe(evaluator: Evaluator, model: Model, images: LabelledImages, intervention: Intervention) -> _Observed:
-    clean = evaluator.predictions(model, images)
-    intervened = evaluator.predictions(model, images, intervention)
-    if model.classes is not None and len(model.classes) != clean.outputs:
-        raise ModelError(
-            f"model {model.name} has {clean.outputs} outputs, but {len(model.classes)} class names; "
-            f"expected as many names as outputs"
-        )
-    labels = labels_for(images, model.classes, clean.outputs)
-    order = np.argsort(clean.indices)
-    indices = clean.indices[order]
-    return _Observed(
-        model=model,
-        images=images,
-        intervention=intervention,
-        seen=Observation(clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]),
-        indices=indices,
-        class_names=_class_names(model, images, clean.outputs, labels is not None),
-        computed=clean.computed + intervened.computed,
-    )
-
-
-def _class_names(model: Model, images: LabelledImages, outputs: int, labels_fit: bool) -> tuple[str, ...]:
-    if model.classes is not None:
-        return tuple(model.classes)
-    if images.classes is not None and labels_fit:
-        return images.classes
-    return tuple(map(str, range(outputs)))
-
-
-def _measurement(
-    observed: _Observed,
-    compared: _Observed | None,
-    control: Measurement | None,
+def _key(
+    evaluator: Evaluator,
+    models: Sequence[Model],
+    images: LabelledImages,
+    intervention: Intervention,
     target: Sequence[int | str],
     confidence: float,
-    facts: Facts,
+) -> str | None:
+    """Return a hash of all that the estimates depend on; None if it means nothing in another session."""
+    keys = [evaluator.key(model, images, change) for model in models for change in (None, intervention)]
+    if not all(key.lasting for key in keys):
+        return None
+    names = [images.classes, *(model.classes for model in models)]
+    return fingerprint("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
+
+
+def _description(found: Measurement) -> dict[str, Any]:
+    """Return what need not be found out again."""
+    return {
+        "n": found.n,
+        "estimates": {metric: estimate.to_list() for metric, estimate in found.estimates.items()},
+        "control": None if found.control is None else _description(found.control),
+    }
+
+
+def _known_measurement(
+    known: dict[str, Any],
+    model: Model,
+    images: LabelledImages,
+    intervention: Intervention,
+    control: Model | None,
+    whole: Callable[[], Measurement],
 ) -> Measurement:
-    seen, names = observed.seen, observed.class_names
-    return Measurement(
-        model=observed.model.name,
-        dataset=observed.images.name,
-        intervention=described(observed.intervention),
-        n=len(seen.clean),
-        estimates=_estimates(
-            seen, compared.seen if compared else None, [_target_class(one, names) for one in target], confidence, facts
-        ),
-        class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
-        class_names=names,
-        flips=[
-            Flip(
-                index=int(observed.indices[place]),
-                label=observed.label_name(observed.indices[place]),
-                before=names[seen.clean[place]],
-                after=names[seen.intervened[place]],
-            )
-            for place in np.flatnonzero(seen.clean != seen.intervened)
-        ],
-        control=control,
-        computed=observed.computed + (compared.computed if compared else 0),
+    """Return the measurement that `_description` described, of the control model too."""
+
+    def whole_control() -> Measurement:
+        found = whole().control
+        assert found is not None
+        return found
+
+    return KnownMeasurement.of(
+        whole,
+        model=model.name,
+        dataset=images.name,
+        intervention=described(intervention),
+        n=known["n"],
+        estimates={metric: Estimate.from_list(parts) for metric, parts in known["estimates"].items()},
+        control=None
+        if control is None
+        else _known_measurement(known["control"], control, images, intervention, None, whole_control),
+        computed=0,
     )
-
-
-def _estimates(
-    seen: Observation, control: Observation | None, target: Sequence[int], confidence: float, facts: Facts
-) -> dict[str, Estimate]:
-    """Return the estimates, found out once: intervals take longer than reading the predictions that they are of."""
-    content = [None if part is None else (part.clean, part.intervened, part.labels) for part in (seen, control)]
-
-    def find_out() -> dict[str, list[Any]]:
-        found = estimates_of(seen, control, target, confidence)
-        return {metric: estimate.to_list() for metric, estimate in found.items()}
-
-    known = facts.recall(fingerprint("estimates", content, target, confidence, __version__), find_out)
-    return {metric: Estimate.from_list(parts) for metric, parts in known.items()}
-
-
-def _target_class(target: int | str, names: Sequence[str]) -> int:
-    if isinstance(target, str):
-        if target not in names:
-            raise BiasTransferError(f"target={target!r} is not a class of the model; {nearest(target, names)}")
-        return list(names).index(target)
-    if not 0 <= target < len(names):
-        raise BiasTransferError(
-            f"target={target} is not a class of the model, which has the classes 0 to {len(names) - 1}"
-        )
-    return target
 
 
 def _model(given: Model | torch.nn.Module | str, place: str) -> Model:
-    return load_model(given) if isinstance(given, str) else as_model(given, place)
+    if not isinstance(given, str):
+        return as_model(given, place)
+    from pytest_biastransfer.models.loading import load_model
+
+    return load_model(given)
 
 
 def _intervention(given: Intervention | str) -> Intervention:

@@ -19,7 +19,6 @@ from pytest_biastransfer.measuring import take_measurement
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.known import model_of_spec
 from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE, INTERVENTION_MARKER, typed_name
-from pytest_biastransfer.reporting.failure import failure_text
 from pytest_biastransfer.reporting.record import Record, record_of
 from pytest_biastransfer.settings import cached_store, ini_of
 from pytest_biastransfer.stash import (
@@ -179,6 +178,8 @@ def judge_test(item: pytest.Item) -> None:
         verdict = judge(case.expectation, measurement)
     item.stash[RECORD] = record_of(measurement, verdict)
     if not verdict.holds:
+        from pytest_biastransfer.reporting.failure import failure_text
+
         test = typed_name(item.config, item.nodeid)
         raise LimitExceeded(failure_text(test, ", ".join(case.fixtures), measurement, verdict), pytrace=False)
 

@@ -205,15 +205,18 @@ class Project:
         deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, "waited for too long"
-            assert all(session.poll() is None for session in self._started), finish(self._started[0]).output
+            ended = [session for session in self._started if session.poll() is not None]
+            assert not ended, finish(ended[0]).output
             time.sleep(0.01)
 
     def kill_all(self) -> None:
         """Kill what a failed test may have left running, workers too."""
         for process in self._started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            # A closed pipe is that of a session that was waited for: its number may be another process's by now.
+            if process.stdout is not None and not process.stdout.closed:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 60) -> Result:

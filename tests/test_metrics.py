@@ -22,7 +22,8 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.estimate import Estimate
 from pytest_biastransfer.metrics.intervals import bootstrap, proportion
-from pytest_biastransfer.metrics.measurement import Measurement, Observation, estimates_of
+from pytest_biastransfer.metrics.measurement import Measurement
+from pytest_biastransfer.metrics.observation import Observation, estimates_of
 
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -8,14 +8,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pytest_biastransfer.data.decoding import read_picture
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.store import ChunkStore, Facts
+from pytest_biastransfer.store import Facts, Place
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from pytest_biastransfer.data.images import Image
@@ -49,13 +47,15 @@ class ImageFolder(LabelledImages):
                 f"imagefolder {directory}: no pictures; expected one folder a class with "
                 f"{', '.join(_SUFFIXES)} files in it"
             )
-        self._facts = facts or Facts(ChunkStore(None))
+        self._facts = facts or Facts(Place(None))
         self.name = directory.resolve().name
         self.classes = tuple(folders)
 
     @functools.cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """The number of each picture's folder."""
+        import numpy as np
+
         return np.array([label for _, label in self._files], dtype=np.int64)
 
     @functools.cached_property
@@ -65,7 +65,7 @@ class ImageFolder(LabelledImages):
             contents = self._facts.of_files([path for path, _ in self._files], "contents", self._hash_files)
         except OSError as error:
             raise DatasetError(f"image {error.filename}: cannot be read ({error})") from error
-        return hashlib.sha256(self.labels.tobytes() + contents.encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{[label for _, label in self._files]}{contents}".encode()).hexdigest()[:32]
 
     def _hash_files(self) -> str:
         digest = hashlib.sha256()
@@ -75,4 +75,9 @@ class ImageFolder(LabelledImages):
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, uint8 RGB."""
+        from pytest_biastransfer.data.decoding import read_picture
+
         return read_picture(Path(self._files[index][0]))
+
+    def __len__(self) -> int:
+        return len(self._files)

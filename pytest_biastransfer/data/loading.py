@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.python_objects import call_factory
 from pytest_biastransfer.specs import Spec
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.data.images import LabelledImages
     from pytest_biastransfer.store import Facts
 
 _SCHEMES = ("imagefolder", "python")
@@ -54,9 +54,6 @@ def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | Non
 
 def as_images(found: object, place: str) -> LabelledImages:
     """Return `found` as labelled images; `place` says where it came from, for the error message."""
-    from pytest_biastransfer.data.images import LabelledImages
-    from pytest_biastransfer.data.map_style import MapStyleImages
-
     if isinstance(found, LabelledImages):
         return found
     if not hasattr(found, "__getitem__"):
@@ -64,4 +61,6 @@ def as_images(found: object, place: str) -> LabelledImages:
             f"{place}: got {found!r:.100}, expected a map-style dataset of (image, label), such as "
             f"torchvision.datasets.ImageFolder(...)"
         )
+    from pytest_biastransfer.data.map_style import MapStyleImages
+
     return MapStyleImages(found, place)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
-    from pytest_biastransfer.store import Content
+    from pytest_biastransfer.store.chunks import Content
 
 # More threads than this wait for one another's Python code.
 _MOST_THREADS = 8

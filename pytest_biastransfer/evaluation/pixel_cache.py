@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer import __version__
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.store import ChunkStore
+from pytest_biastransfer.store import Place
+from pytest_biastransfer.store.chunks import ChunkStore
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.models import Preprocess
-
-DEFAULT_LIMIT: Final = 4 * 2**30
 
 
 class PixelCache:
@@ -31,7 +30,7 @@ class PixelCache:
         those of a dataset that is too large are decoded each time.
     """
 
-    def __init__(self, store: ChunkStore, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, store: ChunkStore, limit: int) -> None:
         self._store = store
         self._limit = limit
         self._places: dict[str, ChunkStore] = {}
@@ -43,7 +42,9 @@ class PixelCache:
         key = fingerprint(images.fingerprint, preprocess.pixels_fingerprint, __version__)
         if key not in self._places:
             needed = len(images) * decode(images, indices[:1], preprocess).nbytes
-            self._places[key] = self._store if self._store.make_room(key, needed, self._limit) else ChunkStore(None)
+            self._places[key] = (
+                self._store if self._store.make_room(key, needed, self._limit) else ChunkStore(Place(None))
+            )
         collected = self._places[key].collect(
             key, [chunk], lambda _: {"pixels": decode(images, indices, preprocess, threads=threads)}
         )

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.estimate import Estimate
 
-
-@dataclass(frozen=True)
-class Observation:
-    """The predictions of one model with and without an intervention.
-
-    Attributes
-    ----------
-    clean, intervened
-        Predicted classes, integers of shape [images].
-    labels
-        True classes in the model's numbering, of the same shape; None where they cannot be told.
-    """
-
-    clean: npt.NDArray[Any]
-    intervened: npt.NDArray[Any]
-    labels: npt.NDArray[Any] | None
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -150,7 +134,7 @@ class Measurement:
 
     def gained(self, count: int) -> list[ClassShift]:
         """Return the `count` classes that gained most, the first one most."""
-        order = np.argsort(-self.class_shift, kind="stable")[:count].tolist()
+        order = (-self.class_shift).argsort(kind="stable")[:count].tolist()
         return [ClassShift(c, self.class_names[c], float(self.class_shift[c])) for c in order]
 
     def estimate(self, metric: str) -> Estimate:
@@ -175,34 +159,33 @@ _NEEDS = {
 }
 
 
-def estimates_of(
-    seen: Observation,
-    control: Observation | None = None,
-    target: Collection[int] = (),
-    confidence: float = 0.95,
-) -> dict[str, Estimate]:
-    """Return every metric that the predictions, labels, target classes and control model allow."""
-    clean, intervened, labels = seen.clean, seen.intervened, seen.labels
-    found = {
-        "asr": flips.asr(clean, intervened, confidence),
-        "skew": flips.skew(clean, intervened, confidence),
-    }
-    if labels is not None:
-        found |= {
-            "conditional_asr": flips.conditional_asr(clean, intervened, labels, confidence),
-            "accuracy": flips.accuracy(clean, labels, confidence),
-            "intervened_accuracy": flips.accuracy(intervened, labels, confidence),
-            "accuracy_drop": flips.accuracy_drop(clean, intervened, labels, confidence),
-        }
-        if target:
-            found |= {
-                "targeted_asr": flips.target_rate(intervened, labels, target, confidence),
-                "clean_target_rate": flips.target_rate(clean, labels, target, confidence),
-            }
-    if control is not None:
-        changed, control_changed = clean != intervened, control.clean != control.intervened
-        found |= {
-            "asr_excess": flips.asr_excess(changed, control_changed, confidence),
-            "skew_excess": flips.skew_excess(clean, intervened, control.clean, control.intervened, confidence),
-        }
-    return found
+class KnownMeasurement(Measurement):
+    """A measurement whose estimates are known from an earlier session; the rest is computed when asked for."""
+
+    _whole: Callable[[], Measurement]
+
+    @classmethod
+    def of(cls, whole: Callable[[], Measurement], **known: Any) -> KnownMeasurement:
+        """Return a measurement with the `known` attributes, the others from `whole`."""
+        measurement = object.__new__(cls)
+        vars(measurement).update(known, _whole=whole)
+        return measurement
+
+    @functools.cached_property
+    def _computed_again(self) -> Measurement:
+        return self._whole()
+
+    @functools.cached_property
+    def class_shift(self) -> npt.NDArray[np.float64]:
+        """The change of each class' share of the predictions."""
+        return self._computed_again.class_shift
+
+    @functools.cached_property
+    def class_names(self) -> Sequence[str]:
+        """The classes' names."""
+        return self._computed_again.class_names
+
+    @functools.cached_property
+    def flips(self) -> Sequence[Flip]:
+        """The images whose prediction changed."""
+        return self._computed_again.flips

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
-from pytest_biastransfer.models.loading import load_model, made_of
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.source_code import libraries, reads_elsewhere, user_files, versions
@@ -65,11 +64,18 @@ def model_of_spec(text: str, directory: Path, facts: Facts) -> Model:
     Raises what `load_model` raises.
     """
     spec = Spec.parse(text, directory)
-    load = functools.partial(load_model, spec)
+
+    def load() -> Model:
+        from pytest_biastransfer.models.loading import load_model
+
+        return load_model(spec)
+
     key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
     known = facts.get(key)
     if known is not None and _is_unchanged(known, facts):
         return DeferredModel.of(known, load)
+    from pytest_biastransfer.models.loading import made_of
+
     parts = made_of(spec)
     if parts is None:
         return load()

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_biastransfer.store.chunks import ChunkStore, Content
 from pytest_biastransfer.store.facts import Facts
+from pytest_biastransfer.store.place import Place
 
-__all__ = ["ChunkStore", "Content", "Facts", "Store"]
+if TYPE_CHECKING:
+    from pytest_biastransfer.store.chunks import ChunkStore
+
+__all__ = ["Facts", "Place", "Store"]
 
 
 class Store:
-    """The places of all that is kept, in one directory; nothing is kept where that is None."""
+    """All that is kept in one directory; nothing is kept where that is None."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        self.predictions = ChunkStore(directory and directory / "predictions")
-        self.pixels = ChunkStore(directory and directory / "pixels")
-        self.facts = Facts(ChunkStore(directory and directory / "facts"))
+        self._place = Place(directory)
+        self.facts = Facts(self._place.inside("facts"))
+
+    @functools.cached_property
+    def predictions(self) -> ChunkStore:
+        """The predictions of models."""
+        return self._chunks("predictions")
+
+    @functools.cached_property
+    def pixels(self) -> ChunkStore:
+        """The decoded pixels of datasets."""
+        return self._chunks("pixels")
+
+    def _chunks(self, name: str) -> ChunkStore:
+        # Only now: it imports numpy, which facts do not need.
+        from pytest_biastransfer.store.chunks import ChunkStore
+
+        return ChunkStore(self._place.inside(name))

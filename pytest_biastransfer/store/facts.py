@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.store.chunks import ChunkStore
+from pytest_biastransfer.store.checked import read_checked, write_checked
+from pytest_biastransfer.store.place import Place
 
-_PLACE: Final = range(1)
 # A file that changes twice within the resolution of its time stamp looks unchanged; FAT's is two seconds.
 _SETTLED_SECONDS: Final = 2.0
 
@@ -26,17 +23,24 @@ class Facts:
     Nobody waits for a fact that another process is finding out: it may need what comes along with it.
     """
 
-    def __init__(self, chunks: ChunkStore) -> None:
-        self._chunks = chunks
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     def get(self, key: str) -> Any:
         """Return the fact under `key`, or None."""
-        content = self._chunks.get(key, _PLACE)
-        return None if content is None else json.loads(content["json"].tobytes())
+        directory = self._place.path
+        found = None if directory is None else read_checked(_file(directory, key))
+        return None if found is None else found[0]
 
     def put(self, key: str, fact: Any) -> None:
         """Keep a fact, replacing another one under the same key."""
-        self._chunks.put(key, _PLACE, {"json": np.frombuffer(json.dumps(fact).encode(), dtype=np.uint8)})
+        directory = self._place.path
+        if directory is None:
+            return
+        try:
+            write_checked(_file(directory, key), fact, ())
+        except OSError as error:
+            self._place.give_up(error)
 
     def recall(self, key: str, find_out: Callable[[], Any]) -> Any:
         """Return the fact under `key`, found out now if it is not known."""
@@ -61,6 +65,11 @@ class Facts:
         """Return the SHA-256 of a file, in hexadecimal digits."""
         digest: str = self.of_files([path], "sha256", lambda: _sha256(path))
         return digest
+
+
+def _file(directory: Path, key: str) -> Path:
+    # As many files in one directory as there are facts would make it slow.
+    return directory / key[:2] / f"{key}.fact"
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,62 @@
+"""Predictions of one model with and without an intervention, and all estimates that they allow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The predictions of one model with and without an intervention.
+
+    Attributes
+    ----------
+    clean, intervened
+        Predicted classes, integers of shape [images].
+    labels
+        True classes in the model's numbering, of the same shape; None where they cannot be told.
+    """
+
+    clean: npt.NDArray[Any]
+    intervened: npt.NDArray[Any]
+    labels: npt.NDArray[Any] | None
+
+
+def estimates_of(
+    seen: Observation,
+    control: Observation | None = None,
+    target: Collection[int] = (),
+    confidence: float = 0.95,
+) -> dict[str, Estimate]:
+    """Return every metric that the predictions, labels, target classes and control model allow."""
+    clean, intervened, labels = seen.clean, seen.intervened, seen.labels
+    found = {
+        "asr": flips.asr(clean, intervened, confidence),
+        "skew": flips.skew(clean, intervened, confidence),
+    }
+    if labels is not None:
+        found |= {
+            "conditional_asr": flips.conditional_asr(clean, intervened, labels, confidence),
+            "accuracy": flips.accuracy(clean, labels, confidence),
+            "intervened_accuracy": flips.accuracy(intervened, labels, confidence),
+            "accuracy_drop": flips.accuracy_drop(clean, intervened, labels, confidence),
+        }
+        if target:
+            found |= {
+                "targeted_asr": flips.target_rate(intervened, labels, target, confidence),
+                "clean_target_rate": flips.target_rate(clean, labels, target, confidence),
+            }
+    if control is not None:
+        changed, control_changed = clean != intervened, control.clean != control.intervened
+        found |= {
+            "asr_excess": flips.asr_excess(changed, control_changed, confidence),
+            "skew_excess": flips.skew_excess(clean, intervened, control.clean, control.intervened, confidence),
+        }
+    return found

@@ -1,0 +1,71 @@
+"""Files that are whole and hold what they promise, or are taken for missing.
+
+A line with a checksum and a description of the content, then the content. Written to a temporary name and
+renamed, so that a file is whole or not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pytest_biastransfer.errors import StoreWarning
+
+
+def write_checked(path: Path, description: Any, parts: Iterable[Any]) -> None:
+    """Write a file; `parts` are what supports the buffer protocol, `description` is anything JSON can hold.
+
+    Raises OSError where that cannot be done.
+    """
+    described = json.dumps(description).encode()
+    digest = hashlib.sha256(described)
+    bodies = list(parts)
+    for body in bodies:
+        digest.update(body)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(f"{digest.hexdigest()} ".encode() + described + b"\n")
+            for body in bodies:
+                file.write(body)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_checked(path: Path, *, warn: bool = True) -> tuple[Any, memoryview] | None:
+    """Return the description and the content of a file, memory-mapped; None if it is not there or damaged.
+
+    A damaged file is warned of.
+    """
+    try:
+        return _mapped(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # ValueError: of another content, or empty, which cannot be mapped.
+        if warn:
+            warnings.warn(f"{path}: {error}; it is computed again", StoreWarning, stacklevel=2)
+        return None
+
+
+def _mapped(path: Path) -> tuple[Any, memoryview]:
+    with path.open("rb") as file:
+        # Copy-on-write: torch takes only arrays that could be written to.
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    end = content.find(b"\n") + 1
+    checksum, _, described = content[: end - 1].partition(b" ") if end else (b"", b"", b"")
+    body = memoryview(content)[end:]
+    digest = hashlib.sha256(described)
+    digest.update(body)
+    if digest.hexdigest().encode() != checksum:
+        raise ValueError("its content does not match its checksum")
+    return json.loads(described), body
