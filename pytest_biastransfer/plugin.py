@@ -10,6 +10,8 @@ import pytest
 from pytest_biastransfer import collection, names, settings, stash, summary
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _pytest.terminal import TerminalReporter
 
 pytest_plugins = ["pytest_biastransfer.fixtures"]
@@ -24,6 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and document the markers."""
     config.addinivalue_line("markers", names.INTERVENTION_MARKER_HELP)
     config.stash[stash.SETTINGS] = settings.read_settings(config)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Look for no tests among what is kept; there may be thousands of directories."""
+    return True if collection_path == config.stash[stash.SETTINGS].store else None
 
 
 @pytest.hookimpl(wrapper=True)

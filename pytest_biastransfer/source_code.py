@@ -91,7 +91,12 @@ def is_users(module: types.ModuleType | None) -> bool:
     file = _file_of(module)
     if file is None:
         return module.__name__ == "__main__"
-    return not any(Path(file).is_relative_to(place) for place in _library_places())
+    return not _is_in_a_library(file)
+
+
+@functools.cache
+def _is_in_a_library(file: str) -> bool:
+    return any(Path(file).is_relative_to(place) for place in _library_places())
 
 
 def _reached(start: types.ModuleType) -> Iterator[types.ModuleType]:

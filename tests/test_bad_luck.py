@@ -7,6 +7,7 @@ image goes through the model twice without need; and a session that lost a test 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -191,6 +192,13 @@ class Project:
 
     def chunks(self, kind: str = "predictions") -> list[Path]:
         return sorted((self.directory / "store" / kind).glob("*/*.chunk"))
+
+    def facts(self) -> list[Path]:
+        return sorted((self.directory / "store" / "facts").rglob("*.fact"))
+
+    def forget_figures(self) -> None:
+        """Remove what the next session would take its figures from without a look at the predictions."""
+        shutil.rmtree(self.directory / "store" / "facts", ignore_errors=True)
 
     def set_trap(self) -> None:
         (self.directory / "trap").write_text(TRAP)
@@ -406,7 +414,7 @@ def truncate(file: Path) -> None:
 
 def flip_a_bit(file: Path) -> None:
     content = bytearray(file.read_bytes())
-    content[-100] ^= 1
+    content[len(content) // 2] ^= 1
     file.write_bytes(content)
 
 
@@ -420,18 +428,19 @@ def replace_by_a_text(file: Path) -> None:
 
 def test_damaged_and_foreign_files_are_computed_again(done: Project) -> None:
     harm = [truncate, flip_a_bit, replace_by_a_picture, replace_by_a_text]
-    chosen = done.chunks()[::3]  # The first chunk of each of the four orders.
-    for damage, file in zip(harm, chosen, strict=True):
+    predictions = done.chunks()[::3]  # The first chunk of each of the four orders.
+    damaged = [*predictions, done.chunks("pixels")[0], *done.facts()]
+    for file, damage in zip(damaged, itertools.cycle(harm), strict=False):
         damage(file)
-    truncate(pixels := done.chunks("pixels")[0])
 
     result = done.run(*WITHOUT_XDIST)
     assert_right(result)
     assert done.images() == ONCE + Counter({"rgb": 256, "bgr": 256, "grb": 256, "rbg": 256})
     warned = re.findall(r"StoreWarning: (\S+): .*; it is computed again", result.output)
-    assert sorted(warned) == sorted(str(file) for file in (*chosen, pixels))
+    assert sorted(warned) == sorted(map(str, damaged))
 
     # They are whole again.
+    done.forget_figures()
     again = done.run(*WITHOUT_XDIST)
     assert_right(again)
     assert again.warnings == 0
@@ -465,6 +474,7 @@ time.time = itertools.count(time.time() - 10 * 365 * 86400, -3600).__next__
 def test_a_clock_that_runs_backwards_changes_nothing(done: Project) -> None:
     (done.directory / "clock.py").write_text(BACKWARDS)
     done.chunks()[0].unlink()
+    done.forget_figures()
     future = time.time() + 10 * 365 * 86400
     for path in (done.directory / "store").rglob("*"):
         os.utime(path, (future, future))
@@ -485,6 +495,7 @@ def die_holding(lock: Path) -> None:
 
 
 def test_locks_of_dead_processes_do_not_block(done: Project) -> None:
+    done.forget_figures()
     for chunk in done.chunks():
         chunk.unlink()
         chunk.with_suffix(".lock").write_text("4194304\nlocalhost\n")

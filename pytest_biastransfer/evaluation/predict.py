@@ -35,6 +35,8 @@ class Predictor:
         self._device = device
         self._batch_size = batch_size
         self._precision = precision
+        # Channels last is what convolutions are fastest in; a model that asks for strides may mind it.
+        self._layouts = [torch.channels_last, torch.contiguous_format]
 
     def predict(
         self,
@@ -110,8 +112,17 @@ class Predictor:
         return logits
 
     def _run(self, images: torch.Tensor) -> Any:
-        with computing_in(self._precision, self._device.type):
-            return self._model.module(images)
+        laid_out = images.contiguous(memory_format=self._layouts[0])
+        try:
+            with computing_in(self._precision, self._device.type):
+                return self._model.module(laid_out)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            if len(self._layouts) == 1:
+                raise
+            self._layouts.pop(0)
+            return self._run(images)
 
     def _require_finite(self, logits: torch.Tensor, indices: Sequence[int]) -> None:
         finite = torch.isfinite(logits).all(dim=1).cpu().numpy()
