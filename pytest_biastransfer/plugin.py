@@ -57,10 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tell the controller which tests are bias tests, before it is told that they were collected."""
-    if hasattr(session.config, "workerinput"):
+    bias_tests = collection.bias_tests(session.items)
+    if bias_tests and hasattr(session.config, "workerinput"):
         from pytest_biastransfer.workers import controller
 
-        controller.tell_bias_tests(session.config, collection.bias_tests(session.items))
+        controller.tell_bias_tests(session.config, bias_tests)
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

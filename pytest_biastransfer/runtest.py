@@ -27,12 +27,12 @@ from pytest_biastransfer.stash import (
     DATASETS,
     EVALUATORS,
     MEASUREMENT,
-    PROGRESS,
     RECORD,
     SETTINGS,
     STORE,
 )
 from pytest_biastransfer.store import Store
+from pytest_biastransfer.workers.controller import watcher
 from pytest_biastransfer.workers.sharing import divide_threads
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _evaluator(config: pytest.Config, device: str) -> Evaluator:
             precision=settings.precision,
             pixel_cache=settings.pixel_cache,
             prepare=divide_threads,
-            on_progress=config.stash.get(PROGRESS, None),
+            on_progress=watcher(config),
         )
     return known[device]
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.evaluator import Evaluator, Progress
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.markers import Case
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.reporting.record import Record
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 # Of the session, on the config.
 SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
 STORE: Final[pytest.StashKey[Store]] = pytest.StashKey()
-PROGRESS: Final[pytest.StashKey[Callable[[Progress], None]]] = pytest.StashKey()
 EVALUATORS: Final[pytest.StashKey[dict[str, Evaluator]]] = pytest.StashKey()
 DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pytest.StashKey()
 # Of the controller: the bias tests that any worker collected.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ def collect(
     classes = np.empty(len(order), dtype=np.int32)
     store = evaluator.store.predictions if key.lasting else ChunkStore(Place(None))
     done = outputs = computed = 0
+    start = time.monotonic()
 
     with contextlib.ExitStack() as stack:
         begun: Pass | None = None
@@ -68,7 +70,7 @@ def collect(
             outputs = int(content["outputs"][0])
             done += len(chunk)
             if begun and evaluator.on_progress:
-                evaluator.on_progress(Progress(key.text, done, len(order), computed))
+                evaluator.on_progress(Progress(key.text, done, len(order), computed, time.monotonic() - start))
     return Predictions(classes, order, outputs, computed)
 
 

@@ -41,12 +41,15 @@ class Progress:
         Images, by whichever process or session.
     computed
         Images that this process ran through the model for it.
+    seconds
+        For how long this process has been computing.
     """
 
     key: str
     done: int
     total: int
     computed: int
+    seconds: float
 
 
 @dataclass(frozen=True)

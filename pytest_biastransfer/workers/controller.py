@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,21 @@ import pytest
 
 from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.names import INTERVENTION_MARKER, typed_name
+from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
 from pytest_biastransfer.reporting.terminal import lost_sentence
 from pytest_biastransfer.settings import Settings, read_settings
 from pytest_biastransfer.stash import BIAS_TESTS, SETTINGS
 from pytest_biastransfer.workers import sharing
 from pytest_biastransfer.workers.notices import read_notices, write_notice
+from pytest_biastransfer.workers.progress import ProgressWatch, forget_progress, progress_teller
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
+    from pytest_biastransfer.evaluation.evaluator import Progress
+
 _INPUT = "biastransfer_notices"
+_WATCHED = "biastransfer_watched"
 _TESTS = "tests"
 
 
@@ -42,7 +47,7 @@ def auto_workers(config: pytest.Config) -> int | None:
 
 def set_up_workers(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Give each worker of this machine its GPU, before it starts, and watch over what the workers report."""
-    config.pluginmanager.register(Controller(config), "biastransfer-controller")
+    config.pluginmanager.register(Controller(config, progress_line(config)), "biastransfer-controller")
     local = [spec for spec in specs if spec.popen]
     devices = _visible_devices() if local and _chooses_gpus(config.stash[SETTINGS]) else ()
     if devices:
@@ -54,8 +59,18 @@ def set_up_workers(config: pytest.Config, specs: Sequence[Any]) -> None:
 def tell_bias_tests(config: pytest.Config, nodeids: Sequence[str]) -> None:
     """Tell the controller which of the tests that this worker collected are bias tests."""
     workerinput: dict[str, Any] = getattr(config, "workerinput", {})
-    if nodeids and _INPUT in workerinput:
+    if _INPUT in workerinput:
         write_notice(Path(workerinput[_INPUT]), workerinput["workerid"], _TESTS, nodeids)
+
+
+def watcher(config: pytest.Config) -> Callable[[Progress], None] | None:
+    """Return what to tell the progress of evaluations to, in a worker or a session without workers."""
+    workerinput: dict[str, Any] = getattr(config, "workerinput", {})
+    if _INPUT in workerinput:
+        notices = Path(workerinput[_INPUT])
+        return progress_teller(notices, workerinput["workerid"]) if workerinput[_WATCHED] else None
+    line = progress_line(config)
+    return None if line is None else lambda progress: line.show([progress])
 
 
 def _chooses_gpus(settings: Settings) -> bool:
@@ -73,8 +88,9 @@ class Controller:
     A worker can die, or fail on what it cannot send, and leave a session that is green and lacks its tests.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, line: ProgressLine | None) -> None:
         self._config = config
+        self._line = line
         self._notices = Path(tempfile.gettempdir()) / f"pytest-biastransfer-{uuid.uuid4().hex}"
         self._remote: set[str] = set()
         self._reported: set[str] = set()
@@ -82,8 +98,9 @@ class Controller:
         self._internal_error = False
 
     def pytest_configure_node(self, node: WorkerController) -> None:
-        """Tell a worker where to leave its notices."""
+        """Tell a worker where to leave its notices, and whether anybody watches its progress."""
         node.workerinput[_INPUT] = str(self._notices)
+        node.workerinput[_WATCHED] = self._line is not None
 
     def pytest_xdist_node_collection_finished(self, node: WorkerController, ids: Sequence[str]) -> None:
         """Note what a worker on another machine has collected: any of it may be a bias test."""
@@ -101,13 +118,19 @@ class Controller:
 
     def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
         """Note a worker that died."""
+        forget_progress(self._notices, node.gateway.id)
         if error is not None:
             self._deaths.append(f"{node.gateway.id}: {error}")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """Report the bias tests that nobody has reported as failed; let no internal error look green."""
-        result = yield
+        watch = ProgressWatch(self._notices, self._line) if self._line else None
+        try:
+            result = yield
+        finally:
+            if watch:
+                watch.stop()
         self._config.stash[BIAS_TESTS] = self._collected()
         for nodeid in self._missing():
             self._config.hook.pytest_runtest_logreport(report=self._lost(nodeid))

@@ -14,7 +14,7 @@ from typing import Any
 def write_notice(directory: Path, worker: str, kind: str, content: Any) -> None:
     """Leave a notice, replacing the worker's earlier one of that kind. `content` is anything JSON can hold."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    written = directory / f"{worker}.part"
+    written = directory / f"{worker}.{kind}.part"
     written.write_text(json.dumps(content), encoding="utf-8")
     written.replace(directory / f"{worker}.{kind}")
 
@@ -22,4 +22,8 @@ def write_notice(directory: Path, worker: str, kind: str, content: Any) -> None:
 def read_notices(directory: Path, kind: str) -> Iterator[Any]:
     """Yield the notices of a kind, in the order of the workers' names."""
     for path in sorted(directory.glob(f"*.{kind}")):
-        yield json.loads(path.read_text(encoding="utf-8"))
+        try:
+            content = path.read_text(encoding="utf-8")
+        except FileNotFoundError:  # Its worker has died meanwhile.
+            continue
+        yield json.loads(content)
