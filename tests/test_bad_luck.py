@@ -405,6 +405,15 @@ def test_a_full_store_on_a_read_only_disk_is_used(done: Project) -> None:
     assert done.images() == ONCE
 
 
+def test_predictions_on_a_read_only_disk_are_used_without_the_figures(done: Project) -> None:
+    (done.directory / "bad_disk.py").write_text(READ_ONLY_DISK)
+    done.forget_figures()
+    result = done.run(*WITHOUT_XDIST, "-p", "bad_disk")
+    assert_right(result)
+    assert result.warnings == 1, result.output
+    assert done.images() == ONCE
+
+
 # ------------------------------------------------------------------------------------------- files that rot
 
 
@@ -444,6 +453,13 @@ def test_damaged_and_foreign_files_are_computed_again(done: Project) -> None:
     again = done.run(*WITHOUT_XDIST)
     assert_right(again)
     assert again.warnings == 0
+
+
+def test_where_warnings_are_errors_a_damaged_file_makes_one_session_red(done: Project) -> None:
+    truncate(done.chunks()[0])
+    done.forget_figures()
+    assert done.run(*WITHOUT_XDIST, "-W", "error").code == 1
+    assert_right(done.run(*WITHOUT_XDIST, "-W", "error"))
 
 
 # ------------------------------------------------------------------------------------------- other sessions

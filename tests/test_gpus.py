@@ -162,14 +162,11 @@ def test_each_worker_has_its_gpu_and_auto_counts_them(machine: pytest.Pytester) 
     assert seen == {"gw0 3 0", "gw1 3 1", "gw2 3 2"}
 
 
-@pytest.mark.parametrize(
-    "asking", [["--bias-workers-per-gpu=2"], ["-m", "bias_intervention", "-o", "bias_workers_per_gpu=2"]]
-)
 def test_workers_share_gpus_among_those_that_the_user_chose(
-    machine: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, asking: list[str]
+    machine: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-22,0")
-    _, seen = workers_and_gpus(machine, "", "-nauto", *asking)
+    _, seen = workers_and_gpus(machine, "", "-nauto", "--bias-workers-per-gpu=2")
     assert seen == {"gw0 4 GPU-22", "gw1 4 0", "gw2 4 GPU-22", "gw3 4 0"}
 
 

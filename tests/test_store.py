@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -313,6 +314,55 @@ def test_a_directory_in_the_place_of_a_chunk_is_survived(file: Path) -> None:
     assert warned
 
 
+# ------------------------------------------------------------------------------- a limited amount of it
+
+
+def make_key(store: ChunkStore, directory: Path, key: str, age: float) -> int:
+    """Keep a chunk under a key that was last used `age` seconds ago; return its bytes."""
+    list(store.collect(key, CHUNKS[:1], squares))
+    then = time.time() - age
+    os.utime(directory / key, (then, then))
+    return sum(file.stat().st_size for file in (directory / key).iterdir())
+
+
+def test_room_is_made_of_what_was_used_longest_ago(tmp_path: Path) -> None:
+    store = ChunkStore(Place(tmp_path))
+    sizes = [make_key(store, tmp_path, key, age) for key, age in (("old", 9000), ("older", 10000), ("lately", 60))]
+    assert store.make_room("new", 100, limit=sum(sizes) + 100)
+    assert {path.name for path in tmp_path.iterdir()} == {"old", "older", "lately"}
+    assert store.make_room("new", 100, limit=sum(sizes) + 99)
+    assert {path.name for path in tmp_path.iterdir()} == {"old", "lately"}
+    # What another process may be reading stays, even if there is no room then.
+    assert not store.make_room("new", 100, limit=150)
+    assert {path.name for path in tmp_path.iterdir()} == {"lately"}
+    assert store.make_room("lately", 100, limit=100), "what is there already takes no room beside itself"
+    assert not ChunkStore(Place(None)).make_room("new", 1, limit=10)
+
+
+def test_room_is_made_beside_processes_that_write_and_remove(tmp_path: Path) -> None:
+    writer = ChunkStore(Place(tmp_path))
+    stop = threading.Event()
+
+    def write() -> None:
+        # The same few files over and over: what is scanned is being replaced all the time.
+        for start in itertools.cycle(range(20)):
+            if stop.is_set():
+                return
+            shutil.rmtree(tmp_path / "written", ignore_errors=True)
+            list(writer.collect("written", [range(start, start + 1)], squares))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for number in range(400):
+            make_key(writer, tmp_path, f"old{number % 5}", 10**6)
+            assert ChunkStore(Place(tmp_path)).make_room("new", 10, limit=10**9)
+            ChunkStore(Place(tmp_path)).make_room("new", 10, limit=20)
+    finally:
+        stop.set()
+        thread.join()
+
+
 # ------------------------------------------------------------------------------- disks that do not write
 
 
@@ -323,7 +373,7 @@ def test_where_nothing_can_be_written_everything_is_computed_with_one_warning(tm
     path.write_text("a file where a directory should be")
     store, compute = ChunkStore(Place(tmp_path / "store")), Counted()
     place = re.escape(str(tmp_path / "store"))
-    with pytest.warns(StoreWarning, match=f"{place} cannot be written.*nothing is kept there") as caught:
+    with pytest.warns(StoreWarning, match=f"{place} cannot be written.*nothing more is kept there") as caught:
         assert_right(list(store.collect("key", CHUNKS, compute)))
     assert len(caught) == 1
     # It has said so once: that it would be said again is an error here.
@@ -335,6 +385,7 @@ PREAMBLE = """
 import os, sys, time, warnings
 from pathlib import Path
 import numpy as np
+from pytest_biastransfer.store import Place
 from pytest_biastransfer.store.chunks import ChunkStore
 
 directory, log = Path(sys.argv[1]), Path(sys.argv[2])

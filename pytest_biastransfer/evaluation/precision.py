@@ -30,7 +30,7 @@ def _products_in(kind: str) -> Iterator[None]:
     cudnn: Any = torch.backends.cudnn
     settings: list[tuple[Any, str, object]]
     if hasattr(matmul, "fp32_precision"):
-        settings = [(matmul, "fp32_precision", kind), (cudnn.conv, "fp32_precision", kind)]
+        settings = [(backend, "fp32_precision", kind) for backend in (matmul, cudnn.conv, cudnn.rnn)]
     else:  # torch before 2.9
         settings = [(matmul, "allow_tf32", kind == "tf32"), (cudnn, "allow_tf32", kind == "tf32")]
     before = [(backend, name, getattr(backend, name)) for backend, name, _ in settings]

@@ -6,6 +6,7 @@ renamed, so that a file is whole or not there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mmap
@@ -42,18 +43,20 @@ def write_checked(path: Path, description: Any, parts: Iterable[Any]) -> None:
         raise
 
 
-def read_checked(path: Path, *, warn: bool = True) -> tuple[Any, memoryview] | None:
+def read_checked(path: Path) -> tuple[Any, memoryview] | None:
     """Return the description and the content of a file, memory-mapped; None if it is not there or damaged.
 
-    A damaged file is warned of.
+    A damaged file is removed and warned of.
     """
     try:
         return _mapped(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # ValueError: of another content, or empty, which cannot be mapped.
-        if warn:
-            warnings.warn(f"{path}: {error}; it is computed again", StoreWarning, stacklevel=2)
+        # Before the warning, which the user may have made an error: the next session would meet it again.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        warnings.warn(f"{path}: {error}; it is computed again", StoreWarning, stacklevel=2)
         return None
 
 

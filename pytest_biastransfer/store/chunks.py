@@ -7,18 +7,22 @@ dies. A chunk that does not have the content it promises is computed again.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.store.checked import read_checked, write_checked
 from pytest_biastransfer.store.place import Place
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 Content = Mapping[str, npt.NDArray[Any]]
 
@@ -80,28 +84,39 @@ class ChunkStore:
         found = _read(path)
         if found is not None:
             return found
-        from filelock import FileLock, Timeout
+        if not self._place.can_be_written:
+            return compute(chunk)
+        from filelock import FileLock
 
         lock = FileLock(path.with_suffix(".lock"), thread_local=False)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            return None
-        except OSError as error:
-            self._place.give_up(error)
-            return compute(chunk)
-        try:
-            # Another process may have finished it between the look and the lock.
-            content = _read(path, warn=False)
-            if content is None:
-                content = compute(chunk)
-                self._keep(path, content)
-            return content
+            if not self._claim(lock, path.parent):
+                return None if self._place.can_be_written else compute(chunk)
+            # Another process may have finished it between the look and the claim.
+            found = _read(path)
+            if found is None:
+                found = compute(chunk)
+                self._keep(path, found)
+            return found
         finally:
             lock.release()
 
+    def _claim(self, lock: FileLock, directory: Path) -> bool:
+        from filelock import Timeout
+
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        except OSError as error:
+            self._place.give_up(error)
+            return False
+        return True
+
     def _keep(self, path: Path, content: Content) -> None:
+        if not self._place.can_be_written:
+            return
         arrays = {name: np.asarray(array, order="C") for name, array in content.items()}
         forms = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
         try:
@@ -110,8 +125,8 @@ class ChunkStore:
             self._place.give_up(error)
 
 
-def _read(path: Path, *, warn: bool = True) -> Content | None:
-    found = read_checked(path, warn=warn)
+def _read(path: Path) -> Content | None:
+    found = read_checked(path)
     return None if found is None else dict(_arrays(found[1], found[0]))
 
 
@@ -128,8 +143,19 @@ def _subdirectories(directory: Path) -> list[Path]:
 
 
 def _bytes_in(directory: Path) -> int:
-    return sum(entry.stat().st_size for entry in os.scandir(directory))
+    """Return how many bytes the files take; another process may be writing, or removing them."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        return sum(map(_bytes_of, entries))
+    return 0
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return entry.stat().st_size
+    return 0
 
 
 def _last_use(directory: Path) -> float:
-    return directory.stat().st_mtime
+    with contextlib.suppress(FileNotFoundError):
+        return directory.stat().st_mtime
+    return math.inf

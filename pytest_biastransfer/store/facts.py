@@ -35,7 +35,7 @@ class Facts:
     def put(self, key: str, fact: Any) -> None:
         """Keep a fact, replacing another one under the same key."""
         directory = self._place.path
-        if directory is None:
+        if directory is None or not self._place.can_be_written:
             return
         try:
             write_checked(_file(directory, key), fact, ())

@@ -1,0 +1,295 @@
+"""What makes evaluation fast, and that it changes no result and leaves nothing behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_biastransfer import Model, Preprocess, Square
+from pytest_biastransfer.data import as_images
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.evaluation.ahead import Ahead
+from pytest_biastransfer.evaluation.allocator import freed_memory_kept
+from pytest_biastransfer.evaluation.batch_size import BatchSize
+from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.precision import computing_in
+from pytest_biastransfer.names import Precision
+from pytest_biastransfer.store import Store
+
+
+def run_batches(batch_size: BatchSize, images: int, seconds: dict[int, float]) -> list[int]:
+    """Do the work of one chunk after another; return the sizes of the batches."""
+    taken = []
+    for start in range(0, images, 256):
+        left = min(256, images - start)
+        while left:
+            size = batch_size.next(left)
+            batch_size.note(size, seconds.get(size, 1.0) * size)
+            taken.append(size)
+            left -= size
+    return taken
+
+
+@pytest.mark.parametrize("fastest", [16, 32, 64, 128])
+def test_the_fastest_size_is_found_within_three_chunks(fastest: int) -> None:
+    chooser = BatchSize(None, "cpu")
+    taken = run_batches(chooser, 256 * 4, {16: 2.0, 32: 2.0, 64: 2.0, 128: 2.0} | {fastest: 1.0})
+    assert sum(taken) == 256 * 4
+    assert set(taken[-(256 // fastest) :]) == {fastest}
+
+
+def test_the_slow_first_batch_of_a_size_does_not_count() -> None:
+    chooser = BatchSize(None, "cpu")
+    for size, seconds in [(128, 99), (64, 99), (32, 1), (16, 1)] + [(128, 1), (64, 1), (32, 1), (16, 1)] * 2:
+        assert chooser.next(1000) == size
+        chooser.note(size, seconds)
+    assert chooser.next(1000) == 128
+
+
+@pytest.mark.parametrize(("fixed", "device", "size"), [(7, "cpu", 7), (7, "cuda", 7), (None, "cuda", 256)])
+def test_a_given_size_and_that_of_a_gpu_are_not_measured(fixed: int | None, device: str, size: int) -> None:
+    chooser = BatchSize(fixed, device)
+    assert set(run_batches(chooser, size * 6, {})) <= {size, 256 % size}
+
+
+def test_a_size_that_does_not_fit_is_halved_and_stays() -> None:
+    chooser = BatchSize(None, "cpu")
+    assert chooser.reduce(128)
+    assert chooser.next(1000) == 64
+    assert chooser.reduce(64)
+    assert set(run_batches(chooser, 1024, {})) == {32}
+    assert not chooser.reduce(1)
+
+
+# --------------------------------------------------------------------------------------------- memory
+
+
+class MallocInfo(ctypes.Structure):
+    """``struct mallinfo2`` of <malloc.h>."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t) for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks"]
+    ] + [(name, ctypes.c_size_t) for name in ["uordblks", "fordblks", "keepcost"]]
+
+
+def is_mapped(size: int) -> bool:
+    """Whether the C library fetches a block of that size from the kernel by itself."""
+    libc = ctypes.CDLL(None)
+    libc.mallinfo2.restype = MallocInfo
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    before = libc.mallinfo2().hblks
+    block = libc.malloc(size)
+    mapped: bool = libc.mallinfo2().hblks > before
+    libc.free(block)
+    return mapped
+
+
+needs_glibc = pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33"
+)
+
+
+@needs_glibc
+def test_freed_memory_is_kept_only_meanwhile() -> None:
+    with freed_memory_kept({}):
+        assert not is_mapped(8 * 2**20)
+    assert is_mapped(8 * 2**20)
+    with pytest.raises(KeyError), freed_memory_kept({}):
+        raise KeyError
+    assert is_mapped(8 * 2**20)
+
+
+@needs_glibc
+@pytest.mark.parametrize("name", ["MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD"])
+def test_an_allocator_that_the_user_has_set_up_is_left_alone(name: str) -> None:
+    with freed_memory_kept({name: "1"}):
+        assert is_mapped(8 * 2**20)
+
+
+# --------------------------------------------------------------------------------------------- layouts
+
+
+class Strict(torch.nn.Module):
+    """A model that, as many do, takes the layout of its input for granted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.head = torch.nn.Linear(4 * 8 * 8, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.conv(images)
+        logits: torch.Tensor = self.head(features.view(len(images), -1))
+        return logits
+
+
+def test_a_model_that_minds_the_layout_gets_the_plain_one() -> None:
+    torch.manual_seed(0)
+    strict = Strict().eval()
+    pixels = torch.rand(300, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(RuntimeError, match="view size"):
+        strict(pixels.contiguous(memory_format=torch.channels_last))
+    found = Evaluator("cpu").predictions(Model(strict), as_images([(image, 0) for image in pixels], "images"))
+    with torch.inference_mode():
+        expected = strict(pixels).argmax(dim=1).numpy()
+    assert np.array_equal(found.classes, expected[found.indices])
+
+
+def test_an_error_in_any_layout_is_the_models() -> None:
+    images = as_images([(torch.rand(3, 9, 9), 0)] * 3, "images")
+    with pytest.raises(ModelError, match=r"raised RuntimeError on images of shape \[3, 3, 9, 9\]"):
+        Evaluator("cpu").predictions(Model(Strict()), images)
+
+
+# ------------------------------------------------------------------------------------------- precision
+
+
+class Seen(torch.nn.Module):
+    """Tells what it was computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 2)
+        self.dtypes: list[torch.dtype] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.linear(images.mean(dim=(2, 3)))
+        self.dtypes.append(logits.dtype)
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_models_compute_in_the_wanted_precision(precision: Precision, dtype: torch.dtype, tmp_path: Path) -> None:
+    model = Seen()
+    images = as_images([(torch.rand(3, 4, 4), 0)] * 5, "images")
+    found = Evaluator("cpu", Store(tmp_path), precision=precision).predictions(Model(model), images, Square())
+    assert found.computed == 5
+    assert set(model.dtypes) == {dtype}
+
+
+def test_predictions_of_another_precision_are_others(tmp_path: Path) -> None:
+    images = as_images([(torch.rand(3, 4, 4), 0)] * 5, "images")
+    model = Model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)))
+    keys = [Evaluator("cpu", precision=precision).key(model, images).text for precision in ("float32", "tf32", "bf16")]
+    assert len(set(keys)) == 3
+
+
+def test_the_settings_of_cuda_are_put_back() -> None:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+
+    def settings() -> list[object]:
+        if hasattr(matmul, "fp32_precision"):
+            return [backend.fp32_precision for backend in (matmul, cudnn.conv, cudnn.rnn)]  # type: ignore[attr-defined]
+        return ["tf32" if backend.allow_tf32 else "ieee" for backend in (matmul, cudnn, cudnn)]
+
+    before = settings()
+    with computing_in("float32", "cpu"):
+        assert settings() == ["ieee"] * 3
+    assert settings() == before
+    with computing_in("tf32", "cpu"):
+        assert settings() == ["tf32"] * 3
+    assert settings() == before
+
+
+# --------------------------------------------------------------------------------------- loading ahead
+
+
+def test_the_next_chunk_is_loaded_while_one_is_in_use() -> None:
+    chunks = [range(start, start + 4) for start in range(0, 20, 4)]
+    loaded: list[range] = []
+    threads = set()
+    second = threading.Event()
+
+    def load(chunk: range) -> int:
+        threads.add(threading.current_thread().name)
+        loaded.append(chunk)
+        if chunk == chunks[1]:
+            second.set()
+        return chunk.start
+
+    ahead = Ahead(load, chunks)
+    assert ahead.take(chunks[0]) == 0
+    assert second.wait(10), "the second was not asked for yet"
+    assert [ahead.take(chunk) for chunk in (chunks[1], chunks[4], chunks[2])] == [4, 16, 8]
+    ahead.close()
+    assert len(threads) == 1
+    assert threading.current_thread().name not in threads
+    assert loaded.count(chunks[0]) == loaded.count(chunks[1]) == 1
+
+
+def test_an_error_in_loading_is_raised_where_the_chunk_is_asked_for() -> None:
+    def load(chunk: range) -> int:
+        if chunk.start:
+            raise KeyError(chunk)
+        return 0
+
+    ahead = Ahead(load, [range(1), range(1, 2)])
+    assert ahead.take(range(1)) == 0
+    with pytest.raises(KeyError):
+        ahead.take(range(1, 2))
+    ahead.close()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_on_cuda_nearly_all_predictions_are_those_of_the_cpu(precision: Precision) -> None:
+    torch.manual_seed(0)
+    model = Model(Strict(), preprocess=Preprocess(mean=0.5, std=0.25))
+    images = as_images([(image, 0) for image in torch.rand(2000, 3, 8, 8)], "images")
+    on_cpu = Evaluator("cpu").predictions(model, images, Square()).classes
+    on_cuda = Evaluator("cuda", precision=precision).predictions(model, images, Square()).classes
+    assert np.mean(on_cpu != on_cuda) <= (0.001 if precision == "float32" else 0.02)
+
+
+def test_a_session_in_which_everything_is_there_imports_neither_torch_nor_numpy(pytester: pytest.Pytester) -> None:
+    """Whole sessions with real weights, from files that are some minutes old."""
+    from tests.test_known_models import Project, age
+    from tests.test_sessions import make_folder
+
+    project = Project(pytester.path, "warm_net")
+    make_folder(pytester.path / "photos", images=20)
+    for path in pytester.path.rglob("*"):
+        age(path)
+    pytester.makeini(
+        "[pytest]\nbias_dataset = imagefolder:photos\n"
+        f"bias_transferred_model = checkpoint:weights.safetensors?arch=python:{project.module}:Net&size=16\n"
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.bias_intervention("yellow-square", "grayscale", max_asr=1, max_skew=1)
+        def test_it():
+            pass
+        """
+    )
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_unconfigure():
+            with open("imported.txt", "a") as file:
+                print("torch" in sys.modules, "numpy" in sys.modules, file=file)
+        """
+    )
+    for arguments, seen in (([], "True True"), ([], "False False"), (["-n2"], "False False")):
+        (pytester.path / "imported.txt").write_text("")
+        result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", *arguments)
+        result.assert_outcomes(passed=2)
+        evaluated = 60 if seen == "True True" else 0
+        result.stdout.fnmatch_lines([f"2 bias tests: 2 passed; {evaluated} images evaluated, *"])
+        assert set((pytester.path / "imported.txt").read_text().splitlines()) == {seen}
+    assert "warm_net" not in os.environ
