@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
 from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import Intervention, described, named
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
@@ -112,36 +112,24 @@ def take_measurement(
     somebody asks for more than the estimates.
     """
 
-    def whole() -> Measurement:
+    models = [model] if control is None else [model, control]
+    keys = [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
+
+    def whole(keys: Sequence[Key] | None = None) -> Measurement:
         from pytest_biastransfer.observing import observed_measurement
 
-        return observed_measurement(evaluator, model, images, intervention, control, target, confidence)
+        return observed_measurement(evaluator, model, images, intervention, control, target, confidence, keys)
 
-    key = _key(evaluator, [model] if control is None else [model, control], images, intervention, target, confidence)
-    if key is None:
-        return whole()
-    known = evaluator.store.facts.get(key)
+    if not all(key.lasting for key in keys):
+        return whole(keys)
+    names = [images.classes, *(one.classes for one in models)]
+    figures = fingerprint("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
+    known = evaluator.store.facts.get(figures)
     if known is not None:
         return _known_measurement(known, model, images, intervention, control, whole)
-    found = whole()
-    evaluator.store.facts.put(key, _description(found))
+    found = whole(keys)
+    evaluator.store.facts.put(figures, _description(found))
     return found
-
-
-def _key(
-    evaluator: Evaluator,
-    models: Sequence[Model],
-    images: LabelledImages,
-    intervention: Intervention,
-    target: Sequence[int | str],
-    confidence: float,
-) -> str | None:
-    """Return a hash of all that the estimates depend on; None if it means nothing in another session."""
-    keys = [evaluator.key(model, images, change) for model in models for change in (None, intervention)]
-    if not all(key.lasting for key in keys):
-        return None
-    names = [images.classes, *(model.classes for model in models)]
-    return fingerprint("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
 
 
 def _description(found: Measurement) -> dict[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
     from pytest_biastransfer.models import Model
 
 
@@ -31,11 +31,16 @@ def observed_measurement(
     control: Model | None,
     target: Sequence[int | str],
     confidence: float,
+    keys: Sequence[Key] | None = None,
 ) -> Measurement:
-    """Return the measurement of predictions that are there, or are computed now."""
-    compared = None if control is None else _observe(evaluator, control, images, intervention)
+    """Return the measurement of predictions that are there, or are computed now.
+
+    `keys` are those of the model's predictions and then the control's, clean and intervened, if just taken.
+    """
+    own, controls = (None, None) if keys is None else (keys[:2], keys[2:])
+    compared = None if control is None else _observe(evaluator, control, images, intervention, controls)
     control_measurement = None if compared is None else _measurement(compared, None, None, target, confidence)
-    observed = _observe(evaluator, model, images, intervention)
+    observed = _observe(evaluator, model, images, intervention, own)
     return _measurement(observed, compared, control_measurement, target, confidence)
 
 
@@ -58,9 +63,16 @@ class _Observed:
         return names[label] if names is not None else str(label)
 
 
-def _observe(evaluator: Evaluator, model: Model, images: LabelledImages, intervention: Intervention) -> _Observed:
-    clean = evaluator.predictions(model, images)
-    intervened = evaluator.predictions(model, images, intervention)
+def _observe(
+    evaluator: Evaluator,
+    model: Model,
+    images: LabelledImages,
+    intervention: Intervention,
+    keys: Sequence[Key] | None,
+) -> _Observed:
+    clean_key, intervened_key = keys or evaluator.keys(model, images, [None, intervention])
+    clean = evaluator.predictions(model, images, None, clean_key)
+    intervened = evaluator.predictions(model, images, intervention, intervened_key)
     if model.classes is not None and len(model.classes) != clean.outputs:
         raise ModelError(
             f"model {model.name} has {clean.outputs} outputs, but {len(model.classes)} class names; "

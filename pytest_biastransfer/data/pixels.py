@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from pytest_biastransfer.errors import DatasetError
 if TYPE_CHECKING:
     from pytest_biastransfer.data.images import Image, LabelledImages
     from pytest_biastransfer.models.preprocess import Preprocess
+
+# Of small pictures, most of the time is Python's, which threads cannot share.
+_LONG_SECONDS: Final = 1e-3
 
 # Changes an image [channels, height, width], given its index, before it is resized.
 SourceChange = Callable[["Image", int], "Image"]
@@ -35,13 +39,16 @@ def decode(
     def decode_one(index: int) -> Image:
         return _decode_one(images, index, preprocess, change)
 
-    if threads > 1 and len(indices) > 1 and images.reads_in_parallel:
+    start = time.perf_counter()
+    stack = [decode_one(indices[0])]
+    long = time.perf_counter() - start > _LONG_SECONDS
+    if threads > 1 and long and images.reads_in_parallel:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(threads) as pool:
-            stack = list(pool.map(decode_one, indices))
+            stack += pool.map(decode_one, indices[1:])
     else:
-        stack = list(map(decode_one, indices))
+        stack += map(decode_one, indices[1:])
     _require_one_shape(images, indices, stack)
     if any(image.dtype != np.uint8 for image in stack):
         stack = [_as_float(image) for image in stack]

@@ -16,10 +16,11 @@ from typing import Any, Final
 # Of <malloc.h>.
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-# The default values, and the largest threshold that 64-bit glibc takes. Larger blocks are always returned.
-_DEFAULT: Final = 128 * 2**10
-_LARGEST: Final = 32 * 2**20
-_KEPT: Final = 2**30
+# What is kept meanwhile. Larger blocks than the largest threshold that glibc takes are always returned.
+_KEPT: Final = {_M_MMAP_THRESHOLD: 32 * 2**20, _M_TRIM_THRESHOLD: 2**30}
+# glibc raises its thresholds by itself up to these, and stops that when it is told a number: a process that
+# has freed a large block is where it would have been. A lower number would make it slower than it was.
+_AFTERWARDS: Final = {_M_MMAP_THRESHOLD: 32 * 2**20, _M_TRIM_THRESHOLD: 64 * 2**20}
 _USERS: Final = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "LD_PRELOAD", "GLIBC_TUNABLES")
 
 
@@ -33,13 +34,13 @@ def freed_memory_kept(environment: Mapping[str, str] = os.environ) -> Iterator[N
     if libc is None:
         yield
         return
-    libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST)
-    libc.mallopt(_M_TRIM_THRESHOLD, _KEPT)
+    for option, value in _KEPT.items():
+        libc.mallopt(option, value)
     try:
         yield
     finally:
-        libc.mallopt(_M_MMAP_THRESHOLD, _DEFAULT)
-        libc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT)
+        for option, value in _AFTERWARDS.items():
+            libc.mallopt(option, value)
         libc.malloc_trim(0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -120,24 +120,26 @@ class Evaluator:
         self._memo: dict[str, Predictions] = {}
         self._kept: list[object] = []
 
-    def key(self, model: Model, images: LabelledImages, intervention: Intervention | None = None) -> Key:
-        """Return what the predictions depend on; the same key means the same predictions."""
-        (model_content, model_lasts), (change, change_lasts) = self._content(model), self._content(intervention)
-        text = fingerprint(
-            (model_content, change),
-            model.preprocess.fingerprint,
-            images.fingerprint,
-            self.precision,
-            self.device.partition(":")[0],
-            _FORMAT,
-        )
-        return Key(text, model_content, model_lasts and change_lasts)
+    def keys(self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]) -> list[Key]:
+        """Return what the predictions under each intervention depend on; the same key means the same predictions."""
+        content, lasts = self._content(model)
+        device_type = self.device.partition(":")[0]
+        common = (content, model.preprocess.fingerprint, images.fingerprint, self.precision, device_type, _FORMAT)
+        changes = map(self._content, interventions)
+        return [Key(fingerprint(common, change), content, lasts and change_lasts) for change, change_lasts in changes]
 
     def predictions(
-        self, model: Model, images: LabelledImages, intervention: Intervention | None = None
+        self,
+        model: Model,
+        images: LabelledImages,
+        intervention: Intervention | None = None,
+        key: Key | None = None,
     ) -> Predictions:
-        """Return the model's predictions on the images, changed by the intervention if there is one."""
-        key = self.key(model, images, intervention)
+        """Return the model's predictions on the images, changed by the intervention if there is one.
+
+        `key` is theirs, if it was just taken: hashing a large model takes a while.
+        """
+        key = key or self.keys(model, images, [intervention])[0]
         known = self._memo.get(key.text)
         if known is not None:
             return dataclasses.replace(known, computed=0)
