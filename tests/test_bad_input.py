@@ -247,6 +247,18 @@ def test_fixtures_that_are_not_configured(run: Run, pytester: pytest.Pytester) -
 @pytest.mark.parametrize(
     ("option", "message"),
     [
+        (
+            "--bias-workers-per-gpu=0",
+            "ERROR: --bias-workers-per-gpu (or bias_workers_per_gpu in the ini file): got '0', *",
+        ),
+        (
+            "-obias_precision=fp16",
+            "ERROR: bias_precision in the ini file: got 'fp16'; did you mean bf16? Valid: bf16, *",
+        ),
+        (
+            "-obias_pixel_cache=4 apples",
+            "ERROR: bias_pixel_cache in the ini file: got '4 apples', expected a size such *",
+        ),
         ("--bias-batch-size=0", "ERROR: --bias-batch-size (or bias_batch_size in the ini file): got '0', expected *"),
         (
             "--bias-max-images=few",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,12 @@ import torch
 
 from pytest_biastransfer import Model, Preprocess, Square
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.evaluation.ahead import Ahead
+from pytest_biastransfer.errors import DatasetError, ModelError
+from pytest_biastransfer.evaluation import passes
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.batch_size import BatchSize
 from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.order import visiting_order
 from pytest_biastransfer.evaluation.precision import computing_in
 from pytest_biastransfer.names import Precision
 from pytest_biastransfer.store import Store
@@ -237,40 +238,63 @@ def test_the_settings_of_cuda_are_put_back() -> None:
 # --------------------------------------------------------------------------------------- loading ahead
 
 
-def test_the_next_chunk_is_loaded_while_one_is_in_use() -> None:
-    chunks = [range(start, start + 4) for start in range(0, 20, 4)]
-    loaded: list[range] = []
-    threads = set()
-    second = threading.Event()
+class Events(torch.nn.Module):
+    """A model and a dataset in one, which tell when they are used."""
 
-    def load(chunk: range) -> int:
-        threads.add(threading.current_thread().name)
-        loaded.append(chunk)
-        if chunk == chunks[1]:
-            second.set()
-        return chunk.start
+    def __init__(self, broken: int | None = None) -> None:
+        super().__init__()
+        self.events: list[str] = []
+        self.broken = broken
 
-    ahead = Ahead(load, chunks)
-    assert ahead.take(chunks[0]) == 0
-    assert second.wait(10), "the second was not asked for yet"
-    assert [ahead.take(chunk) for chunk in (chunks[1], chunks[4], chunks[2])] == [4, 16, 8]
-    ahead.close()
-    assert len(threads) == 1
-    assert threading.current_thread().name not in threads
-    assert loaded.count(chunks[0]) == loaded.count(chunks[1]) == 1
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.events.append("computed")
+        return images.mean(dim=(2, 3))
+
+    def __len__(self) -> int:
+        return 600
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        if index == self.broken and self.events:
+            return torch.zeros(3), 0
+        self.events.append("read")
+        return torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(index)), 0
 
 
-def test_an_error_in_loading_is_raised_where_the_chunk_is_asked_for() -> None:
-    def load(chunk: range) -> int:
-        if chunk.start:
-            raise KeyError(chunk)
-        return 0
+def chunkwise(events: list[str]) -> list[tuple[str, int]]:
+    return [(event, len(list(group))) for event, group in itertools.groupby(events)]
 
-    ahead = Ahead(load, [range(1), range(1, 2)])
-    assert ahead.take(range(1)) == 0
-    with pytest.raises(KeyError):
-        ahead.take(range(1, 2))
-    ahead.close()
+
+def test_the_next_chunk_is_loaded_while_one_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = Events()
+    images = as_images(both, "images")
+    expected = Evaluator("cpu", batch_size=256).predictions(Model(Events()), images)
+    monkeypatch.setattr(passes, "computes_beside", lambda device: True)
+    both.events.clear()
+    found = Evaluator("cpu", batch_size=256).predictions(Model(both), images)
+    assert np.array_equal(found.classes, expected.classes)
+    # One image is read to estimate the size of all.
+    assert chunkwise(both.events) == [
+        ("read", 257),
+        ("computed", 1),
+        ("read", 256),
+        ("computed", 1),
+        ("read", 88),
+        ("computed", 1),
+    ]
+
+
+def test_a_mistake_in_the_next_chunk_does_not_cost_the_current_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(passes, "computes_beside", lambda device: True)
+    second_chunk = int(visiting_order(600)[300])
+    both = Events()
+    images = as_images(both, "images")
+    assert images.fingerprint
+    both.broken = second_chunk
+    with pytest.raises(DatasetError, match=f"item {second_chunk} "):
+        Evaluator("cpu", Store(tmp_path), batch_size=256).predictions(Model(Events()), images)
+    assert len(list(tmp_path.glob("predictions/*/*.chunk"))) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

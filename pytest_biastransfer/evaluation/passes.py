@@ -7,13 +7,14 @@ nothing else: any process on any machine may compute any of them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pytest_biastransfer.data.pixels import decode
-from pytest_biastransfer.evaluation.ahead import Ahead
+from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.order import chunks
 from pytest_biastransfer.evaluation.predict import Predictor, ready_to_evaluate, source_change
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 # More threads than this wait for one another's Python code.
 _MOST_THREADS = 8
+
+
+def computes_beside(device: torch.device) -> bool:
+    """Whether a device computes while this process does something else."""
+    return device.type != "cpu"
 
 
 class Pass:
@@ -68,19 +74,26 @@ class Pass:
         self._pixels = pixels
         self._upload = Upload(device)
         self._predictor = Predictor(model, device, batch_size, precision)
-        # On a CPU the model needs all threads itself.
-        self._ahead = Ahead(self._load, chunks(len(order))) if device.type != "cpu" else None
+        following = itertools.pairwise(chunks(len(order)))
+        self._following = dict(following) if computes_beside(device) else {}
+        self._loaded: dict[range, torch.Tensor] = {}
 
     def predictions(self, chunk: range) -> Content:
-        """Return the predictions of one chunk; see `Predictor.predict`."""
-        pixels = self._ahead.take(chunk) if self._ahead else self._load(chunk)
+        """Return the predictions of one chunk; see `Predictor.classes`."""
+        indices = self._indices(chunk)
+        pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
         drawn = None if self._happens_before_resizing() else self._intervention
-        return self._predictor.predict(self._upload.received(pixels), self._indices(chunk), drawn)
+        logits = self._predictor.logits(pixels, indices, drawn)
+        self._load_following(chunk)
+        return self._predictor.classes(logits, indices)
 
-    def close(self) -> None:
-        """Stop loading ahead."""
-        if self._ahead:
-            self._ahead.close()
+    def _load_following(self, chunk: range) -> None:
+        """Load the chunk that probably comes next, while the device computes; its mistakes are told in its turn."""
+        # What was loaded and not asked for is of no use: another process has done that chunk.
+        self._loaded.clear()
+        if chunk in self._following:
+            with contextlib.suppress(BiasTransferError):
+                self._loaded[self._following[chunk]] = self._load(self._following[chunk])
 
     def _indices(self, chunk: range) -> list[int]:
         indices: list[int] = self._order[chunk.start : chunk.stop].tolist()
@@ -103,5 +116,5 @@ class Pass:
 def running(work: Pass, model: Model, device: torch.device) -> Iterator[Pass]:
     """Have the model ready while the pass runs, and leave it and the process as they were found."""
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
-    with ready_to_evaluate(model.module, device), memory, contextlib.closing(work):
+    with ready_to_evaluate(model.module, device), memory:
         yield work

@@ -38,13 +38,10 @@ class Predictor:
         # Channels last is what convolutions are fastest in; a model that asks for strides may mind it.
         self._layouts = [torch.channels_last, torch.contiguous_format]
 
-    def predict(
-        self,
-        pixels: torch.Tensor,
-        indices: Sequence[int],
-        intervention: Intervention | None = None,
-    ) -> Content:
-        """Return the predicted ``classes``, int32 [batch], and the number of ``outputs``, int32 [1].
+    def logits(
+        self, pixels: torch.Tensor, indices: Sequence[int], intervention: Intervention | None = None
+    ) -> torch.Tensor:
+        """Return the model's output, [batch, classes]; a GPU may still be computing it.
 
         Parameters
         ----------
@@ -58,10 +55,17 @@ class Predictor:
         Raises
         ------
         ModelError
-            If the output is not ``[batch, classes]`` of finite numbers.
+            If the output is not ``[batch, classes]``.
         """
         with torch.inference_mode():
-            logits = torch.cat(list(self._logits(pixels, indices, intervention)))
+            return torch.cat(list(self._logits(pixels, indices, intervention)))
+
+    def classes(self, logits: torch.Tensor, indices: Sequence[int]) -> Content:
+        """Return the predicted ``classes``, int32 [batch], and the number of ``outputs``, int32 [1].
+
+        Raises `ModelError` if the logits of the images at `indices` are not finite numbers.
+        """
+        with torch.inference_mode():
             self._require_finite(logits, indices)
             classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
         return {"classes": classes, "outputs": np.array([logits.shape[1]], dtype=np.int32)}

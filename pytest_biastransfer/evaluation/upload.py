@@ -22,18 +22,18 @@ class Upload:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def send(self, pixels: npt.NDArray[Any]) -> torch.Tensor:
-        """Return the pixels on the device; may be called in another thread than `received`."""
+        """Return the pixels on the device; on a GPU they are on their way, and `receive` has to come next."""
         host = torch.from_numpy(pixels)
         if self._stream is None:
             return host.to(self._device)
         with torch.cuda.stream(self._stream):
-            sent = host.pin_memory().to(self._device, non_blocking=True)
-        self._stream.synchronize()
-        return sent
+            return host.pin_memory().to(self._device, non_blocking=True)
 
-    def received(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return sent pixels for use in the thread and stream that computes."""
+    def receive(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return sent pixels for the computation, which waits for them on the device."""
         if self._stream is not None:
+            computing = torch.cuda.current_stream(self._device)
+            computing.wait_stream(self._stream)
             # Their memory may be used for other pixels only when what is computed from them is done.
-            pixels.record_stream(torch.cuda.current_stream(self._device))
+            pixels.record_stream(computing)
         return pixels
