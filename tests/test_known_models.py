@@ -209,10 +209,12 @@ def test_code_that_looks_elsewhere_is_loaded_each_time(project: Project, added: 
     assert not project.is_known()
 
 
-def test_a_model_with_tensors_of_its_own_is_loaded_each_time(project: Project) -> None:
+@pytest.mark.parametrize(
+    "drawn", ['self.register_buffer("drawn", torch.randn(3), persistent=False)', "self.drawn = torch.randn(3)"]
+)
+def test_a_model_with_tensors_of_its_own_is_loaded_each_time(project: Project, drawn: str) -> None:
     path = project.directory / f"{project.module}_parts.py"
-    drawn = 'super().__init__()\n        self.register_buffer("drawn", torch.randn(3), persistent=False)'
-    project.write(path.name, path.read_text().replace("super().__init__()", drawn))
+    project.write(path.name, path.read_text().replace("super().__init__()", f"super().__init__()\n        {drawn}"))
     project.model()
     assert not project.is_known()
 

@@ -118,5 +118,10 @@ def _is_unchanged(known: Mapping[str, Any], facts: Facts) -> bool:
 
 def _is_made_of_its_state(module: torch.nn.Module) -> bool:
     """Whether all tensors come from the file of weights: others may have been drawn at random."""
+    import torch
+
     state = module.state_dict()
-    return all(name in state for name, _ in module.named_buffers())
+    attributes = (value for part in module.modules() for value in vars(part).values())
+    return all(name in state for name, _ in module.named_buffers()) and not any(
+        isinstance(value, torch.Tensor) for value in attributes
+    )
