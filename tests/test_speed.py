@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +18,6 @@ from pytest_biastransfer import Model, Preprocess, Square
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import DatasetError, ModelError
 from pytest_biastransfer.evaluation import passes
-from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.batch_size import BatchSize
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.order import visiting_order
@@ -72,77 +73,71 @@ def test_a_size_that_does_not_fit_is_halved_and_stays() -> None:
 # --------------------------------------------------------------------------------------------- memory
 
 
-class MallocInfo(ctypes.Structure):
-    """``struct mallinfo2`` of <malloc.h>."""
+# In a process of its own: what is freed below a block that is still in use stays with any process.
+MEMORY = """
+import ctypes, json, os, sys
+from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 
-    _fields_ = [
-        (name, ctypes.c_size_t) for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks"]
-    ] + [(name, ctypes.c_size_t) for name in ["uordblks", "fordblks", "keepcost"]]
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes, libc.memset.argtypes = [ctypes.c_void_p], [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+blocks = [None] * 300
 
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
-def is_mapped(size: int) -> bool:
-    """Whether the C library fetches a block of that size from the kernel by itself."""
-    libc = ctypes.CDLL(None)
-    libc.mallinfo2.restype = MallocInfo
-    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
-        ctypes.c_void_p,
-        [ctypes.c_size_t],
-        [ctypes.c_void_p],
-    )
-    before = libc.mallinfo2().hblks
-    block = libc.malloc(size)
-    mapped: bool = libc.mallinfo2().hblks > before
-    libc.free(block)
-    return mapped
-
-
-def memory_kept(megabytes: int) -> int:
-    """Return how many of the bytes of freed blocks of a megabyte the process still holds."""
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
-        ctypes.c_void_p,
-        [ctypes.c_size_t],
-        [ctypes.c_void_p],
-    )
-    libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+def kept():
+    # The megabytes that the process still holds of 300 after it has freed them.
     libc.malloc_trim(0)
     before = resident()
-    blocks = [libc.malloc(2**20) for _ in range(megabytes)]
-    for block in blocks:
-        libc.memset(block, 1, 2**20)
-    for block in blocks:
-        libc.free(block)
+    for place in range(300):
+        blocks[place] = libc.malloc(2**20)
+        libc.memset(blocks[place], 1, 2**20)
+    for place in range(300):
+        libc.free(blocks[place])
     return resident() - before
 
+with freed_memory_kept(json.loads(sys.argv[1])):
+    meanwhile = kept()
+    held = resident()
+given_back = held - resident()
+afterwards = kept()
+try:
+    with freed_memory_kept({}):
+        raise KeyError
+except KeyError:
+    pass
+print(meanwhile, given_back, afterwards, kept())
+"""
 
-def resident() -> int:
-    """Return the bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def memory(environment: dict[str, str]) -> list[int]:
+    """Return the megabytes kept meanwhile, given back at the end, kept afterwards, and kept after an error."""
+    command = [sys.executable, "-c", MEMORY, json.dumps(environment)]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    return list(map(int, subprocess.run(command, env=plain, stdout=subprocess.PIPE, check=True).stdout.split()))
 
 
 needs_glibc = pytest.mark.skipif(
-    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33"
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="needs glibc"
 )
 
 
 @needs_glibc
 def test_freed_memory_is_kept_only_meanwhile() -> None:
-    with freed_memory_kept({}):
-        assert not is_mapped(30 * 2**20)
-        assert memory_kept(300) > 250 * 2**20
-        held = resident()
-    assert held - resident() > 200 * 2**20, "it is given back at the end"
-    assert memory_kept(300) < 80 * 2**20
-    with pytest.raises(KeyError), freed_memory_kept({}):
-        raise KeyError
-    assert memory_kept(300) < 80 * 2**20
+    meanwhile, given_back, afterwards, after_an_error = memory({})
+    assert meanwhile > 250
+    assert given_back > 250
+    assert afterwards < 80
+    assert after_an_error < 80
 
 
 @needs_glibc
 @pytest.mark.parametrize("name", ["MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD"])
 def test_an_allocator_that_the_user_has_set_up_is_left_alone(name: str) -> None:
-    with freed_memory_kept({name: "1"}):
-        assert memory_kept(300) < 80 * 2**20
+    meanwhile, *_ = memory({name: "1"})
+    assert meanwhile < 80
 
 
 # --------------------------------------------------------------------------------------------- layouts
