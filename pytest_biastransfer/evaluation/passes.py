@@ -69,7 +69,10 @@ class Pass:
     ) -> None:
         self._model = model
         self._images = images
-        self._intervention = intervention
+        at_source = intervention is not None and intervention.stage == "source"
+        # Before resizing, on single images as they are loaded, or afterwards, on the batch on the device.
+        self._before = intervention if at_source else None
+        self._after = None if at_source else intervention
         self._order = order
         self._pixels = pixels
         self._upload = Upload(device)
@@ -82,8 +85,7 @@ class Pass:
         """Return the predictions of one chunk; see `Predictor.classes`."""
         indices = self._indices(chunk)
         pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
-        drawn = None if self._happens_before_resizing() else self._intervention
-        logits = self._predictor.logits(pixels, indices, drawn)
+        logits = self._predictor.logits(pixels, indices, self._after)
         self._load_following(chunk)
         return self._predictor.classes(logits, indices)
 
@@ -99,15 +101,12 @@ class Pass:
         indices: list[int] = self._order[chunk.start : chunk.stop].tolist()
         return indices
 
-    def _happens_before_resizing(self) -> bool:
-        return self._intervention is not None and self._intervention.stage == "source"
-
     def _load(self, chunk: range) -> torch.Tensor:
         indices, preprocess = self._indices(chunk), self._model.preprocess
-        threads = min(torch.get_num_threads(), _MOST_THREADS)
-        if self._intervention is not None and self._happens_before_resizing():
-            pixels = decode(self._images, indices, preprocess, source_change(self._intervention))
+        if self._before is not None:
+            pixels = decode(self._images, indices, preprocess, source_change(self._before))
         else:
+            threads = min(torch.get_num_threads(), _MOST_THREADS)
             pixels = self._pixels.read(self._images, preprocess, chunk, indices, threads)
         return self._upload.send(pixels)
 

@@ -104,27 +104,11 @@ class ProgressLine:
             with capture.global_and_fixture_disabled():
                 yield
 
-    def _out_of_the_way(self) -> Generator[None, Any, Any]:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self) -> Generator[None, Any, Any]:
+        """Make room for what pytest writes: here an outcome; the other hooks are those that write, too."""
         with self._writing:
             self._hide()
             return (yield)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logstart(self) -> Generator[None, Any, Any]:
-        """Make room for the name of a test."""
-        return (yield from self._out_of_the_way())
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self) -> Generator[None, Any, Any]:
-        """Make room for an outcome."""
-        return (yield from self._out_of_the_way())
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logfinish(self) -> Generator[None, Any, Any]:
-        """Make room for the share of tests that have run."""
-        return (yield from self._out_of_the_way())
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
-        """Make room for the summaries."""
-        return (yield from self._out_of_the_way())
+    pytest_runtest_logstart = pytest_runtest_logfinish = pytest_sessionfinish = pytest_runtest_logreport
