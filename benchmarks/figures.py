@@ -87,6 +87,10 @@ CPU_FIGURES: Final = (
     ),
     Figure("import", "import of the plugin, no bias tests", "import.milliseconds", must=15, unit="ms"),
     Figure("heavy", "imports of torch and numpy, no bias tests", "plain.heavy", must=0, sense="=", unit=""),
+    Figure("early-images", "early stop: images / all images", "early-stop.images", "all-images.images", 0.1, unit=""),
+    Figure("early-time", "early stop: time / of all images", "early-stop.seconds", "all-images.seconds", 0.2),
+    Figure("statistics", "statistics, 50,000 images, 1,000 classes", "statistics.milliseconds", must=50, unit="ms"),
+    Figure("statistics-control", "the same beside a control", "statistics.with_control", must=50, unit="ms"),
     Figure("hand", "hand-written suite, one process / cold run", "hand.seconds", "cold.seconds", 2.5, 4, ">="),
     Figure(
         "hand-n2", "hand-written suite, `-n 2` / cold run, `-n 2`", "hand-n2.seconds", "cold-n2.seconds", 5, None, ">="

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.processes import BenchmarkError, Finished, images_evaluated, run, run_pytest
 from benchmarks.workload import Workload, make_project, write_tiny_weights
@@ -55,8 +55,7 @@ class Workbench:
         project = self._project("floor", {"floor.py": "floor.py"})
         command = [sys.executable, "floor.py", str(self._work.images), str(self._work.weights), *arguments]
         finished = run(command, project, self._environment)
-        passes = json.loads(finished.output.rstrip().rpartition("\n")[2])["passes"]
-        return {"passes": sum(passes), "process": finished.seconds}
+        return {"passes": sum(_printed(finished)["passes"]), "process": finished.seconds}
 
     def cold(self, mode: Mode) -> Quantities:
         """Time the first session of a new project with four bias tests."""
@@ -112,6 +111,18 @@ class Workbench:
         counts = [int(line) for path in (project / "forwarded").iterdir() for line in path.read_text().split()]
         return {"clean": sum(counts) / self._images - _TESTS}
 
+    def early_stop(self, alpha: float | None) -> Quantities:
+        """Time one measurement that stops early, or one of all images."""
+        project = self._project("early", {"early_stop.py": "early_stop.py"})
+        asked = () if alpha is None else ("--alpha", str(alpha))
+        command = [sys.executable, "early_stop.py", str(self._work.images), str(self._work.weights), *asked]
+        return _printed(run(command, project, self._environment))
+
+    def statistics(self) -> Quantities:
+        """Time all statistics of one measurement."""
+        project = self._project("statistics", {"statistics_of_one.py": "statistics.py"})
+        return _printed(run([sys.executable, "statistics_of_one.py"], project, self._environment))
+
     def plugin_import(self) -> Quantities:
         """Time the import of what the plugin adds to every session."""
         finished = run([sys.executable, "-c", _TIME_IMPORT], self._place, self._environment)
@@ -136,6 +147,12 @@ class Workbench:
         return finished
 
 
+def _printed(finished: Finished) -> Mapping[str, Any]:
+    """Return what a process printed as its last line."""
+    found: Mapping[str, Any] = json.loads(finished.output.rstrip().rpartition("\n")[2])
+    return found
+
+
 def _importers(project: Path, module: str) -> int:
     """Return how many processes of the project's last session had imported a module."""
     return sum(module in note.read_text().split() for note in (project / "imported").iterdir())
@@ -157,6 +174,9 @@ def cpu_measurements(whole: Workbench, tenth: Workbench) -> dict[str, Measuremen
         "many": whole.many,
         "memory": whole.memory,
         "memory-tenth": tenth.memory,
+        "all-images": partial(whole.early_stop, None),
+        "early-stop": partial(whole.early_stop, 0.01),
+        "statistics": whole.statistics,
         "import": whole.plugin_import,
         "plain": whole.plain_session,
         "counting": whole.counting,

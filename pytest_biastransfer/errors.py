@@ -33,6 +33,10 @@ class InterventionError(BiasTransferError):
     """An intervention that is declared wrongly, or that returns something else than images."""
 
 
+class BaselineError(BiasTransferError):
+    """A file of accepted measurements that cannot be understood, or not be written."""
+
+
 class StoreWarning(UserWarning):
     """Something in the prediction store could not be used; the results are right all the same."""
 

@@ -16,12 +16,17 @@ from pytest_biastransfer.judgement.expectation import (
     LIMITS,
     Expectation,
     require_confidence,
+    require_early_stop,
+    require_max_regression,
+    require_rule,
     require_target,
 )
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, INTERVENTION_MARKER, MODEL_FIXTURE
 
 _LIMIT_KEYWORDS: Final = {f"max_{metric}": metric for metric in LIMITS}
-_OTHER_KEYWORDS: Final = ("model", "dataset", "control", "target", "confidence")
+_OTHER_KEYWORDS: Final = (
+    "model", "dataset", "control", "target", "rule", "confidence", "max_regression", "early_stop",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,22 +76,31 @@ def _cases(mark: pytest.Mark, place: str) -> Iterator[Case]:
             f"{place}: no limit, so nothing could fail; add one, such as max_asr=0.05. "
             f"Valid: {', '.join(_LIMIT_KEYWORDS)}"
         )
-    try:
-        target = require_target(mark.kwargs.get("target"))
-        confidence = require_confidence(mark.kwargs.get("confidence", 0.95))
-    except BiasTransferError as error:
-        raise MarkerError(f"{place}: {error}") from error
-    if any(metric == "targeted_asr" for metric, _ in limits) and not target:
+    expectation = _expectation(mark, limits, place)
+    if any(metric == "targeted_asr" for metric, _ in limits) and not expectation.target:
         raise MarkerError(f"{place}: max_targeted_asr needs target=, a class or several, by name or number")
     control = _fixture_name(mark, "control", None, place)
     if control is None and any(metric in AGAINST_CONTROL for metric, _ in limits):
         control = CONTROL_FIXTURE
-    expectation = Expectation(limits, target, confidence)
     model = _fixture_name(mark, "model", MODEL_FIXTURE, place) or MODEL_FIXTURE
     dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, place) or DATASET_FIXTURE
     for given in mark.args:
         intervention, name = _intervention(given, place)
         yield Case(intervention, name, expectation, model, dataset, control)
+
+
+def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place: str) -> Expectation:
+    try:
+        return Expectation(
+            limits,
+            target=require_target(mark.kwargs.get("target")),
+            confidence=require_confidence(mark.kwargs.get("confidence", 0.95)),
+            rule=require_rule(mark.kwargs.get("rule", "point")),
+            max_regression=require_max_regression(mark.kwargs.get("max_regression", 0.0)),
+            early_stop=require_early_stop(mark.kwargs.get("early_stop")),
+        )
+    except BiasTransferError as error:
+        raise MarkerError(f"{place}: {error}") from error
 
 
 def _intervention(given: object, place: str) -> tuple[Intervention, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import Intervention, described, named
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
 from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement
+from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement, Provenance
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.store import Store
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.judgement.early_stop import EarlyStop
 
 Target = int | str | Sequence[int | str]
 
@@ -105,37 +108,48 @@ def take_measurement(
     control: Model | None = None,
     target: Sequence[int | str] = (),
     confidence: float = 0.95,
+    stop: EarlyStop | None = None,
 ) -> Measurement:
     """Measure with an evaluator that is there already, and with what is loaded already.
 
-    What was measured before, in whatever session, is known by its key: then no prediction is looked at, until
-    somebody asks for more than the estimates.
+    `stop` may say that the first images are enough. What was measured before, in whatever session, is known by
+    its key: then no prediction is looked at, until somebody asks for more than the estimates.
     """
 
     models = [model] if control is None else [model, control]
     keys = [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
 
-    def whole(keys: Sequence[Key] | None = None) -> Measurement:
+    def whole(stop: EarlyStop | None, keys: Sequence[Key] | None = None) -> Measurement:
         from pytest_biastransfer.observing import observed_measurement
 
-        return observed_measurement(evaluator, model, images, intervention, control, target, confidence, keys)
+        return observed_measurement(
+            evaluator, model, images, intervention, control, target, confidence, keys=keys, stop=stop
+        )
 
     if not all(key.lasting for key in keys):
-        return whole(keys)
+        return whole(stop, keys)
     names = [images.classes, *(one.classes for one in models)]
-    figures = fingerprint("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
-    known = evaluator.store.facts.get(figures)
-    if known is not None:
-        return _known_measurement(known, model, images, intervention, control, whole)
-    found = whole(keys)
-    evaluator.store.facts.put(figures, _description(found))
-    return found
+    question = ("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
+    # What is known of all images is better than what was known when it was enough.
+    for asked in (None, stop) if stop else (None,):
+        answered = fingerprint(*question, asked)
+        known = evaluator.store.facts.get(answered)
+        if known is not None:
+            provenance = Provenance(keys[0].lasting_model, images.fingerprint, answered)
+            again = functools.partial(whole, asked)
+            return _known_measurement(known, provenance, model, images, intervention, control, again)
+    found = whole(stop, keys)
+    answered = fingerprint(*question, found.early and stop)
+    evaluator.store.facts.put(answered, _description(found))
+    return dataclasses.replace(found, provenance=dataclasses.replace(found.provenance, question=answered))
 
 
 def _description(found: Measurement) -> dict[str, Any]:
     """Return what need not be found out again."""
     return {
         "n": found.n,
+        "total": found.total,
+        "early": found.early,
         "estimates": {metric: estimate.to_list() for metric, estimate in found.estimates.items()},
         "control": None if found.control is None else _description(found.control),
     }
@@ -143,6 +157,7 @@ def _description(found: Measurement) -> dict[str, Any]:
 
 def _known_measurement(
     known: dict[str, Any],
+    provenance: Provenance,
     model: Model,
     images: LabelledImages,
     intervention: Intervention,
@@ -162,11 +177,16 @@ def _known_measurement(
         dataset=images.name,
         intervention=described(intervention),
         n=known["n"],
+        total=known["total"],
+        early=known["early"],
         estimates={metric: Estimate.from_list(parts) for metric, parts in known["estimates"].items()},
         control=None
         if control is None
-        else _known_measurement(known["control"], control, images, intervention, None, whole_control),
+        else _known_measurement(
+            known["control"], Provenance(None, images.fingerprint), control, images, intervention, None, whole_control
+        ),
         computed=0,
+        provenance=provenance,
     )
 
 

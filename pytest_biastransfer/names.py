@@ -1,4 +1,4 @@
-"""The names that users type: fixtures, precisions and the marker, with the marker's documentation."""
+"""The names that users type: fixtures, words of settings, and the marker with its documentation."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ DEVICE_FIXTURE: Final = "bias_device"
 BIAS_FIXTURE: Final = "bias"
 
 Precision = Literal["float32", "tf32", "bf16"]
+Rule = Literal["point", "certain", "significant"]
+Update = Literal["new", "all"]
+Compare = Literal["fail", "warn", "off"]
 
 INTERVENTION_MARKER: Final = "bias_intervention"
 
 INTERVENTION_MARKER_HELP: Final = (
     f"{INTERVENTION_MARKER}(*interventions, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
     "target=None, max_asr=None, max_conditional_asr=None, max_targeted_asr=None, max_skew=None, "
-    "max_accuracy_drop=None, max_asr_excess=None, max_skew_excess=None, confidence=0.95): "
+    "max_accuracy_drop=None, max_asr_excess=None, max_skew_excess=None, rule='point', confidence=0.95, "
+    "max_regression=0, early_stop=None): "
     "measure how the predictions of the fixture `model` change on the images of the fixture `dataset` under each "
     "of the interventions (objects or registered names), and fail the test if a limit is exceeded. Each marker "
     "and each intervention in it is a test of its own. Limits on an excess compare with the fixture `control` "
     f"(by default '{CONTROL_FIXTURE}'); max_targeted_asr needs target=, a class or several, by name or number. "
-    "The limits are judged after the test's own body has passed."
+    "The limits are judged after the test's own body has passed, by the observed value, or with rule='certain' or "
+    "'significant' by its interval at the given confidence. max_regression is how much worse than in the baseline "
+    "a limited metric may be; early_stop=True, or a probability of error, stops once the verdict is certain."
 )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,15 +13,20 @@ import numpy as np
 from pytest_biastransfer.data.labels import labels_for
 from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
 from pytest_biastransfer.interventions import Intervention, described
+from pytest_biastransfer.judgement.early_stop import Watch
 from pytest_biastransfer.metrics import flips
-from pytest_biastransfer.metrics.measurement import Flip, Measurement
+from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenance
 from pytest_biastransfer.metrics.observation import Observation, estimates_of
+from pytest_biastransfer.metrics.outcomes import outcomes_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.collecting import Predictions
     from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+    from pytest_biastransfer.judgement.early_stop import EarlyStop
+    from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.models import Model
 
 
@@ -31,16 +38,23 @@ def observed_measurement(
     control: Model | None,
     target: Sequence[int | str],
     confidence: float,
+    *,
     keys: Sequence[Key] | None = None,
+    stop: EarlyStop | None = None,
 ) -> Measurement:
     """Return the measurement of predictions that are there, or are computed now.
 
-    `keys` are those of the model's predictions and then the control's, clean and intervened, if just taken.
+    `keys` are those of the model's predictions and then the control's, clean and intervened, if just taken;
+    `stop` may say that the first images are enough.
     """
-    own, controls = (None, None) if keys is None else (keys[:2], keys[2:])
-    compared = None if control is None else _observe(evaluator, control, images, intervention, controls)
-    control_measurement = None if compared is None else _measurement(compared, None, None, target, confidence)
-    observed = _observe(evaluator, model, images, intervention, own)
+    models = [model] if control is None else [model, control]
+    keys = keys or [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
+    watch = None if stop is None else Watch(stop, lambda names: _target_classes(target, names))
+    observed = _observe(evaluator, model, images, intervention, keys[:2], watch=watch)
+    if control is None:
+        return _measurement(observed, None, None, target, confidence)
+    compared = _observe(evaluator, control, images, intervention, keys[2:], count=len(observed.indices))
+    control_measurement = _measurement(compared, None, None, target, confidence)
     return _measurement(observed, compared, control_measurement, target, confidence)
 
 
@@ -53,8 +67,12 @@ class _Observed:
     intervention: Intervention
     seen: Observation
     indices: npt.NDArray[np.int64]
+    total: int
     class_names: tuple[str, ...]
     computed: int
+    provenance: Provenance
+    early: Mapping[str, bool] | None = None
+    early_estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
     def label_name(self, index: int) -> str:
         """Return the label of one image of the dataset, in the dataset's own words where it has some."""
@@ -68,11 +86,33 @@ def _observe(
     model: Model,
     images: LabelledImages,
     intervention: Intervention,
-    keys: Sequence[Key] | None,
+    keys: Sequence[Key],
+    *,
+    watch: Watch | None = None,
+    count: int | None = None,
 ) -> _Observed:
-    clean_key, intervened_key = keys or evaluator.keys(model, images, [None, intervention])
-    clean = evaluator.predictions(model, images, None, clean_key)
-    intervened = evaluator.predictions(model, images, intervention, intervened_key)
+    """Observe the first `count` images, or as many as `watch` needs, or all of them."""
+    with contextlib.ExitStack() as stack:
+        clean = evaluator.collection(model, images, None, keys[0], stack)
+        intervened = evaluator.collection(model, images, intervention, keys[1], stack)
+        total = clean.looks[-1]
+        for look in clean.looks if watch else [count or total]:
+            found = _observed(model, images, intervention, keys, (clean.gather(look), intervened.gather(look)), total)
+            if watch is not None and look < total and watch.is_decided(found.seen, total, found.class_names):
+                known = watch.estimates(found.seen, total, found.class_names)
+                return dataclasses.replace(found, early=watch.verdicts, early_estimates=known)
+    return found
+
+
+def _observed(
+    model: Model,
+    images: LabelledImages,
+    intervention: Intervention,
+    keys: Sequence[Key],
+    predicted: tuple[Predictions, Predictions],
+    total: int,
+) -> _Observed:
+    clean, intervened = predicted
     if model.classes is not None and len(model.classes) != clean.outputs:
         raise ModelError(
             f"model {model.name} has {clean.outputs} outputs, but {len(model.classes)} class names; "
@@ -87,8 +127,10 @@ def _observe(
         intervention=intervention,
         seen=Observation(clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]),
         indices=indices,
+        total=total,
         class_names=_class_names(model, images, clean.outputs, labels is not None),
         computed=clean.computed + intervened.computed,
+        provenance=Provenance(keys[0].lasting_model, images.fingerprint),
     )
 
 
@@ -108,14 +150,15 @@ def _measurement(
     confidence: float,
 ) -> Measurement:
     seen, names = observed.seen, observed.class_names
+    targets = _target_classes(target, names)
     return Measurement(
         model=observed.model.name,
         dataset=observed.images.name,
         intervention=described(observed.intervention),
         n=len(seen.clean),
-        estimates=estimates_of(
-            seen, compared.seen if compared else None, [_target_class(one, names) for one in target], confidence
-        ),
+        total=observed.total,
+        estimates=estimates_of(seen, compared.seen if compared else None, targets, confidence)
+        | dict(observed.early_estimates),
         class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
         class_names=names,
         flips=[
@@ -129,7 +172,14 @@ def _measurement(
         ],
         control=control,
         computed=observed.computed + (compared.computed if compared else 0),
+        early=observed.early,
+        provenance=observed.provenance,
+        outcomes=outcomes_of(seen, observed.indices, compared.seen if compared else None, targets),
     )
+
+
+def _target_classes(target: Sequence[int | str], names: Sequence[str]) -> list[int]:
+    return [_target_class(one, names) for one in target]
 
 
 def _target_class(target: int | str, names: Sequence[str]) -> int:

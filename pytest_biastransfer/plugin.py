@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer import collection, names, settings, stash, summary
+from pytest_biastransfer import collection, names, regressions, settings, stash, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and document the markers."""
     config.addinivalue_line("markers", names.INTERVENTION_MARKER_HELP)
     config.stash[stash.SETTINGS] = settings.read_settings(config)
+    regressions.watch_baseline(config)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -54,14 +55,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         collection.keep_bias_tests(config, items)
 
 
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Note that the session does not run all bias tests."""
+    regressions.note_deselected(items)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tell the controller which tests are bias tests, before it is told that they were collected."""
-    bias_tests = collection.bias_tests(session.items)
-    if bias_tests and hasattr(session.config, "workerinput"):
+    if hasattr(session.config, "workerinput") and collection.bias_tests(session.items):
         from pytest_biastransfer.workers import controller
 
-        controller.tell_bias_tests(session.config, bias_tests)
+        controller.tell_bias_tests(session)
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.outcomes import Failed
 
+from pytest_biastransfer.comparing import beside_baseline
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.judgement.early_stop import EarlyStop
+from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation
 from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.markers import Case
 from pytest_biastransfer.measuring import take_measurement
@@ -20,7 +23,7 @@ from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.known import model_of_spec
 from pytest_biastransfer.names import BIAS_FIXTURE, DATASET_FIXTURE, DEVICE_FIXTURE, INTERVENTION_MARKER, typed_name
 from pytest_biastransfer.reporting.record import Record, record_of
-from pytest_biastransfer.settings import cached_store, ini_of
+from pytest_biastransfer.settings import Settings, cached_store, ini_of
 from pytest_biastransfer.stash import (
     BODY_PASSED,
     CASE,
@@ -121,11 +124,21 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
             control=None if control is None else as_model(control, f"fixture {case.control}"),
             target=case.expectation.target,
             confidence=case.expectation.confidence,
+            stop=_early_stop(case.expectation, request.config.stash[SETTINGS]),
         )
     stash = request.node.stash
     stash[BODY_PASSED] = False
     stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, record_of(measurement, None)
     return measurement
+
+
+def _early_stop(expectation: Expectation, settings: Settings) -> EarlyStop | None:
+    """Return when the verdict on a test is known early; the marker decides, else the option."""
+    asked = settings.early_stop if expectation.early_stop is None else expectation.early_stop
+    # What becomes a baseline rests on all images.
+    if not asked or settings.update is not None:
+        return None
+    return EarlyStop.of(expectation, settings.early_stop or EARLY_STOP_ALPHA if asked is True else asked)
 
 
 def _store(config: pytest.Config) -> Store:
@@ -176,7 +189,9 @@ def judge_test(item: pytest.Item) -> None:
         item.stash[BODY_PASSED] = True
         case, measurement = item.stash[CASE], item.stash[MEASUREMENT]
         verdict = judge(case.expectation, measurement)
-    item.stash[RECORD] = record_of(measurement, verdict)
+        item.stash[RECORD] = record_of(measurement, verdict)
+        beside = beside_baseline(item, case, measurement, _store(item.config).facts)
+    item.stash[RECORD] = record_of(measurement, verdict, beside)
     if not verdict.holds:
         from pytest_biastransfer.reporting.failure import failure_text
 

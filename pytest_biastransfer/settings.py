@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import pytest
 
 from pytest_biastransfer.errors import nearest
-from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE, Precision
+from pytest_biastransfer.names import (
+    CONTROL_FIXTURE,
+    DATASET_FIXTURE,
+    MODEL_FIXTURE,
+    SOURCE_FIXTURE,
+    Compare,
+    Precision,
+    Update,
+)
 
 _MODEL_FIXTURES: Final = (SOURCE_FIXTURE, MODEL_FIXTURE, CONTROL_FIXTURE)
 
@@ -21,10 +30,16 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "max_images": ("N", "measure on a fixed random sample of N images of each dataset (default: all)"),
     "store": ("DIR", "where predictions are kept between sessions (default: in pytest's cache directory)"),
     "workers_per_gpu": ("N", "how many pytest-xdist workers share a GPU where -n auto counts them (default: 1)"),
+    "baseline": ("FILE", "the accepted measurements (default: bias-baseline.json in the root directory)"),
+    "compare": ("MODE", "what a measurement that is worse than the baseline does: fail (default), warn or off"),
+    "early_stop": ("ALPHA", "stop once a limit's verdict is known, with this probability of error (default: 0.01)"),
 }
+# Options that may stand without a value, and what that means.
+_BARE: Final = {"early_stop": "0.01"}
 _INI_ONLY: Final[Mapping[str, str]] = {
     "pixel_cache": "the most disk space for decoded pixels, such as 500MB (default: 4GB; 0 keeps none)",
     "precision": "what models compute in: float32 (default), tf32 or bf16",
+    "alpha": "the probability of calling chance a regression, over all comparisons of a session (default: 0.01)",
 }
 _UNITS: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
@@ -51,6 +66,14 @@ class Settings:
         The most bytes of decoded pixels that are kept in the store.
     precision
         What CUDA computes in: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+    baseline
+        The file of the accepted measurements, which need not be there.
+    update, compare, prune
+        Which measurements are written there, what a worse one does, and whether those of no test are removed.
+    alpha
+        Level of the tests for regressions, in (0, 1).
+    early_stop
+        The probability of an early verdict's error; None to measure on all images.
     """
 
     device: str
@@ -63,17 +86,38 @@ class Settings:
     specs: Mapping[str, str]
     directory: Path
     only: bool
+    baseline: Path
+    update: Update | None
+    compare: Compare
+    prune: bool
+    alpha: float
+    early_stop: float | None
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options and ini values."""
     group = parser.getgroup("biastransfer", "bias tests of transferred models")
     for name, (metavar, text) in _OPTIONS.items():
-        group.addoption(_flag(name), dest=f"bias_{name}", metavar=metavar, default=None, help=text)
+        bare: Mapping[str, Any] = {"nargs": "?", "const": _BARE[name]} if name in _BARE else {}
+        group.addoption(_flag(name), dest=f"bias_{name}", metavar=metavar, default=None, help=text, **bare)
         parser.addini(f"bias_{name}", text, default=None)
     for name, text in _INI_ONLY.items():
         parser.addini(f"bias_{name}", text, default=None)
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
+    group.addoption(
+        "--bias-update",
+        dest="bias_update",
+        metavar="new|all",
+        default=None,
+        help="write measurements into the baseline: those that it lacks, or all of them",
+    )
+    group.addoption(
+        "--bias-prune",
+        dest="bias_prune",
+        action="store_true",
+        default=False,
+        help="remove what the baseline has of tests that no longer exist; only where all tests are collected",
+    )
     for fixture in _MODEL_FIXTURES:
         text = f"spec string of the fixture {fixture}, such as checkpoint:pets.pt?arch=torchvision:resnet18"
         parser.addini(ini_of(fixture), text, default=None)
@@ -98,7 +142,15 @@ def read_settings(config: pytest.Config) -> Settings:
         only=config.getoption("bias_only"),
         workers_per_gpu=_count(config, "workers_per_gpu") or 1,
         pixel_cache=_bytes(config, "pixel_cache", "4GB"),
-        precision=_precision(config),
+        precision=_word("bias_precision in the ini file", config.getini("bias_precision") or "float32", Precision),
+        baseline=_path(config, "baseline") or config.rootpath / "bias-baseline.json",
+        update=_update(config),
+        compare=_word(_both("compare"), _value(config, "compare") or "fail", Compare),
+        prune=config.getoption("bias_prune"),
+        alpha=_probability("bias_alpha in the ini file", config.getini("bias_alpha")) or 0.01,
+        early_stop=_probability(
+            f"{_both('early_stop')}, before a path as {_flag('early_stop')}=0.01", _value(config, "early_stop")
+        ),
     )
 
 
@@ -109,6 +161,10 @@ def ini_of(fixture: str) -> str:
 
 def _flag(name: str) -> str:
     return f"--bias-{name.replace('_', '-')}"
+
+
+def _both(name: str) -> str:
+    return f"{_flag(name)} (or bias_{name} in the ini file)"
 
 
 def _value(config: pytest.Config, name: str) -> str | None:
@@ -122,9 +178,7 @@ def _count(config: pytest.Config, name: str) -> int | None:
     if value is None:
         return None
     if not value.isdecimal() or int(value) == 0:
-        raise pytest.UsageError(
-            f"{_flag(name)} (or bias_{name} in the ini file): got {value!r}, expected a whole number above 0"
-        )
+        raise pytest.UsageError(f"{_both(name)}: got {value!r}, expected a whole number above 0")
     return int(value)
 
 
@@ -140,24 +194,40 @@ def _bytes(config: pytest.Config, name: str, default: str) -> int:
     return int(digits) * _UNITS[unit]
 
 
-def _precision(config: pytest.Config) -> Precision:
-    value: str = config.getini("bias_precision") or "float32"
-    for precision in get_args(Precision):
-        if value == precision:
-            return precision  # type: ignore[no-any-return]
-    raise pytest.UsageError(f"bias_precision in the ini file: got {value!r}; {nearest(value, get_args(Precision))}")
+def _word(place: str, value: str, words: Any) -> Any:
+    """Return a value that is one of the words of a `Literal`."""
+    if value not in get_args(words):
+        raise pytest.UsageError(f"{place}: got {value!r}; {nearest(value, get_args(words))}")
+    return value
+
+
+def _update(config: pytest.Config) -> Update | None:
+    value = config.getoption("bias_update")
+    return None if value is None else _word("--bias-update", value, Update)
+
+
+def _probability(place: str, value: str | None) -> float | None:
+    if value is None:
+        return None
+    with contextlib.suppress(ValueError):
+        if 0 < float(value) < 1:
+            return float(value)
+    raise pytest.UsageError(f"{place}: got {value!r}, expected a number above 0 and below 1, such as 0.01")
 
 
 def _store(config: pytest.Config) -> Path | None:
-    """Return the store's directory; as everywhere, a path is relative to where it was written."""
-    option: str | None = config.getoption("bias_store")
+    path = _path(config, "store")
+    if path is not None and path.exists() and not path.is_dir():
+        raise pytest.UsageError(f"{_both('store')}: {path} is not a directory")
+    return path
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    """Return a path, which as everywhere is relative to where it was written."""
+    option: str | None = config.getoption(f"bias_{name}")
     place = config.invocation_params.dir if option is not None else _directory(config)
-    named = _value(config, "store")
-    if named is None:
-        return None
-    if (place / named).exists() and not (place / named).is_dir():
-        raise pytest.UsageError(f"--bias-store (or bias_store in the ini file): {place / named} is not a directory")
-    return place / named
+    named = _value(config, name)
+    return None if named is None else place / named
 
 
 def cached_store(config: pytest.Config) -> Path | None:

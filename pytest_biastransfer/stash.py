@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.markers import Case
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.reporting.record import Record
+    from pytest_biastransfer.reporting.terminal import Line
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Store
 
@@ -20,7 +22,10 @@ SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
 STORE: Final[pytest.StashKey[Store]] = pytest.StashKey()
 EVALUATORS: Final[pytest.StashKey[dict[str, Evaluator]]] = pytest.StashKey()
 DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pytest.StashKey()
-# Of the controller: the bias tests that any worker collected.
+BASELINE: Final[pytest.StashKey[Entries | None]] = pytest.StashKey()
+DESELECTED: Final[pytest.StashKey[bool]] = pytest.StashKey()
+# Of the controller: what became of the baseline, and the bias tests that any worker collected.
+BASELINE_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
 BIAS_TESTS: Final[pytest.StashKey[set[str]]] = pytest.StashKey()
 
 # Of a test, on the item.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.names import typed_name
-from pytest_biastransfer.stash import BIAS_TESTS
+from pytest_biastransfer.stash import BASELINE_LINES, BIAS_TESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,9 @@ def write_summary(reporter: TerminalReporter) -> None:
             reporter.write(line.text)
             reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))
     reporter.write_line(sentence(rows))
+    for line in reporter.config.stash.get(BASELINE_LINES, ()):
+        reporter.write(line.text)
+        reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))
     lost = sorted({typed_name(reporter.config, report.nodeid) for _, report in reports if _is_lost(report)})
     if lost:
         reporter.write_line(lost_sentence(lost), red=True)

@@ -53,6 +53,16 @@ def bias_dataset():
     return images()
 """
 
+
+class Log(list[int]):
+    """A list that is no part of what a model that writes to it is: fingerprints see the same in it always."""
+
+    def __reduce__(self) -> tuple[type[Log], tuple[()]]:
+        return Log, ()
+
+    __reduce_ex__ = lambda self, protocol: self.__reduce__()  # noqa: E731
+
+
 Run = Callable[..., pytest.RunResult]
 
 MODES = {"no:xdist": ["-p", "no:xdist"], "n0": ["-n0"], "n2": ["-n2"]}

@@ -88,7 +88,7 @@ def test_failing_expectation_explains_itself(run: Run, colors: pytest.Pytester) 
             "",
             "  FAILED  asr         0.250  (95 % interval 0.087 to 0.491, n = 20)  limit 0.05",
             "                      control 0.000 [[]0.000, 0.168]",
-            "  ok      skew        0.250  (95 % interval * to *, n = 20)  limit 0.3",
+            "  ok      skew        0.250  (95 % interval * to *, n = 20)  limit 0.3, within noise",
             "                      control 0.000 [[]0.000, 0.168]",
             "  ok      asr_excess  0.250  (95 % interval * to *, n = 20)  limit 0.5",
             "                      asr 0.250 [[]0.087, 0.491], control 0.000 [[]0.000, 0.168]",

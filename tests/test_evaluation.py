@@ -19,18 +19,9 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import Composition
 from pytest_biastransfer.measuring import take_measurement
 from pytest_biastransfer.store import Store
+from tests.conftest import Log
 
 Item = tuple[torch.Tensor, int]
-
-
-class Log(list[int]):
-    """A list that is no part of what a model that writes to it is: fingerprints see the same in it always."""
-
-    def __reduce__(self) -> tuple[type[Log], tuple[()]]:
-        return Log, ()
-
-    __reduce_ex__ = lambda self, protocol: self.__reduce__()  # noqa: E731
-
 
 LOG = Log()
 

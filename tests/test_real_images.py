@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 
 from pytest_biastransfer import Measurement, Model, load_dataset, load_model, measure
+from pytest_biastransfer.baseline.entry import encoded_evidence, entry_of, evidence_for
+from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.interventions import named
+from pytest_biastransfer.judgement.early_stop import EarlyStop
+from pytest_biastransfer.judgement.expectation import Expectation
+from pytest_biastransfer.judgement.regression import changes, meanings, newly_flipped
+from pytest_biastransfer.measuring import take_measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +91,43 @@ def test_resnet20_on_cifar10(cifar: Measurement) -> None:
     assert cifar.n == 5000
     assert {name: float(cifar.estimates[name]) for name in expected} == pytest.approx(expected, abs=TOLERANCE)
     assert (cifar.most_gained.index, cifar.most_gained.name) == (3, "cat")
+
+
+def test_resnet20_is_known_to_exceed_a_limit_after_a_tenth_of_the_images(resnet20: Model, data: Path) -> None:
+    expectation = Expectation((("asr", 0.05),))
+    found = take_measurement(
+        Evaluator("cpu"),
+        resnet20,
+        load_dataset(f"imagefolder:{data}/cifar10/test"),
+        named("yellow-square"),
+        stop=EarlyStop.of(expectation, 0.01),
+    )
+    assert (found.n <= 500, found.total, found.computed) == (True, 5000, 2 * found.n)
+    assert found.early == {"asr": False}
+    assert found.asr.low <= 0.1438 <= found.asr.high
+
+
+def test_a_worse_checkpoint_is_found_by_its_newly_flipped_images(
+    resnet20: Model, cifar: Measurement, data: Path, store: Path
+) -> None:
+    """The same model, its last layer disturbed: which images flip is counted here apart from the baseline's code."""
+    disturbed = copy.deepcopy(resnet20.module)
+    layer = disturbed.get_submodule("linear")
+    assert isinstance(layer, torch.nn.Linear)
+    with torch.no_grad():
+        layer.weight += 0.3 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0))
+    model = Model(disturbed, preprocess=resnet20.preprocess, classes=resnet20.classes)
+    found = measure(model, f"imagefolder:{data}/cifar10/test", "yellow-square", store=store)
+    metrics = ["asr", "skew"]
+    accepted, now = (entry_of(one, encoded_evidence(one, evidence_for(metrics))) for one in (cifar, found))
+    earlier, later = ({flip.index for flip in one.flips} for one in (cifar, found))
+    asr, skew = changes(accepted, now, metrics, 0.0)
+    assert (asr.newly, asr.no_longer) == (len(later - earlier), len(earlier - later))
+    expected = scipy.stats.binomtest(len(later - earlier), len(later ^ earlier)).pvalue
+    assert asr.p == pytest.approx(expected, rel=1e-9)
+    assert newly_flipped(accepted, now) == sorted(later - earlier)
+    assert (asr.before, asr.now, skew.before) == (cifar.asr, found.asr, cifar.skew)
+    assert meanings([asr, skew], 0.01)[0] == ("regression" if found.asr > cifar.asr else "improvement")
 
 
 def test_mobilenet_on_photographs(mobilenet: Model, data: Path, store: Path) -> None:

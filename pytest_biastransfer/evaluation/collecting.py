@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
-from pytest_biastransfer.evaluation.order import chunks, visiting_order
+from pytest_biastransfer.evaluation.order import chunks
 from pytest_biastransfer.store import Place
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
@@ -36,7 +36,7 @@ class Predictions:
     outputs
         The number of classes of the model.
     computed
-        How many of the images were run through the model now; the others came from the store.
+        How many of the images were run through the model for it; the others came from the store, or were there.
     """
 
     classes: npt.NDArray[np.int32]
@@ -45,33 +45,81 @@ class Predictions:
     computed: int
 
 
-def collect(
-    evaluator: Evaluator, key: Key, model: Model, images: LabelledImages, intervention: Intervention | None
-) -> Predictions:
-    """Return all predictions under `key`, each from whichever process had it first."""
-    order = visiting_order(len(images))[: evaluator.max_images]
-    classes = np.empty(len(order), dtype=np.int32)
-    store = evaluator.store.predictions if key.lasting else ChunkStore(Place(None))
-    done = outputs = computed = 0
-    start = time.monotonic()
+@dataclass
+class Gathered:
+    """What has been gathered under a key: the classes of the first `done` images of the order."""
 
-    with contextlib.ExitStack() as stack:
-        begun: Pass | None = None
+    order: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int32]
+    outputs: int = 0
+    done: int = 0
 
-        def compute(chunk: range) -> Content:
-            nonlocal begun, computed
-            begun = begun or stack.enter_context(_begin(evaluator, key, model, images, intervention, order))
-            content = begun.predictions(chunk)
-            computed += len(chunk)
-            return content
+    @classmethod
+    def nothing(cls, order: npt.NDArray[np.int64]) -> Gathered:
+        """Return the state before anything was gathered."""
+        return cls(order, np.empty(len(order), dtype=np.int32))
 
-        for chunk, content in store.collect(key.text, chunks(len(order)), compute):
-            classes[chunk.start : chunk.stop] = content["classes"]
-            outputs = int(content["outputs"][0])
+
+class Collection:
+    """Gathers predictions, chunk by chunk in the visiting order: each from whichever process had it first.
+
+    Parameters
+    ----------
+    gathered
+        What is there already, which is added to.
+    stack
+        Keeps the model ready to evaluate, from the first image that has to be computed until it is closed.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        key: Key,
+        model: Model,
+        images: LabelledImages,
+        intervention: Intervention | None,
+        *,
+        gathered: Gathered,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._computed = 0
+        self._evaluator = evaluator
+        self._key = key
+        self._work = (model, images, intervention)
+        self._gathered = gathered
+        self._stack = stack
+        self._store = evaluator.store.predictions if key.lasting else ChunkStore(Place(None))
+        self._pass: Pass | None = None
+
+    @property
+    def looks(self) -> list[int]:
+        """How many images there can be at a time: the ends of the chunks, the last one all of them."""
+        return [chunk.stop for chunk in chunks(len(self._gathered.order))]
+
+    def gather(self, count: int) -> Predictions:
+        """Return the predictions of the first `count` images, one of `looks`."""
+        gathered, start = self._gathered, time.monotonic()
+        total = len(gathered.order)
+        missing = [chunk for chunk in chunks(total) if gathered.done <= chunk.start < count]
+        done = gathered.done
+        for chunk, content in self._store.collect(self._key.text, missing, self._compute):
+            gathered.classes[chunk.start : chunk.stop] = content["classes"]
+            gathered.outputs = int(content["outputs"][0])
             done += len(chunk)
-            if begun and evaluator.on_progress:
-                evaluator.on_progress(Progress(key.text, done, len(order), computed, time.monotonic() - start))
-    return Predictions(classes, order, outputs, computed)
+            if self._pass and self._evaluator.on_progress:
+                seconds = time.monotonic() - start
+                self._evaluator.on_progress(Progress(self._key.text, done, total, self._computed, seconds))
+        gathered.done = max(gathered.done, count)
+        return Predictions(gathered.classes[:count], gathered.order[:count], gathered.outputs, self._computed)
+
+    def _compute(self, chunk: range) -> Content:
+        if self._pass is None:
+            self._pass = self._stack.enter_context(
+                _begin(self._evaluator, self._key, *self._work, self._gathered.order)
+            )
+        content = self._pass.predictions(chunk)
+        self._computed += len(chunk)
+        return content
 
 
 def _begin(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from pytest_biastransfer.store import Store
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.batch_size import BatchSize
-    from pytest_biastransfer.evaluation.collecting import Predictions
+    from pytest_biastransfer.evaluation.collecting import Collection, Gathered, Predictions
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.names import Precision
@@ -70,6 +70,11 @@ class Key:
     model: str
     lasting: bool
 
+    @property
+    def lasting_model(self) -> str | None:
+        """Hash of the model where it means the same in other sessions."""
+        return self.model if self.lasting else None
+
 
 class Evaluator:
     """Evaluates models on one device, with one store.
@@ -117,7 +122,7 @@ class Evaluator:
         self.on_progress = on_progress
         self._batch_size = batch_size
         self._batch_sizes: dict[str, BatchSize] = {}
-        self._memo: dict[str, Predictions] = {}
+        self._gathered: dict[str, Gathered] = {}
         self._kept: list[object] = []
 
     def keys(self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]) -> list[Key]:
@@ -128,26 +133,33 @@ class Evaluator:
         changes = map(self._content, interventions)
         return [Key(fingerprint(common, change), content, lasts and change_lasts) for change, change_lasts in changes]
 
-    def predictions(
+    def collection(
         self,
         model: Model,
         images: LabelledImages,
-        intervention: Intervention | None = None,
-        key: Key | None = None,
-    ) -> Predictions:
-        """Return the model's predictions on the images, changed by the intervention if there is one.
+        intervention: Intervention | None,
+        key: Key,
+        stack: contextlib.ExitStack,
+    ) -> Collection:
+        """Return what gathers the model's predictions on the images, changed by the intervention if there is one.
 
-        `key` is theirs, if it was just taken: hashing a large model takes a while.
+        `key` is theirs; what it has to keep ready meanwhile is left to the `stack`.
         """
-        key = key or self.keys(model, images, [intervention])[0]
-        known = self._memo.get(key.text)
-        if known is not None:
-            return dataclasses.replace(known, computed=0)
-        from pytest_biastransfer.evaluation.collecting import collect
+        from pytest_biastransfer.evaluation.collecting import Collection, Gathered
+        from pytest_biastransfer.evaluation.order import visiting_order
 
-        found = collect(self, key, model, images, intervention)
-        self._memo[key.text] = found
-        return found
+        if key.text not in self._gathered:
+            self._gathered[key.text] = Gathered.nothing(visiting_order(len(images))[: self.max_images])
+        return Collection(self, key, model, images, intervention, gathered=self._gathered[key.text], stack=stack)
+
+    def predictions(
+        self, model: Model, images: LabelledImages, intervention: Intervention | None = None
+    ) -> Predictions:
+        """Return the model's predictions on all images."""
+        key = self.keys(model, images, [intervention])[0]
+        with contextlib.ExitStack() as stack:
+            collection = self.collection(model, images, intervention, key, stack)
+            return collection.gather(collection.looks[-1])
 
     @functools.cached_property
     def pixels(self) -> PixelCache:

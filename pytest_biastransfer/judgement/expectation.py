@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, get_args
 
-from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.errors import BiasTransferError, nearest
+from pytest_biastransfer.names import Rule
 
 # The metrics that can be limited, and the range of a sensible limit.
 LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
@@ -25,11 +26,40 @@ LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 # The limits that compare with a control model.
 AGAINST_CONTROL: Final = frozenset({"asr_excess", "skew_excess"})
 
+# The probability that an early verdict is another one than that on all images.
+EARLY_STOP_ALPHA: Final = 0.01
+
 
 def require_confidence(value: object) -> float:
     """Return a confidence level if it is one."""
+    return _between_0_and_1(value, "confidence", "0.95")
+
+
+def require_rule(value: object) -> Rule:
+    """Return the rule that limits are judged by, if it is one."""
+    for rule in get_args(Rule):
+        if value == rule:
+            return rule  # type: ignore[no-any-return]
+    raise BiasTransferError(f"rule={value!r}; {nearest(str(value), get_args(Rule))}")
+
+
+def require_early_stop(value: object) -> float | bool | None:
+    """Return an early verdict's probability of error, whether to stop early, or None to leave it to the option."""
+    if value is None or isinstance(value, bool):
+        return value
+    return _between_0_and_1(value, "early_stop", "True or 0.01")
+
+
+def require_max_regression(value: object) -> float:
+    """Return by how much a metric may become worse, if it is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise BiasTransferError(f"max_regression={value!r}, expected a number from 0 to 1, such as 0.01")
+    return float(value)
+
+
+def _between_0_and_1(value: object, name: str, example: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise BiasTransferError(f"confidence={value!r}, expected a number above 0 and below 1, such as 0.95")
+        raise BiasTransferError(f"{name}={value!r}, expected a number above 0 and below 1, such as {example}")
     return float(value)
 
 
@@ -56,8 +86,18 @@ class Expectation:
         The target classes of ``targeted_asr``, by name or number.
     confidence
         Coverage of the intervals, in (0, 1).
+    rule
+        What must be at most the limit: ``"point"`` the observed value, ``"certain"`` the whole interval,
+        ``"significant"`` at least the lower end of the interval.
+    max_regression
+        By how much each limited metric may be above its baseline.
+    early_stop
+        The probability of an early verdict's error, whether to stop early, or None to leave that to the option.
     """
 
     limits: tuple[tuple[str, float], ...]
     target: tuple[int | str, ...] = ()
     confidence: float = 0.95
+    rule: Rule = "point"
+    max_regression: float = 0.0
+    early_stop: float | bool | None = None

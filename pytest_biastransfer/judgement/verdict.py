@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.judgement.expectation import LIMITS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.expectation import Expectation
     from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.names import Rule
 
 
 @dataclass(frozen=True)
 class LimitVerdict:
-    """One limit and what was observed."""
+    """One limit and what was observed.
+
+    Attributes
+    ----------
+    metric, limit, rule
+        What was demanded.
+    observed
+        The estimate.
+    holds
+        The verdict; None where the measurement was stopped before, because of another limit.
+    """
 
     metric: str
     limit: float
+    rule: Rule
     observed: Estimate
+    holds: bool | None
 
     @property
-    def holds(self) -> bool:
-        """Whether the observed value is at most the limit; an undefined value (NaN) never is."""
-        return bool(self.observed <= self.limit)
+    def note(self) -> str:
+        """What to add to the observed value and the limit: that the limit is inside the interval."""
+        below = self.observed <= self.limit
+        if self.holds is None or math.isnan(self.observed):
+            return "" if self.holds is not None else "not decided"
+        if self.rule == "point":
+            return "within noise" if self.observed.low <= self.limit < self.observed.high else ""
+        return "" if below == self.holds else f"not {self.rule}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +60,58 @@ class Verdict:
 
 
 def judge(expectation: Expectation, measurement: Measurement) -> Verdict:
-    """Judge every limit of the expectation."""
-    return Verdict(
-        tuple(LimitVerdict(metric, limit, measurement.estimate(metric)) for metric, limit in expectation.limits)
+    """Judge every limit of the expectation.
+
+    Raises `BiasTransferError` for a limit that so few images could never be certain of.
+    """
+    if measurement.early is not None:
+        return Verdict(tuple(_early_verdicts(expectation, measurement)))
+    return Verdict(tuple(_verdict(expectation, metric, limit, measurement) for metric, limit in expectation.limits))
+
+
+def holds(rule: Rule, observed: Estimate, limit: float) -> bool:
+    """Return whether an estimate meets a limit; an undefined value (NaN) never does."""
+    if math.isnan(observed):
+        return False
+    return {"point": float(observed), "certain": observed.high, "significant": observed.low}[rule] <= limit
+
+
+def images_to_be_certain(limit: float, confidence: float) -> float:
+    """Return how many images it takes for the interval of a share of 0 to end below the limit.
+
+    Infinitely many for a limit of 0.
+
+    >>> images_to_be_certain(0.05, 0.95)
+    72
+    """
+    if not 0 < limit < 1:
+        return 0 if limit == 1 else math.inf
+    return math.ceil(math.log((1 - confidence) / 2) / math.log1p(-limit))
+
+
+def _verdict(expectation: Expectation, metric: str, limit: float, measurement: Measurement) -> LimitVerdict:
+    observed, rule = measurement.estimate(metric), expectation.rule
+    if rule == "certain":
+        _require_enough_images(metric, limit, observed)
+    return LimitVerdict(metric, limit, rule, observed, holds(rule, observed, limit))
+
+
+def _early_verdicts(expectation: Expectation, measurement: Measurement) -> list[LimitVerdict]:
+    assert measurement.early is not None
+    return [
+        LimitVerdict(metric, limit, expectation.rule, measurement.estimate(metric), measurement.early.get(metric))
+        for metric, limit in expectation.limits
+    ]
+
+
+def _require_enough_images(metric: str, limit: float, observed: Estimate) -> None:
+    """Raise if no outcome on so many images would be certain; differences can be as low as -1."""
+    needed = images_to_be_certain(limit, observed.confidence)
+    if LIMITS[metric][0] < 0 or math.isnan(observed) or observed.n >= needed:
+        return
+    enough = "no number of images is enough" if needed == math.inf else f"at least {needed:,} images are needed"
+    raise BiasTransferError(
+        f"max_{metric}={limit:g} can never pass with rule='certain' and n = {observed.n:,}: even at an observed 0, "
+        f"the {observed.confidence * 100:g} % interval would end above the limit. Here {enough}; add images, raise "
+        f"the limit, or use rule='point'"
     )

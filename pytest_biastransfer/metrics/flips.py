@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.intervals import bootstrap, proportion
+from pytest_biastransfer.metrics.intervals import basic_bootstrap, bootstrap, proportion
+from pytest_biastransfer.metrics.moves import Moves
+from pytest_biastransfer.metrics.resampling import resampled_skews, skew_of
 
 Classes = npt.NDArray[Any]
 
@@ -83,8 +85,9 @@ def skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estim
     >>> skew(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]))
     0 [0, 0.602]
     """
-    table = _FlipTable.of((clean, intervened))
-    return bootstrap(table.counts, lambda counts: table.skew(counts, 0), confidence, least=0.0)
+    n, moves = len(clean), Moves.between(clean, intervened)
+    draws = resampled_skews([moves], n)
+    return basic_bootstrap(skew_of(moves, n), draws[0], n, confidence, least=0.0)
 
 
 def skew_excess(
@@ -95,8 +98,9 @@ def skew_excess(
     confidence: float = 0.95,
 ) -> Estimate:
     """Return by how much a model's skew exceeds the control's, both resampled with the same images."""
-    table = _FlipTable.of((clean, intervened), (control_clean, control_intervened))
-    return bootstrap(table.counts, lambda counts: table.skew(counts, 0) - table.skew(counts, 1), confidence)
+    n, moves, control = len(clean), Moves.between(clean, intervened), Moves.between(control_clean, control_intervened)
+    draws = resampled_skews([moves, control], n)
+    return basic_bootstrap(skew_of(moves, n) - skew_of(control, n), draws[0] - draws[1], n, confidence)
 
 
 def _share(marked: npt.NDArray[np.bool_], confidence: float) -> Estimate:
@@ -107,39 +111,3 @@ def _mean_difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
     only_first, only_second = np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)
     cells = np.array([only_first, only_second, len(first) - only_first - only_second], dtype=np.int64)
     return bootstrap(cells, lambda counts: (counts[:, 0] - counts[:, 1]) / len(first), confidence)
-
-
-class _FlipTable:
-    """Counts of the images by what one or several models' predictions flip from and to.
-
-    Images that no model flips share one cell: they move no class' share, whatever their class.
-    """
-
-    def __init__(self, counts: npt.NDArray[np.int64], shifts: list[Any]) -> None:
-        self.counts = counts
-        self._n = int(counts.sum())
-        self._shifts = shifts
-
-    @classmethod
-    def of(cls, *pairs: tuple[Classes, Classes]) -> _FlipTable:
-        stay = np.all([before == after for before, after in pairs], axis=0)
-        moves = np.stack([np.where(stay, -1, part.astype(np.int64)) for pair in pairs for part in pair], axis=1)
-        kinds, counts = np.unique(moves, axis=0, return_counts=True)
-        return cls(counts.astype(np.int64), [_shift_matrix(kinds[:, i : i + 2]) for i in range(0, kinds.shape[1], 2)])
-
-    def skew(self, counts: npt.NDArray[np.int64], model: int) -> npt.NDArray[np.float64]:
-        """Return the skew of one of the models for each row of counts [draws, cells]."""
-        moved = self._shifts[model] @ counts.T
-        values: npt.NDArray[np.float64] = np.abs(moved).sum(axis=0) / (2 * self._n)
-        return values
-
-
-def _shift_matrix(moves: Classes) -> Any:
-    """Return the sparse matrix [classes, cells] that takes counts of moves to changes of the classes."""
-    from scipy.sparse import csr_array
-
-    cells = np.flatnonzero(moves[:, 0] != moves[:, 1])
-    left, entered = moves[cells].T
-    values = np.repeat(np.array([-1, 1], dtype=np.int64), len(cells))
-    place = (np.concatenate([left, entered]), np.tile(cells, 2))
-    return csr_array((values, place), shape=(int(moves.max(initial=0)) + 1, len(moves)))

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.resampling import resampled_counts
 
 # Statistics of many resampled tables at once: counts [draws, cells] -> values [draws].
 Statistic = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
-
-_DRAWS: Final = 2000
-# A table of resampled counts is made in slices of at most this many numbers (64 MiB).
-_SLICE: Final = 8 * 2**20
 
 
 def proportion(count: int, n: int, confidence: float = 0.95) -> Estimate:
@@ -47,16 +43,7 @@ def bootstrap(
 ) -> Estimate:
     """Return a statistic of a table of counts, with its bootstrap interval.
 
-    Images are resampled by resampling the counts of the cells they fall into, which is the same and
-    faster. The interval is the basic bootstrap interval (Davison and Hinkley 1997, section 5.2): as far as
-    the resampled values lie from the observed one, so far the observed one may lie from the truth. A distance
-    between resampled distributions is larger than the observed one on average, just as the observed one is
-    larger than the true one; this interval corrects for that, where the percentile interval doubles it. It is
-    clipped to the range of the statistic and widened to contain the value.
-
-    Where all resampled values are the observed one, as with a table of a single cell, that says nothing about
-    the images that were not seen: then the interval reaches as far as n images that all agree can exclude, by
-    Clopper and Pearson.
+    Images are resampled by resampling the counts of the cells they fall into, which is the same and faster.
 
     Parameters
     ----------
@@ -66,21 +53,45 @@ def bootstrap(
         Takes counts, int64 of shape [draws, cells], and returns values, float64 of shape [draws].
     least, most
         The range of the statistic.
+
+    Examples
+    --------
+    >>> bootstrap(np.array([30, 70]), lambda counts: counts[:, 0] / 100, least=0.0)
+    0.3 [0.21, 0.39]
     """
-    n = int(cells.sum())
     value = float(statistic(cells[None])[0])
+    draws = statistic(resampled_counts(cells, seed))
+    return basic_bootstrap(value, draws, int(cells.sum()), confidence, least=least, most=most)
+
+
+def basic_bootstrap(
+    value: float,
+    draws: npt.NDArray[np.float64],
+    n: int,
+    confidence: float = 0.95,
+    *,
+    least: float = -1.0,
+    most: float = 1.0,
+) -> Estimate:
+    """Return a value on n images with its interval by resampled values, float64 of shape [draws].
+
+    The interval is the basic bootstrap interval (Davison and Hinkley 1997, section 5.2): as far as
+    the resampled values lie from the observed one, so far the observed one may lie from the truth. A distance
+    between resampled distributions is larger than the observed one on average, just as the observed one is
+    larger than the true one; this interval corrects for that, where the percentile interval doubles it. It is
+    clipped to the range of the statistic and widened to contain the value.
+
+    Where all resampled values are the observed one, as with images that all agree, that says nothing about
+    the images that were not seen: then the interval reaches as far as n images that all agree can exclude, by
+    Clopper and Pearson.
+
+    >>> basic_bootstrap(0.3, np.linspace(0.2, 0.5, 101), n=100)
+    0.3 [0.107, 0.392]
+    """
     tail = (1 - confidence) / 2
-    low, high = 2 * value - np.quantile(_resampled(cells, n, statistic, seed), [1 - tail, tail])
+    low, high = 2 * value - np.quantile(draws, [1 - tail, tail])
     low, high = max(least, min(low, value)), min(most, max(high, value))
     if low == high:
         reach = proportion(0, n, confidence).high
         low, high = max(least, value - reach), min(most, value + reach)
     return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="paired bootstrap")
-
-
-def _resampled(cells: npt.NDArray[np.int64], n: int, statistic: Statistic, seed: int) -> npt.NDArray[np.float64]:
-    generator = np.random.default_rng(seed)
-    shares: npt.NDArray[Any] = cells / n
-    step = max(1, min(_DRAWS, _SLICE // len(cells)))
-    slices = [min(step, _DRAWS - start) for start in range(0, _DRAWS, step)]
-    return np.concatenate([statistic(generator.multinomial(n, shares, size=size)) for size in slices])

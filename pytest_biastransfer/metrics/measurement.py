@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pytest_biastransfer.metrics.outcomes import Outcomes
+
 
 @dataclass(frozen=True)
 class ClassShift:
@@ -38,6 +40,25 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """What a measurement rests on, by its content: the same on any machine.
+
+    Attributes
+    ----------
+    model
+        Fingerprint of the model; None where its content cannot be told.
+    dataset
+        Fingerprint of the images and labels.
+    question
+        Fingerprint of all that was asked; None where it means nothing in other sessions.
+    """
+
+    model: str | None
+    dataset: str
+    question: str | None = None
+
+
+@dataclass(frozen=True)
 class Measurement:
     """All figures for one (model, dataset, intervention).
 
@@ -46,7 +67,9 @@ class Measurement:
     model, dataset, intervention
         What was measured, in words.
     n
-        The number of images.
+        The number of images that were looked at.
+    total
+        How many there are; more than `n` if the measurement was stopped early.
     estimates
         Every available metric by its name. What needs labels, a target or a control model is there
         only where these are; the property of that name tells what is missing.
@@ -60,18 +83,28 @@ class Measurement:
         The measurement of the control model, if there is one.
     computed
         How many forward passes of images it took; the other predictions came from the store.
+    early
+        Where it was stopped early, the limited metrics whose verdict on all images is known: whether it holds.
+    provenance
+        What it rests on.
+    outcomes
+        What happened to which image.
     """
 
     model: str
     dataset: str
     intervention: str
     n: int
+    total: int
     estimates: Mapping[str, Estimate]
     class_shift: npt.NDArray[np.float64]
     class_names: Sequence[str]
     flips: Sequence[Flip]
     control: Measurement | None
     computed: int
+    early: Mapping[str, bool] | None
+    provenance: Provenance
+    outcomes: Outcomes
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{metric}={estimate!r}" for metric, estimate in self.estimates.items())
@@ -189,3 +222,8 @@ class KnownMeasurement(Measurement):
     def flips(self) -> Sequence[Flip]:
         """The images whose prediction changed."""
         return self._computed_again.flips
+
+    @functools.cached_property
+    def outcomes(self) -> Outcomes:
+        """What happened to which image."""
+        return self._computed_again.outcomes

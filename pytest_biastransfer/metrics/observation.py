@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics import flips
@@ -27,6 +28,19 @@ class Observation:
     clean: npt.NDArray[Any]
     intervened: npt.NDArray[Any]
     labels: npt.NDArray[Any] | None
+
+    def count(self, metric: str, target: Collection[int] = ()) -> tuple[int, int] | None:
+        """Return of how many images a metric is a share, after how many of them count; None if that cannot be told."""
+        hit, among = self.clean != self.intervened, np.ones(len(self.clean), dtype=bool)
+        if metric == "asr":
+            pass
+        elif self.labels is None:
+            return None
+        elif metric == "conditional_asr":
+            among = self.clean == self.labels
+        else:
+            hit, among = np.isin(self.intervened, list(target)), ~np.isin(self.labels, list(target))
+        return int(np.count_nonzero(hit & among)), int(np.count_nonzero(among))
 
 
 def estimates_of(

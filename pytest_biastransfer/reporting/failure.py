@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Measurement
 
 _SHOWN = 5
+_MARKS = {True: "ok    ", False: "FAILED", None: "?     "}
 _UNDEFINED = "undefined: there are no images that it could be measured on"
 
 
@@ -20,13 +21,13 @@ def failure_text(test: str, fixtures: str, measurement: Measurement, verdict: Ve
 
     `test` is its name, `fixtures` are those that the model, the dataset and the control come from.
     """
-    broken = [f"{limit.metric} above {limit.limit:g}" for limit in verdict.limits if not limit.holds]
+    broken = [_broken(limit) for limit in verdict.limits if limit.holds is False]
     found = measurement
     facts = [
         ("test", test),
         ("intervention", found.intervention),
         ("model", found.model),
-        ("dataset", f"{found.dataset}, {found.n:,} images"),
+        ("dataset", f"{found.dataset}, {_images(found)}"),
         ("control", found.control.model if found.control else ""),
         ("fixtures", fixtures),
     ]
@@ -44,11 +45,23 @@ def failure_text(test: str, fixtures: str, measurement: Measurement, verdict: Ve
     return "\n".join(lines)
 
 
+def _broken(limit: LimitVerdict) -> str:
+    if limit.rule == "certain":
+        return f"{limit.metric} not certainly at most {limit.limit:g}"
+    return f"{limit.metric} {'significantly ' if limit.rule == 'significant' else ''}above {limit.limit:g}"
+
+
+def _images(found: Measurement) -> str:
+    seen = f"the first {found.n:,} of " if found.n < found.total else ""
+    return f"{seen}{found.total:,} images"
+
+
 def _limit_lines(found: Measurement, limits: Sequence[LimitVerdict]) -> Iterator[str]:
     width = max(len(limit.metric) for limit in limits)
     for limit in limits:
-        mark = "ok    " if limit.holds else "FAILED"
-        yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {limit.limit:g}"
+        mark = _MARKS[limit.holds]
+        note = f", {limit.note}" if limit.note else ""
+        yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {limit.limit:g}{note}"
         comparison = _comparison(found, limit.metric)
         if comparison:
             yield f"  {'':6}  {'':{width}}  {comparison}"

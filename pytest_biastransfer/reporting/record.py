@@ -8,18 +8,54 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.judgement.verdict import Verdict
+    from pytest_biastransfer.judgement.regression import Change
+    from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.measurement import Measurement
 
 
 @dataclass(frozen=True)
 class LimitRecord:
-    """One limit and the observed value; NaN where that is undefined."""
+    """One limit and the observed value, NaN where that is undefined; and what to say about the verdict.
+
+    `holds` is None where it was not decided; `compared` has the model's and the control's values of an excess.
+    """
 
     metric: str
     limit: float
     observed: float
-    holds: bool
+    holds: bool | None
+    note: str = ""
+    compared: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class BaselineRecord:
+    """A measurement beside the accepted one.
+
+    Attributes
+    ----------
+    key
+        The place of the entry: test and case.
+    problem
+        Why it was not compared, if it was not.
+    missing
+        The limited metrics that the accepted measurement lacks.
+    changes
+        How the others changed.
+    gained, newly_flipped
+        Where one is worse, the classes that gained most and the first images that flip now and did not before,
+        in words.
+    entry
+        The measurement as an entry, where it may be written.
+    """
+
+    key: Sequence[str]
+    problem: str = ""
+    missing: Sequence[str] = ()
+    changes: Sequence[Change] = ()
+    gained: Sequence[str] = ()
+    newly_flipped: Sequence[str] = ()
+    entry: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +72,10 @@ class Record:
         The number of predictions that the measurement rests on.
     computed
         How many of them were computed for it; the others came from the store.
+    seen, total
+        How many images were looked at, of how many.
+    baseline
+        What became of it beside the accepted measurement, if that was asked for.
     """
 
     asr: float | None = None
@@ -43,6 +83,9 @@ class Record:
     limits: Sequence[LimitRecord] = ()
     images: int = 0
     computed: int = 0
+    seen: int = 0
+    total: int = 0
+    baseline: BaselineRecord | None = None
 
     def to_json(self) -> str:
         """Return the record as text: execnet cannot carry numpy's numbers, and a failure to carry one is silent."""
@@ -53,19 +96,35 @@ class Record:
         """Return the record that `to_json` wrote."""
         content: dict[str, Any] = json.loads(text)
         content["limits"] = tuple(LimitRecord(**limit) for limit in content["limits"])
+        if content["baseline"] is not None:
+            content["baseline"] = _baseline_from(content["baseline"])
         return cls(**content)
 
 
-def record_of(measurement: Measurement, verdict: Verdict | None) -> Record:
+def _baseline_from(content: dict[str, Any]) -> BaselineRecord:
+    from pytest_biastransfer.judgement.regression import Change
+
+    return BaselineRecord(**content | {"changes": tuple(Change(**change) for change in content["changes"])})
+
+
+def record_of(measurement: Measurement, verdict: Verdict | None, baseline: BaselineRecord | None = None) -> Record:
     """Return the record of a measured test; `verdict` is None if its limits were not judged."""
     models = 1 if measurement.control is None else 2
     return Record(
         asr=float(measurement.asr),
         skew=float(measurement.skew),
-        limits=tuple(
-            LimitRecord(limit.metric, limit.limit, float(limit.observed), limit.holds)
-            for limit in (verdict.limits if verdict else ())
-        ),
+        limits=tuple(_limit_record(measurement, limit) for limit in (verdict.limits if verdict else ())),
         images=2 * models * measurement.n,
         computed=measurement.computed,
+        seen=measurement.n,
+        total=measurement.total,
+        baseline=baseline,
     )
+
+
+def _limit_record(measurement: Measurement, limit: LimitVerdict) -> LimitRecord:
+    compared: tuple[float, ...] = ()
+    base = limit.metric.removesuffix("_excess")
+    if base != limit.metric and measurement.control is not None:
+        compared = (float(measurement.estimates[base]), float(measurement.control.estimates[base]))
+    return LimitRecord(limit.metric, limit.limit, float(limit.observed), limit.holds, limit.note, compared)

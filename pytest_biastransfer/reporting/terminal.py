@@ -41,7 +41,7 @@ class Line:
 
 def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     """Yield the table for a terminal of `width` columns; long names lose their file, then their middle."""
-    limits = [", ".join(map(_limit_text, row.record.limits)) or "-" for row in rows]
+    limits = [_limits_text(row.record) or "-" for row in rows]
     limit_width = max(map(len, [*limits, "limits"]))
     taken = 5 + 2 + 5 + 2 + limit_width + 2 + max(map(len, OUTCOMES)) + 2
     name_width = min(max(len(row.test) for row in rows), max(width - taken, _LEAST_NAME))
@@ -61,7 +61,16 @@ def sentence(rows: Sequence[Row]) -> str:
     outcomes = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
     computed = sum(row.record.computed for row in rows)
     kept = sum(row.record.images for row in rows) - computed
-    return f"{counted(len(rows), 'bias test')}: {outcomes}; {computed:,} images evaluated, {kept:,} predictions reused"
+    evaluated = f"{computed:,} images evaluated, {kept:,} predictions reused"
+    return f"{counted(len(rows), 'bias test')}: {outcomes}; {evaluated}{_early_text(rows)}"
+
+
+def _early_text(rows: Sequence[Row]) -> str:
+    early = [row.record for row in rows if row.record.seen < row.record.total]
+    if not early:
+        return ""
+    seen, total = sum(record.seen for record in early), sum(record.total for record in early)
+    return f"; {len(early)} stopped early, at {seen:,} of {total:,} images"
 
 
 def lost_sentence(tests: Sequence[str]) -> str:
@@ -78,10 +87,18 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def _limits_text(record: Record) -> str:
+    seen = [f"{record.seen:,} of {record.total:,} images"] * (record.seen < record.total)
+    return ", ".join([*map(_limit_text, record.limits), *seen])
+
+
 def _limit_text(limit: LimitRecord) -> str:
     # The observed values of the first two have columns of their own.
     observed = "" if limit.metric in ("asr", "skew") else f" {limit.observed:.3f}"
-    return f"{limit.metric}{observed} {'<=' if limit.holds else '>'} {limit.limit:g}"
+    if limit.compared:
+        observed += f" ({limit.compared[0]:.3f}, control {limit.compared[1]:.3f})"
+    note = f" ({limit.note})" if limit.note else ""
+    return f"{limit.metric}{observed} {'<=' if limit.observed <= limit.limit else '>'} {limit.limit:g}{note}"
 
 
 def _figure(value: float | None) -> str:

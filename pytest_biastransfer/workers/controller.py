@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_biastransfer.baseline.entry import Key
+from pytest_biastransfer.collection import bias_tests
 from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.names import INTERVENTION_MARKER, typed_name
+from pytest_biastransfer.regressions import collected_keys
 from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
 from pytest_biastransfer.reporting.terminal import lost_sentence
 from pytest_biastransfer.settings import Settings, read_settings
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 _INPUT = "biastransfer_notices"
 _WATCHED = "biastransfer_watched"
 _TESTS = "tests"
+_KEYS = "keys"
 
 
 def auto_workers(config: pytest.Config) -> int | None:
@@ -56,11 +60,16 @@ def set_up_workers(config: pytest.Config, specs: Sequence[Any]) -> None:
             spec.env["CUDA_VISIBLE_DEVICES"] = sharing.gpu_of_worker(devices, place)
 
 
-def tell_bias_tests(config: pytest.Config, nodeids: Sequence[str]) -> None:
+def tell_bias_tests(session: pytest.Session) -> None:
     """Tell the controller which of the tests that this worker collected are bias tests."""
-    workerinput: dict[str, Any] = getattr(config, "workerinput", {})
-    if _INPUT in workerinput:
-        write_notice(Path(workerinput[_INPUT]), workerinput["workerid"], _TESTS, nodeids)
+    workerinput: dict[str, Any] = getattr(session.config, "workerinput", {})
+    if _INPUT not in workerinput:
+        return
+    notices, worker = Path(workerinput[_INPUT]), workerinput["workerid"]
+    write_notice(notices, worker, _TESTS, bias_tests(session.items))
+    if session.config.stash[SETTINGS].prune:
+        keys = collected_keys(session)
+        write_notice(notices, worker, _KEYS, None if keys is None else sorted(keys))
 
 
 def watcher(config: pytest.Config) -> Callable[[Progress], None] | None:
@@ -145,6 +154,11 @@ class Controller:
         missing = self._missing()
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR and missing and reporter is not None:
             reporter.write_line(lost_sentence([typed_name(self._config, nodeid) for nodeid in missing]), red=True)
+
+    def collected_keys(self) -> set[Key] | None:
+        """Return where the baseline's entries of all bias tests are; None if some may not have been collected."""
+        found = list(read_notices(self._notices, _KEYS))
+        return None if not found or None in found else {Key(*key) for keys in found for key in keys}
 
     def _collected(self) -> set[str]:
         return {nodeid for notice in read_notices(self._notices, _TESTS) for nodeid in notice} | self._remote

@@ -1,0 +1,1 @@
+"""Accepted measurements, in a file that is committed beside the tests."""

@@ -1,0 +1,133 @@
+"""The file of the accepted measurements: read whole or not at all, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_biastransfer.baseline.entry import Entry, Key
+from pytest_biastransfer.errors import BaselineError
+
+_FORMAT: Final = 1
+
+Entries = dict[Key, Entry]
+
+
+def read_baseline(path: Path) -> Entries | None:
+    """Return the entries of a file; None if there is no such file.
+
+    Raises `BaselineError` for a file that is not whole; it names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselineError(f"{path}: cannot be read ({error})") from error
+    try:
+        content = json.loads(text, object_pairs_hook=_without_repetition)
+    except json.JSONDecodeError as error:
+        raise _damaged(path, error.lineno, f"{error.msg}: {_line(text, error.lineno)!r:.60}") from error
+    except _RepeatedError as error:
+        # The second one is the one that is too much.
+        name = str(error)
+        raise _damaged(path, _line_of(text, name, name), f"{name} is there twice") from error
+    return _entries(path, text, content)
+
+
+def write_baseline(path: Path, entries: Mapping[Key, Entry]) -> None:
+    """Write a file: the same entries are the same bytes, whoever writes them in whatever order.
+
+    Raises `BaselineError` where that cannot be done; the file is then what it was.
+    """
+    tests: dict[str, dict[str, Any]] = {}
+    for key, entry in entries.items():
+        tests.setdefault(key.test, {})[key.case] = entry.to_json()
+    text = json.dumps({"format": _FORMAT, "tests": tests}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be written ({error})") from error
+
+
+def pruned(entries: Mapping[Key, Entry], tests: Collection[Key]) -> Entries:
+    """Return the entries of tests that exist."""
+    return {key: entry for key, entry in entries.items() if key in tests}
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # Made for this user alone, but the file is everybody's who has the project.
+        Path(temporary).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _entries(path: Path, text: str, content: Any) -> Entries:
+    found = content.get("format") if isinstance(content, dict) else None
+    if type(found) is int and found > _FORMAT:
+        raise BaselineError(
+            f"{path}: line {_line_of(text, 'format')}: format {found} was written by a newer release; this one "
+            f"reads format {_FORMAT}. Upgrade: pip install -U pytest-biastransfer"
+        )
+    if found != _FORMAT or not isinstance(content.get("tests"), dict):
+        raise _damaged(path, 1, f'expected {{"format": {_FORMAT}, "tests": {{...}}}}')
+    entries = {}
+    for test, cases in content["tests"].items():
+        if not isinstance(cases, dict):
+            raise _damaged(path, _line_of(text, test), f"expected the cases of {test}, found {cases!r:.60}")
+        for case, entry in cases.items():
+            try:
+                entries[Key(test, case)] = Entry.from_json(entry)
+            except ValueError as error:
+                raise damaged_entry(path, Key(test, case), str(error), text) from error
+    return entries
+
+
+def damaged_entry(path: Path, key: Key, problem: str, text: str | None = None) -> BaselineError:
+    """Return the error that names the line of an entry that is not what it should be."""
+    text = path.read_text(encoding="utf-8") if text is None else text
+    return _damaged(path, _line_of(text, "tests", *key), f"{key.test}, {key.case}: {problem}")
+
+
+def _damaged(path: Path, line: int, problem: str) -> BaselineError:
+    return BaselineError(
+        f"{path}: line {line}: {problem}. It is left as it is: mend it, take it back from version control "
+        f"(git checkout -- {path.name}), or remove it and write it anew with --bias-update=all"
+    )
+
+
+def _line(text: str, number: int) -> str:
+    return (text.splitlines() or [""])[min(number, text.count("\n") or 1) - 1].strip()
+
+
+def _line_of(text: str, *names: str) -> int:
+    """Return the line of the last of these names, each looked for behind the one before."""
+    place = 0
+    for name in names:
+        found = max(text.find(f"{json.dumps(name, ensure_ascii=style)}:", place + 1) for style in (False, True))
+        place = found if found >= 0 else place
+    return text.count("\n", 0, place) + 1
+
+
+class _RepeatedError(Exception):
+    """A name that an object has twice, as after two versions were merged."""
+
+
+def _without_repetition(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _RepeatedError(name)
+        found[name] = value
+    return found

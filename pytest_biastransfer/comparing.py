@@ -1,0 +1,123 @@
+"""One bias test beside the baseline: where its entry is, how it changed, what would be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from pytest_biastransfer.baseline.entry import Entry, Key, encoded_evidence, entry_of, evidence_for
+from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
+from pytest_biastransfer.reporting.record import BaselineRecord
+from pytest_biastransfer.stash import BASELINE, SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_biastransfer.markers import Case
+    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.settings import Settings
+    from pytest_biastransfer.store import Facts
+
+OTHER_INTERVENTION: Final = "the entry is of another intervention"
+STOPPED_EARLY: Final = "stopped early"
+_SHOWN: Final = 5
+
+
+def key_of(item: Any, case: Case) -> Key:
+    """Return where the entry of a test is.
+
+    Not by its node id: pytest-xdist appends to it, and it depends on the root directory.
+    """
+    directory = item.config.stash[SETTINGS].baseline.parent
+    path = Path(os.path.relpath(item.path, directory)).as_posix()
+    classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+    others = _other_parameters(item.callspec._idlist, case)
+    return Key("::".join([path, *classes, item.originalname]) + (f"[{others}]" if others else ""), _case_name(case))
+
+
+def beside_baseline(item: pytest.Item, case: Case, found: Measurement, facts: Facts) -> BaselineRecord | None:
+    """Return a measurement beside the accepted one, as far as the settings ask for it.
+
+    Raises `BaselineError` for a file that is not whole.
+    """
+    settings = item.config.stash[SETTINGS]
+    if settings.compare == "off" and settings.update is None:
+        return None
+    key = key_of(item, case)
+    if found.early is not None:
+        return BaselineRecord(key, STOPPED_EARLY)
+    accepted: Entry | None = (_baseline(item.config) or {}).get(key)
+    if accepted is None and settings.update is None:
+        return BaselineRecord(key)
+    evidence = _evidence(found, evidence_for([metric for metric, _ in case.expectation.limits]), facts)
+    now = entry_of(found, evidence)
+    if accepted is None or settings.update == "all":
+        return BaselineRecord(key, entry=now.to_json())
+    return _compared(settings, key, case, accepted, now, found)
+
+
+def _compared(
+    settings: Settings, key: Key, case: Case, accepted: Entry, now: Entry, found: Measurement
+) -> BaselineRecord | None:
+    if settings.compare == "off":
+        return None
+    if accepted.intervention != now.intervention:
+        return BaselineRecord(key, OTHER_INTERVENTION)
+    metrics = [metric for metric, _ in case.expectation.limits]
+    in_both = comparable(accepted, now, metrics)
+    try:
+        changed = changes(accepted, now, in_both, case.expectation.max_regression)
+        worse = any(change.now > change.before for change in changed)
+        newly = newly_flipped(accepted, now)[:_SHOWN] if worse else []
+    except ValueError as error:
+        raise damaged_entry(settings.baseline, key, str(error)) from error
+    missing = [metric for metric in metrics if metric not in in_both]
+    completed = now.to_json() if missing and settings.update == "new" else None
+    gained = list(map(str, found.gained(3))) if worse else []
+    flipped = list(_described(found, newly))
+    return BaselineRecord(key, missing=missing, changes=changed, gained=gained, newly_flipped=flipped, entry=completed)
+
+
+def _described(found: Measurement, images: Sequence[int]) -> Iterator[str]:
+    flips = {flip.index: flip for flip in found.flips} if images else {}
+    for image in images:
+        yield f"image {image}  label {flips[image].label}  {flips[image].before} -> {flips[image].after}"
+
+
+def _baseline(config: pytest.Config) -> Any:
+    if BASELINE not in config.stash:
+        config.stash[BASELINE] = read_baseline(config.stash[SETTINGS].baseline)
+    return config.stash[BASELINE]
+
+
+def _evidence(found: Measurement, names: Sequence[str], facts: Facts) -> dict[str, str]:
+    question = found.provenance.question
+    if question is None:
+        return encoded_evidence(found, names)
+    evidence: dict[str, str] = facts.recall(
+        fingerprint("evidence", question, names), lambda: encoded_evidence(found, names)
+    )
+    return evidence
+
+
+def _other_parameters(ids: Sequence[str], case: Case) -> str:
+    """Return the ids of the parameters that are not the marker's; pytest may have numbered its own."""
+    own = next((place for place, one in enumerate(ids) if one.startswith(case.id)), len(ids))
+    return "-".join([*ids[:own], *ids[own + 1 :]])
+
+
+def _case_name(case: Case) -> str:
+    named = {
+        "model": case.model if case.model != MODEL_FIXTURE else "",
+        "dataset": case.dataset if case.dataset != DATASET_FIXTURE else "",
+        "control": case.control if case.control not in (None, CONTROL_FIXTURE) else "",
+        "target": ", ".join(map(str, case.expectation.target)),
+    }
+    return " ".join([case.name, *(f"{word}={value}" for word, value in named.items() if value)])

@@ -1,0 +1,161 @@
+"""Is a measurement worse than the accepted one? Changes, and what they mean among all changes of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pytest_biastransfer.baseline.encoding import decode_classes, decode_images
+from pytest_biastransfer.baseline.entry import EVIDENCE, Entry
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.metrics.moves import Moves
+
+Meaning = Literal["regression", "improvement", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a metric changed since it was accepted.
+
+    Attributes
+    ----------
+    metric, before, now
+        What changed, and from what to what.
+    p
+        The probability of such a change, or a larger one, by chance.
+    tolerance
+        By how much it may become worse.
+    newly, no_longer
+        How many images count now and did not before, and the other way round; None where that is not what
+        the change is judged by.
+    same_images
+        Whether both are of the same images.
+    """
+
+    metric: str
+    before: float
+    now: float
+    p: float
+    tolerance: float
+    newly: int | None
+    no_longer: int | None
+    same_images: bool
+
+    def meaning(self, adjusted_p: float, alpha: float) -> Meaning:
+        """Return what the change means, `adjusted_p` being its p-value among all of the session."""
+        if adjusted_p > alpha or self.now == self.before:
+            return "unchanged"
+        if self.now < self.before:
+            return "improvement"
+        # Not a hair's breadth more than asked for: 0.3 - 0.2 is above 0.1.
+        return "regression" if self.now - self.before > self.tolerance + 1e-12 else "unchanged"
+
+
+def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]:
+    """Return those of the metrics that an accepted and a new measurement have both."""
+    return [metric for metric in metrics if _has(before, metric) and _has(now, metric)]
+
+
+def changes(before: Entry, now: Entry, metrics: Sequence[str], tolerance: float) -> list[Change]:
+    """Return how metrics changed that both have.
+
+    Raises ValueError where the evidence of `before` cannot be understood.
+    """
+    return [_change(before, now, metric, tolerance) for metric in metrics]
+
+
+def newly_flipped(before: Entry, now: Entry) -> list[int]:
+    """Return the images that flip now and did not before, if both are of the same images."""
+    if not _same_images(before, now):
+        return []
+    earlier = set(decode_images(before.evidence["flipped"]))
+    return [image for image in decode_images(now.evidence["flipped"]) if image not in earlier]
+
+
+def meanings(found: Sequence[Change], alpha: float) -> list[Meaning]:
+    """Return what each of a session's changes means: the more there are, the less each of them tells (Holm 1979)."""
+    from pytest_biastransfer.metrics.comparison import holm
+
+    adjusted = holm([change.p for change in found])
+    return [change.meaning(p, alpha) for change, p in zip(found, adjusted, strict=True)]
+
+
+def _has(entry: Entry, metric: str) -> bool:
+    figure = entry.figures.get(metric)
+    return figure is not None and figure.value is not None and entry.evidence.keys() >= set(EVIDENCE[metric])
+
+
+def _same_images(before: Entry, now: Entry) -> bool:
+    return before.dataset["fingerprint"] == now.dataset["fingerprint"] and before.images == now.images
+
+
+def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> Change:
+    same = _same_images(before, now)
+    values = [entry.figures[metric].value for entry in (before, now)]
+    assert values[0] is not None
+    assert values[1] is not None
+    p, newly, no_longer = _judged(before, now, metric, same)
+    return Change(metric, values[0], values[1], p, tolerance, newly, no_longer, same)
+
+
+def _judged(before: Entry, now: Entry, metric: str, same: bool) -> tuple[float, int | None, int | None]:
+    """Return the p-value of a change, and how many images count newly and no longer."""
+    evidence = EVIDENCE[metric]
+    if same and evidence and all(before.evidence[name] == now.evidence[name] for name in evidence):
+        # Nothing to decode, nothing to import: most sessions change nothing.
+        return 1.0, 0, 0
+    if metric in ("skew", "skew_excess"):
+        return _skew_p(before, now, metric, same), None, None
+    if metric in ("accuracy_drop", "asr_excess"):
+        return _mean_p(before, now, evidence, same), None, None
+    if same and evidence:
+        return _mcnemar(before, now, evidence[0])
+    return _two_proportions(before, now, metric), None, None
+
+
+def _mcnemar(before: Entry, now: Entry, name: str) -> tuple[float, int, int]:
+    from pytest_biastransfer.metrics.comparison import mcnemar
+
+    earlier, later = (set(decode_images(entry.evidence[name])) for entry in (before, now))
+    newly, no_longer = len(later - earlier), len(earlier - later)
+    return mcnemar(newly, no_longer), newly, no_longer
+
+
+def _two_proportions(before: Entry, now: Entry, metric: str) -> float:
+    first, second = before.figures[metric], now.figures[metric]
+    if (first.count, first.images) == (second.count, second.images):
+        return 1.0
+    from pytest_biastransfer.metrics.comparison import two_proportions
+
+    return two_proportions(second.count or 0, second.images, first.count or 0, first.images)
+
+
+def _mean_p(before: Entry, now: Entry, names: Sequence[str], same: bool) -> float:
+    import numpy as np
+
+    from pytest_biastransfer.metrics.comparison import mean_change
+
+    (first_plus, first_minus), (second_plus, second_minus) = (
+        [np.array(decode_images(entry.evidence[name]), dtype=np.int64) for name in names] for entry in (before, now)
+    )
+    return mean_change((first_plus, first_minus), (second_plus, second_minus), before.images, now.images, paired=same)
+
+
+def _skew_p(before: Entry, now: Entry, metric: str, same: bool) -> float:
+    from pytest_biastransfer.metrics.comparison import skew_change
+
+    prefixes = ("", "control_") if metric == "skew_excess" else ("",)
+    first, second = ([_moves(entry.evidence, prefix) for prefix in prefixes] for entry in (before, now))
+    return skew_change(first, second, before.images, now.images, paired=same)
+
+
+def _moves(evidence: Mapping[str, str], prefix: str) -> Moves:
+    import numpy as np
+
+    from pytest_biastransfer.metrics.moves import Moves
+
+    images = decode_images(evidence[f"{prefix}flipped"])
+    classes = [decode_classes(evidence[f"{prefix}{name}"], len(images)) for name in ("from", "to")]
+    return Moves(*(np.array(part, dtype=np.int64) for part in (images, *classes)))

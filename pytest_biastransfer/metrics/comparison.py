@@ -1,0 +1,193 @@
+"""Is a measurement another one than the accepted one, or is that chance? P-values of changes.
+
+Two measurements are *paired* where they are of the same images, in the same order, and *unpaired* where their
+images were drawn independently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import erfc, sqrt
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pytest_biastransfer.metrics.moves import Moves
+
+    Images = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float64]
+
+_ROUNDING: Final = 1e-12
+_ROUNDING_OF_LOGS: Final = 1e-7
+
+
+def mcnemar(newly: int, no_longer: int) -> float:
+    """Return the exact two-sided p-value of McNemar's test (1947) for a share of the same images.
+
+    Parameters
+    ----------
+    newly, no_longer
+        How many images are counted now and were not before, and the other way round.
+
+    Returns
+    -------
+    How often chance alone would part the images that changed at least as unevenly; 1 if none changed.
+
+    Examples
+    --------
+    >>> mcnemar(9, 1)
+    0.021484375
+    """
+    from scipy.special import bdtr
+
+    fewer, both = min(newly, no_longer), newly + no_longer
+    return min(1.0, 2 * float(bdtr(fewer, both, 0.5)))
+
+
+def two_proportions(hits: int, n: int, other_hits: int, other_n: int) -> float:
+    """Return the two-sided p-value of Fisher's exact test (1935) that two shares of different images are equal.
+
+    >>> round(two_proportions(1, 20, 9, 20), 4)
+    0.0084
+    """
+    import numpy as np
+
+    from pytest_biastransfer.metrics.combinations import log_ways
+
+    both = hits + other_hits
+    least = max(0, both - other_n)
+    ways = np.arange(least, min(both, n) + 1)
+    logs = log_ways(n, ways) + log_ways(other_n, both - ways)
+    shares = np.exp(logs - logs.max())
+    # Equal probabilities differ in their last bits.
+    as_rare = logs <= logs[hits - least] + _ROUNDING_OF_LOGS
+    return float(shares[as_rare].sum() / shares.sum())
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values adjusted for there being many of them (Holm 1979), in the given order.
+
+    Rejecting those at most `alpha` rejects any true hypothesis with a probability of at most `alpha`.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, least = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted
+
+
+def skew_change(before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_now: int, *, paired: bool) -> float:
+    """Return the two-sided p-value of a change of the skew, or of its excess over a control model's.
+
+    It is the larger one of two, as each is too small in cases where the other one is not. A *permutation test*
+    asks how often chance would part two measurements that much; but it also finds that more images flip, to
+    classes that cancel out, and takes it for skew. A *bootstrap test*, by the bootstrap's bias and standard error
+    (Davison and Hinkley 1997, section 5.2), asks for the skew alone; but it takes what was not seen in few images
+    for impossible. Both use the normal distribution's tail, as 2,000 draws cannot tell p-values below 0.001
+    apart, and many tests ask for far smaller ones. Where 12 images or fewer differ, all 4,096 ways of permuting
+    them are counted instead.
+
+    Parameters
+    ----------
+    before, now
+        The moves of the model, and after it those of the control model where the excess is meant.
+    n_before, n_now
+        The numbers of images, those that do not move included; the same number where `paired`.
+    paired
+        Whether the images are the same ones, in the same order.
+
+    Returns
+    -------
+    A probability, at least 2^(1 - k) where k images differ: no permutation test can show more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pytest_biastransfer.metrics.moves import Moves
+    >>> none = Moves(*[np.array([], dtype=np.int64)] * 3)
+    >>> five = Moves(np.arange(5), before=np.arange(5), after=np.full(5, 9))
+    >>> skew_change([none], [five], 100, 100, paired=True)
+    0.0625
+    """
+    from pytest_biastransfer.metrics.permutation import permuted_changes
+    from pytest_biastransfer.metrics.resampling import skew_of
+
+    change = _excess([skew_of(one, n_now) for one in now]) - _excess([skew_of(one, n_before) for one in before])
+    permuted = permuted_changes(before, now, n_before, n_now, paired=paired)
+    if permuted.shares is not None:
+        return _counted(change, permuted.changes, permuted.shares)
+    resampled = _resampled_changes(before, now, n_before, n_now, paired)
+    by_permutation = _normal(change - permuted.changes.mean(), permuted.changes.std())
+    by_bootstrap = _normal(2 * change - resampled.mean(), resampled.std())
+    return max(by_permutation, by_bootstrap, 0.5 ** (permuted.images - 1))
+
+
+def mean_change(
+    before: tuple[Images, Images], now: tuple[Images, Images], n_before: int, n_now: int, *, paired: bool
+) -> float:
+    """Return the two-sided p-value of a change of the mean of a value of -1, 0 or 1 an image.
+
+    By permutation: exact where `paired` (if no image changes by 2, it is McNemar's test), and else where few
+    images have a value; with the normal distribution's tail where many have.
+
+    Parameters
+    ----------
+    before, now
+        The images that add 1 to their value, and those that take 1 from it, as places in the dataset: integers.
+        An image that is among both has a value of 0.
+    n_before, n_now
+        The numbers of images, those with 0 included; the same number where `paired`.
+    paired
+        Whether the images are the same ones, in the same order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> none = np.array([], dtype=np.int64)
+    >>> mean_change((none, none), (np.arange(5), none), 100, 100, paired=True)
+    0.0625
+    """
+    from pytest_biastransfer.metrics.sign_test import paired_means, unpaired_means
+
+    if paired:
+        return paired_means(before, now)
+    return unpaired_means(before, now, (n_before, n_now))
+
+
+def _resampled_changes(
+    before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_now: int, paired: bool
+) -> Floats:
+    from pytest_biastransfer.metrics.resampling import resampled_skews
+
+    if paired:
+        skews = resampled_skews([*before, *now], n_now)
+        old, new = skews[: len(before)], skews[len(before) :]
+    else:
+        old, new = resampled_skews(before, n_before, seed=0), resampled_skews(now, n_now, seed=1)
+    changes: Floats = _excess(new) - _excess(old)
+    return changes
+
+
+def _excess(skews: Any) -> Any:
+    """Return the skew of the model, less that of the control model if there is one."""
+    return skews[0] - skews[1] if len(skews) > 1 else skews[0]
+
+
+def _counted(change: float, changes: Floats, shares: Floats) -> float:
+    """Return how probable changes are that lie as far from their mean as this one."""
+    mean = float(changes @ shares)
+    # Sums of the same fractions in another order differ in their last bits.
+    as_far = abs(changes - mean) >= abs(change - mean) - _ROUNDING
+    return min(1.0, float(shares[as_far].sum()))
+
+
+def _normal(deviation: float, spread: float) -> float:
+    if spread < _ROUNDING:
+        return float(abs(deviation) < _ROUNDING)
+    return erfc(abs(deviation) / spread / sqrt(2))

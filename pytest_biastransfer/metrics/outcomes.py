@@ -1,0 +1,54 @@
+"""What happened to which image: what a later measurement on the same images is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_biastransfer.metrics.moves import Moves
+from pytest_biastransfer.metrics.observation import Observation
+
+Images = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Images by what happened to them, as ascending places in the dataset, int64.
+
+    Attributes
+    ----------
+    flips, control_flips
+        The images whose prediction changed, with the classes from and to; of the control model, if there is one.
+    hits
+        The images of other classes that the intervention puts into a target class, if there are target classes.
+    lost, won
+        The images that only without, and only with the intervention are classified rightly, if that can be told.
+    """
+
+    flips: Moves
+    control_flips: Moves | None
+    hits: Images | None
+    lost: Images | None
+    won: Images | None
+
+
+def outcomes_of(
+    seen: Observation, indices: Images, control: Observation | None = None, target: Collection[int] = ()
+) -> Outcomes:
+    """Return what happened to the images at the places `indices`, which are those of the observations."""
+    hits = lost = won = None
+    if seen.labels is not None:
+        before, after = seen.clean == seen.labels, seen.intervened == seen.labels
+        lost, won = indices[before & ~after], indices[after & ~before]
+        if target:
+            inside = [np.isin(classes, list(target)) for classes in (seen.intervened, seen.labels)]
+            hits = indices[inside[0] & ~inside[1]]
+    return Outcomes(_moves(seen, indices), None if control is None else _moves(control, indices), hits, lost, won)
+
+
+def _moves(seen: Observation, indices: Images) -> Moves:
+    moves = Moves.between(seen.clean, seen.intervened)
+    return moves._replace(images=indices[moves.images])

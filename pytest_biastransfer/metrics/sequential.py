@@ -1,0 +1,233 @@
+"""Early stopping: what the images seen so far say about a limit on a share of all images.
+
+The images are seen in random order without replacement, so that all M of them together hold a number K of
+hits, fixed and unknown. The hits among the first of them give a confidence sequence for K: Waudby-Smith and
+Ramdas 2020 (arXiv 2006.04347), section 2.2. It is a set of numbers for each number of images seen, and with
+probability 1 - alpha, K is in all of these sets. So one may look as often as one likes, and stop as soon as
+all that is in the set leads to the same verdict.
+
+The set holds each K whose ratio prior / posterior is below 1 / alpha, for a beta-binomial prior of K. At the
+true K this ratio starts at 1 and never grows on average, whatever the prior: by Ville's inequality it reaches
+1 / alpha at any look with a probability of at most alpha. The prior only decides how soon the set gets small.
+With 50,000 images, a limit of 0.05 and alpha = 0.01 it takes 170 images on average to decide where the true
+share is 0.005, 460 where it is 0.02 and 310 where it is 0.1; a uniform prior needs 250, 680 and 350.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from math import log
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.names import Rule
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+# The two parameters of a beta distribution.
+Prior = tuple[float, float]
+
+# The larger parameter of a prior is at most about the inverse of this, for limits of 0 and 1 too.
+_LEAST_SHARE: Final = 0.001
+
+
+def prior_for(limit: float) -> Prior:
+    """Return the prior to judge a limit with: its mean is the limit, its smaller parameter 1.
+
+    It may depend on the limit, which is known before the first image, and on nothing that was seen.
+
+    >>> prior_for(0.25)
+    (1.0, 3.0)
+    """
+    share = min(max(limit, _LEAST_SHARE), 1 - _LEAST_SHARE)
+    smaller = min(share, 1 - share)
+    return share / smaller, (1 - share) / smaller
+
+
+def most_hits(populations: Counts, limit: float, rule: Rule, confidence: float) -> Counts:
+    """Return with how many hits at most the verdict on a whole population is that the limit holds.
+
+    Parameters
+    ----------
+    populations
+        Numbers M of images, at least 0: int64 of any shape.
+    limit
+        What the share of hits may be at most; any number, in [0, 1] where it says something.
+    rule, confidence
+        What of the share must be at most the limit, as in `Expectation`: the share itself, or the upper or
+        the lower end of its interval by `proportion`.
+
+    Returns
+    -------
+    For each M the largest K from 0 to M with which the limit holds, -1 if it holds with none, int64. With
+    M = 0 the share is undefined, and a limit on it never holds.
+
+    Examples
+    --------
+    >>> most_hits(np.array([0, 20, 50, 1000]), 0.05, "point", 0.95)
+    array([-1,  1,  2, 50])
+    >>> most_hits(np.array([0, 20, 50, 1000]), 0.05, "certain", 0.95)
+    array([-1, -1, -1, 36])
+    """
+    most = _guess(populations, limit, rule, confidence)
+    wrong = np.ones_like(most, dtype=np.bool_)
+    while wrong.any():
+        here, images = most[wrong], populations[wrong]
+        up = _holds(here + 1, images, limit, rule, confidence)
+        down = ~_holds(here, images, limit, rule, confidence)
+        most[wrong] += up.astype(np.int64) - down
+        wrong[wrong] = up | down
+    return most
+
+
+def decide(hits: int, seen: int, populations: range, most: Counts, prior: Prior, alpha: float) -> bool | None:
+    """Return the verdict on the whole population if it is certain already, else None.
+
+    Parameters
+    ----------
+    hits, seen
+        How many of the images seen are hits; how many were seen.
+    populations
+        The possible numbers of images in the whole population, none below `seen`. Where only some images
+        count, such as the rightly classified ones, their number is known for certain only at the end. The
+        true one being among the possible ones, a verdict that they all share is as certain as one on a known
+        number.
+    most
+        What `most_hits` gives for these populations, int64 of shape [populations].
+    prior
+        What `prior_for` gives for the limit, the same at every look.
+    alpha
+        The probability, in (0, 1), that a verdict at any look is another than that on all images. Once the
+        whole of a known population was seen, the verdict is that on all images for certain, and never None.
+
+    Raises
+    ------
+    ValueError
+        If there are no populations, or not as many as `most`, or one below `seen`.
+
+    Examples
+    --------
+    >>> images = range(5000, 5001)
+    >>> most = most_hits(np.array(images), 0.05, "point", 0.95)
+    >>> [decide(hits, 256, images, most, prior_for(0.05), 0.01) for hits in (0, 12, 40)]
+    [True, None, False]
+    """
+    if not len(populations) == len(most) > 0 or min(populations) < seen:
+        raise ValueError(f"{len(most)} numbers of hits and {seen} images seen do not fit the {populations!r}")
+    sizes = np.array(populations, dtype=np.int64)
+    # The largest population is mostly the last one to be decided; the others need not be asked before.
+    for part in (np.s_[-1:], np.s_[:]):
+        holds, fails = verdicts(hits, seen, sizes[part], most[part], prior, alpha)
+        if not (holds.all() or fails.all()):
+            return None
+    return bool(holds.all())
+
+
+def interval(hits: int, seen: int, population: int, prior: Prior, alpha: float) -> tuple[float, float]:
+    """Return the ends of the confidence sequence for the share of hits in the whole population.
+
+    They are the smallest and the largest share that the images seen do not exclude. The arguments are those of
+    `decide`, with one number of images in the whole population. With none the share is anything in [0, 1].
+
+    >>> interval(5, 100, 1000, prior_for(0.05), 0.01)
+    (0.009, 0.151)
+    >>> interval(50, 1000, 1000, prior_for(0.05), 0.01)
+    (0.05, 0.05)
+    """
+    if population == 0:
+        return 0.0, 1.0
+
+    def excluded(total: int) -> bool:
+        return bool(log_ratio(total, hits, seen, population, prior) >= -log(alpha))
+
+    likeliest = int(_likeliest(hits, seen, population))
+    lowest = bisect_left(range(likeliest), True, key=lambda total: not excluded(total))
+    above = bisect_left(range(population + 1), True, lo=likeliest + 1, key=excluded)
+    return lowest / population, (above - 1) / population
+
+
+def verdicts(hits: Any, seen: Any, populations: Any, most: Any, prior: Prior, alpha: float) -> tuple[Flags, Flags]:
+    """Return where all numbers of hits above `most` are excluded, and where all others are.
+
+    The arguments are those of `decide`, but for whole numbers or int64 arrays that broadcast to one shape,
+    each place being a case of its own. Nowhere are both true.
+    """
+    likeliest, largest = _likeliest(hits, seen, populations), populations - (seen - hits)
+    # The ratio is convex in the number of hits: on either side the one next to the likeliest goes last.
+    above, below = np.clip(most + 1, likeliest, largest), np.clip(most, hits, likeliest)
+    holds, fails = (log_ratio(total, hits, seen, populations, prior) >= -log(alpha) for total in (above, below))
+    return (most >= largest) | holds, (most < hits) | fails
+
+
+def log_ratio(total: Any, hits: Any, seen: Any, populations: Any, prior: Prior) -> Floats:
+    """Return the logarithm of prior / posterior for `total` hits in the whole population.
+
+    All but the prior are whole numbers or int64 arrays that broadcast to one shape, with hits <= seen <=
+    populations and 0 <= total <= populations. The result is infinite for a total that what was seen excludes.
+    It is convex in the total, and at most 0 where that is smallest.
+
+    >>> np.exp(log_ratio(np.array([1, 2, 9]), 1, 2, 10, (1.0, 1.0))).round(3)
+    array([1.667, 0.937, 1.667])
+    """
+    from scipy.special import betaln
+
+    # By Bayes' rule this is the probability of the sequence seen under the prior / that for this total.
+    misses = seen - hits
+    expected = betaln(prior[0] + hits, prior[1] + misses) - betaln(*prior)
+    given = _log_falling(total, hits) + _log_falling(populations - total, misses) - _log_falling(populations, seen)
+    ratio: Floats = expected - given
+    return ratio
+
+
+def _log_falling(n: Any, k: Any) -> Any:
+    """Return log(n (n - 1) ... (n - k + 1)): minus infinity for k > n, as `gammaln` is infinite there."""
+    from scipy.special import gammaln
+
+    return gammaln(n + 1) - gammaln(n - k + 1)
+
+
+def _likeliest(hits: Any, seen: Any, populations: Any) -> Any:
+    """Return the number of hits in the whole population that makes what was seen most probable."""
+    return np.minimum(hits * (populations + 1) // np.maximum(seen, 1), populations - (seen - hits))
+
+
+def _guess(populations: Counts, limit: float, rule: Rule, confidence: float) -> Counts:
+    """Return nearly what `most_hits` does, by the normal approximation."""
+    from scipy.special import ndtri
+
+    share = min(max(limit, 0.0), 1.0)
+    deviations = {"point": 0, "certain": 1, "significant": -1}[rule] * ndtri((1 - confidence) / 2)
+    hits = populations * share + deviations * np.sqrt(populations * share * (1 - share))
+    guess: Counts = np.clip(np.floor(hits).astype(np.int64), -1, populations)
+    return guess
+
+
+def _holds(hits: Counts, images: Counts, limit: float, rule: Rule, confidence: float) -> Flags:
+    """Return where the limit holds with so many hits of so many images; -1 stands for fewer than any."""
+    possible, some = (hits >= 0) & (hits <= images), images > 0
+    bound = {"point": _share, "certain": _high, "significant": _low}[rule]
+    within: Flags = bound(np.where(possible, hits, 0), np.maximum(images, 1), (1 - confidence) / 2) <= limit
+    return np.where(possible, within & some, hits < 0)
+
+
+def _share(hits: Counts, images: Counts, _tail: float) -> Floats:
+    return hits / images
+
+
+def _high(hits: Counts, images: Counts, tail: float) -> Floats:
+    """Return the upper end as `proportion` does."""
+    from scipy.special import betaincinv
+
+    some = hits < images
+    return np.where(some, betaincinv(hits + 1, np.where(some, images - hits, 1), 1 - tail), 1.0)
+
+
+def _low(hits: Counts, images: Counts, tail: float) -> Floats:
+    """Return the lower end as `proportion` does."""
+    from scipy.special import betaincinv
+
+    return np.where(hits > 0, betaincinv(np.maximum(hits, 1), images - hits + 1, tail), 0.0)

@@ -1,0 +1,215 @@
+"""What becomes of the baseline in a session: read before the tests, judged and written after them, by one process."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _pytest.outcomes import Failed
+
+from pytest_biastransfer.collection import is_bias_test
+from pytest_biastransfer.names import BIAS_FIXTURE, typed_name
+from pytest_biastransfer.stash import BASELINE_LINES, DESELECTED, SETTINGS
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.entry import Key
+    from pytest_biastransfer.reporting.record import BaselineRecord
+    from pytest_biastransfer.reporting.regressions import Compared
+    from pytest_biastransfer.reporting.terminal import Line
+
+
+class BiasRegression(Failed):
+    """A test that is worse than what was accepted."""
+
+    # As pytest has it for its own outcomes: the short summary then has room for the message.
+    __module__ = "builtins"
+
+
+def watch_baseline(config: pytest.Config) -> None:
+    """Have this process look after the baseline, unless it is a worker."""
+    settings = config.stash[SETTINGS]
+    if settings.prune:
+        _require_full_run(config)
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.pluginmanager.register(BaselineWatch(config), "biastransfer-baseline")
+
+
+class BaselineWatch:
+    """Gathers what the tests' reports say, from whichever process they come."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._settings = config.stash[SETTINGS]
+        self._records: dict[str, BaselineRecord] = {}
+        self._passed: dict[str, pytest.TestReport] = {}
+        self._not_collected = False
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note that there may be tests which nobody has seen."""
+        self._not_collected |= not report.passed
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a bias test's report says."""
+        text = vars(report).get("bias_record")
+        if text is None:
+            return
+        from pytest_biastransfer.reporting.record import Record
+
+        beside = Record.from_json(text).baseline
+        if beside is not None:
+            self._records[report.nodeid] = beside
+        if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
+            self._passed[report.nodeid] = report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Find out that the file is damaged before the tests run, and which of them got worse when they have."""
+        self._require_whole(session)
+        result = yield
+        if self._records:
+            self._judge(session)
+        return result
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the file."""
+        if not (self._settings.update and self._records) and not self._settings.prune:
+            return
+        from pytest_biastransfer.errors import BaselineError
+        from pytest_biastransfer.reporting.terminal import Line
+
+        try:
+            text = self._write(session)
+        except BaselineError as error:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._say([Line(str(error), color="red")])
+        else:
+            self._say([Line(text)])
+
+    def _require_whole(self, session: pytest.Session) -> None:
+        asked = self._settings.compare != "off" or self._settings.update or self._settings.prune
+        if not asked or not (self._has_workers() or any(map(is_bias_test, session.items))):
+            return
+        if self._settings.baseline.exists():
+            from pytest_biastransfer.baseline.file import read_baseline
+            from pytest_biastransfer.errors import BaselineError
+
+            try:
+                read_baseline(self._settings.baseline)
+            except BaselineError as error:
+                raise pytest.UsageError(str(error)) from error
+
+    def _has_workers(self) -> bool:
+        return self._config.pluginmanager.hasplugin("dsession")
+
+    def _judge(self, session: pytest.Session) -> None:
+        """Judge the changes of all tests together, and fail those that got worse."""
+        from pytest_biastransfer.reporting.regressions import baseline_lines
+
+        found = self._compared()
+        if self._settings.compare == "fail":
+            for nodeid, one in found.items():
+                if one.meaning == "regression" and nodeid in self._passed:
+                    self._fail(self._passed[nodeid], one)
+        if self._settings.update is None or any(one.record.changes for one in found.values()):
+            exists = self._settings.baseline.exists()
+            self._say(list(baseline_lines(list(found.values()), self._name(), exists)))
+
+    def _compared(self) -> dict[str, Compared]:
+        from pytest_biastransfer.judgement.regression import meanings
+        from pytest_biastransfer.reporting.regressions import Compared
+
+        every = [change for record in self._records.values() for change in record.changes]
+        meant = iter(meanings(every, self._settings.alpha))
+        return {
+            nodeid: Compared(typed_name(self._config, nodeid), record, [next(meant) for _ in record.changes])
+            for nodeid, record in self._records.items()
+        }
+
+    def _fail(self, passed: pytest.TestReport, found: Compared) -> None:
+        """Report a test as failed that had passed: what its change means among all was not known before."""
+        from pytest_biastransfer.reporting.regressions import regression_text
+
+        report = copy.copy(passed)
+        report.outcome = "failed"
+        try:
+            raise BiasRegression(regression_text(found, self._name()), pytrace=False)
+        except BiasRegression:
+            report.longrepr = pytest.ExceptionInfo.from_current().getrepr(style="value")
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None and passed in reporter.stats.get("passed", ()):
+            reporter.stats["passed"].remove(passed)
+        self._config.hook.pytest_runtest_logreport(report=report)
+
+    def _write(self, session: pytest.Session) -> str:
+        """Write what the session measured into what the file has by now; return what became of it."""
+        from pytest_biastransfer.baseline.entry import Entry, Key
+        from pytest_biastransfer.baseline.file import pruned, read_baseline, write_baseline
+
+        before = read_baseline(self._settings.baseline) or {}
+        after = dict(before)
+        # What was accepted before stays what it was, unless all is to be written.
+        kept = self._settings.update == "new"
+        for record in self._records.values():
+            if record.entry is not None:
+                key, entry = Key(*record.key), Entry.from_json(record.entry)
+                known = after.get(key, entry)
+                after[key] = known.joined(entry) if kept else entry.joined(known)
+        problem = ""
+        if self._settings.prune:
+            existing = self._existing(session)
+            problem = "" if existing is not None else "; nothing removed: not all tests were collected"
+            after = after if existing is None else pruned(after, existing)
+        if after != before:
+            write_baseline(self._settings.baseline, after)
+        added, removed = len(after.keys() - before.keys()), len(before.keys() - after.keys())
+        changed = sum(before[key] != after[key] for key in before.keys() & after.keys())
+        return f"{self._name()}: {added} added, {changed} changed, {removed} removed, {len(after)} in all{problem}"
+
+    def _existing(self, session: pytest.Session) -> set[Key] | None:
+        """Return where the entries of all bias tests are; None if some may not have been collected."""
+        if self._not_collected:
+            return None
+        if not self._has_workers():
+            return collected_keys(session)
+        controller: Any = self._config.pluginmanager.getplugin("biastransfer-controller")
+        return controller.collected_keys()  # type: ignore[no-any-return]
+
+    def _name(self) -> str:
+        return os.path.relpath(self._settings.baseline, self._config.invocation_params.dir)
+
+    def _say(self, lines: Sequence[Line]) -> None:
+        self._config.stash.setdefault(BASELINE_LINES, []).extend(lines)
+
+
+def collected_keys(session: pytest.Session) -> set[Key] | None:
+    """Return where the entries of the collected bias tests are; None if some were deselected."""
+    from pytest_biastransfer.comparing import key_of
+
+    if session.config.stash.get(DESELECTED, False):
+        return None
+    tests: list[Any] = [item for item in session.items if is_bias_test(item)]
+    return {key_of(item, item.callspec.params[BIAS_FIXTURE]) for item in tests}
+
+
+def note_deselected(items: Sequence[pytest.Item]) -> None:
+    """Note that not all bias tests run."""
+    if any(map(is_bias_test, items)):
+        items[0].config.stash[DESELECTED] = True
+
+
+def _require_full_run(config: pytest.Config) -> None:
+    """Raise if it is clear that not all tests will be collected."""
+    partial = {
+        "paths or tests are named": config.args_source is pytest.Config.ArgsSource.ARGS,
+        "--lf is given": config.getoption("lf", False),
+        "--ignore is given": config.getoption("ignore", None) or config.getoption("ignore_glob", None),
+    }
+    for reason, found in partial.items():
+        if found:
+            raise pytest.UsageError(
+                f"--bias-prune removes the entries of all tests that are not collected, so it needs a full run, but "
+                f"{reason}. Run it without, from {config.rootpath}: pytest --bias-prune"
+            )

@@ -1,0 +1,110 @@
+"""What is said about a session's measurements beside the accepted ones."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_biastransfer.reporting.terminal import Line, counted
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.judgement.regression import Change, Meaning
+    from pytest_biastransfer.reporting.record import BaselineRecord
+
+# As many tests are named in a command that can be typed.
+_NAMED: Final = 3
+_ACCEPT: Final = "pytest --bias-update=all"
+_ADD: Final = "pytest --bias-update=new"
+_WORDS: Final = {"regression": "worse", "improvement": "better", "unchanged": "no worse"}
+_MISSING: Final = "without an entry"
+_INCOMPLETE: Final = "with an entry that lacks its metrics"
+_COLORS: Final = {"regression": "red", "improvement": "green"}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One bias test beside its accepted measurement: what each of its changes means."""
+
+    test: str
+    record: BaselineRecord
+    meanings: Sequence[Meaning]
+
+    @property
+    def meaning(self) -> Meaning:
+        """What all of it means."""
+        return next((one for one in ("regression", "improvement") if one in self.meanings), "unchanged")
+
+    def changes(self, meaning: Meaning) -> list[Change]:
+        """Return the changes that mean this."""
+        return [change for change, found in zip(self.record.changes, self.meanings, strict=True) if found == meaning]
+
+
+def change_text(change: Change) -> str:
+    """Return a change in words.
+
+    >>> from pytest_biastransfer.judgement.regression import Change
+    >>> change_text(Change("asr", 0.031, 0.084, 4e-58, 0.0, 291, 26, True))
+    'asr 0.031 → 0.084; 291 images newly flip, 26 no longer do (p = 4e-58)'
+    """
+    counts = ""
+    if change.newly is not None:
+        verb = "flip" if change.metric == "asr" else "hit the target"
+        counts = f"; {counted(change.newly, 'image')} newly {verb}, {change.no_longer} no longer do"
+    other = "" if change.same_images else ", not the same images: compared unpaired"
+    return f"{change.metric} {change.before:.3f} → {change.now:.3f}{counts} (p = {change.p:.1g}{other})"
+
+
+def regression_text(found: Compared, baseline: str) -> str:
+    """Return the message of a test that got worse."""
+    worse = "; ".join(map(change_text, found.changes("regression")))
+    key = " ".join(found.record.key)
+    lines = [f"bias regression: {worse}", "", f"  test      {found.test}", f"  baseline  {baseline}: {key}", ""]
+    lines += [f"  gained most: {', '.join(found.record.gained)}"]
+    if found.record.newly_flipped:
+        lines += ["  newly flipped, the first:", *(f"    {image}" for image in found.record.newly_flipped)]
+    return "\n".join([*lines, "", f"  If this is meant, accept it: {_ACCEPT} {shlex.quote(found.test)}"])
+
+
+def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool) -> Iterator[Line]:
+    """Yield what the summary says: counts, what got worse or better, and what to type."""
+    if not exists:
+        yield Line(f"{counted(len(found), 'bias test')} without a baseline; to write {baseline}: {_ADD}")
+        return
+    order = list(_WORDS)
+    found = sorted(found, key=lambda one: (order.index(one.meaning), one.test))
+    counts = Counter(_standing(one) for one in found)
+    standings = dict.fromkeys([*_WORDS.values(), _INCOMPLETE, _MISSING, *counts])
+    yield Line(f"beside {baseline}: {', '.join(f'{counts[one]} {one}' for one in standings if counts[one])}")
+    for one in found:
+        yield from _change_lines(one)
+    changed = [one for one in found if one.meaning != "unchanged"]
+    if changed:
+        yield Line(f"  to accept what changed: {_accept(changed)}")
+    if counts[_MISSING]:
+        yield Line(f"  to add what has no entry: {_ADD}")
+
+
+def _standing(one: Compared) -> str:
+    """Return where a test stands, as a word to count."""
+    if one.record.problem:
+        return f"not compared ({one.record.problem})"
+    if one.record.changes:
+        return _WORDS[one.meaning]
+    return _INCOMPLETE if one.record.missing else _MISSING
+
+
+def _change_lines(one: Compared) -> Iterator[Line]:
+    for meaning, color in _COLORS.items():
+        for change in one.changes(meaning):  # type: ignore[arg-type]
+            yield Line(f"  {one.test}: {change_text(change)}  ", _WORDS[meaning], color)
+    lacking = one.record.missing
+    if lacking:
+        yield Line(f"  {one.test}: the entry has no {', '.join(lacking)}; to write it: {_accept([one])}")
+
+
+def _accept(tests: Sequence[Compared]) -> str:
+    names = [shlex.quote(one.test) for one in tests] if len(tests) <= _NAMED else []
+    return " ".join([_ACCEPT, *names])

@@ -1,0 +1,176 @@
+"""How often intervals contain the truth: in simulated data sets, whose truth is known.
+
+Floors lie about three standard errors of the simulation below what is measured; the tables of
+docs/statistics.md come from longer runs of the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats
+
+from pytest_biastransfer.metrics import flips, resampling
+from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.intervals import proportion
+
+Classes = npt.NDArray[Any]
+
+DATA_SETS = 2000
+
+
+def covered(truth: float, estimates: Iterable[Estimate]) -> float:
+    # Sums of fractions in another order differ in their last bits.
+    return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in estimates]))
+
+
+# --------------------------------------------------------------------------------- exact intervals
+
+
+@pytest.mark.parametrize("n", [20, 200, 1000, 50_000])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 0.97])
+def test_clopper_and_pearson_cover_the_truth_in_simulated_data_sets(share: float, n: int) -> None:
+    counts = Counter(np.random.default_rng(n).binomial(n, share, DATA_SETS).tolist())
+    found = [(proportion(count, n), times) for count, times in counts.items()]
+    assert sum(times for one, times in found if one.low <= share <= one.high) >= 0.94 * DATA_SETS
+
+
+@pytest.mark.parametrize("n", [1, 7, 60])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_clopper_and_pearson_cover_every_truth_as_often_as_they_say(n: int, confidence: float) -> None:
+    found = [proportion(count, n, confidence) for count in range(n + 1)]
+    low, high = (np.array([getattr(one, end) for one in found]) for end in ("low", "high"))
+    for share in np.linspace(0, 1, 201):
+        inside = (low <= share) & (share <= high)
+        # Not simulated: the probabilities of all counts whose interval contains the truth.
+        assert stats.binom.pmf(np.flatnonzero(inside), n, share).sum() >= confidence - 1e-9
+
+
+# ----------------------------------------------------------------------- differences of two proportions
+
+
+def outcomes(n: int, both: float, first: float, second: float, seed: int) -> list[npt.NDArray[np.bool_]]:
+    """Draw whether images are marked by both, by the first or by the second of two models."""
+    kinds = np.random.default_rng(seed).random((DATA_SETS, n))
+    return [
+        (kinds < both + first),
+        (kinds < both) | ((kinds >= both + first) & (kinds < both + first + second)),
+    ]
+
+
+# Images, the share of both, of the first only, of the second only; the coverage that is reached.
+DIFFERENCES = [
+    (150, 0.40, 0.15, 0.05, 0.950),
+    (1000, 0.70, 0.02, 0.01, 0.958),
+    (1000, 0.00, 0.10, 0.10, 0.950),
+    (5000, 0.70, 0.01, 0.002, 0.960),
+    # Five images tell the two apart, on average: the interval does not reach far enough up.
+    (250, 0.70, 0.02, 0.00, 0.885),
+]
+
+
+@pytest.mark.parametrize(("n", "both", "first", "second", "reached"), DIFFERENCES)
+def test_the_difference_of_two_proportions(n: int, both: float, first: float, second: float, reached: float) -> None:
+    marked = outcomes(n, both, first, second, seed=n)
+    found = [flips.asr_excess(*pair) for pair in zip(*marked, strict=True)]
+    assert reached - 0.02 <= covered(first - second, found) <= 0.985
+
+
+def test_the_accuracy_drop() -> None:
+    predicted = [np.where(right, 0, 1) for right in outcomes(400, 0.6, 0.12, 0.03, seed=1)]
+    labels = np.zeros(400, dtype=np.int64)
+    found = [flips.accuracy_drop(clean, intervened, labels) for clean, intervened in zip(*predicted, strict=True)]
+    assert 0.93 <= covered(0.09, found) <= 0.975
+
+
+# ------------------------------------------------------------------------------------------- distances
+
+
+def drawn(generator: np.random.Generator, n: int, classes: int, asr: float, drawn_in: float) -> tuple[Classes, Classes]:
+    """Draw predictions: a share of `asr` is lost, of which class 0 gains `drawn_in`, and chance the others."""
+    clean, anywhere = generator.integers(0, classes, (2, n))
+    to = np.where(generator.random(n) < drawn_in, 0, anywhere)
+    return clean, np.where(generator.random(n) < asr, to, clean)
+
+
+def true_skew(classes: int, asr: float, drawn_in: float) -> float:
+    return asr * drawn_in * (1 - 1 / classes)
+
+
+def skews(n: int, classes: int, asr: float, drawn_in: float) -> list[Estimate]:
+    generator = np.random.default_rng(n + classes)
+    return [flips.skew(*drawn(generator, n, classes, asr, drawn_in)) for _ in range(DATA_SETS)]
+
+
+# The weights; images, classes, asr, and the share of it that class 0 gains; the coverage that is reached.
+SKEWS = [
+    ("counts", 1000, 4, 0.20, 0.5, 0.950),
+    ("bits", 1000, 4, 0.20, 0.5, 0.943),
+    ("bits", 1000, 4, 0.02, 0.5, 0.878),
+    ("bits", 500, 10, 0.20, 0.5, 0.922),
+    # No true skew at all: the distance is above 0 by chance.
+    ("bits", 1000, 4, 0.10, 0.0, 0.845),
+    # So few images a class that chance is a large part of the distance.
+    ("bits", 1000, 100, 0.20, 0.5, 0.880),
+    ("bits", 1000, 100, 0.10, 0.5, 0.650),
+]
+
+
+def weigh_by(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "_FEW", {"bits": 0, "counts": 10**9}[weights])
+
+
+@pytest.mark.parametrize(("weights", "n", "classes", "asr", "drawn_in", "reached"), SKEWS)
+def test_the_skew(
+    weights: str, n: int, classes: int, asr: float, drawn_in: float, reached: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weigh_by(weights, monkeypatch)
+    found = skews(n, classes, asr, drawn_in)
+    assert covered(true_skew(classes, asr, drawn_in), found) >= reached - 0.02
+
+
+# Images, classes; the distance that chance adds to the true one.
+@pytest.mark.parametrize(("n", "classes", "added"), [(1000, 4, 0.0), (1000, 100, 0.022)])
+def test_chance_makes_the_observed_skew_larger_and_the_interval_takes_back_less_than_that(
+    n: int, classes: int, added: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weigh_by("bits", monkeypatch)
+    truth = true_skew(classes, 0.1, 0.5)
+    found = skews(n, classes, 0.1, 0.5)
+    assert np.mean(found) - truth == pytest.approx(added, abs=0.002)
+    middle = np.mean([(one.low + one.high) / 2 for one in found])
+    assert truth - 0.002 <= middle <= np.mean(found)
+
+
+# Images, classes, asr and the share of it that class 0 gains of the model, and of the control; the coverage reached.
+EXCESSES = [
+    (1000, 10, (0.2, 0.5), (0.1, 0.5), 0.938),
+    (1000, 100, (0.2, 0.5), (0.1, 0.5), 0.942),
+    (1000, 100, (0.1, 0.5), (0.1, 0.5), 0.970),
+    # Chance adds more to the control's skew, which has none.
+    (1000, 10, (0.1, 0.5), (0.05, 0.0), 0.790),
+]
+
+
+@pytest.mark.parametrize(("n", "classes", "model", "control", "reached"), EXCESSES)
+def test_the_excess_of_the_skew(
+    n: int,
+    classes: int,
+    model: tuple[float, float],
+    control: tuple[float, float],
+    reached: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weigh_by("bits", monkeypatch)
+    generator = np.random.default_rng(n + classes)
+    found = [
+        flips.skew_excess(*drawn(generator, n, classes, *model), *drawn(generator, n, classes, *control))
+        for _ in range(DATA_SETS)
+    ]
+    truth = true_skew(classes, *model) - true_skew(classes, *control)
+    assert covered(truth, found) >= reached - 0.02
