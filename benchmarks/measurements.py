@@ -120,7 +120,7 @@ class Workbench:
 
     def statistics(self) -> Quantities:
         """Time all statistics of one measurement."""
-        project = self._project("statistics", {"statistics_of_one.py": "statistics.py"})
+        project = self._project("statistics", {"statistics_of_one.py": "statistics_of_one.py"})
         return _printed(run([sys.executable, "statistics_of_one.py"], project, self._environment))
 
     def plugin_import(self) -> Quantities:
