@@ -106,10 +106,15 @@ def bias_tests(items: list[pytest.Item]) -> list[str]:
     return [item.nodeid for item in items if is_bias_test(item)]
 
 
+def case_of(item: pytest.Item) -> Case | None:
+    """Return the case that a test was made of; None for a test that no marker had an effect on."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get(BIAS_FIXTURE) if is_bias_test(item) and callspec is not None else None
+
+
 def require_case(item: pytest.Item) -> None:
     """Fail a test that carries the marker but was not parametrized by it: its limits would never be judged."""
-    callspec = getattr(item, "callspec", None)
-    if is_bias_test(item) and (callspec is None or BIAS_FIXTURE not in callspec.params):
+    if is_bias_test(item) and case_of(item) is None:
         pytest.fail(
             f"{INTERVENTION_MARKER} has no effect on {item.nodeid}. Write it above a test function or class, or in a "
             f"module's pytestmark; not in pytest.param(marks=...), not on a unittest.TestCase, and do not add it in "

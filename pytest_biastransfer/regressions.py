@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.outcomes import Failed
 
-from pytest_biastransfer.collection import is_bias_test
-from pytest_biastransfer.names import BIAS_FIXTURE, typed_name
-from pytest_biastransfer.stash import BASELINE_LINES, DESELECTED, SETTINGS
+from pytest_biastransfer.collection import case_of, is_bias_test
+from pytest_biastransfer.names import typed_name
+from pytest_biastransfer.stash import BASELINE, BASELINE_LINES, DESELECTED, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.entry import Key
@@ -97,7 +97,7 @@ class BaselineWatch:
             from pytest_biastransfer.errors import BaselineError
 
             try:
-                read_baseline(self._settings.baseline)
+                self._config.stash[BASELINE] = read_baseline(self._settings.baseline)
             except BaselineError as error:
                 raise pytest.UsageError(str(error)) from error
 
@@ -115,7 +115,8 @@ class BaselineWatch:
                     self._fail(self._passed[nodeid], one)
         if self._settings.update is None or any(one.record.changes for one in found.values()):
             exists = self._settings.baseline.exists()
-            self._say(list(baseline_lines(list(found.values()), self._name(), exists)))
+            command = ["pytest", *map(str, self._config.invocation_params.args)]
+            self._say(list(baseline_lines(list(found.values()), self._name(), exists, command)))
 
     def _compared(self) -> dict[str, Compared]:
         from pytest_biastransfer.judgement.regression import meanings
@@ -190,8 +191,8 @@ def collected_keys(session: pytest.Session) -> set[Key] | None:
 
     if session.config.stash.get(DESELECTED, False):
         return None
-    tests: list[Any] = [item for item in session.items if is_bias_test(item)]
-    return {key_of(item, item.callspec.params[BIAS_FIXTURE]) for item in tests}
+    cases = ((item, case_of(item)) for item in session.items)
+    return {key_of(item, case) for item, case in cases if case is not None}
 
 
 def note_deselected(items: Sequence[pytest.Item]) -> None:

@@ -91,7 +91,7 @@ def test_without_a_baseline_tests_pass_and_are_counted(run: Run, project: pytest
     result = run()
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
-        ["2 bias tests without a baseline; to write bias-baseline.json: pytest --bias-update=new"]
+        ["2 bias tests without a baseline; to write bias-baseline.json: pytest -* --bias-update=new"]
     )
     assert not (project.path / "bias-baseline.json").exists()
 
@@ -266,11 +266,11 @@ def test_max_regression_tolerates(run_alone: Run, project: pytest.Pytester, monk
     result.stdout.fnmatch_lines(["FAILED *test_strict*"])
 
 
-def test_other_images_are_compared_unpaired_and_that_is_said(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone("--bias-update=new")
+def test_other_images_are_compared_unpaired_and_that_is_said(run: Run, project: pytest.Pytester) -> None:
+    run("--bias-update=new")
     setup = SETUP.replace("fragile=60, n=200", "fragile=120, n=210")
     project.makepyfile(tests_setup=setup)
-    result = run_alone()
+    result = run()
     result.assert_outcomes(failed=1, passed=2)
     p = two_proportions(120, 210, 60, 200)
     result.stdout.fnmatch_lines(
@@ -286,7 +286,7 @@ def test_partial_runs_are_merged(run: Run, project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             "beside bias-baseline.json: 1 no worse, 1 without an entry",
-            "  to add what has no entry: pytest --bias-update=new",
+            "  to add what has no entry: pytest -* --bias-update=new",
         ]
     )
     run("--bias-update=all", "-k", "gray")
@@ -334,6 +334,23 @@ def test_nothing_is_pruned_where_tests_may_not_have_been_collected(
     result = run("--bias-prune", *options)
     result.stdout.fnmatch_lines(["*2 in all; nothing removed: not all tests were collected"])
     assert len(baseline_of(project)["tests"]) == 2
+
+
+def test_a_marker_without_effect_is_no_obstacle_to_pruning(run_alone: Run, project: pytest.Pytester) -> None:
+    run_alone("--bias-update=new")
+    project.makepyfile(
+        test_more="""
+        import pytest
+        import unittest
+
+        class TestOld(unittest.TestCase):
+            @pytest.mark.bias_intervention("yellow-square", max_asr=0.9)
+            def test_it(self):
+                pass
+        """
+    )
+    result = run_alone("--bias-prune")
+    result.stdout.fnmatch_lines(["bias-baseline.json: 0 added, 0 changed, 0 removed, 2 in all"])
 
 
 def test_collecting_only_changes_nothing(run_alone: Run, project: pytest.Pytester) -> None:

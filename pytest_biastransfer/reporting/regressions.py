@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # As many tests are named in a command that can be typed.
 _NAMED: Final = 3
-_ACCEPT: Final = "pytest --bias-update=all"
-_ADD: Final = "pytest --bias-update=new"
+_ACCEPT: Final = "--bias-update=all"
+_ADD: Final = "--bias-update=new"
 _WORDS: Final = {"regression": "worse", "improvement": "better", "unchanged": "no worse"}
 _MISSING: Final = "without an entry"
 _INCOMPLETE: Final = "with an entry that lacks its metrics"
@@ -65,13 +65,17 @@ def regression_text(found: Compared, baseline: str) -> str:
     lines += [f"  gained most: {', '.join(found.record.gained)}"]
     if found.record.newly_flipped:
         lines += ["  newly flipped, the first:", *(f"    {image}" for image in found.record.newly_flipped)]
-    return "\n".join([*lines, "", f"  If this is meant, accept it: {_ACCEPT} {shlex.quote(found.test)}"])
+    return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([found])}"])
 
 
-def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool) -> Iterator[Line]:
-    """Yield what the summary says: counts, what got worse or better, and what to type."""
+def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool, command: Sequence[str]) -> Iterator[Line]:
+    """Yield what the summary says: counts, what got worse or better, and what to type.
+
+    `command` is what was typed for this session.
+    """
+    add = shlex.join([*command, _ADD])
     if not exists:
-        yield Line(f"{counted(len(found), 'bias test')} without a baseline; to write {baseline}: {_ADD}")
+        yield Line(f"{counted(len(found), 'bias test')} without a baseline; to write {baseline}: {add}")
         return
     order = list(_WORDS)
     found = sorted(found, key=lambda one: (order.index(one.meaning), one.test))
@@ -82,9 +86,9 @@ def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool) -> It
         yield from _change_lines(one)
     changed = [one for one in found if one.meaning != "unchanged"]
     if changed:
-        yield Line(f"  to accept what changed: {_accept(changed)}")
+        yield Line(f"  to accept what changed: {_accept(changed, command)}")
     if counts[_MISSING]:
-        yield Line(f"  to add what has no entry: {_ADD}")
+        yield Line(f"  to add what has no entry: {add}")
 
 
 def _standing(one: Compared) -> str:
@@ -105,6 +109,7 @@ def _change_lines(one: Compared) -> Iterator[Line]:
         yield Line(f"  {one.test}: the entry has no {', '.join(lacking)}; to write it: {_accept([one])}")
 
 
-def _accept(tests: Sequence[Compared]) -> str:
-    names = [shlex.quote(one.test) for one in tests] if len(tests) <= _NAMED else []
-    return " ".join([_ACCEPT, *names])
+def _accept(tests: Sequence[Compared], command: Sequence[str] = ()) -> str:
+    """Return what to type to accept tests: by their names, or all that the session ran if they are many."""
+    names = ["pytest", _ACCEPT, *(one.test for one in tests)]
+    return shlex.join(names if len(tests) <= _NAMED else [*command, _ACCEPT])
