@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class LimitRecord:
     """One limit and the observed value, NaN where that is undefined; and what to say about the verdict.
 
-    `holds` is None where it was not decided; `compared` has the model's and the control's values of an excess.
+    `holds` is None where it was not decided; `control` is the control model's value, of which this is the excess.
     """
 
     metric: str
@@ -25,7 +25,7 @@ class LimitRecord:
     observed: float
     holds: bool | None
     note: str = ""
-    compared: Sequence[float] = ()
+    control: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ def record_of(measurement: Measurement, verdict: Verdict | None, baseline: Basel
 
 
 def _limit_record(measurement: Measurement, limit: LimitVerdict) -> LimitRecord:
-    compared: tuple[float, ...] = ()
     base = limit.metric.removesuffix("_excess")
-    if base != limit.metric and measurement.control is not None:
-        compared = (float(measurement.estimates[base]), float(measurement.control.estimates[base]))
-    return LimitRecord(limit.metric, limit.limit, float(limit.observed), limit.holds, limit.note, compared)
+    compared = measurement.control if base != limit.metric else None
+    control = None if compared is None else float(compared.estimates[base])
+    return LimitRecord(limit.metric, limit.limit, float(limit.observed), limit.holds, limit.note, control)

@@ -93,10 +93,10 @@ def _limits_text(record: Record) -> str:
 
 
 def _limit_text(limit: LimitRecord) -> str:
-    # The observed values of the first two have columns of their own.
+    # The observed values of the first two have columns of their own, so that an excess lacks the control's only.
     observed = "" if limit.metric in ("asr", "skew") else f" {limit.observed:.3f}"
-    if limit.compared:
-        observed += f" ({limit.compared[0]:.3f}, control {limit.compared[1]:.3f})"
+    if limit.control is not None:
+        observed += f" (control {limit.control:.3f})"
     note = f" ({limit.note})" if limit.note else ""
     return f"{limit.metric}{observed} {'<=' if limit.observed <= limit.limit else '>'} {limit.limit:g}{note}"
 
