@@ -30,11 +30,11 @@ class BiasRegression(Failed):
 
 def watch_baseline(config: pytest.Config) -> None:
     """Have this process look after the baseline, unless it is a worker."""
-    settings = config.stash[SETTINGS]
-    if settings.prune:
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    if config.stash[SETTINGS].prune:
         _require_full_run(config)
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
-        config.pluginmanager.register(BaselineWatch(config), "biastransfer-baseline")
+    config.pluginmanager.register(BaselineWatch(config), "biastransfer-baseline")
 
 
 class BaselineWatch:
@@ -170,11 +170,11 @@ class BaselineWatch:
         return f"{self._name()}: {added} added, {changed} changed, {removed} removed, {len(after)} in all{problem}"
 
     def _existing(self, session: pytest.Session) -> set[Key] | None:
-        """Return where the entries of all bias tests are; None if some may not have been collected."""
+        """Return where the entries of all bias tests are; None if some, or all, may not have been collected."""
         if self._not_collected:
             return None
         if not self._has_workers():
-            return collected_keys(session)
+            return collected_keys(session) or None
         controller: Any = self._config.pluginmanager.getplugin("biastransfer-controller")
         return controller.collected_keys()  # type: ignore[no-any-return]
 
@@ -203,8 +203,10 @@ def note_deselected(items: Sequence[pytest.Item]) -> None:
 
 def _require_full_run(config: pytest.Config) -> None:
     """Raise if it is clear that not all tests will be collected."""
+    sources, here = pytest.Config.ArgsSource, config.invocation_params.dir
     partial = {
-        "paths or tests are named": config.args_source is pytest.Config.ArgsSource.ARGS,
+        "paths or tests are named": config.args_source is sources.ARGS,
+        f"{here} is not the root directory": config.args_source is sources.INVOCATION_DIR and here != config.rootpath,
         "--lf is given": config.getoption("lf", False),
         "--ignore is given": config.getoption("ignore", None) or config.getoption("ignore_glob", None),
     }

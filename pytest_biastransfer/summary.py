@@ -14,29 +14,35 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from pytest_biastransfer.reporting.record import Record
-    from pytest_biastransfer.reporting.terminal import Row
+    from pytest_biastransfer.reporting.terminal import Line, Row
 
 
 def write_summary(reporter: TerminalReporter) -> None:
     """Write the table and the sentence, or with ``-q`` the sentence alone; nothing without bias tests."""
     reports = list(_bias_reports(reporter))
-    if not reports:
-        return
+    if reports:
+        _write_tests(reporter, reports)
+    for line in reporter.config.stash.get(BASELINE_LINES, ()):
+        _write_line(reporter, line)
+
+
+def _write_tests(reporter: TerminalReporter, reports: list[tuple[str, pytest.TestReport]]) -> None:
     from pytest_biastransfer.reporting.terminal import lost_sentence, sentence, table
 
     rows = _rows(reports, reporter.config)
     if reporter.verbosity >= 0:
         reporter.write_sep("=", "bias transfer")
         for line in table(rows, reporter._tw.fullwidth):
-            reporter.write(line.text)
-            reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))
+            _write_line(reporter, line)
     reporter.write_line(sentence(rows))
-    for line in reporter.config.stash.get(BASELINE_LINES, ()):
-        reporter.write(line.text)
-        reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))
     lost = sorted({typed_name(reporter.config, report.nodeid) for _, report in reports if _is_lost(report)})
     if lost:
         reporter.write_line(lost_sentence(lost), red=True)
+
+
+def _write_line(reporter: TerminalReporter, line: Line) -> None:
+    reporter.write(line.text)
+    reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))
 
 
 def _bias_reports(reporter: TerminalReporter) -> Iterator[tuple[str, pytest.TestReport]]:

@@ -319,6 +319,22 @@ def test_pruning_needs_a_full_run_alone(
     assert len(baseline_of(project)["tests"]) == 2
 
 
+def test_a_subdirectory_is_no_full_run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.mkdir("sub")
+    monkeypatch.chdir(project.path / "sub")
+    result = project.runpytest_inprocess("-p", "no:xdist", "--bias-prune")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*but *sub is not the root directory. Run it without, from *: pytest --bias-prune"])
+
+
+def test_where_there_are_no_bias_tests_nothing_is_pruned(run: Run, project: pytest.Pytester) -> None:
+    run("--bias-update=new")
+    project.makepyfile(test_pets="def test_other(): pass")
+    result = run("--bias-prune")
+    result.stdout.fnmatch_lines(["*2 in all; nothing removed: not all tests were collected"])
+    assert len(baseline_of(project)["tests"]) == 2
+
+
 @pytest.mark.parametrize("how", ["deselected", "module skipped", "collection error"])
 def test_nothing_is_pruned_where_tests_may_not_have_been_collected(
     run: Run, project: pytest.Pytester, how: str
