@@ -14,12 +14,11 @@ from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
+from pytest_biastransfer.reporting.failure import flip_texts
 from pytest_biastransfer.reporting.record import BaselineRecord
 from pytest_biastransfer.stash import BASELINE, SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_biastransfer.markers import Case
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.settings import Settings
@@ -81,14 +80,13 @@ def _compared(
     missing = [metric for metric in metrics if metric not in in_both]
     completed = now.to_json() if missing and settings.update == "new" else None
     gained = list(map(str, found.gained(3))) if worse else []
-    flipped = list(_described(found, newly))
+    flipped = _described(found, newly)
     return BaselineRecord(key, missing=missing, changes=changed, gained=gained, newly_flipped=flipped, entry=completed)
 
 
-def _described(found: Measurement, images: Sequence[int]) -> Iterator[str]:
+def _described(found: Measurement, images: Sequence[int]) -> list[str]:
     flips = {flip.index: flip for flip in found.flips} if images else {}
-    for image in images:
-        yield f"image {image}  label {flips[image].label}  {flips[image].before} -> {flips[image].after}"
+    return flip_texts([flips[image] for image in images])
 
 
 def _baseline(config: pytest.Config) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.estimate import Estimate
-    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.metrics.measurement import Flip, Measurement
 
 _SHOWN = 5
 _MARKS = {True: "ok    ", False: "FAILED", None: "?     "}
@@ -90,9 +90,19 @@ def _value(estimate: Estimate) -> str:
 def _flip_lines(found: Measurement) -> Iterator[str]:
     if not found.flips:
         return
-    shown = found.flips[:_SHOWN]
     yield f"  flipped images: {len(found.flips):,}, the first:"
-    places = max(len(str(flip.index)) for flip in shown)
-    labels = max(len(flip.label) for flip in shown)
-    for flip in shown:
-        yield f"    image {flip.index:{places}}  label {flip.label:{labels}}  {flip.before} -> {flip.after}"
+    yield from (f"    {text}" for text in flip_texts(found.flips[:_SHOWN]))
+
+
+def flip_texts(flips: Sequence[Flip]) -> list[str]:
+    """Return a line for each flipped image, in columns.
+
+    >>> from pytest_biastransfer.metrics.measurement import Flip
+    >>> flip_texts([Flip(7, "cat", "cat", "dog"), Flip(12, "horse", "deer", "cat")])
+    ['image  7  label cat    cat -> dog', 'image 12  label horse  deer -> cat']
+    """
+    places = max((len(str(flip.index)) for flip in flips), default=0)
+    labels = max((len(flip.label) for flip in flips), default=0)
+    return [
+        f"image {flip.index:{places}}  label {flip.label:{labels}}  {flip.before} -> {flip.after}" for flip in flips
+    ]

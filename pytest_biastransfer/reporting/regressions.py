@@ -46,8 +46,8 @@ def change_text(change: Change) -> str:
     """Return a change in words.
 
     >>> from pytest_biastransfer.judgement.regression import Change
-    >>> change_text(Change("asr", 0.031, 0.084, 4e-58, 0.0, 291, 26, True))
-    'asr 0.031 → 0.084; 291 images newly flip, 26 no longer do (p = 4e-58)'
+    >>> change_text(Change("asr", 0.031, 0.084, 7.6e-58, 0.0, 291, 26, True))
+    'asr 0.031 → 0.084; 291 images newly flip, 26 no longer do (p = 8e-58)'
     """
     counts = ""
     if change.newly is not None:
