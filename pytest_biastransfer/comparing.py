@@ -14,7 +14,7 @@ from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
-from pytest_biastransfer.reporting.failure import flip_texts
+from pytest_biastransfer.reporting.failure import SHOWN, flip_texts
 from pytest_biastransfer.reporting.record import BaselineRecord
 from pytest_biastransfer.stash import BASELINE, SETTINGS
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 OTHER_INTERVENTION: Final = "the entry is of another intervention"
 STOPPED_EARLY: Final = "stopped early"
-_SHOWN: Final = 5
 
 
 def key_of(item: Any, case: Case) -> Key:
@@ -55,7 +54,7 @@ def beside_baseline(item: pytest.Item, case: Case, found: Measurement, facts: Fa
     accepted: Entry | None = (_baseline(item.config) or {}).get(key)
     if accepted is None and settings.update is None:
         return BaselineRecord(key)
-    evidence = _evidence(found, evidence_for([metric for metric, _ in case.expectation.limits]), facts)
+    evidence = _evidence(found, evidence_for(case.expectation.metrics), facts)
     now = entry_of(found, evidence)
     if accepted is None or settings.update == "all":
         return BaselineRecord(key, entry=now.to_json())
@@ -69,12 +68,12 @@ def _compared(
         return None
     if accepted.intervention != now.intervention:
         return BaselineRecord(key, OTHER_INTERVENTION)
-    metrics = [metric for metric, _ in case.expectation.limits]
+    metrics = case.expectation.metrics
     in_both = comparable(accepted, now, metrics)
     try:
         changed = changes(accepted, now, in_both, case.expectation.max_regression)
         worse = any(change.now > change.before for change in changed)
-        newly = newly_flipped(accepted, now)[:_SHOWN] if worse else []
+        newly = newly_flipped(accepted, now)[:SHOWN] if worse else []
     except ValueError as error:
         raise damaged_entry(settings.baseline, key, str(error)) from error
     missing = [metric for metric in metrics if metric not in in_both]

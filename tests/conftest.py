@@ -63,6 +63,17 @@ class Log(list[int]):
     __reduce_ex__ = lambda self, protocol: self.__reduce__()  # noqa: E731
 
 
+# A fixture's body in inner runs: a control model that a square leaves alone.
+ALWAYS_BLUE = """
+            import torch
+            from pytest_biastransfer import Model
+
+            always_blue = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 3))
+            torch.nn.init.zeros_(always_blue[1].weight)
+            always_blue[1].bias.data = torch.tensor([0.0, 0.0, 1.0])
+            return Model(always_blue, classes=["red", "green", "blue"], name="always-blue")
+"""
+
 Run = Callable[..., pytest.RunResult]
 
 MODES = {"no:xdist": ["-p", "no:xdist"], "n0": ["-n0"], "n2": ["-n2"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import ALWAYS_BLUE, Run
 
 MIXED = """
 import pytest
@@ -65,14 +65,8 @@ def test_failing_expectation_explains_itself(run: Run, colors: pytest.Pytester) 
 
         @pytest.fixture
         def control():
-            import torch
-            from pytest_biastransfer import Model
-
-            always_blue = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 3))
-            torch.nn.init.zeros_(always_blue[1].weight)
-            always_blue[1].bias.data = torch.tensor([0.0, 0.0, 1.0])
-            return Model(always_blue, classes=["red", "green", "blue"], name="always-blue")
         """
+        + ALWAYS_BLUE
     )
     result = run()
     result.stdout.fnmatch_lines(

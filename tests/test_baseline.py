@@ -87,6 +87,14 @@ def baseline_of(project: pytest.Pytester) -> dict[str, Any]:
     return content
 
 
+def after_it_got_worse(run: Run, monkeypatch: pytest.MonkeyPatch, *options: str) -> pytest.RunResult:
+    """Write the baseline of a model that the square leaves alone, and run again with one that it does not."""
+    monkeypatch.setenv("STUBBORN", "1")
+    run("--bias-update=new")
+    monkeypatch.setenv("STUBBORN", "0")
+    return run(*options)
+
+
 def test_without_a_baseline_tests_pass_and_are_counted(run: Run, project: pytest.Pytester) -> None:
     result = run()
     result.assert_outcomes(passed=3)
@@ -141,10 +149,7 @@ def test_nothing_changes_where_nothing_changed(run: Run, project: pytest.Pyteste
 def test_a_regression_turns_a_green_test_red_and_says_what_to_type(
     run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STUBBORN", "1")
-    run("--bias-update=new")
-    monkeypatch.setenv("STUBBORN", "0")
-    result = run("--junitxml=junit.xml")
+    result = after_it_got_worse(run, monkeypatch, "--junitxml=junit.xml")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(failed=1, passed=2)
     result.stdout.fnmatch_lines(
@@ -207,10 +212,7 @@ def test_what_a_regression_does_is_chosen(
     options: list[str],
     outcomes: dict[str, int],
 ) -> None:
-    monkeypatch.setenv("STUBBORN", "1")
-    run_alone("--bias-update=new")
-    monkeypatch.setenv("STUBBORN", "0")
-    result = run_alone(*options)
+    result = after_it_got_worse(run_alone, monkeypatch, *options)
     result.assert_outcomes(**outcomes)
     said = "beside bias-baseline.json" in result.stdout.str()
     assert said == (options not in (["--bias-compare=off"], ["--bias-update=all"]))
@@ -234,10 +236,7 @@ def test_what_exceeds_its_limit_or_is_expected_to_fails_once(
             pass
         """
     )
-    monkeypatch.setenv("STUBBORN", "1")
-    run_alone("--bias-update=new")
-    monkeypatch.setenv("STUBBORN", "0")
-    result = run_alone()
+    result = after_it_got_worse(run_alone, monkeypatch)
     result.assert_outcomes(failed=1, xfailed=1)
     result.stdout.fnmatch_lines(["beside bias-baseline.json: 2 worse"])
     result.stdout.no_fnmatch_line("bias regression*")
@@ -258,10 +257,7 @@ def test_max_regression_tolerates(run_alone: Run, project: pytest.Pytester, monk
             pass
         """
     )
-    monkeypatch.setenv("STUBBORN", "1")
-    run_alone("--bias-update=new")
-    monkeypatch.setenv("STUBBORN", "0")
-    result = run_alone()
+    result = after_it_got_worse(run_alone, monkeypatch)
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["FAILED *test_strict*"])
 

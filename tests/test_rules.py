@@ -18,7 +18,7 @@ from pytest_biastransfer.metrics.measurement import Measurement, Provenance
 from pytest_biastransfer.metrics.observation import Observation
 from pytest_biastransfer.metrics.outcomes import outcomes_of
 from pytest_biastransfer.names import Rule
-from tests.conftest import Run
+from tests.conftest import ALWAYS_BLUE, Run
 
 # asr = skew = 0.25 on 20 images: the interval is 0.087 to 0.491.
 RULES = """
@@ -182,21 +182,16 @@ def test_the_summary_shows_both_models_beside_an_excess(run: Run, colors: pytest
     colors.makepyfile(
         """
         import pytest
-        import torch
-        from pytest_biastransfer import Model
-
-        @pytest.fixture
-        def control_model():
-            always_blue = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 3))
-            torch.nn.init.zeros_(always_blue[1].weight)
-            always_blue[1].bias.data = torch.tensor([0.0, 0.0, 1.0])
-            return Model(always_blue, classes=["red", "green", "blue"], name="always-blue")
 
         @pytest.mark.bias_intervention("yellow-square", max_asr_excess=0.1, max_skew_excess=0.6)
         def test_excess(bias):
             assert bias.asr_excess.low < 0.25 < bias.asr_excess.high
             assert bias.control.asr == 0
+
+        @pytest.fixture
+        def control_model():
         """
+        + ALWAYS_BLUE
     )
     result = run()
     result.assert_outcomes(failed=1)

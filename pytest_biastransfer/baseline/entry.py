@@ -131,17 +131,13 @@ def entry_of(found: Measurement, evidence: Mapping[str, str]) -> Entry:
         model={"name": found.model, "fingerprint": found.provenance.model},
         dataset={"name": found.dataset, "fingerprint": found.provenance.dataset},
         images=found.n,
-        intervention=intervention_of(found),
+        # Without the addresses that some objects describe themselves with.
+        intervention=re.sub(r" at 0x[0-9a-fA-F]+", "", found.intervention),
         figures={metric: _figure_of(estimate) for metric, estimate in found.estimates.items()},
         evidence=evidence,
         # Without the kind of build, which differs between machines that compute the same.
         versions={name: version and version.partition("+")[0] for name, version in versions(_LIBRARIES).items()},
     )
-
-
-def intervention_of(found: Measurement) -> str:
-    """Return the words for an intervention without the addresses that some objects describe themselves with."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", found.intervention)
 
 
 def _encoded_moves(moves: Moves, prefix: str) -> dict[str, str]:

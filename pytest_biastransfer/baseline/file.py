@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.baseline.entry import Entry, Key
 from pytest_biastransfer.errors import BaselineError
+from pytest_biastransfer.whole_files import written_whole
 
 _FORMAT: Final = 1
 
@@ -49,7 +48,9 @@ def write_baseline(path: Path, entries: Mapping[Key, Entry]) -> None:
         tests.setdefault(key.test, {})[key.case] = entry.to_json()
     text = json.dumps({"format": _FORMAT, "tests": tests}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     try:
-        _replace(path, text)
+        # The file is everybody's who has the project.
+        with written_whole(path, path.stat().st_mode & 0o777 if path.exists() else 0o644) as file:
+            file.write(text.encode())
     except OSError as error:
         raise BaselineError(f"{path}: cannot be written ({error})") from error
 
@@ -57,20 +58,6 @@ def write_baseline(path: Path, entries: Mapping[Key, Entry]) -> None:
 def pruned(entries: Mapping[Key, Entry], tests: Collection[Key]) -> Entries:
     """Return the entries of tests that exist."""
     return {key: entry for key, entry in entries.items() if key in tests}
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # Made for this user alone, but the file is everybody's who has the project.
-        Path(temporary).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _entries(path: Path, text: str, content: Any) -> Entries:

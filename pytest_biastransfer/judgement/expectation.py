@@ -101,3 +101,8 @@ class Expectation:
     rule: Rule = "point"
     max_regression: float = 0.0
     early_stop: float | bool | None = None
+
+    @property
+    def metrics(self) -> list[str]:
+        """The limited metrics."""
+        return [metric for metric, _ in self.limits]

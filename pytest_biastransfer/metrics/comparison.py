@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import erfc, sqrt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,9 +116,9 @@ def skew_change(before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_
     0.0625
     """
     from pytest_biastransfer.metrics.permutation import permuted_changes
-    from pytest_biastransfer.metrics.resampling import skew_of
+    from pytest_biastransfer.metrics.resampling import excess, skew_of
 
-    change = _excess([skew_of(one, n_now) for one in now]) - _excess([skew_of(one, n_before) for one in before])
+    change = excess([skew_of(one, n_now) for one in now]) - excess([skew_of(one, n_before) for one in before])
     permuted = permuted_changes(before, now, n_before, n_now, paired=paired)
     if permuted.shares is not None:
         return _counted(change, permuted.changes, permuted.shares)
@@ -163,20 +163,15 @@ def mean_change(
 def _resampled_changes(
     before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_now: int, paired: bool
 ) -> Floats:
-    from pytest_biastransfer.metrics.resampling import resampled_skews
+    from pytest_biastransfer.metrics.resampling import excess, resampled_skews
 
     if paired:
         skews = resampled_skews([*before, *now], n_now)
         old, new = skews[: len(before)], skews[len(before) :]
     else:
         old, new = resampled_skews(before, n_before, seed=0), resampled_skews(now, n_now, seed=1)
-    changes: Floats = _excess(new) - _excess(old)
+    changes: Floats = excess(new) - excess(old)
     return changes
-
-
-def _excess(skews: Any) -> Any:
-    """Return the skew of the model, less that of the control model if there is one."""
-    return skews[0] - skews[1] if len(skews) > 1 else skews[0]
 
 
 def _counted(change: float, changes: Floats, shares: Floats) -> float:

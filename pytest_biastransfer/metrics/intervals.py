@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +23,25 @@ def proportion(count: int, n: int, confidence: float = 0.95) -> Estimate:
     >>> proportion(5, 20)
     0.25 [0.0866, 0.491]
     """
+    tail = (1 - confidence) / 2
+    low, high = float(lower_end(count, n, tail)), float(upper_end(count, n, tail))
+    value = count / n if n else float("nan")
+    return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="clopper-pearson")
+
+
+def lower_end(count: Any, n: Any, tail: float) -> Any:
+    """Return the lower end of Clopper and Pearson's interval; whole numbers, or int64 arrays of one shape."""
     # scipy.stats has the same under a friendlier name, at three times the import time.
     from scipy.special import betaincinv
 
-    tail = (1 - confidence) / 2
-    low = float(betaincinv(count, n - count + 1, tail)) if count > 0 else 0.0
-    high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
-    value = count / n if n else float("nan")
-    return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="clopper-pearson")
+    return np.where(count > 0, betaincinv(np.maximum(count, 1), n - count + 1, tail), 0.0)
+
+
+def upper_end(count: Any, n: Any, tail: float) -> Any:
+    """Return its upper end."""
+    from scipy.special import betaincinv
+
+    return np.where(count < n, betaincinv(count + 1, np.maximum(n - count, 1), 1 - tail), 1.0)
 
 
 def bootstrap(

@@ -16,7 +16,15 @@ import numpy.typing as npt
 from pytest_biastransfer.metrics.class_sums import ClassSums, Term, summed
 from pytest_biastransfer.metrics.combinations import log_share
 from pytest_biastransfer.metrics.moves import Moves
-from pytest_biastransfer.metrics.resampling import Moving, coins, generator_of, move_numbers, rows_by_kind
+from pytest_biastransfer.metrics.resampling import (
+    Moving,
+    coins,
+    excess,
+    gained,
+    generator_of,
+    move_numbers,
+    rows_by_kind,
+)
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -93,8 +101,8 @@ class _Deal(NamedTuple):
 
     def changes(self, weights: npt.NDArray[Any], sizes: npt.NDArray[Any]) -> Floats:
         """Return the change for weights of shape [rows, draws], where now has so many images in each draw."""
-        skews = [self._change(model, weights, sizes) for model in self.models]
-        return skews[0] - skews[1] if len(skews) > 1 else skews[0]
+        found: Floats = excess([self._change(model, weights, sizes) for model in self.models])
+        return found
 
     def _change(self, model: _Model, weights: npt.NDArray[Any], sizes: npt.NDArray[Any]) -> Floats:
         now = model.dealt.of(weights) + model.fixed[:, None]
@@ -144,18 +152,13 @@ def _model(moving: Moving, rows: Integers, pair: tuple[int, int], paired: bool) 
     old_rows, new_rows = (rows[moving.places[place]] for place in pair)
     # Now gets the one outcome of an image *instead* of the other one where the images are the same.
     dealt = ClassSums(moving.classes, *_terms(now, new_rows, 1), *_terms(before, old_rows, -1 if paired else 1))
-    old, new = _shift(before, moving.classes), _shift(now, moving.classes)
+    old, new = (gained(moves, moving.classes).astype(np.int32) for moves in (before, now))
     return _Model(dealt, old if paired else np.zeros_like(old), old + new)
 
 
 def _terms(moves: Moves, rows: Integers, sign: int) -> tuple[Term, Term]:
     dealt = rows >= 0
     return Term(sign, rows[dealt], moves.after[dealt]), Term(-sign, rows[dealt], moves.before[dealt])
-
-
-def _shift(moves: Moves, classes: int) -> npt.NDArray[np.int32]:
-    before, after = (np.bincount(part, minlength=classes) for part in (moves.before, moves.after))
-    return (after - before).astype(np.int32)
 
 
 def _distance(sums: npt.NDArray[np.int32]) -> Floats:

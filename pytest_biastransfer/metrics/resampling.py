@@ -12,7 +12,7 @@ The same images always get the same draws, in whatever order they come.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,18 @@ def skew_of(moves: Moves, n: int) -> float:
     0.2
     """
     classes = int(max(moves.before.max(initial=0), moves.after.max(initial=0))) + 1
+    return float(np.abs(gained(moves, classes)).sum() / (2 * n))
+
+
+def gained(moves: Moves, classes: int) -> Integers:
+    """Return how many images each class gains, less those that it loses: int64 of shape [classes]."""
     before, after = (np.bincount(part, minlength=classes) for part in (moves.before, moves.after))
-    return float(np.abs(after - before).sum() / (2 * n))
+    return after - before
+
+
+def excess(skews: Any) -> Any:
+    """Return the skew of the model, less that of the control model if there is one; numbers, or draws of each."""
+    return skews[0] - skews[1] if len(skews) > 1 else skews[0]
 
 
 def resampled_skews(moves: Sequence[Moves], n: int, seed: int = 0) -> Floats:

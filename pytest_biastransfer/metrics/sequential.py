@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pytest_biastransfer.metrics.intervals import lower_end, upper_end
+
 if TYPE_CHECKING:
     from pytest_biastransfer.names import Rule
 
@@ -209,25 +211,10 @@ def _guess(populations: Counts, limit: float, rule: Rule, confidence: float) -> 
 def _holds(hits: Counts, images: Counts, limit: float, rule: Rule, confidence: float) -> Flags:
     """Return where the limit holds with so many hits of so many images; -1 stands for fewer than any."""
     possible, some = (hits >= 0) & (hits <= images), images > 0
-    bound = {"point": _share, "certain": _high, "significant": _low}[rule]
+    bound = {"point": _share, "certain": upper_end, "significant": lower_end}[rule]
     within: Flags = bound(np.where(possible, hits, 0), np.maximum(images, 1), (1 - confidence) / 2) <= limit
     return np.where(possible, within & some, hits < 0)
 
 
 def _share(hits: Counts, images: Counts, _tail: float) -> Floats:
     return hits / images
-
-
-def _high(hits: Counts, images: Counts, tail: float) -> Floats:
-    """Return the upper end as `proportion` does."""
-    from scipy.special import betaincinv
-
-    some = hits < images
-    return np.where(some, betaincinv(hits + 1, np.where(some, images - hits, 1), 1 - tail), 1.0)
-
-
-def _low(hits: Counts, images: Counts, tail: float) -> Floats:
-    """Return the lower end as `proportion` does."""
-    from scipy.special import betaincinv
-
-    return np.where(hits > 0, betaincinv(np.maximum(hits, 1), images - hits + 1, tail), 0.0)

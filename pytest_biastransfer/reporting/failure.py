@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.metrics.measurement import Flip, Measurement
 
-_SHOWN = 5
+# So many images are shown.
+SHOWN = 5
 _MARKS = {True: "ok    ", False: "FAILED", None: "?     "}
 _UNDEFINED = "undefined: there are no images that it could be measured on"
 
@@ -91,7 +92,7 @@ def _flip_lines(found: Measurement) -> Iterator[str]:
     if not found.flips:
         return
     yield f"  flipped images: {len(found.flips):,}, the first:"
-    yield from (f"    {text}" for text in flip_texts(found.flips[:_SHOWN]))
+    yield from (f"    {text}" for text in flip_texts(found.flips[:SHOWN]))
 
 
 def flip_texts(flips: Sequence[Flip]) -> list[str]:

@@ -10,14 +10,13 @@ import contextlib
 import hashlib
 import json
 import mmap
-import os
-import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pytest_biastransfer.errors import StoreWarning
+from pytest_biastransfer.whole_files import written_whole
 
 
 def write_checked(path: Path, description: Any, parts: Iterable[Any]) -> None:
@@ -30,17 +29,10 @@ def write_checked(path: Path, description: Any, parts: Iterable[Any]) -> None:
     bodies = list(parts)
     for body in bodies:
         digest.update(body)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(f"{digest.hexdigest()} ".encode() + described + b"\n")
-            for body in bodies:
-                file.write(body)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with written_whole(path) as file:
+        file.write(f"{digest.hexdigest()} ".encode() + described + b"\n")
+        for body in bodies:
+            file.write(body)
 
 
 def read_checked(path: Path) -> tuple[Any, memoryview] | None:
