@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from pytest_biastransfer.errors import SpecError, nearest
 
@@ -35,8 +35,7 @@ class Spec:
         scheme, colon, rest = address.partition(":")
         if not colon or not scheme or not rest:
             raise SpecError(f"spec {text!r}: expected scheme:rest?key=value, such as imagefolder:data/val")
-        pairs = parse_qsl(query, keep_blank_values=True)
-        return cls(text, scheme, rest, dict(pairs), directory or Path.cwd())
+        return cls(text, scheme, rest, _pairs(text, query), directory or Path.cwd())
 
     def path(self, text: str | None = None) -> Path:
         """Return a path in this spec (default: its rest), absolute."""
@@ -69,6 +68,14 @@ class Spec:
             raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected 1 or 0")
         return None if value is None else value in ("1", "true")
 
+    def nested(self, key: str, **more: str | None) -> Spec:
+        """Return the spec under `key`, with more keys and values where they are given."""
+        text = self.query[key]
+        for name, value in more.items():
+            if value is not None:
+                text += f"{'&' if '?' in text else '?'}{name}={value}"
+        return Spec.parse(text, self.directory)
+
     def decimals(self, key: str) -> tuple[float, ...] | None:
         """Return the numbers under `key`, separated by commas, or None."""
         value = self.query.get(key)
@@ -80,3 +87,16 @@ class Spec:
             raise SpecError(
                 f"spec {self.text!r}: {key}={value!r}, expected numbers separated by commas, such as 0.5,0.5,0.5"
             ) from None
+
+
+def _pairs(text: str, query: str) -> dict[str, str]:
+    """Return the keys and values of a query; as in a URL ``%26`` is an ``&``, but ``+`` is itself: paths have it."""
+    found: dict[str, str] = {}
+    for pair in query.split("&") if query else ():
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise SpecError(f"spec {text!r}: {pair!r} after the question mark, expected key=value, separated by &")
+        if key in found:
+            raise SpecError(f"spec {text!r}: {key}= is given twice")
+        found[key] = unquote(value)
+    return found
