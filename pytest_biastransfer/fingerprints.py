@@ -96,6 +96,9 @@ class _Description:
         elif type(value) is dict:
             self._add_all("keys", value.keys())
             self._add_all("values", value.values())
+        elif hasattr(type(value), "__fingerprint__"):
+            # Of this package: what the object holds cannot be looked into, and it knows what tells it from others.
+            self._add_all("own", (type(value), value.__fingerprint__()))
         elif not _add_array(value, self._word):
             self._add_module(value) if _is_torch(value, "nn", "Module") else self._add_object(value)
 

@@ -18,7 +18,7 @@ def source_model(request: pytest.FixtureRequest) -> Model:
 
     Return a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...), classes=[...]).
     """
-    from pytest_biastransfer.runtest import configured_model
+    from pytest_biastransfer.given import configured_model
 
     return configured_model(request)
 
@@ -29,7 +29,7 @@ def transferred_model(request: pytest.FixtureRequest) -> Model:
 
     Return a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...), classes=[...]).
     """
-    from pytest_biastransfer.runtest import configured_model
+    from pytest_biastransfer.given import configured_model
 
     return configured_model(request)
 
@@ -40,7 +40,7 @@ def control_model(request: pytest.FixtureRequest) -> Model:
 
     Return a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...), classes=[...]).
     """
-    from pytest_biastransfer.runtest import configured_model
+    from pytest_biastransfer.given import configured_model
 
     return configured_model(request)
 
@@ -52,7 +52,7 @@ def bias_dataset(request: pytest.FixtureRequest) -> LabelledImages:
     Return any map-style dataset of (image, label) or (image, label, attributes); an image is a PIL image,
     or a tensor [channels, height, width] of uint8 or of floats in [0, 1].
     """
-    from pytest_biastransfer.runtest import configured_dataset
+    from pytest_biastransfer.given import configured_dataset
 
     return configured_dataset(request)
 
@@ -60,7 +60,7 @@ def bias_dataset(request: pytest.FixtureRequest) -> LabelledImages:
 @pytest.fixture(scope="session")
 def bias_device(request: pytest.FixtureRequest) -> str:
     """The name of the device that bias tests run on, such as "cuda": from --bias-device, or ini `bias_device`."""
-    from pytest_biastransfer.runtest import configured_device
+    from pytest_biastransfer.given import configured_device
 
     return configured_device(request)
 

@@ -34,7 +34,9 @@ class Spec:
         address, _, query = text.partition("?")
         scheme, colon, rest = address.partition(":")
         if not colon or not scheme or not rest:
-            raise SpecError(f"spec {text!r}: expected scheme:rest?key=value, such as imagefolder:data/val")
+            raise SpecError(
+                f"spec {text!r}: expected scheme:rest?key=value, such as torchvision:resnet18 or imagefolder:data/val"
+            )
         return cls(text, scheme, rest, _pairs(text, query), directory or Path.cwd())
 
     def path(self, text: str | None = None) -> Path:
@@ -75,6 +77,25 @@ class Spec:
             if value is not None:
                 text += f"{'&' if '?' in text else '?'}{name}={value}"
         return Spec.parse(text, self.directory)
+
+    def numbers(self, key: str) -> int | tuple[int, ...] | None:
+        """Return the whole number under `key`, or several that are separated by commas, or None."""
+        value = self.query.get(key)
+        if value is None or "," not in value:
+            return self.number(key)
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isdecimal() for part in parts):
+            raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected whole numbers separated by a comma")
+        return tuple(map(int, parts))
+
+    def decimal(self, key: str) -> float | None:
+        """Return the number under `key`, or None."""
+        found = self.decimals(key)
+        if found is None:
+            return None
+        if len(found) > 1:
+            raise SpecError(f"spec {self.text!r}: {key}={self.query[key]!r}, expected one number")
+        return found[0]
 
     def decimals(self, key: str) -> tuple[float, ...] | None:
         """Return the numbers under `key`, separated by commas, or None."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.markers import Case
     from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.models import Model
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.terminal import Line
     from pytest_biastransfer.settings import Settings
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
 STORE: Final[pytest.StashKey[Store]] = pytest.StashKey()
 EVALUATORS: Final[pytest.StashKey[dict[str, Evaluator]]] = pytest.StashKey()
+MODELS_OF_SPECS: Final[pytest.StashKey[dict[str, Model]]] = pytest.StashKey()
+DATASETS_OF_SPECS: Final[pytest.StashKey[dict[str, LabelledImages]]] = pytest.StashKey()
 DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pytest.StashKey()
 BASELINE: Final[pytest.StashKey[Entries | None]] = pytest.StashKey()
 DESELECTED: Final[pytest.StashKey[bool]] = pytest.StashKey()

@@ -56,11 +56,11 @@ def test_markers(run: Run, colors: pytest.Pytester) -> None:
 # Fixtures by name, and what the error must say. In all of them `images` and `brightest` are the conftest's.
 FIXTURES = {
     # Models.
-    "no_model": ("model", '"resnet18.pt"', "got 'resnet18.pt', expected a torch.nn.Module, or *Model(module*"),
+    "no_model": ("model", '"resnet18.pt"', "spec 'resnet18.pt': expected scheme:rest[?]key=value, such as torchvision:resnet18 or*"),
     "pickle": (
         "model",
         'load_model("checkpoint:pickle.pt?arch=torchvision:squeezenet1_1")',
-        "checkpoint *pickle.pt: not a plain state dict (*); nothing in it was run. Save it with torch.save(*",
+        "checkpoint *pickle.pt: holds more than plain data, or is damaged (it calls *Pytester); nothing in it was run. Save*",
     ),
     "keys": (
         "model",
@@ -70,7 +70,7 @@ FIXTURES = {
     "missing_file": (
         "model",
         'load_model("checkpoint:missing.pt?arch=torchvision:resnet18")',
-        "checkpoint *missing.pt: no such file",
+        "spec *: *missing.pt: no such file",
     ),
     "wrong_shape": (
         "model",

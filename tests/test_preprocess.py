@@ -293,7 +293,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"std": (1.0, 0.0, 1.0)}, r"std=\(1\.0, 0\.0, 1\.0\)"),
     ({"std": -0.5}, r"std=-0\.5"),
     ({"std": (float("nan"), 1.0, 1.0)}, "std=.*nan"),
-    ({"interpolation": "lanczos"}, "interpolation='lanczos', expected one of .*'bicubic'"),
+    ({"interpolation": "sinc"}, "interpolation='sinc', expected one of .*'bicubic'"),
     ({"normalized_input": True}, "normalized_input=True needs mean= and std="),
     ({"normalized_input": True, "mean": 0.5}, "normalized_input=True needs mean= and std="),
 ]

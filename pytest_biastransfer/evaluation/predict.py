@@ -12,6 +12,7 @@ import torch
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.evaluation.precision import computing_in
+from pytest_biastransfer.models.outputs import logits_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -119,7 +120,7 @@ class Predictor:
         laid_out = images.contiguous(memory_format=self._layouts[0])
         try:
             with computing_in(self._precision, self._device.type):
-                return self._model.module(laid_out)
+                return logits_of(self._model.module(laid_out))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:

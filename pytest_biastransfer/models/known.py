@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.source_code import libraries, reads_elsewhere, user_files, versions
 from pytest_biastransfer.specs import Spec
@@ -58,7 +59,7 @@ class DeferredModel(Model):
         return super().fingerprint if "module" in vars(self) else self._known_fingerprint
 
 
-def model_of_spec(text: str, directory: Path, facts: Facts) -> Model:
+def model_of_spec(text: str, directory: Path, facts: Facts, others: Others = nobody_else) -> Model:
     """Return the model that a spec string names, not loaded yet if it is known from an earlier session.
 
     Raises what `load_model` raises.
@@ -68,7 +69,7 @@ def model_of_spec(text: str, directory: Path, facts: Facts) -> Model:
     def load() -> Model:
         from pytest_biastransfer.models.loading import load_model
 
-        return load_model(spec)
+        return load_model(spec, others=others)
 
     key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
     known = facts.get(key)
@@ -76,7 +77,7 @@ def model_of_spec(text: str, directory: Path, facts: Facts) -> Model:
         return DeferredModel.of(known, load)
     from pytest_biastransfer.models.loading import made_of
 
-    parts = made_of(spec)
+    parts = made_of(spec, others)
     if parts is None:
         return load()
     # Before loading: if a file changes meanwhile, the model is not known to be made of it.
@@ -91,7 +92,7 @@ def _note(key: str, model: Model, files: dict[str, str], modules: Iterable[str],
     """Keep what the model is, and all that this rests on, unless it may rest on more than can be told."""
     modules = {*modules, *(type(part).__module__ for part in model.module.modules())}
     code = user_files(modules)
-    if reads_elsewhere(code) or not _is_made_of_its_state(model.module):
+    if reads_elsewhere(code) or not _is_made_of_its_file(model.module):
         return
     try:
         content = model.fingerprint
@@ -116,10 +117,14 @@ def _is_unchanged(known: Mapping[str, Any], facts: Facts) -> bool:
     return files and versions(known["libraries"]) == known["libraries"]
 
 
-def _is_made_of_its_state(module: torch.nn.Module) -> bool:
+def _is_made_of_its_file(module: torch.nn.Module) -> bool:
     """Whether all tensors come from the file of weights: others may have been drawn at random."""
     import torch
 
+    from pytest_biastransfer.models.file_program import FileProgram
+
+    if isinstance(module, FileProgram):
+        return True
     state = module.state_dict()
     attributes = (value for part in module.modules() for value in vars(part).values())
     return all(name in state for name, _ in module.named_buffers()) and not any(

@@ -1,42 +1,54 @@
-"""From a spec string to a `Model`."""
+"""From a spec string to a `Model`: which scheme it is, and what its query declares."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Callable
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from pytest_biastransfer.errors import ModelError, SpecError
-from pytest_biastransfer.models import checkpoint, torchvision_models
+from pytest_biastransfer.errors import SpecError
+from pytest_biastransfer.models.declared import with_declared
 from pytest_biastransfer.models.model import Model, as_model
-from pytest_biastransfer.python_objects import call_factory
+from pytest_biastransfer.models.others import Others, nobody_else
+from pytest_biastransfer.models.scheme import Parts, Scheme
 from pytest_biastransfer.specs import Spec
 
-_PREPROCESS_KEYS: Final = ("size", "resize", "crop", "mean", "std", "interpolation", "normalized_input")
-_SHARED_KEYS: Final = (*_PREPROCESS_KEYS, "classes", "name")
+# Where the scheme lives: a module of its own, imported when a spec asks for it.
+_HOMES: Final = MappingProxyType(
+    {
+        "checkpoint": "checkpoint",
+        "export": "exported",
+        "hf": "hugging_face",
+        "onnx": "onnx_models",
+        "python": "python",
+        "timm": "timm_models",
+        "torchscript": "torchscript",
+        "torchvision": "torchvision_models",
+    }
+)
 
 
-def load_model(spec: str | Spec, *, directory: Path | None = None) -> Model:
+def load_model(spec: str | Spec, *, directory: Path | None = None, others: Others = nobody_else) -> Model:
     """Load the model that a spec string names.
 
     Parameters
     ----------
     spec
-        ``torchvision:NAME?weights=...``, ``checkpoint:FILE?arch=SPEC&num_classes=N`` or
-        ``python:package.module:factory``; with any of the keys ``size``, ``resize``, ``crop``, ``mean``,
-        ``std``, ``interpolation`` (see `Preprocess`), ``classes`` (a file of names: a JSON list, or one a
-        line) and ``name``.
+        ``scheme:rest?key=value&key=value``; the schemes are ``torchvision``, ``checkpoint``, ``torchscript``,
+        ``export``, ``timm``, ``hf``, ``onnx`` and ``python``. All take the keys of `Preprocess` (``size``, ``resize``,
+        ``crop``, ``mean``, ``std``, ``interpolation``, ...), ``classes`` (a file of names: a JSON list, or one a
+        line) and ``name``; those with a file of weights ``sha256``, which is checked before the file is read.
     directory
         What relative paths are relative to; default: the current directory.
+    others
+        Loads what has none of these schemes; returns None for what it does not know either.
 
     Raises
     ------
     SpecError
-        If the spec is malformed.
+        If the spec is malformed, or a library is missing that it needs.
     ModelError
         If what it names is missing, unsafe or does not fit.
 
@@ -46,86 +58,49 @@ def load_model(spec: str | Spec, *, directory: Path | None = None) -> Model:
     32
     """
     parsed = spec if isinstance(spec, Spec) else Spec.parse(spec, directory)
-    scheme = parsed.choose_scheme(_SCHEMES)
-    return _with_shared_keys(_SCHEMES[scheme](parsed), parsed)
+    if parsed.scheme in _HOMES:
+        model = _scheme(parsed).load(parsed, _Architectures(others))
+    else:
+        model = _model_of_others(parsed, others)
+    return with_declared(model, parsed)
+
+
+def made_of(spec: Spec, others: Others = nobody_else) -> Parts | None:
+    """Return what decides about the model that a spec names; None if that is more than files and code.
+
+    Without a file of weights they are drawn at random, and code of somebody else's may do anything.
+    """
+    parts = _scheme(spec).made_of(spec, _Architectures(others)) if spec.scheme in _HOMES else None
+    if parts is None or "classes" not in spec.query:
+        return parts
+    return parts + Parts((spec.path(spec.query["classes"]),))
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What the model of a spec is made of: files, and modules of code."""
+class _Architectures:
+    """The architectures of all schemes."""
 
-    files: tuple[Path, ...]
-    modules: tuple[str, ...]
+    others: Others
 
+    def model(self, spec: Spec) -> Model:
+        if spec.scheme not in _HOMES:
+            return with_declared(_model_of_others(spec, self.others), spec)
+        architecture = _scheme(spec).architecture
+        if architecture is None:
+            raise SpecError(f"spec {spec.text!r}: arch= needs a module with named weights, which {spec.scheme}: is not")
+        return with_declared(architecture(spec), spec)
 
-def made_of(spec: Spec) -> Parts | None:
-    """Return what decides about the model that a spec names; None if that is more than files and code.
-
-    Without a file of weights they are drawn at random, and a factory of the user's may do anything.
-    """
-    names = (spec.path(spec.query["classes"]),) if "classes" in spec.query else ()
-    if spec.scheme == "checkpoint" and "arch" in spec.query:
-        arch = Spec.parse(spec.query["arch"], spec.directory)
-        modules = (arch.rest.partition(":")[0],) if arch.scheme == "python" else ()
-        return Parts((spec.path(), *names), modules)
-    weights = torchvision_models.weights_file(spec) if spec.scheme == "torchvision" else None
-    return Parts((weights, *names), ()) if weights is not None else None
+    def made_of(self, spec: Spec) -> Parts | None:
+        return _scheme(spec).architecture_made_of(spec) if spec.scheme in _HOMES else None
 
 
-def _load_python(spec: Spec) -> Model:
-    return as_model(call_factory(spec, reserved=_SHARED_KEYS), f"spec {spec.text!r}")
+def _scheme(spec: Spec) -> Scheme:
+    found: Scheme = importlib.import_module(f"{__package__}.schemes.{_HOMES[spec.scheme]}").SCHEME
+    return found
 
 
-def _load_torchvision(spec: Spec) -> Model:
-    spec.check_keys((*_SHARED_KEYS, "weights", "num_classes"))
-    return torchvision_models.load(spec)
-
-
-def _load_checkpoint(spec: Spec) -> Model:
-    spec.check_keys((*_SHARED_KEYS, "arch", "num_classes"))
-    if "arch" not in spec.query:
-        raise SpecError(
-            f"spec {spec.text!r}: a state dict needs its architecture, such as &arch=torchvision:resnet18 "
-            f"or &arch=python:package.module:factory"
-        )
-    count = f"?num_classes={spec.query['num_classes']}" if "num_classes" in spec.query else ""
-    model = load_model(Spec.parse(spec.query["arch"] + count, spec.directory))
-    checkpoint.load_state(model.module, spec.path())
-    return dataclasses.replace(model, name=spec.path().stem)
-
-
-_SCHEMES: Final = MappingProxyType[str, Callable[[Spec], Model]](
-    {"checkpoint": _load_checkpoint, "python": _load_python, "torchvision": _load_torchvision}
-)
-
-
-def _with_shared_keys(model: Model, spec: Spec) -> Model:
-    preprocess: dict[str, Any] = {key: spec.number(key) for key in ("size", "resize", "crop")}
-    preprocess |= {key: spec.decimals(key) for key in ("mean", "std")}
-    preprocess["interpolation"] = spec.query.get("interpolation")
-    preprocess["normalized_input"] = spec.switch("normalized_input")
-    changes: dict[str, Any] = {}
-    declared = {key: value for key, value in preprocess.items() if value is not None}
-    if declared.get("size"):
-        # The size of the spec replaces the resizing and cropping that came with the architecture.
-        declared = {"resize": declared["size"], "crop": declared["size"]} | declared
-    if declared:
-        changes["preprocess"] = dataclasses.replace(model.preprocess, **declared)
-    if "classes" in spec.query:
-        changes["classes"] = _class_names(spec.path(spec.query["classes"]))
-    if "name" in spec.query:
-        changes["name"] = spec.query["name"]
-    return dataclasses.replace(model, **changes) if changes else model
-
-
-def _class_names(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"class names {path}: {error.strerror}") from error
-    if path.suffix != ".json":
-        return text.splitlines()
-    names = json.loads(text)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelError(f"class names {path}: expected a JSON list of strings")
-    return names
+def _model_of_others(spec: Spec, others: Others) -> Model:
+    found = others(spec)
+    if found is None:
+        spec.choose_scheme(_HOMES)
+    return as_model(found, f"spec {spec.text!r}")

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.models.resizing import (
+    CropRounding,
+    Extent,
+    Interpolation,
+    ResizeMode,
+    cropped,
+    resized,
+    resized_extent,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import torch
 
-    Image = npt.NDArray[np.uint8 | np.float32]
-
-Interpolation = Literal["nearest", "bilinear", "bicubic"]
-Extent = int | tuple[int, int]
+    from pytest_biastransfer.models.resizing import Image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +36,30 @@ class Preprocess:
     ----------
     size
         Short for ``resize=size, crop=size``: the whole shorter side, cropped to a square.
+    crop_pct
+        With `size`: resize to ``size / crop_pct`` (rounded down) instead, as timm and Hugging Face say it; in (0, 1].
     resize
         Pixels of the shorter side after resizing, or (height, width). Default: `size`, or no resizing.
+    resize_mode
+        ``"shortest"``: the ratio is kept, the image covers `resize`; ``"longest"``: it is kept, the image fits into
+        `resize`; ``"exact"``: the image becomes `resize`, whatever its ratio. Default: ``"shortest"`` for one number,
+        ``"exact"`` for two.
     crop
         Side of the square cropped from the centre, or (height, width). An image that is smaller is
-        padded with black. Default: `size`, or no cropping.
+        padded. Default: `size`, or no cropping.
+    crop_rounding
+        Where an odd number of rows or columns is cut off: ``"nearest"`` (default; torchvision, timm) cuts the even
+        half of it from the top or left, ``"down"`` (Hugging Face) the smaller half.
+    fill
+        What is padded with: one number, or one a channel, in [0, 1]. Default: black.
     mean, std
         One number, or one a channel, in units of [0, 1]. Default: no normalization.
     interpolation
-        ``"bilinear"`` (default), ``"bicubic"`` or ``"nearest"``; the first two with antialiasing.
+        ``"bilinear"`` (default), ``"bicubic"``, ``"nearest"``, ``"lanczos"``, ``"box"`` or ``"hamming"``, as Pillow
+        defines them.
+    antialias
+        Whether ``"bilinear"`` and ``"bicubic"`` smooth what they shrink. Pillow always does, the others always do;
+        without, images are resized as torch resizes tensors.
     normalized_input
         The dataset's images come normalized with `mean` and `std` already. The normalization is then
         undone, so that interventions see an image in [0, 1], and done again for the model.
@@ -57,28 +76,37 @@ class Preprocess:
     """
 
     size: InitVar[int | None] = None
+    crop_pct: InitVar[float | None] = None
     resize: Extent | None = None
+    resize_mode: ResizeMode | None = None
     crop: Extent | None = None
+    crop_rounding: CropRounding = "nearest"
+    fill: float | Sequence[float] = 0.0
     mean: float | Sequence[float] | None = None
     std: float | Sequence[float] | None = None
     interpolation: Interpolation = "bilinear"
+    antialias: bool = True
     normalized_input: bool = False
 
-    def __post_init__(self, size: int | None) -> None:
+    def __post_init__(self, size: int | None, crop_pct: float | None) -> None:
         _require_pixels("size", size, 1)
-        for name in ("resize", "crop"):
-            value = size if getattr(self, name) is None else getattr(self, name)
+        for name, default in (("resize", _resize_for(size, crop_pct)), ("crop", size)):
+            value = default if getattr(self, name) is None else getattr(self, name)
             _require_pixels(name, value, 2)
             object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
-        if self.interpolation not in get_args(Interpolation):
-            raise ModelError(
-                f"Preprocess: interpolation={self.interpolation!r}, expected one of {get_args(Interpolation)}"
-            )
+        if self.resize_mode is None:
+            object.__setattr__(self, "resize_mode", "exact" if isinstance(self.resize, tuple) else "shortest")
+        for name, words in (
+            ("interpolation", Interpolation),
+            ("resize_mode", ResizeMode),
+            ("crop_rounding", CropRounding),
+        ):
+            _require_word(name, getattr(self, name), get_args(words))
         if self.normalized_input and (self.mean is None or self.std is None):
             raise ModelError(
                 "Preprocess: normalized_input=True needs mean= and std=, those that the dataset normalizes with"
             )
-        for name in ("mean", "std"):
+        for name in ("mean", "std", "fill"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _numbers(name, value))
@@ -86,21 +114,30 @@ class Preprocess:
     @property
     def fingerprint(self) -> str:
         """Hash of all that decides about the model's input."""
-        return fingerprint(self.resize, self.crop, self.mean, self.std, self.interpolation, self.normalized_input)
+        return fingerprint(self._geometry, self.mean, self.std, self.normalized_input)
 
     @property
     def pixels_fingerprint(self) -> str:
         """Hash of what decides about the pixels before normalization."""
         undone = (self.mean, self.std) if self.normalized_input else None
-        return fingerprint(self.resize, self.crop, self.interpolation, undone)
+        return fingerprint(self._geometry, undone)
+
+    @property
+    def _geometry(self) -> tuple[object, ...]:
+        resizing = (self.resize, self.resize_mode, self.interpolation, self.antialias)
+        return (*resizing, self.crop, self.crop_rounding, self.fill)
 
     def resize_and_crop(self, image: Image) -> Image:
         """Return the image of [channels, height, width] resized and cropped, of the same dtype."""
-        if self.resize is not None:
-            target = _resized_extent(image.shape[1:], self.resize)
+        if self.resize is not None and self.resize_mode is not None:
+            target = resized_extent(image.shape[1:], self.resize, self.resize_mode)
             if target != image.shape[1:]:
-                image = _resize(image, target, self.interpolation)
-        return image if self.crop is None else _crop_center(image, self.crop)
+                image = resized(image, target, self.interpolation, self.antialias)
+        if self.crop is None:
+            return image
+        fill: Any = self.fill
+        _require_channels(image.shape[0], fill=len(fill))
+        return cropped(image, self.crop, self.crop_rounding, fill)
 
     def undo_normalization(self, image: Image) -> Image:
         """Return a normalized image [channels, height, width] as it was in [0, 1]."""
@@ -128,6 +165,22 @@ def _require_pixels(name: str, value: object, most: int) -> None:
     raise ModelError(f"Preprocess: {name}={value!r}, expected a whole number of pixels above 0")
 
 
+def _resize_for(size: int | None, crop_pct: float | None) -> int | None:
+    """Return what is resized to where only a size is given."""
+    if crop_pct is None:
+        return size
+    if isinstance(crop_pct, bool) or not isinstance(crop_pct, int | float) or not 0 < crop_pct <= 1:
+        raise ModelError(f"Preprocess: crop_pct={crop_pct!r}, expected a number above 0 and at most 1, such as 0.875")
+    if size is None:
+        raise ModelError(f"Preprocess: crop_pct={crop_pct!r} needs size=, the side of the crop that it is a share of")
+    return math.floor(size / crop_pct)
+
+
+def _require_word(name: str, value: object, words: Sequence[str]) -> None:
+    if value not in words:
+        raise ModelError(f"Preprocess: {name}={value!r}, expected one of {words}")
+
+
 def _numbers(name: str, value: object) -> tuple[float, ...]:
     parts: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,)
     wrong = not parts or not all(
@@ -143,50 +196,3 @@ def _require_channels(channels: int, **counts: int) -> None:
     for name, count in counts.items():
         if count not in (1, channels):
             raise ModelError(f"Preprocess: {name} has {count} values, but the images have {channels} channels")
-
-
-def _resized_extent(shape: tuple[int, ...], resize: Extent) -> tuple[int, int]:
-    """Return (height, width); a single number is the shorter side's, the longer one is rounded down."""
-    if isinstance(resize, tuple):
-        return resize
-    height, width = shape
-    if height <= width:
-        return resize, int(resize * width / height)
-    return int(resize * height / width), resize
-
-
-def _resize(image: Image, target: tuple[int, int], interpolation: Interpolation) -> Image:
-    """Resize 8-bit images with Pillow, as torchvision does with pictures, others as it does with tensors."""
-    import numpy as np
-
-    if image.dtype != np.uint8 or image.shape[0] not in (1, 3):
-        import torch
-        from torch.nn import functional
-
-        tensor = torch.from_numpy(image.astype(np.float32))[None]
-        antialias = interpolation != "nearest"
-        resized = functional.interpolate(tensor, target, mode=interpolation, antialias=antialias)[0].numpy()
-        if image.dtype == np.uint8:
-            return resized.round().clip(0, 255).astype(np.uint8)
-        # Bicubic interpolation overshoots at edges.
-        clipped: npt.NDArray[np.float32] = resized.clip(0.0, 1.0)
-        return clipped
-    from PIL import Image as PillowImage
-
-    picture = PillowImage.fromarray(image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0))
-    method = PillowImage.Resampling[interpolation.upper()]
-    pixels = np.asarray(picture.resize((target[1], target[0]), method))
-    return pixels[None] if image.shape[0] == 1 else pixels.transpose(2, 0, 1)
-
-
-def _crop_center(image: Image, crop: Extent) -> Image:
-    import numpy as np
-
-    height, width = crop if isinstance(crop, tuple) else (crop, crop)
-    missing = (max(height - image.shape[1], 0), max(width - image.shape[2], 0))
-    if any(missing):
-        padding = [(0, 0), *((both // 2, (both + 1) // 2) for both in missing)]
-        image = np.pad(image, padding)
-    top = round((image.shape[1] - height) / 2)
-    left = round((image.shape[2] - width) / 2)
-    return image[:, top : top + height, left : left + width]

@@ -1,0 +1,32 @@
+"""How a bias test fails: over a limit, or because it could not be measured at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from _pytest.outcomes import Failed
+
+from pytest_biastransfer.errors import BiasTransferError
+
+
+class MeasurementFailed(Failed):
+    """Nothing could be measured: an error of what the test was given, which no ``xfail`` excuses."""
+
+    # As pytest has it for its own outcomes: the short summary then has room for the message.
+    __module__ = "builtins"
+
+
+class LimitExceeded(Failed):
+    """The verdict on a test whose own body passed: what an ``xfail`` may excuse."""
+
+    __module__ = "builtins"
+
+
+@contextmanager
+def clear_errors(place: str) -> Iterator[None]:
+    """Show errors that the user can mend by their message alone."""
+    try:
+        yield
+    except BiasTransferError as error:
+        raise MeasurementFailed(f"{error}\nin {place}", pytrace=False) from None

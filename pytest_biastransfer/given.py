@@ -1,0 +1,106 @@
+"""What a session is given: models and datasets, from fixtures, ini values and specs, each loaded once a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_biastransfer.data import as_images, load_dataset
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.evaluation.devices import resolve_device
+from pytest_biastransfer.failures import clear_errors
+from pytest_biastransfer.models import as_model
+from pytest_biastransfer.models.known import model_of_spec
+from pytest_biastransfer.names import DATASET_FIXTURE
+from pytest_biastransfer.settings import cached_store, ini_of
+from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.stash import DATASETS, DATASETS_OF_SPECS, MODELS_OF_SPECS, SETTINGS, STORE
+from pytest_biastransfer.store import Store
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.models import Model
+
+
+def configured_model(request: pytest.FixtureRequest) -> Model:
+    """Return the model that the ini file names for the requested fixture."""
+    with clear_errors(f"fixture {request.fixturename}"):
+        return _model_of_spec(request.config, _configured_spec(request))
+
+
+def configured_dataset(request: pytest.FixtureRequest) -> LabelledImages:
+    """Return the dataset that the ini file names for the requested fixture."""
+    with clear_errors(f"fixture {request.fixturename}"):
+        return _dataset_of_spec(request.config, _configured_spec(request))
+
+
+def configured_device(request: pytest.FixtureRequest) -> str:
+    """Return the device that the settings name."""
+    with clear_errors("--bias-device"):
+        return resolve_device(request.config.stash[SETTINGS].device, session_store(request.config).facts)
+
+
+def given_model(config: pytest.Config, found: object, place: str) -> Model:
+    """Return what a fixture returned as a model; it may be a spec string."""
+    if not isinstance(found, str):
+        return as_model(found, place)
+    with clear_errors(place):
+        return _model_of_spec(config, found)
+
+
+def given_images(config: pytest.Config, found: object, place: str) -> LabelledImages:
+    """Return what a fixture returned as images, the same ones each time: their fingerprint costs a pass.
+
+    It may be a spec string. A fixture with parameters may return the same object with other images in it.
+    """
+    if isinstance(found, str):
+        with clear_errors(place):
+            return _dataset_of_spec(config, found)
+    known = config.stash.setdefault(DATASETS, {})
+    if id(found) not in known or not known[id(found)][1].looks_unchanged():
+        known[id(found)] = (found, as_images(found, place))
+    return known[id(found)][1]
+
+
+def session_store(config: pytest.Config) -> Store:
+    """Return the session's store."""
+    if STORE not in config.stash:
+        config.stash[STORE] = Store(config.stash[SETTINGS].store or cached_store(config))
+    return config.stash[STORE]
+
+
+def _model_of_spec(config: pytest.Config, spec: str) -> Model:
+    known = config.stash.setdefault(MODELS_OF_SPECS, {})
+    if spec not in known:
+
+        def ask_plugins(spec: Spec) -> object:
+            return config.hook.pytest_bias_load_model(spec=spec)
+
+        directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
+        known[spec] = model_of_spec(spec, directory, facts, ask_plugins)
+    return known[spec]
+
+
+def _dataset_of_spec(config: pytest.Config, spec: str) -> LabelledImages:
+    known = config.stash.setdefault(DATASETS_OF_SPECS, {})
+    if spec not in known:
+        directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
+        known[spec] = load_dataset(spec, directory=directory, facts=facts)
+    return known[spec]
+
+
+def _configured_spec(request: pytest.FixtureRequest) -> str:
+    name = str(request.fixturename)
+    spec = request.config.stash[SETTINGS].specs.get(name)
+    if spec is not None:
+        return spec
+    ini, example = (
+        ini_of(name),
+        "imagefolder:data/val" if name == DATASET_FIXTURE else "checkpoint:model.pt?arch=...",
+    )
+    raise BiasTransferError(
+        f"not configured. Write a fixture of that name in conftest.py:\n"
+        f'    @pytest.fixture(scope="session")\n    def {name}(): ...\n'
+        f"or a line in the pytest section of the ini file:\n    {ini} = {example}"
+    )

@@ -1,0 +1,33 @@
+"""The hooks that other plugins and conftest files may implement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_biastransfer.models import Model
+    from pytest_biastransfer.specs import Spec
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_bias_load_model(spec: Spec) -> Model | torch.nn.Module | None:
+    """Load the model that a spec string of your own scheme names; return None for other schemes.
+
+    Called for ``scheme:rest?key=value`` where the scheme is none of this package's, for models and for ``arch=``,
+    when the first test needs the model. The keys of preprocessing, ``classes`` and ``name`` are applied to what you
+    return; all others are yours, in ``spec.query``::
+
+        def pytest_bias_load_model(spec):
+            if spec.scheme == "zoo":
+                return Model(zoo.load(spec.rest, tag=spec.query.get("tag")), preprocess=Preprocess(size=224))
+
+    Parameters
+    ----------
+    spec
+        ``spec.scheme``, ``spec.rest`` and ``spec.query`` are its parts; ``spec.path(text)`` is a path in it, which is
+        relative to the ini file; ``spec.text`` is all of it, for error messages.
+    """

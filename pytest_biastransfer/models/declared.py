@@ -1,0 +1,85 @@
+"""What the query of any model's spec may declare: preprocessing, class names, a name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.specs import Spec
+
+
+def _word(spec: Spec, key: str) -> str | None:
+    return spec.query.get(key)
+
+
+_READERS: Final = MappingProxyType[str, Callable[[Spec, str], Any]](
+    {
+        "size": Spec.number,
+        "crop_pct": Spec.decimal,
+        "resize": Spec.numbers,
+        "resize_mode": _word,
+        "crop": Spec.numbers,
+        "crop_rounding": _word,
+        "fill": Spec.decimals,
+        "mean": Spec.decimals,
+        "std": Spec.decimals,
+        "interpolation": _word,
+        "antialias": Spec.switch,
+        "normalized_input": Spec.switch,
+    }
+)
+SHARED_KEYS: Final = (*_READERS, "classes", "name", "sha256")
+
+
+def declares_preprocessing(spec: Spec) -> bool:
+    """Whether the spec says itself what happens to an image."""
+    return any(key in spec.query for key in _READERS)
+
+
+def with_declared(model: Model, spec: Spec) -> Model:
+    """Return the model with what the spec's query declares instead of what came with it."""
+    changes: dict[str, Any] = {}
+    declared = {key: value for key, read in _READERS.items() if (value := read(spec, key)) is not None}
+    if declared:
+        changes["preprocess"] = _preprocess(model.preprocess, declared, spec)
+    if "classes" in spec.query:
+        changes["classes"] = _class_names(spec.path(spec.query["classes"]))
+    if "name" in spec.query:
+        changes["name"] = spec.query["name"]
+    return dataclasses.replace(model, **changes) if changes else model
+
+
+def _preprocess(came: Preprocess, declared: dict[str, Any], spec: Spec) -> Preprocess:
+    # A size of the spec replaces the resizing and cropping that came with the model.
+    changes = {"resize": None, "crop": None} if "size" in declared else {}
+    if {"size", "resize"} & declared.keys():
+        changes["resize_mode"] = None
+    try:
+        return dataclasses.replace(came, **changes | declared)
+    except ModelError as error:
+        raise ModelError(f"spec {spec.text!r}: {error}") from None
+
+
+def _class_names(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"class names {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"class names {path}: not a text in UTF-8 ({error})") from error
+    if path.suffix != ".json":
+        return text.splitlines()
+    try:
+        names = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelError(f"class names {path}: not JSON ({error})") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ModelError(f"class names {path}: expected a JSON list of strings")
+    return names

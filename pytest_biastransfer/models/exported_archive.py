@@ -1,0 +1,124 @@
+"""What an archive of ``torch.export`` may hold, so that loading it runs nothing but operators on tensors.
+
+torch takes names, operators and expressions from the archive as Python would, and falls back to unpickling. So
+each of them is looked at first, and what no exported model needs is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.state_dicts import UNREADABLE, reason_of
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|")
+# Operators of other libraries would be code of theirs; some of torch's own reach files.
+_OPERATOR: Final = re.compile(
+    r"torch\.ops\.(aten|prims|higher_order|torchvision|quantized|quantized_decomposed)\.\w+(\.\w+)?"
+    r"|torch\.sym_[a-z]+|_operator\.[a-z]+|math\.[a-z0-9]+"
+)
+_REACHES_FURTHER: Final = re.compile(
+    r"torch\.ops\.aten\.(from_file|save|load)\b|_operator\.(attrgetter|itemgetter|methodcaller|call)\b|.*\.__"
+)
+_WORD: Final = re.compile(r"[A-Za-z_]\w*")
+_SYMBOL: Final = re.compile(r"[a-z]+[0-9]+")
+# sympy writes these in quotes.
+_QUOTED: Final = re.compile(
+    r"Symbol\('(?P<name>[a-z]+[0-9]+)'(, [a-z_]+=(True|False))*\)|Float\('[0-9.e+-]+', precision=[0-9]+\)"
+)
+_ARITHMETIC: Final = re.compile(r"[\w\s+\-*/%(),.<>=&|~!]*")
+# The functions of sizes that torch.export writes, those of sympy and those of torch.
+_FUNCTIONS: Final = re.compile(
+    r"Abs|Add|And|BitwiseFn_bitwise_(and|or)|Ceil(Div|ToInt)|CleanDiv|Eq|Float|Float(Pow|TrueDiv)|Floor(Div|ToInt)|Ge|Gt|"
+    r"Identity|Integer|IntTrueDiv|IsNonOverlappingAndDenseIndicator|[LR]Shift|Le|Lt|Max|Min|Mod|Mul|ModularIndexing|Ne|Not|Or|"
+    r"Pow|PowByNatural|PythonMod|Rational|Round(Decimal|ToInt)|ToFloat|Trunc(ToFloat|ToInt)|Where|ceiling|floor|true|false|True|False|"
+    r"(int_)?oo|zoo|nan"
+)
+# Where names, operators and expressions stand in the archive's JSON.
+_NAMES: Final = frozenset({"name", "as_name", "forward_arg_names"})
+_OPERATORS: Final = frozenset({"target", "as_operator"})
+_EXPRESSIONS: Final = frozenset({"expr_str", "as_expr"})
+
+
+def require_only_tensors_and_operators(path: Path) -> None:
+    """Raise `ModelError` for an archive with anything that no model needs."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                _require_member(path, member, archive.read(member) if _is_looked_at(member) else b"")
+    except zipfile.BadZipFile as error:
+        raise ModelError(
+            f"export {path}: not an archive as torch.export.save writes it, or damaged ({error})"
+        ) from error
+
+
+def _is_looked_at(member: str) -> bool:
+    return "/data/aotinductor/" not in f"/{member}"
+
+
+def _require_member(path: Path, member: str, content: bytes) -> None:
+    if not _is_looked_at(member):
+        raise _refused(path, f"{member} is compiled code")
+    if content.startswith((b"PK", b"\x80")):
+        _require_plain(path, member, content)
+    elif member.endswith(".json"):
+        try:
+            found = json.loads(content)
+        except ValueError as error:
+            raise ModelError(f"export {path}: {member} is damaged ({error})") from error
+        for problem in _problems(found):
+            raise _refused(path, problem)
+
+
+def _require_plain(path: Path, member: str, content: bytes) -> None:
+    try:
+        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise _refused(path, f"{member} holds more than tensors, or is damaged ({reason_of(error)})") from error
+
+
+def _problems(value: Any, key: str = "") -> Iterator[str]:
+    """Yield what in a part of the JSON is not as torch.export writes it."""
+    if isinstance(value, dict):
+        if key == "range_constraints":
+            yield from (f"a size is called {name!r}" for name in value if not _is_expression(name))
+        for name, inner in value.items():
+            yield from _problems(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _problems(inner, key)
+    elif isinstance(value, str):
+        yield from _problem(value, key)
+
+
+def _problem(text: str, key: str) -> Iterator[str]:
+    if key in _NAMES and not _NAME.fullmatch(text):
+        yield f"something is called {text!r:.80}"
+    elif key in _OPERATORS and not _is_operator(text):
+        yield f"its program calls {text!r:.80}, which is no operator on tensors"
+    elif key in _EXPRESSIONS and not _is_expression(text):
+        yield f"a size is {text!r:.80}, which is no arithmetic"
+
+
+def _is_operator(text: str) -> bool:
+    return _OPERATOR.fullmatch(text) is not None and not _REACHES_FURTHER.match(text)
+
+
+def _is_expression(text: str) -> bool:
+    text = _QUOTED.sub(lambda found: found["name"] or "1.0", text)
+    words = _WORD.findall(text)
+    return _ARITHMETIC.fullmatch(text) is not None and all(
+        _FUNCTIONS.fullmatch(word) or _SYMBOL.fullmatch(word) for word in words
+    )
+
+
+def _refused(path: Path, reason: str) -> ModelError:
+    return ModelError(f"export {path}: {reason}; nothing in it was run. Export the model again with torch.export.save")

@@ -1,0 +1,65 @@
+"""Models that are programs in a file, such as an ONNX graph: what is in them cannot be looked into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.outputs import logits_of
+from pytest_biastransfer.models.weights_file import digest_of
+
+
+class FileProgram(torch.nn.Module):
+    """A program that maps images to logits; told from others by the content of its files.
+
+    Parameters
+    ----------
+    files
+        What it was loaded from.
+    shape
+        What the program takes, [batch, channels, height, width]; None for each of them that may vary.
+    """
+
+    def __init__(self, files: Sequence[Path], shape: Sequence[int | None] = (None,) * 4) -> None:
+        super().__init__()
+        self._files = tuple(files)
+        self._digests = tuple(map(digest_of, files))
+        self._shape = tuple(shape)
+
+    def __fingerprint__(self) -> object:
+        """Return what tells this module from others."""
+        return self._digests
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Return the logits [batch, classes] of images [batch, channels, height, width]."""
+        self._require_shape(images)
+        run = self.program_for(images.device)
+        size = self._shape[0]
+        if size is None or len(images) == size:
+            return logits_of(run(images))
+        # A program for batches of one size gets such: the last one is filled up, and what is too much is dropped.
+        batches = [_filled_up(batch, size) for batch in torch.split(images, size)]
+        return torch.cat([logits_of(run(batch)) for batch in batches])[: len(images)]
+
+    def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        """Return what computes the logits of images on a device, in batches of the program's size."""
+        raise NotImplementedError
+
+    def _require_shape(self, images: torch.Tensor) -> None:
+        wanted = self._shape[1:]
+        if all(want in (None, found) for want, found in zip(wanted, images.shape[1:], strict=True)):
+            return
+        shape = ", ".join("any" if want is None else str(want) for want in wanted)
+        advice = f"; add &size={wanted[-1]} to its spec" if wanted[-1] not in (None, images.shape[-1]) else ""
+        raise ModelError(
+            f"{self._files[0]}: takes images [{shape}] (channels, height, width), got {list(images.shape[1:])}{advice}"
+        )
+
+
+def _filled_up(batch: torch.Tensor, size: int) -> torch.Tensor:
+    missing = size - len(batch)
+    return batch if missing == 0 else torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])

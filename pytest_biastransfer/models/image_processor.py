@@ -1,0 +1,147 @@
+"""Hugging Face's image processors as a `Preprocess`: the one that gives the same pixels."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.resizing import CropRounding, Extent
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# Pillow's numbers of its filters.
+_FILTERS: Final = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+# Below this, ConvNeXT's processor crops; from it on it squeezes the image.
+_CROPPED_BELOW: Final = 384
+_LEVIT_RATIO: Final = 256 / 224
+# Of 8-bit pixels: the libraries round differently by less than one step.
+_TOLERANCE: Final = 1.01 / 255
+# (height, width), such that rows and columns are left over at both sides, an odd number of them too.
+_PICTURES: Final = ((301, 450), (467, 340))
+
+
+def preprocess_of(processor: Any, place: str) -> Preprocess:
+    """Return the preprocessing that gives the pixels of an image processor, found by trying it on pictures.
+
+    Processors have options with the same names and different meanings; the pixels decide. Raises `ModelError` where
+    a processor does something that a `Preprocess` cannot.
+    """
+    pictures = [_picture(*extent) for extent in _PICTURES]
+    wanted = [_processed(processor, picture) for picture in pictures]
+    for candidate in _candidates(processor):
+        found = (_preprocessed(candidate, picture) for picture in pictures)
+        if all(_are_close(one, other, candidate) for one, other in zip(found, wanted, strict=True)):
+            return candidate
+    raise ModelError(
+        f"{place}: its {type(processor).__name__} does something that cannot be expressed; declare the preprocessing "
+        f"in the spec (&size=224&mean=0.5&std=0.5, ...), or write a fixture that returns Model(module, Preprocess(...))"
+    )
+
+
+def channels_are_flipped(processor: Any) -> bool:
+    """Whether the processor gives blue, green, red."""
+    return bool(getattr(processor, "do_flip_channel_order", False))
+
+
+def _candidates(processor: Any) -> Iterator[Preprocess]:
+    interpolation: Any = _FILTERS[int(processor.resample)] if _does(processor, "resize") else "bilinear"
+    crop = _extent(_plain(processor.crop_size)) if _does(processor, "center_crop") else None
+    mean, std = _normalization(processor)
+    roundings: tuple[CropRounding, ...] = ("down", "nearest")
+    for (resize, own_crop), rounding in itertools.product(_sizes(processor), roundings):
+        yield Preprocess(
+            resize=resize,
+            crop=crop or own_crop,
+            crop_rounding=rounding,
+            interpolation=interpolation,
+            mean=mean,
+            std=std,
+        )
+
+
+def _sizes(processor: Any) -> Iterator[tuple[Extent | None, Extent | None]]:
+    """Yield what may be resized to, and cropped to after that."""
+    if not _does(processor, "resize"):
+        yield None, None
+        return
+    size, share = _plain(processor.size), getattr(processor, "crop_pct", None)
+    shortest = size.get("shortest_edge")
+    if shortest is None:
+        yield _extent(size), None
+        shortest = size["height"]
+    elif not share:
+        yield shortest, None
+        yield int(_LEVIT_RATIO * shortest), None
+    if share:
+        squeezed = (shortest, shortest)
+        yield (squeezed, None) if shortest >= _CROPPED_BELOW else (int(shortest / share), squeezed)
+        yield int(shortest / share), None
+
+
+def _normalization(processor: Any) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of pixels in [0, 1] that do in one step what the processor does in several."""
+    # Of pixels in [0, 1] it makes scale * pixel + shift.
+    scale = 255 * processor.rescale_factor if _does(processor, "rescale") else 255.0
+    shift = -1.0 if getattr(processor, "rescale_offset", False) else 0.0
+    means, stds = [0.0] * 3, [1.0] * 3
+    if _does(processor, "normalize"):
+        means, stds = _of_channels(processor.image_mean), _of_channels(processor.image_std)
+    # EfficientNet's divides once more, for the head it was trained with.
+    again = _of_channels(processor.image_std) if getattr(processor, "include_top", False) else [1.0] * 3
+    mean = [(one - shift) / scale for one in means]
+    return mean, [std * more / scale for std, more in zip(stds, again, strict=True)]
+
+
+def _of_channels(value: float | Sequence[float]) -> list[float]:
+    return list(value) if isinstance(value, Sequence) else [value] * 3
+
+
+def _does(processor: Any, what: str) -> bool:
+    return bool(getattr(processor, f"do_{what}", False))
+
+
+def _plain(size: Any) -> dict[str, int]:
+    """Return a size, a dictionary or an object with its names, as a dictionary of what is set."""
+    pairs = size.items() if isinstance(size, Mapping) else vars(size).items()
+    return {name: value for name, value in pairs if value is not None}
+
+
+def _extent(size: Mapping[str, int]) -> Extent | None:
+    return (size["height"], size["width"]) if "height" in size else size.get("shortest_edge")
+
+
+def _picture(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Return a picture, uint8 [3, height, width], smooth as photographs are, in which no place looks like another."""
+    down, across = np.mgrid[0:height, 0:width] / 40.0
+    waves = [np.sin(down * (1 + channel)) + np.cos(across * (2 - channel / 2) + channel) for channel in range(3)]
+    found: npt.NDArray[np.uint8] = ((np.stack(waves) + 2) / 4 * 255).round().astype(np.uint8)
+    return found
+
+
+def _processed(processor: Any, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    from PIL import Image
+
+    found = processor(Image.fromarray(picture.transpose(1, 2, 0)), return_tensors="np")["pixel_values"]
+    pixels: npt.NDArray[np.float32] = np.asarray(found)[0]
+    return pixels[::-1] if channels_are_flipped(processor) else pixels
+
+
+def _preprocessed(preprocess: Preprocess, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    import torch
+
+    pixels = torch.from_numpy(np.ascontiguousarray(preprocess.resize_and_crop(picture))).float() / 255
+    found: npt.NDArray[np.float32] = preprocess.normalize(pixels[None])[0].numpy()
+    return found
+
+
+def _are_close(found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], preprocess: Preprocess) -> bool:
+    if found.shape != wanted.shape:
+        return False
+    std = np.array(preprocess.std).reshape(-1, 1, 1)
+    return bool((np.abs(found - wanted) * std).max() <= _TOLERANCE)

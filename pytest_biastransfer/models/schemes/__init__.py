@@ -1,0 +1,1 @@
+"""One module a scheme of model specs; `pytest_biastransfer.models.loading` chooses among them."""

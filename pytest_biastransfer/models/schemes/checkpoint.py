@@ -1,0 +1,43 @@
+"""``checkpoint:FILE?arch=SPEC&num_classes=N``: weights for an architecture, never by unpickling."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from pytest_biastransfer.errors import SpecError
+from pytest_biastransfer.models.declared import SHARED_KEYS
+from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.state_dicts import load_state, read_state
+from pytest_biastransfer.models.weights_file import weights_file
+from pytest_biastransfer.specs import Spec
+
+_KEYS: Final = (*SHARED_KEYS, "arch", "num_classes", "entry", "prefix")
+
+
+def _load(spec: Spec, architectures: Architectures) -> Model:
+    spec.check_keys(_KEYS)
+    arch = _arch(spec)
+    path = weights_file(spec)
+    model = architectures.model(arch)
+    state = read_state(path, spec.query.get("entry"))
+    load_state(model.module, state, f"checkpoint {path}", spec.query.get("prefix"))
+    return dataclasses.replace(model, name=path.stem)
+
+
+def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
+    architecture = architectures.made_of(_arch(spec))
+    return architecture and Parts((spec.path(),)) + architecture
+
+
+def _arch(spec: Spec) -> Spec:
+    if "arch" not in spec.query:
+        raise SpecError(
+            f"spec {spec.text!r}: a state dict needs its architecture, such as &arch=torchvision:resnet18 "
+            f"or &arch=python:package.module:factory"
+        )
+    return spec.nested("arch", num_classes=spec.query.get("num_classes"))
+
+
+SCHEME: Final = Scheme(_load, _made_of)

@@ -1,0 +1,173 @@
+"""``hf:DIR_OR_ID?revision=...``: image classifiers of Hugging Face's transformers, from safetensors only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from pytest_biastransfer import hub
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.extras import need
+from pytest_biastransfer.models.declared import SHARED_KEYS, declares_preprocessing
+from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
+from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.state_dicts import UNREADABLE
+from pytest_biastransfer.models.weights_file import weights_files, without_weights_file
+from pytest_biastransfer.specs import Spec
+
+_KEYS: Final = (*SHARED_KEYS, *hub.KEYS)
+_PATTERNS: Final = ("*.json", "*.safetensors")
+_CONFIG: Final = "config.json"
+_PROCESSOR: Final = "preprocessor_config.json"
+_WEIGHTS: Final = "model.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
+# Nothing but what is in the directory, and no code that is in it.
+_OWN_CODE_ONLY: Final = {"trust_remote_code": False, "local_files_only": True}
+
+
+def _load(spec: Spec, architectures: Architectures) -> Model:
+    spec.check_keys(_KEYS)
+    found = _snapshot(spec)
+    weights_files(spec, _weights(spec, found.directory))
+    config = _config(spec, found.directory)
+    return _model(spec, found, _trained(spec, found.directory), config)
+
+
+def _architecture(spec: Spec) -> Model:
+    """Build the model as its configuration says, with as many classes as the spec does."""
+    spec.check_keys((*_KEYS, "num_classes"))
+    without_weights_file(spec, "check the checkpoint's file")
+    found = _snapshot(spec)
+    config = _config(spec, found.directory)
+    count = spec.number("num_classes")
+    if count is not None and count != config.num_labels:
+        config.num_labels = count
+    with _clear_errors(spec, found.directory):
+        module = _transformers(spec).AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+    return _model(spec, found, module, config)
+
+
+def _model(spec: Spec, found: hub.Snapshot, module: Any, config: Any) -> Model:
+    preprocess = Preprocess()
+    if (found.directory / _PROCESSOR).is_file():
+        with _clear_errors(spec, found.directory):
+            processor = _transformers(spec).AutoImageProcessor.from_pretrained(found.directory, **_OWN_CODE_ONLY)
+        if channels_are_flipped(processor):
+            module.register_forward_pre_hook(_flip_channels)
+        if not declares_preprocessing(spec):
+            preprocess = preprocess_of(processor, f"spec {spec.text!r}")
+    elif not declares_preprocessing(spec):
+        raise ModelError(
+            f"spec {spec.text!r}: {found.directory} has no {_PROCESSOR}; declare the preprocessing, such as "
+            f"&size=224&mean=0.5&std=0.5"
+        )
+    name = found.directory.name if found.commit is None else f"{spec.rest}{found.revision}"
+    _forget_place(module)
+    # In float32, whatever the file's numbers are: the device's precision is chosen elsewhere.
+    return Model(module.float(), preprocess, classes=_classes(config), name=name)
+
+
+def _forget_place(module: Any) -> None:
+    """Remove where the model was loaded from: it is the same model in another directory."""
+    for part in module.modules():
+        if hasattr(part, "name_or_path"):
+            part.name_or_path = part.config.name_or_path = ""
+
+
+def _flip_channels(module: torch.nn.Module, images: tuple[torch.Tensor]) -> torch.Tensor:
+    return images[0].flip(1)
+
+
+def _trained(spec: Spec, directory: Path) -> Any:
+    auto = _transformers(spec).AutoModelForImageClassification
+    with _clear_errors(spec, directory):
+        module, info = auto.from_pretrained(directory, use_safetensors=True, output_loading_info=True, **_OWN_CODE_ONLY)
+    # What is missing would be drawn at random, with no more than a warning.
+    missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+    if missing:
+        raise ModelError(
+            f"spec {spec.text!r}: {directory} has no weights for {', '.join(missing[:5])}; expected a fine-tuned image "
+            f"classifier, as save_pretrained() of an AutoModelForImageClassification writes it"
+        )
+    return module
+
+
+def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
+    found = _snapshot(spec)
+    return Parts(tuple(_weights(spec, found.directory))) + _described_by(found) if _stays(spec, found) else None
+
+
+def _architecture_made_of(spec: Spec) -> Parts | None:
+    found = _snapshot(spec)
+    return _described_by(found) if _stays(spec, found) else None
+
+
+def _stays(spec: Spec, found: hub.Snapshot) -> bool:
+    """Whether the spec means these files tomorrow too: a branch may move."""
+    return found.commit is None or found.commit == spec.query.get("revision")
+
+
+def _described_by(found: hub.Snapshot) -> Parts:
+    files = (found.directory / name for name in (_CONFIG, _PROCESSOR))
+    return Parts(tuple(file for file in files if file.is_file()))
+
+
+def _snapshot(spec: Spec) -> hub.Snapshot:
+    return hub.snapshot(spec, extra="hf", patterns=_PATTERNS, kind="model")
+
+
+def _weights(spec: Spec, directory: Path) -> list[Path]:
+    """Return the files of weights, by name."""
+    if (directory / _WEIGHTS).is_file():
+        return [directory / _WEIGHTS]
+    index = directory / _INDEX
+    if not index.is_file():
+        raise ModelError(
+            f"spec {spec.text!r}: {directory} has no {_WEIGHTS}; nothing else is loaded, as it could run code. Save "
+            f"the model again with save_pretrained()"
+        )
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"spec {spec.text!r}: {index} is damaged ({error!r})") from error
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise ModelError(f"spec {spec.text!r}: {index} names {outside[0]!r}, which is not in its directory")
+    return [directory / name for name in names]
+
+
+def _config(spec: Spec, directory: Path) -> Any:
+    with _clear_errors(spec, directory):
+        return _transformers(spec).AutoConfig.from_pretrained(directory, **_OWN_CODE_ONLY)
+
+
+def _classes(config: Any) -> list[str] | None:
+    """Return the names of the classes, unless they are no more than their numbers."""
+    names = [config.id2label[number] for number in range(config.num_labels)]
+    return None if names == [f"LABEL_{number}" for number in range(len(names))] else names
+
+
+def _transformers(spec: Spec) -> Any:
+    return need("transformers", "hf", f"spec {spec.text!r}")
+
+
+@contextmanager
+def _clear_errors(spec: Spec, directory: Path) -> Iterator[None]:
+    """Name the directory in what transformers raises for files that it cannot use."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (*UNREADABLE, ImportError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"spec {spec.text!r}: {directory} cannot be loaded: {reason}") from error
+
+
+SCHEME: Final = Scheme(_load, _made_of, _architecture, _architecture_made_of)

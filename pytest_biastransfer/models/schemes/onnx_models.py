@@ -1,0 +1,153 @@
+"""``onnx:FILE``: an ONNX graph, computed by onnxruntime."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from pytest_biastransfer.errors import ModelError, nearest
+from pytest_biastransfer.extras import need
+from pytest_biastransfer.models.declared import SHARED_KEYS
+from pytest_biastransfer.models.file_program import FileProgram
+from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.weights_file import weights_file, weights_files
+from pytest_biastransfer.specs import Spec
+
+_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class _Graph(FileProgram):
+    """An ONNX graph with one input, the images."""
+
+    def __init__(self, files: Sequence[Path], output: str | None) -> None:
+        self._path = files[0]
+        self._session = _session(self._path, torch.device("cpu"))
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
+            found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+            raise ModelError(
+                f"onnx {self._path}: takes {found}; expected one input, of floats [batch, channels, height, width]"
+            )
+        super().__init__(files, [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape])
+        self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
+        self._output = _output(self._path, [one.name for one in self._session.get_outputs()], output)
+        self._made_for = (torch.device("cpu"), torch.get_num_threads())
+
+    def __fingerprint__(self) -> object:
+        return super().__fingerprint__(), self._output
+
+    def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        # Workers are told how many threads they have after models are loaded.
+        wanted = (device, torch.get_num_threads())
+        if self._made_for != wanted:
+            self._session, self._made_for = _session(self._path, device), wanted
+        return self._run
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        given = {self._input: images.cpu().numpy().astype(self._type, copy=False)}
+        try:
+            (logits,) = self._session.run([self._output], given)
+        except _errors() as error:
+            raise RuntimeError(str(error)) from error
+        return torch.from_numpy(np.asarray(logits, dtype=np.float32)).to(images.device)
+
+
+def _load(spec: Spec, architectures: Architectures) -> Model:
+    return Model(_Graph(_files(spec), spec.query.get("output")), name=spec.path().stem)
+
+
+def _made_of(spec: Spec, architectures: Architectures) -> Parts:
+    return Parts(tuple(_files(spec)), ("onnxruntime",))
+
+
+def _files(spec: Spec) -> Sequence[Path]:
+    """Return the file, and those that it keeps weights in."""
+    spec.check_keys((*SHARED_KEYS, "output"))
+    for module in ("onnxruntime", "onnx"):
+        need(module, "onnx", f"spec {spec.text!r}")
+    path = spec.path()
+    if path.is_file() and "," in spec.query.get("sha256", ""):
+        # Before it is parsed to learn of the others, the first one must be the one that is expected.
+        weights_file(dataclasses.replace(spec, query={"sha256": spec.query["sha256"].partition(",")[0]}))
+        return weights_files(spec, [path, *_data_files(path)])
+    return weights_files(spec, [weights_file(spec), *_data_files(path)])
+
+
+def _data_files(path: Path) -> list[Path]:
+    """Return the files beside an ONNX file that have its weights; they cannot be elsewhere."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise ModelError(f"onnx {path}: not an ONNX file, or damaged ({error})") from error
+    locations = {
+        entry.value for tensor in _tensors(model.graph) for entry in tensor.external_data if entry.key == "location"
+    }
+    for location in locations:
+        if Path(location).is_absolute() or os.path.normpath(location).startswith(".."):
+            raise ModelError(
+                f"onnx {path}: has weights in {location!r}, outside of its directory; nothing was read there"
+            )
+    return sorted(path.parent / location for location in locations)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner) if inner.node or inner.initializer else ()
+
+
+def _session(path: Path, device: torch.device) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Its warnings are about how the graph could be made faster.
+    options.log_severity_level = 3
+    provider = _PROVIDERS.get(device.type)
+    if provider not in onnxruntime.get_available_providers():
+        raise ModelError(
+            f"onnx {path}: onnxruntime {onnxruntime.__version__} cannot compute on {device}; install onnxruntime-gpu "
+            f"instead of onnxruntime, or use --bias-device=cpu"
+        )
+    # Real float32, as everywhere.
+    own = {"device_id": device.index or 0, "use_tf32": 0} if device.type == "cuda" else {}
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=[(provider, own)])
+    except _errors() as error:
+        raise ModelError(f"onnx {path}: cannot be loaded ({str(error).splitlines()[0]})") from error
+
+
+def _output(path: Path, names: Sequence[str], wanted: str | None) -> str:
+    """Return the name of the output that is the logits: the one that is wanted, or so called, or the only one."""
+    if wanted is not None and wanted not in names:
+        raise ModelError(f"onnx {path}: has no output {wanted!r}; {nearest(wanted, names)}")
+    if wanted is None and "logits" not in names and len(names) > 1:
+        raise ModelError(
+            f"onnx {path}: has the outputs {', '.join(names)}; say which one is the logits with &output=NAME"
+        )
+    return wanted or ("logits" if "logits" in names else names[0])
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises, which has no common base."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    kinds = (getattr(state, name) for name in dir(state))
+    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+
+
+SCHEME: Final = Scheme(_load, _made_of)

@@ -1,0 +1,88 @@
+"""``timm:NAME?checkpoint=FILE``: the models of timm, with their data config as preprocessing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from pytest_biastransfer import hub
+from pytest_biastransfer.errors import ModelError, nearest
+from pytest_biastransfer.extras import need
+from pytest_biastransfer.models.declared import SHARED_KEYS
+from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.resizing import ResizeMode
+from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.state_dicts import load_state, read_state
+from pytest_biastransfer.models.weights_file import weights_file, without_weights_file
+from pytest_biastransfer.specs import Spec
+
+_KEYS: Final = (*SHARED_KEYS, "checkpoint", "num_classes", "in_chans", "pretrained", "entry", "prefix", *hub.KEYS)
+_HUB_FILE: Final = "model.safetensors"
+
+
+def _load(spec: Spec, architectures: Architectures) -> Model:
+    model = _architecture(spec)
+    file = spec.query.get("checkpoint")
+    if file is None and not spec.switch("pretrained"):
+        without_weights_file(spec, "add &checkpoint=FILE")
+        return model
+    if file is not None:
+        path, name = spec.path(file), spec.path(file).stem
+    else:
+        found = _snapshot(spec, model.module)
+        path, name = found.directory / _HUB_FILE, f"{spec.rest}{found.revision}"
+    state = read_state(weights_file(spec, path), spec.query.get("entry"))
+    load_state(model.module, state, f"checkpoint {path}", spec.query.get("prefix"))
+    return dataclasses.replace(model, name=name)
+
+
+def _architecture(spec: Spec) -> Model:
+    spec.check_keys(_KEYS)
+    timm = need("timm", "timm", f"spec {spec.text!r}")
+    if not timm.is_model(spec.rest):
+        raise ModelError(
+            f"spec {spec.text!r}: timm {timm.__version__} has no model {spec.rest!r}; "
+            f"{nearest(spec.rest, timm.list_models())}"
+        )
+    options = {key: value for key in ("num_classes", "in_chans") if (value := spec.number(key)) is not None}
+    module = timm.create_model(spec.rest, pretrained=False, **options)
+    return Model(module, preprocess=_preprocess(spec, timm.data.resolve_model_data_config(module)), name=spec.rest)
+
+
+def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
+    return Parts((spec.path(spec.query["checkpoint"]),)) if "checkpoint" in spec.query else None
+
+
+def _preprocess(spec: Spec, config: dict[str, Any]) -> Preprocess:
+    """Return what timm's own transform of a model does to an image when it evaluates."""
+    height, width = config["input_size"][-2:]
+    # As timm rounds.
+    resize = int(height / config["crop_pct"]), int(width / config["crop_pct"])
+    modes: dict[str, ResizeMode] = {"center": "shortest", "squash": "exact", "border": "longest"}
+    found = config["crop_mode"]
+    if found not in modes:
+        raise ModelError(f"spec {spec.text!r}: {spec.rest} has crop_mode {found!r}, expected one of {list(modes)}")
+    mode = modes[found]
+    square = mode == "shortest" and resize[0] == resize[1]
+    return Preprocess(
+        resize=resize[0] if square else resize,
+        resize_mode=mode,
+        crop=(height, width),
+        fill=config["mean"] if mode == "longest" else 0.0,
+        mean=config["mean"],
+        std=config["std"],
+        interpolation=config["interpolation"],
+    )
+
+
+def _snapshot(spec: Spec, module: Any) -> hub.Snapshot:
+    config = module.pretrained_cfg
+    if not config.get("hf_hub_id"):
+        raise ModelError(
+            f"spec {spec.text!r}: timm has no weights of {spec.rest} on the hub; name a file: &checkpoint=FILE"
+        )
+    return hub.snapshot(spec, extra="timm", patterns=[_HUB_FILE], repo=config["hf_hub_id"], kind="model")
+
+
+SCHEME: Final = Scheme(_load, _made_of, _architecture)

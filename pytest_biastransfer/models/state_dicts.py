@@ -1,0 +1,259 @@
+"""State dicts from files, without running anything that is in them, and into modules that they fit."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer.errors import ModelError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+State = Mapping[str, "torch.Tensor"]
+
+# Under which name a checkpoint has the model beside what else training needs, the usual ones first.
+ENTRIES: Final = ("state_dict", "model", "model_state_dict", "ema", "module")
+
+# BatchNorm's counters, which only training needs: old checkpoints lack them.
+_COUNTER: Final = "num_batches_tracked"
+# What torch.compile puts into the names of what it wraps, at any depth.
+_COMPILED: Final = "_orig_mod."
+# How what torch.save writes begins, since it is an archive.
+_ARCHIVE: Final = b"PK\x03\x04"
+# How torch names what a file wanted to call and may not.
+_CALLED: Final = re.compile(r"(?:GLOBAL|global:?|class) (\w+\.[\w.]+)")
+# What torch and safetensors raise for files that are damaged, or hold more than numbers.
+UNREADABLE: Final = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    AssertionError,
+    OSError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+
+def read_state(path: Path, entry: str | None = None) -> State:
+    """Return the tensors in a file by their names; nothing in the file is run.
+
+    Parameters
+    ----------
+    path
+        A safetensors file, or what `torch.save` wrote: a state dict, or a checkpoint that has one.
+    entry
+        Under which name the checkpoint has it; default: the first of `ENTRIES` that is there.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, holds more than plain data, or has no state dict.
+    """
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = _read_plain(path)
+    if entry is not None:
+        return _entry(content, entry, path)
+    found: State | None = next((state for state in (content, *_entries(content)) if _is_state(state)), None)
+    if found is None:
+        raise ModelError(
+            f"checkpoint {path}: {_found_instead(content)}, expected a state dict (names to tensors), by itself or "
+            f"under one of {', '.join(ENTRIES)}. Save it with torch.save(model.state_dict(), ...), or say where it is "
+            f"with &entry=NAME"
+        )
+    return found
+
+
+def load_state(module: torch.nn.Module, state: State, place: str, prefix: str | None = None) -> None:
+    """Copy a state dict into a module; raise unless keys and shapes fit exactly.
+
+    What wraps a model while it is trained (DistributedDataParallel, torch.compile, Lightning) shows as a prefix of
+    all its names, which is removed. `place` says where the state comes from, for the error message.
+    """
+    expected = module.state_dict()
+    state = _unwrapped(state, expected, prefix, place)
+    expected = {key: value for key, value in expected.items() if not key.endswith(_COUNTER) or key in state}
+    misshapen = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+    problems = [
+        _head(module, [(key, state[key], expected[key]) for key in misshapen]),
+        _listed("missing", [f"{key} {_shape(expected[key])}" for key in expected if key not in state]),
+        _listed("unexpected", [f"{key} {_shape(state[key])}" for key in state if key not in expected]),
+        _listed(
+            "of another shape",
+            [f"{key}: {_shape(state[key])} in the file, {_shape(expected[key])} in the model" for key in misshapen],
+        ),
+    ]
+    found = [problem for problem in problems if problem]
+    if found:
+        raise ModelError(
+            f"{place} does not fit {type(module).__name__}; check arch= and num_classes=.\n" + "\n".join(found)
+        )
+    module.load_state_dict(state, strict=False)
+
+
+def _read_plain(path: Path) -> Any:
+    import torch
+
+    # Read as they are needed, pages of the file take no memory twice; old files have a form that cannot be mapped.
+    try:
+        with path.open("rb") as file:
+            mapped = file.read(len(_ARCHIVE)) == _ARCHIVE
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+            # It is about what may be read, and what cannot be read raises.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except UNREADABLE as error:
+        raise ModelError(
+            f"checkpoint {path}: holds more than plain data, or is damaged ({reason_of(error)}); nothing in it was "
+            f"run. Save it with torch.save(model.state_dict(), ...) or as safetensors"
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return in a few words why a file could not be read: what it wanted to call, or the first line of the error."""
+    called = _CALLED.search(str(error))
+    if called:
+        return f"it calls {called[1]}"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]
+
+
+def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """Return what training scripts like to save beside weights, and what does nothing but hold values."""
+    import numpy as np
+
+    scalar: Any = np.float64(0).__reduce__()[0]
+    kinds = {type(np.dtype(kind)) for kind in (bool, int, float, "int32", "float32")}
+    # Numpy 1 wrote the module under another name.
+    return [
+        argparse.Namespace,
+        pathlib.PosixPath,
+        pathlib.WindowsPath,
+        scalar,
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        np.dtype,
+        *kinds,
+    ]
+
+
+def _read_safetensors(path: Path) -> State:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        found: State = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"checkpoint {path}: not a safetensors file, or damaged ({error})") from error
+    return found
+
+
+def _entries(content: object) -> Iterable[Any]:
+    if isinstance(content, Mapping):
+        yield from (content[name] for name in ENTRIES if name in content)
+
+
+def _entry(content: object, entry: str, path: Path) -> State:
+    if not isinstance(content, Mapping) or entry not in content:
+        names = [str(name) for name in content] if isinstance(content, Mapping) else []
+        raise ModelError(f"checkpoint {path}: has no entry {entry!r}; {nearest(entry, names)}")
+    found = content[entry]
+    if not _is_state(found):
+        raise ModelError(f"checkpoint {path}: {entry!r} {_found_instead(found)}, expected names to tensors")
+    state: State = found
+    return state
+
+
+def _is_state(content: object) -> bool:
+    import torch
+
+    return (
+        isinstance(content, Mapping)
+        and len(content) > 0
+        and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items())
+    )
+
+
+def _found_instead(content: object) -> str:
+    if isinstance(content, Mapping):
+        names = ", ".join(map(str, list(content)[:8]))
+        return f"holds a {type(content).__name__} of {names}" if names else f"holds an empty {type(content).__name__}"
+    return f"holds a {type(content).__name__}"
+
+
+def _unwrapped(state: State, expected: State, prefix: str | None, place: str) -> State:
+    """Return the state by the names that the module expects; what has another prefix is of other modules."""
+    names = {name.replace(_COMPILED, ""): name for name in state}
+    found = _prefix(names, expected, place) if prefix is None else prefix
+    unwrapped = OrderedDict((name.removeprefix(found), state[names[name]]) for name in names if name.startswith(found))
+    # The versions of the modules that were saved: some load what an older version saved in another way.
+    versions = getattr(state, "_metadata", None)
+    unwrapped._metadata = _unwrapped_versions(versions, found) if versions else expected._metadata  # type: ignore[attr-defined]
+    return unwrapped
+
+
+def _unwrapped_versions(versions: Mapping[str, object], prefix: str) -> dict[str, object]:
+    paths = {f"{name}.".lstrip(".").replace(_COMPILED, ""): version for name, version in versions.items()}
+    return {path.removeprefix(prefix)[:-1]: version for path, version in paths.items() if path.startswith(prefix)}
+
+
+def _prefix(names: Iterable[str], expected: State, place: str) -> str:
+    """Return the prefix under which most of the expected names are."""
+    counts = Counter(
+        name[: len(name) - len(inner)] for name in names for inner in _inner_names(name) if inner in expected
+    )
+    most = max(counts.values(), default=0)
+    best = [prefix for prefix, count in counts.items() if count == most]
+    if not best or "" in best:
+        return ""
+    if len(best) > 1:
+        raise ModelError(
+            f"{place}: has several sets of weights that fit, under {', '.join(sorted(best))}; "
+            f"choose one, such as &prefix={min(best)}"
+        )
+    return best[0]
+
+
+def _inner_names(name: str) -> Iterable[str]:
+    parts = name.split(".")
+    return (".".join(parts[start:]) for start in range(len(parts)))
+
+
+def _head(module: torch.nn.Module, misshapen: list[tuple[str, torch.Tensor, torch.Tensor]]) -> str:
+    """Say so where the only difference is in how many classes the last layer has."""
+    heads = {key.rpartition(".")[0] for key, _, _ in misshapen}
+    counts = {(len(found), len(wanted)) for _, found, wanted in misshapen if found.ndim and wanted.ndim}
+    same = all(found.shape[1:] == wanted.shape[1:] for _, found, wanted in misshapen)
+    if not same or len(heads) != 1 or len(counts) != 1:
+        return ""
+    there, here = counts.pop()
+    return f"the head {heads.pop()} has {there} classes in the file and {here} in the model: type num_classes={there}"
+
+
+def _shape(tensor: torch.Tensor) -> list[int]:
+    return list(tensor.shape)
+
+
+def _listed(what: str, lines: Iterable[str], shown: int = 5) -> str:
+    """Return the first lines under a counted heading, or nothing."""
+    every = list(lines)
+    if not every:
+        return ""
+    more = [f"  and {len(every) - shown} more"] if len(every) > shown else []
+    return "\n".join([f"{len(every)} {what}:", *(f"  {line}" for line in every[:shown]), *more])

@@ -1,0 +1,78 @@
+"""The files that a spec takes weights from: there, and those that the spec expects, before a byte of them is parsed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pytest_biastransfer.errors import ModelError, SpecError
+from pytest_biastransfer.specs import Spec
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def weights_file(spec: Spec, path: Path | None = None) -> Path:
+    """Return the file of weights (default: the spec's rest) once it is known to be the one with ``sha256=``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or if it is another one.
+    """
+    return weights_files(spec, [path or spec.path()])[0]
+
+
+def weights_files(spec: Spec, paths: Sequence[Path]) -> Sequence[Path]:
+    """Return several files as `weights_file` does; ``sha256=`` then has as many digests, separated by commas."""
+    for path in paths:
+        if not path.is_file():
+            found = "a directory" if path.is_dir() else "no such file"
+            raise ModelError(f"spec {spec.text!r}: {path}: {found}")
+    expected = _expected_digests(spec)
+    if expected and len(expected) != len(paths):
+        names = ", ".join(path.name for path in paths)
+        raise ModelError(
+            f"spec {spec.text!r}: sha256= has {len(expected)} digests for {len(paths)} files of weights ({names}); "
+            f"expected one each, in this order, separated by commas"
+        )
+    for path, digest in zip(paths, expected, strict=False):
+        _require_digest(spec, path, digest)
+    return paths
+
+
+def without_weights_file(spec: Spec, what_to_type: str) -> None:
+    """Raise if the spec expects something of a file of weights, of which it names none."""
+    if "sha256" in spec.query:
+        raise SpecError(f"spec {spec.text!r}: sha256= is of a file of weights, and this spec has none; {what_to_type}")
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _expected_digests(spec: Spec) -> list[str]:
+    if "sha256" not in spec.query:
+        return []
+    found = [part.strip().lower() for part in spec.query["sha256"].split(",")]
+    for digest in found:
+        if not _DIGEST.fullmatch(digest):
+            raise SpecError(
+                f"spec {spec.text!r}: sha256={digest!r}, expected 64 hexadecimal digits, as sha256sum prints them"
+            )
+    return found
+
+
+def _require_digest(spec: Spec, path: Path, expected: str) -> None:
+    found = digest_of(path)
+    if found != expected:
+        raise ModelError(
+            f"spec {spec.text!r}: {path} is another file than the spec expects; nothing in it was read\n"
+            f"  found     sha256={found}\n"
+            f"  expected  sha256={expected}\n"
+            f"If the new file is meant, write the digest that was found into the spec"
+        )
