@@ -10,14 +10,14 @@ import io
 import json
 import re
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.state_dicts import UNREADABLE, reason_of
+from pytest_biastransfer.models.plain_data import UNREADABLE, read_plain, reason_of
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|")
 # Operators of other libraries would be code of theirs; some of torch's own reach files.
@@ -42,6 +42,8 @@ _FUNCTIONS: Final = re.compile(
     r"Pow|PowByNatural|PythonMod|Rational|Round(Decimal|ToInt)|ToFloat|Trunc(ToFloat|ToInt)|Where|ceiling|floor|true|false|True|False|"
     r"(int_)?oo|zoo|nan"
 )
+# What torch calls the files of weights and constants.
+_TENSOR_FILE: Final = re.compile(r"(weight|tensor)_[0-9]+")
 # Where names, operators and expressions stand in the archive's JSON.
 _NAMES: Final = frozenset({"name", "as_name", "forward_arg_names"})
 _OPERATORS: Final = frozenset({"target", "as_operator"})
@@ -52,35 +54,52 @@ def require_only_tensors_and_operators(path: Path) -> None:
     """Raise `ModelError` for an archive with anything that no model needs."""
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                _require_member(path, member, archive.read(member) if _is_looked_at(member) else b"")
-    except zipfile.BadZipFile as error:
-        raise ModelError(
-            f"export {path}: not an archive as torch.export.save writes it, or damaged ({error})"
-        ) from error
+            _require_members(path, archive)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ModelError(f"export {path}: no archive as torch.export.save writes it, or damaged ({error})") from error
 
 
-def _is_looked_at(member: str) -> bool:
-    return "/data/aotinductor/" not in f"/{member}"
+def _require_members(path: Path, archive: zipfile.ZipFile) -> None:
+    members = archive.namelist()
+    # Of two members with one name, torch may read the other one.
+    for name, count in Counter(member.lower() for member in members).items():
+        if count > 1:
+            raise _refused(path, f"{name} is there twice")
+    pickled = {member for member in members if member.endswith(".pt")}
+    for member in members:
+        if "/data/aotinductor/" in f"/{member}":
+            raise _refused(path, f"{member} is compiled code")
+        if member.endswith(".json"):
+            found = _read_json(path, member, archive.read(member))
+            pickled |= {f"{member.rpartition('/')[0]}/{name}" for name in _pickled_tensors(path, found)}
+    for member in sorted(pickled.intersection(members)):
+        _require_plain(path, member, archive.read(member))
 
 
-def _require_member(path: Path, member: str, content: bytes) -> None:
-    if not _is_looked_at(member):
-        raise _refused(path, f"{member} is compiled code")
-    if content.startswith((b"PK", b"\x80")):
-        _require_plain(path, member, content)
-    elif member.endswith(".json"):
-        try:
-            found = json.loads(content)
-        except ValueError as error:
-            raise ModelError(f"export {path}: {member} is damaged ({error})") from error
-        for problem in _problems(found):
-            raise _refused(path, problem)
+def _read_json(path: Path, member: str, content: bytes) -> Any:
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise ModelError(f"export {path}: {member} is damaged ({error})") from error
+    for problem in _problems(found):
+        raise _refused(path, problem)
+    return found
+
+
+def _pickled_tensors(path: Path, found: Any) -> Iterator[str]:
+    """Yield the names of the files that a list of weights or constants says are pickled."""
+    listed = found.get("config") if isinstance(found, dict) else None
+    for payload in listed.values() if isinstance(listed, dict) else ():
+        name = str(payload.get("path_name")) if isinstance(payload, dict) else ""
+        if not _TENSOR_FILE.fullmatch(name):
+            raise _refused(path, f"{name!r:.80} is no tensor")
+        if payload.get("use_pickle"):
+            yield name
 
 
 def _require_plain(path: Path, member: str, content: bytes) -> None:
     try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        read_plain(io.BytesIO(content))
     except UNREADABLE as error:
         raise _refused(path, f"{member} holds more than tensors, or is damaged ({reason_of(error)})") from error
 

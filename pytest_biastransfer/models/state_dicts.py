@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import pathlib
-import pickle
-import re
-import struct
-import warnings
-import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import ModelError, nearest
+from pytest_biastransfer.models.plain_data import UNREADABLE, read_plain, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -30,24 +24,6 @@ _COUNTER: Final = "num_batches_tracked"
 _COMPILED: Final = "_orig_mod."
 # How what torch.save writes begins, since it is an archive.
 _ARCHIVE: Final = b"PK\x03\x04"
-# How torch names what a file wanted to call and may not.
-_CALLED: Final = re.compile(r"(?:GLOBAL|global:?|class) (\w+\.[\w.]+)")
-# What torch and safetensors raise for files that are damaged, or hold more than numbers.
-UNREADABLE: Final = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    AssertionError,
-    OSError,
-    struct.error,
-    zipfile.BadZipFile,
-)
 
 
 def read_state(path: Path, entry: str | None = None) -> State:
@@ -108,49 +84,16 @@ def load_state(module: torch.nn.Module, state: State, place: str, prefix: str | 
 
 
 def _read_plain(path: Path) -> Any:
-    import torch
-
-    # Read as they are needed, pages of the file take no memory twice; old files have a form that cannot be mapped.
     try:
+        # Mapped, the file takes no memory beside the model's; what older versions of torch wrote cannot be mapped.
         with path.open("rb") as file:
             mapped = file.read(len(_ARCHIVE)) == _ARCHIVE
-        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
-            # It is about what may be read, and what cannot be read raises.
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return read_plain(path, mapped=mapped)
     except UNREADABLE as error:
         raise ModelError(
             f"checkpoint {path}: holds more than plain data, or is damaged ({reason_of(error)}); nothing in it was "
             f"run. Save it with torch.save(model.state_dict(), ...) or as safetensors"
         ) from error
-
-
-def reason_of(error: Exception) -> str:
-    """Return in a few words why a file could not be read: what it wanted to call, or the first line of the error."""
-    called = _CALLED.search(str(error))
-    if called:
-        return f"it calls {called[1]}"
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]
-
-
-def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """Return what training scripts like to save beside weights, and what does nothing but hold values."""
-    import numpy as np
-
-    scalar: Any = np.float64(0).__reduce__()[0]
-    kinds = {type(np.dtype(kind)) for kind in (bool, int, float, "int32", "float32")}
-    # Numpy 1 wrote the module under another name.
-    return [
-        argparse.Namespace,
-        pathlib.PosixPath,
-        pathlib.WindowsPath,
-        scalar,
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-        np.dtype,
-        *kinds,
-    ]
 
 
 def _read_safetensors(path: Path) -> State:

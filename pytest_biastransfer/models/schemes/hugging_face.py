@@ -16,9 +16,9 @@ from pytest_biastransfer.extras import need
 from pytest_biastransfer.models.declared import SHARED_KEYS, declares_preprocessing
 from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.plain_data import UNREADABLE
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.state_dicts import UNREADABLE
 from pytest_biastransfer.models.weights_file import weights_files, without_weights_file
 from pytest_biastransfer.specs import Spec
 

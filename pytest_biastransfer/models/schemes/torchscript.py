@@ -16,8 +16,8 @@ from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.file_program import FileProgram
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.plain_data import reason_of
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.state_dicts import reason_of
 from pytest_biastransfer.models.weights_file import weights_file
 from pytest_biastransfer.specs import Spec
 

@@ -1,0 +1,274 @@
+"""Programs in files reach nothing but tensors: what an archive must not hold is refused before anything is run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_biastransfer import load_model
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.exported_archive import require_only_tensors_and_operators
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(3, 2)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        side = images.shape[2] // 2
+        return self.head(images[:, :, :side].mean((2, 3)))
+
+
+class Called:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, ("executed",)
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def archive() -> Path:
+    """Return an exported program with sizes that are computed, as its archive writes them."""
+    sizes = {"images": {0: torch.export.Dim("batch"), 2: 2 * torch.export.Dim("half", min=2)}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(Net(), (torch.rand(2, 3, 8, 8),), dynamic_shapes=sizes)
+        torch.export.save(program, "net.pt2")
+    return Path("net.pt2")
+
+
+def rewritten(archive: Path, change: Callable[[str, bytes], bytes], **more: bytes) -> str:
+    """Return a copy of an archive with changed members, and more of them."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile("hostile.pt2", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, change(name, old.read(name)))
+        top = old.namelist()[0].partition("/")[0]
+        for name, content in more.items():
+            new.writestr(f"{top}/{name}", content)
+    return "hostile.pt2"
+
+
+def with_json(archive: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    def changed(name: str, content: bytes) -> bytes:
+        if not name.endswith("models/model.json"):
+            return content
+        found = json.loads(content)
+        change(found)
+        return json.dumps(found).encode()
+
+    return rewritten(archive, changed)
+
+
+def refused(path: str, message: str) -> None:
+    with pytest.raises(ModelError, match=rf"export .*{path}: {message}"):
+        load_model(f"export:{path}")
+    assert not Path("executed").exists()
+
+
+def test_a_program_with_computed_sizes_is_not_refused(archive: Path) -> None:
+    loaded = load_model(f"export:{archive}")
+    assert loaded.module(torch.rand(5, 3, 12, 8)).shape == (5, 2)
+    assert "expr_str" in zipfile.ZipFile(archive).read("net/models/model.json").decode()
+
+
+def test_operators_that_are_none(archive: Path) -> None:
+    for target in (
+        "torch.hub.load",
+        "torch._utils.os.system",
+        "torch.ops.aten.from_file.default",
+        "torch.ops.load_library.x",
+        "torch.ops.own.op.default",
+        "torch.ops.aten.relu.__class__",
+        "_operator.attrgetter",
+        "math.__loader__.load_module",
+        "os.system",
+    ):
+        change = lambda found, target=target: found["graph_module"]["graph"]["nodes"][0].update(target=target)  # noqa: E731
+        refused(with_json(archive, change), "its program calls .*, which is no operator on tensors; nothing in it was")
+
+
+def test_names_that_are_code(archive: Path) -> None:
+    def in_node(found: dict[str, Any]) -> None:
+        found["graph_module"]["graph"]["inputs"][-1]["as_tensor"]["name"] = "x=__import__('os').mkdir('executed')"
+
+    def in_arguments(found: dict[str, Any]) -> None:
+        found["graph_module"]["module_call_graph"][0]["signature"]["forward_arg_names"] = ["x=print()"]
+
+    for change in (in_node, in_arguments):
+        refused(with_json(archive, change), "something is called .x=")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "__import__('os').mkdir('executed')",
+        "exec(chr(112))",
+        "s0.__class__",
+        "Symbol('s0').func",
+        "(lambda: s0)()",
+        "s0 if s0 else s0",
+        "Symbol('x y')",
+        "[s0]",
+        "preview(s0)",
+    ],
+)
+def test_sizes_that_are_code(archive: Path, expression: str) -> None:
+    text = zipfile.ZipFile(archive).read("net/models/model.json").decode()
+    written = json.loads(text)["graph_module"]["graph"]["tensor_values"]["images"]["sizes"][0]["as_expr"]["expr_str"]
+
+    def changed(name: str, content: bytes) -> bytes:
+        return content.replace(json.dumps(written).encode(), json.dumps(expression).encode())
+
+    refused(rewritten(archive, changed), "a size is .*, which is no arithmetic")
+
+
+def test_names_of_sizes_that_are_code(archive: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        found["range_constraints"]["exec(chr(112))"] = {"min_val": 0, "max_val": 3}
+
+    refused(with_json(archive, change), "a size is called 'exec")
+
+
+def test_pickles_and_compiled_code(archive: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(Called(), buffer)
+
+    def inputs(name: str, content: bytes) -> bytes:
+        return buffer.getvalue() if "sample_inputs" in name else content
+
+    refused(rewritten(archive, inputs), r".*model\.pt holds more than tensors, or is damaged \(it calls posix\.mkdir\)")
+    library = {"data/aotinductor/model/net.so": b"\x7fELF"}
+    refused(rewritten(archive, lambda _, content: content, **library), r".*net\.so is compiled code")
+
+
+@pytest.mark.parametrize(("directory", "config"), [("weights", "weights"), ("constants", "constants")])
+def test_pickled_weights_and_objects(archive: Path, directory: str, config: str) -> None:
+    buffer = io.BytesIO()
+    torch.save(Called(), buffer)
+
+    def listing(**values: Any) -> Callable[[str, bytes], bytes]:
+        def changed(name: str, content: bytes) -> bytes:
+            if not name.endswith(f"model_{config}_config.json"):
+                return content
+            found = json.loads(content)
+            found["config"]["own"] = {"use_pickle": True, "is_param": False, "tensor_meta": None} | values
+            return json.dumps(found).encode()
+
+        return changed
+
+    hostile = {
+        f"data/{directory}/tensor_77": buffer.getvalue(),
+        f"data/{directory}/custom_obj_0": pickle.dumps(Called()),
+    }
+    path = rewritten(archive, listing(path_name="tensor_77"), **hostile)
+    refused(path, r".*tensor_77 holds more than tensors, or is damaged \(it calls posix\.mkdir\)")
+    for name in ("custom_obj_0", "opaque_obj_0", "../tensor_0"):
+        refused(rewritten(archive, listing(path_name=name), **hostile), f"'{name}' is no tensor")
+
+
+def test_members_that_are_there_twice(archive: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        refused(rewritten(archive, lambda _, content: content, **{"models/Model.json": b"{}"}), ".* is there twice")
+
+
+def test_weights_that_look_like_a_pickle_are_weights() -> None:
+    class Constant(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shift = torch.nn.Parameter(torch.frombuffer(bytearray(b"\x80\x02}q\x00.PK"), dtype=torch.float32))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((2, 3))[:, :2] + self.shift
+
+    net = Constant().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(net, (torch.rand(2, 3, 8, 8),)), "net.pt2")
+    given = torch.rand(2, 3, 8, 8)
+    assert torch.equal(load_model("export:net.pt2").module(given), net(given))
+
+
+def test_guards_are_not_run(archive: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        found["guards_code"] = ["__import__('os').mkdir('executed')"]
+
+    loaded = load_model(f"export:{with_json(archive, change)}")
+    assert loaded.module(torch.rand(1, 3, 8, 8)).shape == (1, 2)
+    assert not Path("executed").exists()
+
+
+def test_an_export_of_a_function_of_two_inputs_is_refused() -> None:
+    class Two(torch.nn.Module):
+        def forward(self, images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return (images * mask).mean((2, 3))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(Two(), (torch.rand(2, 3, 8, 8), torch.rand(8, 8))), "two.pt2")
+    refused("two.pt2", r"its program takes 2 inputs \(\[2, 3, 8, 8\], \[8, 8\]\), expected one: images")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("s0123456789 +-*/()%.,<>='\"_[]{}:abceimoprtxFlMdSy", max_size=30))
+def test_what_passes_for_arithmetic_is_arithmetic(text: str) -> None:
+    # Whatever passes: no attribute, no call but of sizes' functions, no string, no subscript.
+    from pytest_biastransfer.models.exported_archive import _is_expression
+
+    if _is_expression(text):
+        assert not set("'\"[]{}:") & set(text.replace("Symbol('s", ""))
+        assert "__" not in text
+
+
+def test_scripts_that_reach_files() -> None:
+    class Writes(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            torch.save(images, "executed")
+            return images.mean((2, 3))
+
+    class Reads(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.from_file("secret", False, 3)
+
+    for net, call in ((Writes(), r"torch\.save"), (Reads(), r"torch\.from_file")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.script(net).save("net.pt")  # type: ignore[no-untyped-call]
+        with pytest.raises(
+            ModelError, match=rf"net\.pt: its program calls {call}, which reaches files; it was not run"
+        ):
+            load_model("torchscript:net.pt")
+    assert not Path("executed").exists()
+
+
+def test_a_pickle_is_no_script() -> None:
+    torch.save({"weight": Called()}, "net.pt")
+    with pytest.raises(ModelError, match=r"torchscript .*net\.pt: not a TorchScript program, or damaged"):
+        load_model("torchscript:net.pt")
+    Path("plain.pt").write_bytes(pickle.dumps(Called()))
+    with pytest.raises(ModelError, match=r"torchscript .*plain\.pt: no archive as torch\.jit\.save writes it"):
+        load_model("torchscript:plain.pt")
+    assert not Path("executed").exists()
+
+
+def test_an_archive_is_looked_at_whatever_its_members_are_called(archive: Path) -> None:
+    with zipfile.ZipFile("other.pt2", "w") as new:
+        new.writestr("serialized_exported_program.json", json.dumps({"nodes": [{"target": "os.system"}]}))
+    with pytest.raises(ModelError, match=r"its program calls 'os\.system'"):
+        require_only_tensors_and_operators(Path("other.pt2"))
