@@ -32,6 +32,7 @@ _READERS: Final = MappingProxyType[str, Callable[[Spec, str], Any]](
         "std": Spec.decimals,
         "interpolation": _word,
         "antialias": Spec.switch,
+        "resize_backend": _word,
         "normalized_input": Spec.switch,
     }
 )

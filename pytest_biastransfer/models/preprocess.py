@@ -13,6 +13,7 @@ from pytest_biastransfer.models.resizing import (
     CropRounding,
     Extent,
     Interpolation,
+    ResizeBackend,
     ResizeMode,
     cropped,
     resized,
@@ -60,6 +61,9 @@ class Preprocess:
     antialias
         Whether ``"bilinear"`` and ``"bicubic"`` smooth what they shrink. Pillow always does, the others always do;
         without, images are resized as torch resizes tensors.
+    resize_backend
+        What resizes pictures of 8 bits: ``"pillow"`` (default), as torchvision and timm do, or ``"torch"``, as Hugging
+        Face's processors do; they differ by at most two steps of 255.
     normalized_input
         The dataset's images come normalized with `mean` and `std` already. The normalization is then
         undone, so that interventions see an image in [0, 1], and done again for the model.
@@ -86,6 +90,7 @@ class Preprocess:
     std: float | Sequence[float] | None = None
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
+    resize_backend: ResizeBackend = "pillow"
     normalized_input: bool = False
 
     def __post_init__(self, size: int | None, crop_pct: float | None) -> None:
@@ -99,6 +104,7 @@ class Preprocess:
         for name, words in (
             ("interpolation", Interpolation),
             ("resize_mode", ResizeMode),
+            ("resize_backend", ResizeBackend),
             ("crop_rounding", CropRounding),
         ):
             _require_word(name, getattr(self, name), get_args(words))
@@ -124,7 +130,7 @@ class Preprocess:
 
     @property
     def _geometry(self) -> tuple[object, ...]:
-        resizing = (self.resize, self.resize_mode, self.interpolation, self.antialias)
+        resizing = (self.resize, self.resize_mode, self.interpolation, self.antialias, self.resize_backend)
         return (*resizing, self.crop, self.crop_rounding, self.fill)
 
     def resize_and_crop(self, image: Image) -> Image:
@@ -132,7 +138,7 @@ class Preprocess:
         if self.resize is not None and self.resize_mode is not None:
             target = resized_extent(image.shape[1:], self.resize, self.resize_mode)
             if target != image.shape[1:]:
-                image = resized(image, target, self.interpolation, self.antialias)
+                image = resized(image, target, self.interpolation, self.antialias, self.resize_backend)
         if self.crop is None:
             return image
         fill: Any = self.fill

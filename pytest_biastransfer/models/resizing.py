@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 ResizeMode = Literal["shortest", "longest", "exact"]
+ResizeBackend = Literal["pillow", "torch"]
 CropRounding = Literal["nearest", "down"]
 Extent = int | tuple[int, int]
 
@@ -38,22 +39,22 @@ def resized_extent(shape: Sequence[int], resize: Extent, mode: ResizeMode) -> tu
     return max(round(height / ratio), 1), max(round(width / ratio), 1)
 
 
-def resized(image: Image, target: tuple[int, int], interpolation: Interpolation, antialias: bool = True) -> Image:
+def resized(
+    image: Image,
+    target: tuple[int, int],
+    interpolation: Interpolation,
+    antialias: bool = True,
+    backend: ResizeBackend = "pillow",
+) -> Image:
     """Return an image [channels, height, width], uint8 or float32 in [0, 1], resized to `target`.
 
-    8-bit pictures go through Pillow, as torchvision and timm do it; others through torch, as theirs do with tensors.
+    Images of 8 bits with 1 or 3 channels are resized by the `backend`: Pillow, as torchvision and timm do with
+    pictures, or torch, as Hugging Face's processors do. All others by torch, as torchvision does with tensors.
     """
-    import numpy as np
-
-    if interpolation not in _OF_TENSORS or (antialias and image.dtype == np.uint8 and image.shape[0] in (1, 3)):
+    of_8_bits = image.dtype == "uint8" and image.shape[0] in (1, 3)
+    if interpolation not in _OF_TENSORS or (of_8_bits and antialias and backend == "pillow"):
         return _by_pillow(image, target, interpolation)
-    import torch
-    from torch.nn import functional
-
-    tensor = torch.from_numpy(image.astype(np.float32))[None]
-    smooth = antialias and interpolation != "nearest"
-    found = functional.interpolate(tensor, target, mode=interpolation, antialias=smooth)[0].numpy()
-    return _in_range(found, image)
+    return _by_torch(image, target, interpolation, antialias, of_8_bits and backend == "torch")
 
 
 def cropped(image: Image, crop: Extent, rounding: CropRounding = "nearest", fill: Sequence[float] = (0.0,)) -> Image:
@@ -86,6 +87,22 @@ def _padded(image: Image, least: tuple[int, int], fill: Sequence[float]) -> Imag
     return framed
 
 
+def _by_torch(
+    image: Image, target: tuple[int, int], interpolation: Interpolation, antialias: bool, of_8_bits: bool
+) -> Image:
+    import numpy as np
+    import torch
+    from torch.nn import functional
+
+    smooth = antialias and interpolation != "nearest"
+    # Of 8 bits, torch has the kernels of Pillow, but for their last steps.
+    mode = "nearest-exact" if of_8_bits and interpolation == "nearest" else interpolation
+    given = image if of_8_bits else image.astype(np.float32)
+    tensor = torch.from_numpy(np.ascontiguousarray(given))[None]
+    found = functional.interpolate(tensor, target, mode=mode, antialias=smooth)[0].numpy()
+    return _in_range(found, image)
+
+
 def _by_pillow(image: Image, target: tuple[int, int], interpolation: Interpolation) -> Image:
     import numpy as np
     from PIL import Image as PillowImage
@@ -96,11 +113,11 @@ def _by_pillow(image: Image, target: tuple[int, int], interpolation: Interpolati
         picture = PillowImage.fromarray(image.transpose(1, 2, 0))
         return np.asarray(picture.resize(extent, method)).transpose(2, 0, 1)
     # Numbers of 8 bits, or of 32: Pillow tells by the type of the array.
-    channels = [PillowImage.fromarray(channel).resize(extent, method) for channel in image]
-    return _in_range(np.stack([np.asarray(channel) for channel in channels]), image)
+    channels = [np.asarray(PillowImage.fromarray(channel).resize(extent, method)) for channel in image]
+    return _in_range(np.stack(channels), image)
 
 
-def _in_range(found: npt.NDArray[np.float32], image: Image) -> Image:
+def _in_range(found: npt.NDArray[Any], image: Image) -> Image:
     """Return what was resized as `image` is: of its type, and clipped, as some interpolations overshoot at edges."""
     import numpy as np
 
