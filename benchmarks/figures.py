@@ -91,6 +91,8 @@ CPU_FIGURES: Final = (
     Figure("early-time", "early stop: time / of all images", "early-stop.seconds", "all-images.seconds", 0.2),
     Figure("statistics", "statistics, 50,000 images, 1,000 classes", "statistics.milliseconds", must=50, unit="ms"),
     Figure("statistics-control", "the same beside a control", "statistics.with_control", must=50, unit="ms"),
+    Figure("fingerprint", "fingerprint of the images' files, first time", "fingerprint.cold", must=1000, unit="ms"),
+    Figure("fingerprint-known", "fingerprint of the images' files, unchanged", "fingerprint.warm", must=50, unit="ms"),
     Figure("hand", "hand-written suite, one process / cold run", "hand.seconds", "cold.seconds", 2.5, 4, ">="),
     Figure(
         "hand-n2", "hand-written suite, `-n 2` / cold run, `-n 2`", "hand-n2.seconds", "cold-n2.seconds", 5, None, ">="

@@ -123,6 +123,13 @@ class Workbench:
         project = self._project("statistics", {"statistics_of_one.py": "statistics_of_one.py"})
         return _printed(run([sys.executable, "statistics_of_one.py"], project, self._environment))
 
+    def fingerprint(self) -> Quantities:
+        """Time the fingerprint of the images' files, when nothing is known of them and in the next process."""
+        project = self._project("fingerprint", {"fingerprint_of_files.py": "fingerprint_of_files.py"})
+        command = [sys.executable, "fingerprint_of_files.py", str(self._work.images), "store"]
+        cold, warm = (_printed(run(command, project, self._environment))["milliseconds"] for _ in range(2))
+        return {"cold": cold, "warm": warm}
+
     def plugin_import(self) -> Quantities:
         """Time the import of what the plugin adds to every session."""
         finished = run([sys.executable, "-c", _TIME_IMPORT], self._place, self._environment)
@@ -177,6 +184,7 @@ def cpu_measurements(whole: Workbench, tenth: Workbench) -> dict[str, Measuremen
         "all-images": partial(whole.early_stop, None),
         "early-stop": partial(whole.early_stop, 0.01),
         "statistics": whole.statistics,
+        "fingerprint": whole.fingerprint,
         "import": whole.plugin_import,
         "plain": whole.plain_session,
         "counting": whole.counting,

@@ -128,7 +128,7 @@ def take_measurement(
 
     if not all(key.lasting for key in keys):
         return whole(stop, keys)
-    names = [images.classes, *(one.classes for one in models)]
+    names = [images.naming, *(one.classes for one in models)]
     question = ("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
     # What is known of all images is better than what was known when it was enough.
     for asked in (None, stop) if stop else (None,):

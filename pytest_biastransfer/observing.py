@@ -77,7 +77,9 @@ class _Observed:
     def label_name(self, index: int) -> str:
         """Return the label of one image of the dataset, in the dataset's own words where it has some."""
         label = int(self.images.labels[index])
-        names = self.images.classes or (self.class_names if self.seen.labels is not None else None)
+        # Without a map, labels without names that are told are places of logits.
+        unnamed = self.class_names if self.seen.labels is not None and self.images.class_map is None else None
+        names = self.images.classes or unnamed
         return names[label] if names is not None else str(label)
 
 
@@ -137,7 +139,7 @@ def _observed(
 def _class_names(model: Model, images: LabelledImages, outputs: int, labels_fit: bool) -> tuple[str, ...]:
     if model.classes is not None:
         return tuple(model.classes)
-    if images.classes is not None and labels_fit:
+    if images.classes is not None and images.class_map is None and labels_fit:
         return images.classes
     return tuple(map(str, range(outputs)))
 

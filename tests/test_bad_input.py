@@ -56,7 +56,11 @@ def test_markers(run: Run, colors: pytest.Pytester) -> None:
 # Fixtures by name, and what the error must say. In all of them `images` and `brightest` are the conftest's.
 FIXTURES = {
     # Models.
-    "no_model": ("model", '"resnet18.pt"', "spec 'resnet18.pt': expected scheme:rest[?]key=value, such as torchvision:resnet18 or*"),
+    "no_model": (
+        "model",
+        '"resnet18.pt"',
+        "spec 'resnet18.pt': expected scheme:rest[?]key=value, such as torchvision:resnet18 or*",
+    ),
     "pickle": (
         "model",
         'load_model("checkpoint:pickle.pt?arch=torchvision:squeezenet1_1")',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
 from pathlib import Path
@@ -38,9 +39,10 @@ def drawn(extent: tuple[int, int]) -> Image.Image:
 
 def photographs() -> list[Path]:
     data = os.environ.get("BIASTRANSFER_DATA")
-    return sorted((Path(data) / "imagenet_sample").glob("*/*.jpg"))[::50] if data else []
+    return sorted((Path(data) / "imagenet_sample").glob("*/*.jpg"))[::125] if data else []
 
 
+@functools.cache
 def pictures() -> list[Image.Image]:
     made = [drawn((301, 450)), drawn((467, 340)), drawn((100, 100))]
     return made + [Image.open(path).convert("RGB") for path in photographs()]
@@ -97,7 +99,9 @@ def timms() -> list[dict[str, Any]]:
         config = timm_data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())  # type: ignore[union-attr]
         height, width = config["input_size"][1:]
         kind = (config["crop_mode"], config["interpolation"], config["crop_pct"], height == width)
-        kinds.setdefault(kind, config)
+        # The smallest of them: large ones take long, and differ in nothing else.
+        if kind not in kinds or config["input_size"] < kinds[kind]["input_size"]:
+            kinds[kind] = config
     return list(kinds.values())
 
 

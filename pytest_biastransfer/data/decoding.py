@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,21 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.images import Image
 
 
-def read_picture(path: Path) -> Image:
-    """Return the picture in a file as uint8 RGB [3, height, width]."""
+def read_picture(path: Path, place: str | None = None) -> Image:
+    """Return the picture in a file as uint8 RGB [3, height, width]; `place` names it in error messages."""
+    return _read(path, place or f"image {path}")
+
+
+def read_encoded(content: bytes, place: str) -> Image:
+    """Return the picture in the bytes of a file, as `read_picture` does."""
+    return _read(io.BytesIO(content), place)
+
+
+def _read(source: Path | io.BytesIO, place: str) -> Image:
     from PIL import Image as PillowImage
 
-    place = f"image {path}"
     try:
-        with PillowImage.open(path) as picture:
+        with PillowImage.open(source) as picture:
             return _picture_pixels(picture, place)
     except _broken_picture() as error:
         raise _unreadable(place, error) from error
@@ -55,12 +64,14 @@ def unreadable_file() -> tuple[type[Exception], ...]:
     """Return what a dataset that opens pictures raises for a file that cannot be read."""
     from PIL import Image as PillowImage
 
-    return OSError, SyntaxError, PillowImage.DecompressionBombError
+    # From a size on, Pillow warns of a possible bomb; it raises the warning where the user has made it an error.
+    return OSError, SyntaxError, PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning
 
 
 def _broken_picture() -> tuple[type[Exception], ...]:
-    # Pillow raises a SyntaxError for a broken PNG, a ValueError for a broken PPM.
-    return *unreadable_file(), ValueError
+    # Pillow raises a SyntaxError for a broken PNG, a ValueError for a broken PPM, and whatever it warns of, such as
+    # damaged metadata, where the user has made warnings errors: not changed here, where several threads decode.
+    return *unreadable_file(), ValueError, Warning
 
 
 def _unreadable(place: str, error: Exception) -> DatasetError:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from pytest_biastransfer.data.class_map import ClassMap
 
     Image = npt.NDArray[np.uint8 | np.float32]
 
@@ -21,12 +25,15 @@ class LabelledImages(ABC):
         Name in reports.
     classes
         The names that the labels number, or None where the dataset does not tell.
+    class_map
+        Which class of a model each class is, where somebody has said so; else None.
     reads_in_parallel
         Whether several threads may read images at once.
     """
 
     name: str
     classes: tuple[str, ...] | None
+    class_map: ClassMap | None = None
     reads_in_parallel: bool = False
 
     @property
@@ -37,7 +44,28 @@ class LabelledImages(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of all images and labels, in order; independent of paths and times."""
+        """Hash of all images and labels, in order; independent of paths and times.
+
+        The attributes are not part of it, nor the names of classes: no prediction depends on them.
+        """
+
+    @property
+    def files(self) -> Sequence[str] | None:
+        """Each image's file, relative to the dataset, as ``"cat/0001.jpg"``; None where there are none."""
+        return None
+
+    @property
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """What else is known of the images, such as a group or a background: by name, one string an image.
+
+        Raises `DatasetError` where an image lacks one that others have.
+        """
+        return MappingProxyType({})
+
+    @property
+    def naming(self) -> tuple[object, ...]:
+        """All that decides, besides the labels, which classes of a model the labels are."""
+        return self.classes, None if self.class_map is None else self.class_map.pairs
 
     @abstractmethod
     def image(self, index: int) -> Image:

@@ -1,28 +1,62 @@
-"""From a spec string, or what a fixture returned, to labelled images."""
+"""From a spec string to labelled images: which scheme it is, and what its query declares."""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
 
+from pytest_biastransfer.data.declared import SHARED_KEYS, with_declared
 from pytest_biastransfer.data.images import LabelledImages
-from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.python_objects import call_factory
 from pytest_biastransfer.specs import Spec
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
 
-_SCHEMES = ("imagefolder", "python")
+# Where the scheme lives: a module of its own, imported when a spec asks for it.
+_HOMES: Final = MappingProxyType(
+    {
+        "csv": "csv_file",
+        "hf": "hugging_face",
+        "imagefolder": "image_folder",
+        "npz": "npz_file",
+        "python": "python",
+        "torchvision": "torchvision_datasets",
+    }
+)
+
+
+class _Scheme(Protocol):
+    KEYS: tuple[str, ...] | None
+
+    def load(self, spec: Spec, facts: Facts | None) -> LabelledImages: ...
 
 
 def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | None = None) -> LabelledImages:
     """Load the dataset that a spec string names.
 
+    Images are read when they are asked for, so that much of what may be wrong with them is told only then.
+
     Parameters
     ----------
     spec
-        ``imagefolder:DIR`` (one folder a class) or ``python:package.module:factory``.
+        One of
+
+        - ``imagefolder:DIR``: pictures in one folder a class;
+        - ``csv:FILE?image=COLUMN&label=COLUMN``: a list of pictures, relative to the file and in its directory;
+          the columns are called ``image`` and ``label`` by default, all others are attributes;
+        - ``npz:FILE?image=NAME&label=NAME``: arrays of numpy, called ``images`` and ``labels`` by default;
+        - ``torchvision:CLASS?root=DIR&split=NAME``: a classification dataset of torchvision, which is downloaded
+          only with ``download=1``;
+        - ``hf:NAME_OR_DIR?split=NAME&image=COLUMN&label=COLUMN``: a dataset of the ``datasets`` library, downloaded
+          only with ``download=1&revision=COMMIT``;
+        - ``python:package.module:factory?key=value``: what your own code returns.
+
+        All of them take ``name`` (in reports), ``limit`` with ``seed`` (so many images drawn at random, the same
+        ones everywhere; all of them where there are no more), ``classes`` (a file with the names of the classes in
+        the order of their numbers, or a JSON object from these classes to those of a model) and ``attributes`` (a
+        CSV file with the images' file names in its first column).
     directory
         What relative paths are relative to; default: the current directory.
     facts
@@ -31,9 +65,9 @@ def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | Non
     Raises
     ------
     SpecError
-        If the spec is malformed.
+        If the spec is malformed, or a library is missing that it needs.
     DatasetError
-        If what it names is missing, empty, or not a dataset of labelled images.
+        If what it names is missing, empty, unsafe, or not a dataset of labelled images.
 
     Examples
     --------
@@ -43,24 +77,8 @@ def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | Non
     pytest_biastransfer.errors.DatasetError: imagefolder ...data/missing: no such directory
     """
     parsed = Spec.parse(spec, directory)
-    scheme = parsed.choose_scheme(_SCHEMES)
-    if scheme == "python":
-        return as_images(call_factory(parsed), f"spec {spec!r}")
-    from pytest_biastransfer.data.image_folder import ImageFolder
-
-    parsed.check_keys(())
-    return ImageFolder(parsed.path(), facts)
-
-
-def as_images(found: object, place: str) -> LabelledImages:
-    """Return `found` as labelled images; `place` says where it came from, for the error message."""
-    if isinstance(found, LabelledImages):
-        return found
-    if not hasattr(found, "__getitem__"):
-        raise DatasetError(
-            f"{place}: got {found!r:.100}, expected a map-style dataset of (image, label), such as "
-            f"torchvision.datasets.ImageFolder(...)"
-        )
-    from pytest_biastransfer.data.map_style import MapStyleImages
-
-    return MapStyleImages(found, place)
+    home = _HOMES[parsed.choose_scheme(_HOMES)]
+    scheme: _Scheme = importlib.import_module(f"{__package__}.schemes.{home}")
+    if scheme.KEYS is not None:
+        parsed.check_keys((*scheme.KEYS, *SHARED_KEYS))
+    return with_declared(scheme.load(parsed, facts), parsed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _ITEM_LENGTHS = (2, 3)
 _READ_AGAIN = 32
+# Where torchvision's datasets list the files of their images, alone or before their labels.
+_FILE_LISTS = ("samples", "imgs", "_samples", "_image_files", "_images")
 
 
 class MapStyleImages(LabelledImages):
@@ -60,19 +64,45 @@ class MapStyleImages(LabelledImages):
         return self._content[1]
 
     @functools.cached_property
-    def _content(self) -> tuple[npt.NDArray[np.int64], str, list[bytes]]:
-        digests = []
+    def files(self) -> Sequence[str] | None:
+        """The files that the dataset lists as torchvision's do, relative to its ``root`` if they are in there."""
+        if self._listed is None:
+            return None
+        root = getattr(self._dataset, "root", None)
+        relative = None if root is None else [os.path.relpath(path, root) for path in self._listed]
+        if relative is None or any(path.startswith(os.pardir) for path in relative):
+            above = os.path.commonpath([os.path.dirname(path) for path in self._listed])  # noqa: PTH120 - of strings
+            relative = [os.path.relpath(path, above) for path in self._listed]
+        return [Path(path).as_posix() for path in relative]
+
+    @functools.cached_property
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """What the items' third elements say, where these are mappings to strings, numbers or truth values."""
+        told = self._content[3]
+        for name in dict.fromkeys(name for one in told for name in one):
+            for index, one in enumerate(told):
+                if name not in one:
+                    raise DatasetError(
+                        f"{self._place}: item {index} of {self.name}{self._file_of(index)} has no attribute {name!r}, "
+                        f"which others have; expected the same of all"
+                    )
+        return {name: [one[name] for one in told] for name in told[0]}
+
+    @functools.cached_property
+    def _content(self) -> tuple[npt.NDArray[np.int64], str, list[bytes], list[dict[str, str]]]:
+        digests, attributes = [], []
         labels = np.empty(self._length, dtype=np.int64)
         for index in range(self._length):
-            image, labels[index] = self._item(index)
+            image, labels[index], told = self._item(index)
             digests.append(_digest(image, labels[index]))
+            attributes.append(told)
         changed = self._changed(digests)
         if changed is not None:
             raise DatasetError(
                 f"{self._place}: item {changed} of {self.name} differs each time it is read; remove random "
                 f"augmentations from the dataset, a measurement needs the same images each time"
             )
-        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32], digests
+        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32], digests, attributes
 
     def looks_unchanged(self) -> bool:
         """Whether the length and some items, read again, are what they were."""
@@ -83,7 +113,7 @@ class MapStyleImages(LabelledImages):
     def _changed(self, digests: Sequence[bytes]) -> int | None:
         """Read some items again; a random augmentation changes at least one of them, almost surely."""
         for index in range(0, self._length, -(-self._length // _READ_AGAIN)):
-            if _digest(*self._item(index)) != digests[index]:
+            if _digest(*self._item(index)[:2]) != digests[index]:
                 return index
         return None
 
@@ -91,7 +121,7 @@ class MapStyleImages(LabelledImages):
         """Return the image of one item."""
         return self._item(index)[0]
 
-    def _item(self, index: int) -> tuple[Image, int]:
+    def _item(self, index: int) -> tuple[Image, int, dict[str, str]]:
         place = f"{self._place}: item {index} of {self.name}{self._file_of(index)}"
         try:
             item = self._dataset[index]
@@ -101,14 +131,29 @@ class MapStyleImages(LabelledImages):
             raise DatasetError(
                 f"{place} is a {type(item).__name__}; expected (image, label) or (image, label, attributes)"
             )
-        return pixels(item[0], place), _label(item[1], place)
+        told = _scalars(item[2]) if len(item) == 3 and isinstance(item[2], Mapping) else {}
+        return pixels(item[0], place), _label(item[1], place), told
 
     def _file_of(self, index: int) -> str:
-        """Return the file of an item, where the dataset lists its files as torchvision's do."""
-        samples = getattr(self._dataset, "samples", None)
-        if isinstance(samples, Sequence) and len(samples) == self._length:
-            return f" ({samples[index][0]})"
-        return ""
+        """Return the file of an item, for error messages."""
+        return "" if self._listed is None else f" ({self._listed[index]})"
+
+    @functools.cached_property
+    def _listed(self) -> list[str] | None:
+        """The files of the items, where the dataset lists as many as it has items."""
+        for name in _FILE_LISTS:
+            listed = getattr(self._dataset, name, None)
+            if isinstance(listed, Sequence) and len(listed) == self._length:
+                paths = [one[0] if isinstance(one, tuple | list) and one else one for one in listed]
+                if all(isinstance(path, str | os.PathLike) for path in paths):
+                    return [os.fspath(path) for path in paths]
+        return None
+
+
+def _scalars(told: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the entries that are one string, number or truth value, as strings."""
+    values = {name: value.item() if getattr(value, "ndim", None) == 0 else value for name, value in told.items()}
+    return {str(name): str(value) for name, value in values.items() if isinstance(value, str | int | float)}
 
 
 def _digest(image: Image, label: int) -> bytes:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
+from pytest_biastransfer.permutation import permutation
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
 CHUNK_IMAGES: Final = 256
@@ -21,11 +22,7 @@ def visiting_order(count: int) -> npt.NDArray[np.int64]:
     >>> sorted(visiting_order(5).tolist())
     [0, 1, 2, 3, 4]
     """
-    # splitmix64 (Steele et al. 2014) of the index; numpy's generators promise no stable streams.
-    mixed = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")
+    return permutation(count)
 
 
 def chunks(images: int) -> list[range]:

@@ -103,4 +103,9 @@ def _model_of_others(spec: Spec, others: Others) -> Model:
     found = others(spec)
     if found is None:
         spec.choose_scheme(_HOMES)
+    if "sha256" in spec.query:
+        raise SpecError(
+            f"spec {spec.text!r}: sha256= is checked by this package's own schemes, {spec.scheme}: is another's; "
+            f"check the file where the model is loaded"
+        )
     return as_model(found, f"spec {spec.text!r}")

@@ -61,6 +61,10 @@ class Facts:
         settled = max(state.st_mtime for _, state in states) < time.time() - _SETTLED_SECONDS
         return self.recall(fingerprint(what, "\n".join(seen)), find_out) if settled else find_out()
 
+    def directory(self, name: str) -> Path | None:
+        """Return where a library may keep files of its own, which need not exist yet; None where nothing is kept."""
+        return self._place.inside(name).path if self._place.can_be_written else None
+
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file, in hexadecimal digits."""
         digest: str = self.of_files([path], "sha256", lambda: _sha256(path))

@@ -1,0 +1,132 @@
+"""``?classes=FILE``: the names of a dataset's classes, or a map from them to a model's."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_biastransfer.data.class_map import ClassMap
+from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.views import View
+from pytest_biastransfer.errors import DatasetError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+def with_classes(images: LabelledImages, path: Path) -> LabelledImages:
+    """Return the images with the names, or with the map, that are in a file.
+
+    Names are one a line, or a JSON list. A map is a JSON object.
+    """
+    found = _read(path)
+    if isinstance(found, dict):
+        return _Mapped(images, ClassMap(path, tuple(found.items())))
+    return _Named(images, tuple(found), path)
+
+
+class _Mapped(View):
+    """The images of a dataset, with a map from its classes to a model's."""
+
+    def __init__(self, inner: LabelledImages, class_map: ClassMap) -> None:
+        super().__init__(inner)
+        self._class_map = class_map
+
+    @property
+    def class_map(self) -> ClassMap:  # type: ignore[override]
+        """The map."""
+        return self._class_map
+
+
+class _Named(View):
+    """The images of a dataset, with names for its numbers; or, if it has names, with these in another order."""
+
+    def __init__(self, inner: LabelledImages, names: tuple[str, ...], path: Path) -> None:
+        super().__init__(inner)
+        self._names = names
+        self._path = path
+
+    @property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names in the file."""
+        return self._names
+
+    @functools.cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The places of the images' classes among the names."""
+        import numpy as np
+
+        inner, numbers = self.inner.labels, self._numbers
+        if numbers is not None:
+            return np.array(numbers, dtype=np.int64)[inner]
+        if inner.max() >= len(self._names):
+            index = int(inner.argmax())
+            raise DatasetError(
+                f"{self._path}: names {len(self._names)} classes, but image {index} of {self.name} has the label "
+                f"{inner[index]}; expected a name for each number from 0 on"
+            )
+        return inner
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the images and the labels in their new numbering."""
+        inner, numbers = self.inner.fingerprint, self._numbers
+        if numbers is None or numbers == list(range(len(numbers))):
+            return inner
+        return hashlib.sha256(f"{inner} {numbers}".encode()).hexdigest()[:32]
+
+    @functools.cached_property
+    def _numbers(self) -> list[int] | None:
+        """The new number of each class, or None where the dataset had no names."""
+        inner = self.inner.classes
+        if inner is None:
+            return None
+        for name in inner:
+            if self._names.count(name) != 1:
+                found = "twice" if name in self._names else f"not; {nearest(name, self._names)}"
+                raise DatasetError(
+                    f"{self._path}: {self.name} has the class {name!r}, which is named there {found}. To use other "
+                    f"names than the dataset's, map them: write a JSON object such as {{{json.dumps(name)}: 0}}"
+                )
+        return [self._names.index(name) for name in inner]
+
+
+def _read(path: Path) -> list[str] | dict[str, str | int]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"classes {path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"classes {path}: is no text in UTF-8 ({error.reason} at byte {error.start})") from error
+    found = _parsed(text, path) if path.suffix == ".json" else [line.strip() for line in text.splitlines()]
+    if isinstance(found, dict) and found and all(_is_class(target) for target in found.values()):
+        return found
+    if isinstance(found, list) and found and all(isinstance(name, str) and name for name in found):
+        return found
+    raise DatasetError(
+        f"classes {path}: expected one name a line; or in a .json file a list of names, or an object from the "
+        f'dataset\'s classes to a model\'s, by name or number, such as {{"tabby": "cat", "pug": 5}}'
+    )
+
+
+def _is_class(target: object) -> bool:
+    return isinstance(target, str | int) and not isinstance(target, bool)
+
+
+def _parsed(text: str, path: Path) -> Any:
+    def without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise DatasetError(f"classes {path}: {key!r} is mapped twice")
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=without_repetition)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DatasetError(f"classes {path}: is not JSON ({error})") from error

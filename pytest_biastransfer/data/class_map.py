@@ -1,0 +1,71 @@
+"""Which class of a model each class of a dataset is, as the user says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_biastransfer.errors import DatasetError, nearest
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """A map that was read from a file; several classes may become one.
+
+    Attributes
+    ----------
+    path
+        The file, for error messages.
+    pairs
+        A class of the dataset, by its name or its number as a string; and a class of a model, by its name
+        or by the place of its logit.
+    """
+
+    path: Path
+    pairs: tuple[tuple[str, str | int], ...]
+
+    def places(
+        self, classes: Sequence[str] | None, model_classes: Sequence[str] | None, outputs: int
+    ) -> Mapping[int, int]:
+        """Return the place of the logit for each number of a class of the dataset that is mapped.
+
+        Raises `DatasetError` for what the model does not have, or has twice.
+        """
+        found: dict[int, int] = {}
+        for key, target in self.pairs:
+            place = self._place(target, model_classes, outputs)
+            for number in _numbers(key, classes):
+                if number in found:
+                    raise DatasetError(
+                        f"{self.path}: {key!r} is the class number {number}, which is mapped by its other name too; "
+                        f"remove one of them"
+                    )
+                found[number] = place
+        return found
+
+    def _place(self, target: str | int, model_classes: Sequence[str] | None, outputs: int) -> int:
+        if isinstance(target, int):
+            if not 0 <= target < outputs:
+                raise DatasetError(
+                    f"{self.path}: there is no class {target}, the model has the classes 0 to {outputs - 1}"
+                )
+            return target
+        if model_classes is None:
+            raise DatasetError(
+                f"{self.path}: maps to {target!r}, but the model does not name its classes; map to numbers, or name "
+                f"them with the model's classes="
+            )
+        count = list(model_classes).count(target)
+        if count != 1:
+            found = "two classes" if count else "no class"
+            advice = "map to the number of the one that is meant" if count else nearest(target, set(model_classes))
+            raise DatasetError(f"{self.path}: the model has {found} called {target!r}; {advice}")
+        return list(model_classes).index(target)
+
+
+def _numbers(key: str, classes: Sequence[str] | None) -> list[int]:
+    """Return the numbers of the classes that a key means: a name is one even if it looks like a number."""
+    if classes is not None and key in classes:
+        return [number for number, name in enumerate(classes) if name == key]
+    return [int(key)] if key.isascii() and key.isdecimal() else []

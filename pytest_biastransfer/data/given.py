@@ -1,0 +1,20 @@
+"""What a fixture or a factory returned, as labelled images."""
+
+from __future__ import annotations
+
+from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.errors import DatasetError
+
+
+def as_images(found: object, place: str) -> LabelledImages:
+    """Return `found` as labelled images; `place` says where it came from, for the error message."""
+    if isinstance(found, LabelledImages):
+        return found
+    if not hasattr(found, "__getitem__"):
+        raise DatasetError(
+            f"{place}: got {found!r:.100}, expected a map-style dataset of (image, label), such as "
+            f"torchvision.datasets.ImageFolder(...)"
+        )
+    from pytest_biastransfer.data.map_style import MapStyleImages
+
+    return MapStyleImages(found, place)

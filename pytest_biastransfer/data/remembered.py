@@ -1,0 +1,89 @@
+"""Datasets that take one long reading to know, which files decide about."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from pytest_biastransfer import __version__
+from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.store import Facts, Place
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class Findings(TypedDict):
+    """What one reading tells: `contents` is a hash of all images in order, the others are as in `LabelledImages`."""
+
+    labels: list[int]
+    classes: list[str] | None
+    contents: str
+    files: list[str] | None
+    attributes: dict[str, list[str]]
+
+
+class RememberedImages(LabelledImages):
+    """Images that are read once and then known, also in other sessions, as long as their files look the same."""
+
+    def __init__(self, facts: Facts | None) -> None:
+        self._facts = facts or Facts(Place(None))
+
+    @abstractmethod
+    def _sources(self) -> Sequence[Path | str]:
+        """Return the files that decide about the images, absolute; at least one."""
+
+    @abstractmethod
+    def _question(self) -> tuple[object, ...]:
+        """Return what else decides about what is found in the files."""
+
+    @abstractmethod
+    def _find_out(self) -> Findings:
+        """Read all images."""
+
+    @functools.cached_property
+    def _known(self) -> Findings:
+        what = fingerprint("dataset", __version__, *self._question())
+        try:
+            known: Findings = self._facts.of_files(self._sources(), what, self._find_out)
+        except OSError as error:
+            raise DatasetError(f"{error.filename or self.name}: cannot be read ({error})") from error
+        return known
+
+    @functools.cached_property
+    def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """The names of the classes, if there are any."""
+        names = self._known["classes"]
+        return None if names is None else tuple(names)
+
+    @functools.cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The labels."""
+        import numpy as np
+
+        return np.array(self._known["labels"], dtype=np.int64)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the images and the labels."""
+        return hashlib.sha256(f"{self._known['labels']}{self._known['contents']}".encode()).hexdigest()[:32]
+
+    @property
+    def files(self) -> Sequence[str] | None:
+        """The names of the images' files, if they have any."""
+        return self._known["files"]
+
+    @property
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """What else is known of the images."""
+        return self._known["attributes"]
+
+    def __len__(self) -> int:
+        return len(self._known["labels"])

@@ -1,0 +1,93 @@
+"""``csv:FILE?image=path&label=label``: a list of pictures, with a label and whatever else is known of each."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Final
+
+from pytest_biastransfer.data.image_files import ImageFiles
+from pytest_biastransfer.data.tables import Table, read_table
+from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.store import Facts
+
+KEYS: Final = ("image", "label")
+_WHOLE: Final = re.compile(r"[0-9]{1,18}")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+
+
+def load(spec: Spec, facts: Facts | None) -> ListedImages:
+    """Return the pictures that the file of a spec lists."""
+    return ListedImages(
+        read_table(spec.path()), spec.query.get("image", "image"), spec.query.get("label", "label"), facts
+    )
+
+
+class ListedImages(ImageFiles):
+    """The pictures that a table lists, in its order.
+
+    Parameters
+    ----------
+    table
+        Its paths are relative to its directory, and stay in there.
+    image, label
+        The columns of the paths and of the labels; all others are attributes. Labels that are all whole
+        numbers are numbers, all others are names, and the sorted names are the classes.
+    facts
+        Where is kept what took long to find out about files.
+    """
+
+    def __init__(self, table: Table, image: str, label: str, facts: Facts | None = None) -> None:
+        files = [_inside(table, row, name) for row, name in enumerate(table.column(image))]
+        self.classes, labels = _numbered(table, table.column(label))
+        super().__init__(table.path.parent, files, labels, facts)
+        self.name = table.path.stem
+        self._table = table
+        self._others = table.others(image, label)
+
+    @property
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """The other columns."""
+        return self._others
+
+    def _place(self, index: int) -> str:
+        return f"{self._table.place(index)}: {super()._place(index)}"
+
+
+def _inside(table: Table, row: int, name: str) -> str:
+    """Return a path in its shortest form, if it does not lead out of the table's directory."""
+    shortest = posixpath.normpath(name)
+    # A backslash separates on Windows only, but a table is to be refused everywhere or nowhere.
+    first = posixpath.normpath(name.replace("\\", "/")).partition("/")[0]
+    wrong = None
+    if not name:
+        wrong = "no image is named"
+    elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+        wrong = f"the image {name!r} is an absolute path"
+    elif first == ".." or "\0" in name:
+        wrong = f"the image {name!r} is not in {table.path.parent}"
+    if wrong is not None:
+        raise DatasetError(
+            f"{table.place(row)}: {wrong}; expected a path relative to the table, and inside its directory"
+        )
+    return shortest
+
+
+def _numbered(table: Table, labels: Sequence[str]) -> tuple[tuple[str, ...] | None, list[int]]:
+    """Return the names of the classes, or None if the labels are numbers, and the numbers of the labels."""
+    if "" in labels:
+        raise DatasetError(f"{table.place(labels.index(''))}: the label is empty")
+    if all(_WHOLE.fullmatch(label) for label in labels):
+        return None, [int(label) for label in labels]
+    # "-1" or "0.0" would be taken for names that no model has.
+    if all(_NUMBER.fullmatch(label) for label in labels):
+        row = next(row for row, label in enumerate(labels) if not _WHOLE.fullmatch(label))
+        raise DatasetError(
+            f"{table.place(row)}: the label is {labels[row]}, expected a whole number from 0 on, or the name of a class"
+        )
+    names = sorted(set(labels))
+    numbers = {name: number for number, name in enumerate(names)}
+    return tuple(names), [numbers[label] for label in labels]

@@ -1,0 +1,177 @@
+"""``hf:NAME_OR_DIR?split=test``: a dataset of Hugging Face's library, saved in a directory or from the hub."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
+from pytest_biastransfer.data.remembered import Findings, RememberedImages
+from pytest_biastransfer.errors import DatasetError, nearest
+from pytest_biastransfer.extras import need
+from pytest_biastransfer.hub import KEYS as HUB_KEYS
+from pytest_biastransfer.hub import snapshot
+from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.store import Facts
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data.images import Image
+
+KEYS: Final = (*HUB_KEYS, "config", "image", "label", "split")
+EXTRA: Final = "hf"
+# What the library reads, and what tells it how; never code, nor archives.
+_PATTERNS: Final = tuple(f"*.{word}" for suffix in (*SUFFIXES, "md", "yaml") for word in (suffix, suffix.upper()))
+
+
+def load(spec: Spec, facts: Facts | None) -> HubImages:
+    """Return the dataset in a directory, or in a repository of the hub that is cached or may be downloaded."""
+    found = snapshot(spec, extra=EXTRA, patterns=_PATTERNS, kind="dataset")
+    return HubImages(found.directory, f"{spec.rest}{found.revision}", spec, facts)
+
+
+class HubImages(RememberedImages):
+    """The images of one split, by the columns of the images and of the labels."""
+
+    reads_in_parallel = True
+
+    def __init__(self, directory: Path, name: str, spec: Spec, facts: Facts | None = None) -> None:
+        super().__init__(facts)
+        self.name = name
+        self._directory = directory
+        self._spec = spec
+        self._place = f"spec {spec.text!r}"
+        if not self._sources():
+            raise DatasetError(f"{self._place}: {directory} has no files")
+
+    def _sources(self) -> list[str]:
+        walk = sorted(os.walk(self._directory, followlinks=True))
+        return [f"{parent}/{name}" for parent, _, names in walk for name in sorted(names)]
+
+    def _question(self) -> tuple[object, ...]:
+        return "hf", *(self._spec.query.get(key) for key in ("split", "config", "image", "label"))
+
+    @functools.cached_property
+    def _dataset(self) -> Any:
+        library = need("datasets", EXTRA, self._place)
+        query, kept = self._spec.query, self._facts.directory("datasets")
+        if kept is None:
+            kept = Path(tempfile.mkdtemp(prefix="biastransfer-"))
+            weakref.finalize(self, shutil.rmtree, kept, ignore_errors=True)
+        return opened(library, self._directory, query.get("split"), query.get("config"), kept, self._place)
+
+    @functools.cached_property
+    def _pictures(self) -> Any:
+        """The column of the images, as they are in their files: they are decoded here, and named if that fails."""
+        library = need("datasets", EXTRA, self._place)
+        column = self._column("image", lambda feature: isinstance(feature, library.Image), "pictures")
+        return self._dataset.select_columns([column]).cast_column(column, library.Image(decode=False))
+
+    def _find_out(self) -> Findings:
+        library = need("datasets", EXTRA, self._place)
+        image = self._pictures.column_names[0]
+        label = self._column("label", lambda feature: isinstance(feature, library.ClassLabel), "labels")
+        labels, classes = _numbered(self._cells(label), self._dataset.features[label], f"{self._place}: {label!r}")
+        contents, files = self._contents_and_files()
+        others = [name for name in self._dataset.column_names if name not in (image, label)]
+        features = self._dataset.features
+        return {
+            "labels": labels,
+            "classes": classes,
+            "contents": contents,
+            "files": files,
+            "attributes": {
+                name: _strings(self._cells(name), features[name]) for name in others if _is_scalar(features[name])
+            },
+        }
+
+    def _column(self, key: str, fits: Any, what: str) -> str:
+        """Return the column that the spec names, or the only one that fits, or the one with the usual name."""
+        features = self._dataset.features
+        fitting = [name for name, feature in features.items() if fits(feature)]
+        asked = self._spec.query.get(key)
+        if asked is not None:
+            if asked not in features:
+                raise DatasetError(f"{self._place}: there is no column {asked!r}; {nearest(asked, features)}")
+            if key == "image" and asked not in fitting:
+                raise DatasetError(f"{self._place}: the column {asked!r} has {features[asked]}, expected {what}")
+            return asked
+        usual = [key] if key in (fitting if key == "image" else features) else []
+        for candidates in (fitting, usual):
+            if len(candidates) == 1:
+                return candidates[0]
+        raise DatasetError(
+            f"{self._place}: cannot tell which column has the {what}; add &{key}= with one of {', '.join(features)}"
+        )
+
+    def _cells(self, column: str) -> list[Any]:
+        return list(self._dataset.select_columns([column])[:][column])
+
+    def _contents_and_files(self) -> tuple[str, list[str] | None]:
+        """Return a hash of all images' bytes, and the names of their files if all have one."""
+        digest, files = hashlib.sha256(), []
+        for index in range(len(self._pictures)):
+            content, path = self._encoded(index)
+            digest.update(hashlib.sha256(content).digest())
+            files.append(path)
+        return digest.hexdigest(), [self._relative(path) for path in files if path] if all(files) else None
+
+    def _relative(self, path: str) -> str:
+        return Path(os.path.relpath(path, self._directory.resolve()) if Path(path).is_absolute() else path).as_posix()
+
+    def _encoded(self, index: int) -> tuple[bytes, str | None]:
+        """Return the bytes of an image's file, and its name where the dataset tells."""
+        picture = self._pictures[index][self._pictures.column_names[0]]
+        if picture is None:
+            raise DatasetError(f"{self._place}: image {index} is missing")
+        path: str | None = picture["path"]
+        if picture["bytes"] is not None:
+            return picture["bytes"], path
+        place, inside = f"{self._place}: image {index} ({path})", self._directory.resolve()
+        # A table may name any file of this machine.
+        if path is None or not Path(os.path.normpath(inside / path)).is_relative_to(inside):
+            raise DatasetError(f"{place} is neither in the dataset nor in {self._directory}")
+        try:
+            return (inside / path).read_bytes(), path
+        except OSError as error:
+            raise DatasetError(f"{place}: cannot be read ({error})") from error
+
+    def image(self, index: int) -> Image:
+        """Return one decoded picture, uint8 RGB."""
+        from pytest_biastransfer.data.decoding import read_encoded
+
+        content, path = self._encoded(index)
+        return read_encoded(content, f"{self._place}: image {index}" + (f" ({path})" if path else ""))
+
+
+def _numbered(cells: Sequence[Any], feature: Any, place: str) -> tuple[list[int], list[str] | None]:
+    """Return the labels as numbers, and the names that they number."""
+    for index, cell in enumerate(cells):
+        # Test sets without labels have -1.
+        if isinstance(cell, bool) or not isinstance(cell, int | str) or cell in (-1, ""):
+            raise DatasetError(f"{place}: the label of image {index} is {cell!r}, expected a whole number or a name")
+    if all(isinstance(cell, int) for cell in cells):
+        names: list[str] | None = getattr(feature, "names", None)
+        if min(cells) < 0:
+            raise DatasetError(f"{place}: has the label {min(cells)}, expected whole numbers from 0 on")
+        return list(cells), names
+    sorted_names = sorted(set(cells))
+    numbers = {name: number for number, name in enumerate(sorted_names)}
+    return [numbers[cell] for cell in cells], sorted_names
+
+
+def _is_scalar(feature: Any) -> bool:
+    return hasattr(feature, "names") or str(getattr(feature, "dtype", "")).startswith(
+        ("string", "large_string", "bool", "int", "uint", "float")
+    )
+
+
+def _strings(cells: Sequence[Any], feature: Any) -> list[str]:
+    names: Mapping[int, str] = dict(enumerate(getattr(feature, "names", None) or ()))
+    return ["" if cell is None else names.get(cell, str(cell)) for cell in cells]

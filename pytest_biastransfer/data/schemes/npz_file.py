@@ -1,0 +1,181 @@
+"""``npz:FILE?image=images&label=labels``: arrays of numpy, never unpickled."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer.data.remembered import Findings, RememberedImages
+from pytest_biastransfer.errors import DatasetError, nearest
+from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.store import Facts
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data.images import Image
+
+    Arrays = Mapping[str, npt.NDArray[Any]]
+
+KEYS: Final = ("image", "label")
+_CLASSES: Final = "classes"
+_CHANNELS: Final = (1, 3, 4)
+_FLOATS: Final = ("float16", "float32", "float64")
+
+
+def load(spec: Spec, facts: Facts | None) -> ArrayImages:
+    """Return the images in the file that a spec names."""
+    return ArrayImages(spec.path(), spec.query.get("image", "images"), spec.query.get("label", "labels"), facts)
+
+
+class ArrayImages(RememberedImages):
+    """Images in a file of arrays.
+
+    Parameters
+    ----------
+    path
+        The file.
+    image
+        The array of the images, uint8 or floats in [0, 1]: [images, height, width], or with 1, 3 or 4 channels
+        [images, channels, height, width] or [images, height, width, channels].
+    label
+        The array of the labels, whole numbers from 0 on: [images] or [images, 1]. An array ``classes`` may name
+        them. All other arrays [images] of strings or numbers are attributes.
+    facts
+        Where is kept what took long to find out about files.
+    """
+
+    reads_in_parallel = True
+
+    def __init__(self, path: Path, image: str, label: str, facts: Facts | None = None) -> None:
+        if not path.is_file():
+            raise DatasetError(f"npz {path}: no such file")
+        if image == label:
+            raise DatasetError(f"npz {path}: the images and the labels cannot both be the array {image!r}")
+        super().__init__(facts)
+        self.name = path.stem
+        self._path = path
+        self._image_name = image
+        self._label_name = label
+
+    def _sources(self) -> list[Path]:
+        return [self._path]
+
+    def _question(self) -> tuple[object, ...]:
+        return "npz", self._image_name, self._label_name
+
+    def _find_out(self) -> Findings:
+        images, place = self._images, f"npz {self._path}"
+        others = dict(_read(self._path, lambda names: set(self._checked(names)) - {self._image_name}))
+        labels = _labels(others.pop(self._label_name), len(images), f"{place}: the array {self._label_name!r}")
+        classes = _names(others.pop(_CLASSES), labels, place) if _CLASSES in others else None
+        return {
+            "labels": labels,
+            "classes": classes,
+            "contents": _digest(images),
+            "files": None,
+            "attributes": {
+                name: _strings(array)
+                for name, array in others.items()
+                if array.shape == (len(images),) and array.dtype.kind in "USbiuf"
+            },
+        }
+
+    @functools.cached_property
+    def _images(self) -> npt.NDArray[Any]:
+        found = _read(self._path, lambda names: {self._image_name} & set(self._checked(names)))
+        return _channels_first(found[self._image_name], f"npz {self._path}: the array {self._image_name!r}")
+
+    def _checked(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the names of the arrays if those that are needed are among them."""
+        for key, name in (("image", self._image_name), ("label", self._label_name)):
+            if name not in names:
+                raise DatasetError(
+                    f"npz {self._path}: there is no array {name!r}; {nearest(name, names)}. Name it with ?{key}="
+                )
+        return names
+
+    def image(self, index: int) -> Image:
+        """Return one image, as it is in the array."""
+        from pytest_biastransfer.data.decoding import pixels
+
+        return pixels(self._images[index], f"image {index} of {self._path}")
+
+
+def _read(path: Path, choose: Callable[[Sequence[str]], set[str]]) -> Arrays:
+    """Return those arrays that `choose` returns when it is told their names."""
+    import numpy as np
+
+    try:
+        # Opened here, because numpy leaves a file open that is not whole.
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise DatasetError(f"npz {path}: is a single array; expected a file that numpy.savez wrote")
+            found = {name: file[name] for name in sorted(choose(file.files))}
+    # An array that is said to be larger than the memory is as broken as one that ends too early.
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatasetError(
+            f"npz {path}: cannot be read ({error}); expected a whole file of numpy.savez, without Python objects"
+        ) from error
+    return {
+        name: array.astype(array.dtype.newbyteorder("="), copy=False)
+        for name, array in found.items()
+        if isinstance(array, np.ndarray)
+    }
+
+
+def _channels_first(array: npt.NDArray[Any], place: str) -> npt.NDArray[Any]:
+    """Return images as [images, channels, height, width]."""
+    if array.dtype != "uint8" and array.dtype.name not in _FLOATS:
+        raise DatasetError(f"{place} is of {array.dtype}, expected uint8, or floats in [0, 1]")
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise DatasetError(
+            f"{place} is {list(array.shape)}, expected [images, height, width], [images, channels, height, width] or "
+            f"[images, height, width, channels]"
+        )
+    if array.ndim == 3:
+        return array[:, None]
+    first, last = array.shape[1] in _CHANNELS, array.shape[3] in _CHANNELS
+    if first == last:
+        found = "the channels may be first or last" if first else "no channels are to be seen"
+        raise DatasetError(
+            f"{place} is {list(array.shape)}, where {found}; expected 1, 3 or 4 channels and other heights and widths"
+        )
+    return array if first else array.transpose(0, 3, 1, 2)
+
+
+def _labels(array: npt.NDArray[Any], images: int, place: str) -> list[int]:
+    if array.dtype.kind not in "iu" or array.shape not in ((images,), (images, 1)):
+        raise DatasetError(
+            f"{place} is {array.dtype} {list(array.shape)}, expected whole numbers [{images}], one for each image"
+        )
+    labels: list[int] = array.reshape(-1).tolist()
+    if min(labels) < 0:
+        raise DatasetError(f"{place} has the label {min(labels)}, expected whole numbers from 0 on")
+    return labels
+
+
+def _names(array: npt.NDArray[Any], labels: list[int], place: str) -> list[str]:
+    if array.dtype.kind not in "US" or array.ndim != 1 or len(array) <= max(labels):
+        raise DatasetError(
+            f"{place}: the array {_CLASSES!r} is {array.dtype} {list(array.shape)}, expected names of at least "
+            f"{max(labels) + 1} classes, as many as the labels number"
+        )
+    return _strings(array)
+
+
+def _strings(array: npt.NDArray[Any]) -> list[str]:
+    return [cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell) for cell in array.tolist()]
+
+
+def _digest(images: npt.NDArray[Any]) -> str:
+    digest = hashlib.sha256(f"{images.dtype}{images.shape}".encode())
+    for image in images:
+        digest.update(image.tobytes())
+    return digest.hexdigest()

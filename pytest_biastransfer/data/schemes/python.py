@@ -1,0 +1,20 @@
+"""``python:package.module:factory?key=value``: a dataset that the user's own code makes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytest_biastransfer.data.given import as_images
+from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.python_objects import call_factory
+from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.store import Facts
+
+KEYS: Final = None
+
+
+def load(spec: Spec, facts: Facts | None) -> LabelledImages:
+    """Return what the factory makes, given the keys that do not say what all datasets may be told."""
+    from pytest_biastransfer.data.declared import SHARED_KEYS
+
+    return as_images(call_factory(spec, reserved=SHARED_KEYS), f"spec {spec.text!r}")

@@ -1,0 +1,213 @@
+"""``torchvision:CLASS?root=DIR&split=test``: a classification dataset of torchvision."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import inspect
+import os
+import struct
+import zlib
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer.data.declared import SHARED_KEYS
+from pytest_biastransfer.data.remembered import Findings, RememberedImages
+from pytest_biastransfer.errors import DatasetError, SpecError, nearest
+from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.store import Facts
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.map_style import MapStyleImages
+
+KEYS: Final = None
+_OWN_KEYS: Final = ("root", "split", "download")
+
+# Those that give an image and one number, and whose code, in torchvision 0.29, neither unpickles a file that it has
+# not checked nor writes anything unless it downloads. CIFAR's files are pickles: torchvision compares their MD5 with
+# that of the published ones before it opens them. `torch.load` is with `weights_only`, which is torch's default.
+# fmt: off
+_CLASSES: Final = frozenset((
+    "CIFAR10", "CIFAR100", "CLEVRClassification", "Country211", "DTD", "EMNIST", "EuroSAT", "FashionMNIST", "FER2013",
+    "FGVCAircraft", "Flowers102", "Food101", "GTSRB", "Imagenette", "KMNIST", "LFWPeople", "MNIST", "Omniglot",
+    "OxfordIIITPet", "PCAM", "Places365", "QMNIST", "RenderedSST2", "SEMEION", "StanfordCars", "STL10", "SUN397",
+    "SVHN", "USPS",
+))
+# fmt: on
+_REFUSED: Final = MappingProxyType(
+    {
+        "Caltech101": "it makes directories; use imagefolder:DIR with the folder 101_ObjectCategories",
+        "Caltech256": "it makes directories; use imagefolder:DIR with the folder 256_ObjectCategories",
+        "DatasetFolder": "use imagefolder:DIR",
+        "FakeData": "it has no files; make the dataset with python:package.module:factory",
+        "ImageFolder": "use imagefolder:DIR",
+        "ImageNet": "it unpacks archives where they are; use imagefolder:DIR with the folder that they are unpacked to",
+        "INaturalist": "it makes directories; use imagefolder:DIR with the folder of the version",
+        "LSUN": "it unpickles a file that anybody may have written; export the images and use imagefolder:DIR",
+        "LSUNClass": "it unpickles a file that anybody may have written; export the images and use imagefolder:DIR",
+    }
+)
+# What the spec does not set: the images are to come as they are in the files.
+_NOT_SET: Final = ("self", "root", "download", "transform", "transforms", "target_transform", "loader", "kwargs")
+_TRAIN: Final = MappingProxyType({"train": True, "test": False})
+# What the datasets raise for files that are missing, incomplete or damaged.
+_BROKEN: Final = (RuntimeError, OSError, ValueError, LookupError, AssertionError, EOFError, struct.error, zlib.error)
+
+
+def load(spec: Spec, facts: Facts | None) -> TorchvisionImages:
+    """Return the dataset that a spec names; torchvision is imported, and files are read, when images are asked for."""
+    if spec.rest in _REFUSED:
+        raise SpecError(f"spec {spec.text!r}: torchvision's {spec.rest} cannot be used: {_REFUSED[spec.rest]}")
+    if spec.rest not in _CLASSES:
+        raise SpecError(
+            f"spec {spec.text!r}: {spec.rest!r} is none of torchvision's classification datasets; "
+            f"{nearest(spec.rest, _CLASSES)}"
+        )
+    if "root" not in spec.query:
+        raise SpecError(f"spec {spec.text!r}: add &root= with the directory that has, or is to have, the dataset")
+    root = spec.path(spec.query["root"])
+    if not root.is_dir() and not spec.switch("download"):
+        raise DatasetError(f"{_place(spec)}: no directory {root}{_how_to_download(spec)}")
+    return TorchvisionImages(spec, root, facts)
+
+
+class TorchvisionImages(RememberedImages):
+    """A dataset of torchvision, which is made only if it is not known by the files under its root."""
+
+    def __init__(self, spec: Spec, root: Path, facts: Facts | None = None) -> None:
+        super().__init__(facts)
+        split = spec.query.get("split")
+        self.name = spec.rest if split is None else f"{spec.rest} {split}"
+        self._spec = spec
+        self._root = root
+
+    def _sources(self) -> list[str]:
+        found = _files_under(self._root)
+        if not found:
+            # Nothing is there yet: it is downloaded, or an error that says how.
+            self._images  # noqa: B018
+            found = _files_under(self._root)
+        return found
+
+    def _question(self) -> tuple[object, ...]:
+        versions = [importlib.metadata.version(library) for library in ("torchvision", "pillow")]
+        own = {key: value for key, value in self._spec.query.items() if key not in (*SHARED_KEYS, "root", "download")}
+        return "torchvision", self._spec.rest, sorted(own.items()), str(self._root), versions
+
+    def _find_out(self) -> Findings:
+        images = self._images
+        return {
+            "labels": images.labels.tolist(),
+            "classes": _names(self._dataset, max(images.labels)),
+            "contents": images.fingerprint,
+            "files": None if images.files is None else list(images.files),
+            "attributes": {},
+        }
+
+    @functools.cached_property
+    def _images(self) -> MapStyleImages:
+        from pytest_biastransfer.data.map_style import MapStyleImages
+
+        return MapStyleImages(self._dataset, _place(self._spec))
+
+    @functools.cached_property
+    def _dataset(self) -> Any:
+        import torchvision.datasets
+
+        make = getattr(torchvision.datasets, self._spec.rest, None)
+        if make is None:
+            version = importlib.metadata.version("torchvision")
+            raise SpecError(f"spec {self._spec.text!r}: torchvision {version} has no {self._spec.rest}")
+        parameters = _parameters(make)
+        arguments = _arguments(self._spec, parameters)
+        download = bool(self._spec.switch("download"))
+        if "download" in parameters:
+            # Always: some download unless they are told not to.
+            arguments["download"] = download
+        elif download:
+            raise SpecError(
+                f"spec {self._spec.text!r}: torchvision cannot download {self._spec.rest}; remove download=1"
+            )
+        try:
+            return make(str(self._root), **arguments)
+        except _BROKEN as error:
+            missing = isinstance(error, FileNotFoundError) or "download" in str(error)
+            how = _how_to_download(self._spec) if missing and "download" in parameters else ""
+            raise DatasetError(f"{_place(self._spec)}: {_told(error)}; looked in {self._root}{how}") from error
+
+    def image(self, index: int) -> Image:
+        """Return one image of the dataset."""
+        return self._images.image(index)
+
+
+def _names(dataset: Any, largest: int) -> list[str] | None:
+    """Return the names of a dataset's classes, if there are enough; of synonyms the first, as models do."""
+    classes = getattr(dataset, "classes", None) or ()
+    names = [one[0] if isinstance(one, tuple) and one else one for one in classes]
+    return names if len(names) > largest and all(isinstance(name, str) for name in names) else None
+
+
+def _parameters(make: Any) -> dict[str, inspect.Parameter]:
+    """Return what a dataset can be told; some pass on to their base what they do not know."""
+    found: dict[str, inspect.Parameter] = {}
+    for one in inspect.getmro(make):
+        if "__init__" not in vars(one):
+            continue
+        own = inspect.signature(vars(one)["__init__"]).parameters
+        found = {**own, **found}
+        if "kwargs" not in own:
+            return found
+    return found
+
+
+def _arguments(spec: Spec, parameters: dict[str, inspect.Parameter]) -> dict[str, Any]:
+    settable = [name for name in parameters if name not in _NOT_SET]
+    arguments: dict[str, Any] = {}
+    if "split" in spec.query:
+        if "split" not in settable and "train" not in settable:
+            raise SpecError(f"spec {spec.text!r}: {spec.rest} has no splits; remove split=")
+        arguments |= {"split": spec.query["split"]} if "split" in settable else {"train": _is_train(spec)}
+    given = [key for key in spec.query if key not in (*SHARED_KEYS, *_OWN_KEYS)]
+    valid = [name for name in settable if name not in (*arguments, "split")]
+    for key in given:
+        if key not in valid:
+            raise SpecError(
+                f"spec {spec.text!r}: {spec.rest} does not take {key!r}; "
+                f"{nearest(key, [*valid, *_OWN_KEYS, *SHARED_KEYS])}"
+            )
+    return arguments | {key: _value(spec.query[key]) for key in given}
+
+
+def _is_train(spec: Spec) -> bool:
+    split = spec.query["split"]
+    if split not in _TRAIN:
+        raise SpecError(f"spec {spec.text!r}: split={split!r}, but {spec.rest} has the splits train and test")
+    return _TRAIN[split]
+
+
+def _value(text: str) -> int | bool | str:
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if text.isascii() and text.isdecimal() else text
+
+
+def _files_under(root: Path) -> list[str]:
+    return [
+        f"{parent}/{name}" for parent, _, names in sorted(os.walk(root, followlinks=True)) for name in sorted(names)
+    ]
+
+
+def _place(spec: Spec) -> str:
+    return f"torchvision's {spec.rest}"
+
+
+def _told(error: Exception) -> str:
+    """Return what torchvision says, less the advice for those who write Python."""
+    lines = str(error).partition(" You can use download=True")[0].splitlines()
+    return lines[0].rstrip(".") if lines else f"its files are damaged ({type(error).__name__})"
+
+
+def _how_to_download(spec: Spec) -> str:
+    return "" if spec.switch("download") else "; to download it, add &download=1 to the spec"

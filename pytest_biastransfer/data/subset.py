@@ -1,0 +1,84 @@
+"""``?limit=N&seed=S``: a random part of a dataset."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.views import View
+from pytest_biastransfer.errors import SpecError
+from pytest_biastransfer.specs import Spec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data.images import Image
+
+
+def drawn(images: LabelledImages, spec: Spec) -> LabelledImages:
+    """Return as many of the images as the spec's ``limit`` says, or all of them without one."""
+    limit, seed = spec.number("limit"), spec.query.get("seed")
+    if seed is None:
+        return images if limit is None else Subset(images, limit)
+    if limit is None:
+        raise SpecError(f"spec {spec.text!r}: seed={seed} draws a part of the images; add &limit= with how many")
+    if not (seed.isascii() and seed.isdecimal()):
+        raise SpecError(f"spec {spec.text!r}: seed={seed!r}, expected a whole number")
+    return Subset(images, limit, int(seed))
+
+
+class Subset(View):
+    """So many images of a dataset, drawn without replacement, in the dataset's order.
+
+    All of them where there are no more. The same ones on every machine.
+    """
+
+    def __init__(self, inner: LabelledImages, limit: int, seed: int = 0) -> None:
+        super().__init__(inner)
+        self._limit = limit
+        self._seed = seed
+
+    @functools.cached_property
+    def _chosen(self) -> npt.NDArray[np.int64]:
+        import numpy as np
+
+        from pytest_biastransfer.permutation import permutation
+
+        return np.sort(permutation(len(self.inner), self._seed)[: self._limit])
+
+    @functools.cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The labels of the images that were drawn."""
+        return self.inner.labels[self._chosen]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the inner fingerprint and of what decides which images are drawn; no image is read for it."""
+        whole = self.inner.fingerprint
+        if self._limit >= len(self.inner):
+            return whole
+        return hashlib.sha256(f"{whole} {self._limit} {self._seed}".encode()).hexdigest()[:32]
+
+    @functools.cached_property
+    def files(self) -> Sequence[str] | None:
+        """The files of the images that were drawn."""
+        return None if self.inner.files is None else self._of_chosen(self.inner.files)
+
+    @functools.cached_property
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """The attributes of the images that were drawn."""
+        return {name: self._of_chosen(values) for name, values in self.inner.attributes.items()}
+
+    def _of_chosen(self, values: Sequence[str]) -> list[str]:
+        return [values[index] for index in self._chosen.tolist()]
+
+    def image(self, index: int) -> Image:
+        """Return one of the images that were drawn."""
+        return self.inner.image(int(self._chosen[index]))
+
+    def __len__(self) -> int:
+        return min(self._limit, len(self.inner))

@@ -1,0 +1,73 @@
+"""A dataset seen differently: all is the inner one's that a view does not change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.data.images import LabelledImages
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data.class_map import ClassMap
+    from pytest_biastransfer.data.images import Image
+
+
+class View(LabelledImages):
+    """The images of another dataset, as they are there."""
+
+    def __init__(self, inner: LabelledImages) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.reads_in_parallel = inner.reads_in_parallel
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """The names of the inner classes."""
+        return self.inner.classes
+
+    @property
+    def class_map(self) -> ClassMap | None:  # type: ignore[override]
+        """The inner map."""
+        return self.inner.class_map
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The inner labels."""
+        return self.inner.labels
+
+    @property
+    def fingerprint(self) -> str:
+        """The inner fingerprint."""
+        return self.inner.fingerprint
+
+    @property
+    def files(self) -> Sequence[str] | None:
+        """The inner files."""
+        return self.inner.files
+
+    @property
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """The inner attributes."""
+        return self.inner.attributes
+
+    def image(self, index: int) -> Image:
+        """Return an inner image."""
+        return self.inner.image(index)
+
+    def looks_unchanged(self) -> bool:
+        """Whether the inner images look unchanged."""
+        return self.inner.looks_unchanged()
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+
+class Renamed(View):
+    """The same images under another name."""
+
+    def __init__(self, inner: LabelledImages, name: str) -> None:
+        super().__init__(inner)
+        self.name = name
