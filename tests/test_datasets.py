@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from pytest_biastransfer import load_dataset
-from pytest_biastransfer.errors import DatasetError, SpecError
+from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.store import Store
 from tests.small_datasets import (
     GROUPS,
