@@ -72,6 +72,21 @@ class Result:
         return "aim reached" if aim is not None and self.figure.reaches(self.value, aim) else "reached"
 
 
+# The formats of models in files, as `projects/loading.py` has them.
+FORMATS: Final[Mapping[str, str]] = {
+    name: f"peak memory of loading {what} / its file"
+    for name, what in (
+        ("pt", "a `.pt`"),
+        ("safetensors", "a `.safetensors`"),
+        ("torchscript", "TorchScript"),
+        ("export", "a `.pt2`"),
+        ("onnx", "ONNX"),
+        ("timm", "timm's checkpoint"),
+        ("hf", "Hugging Face's directory"),
+        ("half", "a `.pt` of half precision"),
+    )
+}
+
 CPU_FIGURES: Final = (
     Figure("floor", "floor's whole process / floor", "floor.process", "floor.passes"),
     Figure("cold", "cold run, one process / floor", "cold.seconds", "floor.passes", 1.10, 1.0),
@@ -93,6 +108,12 @@ CPU_FIGURES: Final = (
     Figure("statistics-control", "the same beside a control", "statistics.with_control", must=50, unit="ms"),
     Figure("fingerprint", "fingerprint of the images' files, first time", "fingerprint.cold", must=1000, unit="ms"),
     Figure("fingerprint-known", "fingerprint of the images' files, unchanged", "fingerprint.warm", must=50, unit="ms"),
+    Figure("collect", "collecting 1,000 tests over 20 specs", "collecting.seconds", must=2),
+    Figure("collect-torch", "collecting them: imports of torch", "collecting.torch", must=0, sense="=", unit=""),
+    *(
+        Figure(f"loading-{name}", title, f"loading-{name}.bytes", f"loading-{name}.file", 2.2, unit="bytes")
+        for name, title in FORMATS.items()
+    ),
     Figure("hand", "hand-written suite, one process / cold run", "hand.seconds", "cold.seconds", 2.5, 4, ">="),
     Figure(
         "hand-n2", "hand-written suite, `-n 2` / cold run, `-n 2`", "hand-n2.seconds", "cold-n2.seconds", 5, None, ">="
@@ -107,6 +128,7 @@ MOST_ROUNDS: Final[Mapping[str, int]] = {
     "memory-tenth": 3,
     "plain": 1,
     "counting": 1,
+    **{f"loading-{name}": 1 for name in FORMATS},
 }
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.figures import FORMATS
 from benchmarks.processes import BenchmarkError, Finished, images_evaluated, run, run_pytest
 from benchmarks.workload import Workload, make_project, write_tiny_weights
 
@@ -18,6 +19,7 @@ Measurement = Callable[[], Quantities]
 
 _TESTS: Final = 4
 _MANY: Final = 200
+_COLLECTED: Final = 1000
 _TIME_IMPORT: Final = """
 import time, pytest, dataclasses
 start = time.perf_counter()
@@ -130,6 +132,31 @@ class Workbench:
         cold, warm = (_printed(run(command, project, self._environment))["milliseconds"] for _ in range(2))
         return {"cold": cold, "warm": warm}
 
+    def loading(self, name: str) -> Quantities:
+        """Tell the most memory that loading a model takes beside what was there, and the size of its file."""
+        project = self._project("loading", {"loading.py": "loading.py"})
+        run([sys.executable, "loading.py", "make", name], project, self._environment)
+        return _printed(run([sys.executable, "loading.py", "load", name], project, self._environment))
+
+    def collecting(self) -> Quantities:
+        """Time collecting a thousand bias tests on models of twenty specs, and count who imports torch for it."""
+        project = self._project("collecting", {"test_specs.py": "twenty_specs.py"})
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--rootdir",
+            str(project),
+            "-c",
+            "pytest.ini",
+            "--collect-only",
+            "-q",
+        ]
+        finished = run(command, project, self._environment)
+        if f"{_COLLECTED} tests collected" not in finished.output:
+            raise BenchmarkError(f"expected {_COLLECTED} tests\n{finished.output[-2000:]}")
+        return {"seconds": finished.seconds, "torch": _importers(project, "torch")}
+
     def plugin_import(self) -> Quantities:
         """Time the import of what the plugin adds to every session."""
         finished = run([sys.executable, "-c", _TIME_IMPORT], self._place, self._environment)
@@ -185,6 +212,8 @@ def cpu_measurements(whole: Workbench, tenth: Workbench) -> dict[str, Measuremen
         "early-stop": partial(whole.early_stop, 0.01),
         "statistics": whole.statistics,
         "fingerprint": whole.fingerprint,
+        "collecting": whole.collecting,
+        **{f"loading-{name}": partial(whole.loading, name) for name in FORMATS},
         "import": whole.plugin_import,
         "plain": whole.plain_session,
         "counting": whole.counting,

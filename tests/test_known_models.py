@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pytest_biastransfer import Model, Preprocess, source_code
+from pytest_biastransfer import BiasTransferError, Model, Preprocess, source_code
 from pytest_biastransfer.models.known import DeferredModel, model_of_spec
 from pytest_biastransfer.store import Facts, Place, Store
+from tests.test_model_formats import exported, onnx, save_classifier, script, small_timm, trained
 
 ARCH = """
 import torch
@@ -230,3 +231,61 @@ def test_without_a_store_nothing_is_known(project: Project) -> None:
     project.facts = Store().facts
     project.model()
     assert not project.is_known()
+
+
+@pytest.mark.parametrize(
+    ("spec", "decides"),
+    [
+        ("torchscript:script.pt", "script.pt"),
+        ("export:net.pt2", "net.pt2"),
+        ("onnx:net.onnx", "net.onnx.data"),
+        ("hf:pets", "pets/preprocessor_config.json"),
+        ("timm:resnet10t?checkpoint=timm.pth&num_classes=3", "timm.pth"),
+        ("checkpoint:three.pt?arch=hf:pets", "pets/config.json"),
+        ("checkpoint:timm.pth?arch=timm:resnet10t&num_classes=3", "timm.pth"),
+    ],
+)
+def test_models_of_all_files_are_known(
+    spec: str, decides: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script(trained(), "script.pt")
+    exported(trained(), "net.pt2")
+    onnx(trained(), "net.onnx", beside=True)
+    torch.save(save_classifier("pets").state_dict(), "three.pt")
+    torch.save(small_timm(3).state_dict(), "timm.pth")
+    for path in filter(Path.is_file, tmp_path.rglob("*")):
+        age(path)
+    facts = Store(tmp_path / "store").facts
+
+    def found(query: str = "") -> Model:
+        return model_of_spec(spec + query, tmp_path, facts)
+
+    loaded = found()
+    known = found()
+    assert not isinstance(loaded, DeferredModel)
+    assert isinstance(known, DeferredModel)
+    assert (known.fingerprint, known.preprocess, known.classes, known.name) == (
+        loaded.fingerprint,
+        loaded.preprocess,
+        loaded.classes,
+        loaded.name,
+    )
+    assert known.module is not None
+    assert known.fingerprint == loaded.fingerprint
+    # Any of its files decides: weights beside a graph, or a description beside weights.
+    changed = tmp_path / decides
+    changed.write_bytes(changed.read_bytes())
+    os.utime(changed, (time.time() - 500, time.time() - 500))
+    assert isinstance(found(), DeferredModel), "it has another time, and the same content"
+    with changed.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(b" " if last != b" " else b"\n")
+    age(changed)
+    try:
+        again = found()
+    except BiasTransferError:
+        return
+    assert not isinstance(again, DeferredModel)

@@ -456,6 +456,15 @@ def test_a_directory_of_hugging_face(tmp_path: Path) -> None:
         load_model("hf:pets?revision=main")
 
 
+def test_a_model_keeps_nothing_of_its_directory() -> None:
+    save_classifier("pets")
+    loaded = load_model("hf:pets")
+    before = loaded.fingerprint
+    weights = Path("pets/model.safetensors")
+    weights.write_bytes(bytes(weights.stat().st_size))
+    assert loaded.fingerprint == before
+
+
 def test_names_that_are_no_more_than_numbers_are_no_names() -> None:
     save_classifier("pets", named=False)
     assert load_model("hf:pets").classes is None

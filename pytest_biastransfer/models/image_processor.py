@@ -57,7 +57,8 @@ def _candidates(processor: Any) -> Iterator[Preprocess]:
     crop = _extent(_plain(processor.crop_size)) if _does(processor, "center_crop") else None
     mean, std = _normalization(processor)
     roundings: tuple[CropRounding, ...] = ("down", "nearest")
-    backends: tuple[ResizeBackend, ...] = ("torch", "pillow")
+    # Of two that give the same pixels here, the first is taken: the one that the processor says it uses.
+    backends: list[ResizeBackend] = ["torch", "pillow"] if _uses_torch(processor) else ["pillow", "torch"]
     for (resize, own_crop), rounding, backend in itertools.product(_sizes(processor), roundings, backends):
         yield Preprocess(
             resize=resize,
@@ -68,6 +69,11 @@ def _candidates(processor: Any) -> Iterator[Preprocess]:
             mean=mean,
             std=std,
         )
+
+
+def _uses_torch(processor: Any) -> bool:
+    # Before version 5 of transformers, only the name tells.
+    return getattr(processor, "backend", None) == "torchvision" or type(processor).__name__.endswith("Fast")
 
 
 def _sizes(processor: Any) -> Iterator[tuple[Extent | None, Extent | None]]:

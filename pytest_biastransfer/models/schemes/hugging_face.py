@@ -96,6 +96,9 @@ def _trained(spec: Spec, directory: Path) -> Any:
             f"spec {spec.text!r}: {directory} has no weights for {', '.join(missing[:5])}; expected a fine-tuned image "
             f"classifier, as save_pretrained() of an AutoModelForImageClassification writes it"
         )
+    # It may be the file itself, mapped into memory, which is not to change while tests run.
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.clone()
     return module
 
 
