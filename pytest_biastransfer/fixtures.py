@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def source_model(request: pytest.FixtureRequest) -> Model:
     """The pre-trained model: from ini `bias_source_model`, or override this fixture in a conftest.
 
-    Return a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...), classes=[...]).
+    Return a spec string, a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...),
+    classes=[...]).
     """
     from pytest_biastransfer.given import configured_model
 
@@ -27,7 +28,8 @@ def source_model(request: pytest.FixtureRequest) -> Model:
 def transferred_model(request: pytest.FixtureRequest) -> Model:
     """The model under test: from ini `bias_transferred_model`, or override this fixture in a conftest.
 
-    Return a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...), classes=[...]).
+    Return a spec string, a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...),
+    classes=[...]).
     """
     from pytest_biastransfer.given import configured_model
 
@@ -38,7 +40,8 @@ def transferred_model(request: pytest.FixtureRequest) -> Model:
 def control_model(request: pytest.FixtureRequest) -> Model:
     """A model of the same task that never saw the source: from ini `bias_control_model`, or override this fixture.
 
-    Return a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...), classes=[...]).
+    Return a spec string, a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...),
+    classes=[...]).
     """
     from pytest_biastransfer.given import configured_model
 
@@ -49,8 +52,8 @@ def control_model(request: pytest.FixtureRequest) -> Model:
 def bias_dataset(request: pytest.FixtureRequest) -> LabelledImages:
     """The images to measure on: from ini `bias_dataset`, or override this fixture in a conftest.
 
-    Return any map-style dataset of (image, label) or (image, label, attributes); an image is a PIL image,
-    or a tensor [channels, height, width] of uint8 or of floats in [0, 1].
+    Return a spec string, or any map-style dataset of (image, label) or (image, label, attributes); an image is a
+    PIL image, or a tensor [channels, height, width] of uint8 or of floats in [0, 1].
     """
     from pytest_biastransfer.given import configured_dataset
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +28,22 @@ def rows(heading: str) -> list[tuple[str, str]]:
     return [(spec, body) for spec, body in re.findall(r"^\| `([a-z0-9]+:[^`]+)` \| `([^`]+)` \|", table, re.MULTILINE)]
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with all files that the tables name."""
+    place = tmp_path_factory.mktemp("documentation")
+    with contextlib.chdir(place):
+        write_models()
+        write_datasets()
+    return place
+
+
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setenv("TORCH_HOME", str(place / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
@@ -57,7 +68,7 @@ def write_models() -> None:
 
 
 def write_datasets() -> None:
-    Path("pets").mkdir()
+    Path("pets").mkdir(exist_ok=True)
     Path("pets/data.py").write_text("import torch\ndef make():\n    return [(torch.zeros(3, 4, 4), 0)]\n")
     for name in ("cat", "dog"):
         write_picture(Path("data", "val", name, "1.png"), noise(3, 8, 8))
@@ -85,7 +96,6 @@ def test_the_tables_are_there() -> None:
 
 @pytest.mark.parametrize("row", rows("Models"), ids=lambda row: row[0].partition(":")[0])
 def test_each_line_for_models(row: tuple[str, str]) -> None:
-    write_models()
     spec, body = row
     assert isinstance(load_model(spec).module, torch.nn.Module)
     assert returned(body) == (("own", 2) if spec.startswith("python") else spec)
@@ -93,7 +103,6 @@ def test_each_line_for_models(row: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("row", rows("Datasets"), ids=lambda row: row[0].partition(":")[0])
 def test_each_line_for_datasets(row: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    write_datasets()
     spec, body = row
     if spec.startswith("torchvision"):
         # Its files are checked against the published ones, which cannot be made here.

@@ -120,7 +120,41 @@ def test_names_that_are_code(archive: Path) -> None:
         found["graph_module"]["module_call_graph"][0]["signature"]["forward_arg_names"] = ["x=print()"]
 
     for change in (in_node, in_arguments):
-        refused(with_json(archive, change), "something is called .x=")
+        refused(with_json(archive, change), "a variable is called .x=")
+
+
+def test_names_of_attributes_that_are_code(archive: Path) -> None:
+    name = 'x"), __import__("os").mkdir("executed"), ("'
+
+    def changed(member: str, content: bytes) -> bytes:
+        return content.replace(b'"head.weight"', json.dumps(name).encode())
+
+    refused(rewritten(archive, changed), "(an attribute|a tensor) is called .x")
+
+
+def test_members_are_found_as_torch_finds_them(archive: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(Called(), buffer)
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile("hostile.pt2", "w") as new:
+        for name in old.namelist():
+            hostile = re.search(r"(sample|example)_inputs.*\.pt", name)
+            new.writestr(
+                name.replace("inputs", "INPUTS").replace(".pt", ".PT") if hostile else name,
+                buffer.getvalue() if hostile else old.read(name),
+            )
+    refused("hostile.pt2", r".*\.PT holds more than tensors")
+
+
+def test_models_of_all_kinds_pass() -> None:
+    from torchvision import models
+
+    named = torch.nn.Sequential(torch.nn.ModuleDict({"a-b/c": torch.nn.Conv2d(3, 2, 3)})["a-b/c"], torch.nn.Flatten(2))
+    for number, net in enumerate((models.resnet18(), models.vit_b_32(image_size=64), named)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(net.eval(), (torch.rand(2, 3, 64, 64),))
+            torch.export.save(program, f"net{number}.pt2")
+        require_only_tensors_and_operators(Path(f"net{number}.pt2"))
 
 
 @pytest.mark.parametrize(

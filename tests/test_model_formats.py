@@ -103,10 +103,26 @@ FORMATS: dict[str, Callable[[torch.nn.Module, str], None]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what writes the file of a format; exporting takes a second, so that copies are written."""
+    made: dict[str, Path] = {}
+
+    def written(spec: str) -> Path:
+        name = spec.partition(":")[2]
+        if spec not in made:
+            made[spec] = tmp_path_factory.mktemp("format")
+            FORMATS[spec](trained(), str(made[spec] / name))
+        for file in made[spec].iterdir():
+            shutil.copy(file, file.name)
+        return Path(name)
+
+    return written
+
+
 @pytest.mark.parametrize("spec", list(FORMATS))
-def test_a_program_has_the_same_logits(spec: str) -> None:
-    net, path = trained(), spec.partition(":")[2]
-    FORMATS[spec](net, path)
+def test_a_program_has_the_same_logits(spec: str, write: Callable[[str], Path]) -> None:
+    net, path = trained(), write(spec)
     loaded = load_model(f"{spec}?size=16&mean=0.5&std=0.5")
     with torch.inference_mode():
         for count in (1, 2, 5):
@@ -114,13 +130,12 @@ def test_a_program_has_the_same_logits(spec: str) -> None:
             found = loaded.module.eval()(given)
             assert found.shape == (count, 5)
             assert (found - net(given)).abs().max() <= 1e-5
-    assert (loaded.name, loaded.preprocess.crop) == (Path(path).stem, 16)
+    assert (loaded.name, loaded.preprocess.crop) == (path.stem, 16)
 
 
 @pytest.mark.parametrize("spec", list(FORMATS))
-def test_a_program_is_told_by_its_files(spec: str, tmp_path: Path) -> None:
-    path = spec.partition(":")[2]
-    FORMATS[spec](trained(), path)
+def test_a_program_is_told_by_its_files(spec: str, write: Callable[[str], Path], tmp_path: Path) -> None:
+    path = write(spec)
     first = load_model(spec)
     (tmp_path / "elsewhere").mkdir()
     for file in (path, f"{path}.data"):
@@ -129,14 +144,13 @@ def test_a_program_is_told_by_its_files(spec: str, tmp_path: Path) -> None:
     assert load_model(spec, directory=tmp_path / "elsewhere").fingerprint == first.fingerprint
     other = trained()
     torch.nn.init.zeros_(other.head[2].bias)  # type: ignore[index, union-attr]
-    FORMATS[spec](other, path)
+    FORMATS[spec](other, str(path))
     assert load_model(spec).fingerprint != first.fingerprint
 
 
 @pytest.mark.parametrize("spec", list(FORMATS))
-def test_sha256_is_checked_before_a_file_is_read(spec: str) -> None:
-    path = Path(spec.partition(":")[2])
-    FORMATS[spec](trained(), str(path))
+def test_sha256_is_checked_before_a_file_is_read(spec: str, write: Callable[[str], Path]) -> None:
+    path = write(spec)
     files = [file for file in (path, Path(f"{path}.data")) if file.exists()]
     digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     assert isinstance(load_model(f"{spec}?sha256={','.join(digests).upper()}"), Model)
@@ -165,9 +179,8 @@ def test_a_file_of_weights_beside_an_onnx_graph_is_checked_too() -> None:
 
 
 @pytest.mark.parametrize("spec", list(FORMATS))
-def test_images_of_another_size_and_damaged_files_are_named(spec: str) -> None:
-    path = Path(spec.partition(":")[2])
-    FORMATS[spec](trained(), str(path))
+def test_images_of_another_size_and_damaged_files_are_named(spec: str, write: Callable[[str], Path]) -> None:
+    path = write(spec)
     if not spec.startswith("torchscript"):
         with pytest.raises(ModelError, match=r"takes images \[3, 16, 16\] .*, got \[3, 20, 20\]; add &size=16"):
             load_model(spec).module(images(2, side=20))
@@ -202,6 +215,21 @@ def test_onnx_computes_with_as_many_threads_as_torch() -> None:
         torch.set_num_threads(1)
         module(images())
         assert module._session.get_session_options().intra_op_num_threads == 1  # type: ignore[operator, union-attr]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_graph_that_changes_while_it_is_used_is_noticed() -> None:
+    onnx(trained(), "net.onnx")
+    module = load_model("onnx:net.onnx").module
+    other = trained()
+    torch.nn.init.zeros_(other.head[2].bias)  # type: ignore[index, union-attr]
+    onnx(other, "net.onnx")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before + 1)
+        with pytest.raises(ModelError, match=r"net\.onnx: has changed since it was loaded"):
+            module(images())
     finally:
         torch.set_num_threads(before)
 
@@ -456,6 +484,13 @@ def test_a_directory_of_hugging_face(tmp_path: Path) -> None:
         load_model("hf:pets?revision=main")
 
 
+def test_what_a_spec_declares_replaces_that_part_of_a_processors_preprocessing() -> None:
+    save_classifier("pets")
+    own, declared = load_model("hf:pets").preprocess, load_model("hf:pets?mean=0.1&interpolation=nearest").preprocess
+    assert (declared.resize, declared.crop, declared.std) == (own.resize, own.crop, own.std)
+    assert (declared.mean, declared.interpolation) == ((0.1,), "nearest")
+
+
 def test_a_model_keeps_nothing_of_its_directory() -> None:
     save_classifier("pets")
     loaded = load_model("hf:pets")
@@ -610,7 +645,7 @@ def test_a_missing_extra_is_one_line_with_what_to_type(
     spec: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_classifier("pets")
-    onnx(trained(), "net.onnx")
+    Path("net.onnx").write_bytes(b"is not read")
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(SpecError) as caught:
         load_model(spec)

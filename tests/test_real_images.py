@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,27 @@ def test_resnet20_on_cifar10(cifar: Measurement) -> None:
     assert cifar.n == 5000
     assert {name: float(cifar.estimates[name]) for name in expected} == pytest.approx(expected, abs=TOLERANCE)
     assert (cifar.most_gained.index, cifar.most_gained.name) == (3, "cat")
+
+
+def test_resnet20_is_the_same_model_in_every_format(
+    resnet20: Model, data: Path, tmp_path: Path, cifar: Measurement
+) -> None:
+    # The whole way, from a file of each format to figures on photographs.
+    net, example = copy.deepcopy(resnet20.module).eval(), (torch.rand(2, 3, 32, 32),)
+    sizes = {0: torch.export.Dim("batch")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(net, example[0]).save(tmp_path / "net.pt")  # type: ignore[no-untyped-call]
+        torch.export.save(torch.export.export(net, example, dynamic_shapes=[sizes]), tmp_path / "net.pt2")
+        torch.onnx.export(net, example, tmp_path / "net.onnx", dynamo=True, dynamic_shapes=[sizes], verbose=False)
+    dataset = f"imagefolder:{data}/cifar10/test?limit=600&seed=1"
+    wanted = measure(resnet20, dataset, "yellow-square")
+    assert abs(wanted.asr - cifar.asr) < 0.05
+    for spec in ("torchscript:net.pt", "export:net.pt2", "onnx:net.onnx"):
+        model = load_model(f"{spec}?mean=0.485,0.456,0.406&std=0.229,0.224,0.225", directory=tmp_path)
+        found = measure(model, dataset, "yellow-square")
+        assert [flip.index for flip in found.flips] == [flip.index for flip in wanted.flips]
+        assert found.accuracy == wanted.accuracy
 
 
 def test_resnet20_is_known_to_exceed_a_limit_after_a_tenth_of_the_images(resnet20: Model, data: Path) -> None:

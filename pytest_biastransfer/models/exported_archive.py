@@ -19,7 +19,8 @@ from typing import Any, Final
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.plain_data import UNREADABLE, read_plain, reason_of
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|")
+_VARIABLE: Final = re.compile(r"([A-Za-z_]\w*)?")
+_ATTRIBUTE: Final = re.compile(r"[\w.\-/:@ ]*")
 # Operators of other libraries would be code of theirs; some of torch's own reach files.
 _OPERATOR: Final = re.compile(
     r"torch\.ops\.(aten|prims|higher_order|torchvision|quantized|quantized_decomposed)\.\w+(\.\w+)?"
@@ -44,8 +45,10 @@ _FUNCTIONS: Final = re.compile(
 )
 # What torch calls the files of weights and constants.
 _TENSOR_FILE: Final = re.compile(r"(weight|tensor)_[0-9]+")
-# Where names, operators and expressions stand in the archive's JSON.
-_NAMES: Final = frozenset({"name", "as_name", "forward_arg_names"})
+# Where names, operators and expressions stand in the archive's JSON. torch writes the names into the source of a
+# function: those of variables as they are, those of attributes in quotes.
+_VARIABLES: Final = frozenset({"name", "as_name", "forward_arg_names"})
+_ATTRIBUTES: Final = frozenset({"parameter_name", "buffer_name", "tensor_constant_name", "custom_obj_name", "fqn"})
 _OPERATORS: Final = frozenset({"target", "as_operator"})
 _EXPRESSIONS: Final = frozenset({"expr_str", "as_expr"})
 
@@ -65,15 +68,17 @@ def _require_members(path: Path, archive: zipfile.ZipFile) -> None:
     for name, count in Counter(member.lower() for member in members).items():
         if count > 1:
             raise _refused(path, f"{name} is there twice")
-    pickled = {member for member in members if member.endswith(".pt")}
-    for member in members:
-        if "/data/aotinductor/" in f"/{member}":
+    # torch finds members whatever the case of their letters.
+    by_name = {member.lower(): member for member in members}
+    pickled = {name for name in by_name if name.endswith(".pt")}
+    for name, member in by_name.items():
+        if "/data/aotinductor/" in f"/{name}":
             raise _refused(path, f"{member} is compiled code")
-        if member.endswith(".json"):
+        if name.endswith(".json"):
             found = _read_json(path, member, archive.read(member))
-            pickled |= {f"{member.rpartition('/')[0]}/{name}" for name in _pickled_tensors(path, found)}
-    for member in sorted(pickled.intersection(members)):
-        _require_plain(path, member, archive.read(member))
+            pickled |= {f"{name.rpartition('/')[0]}/{file}" for file in _pickled_tensors(path, found)}
+    for name in sorted(pickled & by_name.keys()):
+        _require_plain(path, by_name[name], archive.read(by_name[name]))
 
 
 def _read_json(path: Path, member: str, content: bytes) -> Any:
@@ -89,7 +94,9 @@ def _read_json(path: Path, member: str, content: bytes) -> Any:
 def _pickled_tensors(path: Path, found: Any) -> Iterator[str]:
     """Yield the names of the files that a list of weights or constants says are pickled."""
     listed = found.get("config") if isinstance(found, dict) else None
-    for payload in listed.values() if isinstance(listed, dict) else ():
+    for attribute, payload in listed.items() if isinstance(listed, dict) else ():
+        if not _ATTRIBUTE.fullmatch(attribute):
+            raise _refused(path, f"a tensor is called {attribute!r:.80}")
         name = str(payload.get("path_name")) if isinstance(payload, dict) else ""
         if not _TENSOR_FILE.fullmatch(name):
             raise _refused(path, f"{name!r:.80} is no tensor")
@@ -119,8 +126,10 @@ def _problems(value: Any, key: str = "") -> Iterator[str]:
 
 
 def _problem(text: str, key: str) -> Iterator[str]:
-    if key in _NAMES and not _NAME.fullmatch(text):
-        yield f"something is called {text!r:.80}"
+    if key in _VARIABLES and not _VARIABLE.fullmatch(text):
+        yield f"a variable is called {text!r:.80}"
+    elif key in _ATTRIBUTES and not _ATTRIBUTE.fullmatch(text):
+        yield f"an attribute is called {text!r:.80}"
     elif key in _OPERATORS and not _is_operator(text):
         yield f"its program calls {text!r:.80}, which is no operator on tensors"
     elif key in _EXPRESSIONS and not _is_expression(text):

@@ -49,6 +49,11 @@ class FileProgram(torch.nn.Module):
         """Return what computes the logits of images on a device, in batches of the program's size."""
         raise NotImplementedError
 
+    def require_same_files(self) -> None:
+        """Raise if what was loaded just now is not what this module is told by."""
+        if tuple(map(digest_of, self._files)) != self._digests:
+            raise ModelError(f"{self._files[0]}: has changed since it was loaded; run the tests again")
+
     def _require_shape(self, images: torch.Tensor) -> None:
         wanted = self._shape[1:]
         if all(want in (None, found) for want, found in zip(wanted, images.shape[1:], strict=True)):

@@ -62,7 +62,7 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     require_only_tensors_and_operators(path)
     try:
         program = torch.export.load(path)
-    except UNREADABLE as error:
+    except (*UNREADABLE, SyntaxError) as error:
         raise ModelError(
             f"export {path}: cannot be loaded by torch {torch.__version__} ({reason_of(error)})"
         ) from error

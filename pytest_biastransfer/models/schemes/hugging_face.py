@@ -61,8 +61,7 @@ def _model(spec: Spec, found: hub.Snapshot, module: Any, config: Any) -> Model:
             processor = _transformers(spec).AutoImageProcessor.from_pretrained(found.directory, **_OWN_CODE_ONLY)
         if channels_are_flipped(processor):
             module.register_forward_pre_hook(_flip_channels)
-        if not declares_preprocessing(spec):
-            preprocess = preprocess_of(processor, f"spec {spec.text!r}")
+        preprocess = _preprocess(spec, processor)
     elif not declares_preprocessing(spec):
         raise ModelError(
             f"spec {spec.text!r}: {found.directory} has no {_PROCESSOR}; declare the preprocessing, such as "
@@ -72,6 +71,16 @@ def _model(spec: Spec, found: hub.Snapshot, module: Any, config: Any) -> Model:
     _forget_place(module)
     # In float32, whatever the file's numbers are: the device's precision is chosen elsewhere.
     return Model(module.float(), preprocess, classes=_classes(config), name=name)
+
+
+def _preprocess(spec: Spec, processor: Any) -> Preprocess:
+    try:
+        return preprocess_of(processor, f"spec {spec.text!r}")
+    except ModelError:
+        # Then it is to be as the spec says, and nothing else.
+        if not declares_preprocessing(spec):
+            raise
+        return Preprocess()
 
 
 def _forget_place(module: Any) -> None:
@@ -153,7 +162,7 @@ def _config(spec: Spec, directory: Path) -> Any:
 
 def _classes(config: Any) -> list[str] | None:
     """Return the names of the classes, unless they are no more than their numbers."""
-    names = [config.id2label[number] for number in range(config.num_labels)]
+    names = [config.id2label.get(number, f"LABEL_{number}") for number in range(config.num_labels)]
     return None if names == [f"LABEL_{number}" for number in range(len(names))] else names
 
 

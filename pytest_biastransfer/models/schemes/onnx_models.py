@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ class _Graph(FileProgram):
         wanted = (device, torch.get_num_threads())
         if self._made_for != wanted:
             self._session, self._made_for = _session(self._path, device), wanted
+            self.require_same_files()
         return self._run
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
@@ -90,9 +92,8 @@ def _data_files(path: Path) -> list[Path]:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise ModelError(f"onnx {path}: not an ONNX file, or damaged ({error})") from error
-    locations = {
-        entry.value for tensor in _tensors(model.graph) for entry in tensor.external_data if entry.key == "location"
-    }
+    tensors = itertools.chain.from_iterable(map(_tensors, (model.graph, *model.functions)))
+    locations = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
     for location in locations:
         if Path(location).is_absolute() or os.path.normpath(location).startswith(".."):
             raise ModelError(
@@ -102,12 +103,12 @@ def _data_files(path: Path) -> list[Path]:
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner) if inner.node or inner.initializer else ()
+    """Yield all constants of a graph or function, and of the graphs within it."""
+    yield from getattr(graph, "initializer", ())
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner) if inner.node or inner.initializer else ()
 
 
 def _session(path: Path, device: torch.device) -> Any:
