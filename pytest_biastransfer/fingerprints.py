@@ -99,6 +99,9 @@ class _Description:
         elif hasattr(type(value), "__fingerprint__"):
             # Of this package: what the object holds cannot be looked into, and it knows what tells it from others.
             self._add_all("own", (type(value), value.__fingerprint__()))
+            # What somebody else has made of it.
+            hooks = ("_forward_hooks", "_forward_pre_hooks")
+            self._add_all("hooks", [hook for name in hooks for hook in getattr(value, name, {}).values()])
         elif not _add_array(value, self._word):
             self._add_module(value) if _is_torch(value, "nn", "Module") else self._add_object(value)
 

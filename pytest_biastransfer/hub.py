@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.extras import need
@@ -13,6 +16,7 @@ from pytest_biastransfer.specs import Spec
 
 KEYS: Final = ("revision", "download")
 _SHOWN_DIGITS: Final = 10
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,10 @@ def snapshot(
     found = repo or spec.rest
     hub = need("huggingface_hub", extra, f"spec {spec.text!r}")
     revision, download = spec.query.get("revision"), bool(spec.switch("download"))
-    if download and revision is None:
+    if download and not _COMMIT.fullmatch(revision or ""):
         raise SpecError(
-            f"spec {spec.text!r}: download=1 needs the revision, or the same spec is another {kind} tomorrow; "
-            f"add &revision= with a commit of {found}"
+            f"spec {spec.text!r}: download=1 needs &revision= with a commit of {found}, 40 digits: a branch "
+            f"moves, and the same spec would be another {kind} tomorrow"
         )
     try:
         place = hub.snapshot_download(
@@ -93,6 +97,18 @@ def snapshot(
     except (hub.errors.HfHubHTTPError, OSError) as error:
         raise SpecError(f"spec {spec.text!r}: {found} cannot be downloaded: {str(error).splitlines()[0]}") from error
     return Snapshot(Path(place), Path(place).name)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Let nothing that is loaded meanwhile ask the hub, whatever its files say."""
+    constants: Any = importlib.import_module("huggingface_hub.constants")
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _own_directory(spec: Spec, directory: Path) -> Snapshot:

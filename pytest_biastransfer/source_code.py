@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 _READING: Final = re.compile(
-    rb"\b(environ|getenv|argv|open|read_text|read_bytes|load|safe_load|loads|fromfile|from_pretrained|import_module)\b"
+    rb"\b(environ|getenv|argv|open|load|safe_load|loads|loadtxt|genfromtxt|fromfile|read_\w+|imread|from_pretrained|"
+    rb"import_module|glob|iglob|rglob|listdir|scandir|iterdir|Popen|check_output|urlopen)\b"
 )
 
 

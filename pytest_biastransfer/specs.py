@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote
 
 from pytest_biastransfer.errors import SpecError, nearest
+
+# Python refuses to read numbers of thousands of digits.
+_MOST_DIGITS: Final = 18
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,10 @@ class Spec:
 
     def path(self, text: str | None = None) -> Path:
         """Return a path in this spec (default: its rest), absolute."""
-        return self.directory / Path(self.rest if text is None else text).expanduser()
+        try:
+            return self.directory / Path(self.rest if text is None else text).expanduser()
+        except RuntimeError as error:
+            raise SpecError(f"spec {self.text!r}: {text or self.rest}: {error}") from None
 
     def choose_scheme(self, valid: Iterable[str]) -> str:
         """Return the scheme if it is valid."""
@@ -59,7 +66,7 @@ class Spec:
         value = self.query.get(key)
         if value is None:
             return None
-        if not value.isdecimal() or int(value) == 0:
+        if not _is_whole(value) or int(value) == 0:
             raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected a whole number above 0")
         return int(value)
 
@@ -84,7 +91,7 @@ class Spec:
         if value is None or "," not in value:
             return self.number(key)
         parts = [part.strip() for part in value.split(",")]
-        if not all(part.isdecimal() for part in parts):
+        if not all(map(_is_whole, parts)):
             raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected whole numbers separated by a comma")
         return tuple(map(int, parts))
 
@@ -110,6 +117,10 @@ class Spec:
             ) from None
 
 
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+
+
 def _pairs(text: str, query: str) -> dict[str, str]:
     """Return the keys and values of a query; as in a URL ``%26`` is an ``&``, but ``+`` is itself: paths have it."""
     found: dict[str, str] = {}
@@ -120,4 +131,6 @@ def _pairs(text: str, query: str) -> dict[str, str]:
         if key in found:
             raise SpecError(f"spec {text!r}: {key}= is given twice")
         found[key] = unquote(value)
+        if "\0" in found[key]:
+            raise SpecError(f"spec {text!r}: {key}= has a character that no path can have")
     return found

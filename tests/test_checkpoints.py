@@ -11,6 +11,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +138,52 @@ def test_of_two_sets_of_weights_that_fit_one_is_asked_for(net: torch.nn.Module) 
     assert torch.equal(logits(SPEC.format("both.pt") + "&prefix=student."), net(images()))
 
 
+def test_an_entry_that_is_no_state_dict_is_not_passed_over(net: torch.nn.Module) -> None:
+    for first in ({**net.state_dict(), "step": 3}, {"body": dict(net.state_dict())}):
+        torch.save({"state_dict": first, "ema": net.state_dict()}, "two.pt")
+        with pytest.raises(ModelError, match=r"under the first of state_dict, .* that is there.*&entry=NAME"):
+            load_model(SPEC.format("two.pt"))
+
+
+def test_part_of_a_set_of_weights_beside_a_whole_one_is_not_passed_over(net: torch.nn.Module) -> None:
+    state = dict(net.state_dict())
+    part = {name: value for name, value in state.items() if "bias" not in name}
+    torch.save(prefixed(part, "model.") | prefixed(state, "model_ema."), "both.pt")
+    with pytest.raises(ModelError, match=r"several sets of weights that fit, under model\., model_ema\."):
+        load_model(SPEC.format("both.pt"))
+    assert torch.equal(logits(SPEC.format("both.pt") + "&prefix=model_ema."), net(images()))
+
+
+def test_names_with_and_without_what_compiling_adds(net: torch.nn.Module) -> None:
+    state = dict(net.state_dict())
+    torch.save(state | prefixed(state, "_orig_mod."), "both.pt")
+    with pytest.raises(ModelError, match=r"has the same names with and without _orig_mod\."):
+        load_model(SPEC.format("both.pt"))
+
+
+def test_numbers_of_another_kind_are_not_put_into_weights(net: torch.nn.Module) -> None:
+    state = dict(net.state_dict())
+    state["conv.weight"] = (state["conv.weight"] * 127).to(torch.int8)
+    torch.save(state, "quantized.pt")
+    with pytest.raises(
+        ModelError, match=r"1 of another type:\n  conv\.weight: torch\.int8 in the file, torch\.float32"
+    ):
+        load_model(SPEC.format("quantized.pt"))
+
+
+def test_what_a_module_saves_beside_tensors_is_left_alone() -> None:
+    class Noted(torch.nn.Linear):
+        def get_extra_state(self) -> Any:
+            return {"note": 1}
+
+        def set_extra_state(self, state: Any) -> None:
+            raise AssertionError
+
+    noted = Noted(3, 2)
+    load_state(noted, {"weight": torch.ones(2, 3), "bias": torch.ones(2)}, "checkpoint")
+    assert noted.weight.eq(1).all()
+
+
 def test_the_versions_of_saved_modules_are_kept() -> None:
     # MNASNet loads what has no version as what it was before its layers changed.
     arch = "torchvision:mnasnet0_5"
@@ -222,6 +269,8 @@ def test_files_that_are_no_state_dict(content: Callable[[str], object], message:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        ("checkpoint:~nobody-here/a.pt?arch=x:y", "spec 'checkpoint:~nobody-here/a.pt.*~nobody-here/a.pt"),
+        ("checkpoint:a.pt?arch=torchvision:resnet18%00", "arch= has a character that no path can have"),
         ("checkpoint:a.pt", "a state dict needs its architecture, such as &arch=torchvision:resnet18"),
         ("checkpoint:a.pt?arch=torchvision:squeezenet1_1", r"spec .*a\.pt: no such file"),
         ("checkpoint:.?arch=torchvision:squeezenet1_1", r"spec .*: a directory"),

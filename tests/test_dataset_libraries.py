@@ -7,6 +7,7 @@ import functools
 import hashlib
 import http.server
 import importlib
+import importlib.metadata
 import io
 import json
 import os
@@ -32,6 +33,7 @@ from PIL import Image
 from pytest_biastransfer import load_dataset
 from pytest_biastransfer.data import LabelledImages
 from pytest_biastransfer.data.schemes import torchvision_datasets
+from pytest_biastransfer.data.schemes.hugging_face import HubImages
 from pytest_biastransfer.errors import DatasetError, SpecError
 from pytest_biastransfer.store import Store
 from tests.small_datasets import Hostile, Pixels, bomb, noise, write_picture
@@ -431,6 +433,16 @@ def test_labels_may_be_names_or_numbers(tmp_path: Path) -> None:
     assert plain.labels.tolist() == [7, 0, 7, 0, 0]
 
 
+def test_a_label_that_is_too_large_is_an_error(tmp_path: Path) -> None:
+    table = make_dataset(code=(datasets.Value("uint64"), [0, 1, 2, 1, 0])).data.table
+    arrow, place = importlib.import_module("pyarrow"), table.column_names.index("code")
+    table = table.set_column(place, "code", arrow.array([0, 1, 2**63, 1, 0], arrow.uint64()))
+    (tmp_path / "pets").mkdir()
+    importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "pets" / "train.parquet")
+    message = r"'code': has the label 9223372036854775808, expected whole numbers from 0 on, below 2\*\*63"
+    require_error(message, "hf:pets?label=code", directory=tmp_path)
+
+
 def test_the_columns_need_not_be_named_where_only_one_fits(tmp_path: Path) -> None:
     quietly(make_dataset().remove_columns("site").rename_column("label", "kind").save_to_disk, tmp_path / "pets")
     assert load_dataset("hf:pets", directory=tmp_path).labels.tolist() == [0, 1, 1, 0, 1]
@@ -494,6 +506,82 @@ def test_damaged_files_of_the_library_are_an_error_that_names_the_directory(tmp_
     for path in [*tmp_path.rglob("*.arrow"), *tmp_path.rglob("*.parquet")]:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     require_error(rf"{re.escape(str(tmp_path))}/pets cannot be read \(", spec_of(form), directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../other/data.arrow", "sub/data.arrow", "..", "", "a\0", "a\\b", "C:x", 3]
+)
+@pytest.mark.parametrize("form", ["saved", "saved_splits"])
+def test_a_saved_dataset_cannot_have_other_tables_read(tmp_path: Path, form: str, name: object) -> None:
+    saved(tmp_path / "other")
+    FORMS[form](tmp_path / "pets")
+    # Also in a split that is not the one that is asked for: the library reads all.
+    state = tmp_path / "pets" / ("train" if form == "saved_splits" else "") / "state.json"
+    told = json.loads(state.read_text())
+    state.write_text(json.dumps(told | {"_data_files": [*told["_data_files"], {"filename": name}]}))
+    message = f"{re.escape(str(state))} refers to {re.escape(repr(name))}, expected a name without a directory; save"
+    require_error(message, spec_of(form), directory=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other", "..", ".", "", "/other", "a::b", 3])
+def test_a_saved_dataset_cannot_have_other_splits_read(tmp_path: Path, name: object) -> None:
+    saved(tmp_path / "other")
+    saved_splits(tmp_path / "pets")
+    (tmp_path / "pets" / "dataset_dict.json").write_text(json.dumps({"splits": ["test", name]}))
+    message = f"dataset_dict.json refers to {re.escape(repr(name))}, expected a name without a directory"
+    require_error(message, spec_of("saved_splits"), directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"is not JSON \(.*; save the dataset again with save_to_disk"),
+        ("[" * 100_000, "is not JSON"),
+        ("1" * 5000, "is not JSON"),
+        ("[]", "has no list '{}'; save the dataset again"),
+        ("{}", "has no list '{}'"),
+        ('{"splits": "test", "_data_files": {"filename": "a"}}', "has no list '{}'"),
+        ('{"splits": [["test"]], "_data_files": [["a"]]}', r"refers to \['"),
+    ],
+)
+@pytest.mark.parametrize(("file", "key"), [("test/state.json", "_data_files"), ("dataset_dict.json", "splits")])
+def test_what_tells_of_a_saved_dataset_may_be_damaged(
+    tmp_path: Path, file: str, key: str, text: str, message: str
+) -> None:
+    saved_splits(tmp_path / "pets")
+    (tmp_path / "pets" / file).write_text(text)
+    require_error(f"pets/{file} {message.format(key)}", spec_of("saved_splits"), directory=tmp_path)
+
+
+def test_a_missing_or_too_deep_part_of_a_saved_dataset_is_an_error_that_names_the_directory(tmp_path: Path) -> None:
+    saved_splits(tmp_path / "pets")
+    (tmp_path / "pets" / "train" / "dataset_info.json").write_text("[" * 100_000)
+    require_error(r"pets cannot be read \(", spec_of("saved_splits"), directory=tmp_path)
+    (tmp_path / "pets" / "train" / "state.json").unlink()
+    require_error(r"pets cannot be read \(", spec_of("saved_splits"), directory=tmp_path)
+
+
+def test_another_release_of_the_library_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "pets")
+    make_old(tmp_path)
+    asked: list[str] = []
+    find_out = HubImages._find_out
+
+    def noted(images: HubImages) -> Any:
+        asked.append(images.name)
+        return find_out(images)
+
+    def load() -> None:
+        facts = Store(tmp_path / "store").facts
+        assert load_dataset(spec_of("saved"), directory=tmp_path, facts=facts).labels.tolist() == [0, 1, 1, 0, 1]
+
+    monkeypatch.setattr(HubImages, "_find_out", noted)
+    load()
+    load()
+    assert asked == ["pets"]
+    monkeypatch.setattr("importlib.metadata.version", lambda distribution: f"another {distribution}")
+    load()
+    assert asked == ["pets"] * 2
 
 
 def test_a_loading_script_is_not_run(tmp_path: Path) -> None:
@@ -630,6 +718,17 @@ def test_the_missing_extra_is_named_with_what_to_type(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "datasets", None)
     message = re.escape("needs datasets, which is not installed; type: pip install 'pytest-biastransfer[hf]'")
     require_error(message, "hf:pets", SpecError, tmp_path)
+
+
+def test_a_library_of_which_nothing_is_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(distribution: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(distribution)
+
+    saved(tmp_path / "pets")
+    monkeypatch.setattr("importlib.metadata.version", version)
+    assert load_dataset("hf:pets?label=label", directory=tmp_path).labels.tolist() == [0, 1, 1, 0, 1]
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    require_error("needs datasets, which is not installed; type: pip install", "hf:pets", SpecError, tmp_path)
 
 
 def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:

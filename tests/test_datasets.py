@@ -114,6 +114,8 @@ BAD_TABLES = [
     ("image,label,label\n1.png,0,1\n", r"val\.csv: two columns are called 'label'"),
     ("image,label\n1.png,0\n1.png,\n", r"val\.csv, line 3: the label is empty"),
     ("image,label\n1.png,0\n1.png,-1\n", r"val\.csv, line 3: the label is -1, expected a whole number from 0 on"),
+    (f"image,label\n1.png,{2**63}\n", r"val\.csv, line 2: the label is 9223372036854775808, expected a whole number"),
+    (f"image,label\n1.png,{'1' * 5000}\n", r"val\.csv, line 2: the label is 1{5000}, expected a whole number"),
     ("image,label\n1.png,0.0\n", r"val\.csv, line 2: the label is 0\.0, expected a whole number"),
     ('image,label\n"1.png,0\n', r"val\.csv, line 2: unexpected end of data"),
     ('image,label\n"1.png"x,0\n', r"val\.csv, line 2: ',' expected"),
@@ -125,6 +127,13 @@ def test_a_bad_table_is_an_error_with_its_line(tmp_path: Path, text: str, messag
     write_picture(tmp_path / "1.png", noise(3, 4, 4))
     (tmp_path / "val.csv").write_text(text)
     require_error(message, "csv:val.csv", directory=tmp_path)
+
+
+def test_a_column_cannot_be_both_images_and_labels(tmp_path: Path) -> None:
+    make_listed(tmp_path)
+    message = r"val\.csv: the images and the labels cannot both be the column '{}'; change image= or label="
+    require_error(message.format("image"), "csv:val.csv?label=image", directory=tmp_path)
+    require_error(message.format("group"), "csv:val.csv?label=group&image=group", directory=tmp_path)
 
 
 def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -213,6 +222,10 @@ BAD_ARRAYS: list[tuple[dict[str, Any], str]] = [
     ({"images": PIXELS, "labels": np.ones(4)}, r"'labels' is float64 \[4\], expected whole numbers"),
     ({"images": PIXELS, "labels": np.eye(4, dtype=int)}, r"'labels' is int64 \[4, 4\], expected whole numbers"),
     ({"images": PIXELS, "labels": -ONES}, r"'labels' has the label -1, expected whole numbers from 0 on"),
+    (
+        {"images": PIXELS, "labels": np.array([0, 1, 2**63, 1], dtype=np.uint64)},
+        r"'labels' has the label 9223372036854775808, expected whole numbers from 0 on, below 2\*\*63",
+    ),
     ({"images": PIXELS, "labels": ONES, "classes": np.array(["a"])}, r"'classes' is <U1 \[1\], .* at least 2 classes"),
 ]
 
@@ -248,6 +261,18 @@ def test_a_damaged_file_of_arrays_is_named(tmp_path: Path, damage: str) -> None:
     whole = path.read_bytes()
     damaged = {"empty": b"", "cut": whole[:-40], "text": b"<html>", "hole": whole[:200] + bytes(50) + whole[250:]}
     path.write_bytes(damaged[damage])
+    require_error(rf"npz {re.escape(str(path))}: cannot be read \(.*numpy\.savez", f"npz:{path}")
+
+
+@pytest.mark.parametrize(("offset", "value"), [(0, 1), (2, 99)], ids=["encrypted", "compressed"])
+def test_an_array_that_cannot_be_unpacked_is_named(tmp_path: Path, offset: int, value: int) -> None:
+    path = write_arrays(tmp_path / "val.npz", images=PIXELS, labels=ONES)
+    content = bytearray(path.read_bytes())
+    # The flags, and after them the kind of compression, in each member's header and in the directory at the end.
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for found in re.finditer(re.escape(header), bytes(content)):
+            content[found.start() + flags + offset] = value
+    path.write_bytes(content)
     require_error(rf"npz {re.escape(str(path))}: cannot be read \(.*numpy\.savez", f"npz:{path}")
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_biastransfer import Model, Square, load_dataset, measure
-from pytest_biastransfer.data import LabelledImages, as_images
+from pytest_biastransfer.data import LabelledImages, as_images, class_files
 from pytest_biastransfer.data.labels import labels_for
 from pytest_biastransfer.data.subset import Subset
 from pytest_biastransfer.errors import DatasetError, SpecError
@@ -128,6 +128,8 @@ def test_a_part_of_a_dataset_has_its_pixels_labels_files_and_attributes(tmp_path
         ("limit=1.5", "limit='1.5', expected a whole number above 0"),
         ("limit=3&seed=-1", "seed='-1', expected a whole number"),
         ("limit=3&seed=x", "seed='x', expected a whole number"),
+        ("limit=3&seed=" + "1" * 19, f"seed='{'1' * 19}', expected a whole number of at most 18 digits"),
+        ("limit=3&seed=" + "1" * 5000, "expected a whole number of at most 18 digits"),
         ("seed=3", "seed=3 draws a part of the images; add &limit="),
         ("limits=3", "unknown key 'limits'; did you mean limit"),
     ],
@@ -319,6 +321,8 @@ def test_a_map_to_names_needs_a_model_with_names(tmp_path: Path) -> None:
     ("content", "name", "message"),
     [
         ("[", "classes.json", "is not JSON"),
+        ("[" * 100_000, "classes.json", "is not JSON"),
+        ('{"cat": ' + "1" * 5000 + "}", "classes.json", "is not JSON"),
         ("3", "classes.json", "expected one name a line; or in a .json file a list of names, or an object"),
         ("[]", "classes.json", "expected one name a line"),
         ("{}", "classes.json", "expected one name a line"),
@@ -328,6 +332,7 @@ def test_a_map_to_names_needs_a_model_with_names(tmp_path: Path) -> None:
         ('{"cat": 1, "cat": 2}', "classes.json", "'cat' is mapped twice"),
         ("", "names.txt", "expected one name a line"),
         ("cat\n\ndog", "names.txt", "expected one name a line"),
+        ('["cat", " "]', "classes.json", "expected one name a line"),
         ('["cat", "dog"]', "classes.json", "val has the class 'yak', which is named there not; Valid: cat, dog"),
         ('["cat", "dog", "yak", "dog"]', "classes.json", "val has the class 'dog', which is named there twice"),
     ],
@@ -341,6 +346,20 @@ def test_a_bad_file_of_classes_is_an_error_that_names_it(tmp_path: Path, content
 def test_a_missing_file_of_classes_is_named(tmp_path: Path) -> None:
     make_listed(tmp_path)
     require_error(r"classes .*no\.txt: cannot be read", "csv:val.csv?classes=no.txt", directory=tmp_path)
+    with pytest.raises(DatasetError, match=r"classes .*: cannot be read \(embedded null"):
+        class_files.with_classes(unread(3), Path("n\0o.txt"))
+
+
+def test_names_may_have_a_byte_order_mark_blanks_and_empty_lines_after_them(tmp_path: Path) -> None:
+    make_listed(tmp_path)
+    (tmp_path / "names.txt").write_bytes("\ufeffcat\r\n dog \r\nyak\t\r\n \r\n\r\n".encode())
+    assert load_dataset("csv:val.csv?classes=names.txt", directory=tmp_path).classes == ("cat", "dog", "yak")
+
+
+def test_a_bad_name_is_told_with_its_place(tmp_path: Path) -> None:
+    make_listed(tmp_path)
+    with pytest.raises(DatasetError, match=r"names\.txt: expected one name a line; .*; found '' as name 2"):
+        with_classes(tmp_path, "cat\n\ndog\n", name="names.txt")
 
 
 def brightest(classes: Sequence[str] | None = ("red", "green", "blue")) -> Model:

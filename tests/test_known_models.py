@@ -233,6 +233,33 @@ def test_without_a_store_nothing_is_known(project: Project) -> None:
     assert not project.is_known()
 
 
+def test_weights_that_change_before_a_known_model_is_loaded_are_an_error(project: Project) -> None:
+    project.model()
+    known = project.model()
+    assert isinstance(known, DeferredModel)
+    project.save(1)
+    with pytest.raises(BiasTransferError, match="model weights: has changed since the tests began; run them again"):
+        known.module  # noqa: B018 - loads it
+
+
+@pytest.mark.parametrize("added", ["processor_config.json", "model.safetensors.index.json", "other.json"])
+def test_a_directory_with_another_file_is_another_model(
+    added: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_classifier("pets")
+    for path in filter(Path.is_file, tmp_path.rglob("*")):
+        age(path)
+    facts = Store(tmp_path / "store").facts
+    for expected in (False, True):
+        assert isinstance(model_of_spec("hf:pets", tmp_path, facts), DeferredModel) is expected
+    Path("pets", added).write_text("{}")
+    try:
+        assert not isinstance(model_of_spec("hf:pets", tmp_path, facts), DeferredModel)
+    except BiasTransferError as error:
+        assert added in str(error)  # noqa: PT017 - what cannot be loaded is not known either.
+
+
 @pytest.mark.parametrize(
     ("spec", "decides"),
     [

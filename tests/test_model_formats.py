@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -232,6 +234,46 @@ def test_a_graph_that_changes_while_it_is_used_is_noticed() -> None:
             module(images())
     finally:
         torch.set_num_threads(before)
+
+
+def test_weights_beside_a_graph_are_found_wherever_it_has_them() -> None:
+    import onnx as library
+    from onnx import helper
+
+    from pytest_biastransfer.models.schemes.onnx_models import _data_files
+
+    def elsewhere(place: str) -> Any:
+        tensor = library.TensorProto(name="w", data_type=library.TensorProto.FLOAT, dims=[4])
+        tensor.data_location = library.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=place)
+        return tensor
+
+    sparse = library.SparseTensorProto(values=elsewhere("sparse.bin"), dims=[4])
+    inner = helper.make_graph([], "inner", [], [], [elsewhere("inner.bin")])
+    nodes = [
+        helper.make_node("Constant", [], ["a"], value=elsewhere("constant.bin")),
+        helper.make_node("If", ["x"], ["b"], then_branch=inner, else_branch=inner),
+    ]
+    graph = helper.make_graph(nodes, "graph", [], [], [elsewhere("plain.bin")])
+    graph.sparse_initializer.append(sparse)
+    library.save(helper.make_model(graph), "net.onnx")
+    assert [path.name for path in _data_files(Path("net.onnx").absolute())] == [
+        "constant.bin", "inner.bin", "plain.bin", "sparse.bin",
+    ]  # fmt: skip
+
+
+def test_what_is_made_of_a_program_is_another_model(write: Callable[[str], Path], monkeypatch: Any) -> None:
+    for spec in ("torchscript:script.pt", "export:any_batch.pt2", "onnx:any_batch.onnx"):
+        write(spec)
+        loaded = load_model(spec)
+        before = loaded.fingerprint
+        handle = loaded.module.register_forward_hook(lambda module, given, found: -found)
+        assert loaded.fingerprint != before
+        handle.remove()
+        assert loaded.fingerprint == before
+        with monkeypatch.context() as patched:
+            patched.setattr("pytest_biastransfer.models.file_program.versions", lambda names: dict.fromkeys(names, "9"))
+            assert loaded.fingerprint != before, "it is computed by another version"
 
 
 def test_onnx_on_a_device_that_onnxruntime_does_not_have() -> None:
@@ -530,12 +572,16 @@ def test_nothing_is_downloaded_unless_the_spec_says_so(hub: Callable[[str], Path
     with pytest.raises(SpecError, match=r"someone/pets is not in the hub's cache .*without download=1 and revision="):
         load_model("hf:someone/pets")
     assert asked[-1]["local_files_only"] is True
-    with pytest.raises(SpecError, match=r"download=1 needs the revision.*add &revision= with a commit of someone/pets"):
+    with pytest.raises(SpecError, match=r"download=1 needs &revision= with a commit of someone/pets, 40 digits"):
         load_model("hf:someone/pets?download=1")
+    with pytest.raises(SpecError, match="a branch moves"):
+        load_model("hf:someone/pets?download=1&revision=main")
     assert len(asked) == 1
-    with pytest.raises(SpecError, match=r"someone/pets at revision abc is not in the hub's cache .*cannot be reached"):
-        load_model("hf:someone/pets?download=1&revision=abc")
-    assert (asked[-1]["local_files_only"], asked[-1]["revision"]) == (False, "abc")
+    with pytest.raises(
+        SpecError, match=r"someone/pets at revision ffff\w+ is not in the hub's cache .*cannot be reached"
+    ):
+        load_model(f"hf:someone/pets?download=1&revision={'f' * 40}")
+    assert (asked[-1]["local_files_only"], asked[-1]["revision"]) == (False, "f" * 40)
     with pytest.raises(SpecError, match=r"no directory .*, and 'a/b/c' is no id of the hub"):
         load_model("hf:a/b/c")
 
@@ -582,6 +628,30 @@ def test_code_in_a_repository_is_not_run() -> None:
     assert not Path("executed").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "reference"),
+    [
+        ({"model_type": "timm_wrapper", "architecture": "hf-hub:evil/net"}, "a model of timm"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config"),
+        ({"_attn_implementation": "evil/kernel"}, "_attn_implementation 'evil/kernel'"),
+        ({"vision_config": {"attn_implementation": "evil/kernel@main"}}, "attn_implementation 'evil/kernel@main'"),
+    ],
+)
+def test_a_configuration_that_refers_elsewhere_is_refused(change: dict[str, Any], reference: str) -> None:
+    save_classifier("pets")
+    config = Path("pets/config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(ModelError, match=re.escape(f"config.json refers to {reference}")):
+        load_model("hf:pets")
+
+
+def test_an_adapter_of_another_model_is_refused() -> None:
+    save_classifier("pets")
+    Path("pets/adapter_config.json").write_text('{"base_model_name_or_path": "evil/net"}')
+    with pytest.raises(ModelError, match=r"adapter_config\.json refers to the model that it adapts"):
+        load_model("hf:pets")
+
+
 def test_weights_that_are_missing_are_an_error_not_random() -> None:
     net = small_classifier()
     net.resnet.save_pretrained("backbone")  # type: ignore[operator, union-attr]
@@ -621,7 +691,9 @@ def test_directories_that_cannot_be(file: str, content: str | None, message: str
     save_classifier("pets")
     if content is None:
         Path("pets", file).unlink()
-        assert load_model("hf:pets?size=64").preprocess.crop == 64
+        assert load_model("hf:pets?size=64&mean=0.5&std=0.5").preprocess.crop == 64
+        with pytest.raises(ModelError, match=message):
+            load_model("hf:pets?size=64")
     else:
         Path("pets", file).write_text(content)
     with pytest.raises(ModelError, match=message):

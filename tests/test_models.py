@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torchvision import models
 
 from pytest_biastransfer import BiasTransferError, Model, Preprocess, load_dataset, load_model
 from pytest_biastransfer.errors import ModelError, SpecError
+from pytest_biastransfer.specs import Spec
 
 SQUEEZENET = "torchvision:squeezenet1_1?num_classes=4"
 
@@ -53,6 +55,8 @@ def test_python_factory_gets_the_keys_of_the_spec(tmp_path: Path) -> None:
         ("torchvision:resnet18?weight=DEFAULT", "unknown key 'weight'; did you mean weights"),
         ("torchvision:resnet18?weights=IMAGENET1K_V7", "no weights 'IMAGENET1K_V7'; did you mean IMAGENET1K_V1"),
         ("torchvision:resnet18?num_classes=many", "num_classes='many', expected a whole number above 0"),
+        (f"torchvision:squeezenet1_1?size={'9' * 5000}", "expected a whole number above 0"),
+        ("torchvision:squeezenet1_1?size=8&crop_pct=1e-320", "crop_pct=1e-320, expected a number from 0.01 to 1"),
         ("torchvision:squeezenet1_1?mean=grey", "mean='grey', expected numbers separated by commas"),
         ("torchvision:squeezenet1_1?std=0", r"std=\(0.0,\), expected one number or one a channel, above 0"),
         ("torchvision:squeezenet1_1?interpolation=sinc", "interpolation='sinc', expected one of"),
@@ -69,6 +73,42 @@ def test_python_factory_gets_the_keys_of_the_spec(tmp_path: Path) -> None:
 def test_specs_that_cannot_be(spec: str, message: str) -> None:
     with pytest.raises((SpecError, ModelError), match=message):
         load_model(spec)
+
+
+def test_a_file_of_class_names_may_have_a_byte_order_mark_blanks_and_empty_lines_at_its_end() -> None:
+    names = ["cat", "dög", "yak", "two words"]
+    Path("names.txt").write_bytes("\ufeffcat\r\n dög \r\nyak\t\r\ntwo words\r\n \r\n\r\n".encode())
+    Path("names.json").write_text("\ufeff" + json.dumps(names), encoding="utf-8")
+    for name in ("names.txt", "names.json"):
+        assert load_model(f"{SQUEEZENET}&classes={name}").classes == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("names.txt", b"", r"expected one name a line, or in a \.json file a list of names; found \[\]"),
+        ("names.txt", b"\n \n", r"found \[\]"),
+        ("names.txt", b"cat\n \ndog\n", "found ' ' as name 2"),
+        ("names.txt", b"\ncat\ndog\n", "found '' as name 1"),
+        ("names.txt", "köter".encode("latin-1"), "is no text in UTF-8"),
+        ("names.json", b"[", "is not JSON"),
+        ("names.json", b"[" + b"1" * 5000 + b"]", "is not JSON"),
+        ("names.json", b"[" * 100_000, "is not JSON"),
+        ("names.json", b'{"cat": 0}', "found {'cat': 0}"),
+        ("names.json", b"[]", r"found \[\]"),
+        ("names.json", b'["cat", ""]', "found '' as name 2"),
+        ("names.json", b'["cat", 3]', "found 3 as name 2"),
+    ],
+)
+def test_a_bad_file_of_class_names_is_an_error_that_names_it(name: str, content: bytes, message: str) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"class names .*{name}: .*{message}"):
+        load_model(f"{SQUEEZENET}&classes={name}")
+
+
+def test_a_file_of_class_names_that_no_system_can_have_is_an_error() -> None:
+    with pytest.raises(ModelError, match=r"class names .*: embedded null"):
+        load_model(Spec("by hand", "torchvision", "squeezenet1_1", {"classes": "na\0mes.txt"}))
 
 
 def test_dataset_specs_that_cannot_be() -> None:

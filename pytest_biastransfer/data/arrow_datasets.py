@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
+import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +15,11 @@ from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.extras import need
 
 # What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` write.
-_SAVED: Final = ("state.json", "dataset_dict.json")
+_STATE: Final = "state.json"
+_SPLITS: Final = "dataset_dict.json"
+_AGAIN: Final = "save the dataset again with save_to_disk"
+# On no system does it lead anywhere else.
+_PLAIN_NAME: Final = re.compile(r"(?!\.{1,2}$)[^/\\:\0\n]+")
 # Tables, and pictures with the tables that describe them.
 SUFFIXES: Final = (
     *("parquet", "arrow", "csv", "json", "jsonl"),
@@ -42,10 +49,10 @@ def opened(library: Any, directory: Path, split: str | None, config: str | None,
         If it is something else, or damaged, or would have the library read elsewhere or run code.
     """
     yaml_error = need("yaml", "hf", place).YAMLError
-    broken = (library.exceptions.DatasetsError, yaml_error, OSError, ValueError, LookupError, TypeError)
+    broken = (library.exceptions.DatasetsError, yaml_error, OSError, ValueError, LookupError, TypeError, RecursionError)
     with _without_progress_bars(library):
         try:
-            if any((directory / name).is_file() for name in _SAVED):
+            if any((directory / name).is_file() for name in (_STATE, _SPLITS)):
                 found = _saved(library, directory, split, place)
             else:
                 found = _prepared(library, directory, split, config, kept, place)
@@ -58,6 +65,7 @@ def opened(library: Any, directory: Path, split: str | None, config: str | None,
 
 
 def _saved(library: Any, directory: Path, split: str | None, place: str) -> Any:
+    _require_own_tables(directory, place)
     found = library.load_from_disk(str(directory))
     if isinstance(found, library.DatasetDict):
         return found[_chosen(split, found, place)]
@@ -65,6 +73,36 @@ def _saved(library: Any, directory: Path, split: str | None, place: str) -> Any:
     if split is not None and split != own:
         raise DatasetError(f"{place}: split={split!r}, but one split was saved there, {own!r}; remove split=")
     return found
+
+
+def _require_own_tables(directory: Path, place: str) -> None:
+    """Raise for a split or a table that is not right in the directory: the library would read it wherever it is."""
+    parts, splits = [directory], directory / _SPLITS
+    if splits.is_file():
+        parts += [directory / _plain(name, splits, place) for name in _listed(splits, "splits", place)]
+    for state in (part / _STATE for part in parts):
+        # The library says which one is missing.
+        for table in _listed(state, "_data_files", place) if state.is_file() else ():
+            _plain(table.get("filename") if isinstance(table, dict) else table, state, place)
+
+
+def _listed(file: Path, key: str, place: str) -> list[Any]:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{place}: {file} is not JSON ({error}); {_AGAIN}") from error
+    found = told.get(key) if isinstance(told, dict) else None
+    if not isinstance(found, list):
+        raise DatasetError(f"{place}: {file} has no list {key!r}; {_AGAIN}")
+    return found
+
+
+def _plain(name: object, file: Path, place: str) -> str:
+    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
+        raise DatasetError(
+            f"{place}: {file} refers to {reprlib.repr(name)}, expected a name without a directory; {_AGAIN}"
+        )
+    return name
 
 
 def _prepared(library: Any, directory: Path, split: str | None, config: str | None, kept: Path, place: str) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from pytest_biastransfer.class_names import as_names, read_class_file
 from pytest_biastransfer.data.class_map import ClassMap
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.data.views import View
@@ -17,6 +19,11 @@ from pytest_biastransfer.errors import DatasetError, nearest
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+_EXPECTED: Final = (
+    "expected one name a line; or in a .json file a list of names, or an object from the dataset's classes to a "
+    'model\'s, by name or number, such as {"tabby": "cat", "pug": 5}'
+)
 
 
 def with_classes(images: LabelledImages, path: Path) -> LabelledImages:
@@ -97,36 +104,20 @@ class _Named(View):
 
 
 def _read(path: Path) -> list[str] | dict[str, str | int]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"classes {path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"classes {path}: is no text in UTF-8 ({error.reason} at byte {error.start})") from error
-    found = _parsed(text, path) if path.suffix == ".json" else [line.strip() for line in text.splitlines()]
+    def fail(found: str) -> DatasetError:
+        return DatasetError(f"classes {path}: {found}")
+
+    def without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        for key, count in Counter(key for key, _ in pairs).items():
+            if count > 1:
+                raise fail(f"{key!r} is mapped twice")
+        return dict(pairs)
+
+    found = read_class_file(path, fail, pairs=without_repetition)
     if isinstance(found, dict) and found and all(_is_class(target) for target in found.values()):
         return found
-    if isinstance(found, list) and found and all(isinstance(name, str) and name for name in found):
-        return found
-    raise DatasetError(
-        f"classes {path}: expected one name a line; or in a .json file a list of names, or an object from the "
-        f'dataset\'s classes to a model\'s, by name or number, such as {{"tabby": "cat", "pug": 5}}'
-    )
+    return as_names(found, fail, _EXPECTED)
 
 
 def _is_class(target: object) -> bool:
     return isinstance(target, str | int) and not isinstance(target, bool)
-
-
-def _parsed(text: str, path: Path) -> Any:
-    def without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise DatasetError(f"classes {path}: {key!r} is mapped twice")
-        return dict(pairs)
-
-    try:
-        return json.loads(text, object_pairs_hook=without_repetition)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DatasetError(f"classes {path}: is not JSON ({error})") from error

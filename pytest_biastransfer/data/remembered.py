@@ -7,7 +7,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from pytest_biastransfer import __version__
 from pytest_biastransfer.data.images import LabelledImages
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+# As labels are int64.
+_LARGEST: Final = 2**63 - 1
+
+
 class Findings(TypedDict):
     """What one reading tells: `contents` is a hash of all images in order, the others are as in `LabelledImages`."""
 
@@ -28,6 +32,13 @@ class Findings(TypedDict):
     contents: str
     files: list[str] | None
     attributes: dict[str, list[str]]
+
+
+def require_labels(labels: Sequence[int], found: str) -> None:
+    """Raise `DatasetError` for numbers that are no labels; `found` begins the message."""
+    for label in (min(labels), max(labels)):
+        if not 0 <= label <= _LARGEST:
+            raise DatasetError(f"{found} the label {label}, expected whole numbers from 0 on, below 2**63")
 
 
 class RememberedImages(LabelledImages):

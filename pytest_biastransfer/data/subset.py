@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.data.views import View
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.images import Image
 
 
+_WHOLE: Final = re.compile(r"[0-9]{1,18}")
+
+
 def drawn(images: LabelledImages, spec: Spec) -> LabelledImages:
     """Return as many of the images as the spec's ``limit`` says, or all of them without one."""
     limit, seed = spec.number("limit"), spec.query.get("seed")
@@ -26,8 +30,8 @@ def drawn(images: LabelledImages, spec: Spec) -> LabelledImages:
         return images if limit is None else Subset(images, limit)
     if limit is None:
         raise SpecError(f"spec {spec.text!r}: seed={seed} draws a part of the images; add &limit= with how many")
-    if not (seed.isascii() and seed.isdecimal()):
-        raise SpecError(f"spec {spec.text!r}: seed={seed!r}, expected a whole number")
+    if not _WHOLE.fullmatch(seed):
+        raise SpecError(f"spec {spec.text!r}: seed={seed!r}, expected a whole number of at most 18 digits")
     return Subset(images, limit, int(seed))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from pytest_biastransfer.class_names import as_names, read_class_file
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
@@ -39,9 +39,10 @@ _READERS: Final = MappingProxyType[str, Callable[[Spec, str], Any]](
 SHARED_KEYS: Final = (*_READERS, "classes", "name", "sha256")
 
 
-def declares_preprocessing(spec: Spec) -> bool:
-    """Whether the spec says itself what happens to an image."""
-    return any(key in spec.query for key in _READERS)
+def declares_all_preprocessing(spec: Spec) -> bool:
+    """Whether the spec says itself to what size an image comes, and how it is normalized."""
+    sized = any(key in spec.query for key in ("size", "resize", "crop"))
+    return sized and "mean" in spec.query and "std" in spec.query
 
 
 def with_declared(model: Model, spec: Spec) -> Model:
@@ -69,18 +70,8 @@ def _preprocess(came: Preprocess, declared: dict[str, Any], spec: Spec) -> Prepr
 
 
 def _class_names(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"class names {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ModelError(f"class names {path}: not a text in UTF-8 ({error})") from error
-    if path.suffix != ".json":
-        return text.splitlines()
-    try:
-        names = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ModelError(f"class names {path}: not JSON ({error})") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelError(f"class names {path}: expected a JSON list of strings")
-    return names
+    def fail(found: str) -> ModelError:
+        return ModelError(f"class names {path}: {found}")
+
+    found = read_class_file(path, fail, unreadable="{}")
+    return as_names(found, fail, "expected one name a line, or in a .json file a list of names")

@@ -9,21 +9,21 @@ from __future__ import annotations
 import io
 import json
 import re
-import zipfile
-import zlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.archives import opened
 from pytest_biastransfer.models.plain_data import UNREADABLE, read_plain, reason_of
 
 _VARIABLE: Final = re.compile(r"([A-Za-z_]\w*)?")
 _ATTRIBUTE: Final = re.compile(r"[\w.\-/:@ ]*")
 # Operators of other libraries would be code of theirs; some of torch's own reach files.
 _OPERATOR: Final = re.compile(
-    r"torch\.ops\.(aten|prims|higher_order|torchvision|quantized|quantized_decomposed)\.\w+(\.\w+)?"
+    r"torch\.ops\.(aten|prims|torchvision|quantized|quantized_decomposed)\.\w+(\.\w+)?"
+    r"|torch\.ops\.higher_order\.(cond|while_loop|scan|map_impl|associative_scan|wrap_with_set_grad_enabled"
+    r"|wrap_with_autocast|flex_attention)"
     r"|torch\.sym_[a-z]+|_operator\.[a-z]+|math\.[a-z0-9]+"
 )
 _REACHES_FURTHER: Final = re.compile(
@@ -51,42 +51,34 @@ _VARIABLES: Final = frozenset({"name", "as_name", "forward_arg_names"})
 _ATTRIBUTES: Final = frozenset({"parameter_name", "buffer_name", "tensor_constant_name", "custom_obj_name", "fqn"})
 _OPERATORS: Final = frozenset({"target", "as_operator"})
 _EXPRESSIONS: Final = frozenset({"expr_str", "as_expr"})
+# How inputs and outputs are nested; the outputs of Hugging Face's models have types of their own.
+_STRUCTURES: Final = frozenset({"in_spec", "out_spec"})
+_PLAIN_TYPE: Final = re.compile(
+    r"builtins\.(tuple|list|dict)|collections\.OrderedDict|transformers\.modeling_outputs\.\w+"
+)
 
 
 def require_only_tensors_and_operators(path: Path) -> None:
     """Raise `ModelError` for an archive with anything that no model needs."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _require_members(path, archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ModelError(f"export {path}: no archive as torch.export.save writes it, or damaged ({error})") from error
-
-
-def _require_members(path: Path, archive: zipfile.ZipFile) -> None:
-    members = archive.namelist()
-    # Of two members with one name, torch may read the other one.
-    for name, count in Counter(member.lower() for member in members).items():
-        if count > 1:
-            raise _refused(path, f"{name} is there twice")
-    # torch finds members whatever the case of their letters.
-    by_name = {member.lower(): member for member in members}
-    pickled = {name for name in by_name if name.endswith(".pt")}
-    for name, member in by_name.items():
-        if "/data/aotinductor/" in f"/{name}":
-            raise _refused(path, f"{member} is compiled code")
-        if name.endswith(".json"):
-            found = _read_json(path, member, archive.read(member))
-            pickled |= {f"{name.rpartition('/')[0]}/{file}" for file in _pickled_tensors(path, found)}
-    for name in sorted(pickled & by_name.keys()):
-        _require_plain(path, by_name[name], archive.read(by_name[name]))
+    with opened(path, f"export {path}") as members:
+        pickled = {name for name in members if name.endswith(".pt")}
+        for name in members:
+            if "/data/aotinductor/" in f"/{name}":
+                raise _refused(path, f"{name} is compiled code")
+            if name.endswith(".json"):
+                found = _read_json(path, name, members[name])
+                pickled |= {f"{name.rpartition('/')[0]}/{file}" for file in _pickled_tensors(path, found)}
+        for name in sorted(pickled & members.keys()):
+            _require_plain(path, name, members[name])
 
 
 def _read_json(path: Path, member: str, content: bytes) -> Any:
     try:
         found = json.loads(content)
-    except ValueError as error:
+        problem = next(_problems(found), None)
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"export {path}: {member} is damaged ({error})") from error
-    for problem in _problems(found):
+    if problem is not None:
         raise _refused(path, problem)
     return found
 
@@ -134,6 +126,26 @@ def _problem(text: str, key: str) -> Iterator[str]:
         yield f"its program calls {text!r:.80}, which is no operator on tensors"
     elif key in _EXPRESSIONS and not _is_expression(text):
         yield f"a size is {text!r:.80}, which is no arithmetic"
+    elif key in _STRUCTURES:
+        yield from (f"its inputs or outputs are of type {kind!r:.80}" for kind in _foreign_types(json.loads(text)))
+
+
+def _foreign_types(structure: Any) -> Iterator[object]:
+    """Yield the types in a structure of inputs or outputs that torch would have to import."""
+    if isinstance(structure, dict):
+        kind = structure.get("type")
+        if "__enum__" in structure or (kind is not None and not _is_plain_type(kind)):
+            yield kind or structure
+        yield from _foreign_types(list(structure.values()))
+    elif isinstance(structure, list):
+        for inner in structure:
+            yield from _foreign_types(inner)
+    elif isinstance(structure, str) and "__enum__" in structure:
+        yield structure
+
+
+def _is_plain_type(kind: object) -> bool:
+    return isinstance(kind, str) and _PLAIN_TYPE.fullmatch(kind) is not None
 
 
 def _is_operator(text: str) -> bool:

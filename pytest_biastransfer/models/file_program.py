@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.outputs import logits_of
 from pytest_biastransfer.models.weights_file import digest_of
+from pytest_biastransfer.source_code import versions
 
 
 class FileProgram(torch.nn.Module):
@@ -24,6 +25,9 @@ class FileProgram(torch.nn.Module):
         What the program takes, [batch, channels, height, width]; None for each of them that may vary.
     """
 
+    # The distributions that compute it: their versions are part of what it is.
+    runtimes: ClassVar[tuple[str, ...]] = ("torch",)
+
     def __init__(self, files: Sequence[Path], shape: Sequence[int | None] = (None,) * 4) -> None:
         super().__init__()
         self._files = tuple(files)
@@ -32,7 +36,7 @@ class FileProgram(torch.nn.Module):
 
     def __fingerprint__(self) -> object:
         """Return what tells this module from others."""
-        return self._digests
+        return self._digests, versions(self.runtimes)
 
     def forward(self, images: torch.Tensor) -> Any:
         """Return the logits [batch, classes] of images [batch, channels, height, width]."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.others import Others, nobody_else
@@ -22,6 +23,7 @@ from pytest_biastransfer.specs import Spec
 if TYPE_CHECKING:
     import torch
 
+    from pytest_biastransfer.models.scheme import Parts
     from pytest_biastransfer.store import Facts
 
 # What every loaded model rests on.
@@ -51,7 +53,11 @@ class DeferredModel(Model):
     @functools.cached_property
     def module(self) -> torch.nn.Module:
         """The module, loaded now."""
-        return self._load().module
+        loaded = self._load()
+        # Predictions are kept under what was known: weights that a training job writes now are another model's.
+        if loaded.fingerprint != self._known_fingerprint:
+            raise ModelError(f"model {self.name}: has changed since the tests began; run them again")
+        return loaded.module
 
     @property
     def fingerprint(self) -> str:
@@ -84,13 +90,13 @@ def model_of_spec(text: str, directory: Path, facts: Facts, others: Others = nob
     digests = {str(file): facts.digest(file) for file in parts.files if file.is_file()}
     model = load()
     if len(digests) == len(parts.files):
-        _note(key, model, digests, parts.modules, facts)
+        _note(key, model, digests, parts, facts)
     return model
 
 
-def _note(key: str, model: Model, files: dict[str, str], modules: Iterable[str], facts: Facts) -> None:
+def _note(key: str, model: Model, files: dict[str, str], parts: Parts, facts: Facts) -> None:
     """Keep what the model is, and all that this rests on, unless it may rest on more than can be told."""
-    modules = {*modules, *(type(part).__module__ for part in model.module.modules())}
+    modules = {*parts.modules, *(type(part).__module__ for part in model.module.modules())}
     code = user_files(modules)
     if reads_elsewhere(code) or not _is_made_of_its_file(model.module):
         return
@@ -105,6 +111,7 @@ def _note(key: str, model: Model, files: dict[str, str], modules: Iterable[str],
         "name": model.name,
         "files": files | {str(file): facts.digest(file) for file in code},
         "libraries": libraries(modules),
+        "listings": {str(directory): _listing(directory) for directory in parts.directories},
     }
     facts.put(key, known)
 
@@ -112,9 +119,14 @@ def _note(key: str, model: Model, files: dict[str, str], modules: Iterable[str],
 def _is_unchanged(known: Mapping[str, Any], facts: Facts) -> bool:
     try:
         files = all(facts.digest(Path(file)) == digest for file, digest in known["files"].items())
+        files = files and all(_listing(Path(place)) == names for place, names in known["listings"].items())
     except OSError:
         return False
     return files and versions(known["libraries"]) == known["libraries"]
+
+
+def _listing(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
 
 
 def _is_made_of_its_file(module: torch.nn.Module) -> bool:

@@ -175,8 +175,8 @@ def _resize_for(size: int | None, crop_pct: float | None) -> int | None:
     """Return what is resized to where only a size is given."""
     if crop_pct is None:
         return size
-    if isinstance(crop_pct, bool) or not isinstance(crop_pct, int | float) or not 0 < crop_pct <= 1:
-        raise ModelError(f"Preprocess: crop_pct={crop_pct!r}, expected a number above 0 and at most 1, such as 0.875")
+    if isinstance(crop_pct, bool) or not isinstance(crop_pct, int | float) or not 0.01 <= crop_pct <= 1:
+        raise ModelError(f"Preprocess: crop_pct={crop_pct!r}, expected a number from 0.01 to 1, such as 0.875")
     if size is None:
         raise ModelError(f"Preprocess: crop_pct={crop_pct!r} needs size=, the side of the crop that it is a share of")
     return math.floor(size / crop_pct)

@@ -13,13 +13,14 @@ from pytest_biastransfer.specs import Spec
 
 @dataclass(frozen=True)
 class Parts:
-    """What the model of a spec is made of: files, and modules of code."""
+    """What the model of a spec is made of: files, modules of code, and which files there are in directories."""
 
     files: tuple[Path, ...] = ()
     modules: tuple[str, ...] = ()
+    directories: tuple[Path, ...] = ()
 
     def __add__(self, other: Parts) -> Parts:
-        return Parts(self.files + other.files, self.modules + other.modules)
+        return Parts(self.files + other.files, self.modules + other.modules, self.directories + other.directories)
 
 
 class Architectures(Protocol):

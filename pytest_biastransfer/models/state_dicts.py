@@ -46,14 +46,15 @@ def read_state(path: Path, entry: str | None = None) -> State:
     content = _read_plain(path)
     if entry is not None:
         return _entry(content, entry, path)
-    found: State | None = next((state for state in (content, *_entries(content)) if _is_state(state)), None)
-    if found is None:
+    found: Any = next(iter([content] if _is_state(content) else _entries(content)), None)
+    if not _is_state(found):
         raise ModelError(
             f"checkpoint {path}: {_found_instead(content)}, expected a state dict (names to tensors), by itself or "
-            f"under one of {', '.join(ENTRIES)}. Save it with torch.save(model.state_dict(), ...), or say where it is "
-            f"with &entry=NAME"
+            f"under the first of {', '.join(ENTRIES)} that is there. Save it with torch.save(model.state_dict(), ...), "
+            f"or say where it is with &entry=NAME"
         )
-    return found
+    state: State = found
+    return state
 
 
 def load_state(module: torch.nn.Module, state: State, place: str, prefix: str | None = None) -> None:
@@ -62,10 +63,11 @@ def load_state(module: torch.nn.Module, state: State, place: str, prefix: str | 
     What wraps a model while it is trained (DistributedDataParallel, torch.compile, Lightning) shows as a prefix of
     all its names, which is removed. `place` says where the state comes from, for the error message.
     """
-    expected = module.state_dict()
+    expected = _tensors_of(module)
     state = _unwrapped(state, expected, prefix, place)
     expected = {key: value for key, value in expected.items() if not key.endswith(_COUNTER) or key in state}
     misshapen = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+    mistyped = [key for key in expected if key in state and not _is_of_the_kind(state[key], expected[key])]
     problems = [
         _head(module, [(key, state[key], expected[key]) for key in misshapen]),
         _listed("missing", [f"{key} {_shape(expected[key])}" for key in expected if key not in state]),
@@ -74,13 +76,35 @@ def load_state(module: torch.nn.Module, state: State, place: str, prefix: str | 
             "of another shape",
             [f"{key}: {_shape(state[key])} in the file, {_shape(expected[key])} in the model" for key in misshapen],
         ),
+        _listed(
+            "of another type",
+            [f"{key}: {state[key].dtype} in the file, {expected[key].dtype} in the model" for key in mistyped],
+        ),
     ]
     found = [problem for problem in problems if problem]
     if found:
         raise ModelError(
             f"{place} does not fit {type(module).__name__}; check arch= and num_classes=.\n" + "\n".join(found)
         )
-    module.load_state_dict(state, strict=False)
+    try:
+        module.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ModelError(f"{place} cannot be loaded into {type(module).__name__}: {reason_of(error)}") from error
+
+
+def _tensors_of(module: torch.nn.Module) -> State:
+    """Return the module's tensors by name; it may save other things too, which no file of weights has."""
+    import torch
+
+    found = module.state_dict()
+    for name in [name for name, value in found.items() if not isinstance(value, torch.Tensor)]:
+        del found[name]
+    return found
+
+
+def _is_of_the_kind(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Whether numbers of one tensor may be put into the other: whole ones of a quantized model mean other numbers."""
+    return found.is_floating_point() == wanted.is_floating_point() and found.is_complex() == wanted.is_complex()
 
 
 def _read_plain(path: Path) -> Any:
@@ -143,6 +167,8 @@ def _found_instead(content: object) -> str:
 def _unwrapped(state: State, expected: State, prefix: str | None, place: str) -> State:
     """Return the state by the names that the module expects; what has another prefix is of other modules."""
     names = {name.replace(_COMPILED, ""): name for name in state}
+    if len(names) != len(state):
+        raise ModelError(f"{place}: has the same names with and without {_COMPILED}; save one of the two models")
     found = _prefix(names, expected, place) if prefix is None else prefix
     unwrapped = OrderedDict((name.removeprefix(found), state[names[name]]) for name in names if name.startswith(found))
     # The versions of the modules that were saved: some load what an older version saved in another way.
@@ -165,10 +191,13 @@ def _prefix(names: Iterable[str], expected: State, place: str) -> str:
     best = [prefix for prefix, count in counts.items() if count == most]
     if not best or "" in best:
         return ""
-    if len(best) > 1:
+    # Half a set of weights beside a whole one, as of a teacher, is no reason to choose either.
+    others = [prefix for prefix, count in counts.items() if 2 * count >= most and not prefix.startswith(best[0])]
+    if len(best) > 1 or others:
+        found = sorted({*best, *others})
         raise ModelError(
-            f"{place}: has several sets of weights that fit, under {', '.join(sorted(best))}; "
-            f"choose one, such as &prefix={min(best)}"
+            f"{place}: has several sets of weights that fit, under {', '.join(found)}; "
+            f"choose one, such as &prefix={found[0]}"
         )
     return best[0]
 

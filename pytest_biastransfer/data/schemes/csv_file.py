@@ -41,6 +41,10 @@ class ListedImages(ImageFiles):
     """
 
     def __init__(self, table: Table, image: str, label: str, facts: Facts | None = None) -> None:
+        if image == label:
+            raise DatasetError(
+                f"{table.path}: the images and the labels cannot both be the column {image!r}; change image= or label="
+            )
         files = [_inside(table, row, name) for row, name in enumerate(table.column(image))]
         self.classes, labels = _numbered(table, table.column(label))
         super().__init__(table.path.parent, files, labels, facts)

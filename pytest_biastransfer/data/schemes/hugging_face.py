@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
-from pytest_biastransfer.data.remembered import Findings, RememberedImages
+from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.extras import need
 from pytest_biastransfer.hub import KEYS as HUB_KEYS
@@ -55,7 +56,15 @@ class HubImages(RememberedImages):
         return [f"{parent}/{name}" for parent, _, names in walk for name in sorted(names)]
 
     def _question(self) -> tuple[object, ...]:
-        return "hf", *(self._spec.query.get(key) for key in ("split", "config", "image", "label"))
+        query = self._spec.query
+        return "hf", self._version(), *(query.get(key) for key in ("split", "config", "image", "label"))
+
+    def _version(self) -> str:
+        """Return the version of the library, which decides what it finds in files, without importing it."""
+        try:
+            return importlib.metadata.version("datasets")
+        except importlib.metadata.PackageNotFoundError:
+            return str(need("datasets", EXTRA, self._place).__version__)
 
     @functools.cached_property
     def _dataset(self) -> Any:
@@ -158,8 +167,7 @@ def _numbered(cells: Sequence[Any], feature: Any, place: str) -> tuple[list[int]
             raise DatasetError(f"{place}: the label of image {index} is {cell!r}, expected a whole number or a name")
     if all(isinstance(cell, int) for cell in cells):
         names: list[str] | None = getattr(feature, "names", None)
-        if min(cells) < 0:
-            raise DatasetError(f"{place}: has the label {min(cells)}, expected whole numbers from 0 on")
+        require_labels(cells, f"{place}: has")
         return list(cells), names
     sorted_names = sorted(set(cells))
     numbers = {name: number for number, name in enumerate(sorted_names)}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.data.remembered import Findings, RememberedImages
+from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.specs import Spec
 from pytest_biastransfer.store import Facts
@@ -26,6 +26,13 @@ KEYS: Final = ("image", "label")
 _CLASSES: Final = "classes"
 _CHANNELS: Final = (1, 3, 4)
 _FLOATS: Final = ("float16", "float32", "float64")
+
+# An array that is said to be larger than the memory is as broken as one that ends too early; a RuntimeError is one
+# that is encrypted, or compressed in a way that Python does not know.
+_DAMAGE: Final = (
+    *(OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def load(spec: Spec, facts: Facts | None) -> ArrayImages:
@@ -118,8 +125,7 @@ def _read(path: Path, choose: Callable[[Sequence[str]], set[str]]) -> Arrays:
             if isinstance(file, np.ndarray):
                 raise DatasetError(f"npz {path}: is a single array; expected a file that numpy.savez wrote")
             found = {name: file[name] for name in sorted(choose(file.files))}
-    # An array that is said to be larger than the memory is as broken as one that ends too early.
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise DatasetError(
             f"npz {path}: cannot be read ({error}); expected a whole file of numpy.savez, without Python objects"
         ) from error
@@ -156,8 +162,7 @@ def _labels(array: npt.NDArray[Any], images: int, place: str) -> list[int]:
             f"{place} is {array.dtype} {list(array.shape)}, expected whole numbers [{images}], one for each image"
         )
     labels: list[int] = array.reshape(-1).tolist()
-    if min(labels) < 0:
-        raise DatasetError(f"{place} has the label {min(labels)}, expected whole numbers from 0 on")
+    require_labels(labels, f"{place} has")
     return labels
 
 

@@ -13,7 +13,8 @@ import torch
 from pytest_biastransfer import hub
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.extras import need
-from pytest_biastransfer.models.declared import SHARED_KEYS, declares_preprocessing
+from pytest_biastransfer.models.declared import SHARED_KEYS, declares_all_preprocessing
+from pytest_biastransfer.models.hub_references import require_no_reference
 from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.plain_data import UNREADABLE
@@ -24,8 +25,7 @@ from pytest_biastransfer.specs import Spec
 
 _KEYS: Final = (*SHARED_KEYS, *hub.KEYS)
 _PATTERNS: Final = ("*.json", "*.safetensors")
-_CONFIG: Final = "config.json"
-_PROCESSOR: Final = "preprocessor_config.json"
+_PROCESSORS: Final = ("preprocessor_config.json", "processor_config.json")
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
 # Nothing but what is in the directory, and no code that is in it.
@@ -56,15 +56,15 @@ def _architecture(spec: Spec) -> Model:
 
 def _model(spec: Spec, found: hub.Snapshot, module: Any, config: Any) -> Model:
     preprocess = Preprocess()
-    if (found.directory / _PROCESSOR).is_file():
+    if any((found.directory / name).is_file() for name in _PROCESSORS):
         with _clear_errors(spec, found.directory):
             processor = _transformers(spec).AutoImageProcessor.from_pretrained(found.directory, **_OWN_CODE_ONLY)
         if channels_are_flipped(processor):
             module.register_forward_pre_hook(_flip_channels)
         preprocess = _preprocess(spec, processor)
-    elif not declares_preprocessing(spec):
+    elif not declares_all_preprocessing(spec):
         raise ModelError(
-            f"spec {spec.text!r}: {found.directory} has no {_PROCESSOR}; declare the preprocessing, such as "
+            f"spec {spec.text!r}: {found.directory} has no {_PROCESSORS[0]}; declare the preprocessing, such as "
             f"&size=224&mean=0.5&std=0.5"
         )
     name = found.directory.name if found.commit is None else f"{spec.rest}{found.revision}"
@@ -77,8 +77,8 @@ def _preprocess(spec: Spec, processor: Any) -> Preprocess:
     try:
         return preprocess_of(processor, f"spec {spec.text!r}")
     except ModelError:
-        # Then it is to be as the spec says, and nothing else.
-        if not declares_preprocessing(spec):
+        # Then sizes and normalization are to be as the spec says.
+        if not declares_all_preprocessing(spec):
             raise
         return Preprocess()
 
@@ -127,8 +127,8 @@ def _stays(spec: Spec, found: hub.Snapshot) -> bool:
 
 
 def _described_by(found: hub.Snapshot) -> Parts:
-    files = (found.directory / name for name in (_CONFIG, _PROCESSOR))
-    return Parts(tuple(file for file in files if file.is_file()))
+    # Which of them transformers takes depends on which there are.
+    return Parts(tuple(sorted(found.directory.glob("*.json"))), directories=(found.directory,))
 
 
 def _snapshot(spec: Spec) -> hub.Snapshot:
@@ -146,16 +146,17 @@ def _weights(spec: Spec, directory: Path) -> list[Path]:
             f"the model again with save_pretrained()"
         )
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()), key=str)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"spec {spec.text!r}: {index} is damaged ({error!r})") from error
-    outside = [name for name in names if Path(name).name != name]
+    outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
     if outside:
         raise ModelError(f"spec {spec.text!r}: {index} names {outside[0]!r}, which is not in its directory")
     return [directory / name for name in names]
 
 
 def _config(spec: Spec, directory: Path) -> Any:
+    require_no_reference(spec, directory)
     with _clear_errors(spec, directory):
         return _transformers(spec).AutoConfig.from_pretrained(directory, **_OWN_CODE_ONLY)
 
@@ -176,7 +177,8 @@ def _clear_errors(spec: Spec, directory: Path) -> Iterator[None]:
     from safetensors import SafetensorError
 
     try:
-        yield
+        with hub.offline():
+            yield
     except (*UNREADABLE, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"spec {spec.text!r}: {directory} cannot be loaded: {reason}") from error

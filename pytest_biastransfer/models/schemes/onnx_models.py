@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ _PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvid
 
 class _Graph(FileProgram):
     """An ONNX graph with one input, the images."""
+
+    runtimes = ("onnxruntime", "onnxruntime-gpu")
 
     def __init__(self, files: Sequence[Path], output: str | None) -> None:
         self._path = files[0]
@@ -105,10 +107,17 @@ def _data_files(path: Path) -> list[Path]:
 def _tensors(graph: Any) -> Iterator[Any]:
     """Yield all constants of a graph or function, and of the graphs within it."""
     yield from getattr(graph, "initializer", ())
+    yield from _parts_of(getattr(graph, "sparse_initializer", ()))
     for attribute in (attribute for node in graph.node for attribute in node.attribute):
         yield from (attribute.t, *attribute.tensors)
-        for inner in (attribute.g, *attribute.graphs):
-            yield from _tensors(inner) if inner.node or inner.initializer else ()
+        yield from _parts_of((attribute.sparse_tensor, *attribute.sparse_tensors))
+        for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+            yield from _tensors(inner)
+
+
+def _parts_of(sparse: Iterable[Any]) -> Iterator[Any]:
+    for tensor in sparse:
+        yield from (tensor.values, tensor.indices)
 
 
 def _session(path: Path, device: torch.device) -> Any:

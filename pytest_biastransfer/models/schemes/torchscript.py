@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +11,7 @@ from typing import Any, Final
 import torch
 
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.archives import opened
 from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.file_program import FileProgram
 from pytest_biastransfer.models.model import Model
@@ -21,8 +20,11 @@ from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.weights_file import weights_file
 from pytest_biastransfer.specs import Spec
 
-# What TorchScript has to reach files; there is nothing else by which a program could leave its tensors.
-_REACHES_FILES: Final = re.compile(rb"\b(?:torch|aten)\.(?:save|load|from_file)\(")
+# What reaches files, as a word wherever it stands: a program may name a function in many ways. And the operators of
+# other libraries, which may do so too.
+_REACHES_FILES: Final = re.compile(
+    rb"\b(save|load|from_file|read_file|write_file)\b|\bops\s*\.\s*(?!(?:aten|prims?|torchvision|quantized)\b)\w+"
+)
 
 
 class _Script(FileProgram):
@@ -57,15 +59,14 @@ def _made_of(spec: Spec, architectures: Architectures) -> Parts:
 
 
 def _require_no_files_reached(path: Path) -> None:
-    """Raise if the program reads or writes files; loading it may run parts of it already."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            code = [archive.read(name) for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ModelError(f"torchscript {path}: no archive as torch.jit.save writes it, or damaged ({error})") from error
+    """Raise if the program may read or write files; loading it may run parts of it already."""
+    with opened(path, f"torchscript {path}") as members:
+        code = [members[name] for name in members if "/code/" in f"/{name}" and name.endswith(".py")]
     for found in filter(None, map(_REACHES_FILES.search, code)):
-        call = found[0].decode().rstrip("(")
-        raise ModelError(f"torchscript {path}: its program calls {call}, which reaches files; it was not run")
+        raise ModelError(
+            f"torchscript {path}: its program has {found[0].decode(errors='replace')}, which may reach files; it was "
+            f"not run. Save the model's state dict, and load it with checkpoint:FILE?arch=..."
+        )
 
 
 SCHEME: Final = Scheme(_load, _made_of)

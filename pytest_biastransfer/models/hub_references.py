@@ -1,0 +1,49 @@
+"""What a model's configuration must not refer to: other places, and code from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.specs import Spec
+
+# Weights that libraries of their own read.
+_FOREIGN: Final = ("quantization_config",)
+# Names of functions, or of repositories with compiled ones.
+_IMPLEMENTATIONS: Final = ("attn_implementation", "experts_implementation", "kernel_config")
+_ADAPTER: Final = "adapter_config.json"
+
+
+def require_no_reference(spec: Spec, directory: Path) -> None:
+    """Raise `ModelError` if transformers would look elsewhere for what the configuration in a directory says."""
+    for path in sorted(directory.glob("*config.json")):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            reference = "the model that it adapts" if path.name == _ADAPTER else next(_references(found), None)
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"spec {spec.text!r}: {path} cannot be loaded: not JSON ({error})") from error
+        if reference is not None:
+            raise ModelError(
+                f"spec {spec.text!r}: {path} refers to {reference}, which is not loaded; save the whole model with "
+                f"save_pretrained(), or load it in a fixture"
+            )
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
+    if not isinstance(value, dict):
+        return
+    if value.get("model_type") == "timm_wrapper":
+        yield "a model of timm (use timm:NAME?checkpoint=FILE)"
+    for name, inner in value.items():
+        if name in _FOREIGN and inner:
+            yield name
+        plain = name.strip("_").removesuffix("_internal")
+        if plain in _IMPLEMENTATIONS and any(sign in str(inner) for sign in "/:@"):
+            yield f"{name} {inner!r}"
+        yield from _references(inner)
