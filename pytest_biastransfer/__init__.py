@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import load_dataset as load_dataset
     from pytest_biastransfer.errors import BiasTransferError as BiasTransferError
     from pytest_biastransfer.interventions import Blur as Blur
+    from pytest_biastransfer.interventions import Checkerboard as Checkerboard
     from pytest_biastransfer.interventions import Circle as Circle
     from pytest_biastransfer.interventions import Composition as Composition
     from pytest_biastransfer.interventions import Custom as Custom
     from pytest_biastransfer.interventions import Grayscale as Grayscale
     from pytest_biastransfer.interventions import Intervention as Intervention
+    from pytest_biastransfer.interventions import LineGrid as LineGrid
+    from pytest_biastransfer.interventions import Rectangle as Rectangle
+    from pytest_biastransfer.interventions import Ring as Ring
     from pytest_biastransfer.interventions import Square as Square
     from pytest_biastransfer.interventions import Tint as Tint
+    from pytest_biastransfer.interventions import Triangle as Triangle
     from pytest_biastransfer.measuring import measure as measure
     from pytest_biastransfer.metrics.estimate import Estimate as Estimate
     from pytest_biastransfer.metrics.measurement import Measurement as Measurement
@@ -32,17 +37,22 @@ if TYPE_CHECKING:
 _HOMES = {
     "BiasTransferError": "errors",
     "Blur": "interventions",
+    "Checkerboard": "interventions",
     "Circle": "interventions",
     "Composition": "interventions",
     "Custom": "interventions",
     "Estimate": "metrics.estimate",
     "Grayscale": "interventions",
     "Intervention": "interventions",
+    "LineGrid": "interventions",
     "Measurement": "metrics.measurement",
     "Model": "models",
     "Preprocess": "models",
+    "Rectangle": "interventions",
+    "Ring": "interventions",
     "Square": "interventions",
     "Tint": "interventions",
+    "Triangle": "interventions",
     "load_dataset": "data",
     "load_model": "models.loading",
     "measure": "measuring",

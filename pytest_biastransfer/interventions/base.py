@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
@@ -47,7 +47,7 @@ class Intervention(ABC):
         shown = [
             f"{field.name}={getattr(self, field.name)!r}"
             for field in dataclasses.fields(self)
-            if field.name != "stage" or self.stage != field.default
+            if not (field.name == "stage" or field.metadata.get("quiet")) or getattr(self, field.name) != field.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -108,7 +108,7 @@ class Intervention(ABC):
     def label(self) -> str:
         """Short, stable, readable text for test ids: the type and the fields that are not default."""
         fields = [
-            _field_label(getattr(self, field.name))
+            f"{field.name}-" * field.metadata.get("quiet", False) + _field_label(getattr(self, field.name))
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         ]
@@ -159,6 +159,8 @@ def _steps(intervention: Intervention) -> tuple[Intervention, ...]:
 def _field_label(value: object) -> str:
     if isinstance(value, tuple) and all(isinstance(part, int) for part in value):
         return "".join(f"{part:02x}" for part in value)
+    if isinstance(value, tuple):
+        return "x".join(_field_label(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -180,9 +182,21 @@ def check_rendering(intervention: Intervention, images: torch.Tensor, changed: o
         raise InterventionError(f"{intervention} returned NaN or infinite values, expected values in [0, 1]")
 
 
+def require_number(owner: object, name: str, expected: str, fits: Callable[[float], bool]) -> None:
+    """Raise unless the field `name` of an intervention is a number that fits; make it a plain float."""
+    value = getattr(owner, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not fits(value):
+        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number {expected}")
+    object.__setattr__(owner, name, float(value))
+
+
+def require_count(owner: object, name: str) -> None:
+    """Raise unless the field `name` of an intervention is a whole number above 0."""
+    value = getattr(owner, name)
+    if type(value) is not int or value < 1:
+        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a whole number above 0")
+
+
 def require_share(owner: object, name: str) -> None:
     """Raise unless the field `name` of an intervention is a number in (0, 1]; make it a plain float."""
-    value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number above 0 and at most 1")
-    object.__setattr__(owner, name, float(value))
+    require_number(owner, name, "above 0 and at most 1", lambda value: 0 < value <= 1)
