@@ -228,9 +228,9 @@ def test_images_without_colours_are_an_error(intervention: Intervention, channel
 # ------------------------------------------------------------------------------------------- shapes
 
 
-def region(anchor: str, extent: int, height: int, width: int) -> tuple[int, int]:
+def region(anchor: object, extent: int, height: int, width: int) -> tuple[int, int]:
     """Return (top, left) of a square, told by the words of its anchor."""
-    words = set(anchor.split("-"))
+    words = set(str(anchor).split("-"))
     top = 0 if "top" in words else height - extent if "bottom" in words else (height - extent) // 2
     left = 0 if "left" in words else width - extent if "right" in words else (width - extent) // 2
     return top, left

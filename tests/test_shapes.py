@@ -33,7 +33,7 @@ angles = st.one_of(st.just(0.0), st.sampled_from([90.0, -45.0, 180.0, 30.0]), st
 def drawn(shape: Shape, height: int, width: int) -> Mask:
     """Return the pixels that a white shape covers on black."""
     changed = shape.apply(torch.zeros(1, 1, height, width))[0, 0]
-    assert set(changed.unique().tolist()) <= {0.0, 1.0}
+    assert ((changed == 0) | (changed == 1)).all()
     return changed.numpy() > 0
 
 
@@ -209,5 +209,5 @@ def test_declarations_read_as_they_were_written() -> None:
     assert repr(Square()) == "Square(size=0.25, anchor='top-left', color=(255, 255, 0))"
     shape = Ring(anchor=(0.25, 1), margin=0.1, angle=45, opacity=0.5, blend="screen")
     assert eval(repr(shape)) == shape
-    assert shape.label == "ring-0.25x1-margin-0.1-opacity-0.5-blend-screen-angle-45"
+    assert shape.label == "ring-0.25x1-opacity-0.5-blend-screen-margin-0.1-angle-45"
     assert shape.fingerprint != Ring(anchor=(0.25, 1), margin=0.1, angle=44, opacity=0.5, blend="screen").fingerprint

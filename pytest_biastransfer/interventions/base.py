@@ -6,7 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
@@ -46,8 +46,8 @@ class Intervention(ABC):
     def __repr__(self) -> str:
         shown = [
             f"{field.name}={getattr(self, field.name)!r}"
-            for field in dataclasses.fields(self)
-            if not (field.name == "stage" or field.metadata.get("quiet")) or getattr(self, field.name) != field.default
+            for field in _fields(self)
+            if not (field.name == "stage" or _is_quiet(field)) or getattr(self, field.name) != field.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -108,8 +108,8 @@ class Intervention(ABC):
     def label(self) -> str:
         """Short, stable, readable text for test ids: the type and the fields that are not default."""
         fields = [
-            f"{field.name}-" * field.metadata.get("quiet", False) + _field_label(getattr(self, field.name))
-            for field in dataclasses.fields(self)
+            f"{field.name}-" * _is_quiet(field) + _field_label(getattr(self, field.name))
+            for field in _fields(self)
             if getattr(self, field.name) != field.default
         ]
         return "-".join([type(self).__name__.lower(), *fields])
@@ -150,6 +150,15 @@ class Composition(Intervention):
     def label(self) -> str:
         """The labels of the steps, joined by ``+``."""
         return "+".join(step.label for step in self.steps)
+
+
+def _fields(intervention: Intervention) -> list[dataclasses.Field[Any]]:
+    """Return the fields, the quiet ones last: those that are shown only where they are not default."""
+    return sorted(dataclasses.fields(intervention), key=_is_quiet)
+
+
+def _is_quiet(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("quiet"))
 
 
 def _steps(intervention: Intervention) -> tuple[Intervention, ...]:

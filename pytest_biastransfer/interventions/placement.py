@@ -1,19 +1,16 @@
-"""Where on an image something is drawn, and how it is mixed with what is there."""
+"""Where on an image something is drawn."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import Final
 
 from pytest_biastransfer.errors import InterventionError, nearest
-from pytest_biastransfer.interventions.base import Intervention, require_number, require_share
+from pytest_biastransfer.interventions.base import require_number, require_share
+from pytest_biastransfer.interventions.blending import Mixed
 
-if TYPE_CHECKING:
-    import torch
-
-Blend = Literal["over", "add", "multiply", "screen"]
 Anchor = str | tuple[float, float]
 
 # Where a thing touches: the fraction of the free space to the left of it and above it.
@@ -31,7 +28,7 @@ ANCHORS: Final = {
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Placed(Intervention):
+class Placed(Mixed):
     """Something that is drawn at one place of an image.
 
     Parameters
@@ -44,11 +41,8 @@ class Placed(Intervention):
         and above it.
     margin
         What stays free at the border, as a fraction of the image's shorter side, in [0, 0.5).
-    opacity
-        Share of it in the mixture with the image, in (0, 1].
-    blend
-        How it is mixed: ``"over"`` (default) covers the image, ``"add"`` adds to it and clips, ``"multiply"`` and
-        ``"screen"`` darken and lighten it, as in the W3C's *Compositing and Blending*.
+    opacity, blend
+        See `Mixed`.
     stage
         See `Intervention`.
     """
@@ -56,18 +50,12 @@ class Placed(Intervention):
     size: float = 0.25
     anchor: Anchor = "top-left"
     margin: float = field(default=0.0, metadata={"quiet": True})
-    opacity: float = field(default=1.0, metadata={"quiet": True})
-    blend: Blend = field(default="over", metadata={"quiet": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_share(self, "size")
         object.__setattr__(self, "anchor", _anchor(self))
         require_number(self, "margin", "from 0 to below 0.5", lambda value: 0 <= value < 0.5)
-        require_number(self, "opacity", "above 0 and at most 1", lambda value: 0 < value <= 1)
-        if self.blend not in get_args(Blend):
-            name = type(self).__name__
-            raise InterventionError(f"{name}: blend={self.blend!r}; {nearest(str(self.blend), get_args(Blend))}")
 
     def corner(self, extent: tuple[int, int], within: tuple[int, int]) -> tuple[int, int]:
         """Return (left, top) of a box of `extent` (width, height) pixels on an image of `within` (width, height)."""
@@ -76,25 +64,6 @@ class Placed(Intervention):
         free = [max(whole - own - 2 * border, 0) for own, whole in zip(extent, within, strict=True)]
         left, top = (border + int(share * spare) for share, spare in zip(fractions, free, strict=True))
         return left, top
-
-    def mixed(self, below: torch.Tensor, above: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
-        """Return `above`, of the same form as `below` or broadcast to it, mixed with it where it covers it.
-
-        `coverage` is boolean, or in [0, 1].
-        """
-        blended = _BLENDS[self.blend](below, above)
-        if coverage.dtype == blended.dtype or self.opacity < 1:
-            return below.lerp(blended.expand_as(below), coverage.to(below.dtype) * self.opacity)
-        return blended.where(coverage, below)
-
-
-# Written for values in [0, 1]; what an addition exceeds is clipped.
-_BLENDS: Final[dict[str, Any]] = {
-    "over": lambda below, above: above,
-    "add": lambda below, above: (below + above).clamp(0.0, 1.0),
-    "multiply": lambda below, above: below * above,
-    "screen": lambda below, above: 1 - (1 - below) * (1 - above),
-}
 
 
 def _anchor(placed: Placed) -> Anchor:
