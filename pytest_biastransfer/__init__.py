@@ -13,14 +13,30 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pytest_biastransfer.data import load_dataset as load_dataset
     from pytest_biastransfer.errors import BiasTransferError as BiasTransferError
+    from pytest_biastransfer.interventions import JPEG as JPEG
     from pytest_biastransfer.interventions import Blur as Blur
+    from pytest_biastransfer.interventions import Border as Border
+    from pytest_biastransfer.interventions import Brightness as Brightness
+    from pytest_biastransfer.interventions import Checkerboard as Checkerboard
     from pytest_biastransfer.interventions import Circle as Circle
+    from pytest_biastransfer.interventions import ColorCast as ColorCast
     from pytest_biastransfer.interventions import Composition as Composition
+    from pytest_biastransfer.interventions import Contrast as Contrast
     from pytest_biastransfer.interventions import Custom as Custom
+    from pytest_biastransfer.interventions import GaussianPattern as GaussianPattern
     from pytest_biastransfer.interventions import Grayscale as Grayscale
     from pytest_biastransfer.interventions import Intervention as Intervention
+    from pytest_biastransfer.interventions import LineGrid as LineGrid
+    from pytest_biastransfer.interventions import Noise as Noise
+    from pytest_biastransfer.interventions import Pixelate as Pixelate
+    from pytest_biastransfer.interventions import Rectangle as Rectangle
+    from pytest_biastransfer.interventions import Ring as Ring
+    from pytest_biastransfer.interventions import Saturation as Saturation
     from pytest_biastransfer.interventions import Square as Square
+    from pytest_biastransfer.interventions import Stripes as Stripes
     from pytest_biastransfer.interventions import Tint as Tint
+    from pytest_biastransfer.interventions import Triangle as Triangle
+    from pytest_biastransfer.interventions import Vignette as Vignette
     from pytest_biastransfer.measuring import measure as measure
     from pytest_biastransfer.metrics.estimate import Estimate as Estimate
     from pytest_biastransfer.metrics.measurement import Measurement as Measurement
@@ -32,17 +48,33 @@ if TYPE_CHECKING:
 _HOMES = {
     "BiasTransferError": "errors",
     "Blur": "interventions",
+    "Border": "interventions",
+    "Brightness": "interventions",
+    "Checkerboard": "interventions",
     "Circle": "interventions",
+    "ColorCast": "interventions",
     "Composition": "interventions",
+    "Contrast": "interventions",
     "Custom": "interventions",
     "Estimate": "metrics.estimate",
+    "GaussianPattern": "interventions",
     "Grayscale": "interventions",
     "Intervention": "interventions",
+    "JPEG": "interventions",
+    "LineGrid": "interventions",
     "Measurement": "metrics.measurement",
     "Model": "models",
+    "Noise": "interventions",
+    "Pixelate": "interventions",
     "Preprocess": "models",
+    "Rectangle": "interventions",
+    "Ring": "interventions",
+    "Saturation": "interventions",
     "Square": "interventions",
+    "Stripes": "interventions",
     "Tint": "interventions",
+    "Triangle": "interventions",
+    "Vignette": "interventions",
     "load_dataset": "data",
     "load_model": "models.loading",
     "measure": "measuring",

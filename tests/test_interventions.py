@@ -23,7 +23,32 @@ from scipy import ndimage
 from torchvision.transforms import v2
 
 import pytest_biastransfer
-from pytest_biastransfer import Blur, Circle, Composition, Custom, Grayscale, Intervention, Square, Tint
+from pytest_biastransfer import (
+    JPEG,
+    Blur,
+    Border,
+    Brightness,
+    Checkerboard,
+    Circle,
+    ColorCast,
+    Composition,
+    Contrast,
+    Custom,
+    GaussianPattern,
+    Grayscale,
+    Intervention,
+    LineGrid,
+    Noise,
+    Pixelate,
+    Rectangle,
+    Ring,
+    Saturation,
+    Square,
+    Stripes,
+    Tint,
+    Triangle,
+    Vignette,
+)  # fmt: skip
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions import described, named, names
 from pytest_biastransfer.interventions.colors import rgb
@@ -67,9 +92,30 @@ squares = st.builds(Square, **shape_fields)
 circles = st.builds(Circle, **shape_fields)
 tints = st.builds(Tint, color=colors, strength=st.floats(0.01, 1.0))
 blurs = st.builds(Blur, sigma=st.floats(0.01, 0.6))
-declared = st.one_of(squares, circles, tints, blurs, st.just(Grayscale()))
+mixings = {"opacity": st.floats(0.05, 1.0), "blend": st.sampled_from(["over", "add", "multiply", "screen"])}
+placings = shape_fields | mixings | {"angle": st.floats(-400, 400), "margin": st.floats(0.0, 0.3)}
+factors = st.floats(0.0, 3.0).filter(lambda factor: factor != 1)
+numbers = st.floats(-1.0, 2.0)
+# The largest shapes of 4 pixels still have one in each direction.
+gallery: st.SearchStrategy[Intervention] = st.one_of(
+    *(st.builds(kind, **placings) for kind in (Square, Circle, Triangle, LineGrid)),
+    st.builds(Rectangle, **placings | {"size": st.floats(0.5, 1.0)}, aspect=st.floats(0.5, 2.0)),
+    st.builds(Ring, **placings, thickness=st.floats(0.3, 1.0)),
+    st.builds(Checkerboard, **placings, cells=st.integers(1, 6)),
+    st.builds(Stripes, **mixings, period=st.floats(0.5, 1.0), color=colors, angle=st.floats(-90, 90)),
+    st.builds(GaussianPattern, scale=st.floats(0.01, 1.0), cells=st.integers(1, 40), seed=st.integers(0, 5)),
+    st.builds(Noise, scale=st.floats(0.01, 1.0), seed=st.integers(0, 5)),
+    st.builds(ColorCast, matrix=st.tuples(numbers, numbers, numbers)),
+    st.builds(ColorCast, matrix=st.tuples(*[st.tuples(numbers, numbers, numbers)] * 3)),
+    *(st.builds(kind, factor=factors) for kind in (Brightness, Contrast, Saturation)),
+    st.builds(Pixelate, cells=st.integers(1, 50)),
+    st.builds(Border, width=st.floats(0.13, 0.5), color=colors),
+    st.builds(Vignette, strength=st.floats(0.01, 1.0)),
+)
+declared = st.one_of(squares, circles, tints, blurs, st.just(Grayscale()), gallery)
+jpegs = st.builds(JPEG, quality=st.integers(1, 100))
 customs = st.builds(Custom, st.sampled_from([negative, noisy]), seed=st.integers(0, 9))
-singles = st.one_of(declared, customs)
+singles = st.one_of(declared, customs, jpegs)
 compositions = st.lists(singles, min_size=2, max_size=3).map(lambda steps: Composition(steps=tuple(steps)))
 interventions: st.SearchStrategy[Intervention] = st.one_of(singles, compositions)
 
@@ -228,9 +274,9 @@ def test_images_without_colours_are_an_error(intervention: Intervention, channel
 # ------------------------------------------------------------------------------------------- shapes
 
 
-def region(anchor: str, extent: int, height: int, width: int) -> tuple[int, int]:
+def region(anchor: object, extent: int, height: int, width: int) -> tuple[int, int]:
     """Return (top, left) of a square, told by the words of its anchor."""
-    words = set(anchor.split("-"))
+    words = set(str(anchor).split("-"))
     top = 0 if "top" in words else height - extent if "bottom" in words else (height - extent) // 2
     left = 0 if "left" in words else width - extent if "right" in words else (width - extent) // 2
     return top, left

@@ -1,13 +1,15 @@
-"""Changes of the whole image: colour and sharpness."""
+"""Changes of the colours of the whole image."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.interventions.base import Intervention, require_share
+from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions.base import Intervention, require_number, require_share
 from pytest_biastransfer.interventions.colors import LUMA, levels, require_colors, rgb
 
 if TYPE_CHECKING:
@@ -35,45 +37,6 @@ class Grayscale(Intervention):
         red, green, blue = images.unbind(dim=1)
         luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
         return luma.unsqueeze(1).expand_as(images).contiguous()
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Blur(Intervention):
-    """Gaussian blur.
-
-    Parameters
-    ----------
-    sigma
-        Standard deviation as a fraction of the image's shorter side, in (0, 1].
-    stage
-        See `Intervention`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> Blur(sigma=0.1).apply(torch.eye(8).expand(1, 3, 8, 8)).amax() < 1
-    tensor(True)
-    """
-
-    sigma: float = 0.02
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_share(self, "sigma")
-
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
-        """Convolve with a kernel of three standard deviations on each side, reflected at the border."""
-        from torchvision.transforms.v2 import functional
-
-        side = min(images.shape[-2:])
-        sigma = self.sigma * side
-        # Reflection needs a radius below the side.
-        radius = min(math.ceil(3 * sigma), side - 1)
-        # A Gaussian is separable: two passes of a line cost a fraction of one of a square.
-        width, deviation = 2 * radius + 1, [sigma, sigma]
-        across = functional.gaussian_blur(images, [width, 1], deviation)
-        blurred: torch.Tensor = functional.gaussian_blur(across, [1, width], deviation)
-        return blurred
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -109,3 +72,152 @@ class Tint(Intervention):
         channels = images.shape[1]
         color = images.new_tensor(levels(rgb(self.color), channels)).reshape(1, channels, 1, 1)
         return images.lerp(color, self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ColorCast(Intervention):
+    """Multiply red, green and blue by a matrix, as another light or another camera does.
+
+    Parameters
+    ----------
+    matrix
+        Three rows of three numbers, one row each for the new red, green and blue, or three factors for these.
+    stage
+        See `Intervention`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ColorCast(matrix=(1, 0.5, 0)).apply(torch.ones(1, 3, 1, 1)).flatten()
+    tensor([1.0000, 0.5000, 0.0000])
+    """
+
+    matrix: Sequence[float] | Sequence[Sequence[float]] = (1.0, 0.9, 0.7)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "matrix", _matrix(self.matrix))
+
+    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        """Multiply; images of one channel count as gray."""
+        import torch
+
+        channels = images.shape[1]
+        require_colors(channels)
+        rows: Any = self.matrix
+        if not isinstance(rows[0], tuple):
+            rows = [[factor if row == column else 0.0 for column in range(3)] for row, factor in enumerate(rows)]
+        colored = torch.einsum("rc,bchw->brhw", images.new_tensor(rows), images.expand(-1, 3, -1, -1))
+        if channels == 3:
+            return colored
+        return (colored * images.new_tensor(LUMA).reshape(1, 3, 1, 1)).sum(dim=1, keepdim=True) / sum(LUMA)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Adjusted(Intervention):
+    """What torchvision's adjustments of pictures do, by a factor."""
+
+    factor: float = 1.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number(self, "factor", "from 0 on, not 1", lambda value: 0 <= value < math.inf and value != 1)
+
+    @abstractmethod
+    def adjusted(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the adjusted images."""
+
+    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        """Adjust each image by itself."""
+        require_colors(images.shape[1])
+        return self.adjusted(images)
+
+
+class Brightness(_Adjusted):
+    """Multiply all values by a factor.
+
+    Parameters
+    ----------
+    factor
+        0 is black, 2 twice as bright; from 0 on, and not 1, which changes nothing.
+    stage
+        See `Intervention`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Brightness(factor=0.5).apply(torch.ones(1, 3, 1, 1)).flatten()
+    tensor([0.5000, 0.5000, 0.5000])
+    """
+
+    def adjusted(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the brighter or darker images."""
+        return images * self.factor
+
+
+class Contrast(_Adjusted):
+    """Move all values away from, or towards, the mean luma of their image.
+
+    Parameters
+    ----------
+    factor
+        0 is one gray, 2 twice the contrast; from 0 on, and not 1, which changes nothing.
+    stage
+        See `Intervention`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> image = torch.tensor([0.25, 0.75]).reshape(1, 1, 1, 2)
+    >>> Contrast(factor=0.5).apply(image).flatten()
+    tensor([0.3750, 0.6250])
+    """
+
+    def adjusted(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images of more or less contrast."""
+        from torchvision.transforms.v2 import functional
+
+        found: torch.Tensor = functional.adjust_contrast(images, self.factor)
+        return found
+
+
+class Saturation(_Adjusted):
+    """Move all colours away from, or towards, their luma; images of one channel stay as they are.
+
+    Parameters
+    ----------
+    factor
+        0 is gray, 2 twice as colourful; from 0 on, and not 1, which changes nothing.
+    stage
+        See `Intervention`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> red = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
+    >>> Saturation(factor=0).apply(red).flatten()
+    tensor([0.2989, 0.2989, 0.2989])
+    """
+
+    def adjusted(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images with stronger or weaker colours."""
+        from torchvision.transforms.v2 import functional
+
+        found: torch.Tensor = functional.adjust_saturation(images, self.factor)
+        return found
+
+
+def _matrix(value: object) -> tuple[Any, ...]:
+    """Return three factors, or three rows of them, as plain floats."""
+    rows: tuple[Any, ...] = tuple(value) if isinstance(value, tuple | list) else ()
+    flat = [*rows] if not any(isinstance(row, tuple | list) for row in rows) else []
+    nested = [tuple(row) for row in rows if isinstance(row, tuple | list) and len(row) == 3]
+    numbers = flat if len(flat) == 3 else [number for row in nested for number in row]
+    whole = len(flat) == 3 or (len(nested) == 3 and len(rows) == 3)
+    if not whole or not all(
+        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in numbers
+    ):
+        raise InterventionError(
+            f"ColorCast: matrix={value!r}, expected three numbers, such as (1, 0.9, 0.7), or three rows of three"
+        )
+    return tuple(map(float, flat)) if len(flat) == 3 else tuple(tuple(map(float, row)) for row in nested)

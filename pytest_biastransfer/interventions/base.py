@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
@@ -46,8 +46,8 @@ class Intervention(ABC):
     def __repr__(self) -> str:
         shown = [
             f"{field.name}={getattr(self, field.name)!r}"
-            for field in dataclasses.fields(self)
-            if field.name != "stage" or self.stage != field.default
+            for field in _fields(self)
+            if not (field.name == "stage" or _is_quiet(field)) or getattr(self, field.name) != field.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -108,8 +108,8 @@ class Intervention(ABC):
     def label(self) -> str:
         """Short, stable, readable text for test ids: the type and the fields that are not default."""
         fields = [
-            _field_label(getattr(self, field.name))
-            for field in dataclasses.fields(self)
+            f"{field.name}-" * _is_quiet(field) + _field_label(getattr(self, field.name))
+            for field in _fields(self)
             if getattr(self, field.name) != field.default
         ]
         return "-".join([type(self).__name__.lower(), *fields])
@@ -152,6 +152,15 @@ class Composition(Intervention):
         return "+".join(step.label for step in self.steps)
 
 
+def _fields(intervention: Intervention) -> list[dataclasses.Field[Any]]:
+    """Return the fields, the quiet ones last: those that are shown only where they are not default."""
+    return sorted(dataclasses.fields(intervention), key=_is_quiet)
+
+
+def _is_quiet(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("quiet"))
+
+
 def _steps(intervention: Intervention) -> tuple[Intervention, ...]:
     return intervention.steps if isinstance(intervention, Composition) else (intervention,)
 
@@ -159,6 +168,8 @@ def _steps(intervention: Intervention) -> tuple[Intervention, ...]:
 def _field_label(value: object) -> str:
     if isinstance(value, tuple) and all(isinstance(part, int) for part in value):
         return "".join(f"{part:02x}" for part in value)
+    if isinstance(value, tuple):
+        return "x".join(_field_label(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -180,9 +191,21 @@ def check_rendering(intervention: Intervention, images: torch.Tensor, changed: o
         raise InterventionError(f"{intervention} returned NaN or infinite values, expected values in [0, 1]")
 
 
+def require_number(owner: object, name: str, expected: str, fits: Callable[[float], bool]) -> None:
+    """Raise unless the field `name` of an intervention is a number that fits; make it a plain float."""
+    value = getattr(owner, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not fits(value):
+        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number {expected}")
+    object.__setattr__(owner, name, float(value))
+
+
+def require_count(owner: object, name: str) -> None:
+    """Raise unless the field `name` of an intervention is a whole number above 0."""
+    value = getattr(owner, name)
+    if type(value) is not int or value < 1:
+        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a whole number above 0")
+
+
 def require_share(owner: object, name: str) -> None:
     """Raise unless the field `name` of an intervention is a number in (0, 1]; make it a plain float."""
-    value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number above 0 and at most 1")
-    object.__setattr__(owner, name, float(value))
+    require_number(owner, name, "above 0 and at most 1", lambda value: 0 < value <= 1)

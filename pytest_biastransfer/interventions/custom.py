@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, check_rendering
+from pytest_biastransfer.interventions.seeds import mixed_seed
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +141,7 @@ def _numpy_random() -> Any:
 def _seed(seed: int, index: int) -> None:
     import torch
 
-    mixed = random.Random(f"{seed}/{index}").getrandbits(32)
+    mixed = mixed_seed(seed, index)
     torch.default_generator.manual_seed(mixed)
     if _uses_cuda():
         torch.cuda.manual_seed_all(mixed)

@@ -6,14 +6,23 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_biastransfer.errors import InterventionError, nearest
-from pytest_biastransfer.interventions.appearance import Grayscale
+from pytest_biastransfer.interventions.appearance import Brightness, ColorCast, Grayscale
 from pytest_biastransfer.interventions.base import Intervention
-from pytest_biastransfer.interventions.shapes import Circle, Square
+from pytest_biastransfer.interventions.degradations import JPEG, Blur
+from pytest_biastransfer.interventions.patterns import GaussianPattern
+from pytest_biastransfer.interventions.shapes import Circle, LineGrid, Square
 
 _NAMED: Final = MappingProxyType(
     {
+        "blur": Blur(),
+        "chain-link": LineGrid(size=1.0, anchor="center", color=(128, 128, 128), angle=45.0),
+        "cold-light": ColorCast(matrix=(0.75, 0.9, 1.0)),
+        "dark": Brightness(factor=0.5),
+        "gaussian-pattern": GaussianPattern(),
         "grayscale": Grayscale(),
+        "jpeg": JPEG(),
         "tennis-ball": Circle(size=0.5, anchor="center", color="#ccff00"),
+        "warm-light": ColorCast(matrix=(1.0, 0.9, 0.7)),
         "yellow-square": Square(size=0.25, anchor="top-left", color="#ffff00"),
     }
 )

@@ -2,68 +2,117 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
-from pytest_biastransfer.errors import InterventionError, nearest
-from pytest_biastransfer.interventions.base import Intervention, require_share
+from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions.base import require_count, require_number, require_share
 from pytest_biastransfer.interventions.colors import levels, rgb
+from pytest_biastransfer.interventions.placement import Placed
 
 if TYPE_CHECKING:
     import torch
 
-# Where a shape touches: the fraction of the free space above and to the left of it.
-ANCHORS: Final = {
-    "top-left": (0.0, 0.0),
-    "top": (0.0, 0.5),
-    "top-right": (0.0, 1.0),
-    "left": (0.5, 0.0),
-    "center": (0.5, 0.5),
-    "right": (0.5, 1.0),
-    "bottom-left": (1.0, 0.0),
-    "bottom": (1.0, 0.5),
-    "bottom-right": (1.0, 1.0),
-}
-
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Shape(Intervention):
-    """A shape of one colour at one of nine places; `size` is a fraction of the shorter side."""
+class Shape(Placed):
+    """A shape of one colour in a box; a pixel belongs to it if its centre does.
 
-    size: float = 0.25
-    anchor: str = "top-left"
+    Parameters
+    ----------
+    color
+        Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name.
+    angle
+        Degrees by which it is turned counterclockwise about its centre; what leaves the image is cut off.
+    """
+
     color: str | Sequence[int] = (255, 255, 0)
+    angle: float = field(default=0.0, metadata={"quiet": True})
+    # Whether the box turns, or only what is in it.
+    turns_box: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_share(self, "size")
-        if not isinstance(self.anchor, str) or self.anchor not in ANCHORS:
-            name = type(self).__name__
-            raise InterventionError(f"{name}: anchor={self.anchor!r}; {nearest(str(self.anchor), ANCHORS)}")
         object.__setattr__(self, "color", rgb(self.color))
+        require_number(self, "angle", "that is finite", math.isfinite)
+
+    @property
+    def box(self) -> tuple[float, float]:
+        """(width, height) of the box as fractions of the image's shorter side."""
+        return self.size, self.size
 
     @abstractmethod
-    def footprint(self, extent: int, device: torch.device) -> torch.Tensor:
-        """Return the boolean [extent, extent] mask of the pixels that the shape covers."""
+    def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Return whether points belong to the shape; in pixels to the right of and below the centre of its box.
+
+        The tensors broadcast; the box has `width` and `height` pixels.
+        """
 
     def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
         """Draw the shape onto a copy of the images."""
         channels, height, width = images.shape[1:]
-        extent = round(self.size * min(height, width))
-        if extent < 1:
-            raise InterventionError(
-                f"{self}: rounds to no pixel on images of {height}×{width}; "
-                f"make size at least {1 / min(height, width):.3g}"
-            )
-        down, right = ANCHORS[self.anchor]
-        top, left = int(down * (height - extent)), int(right * (width - extent))
+        extent = self._extent(width, height)
+        left, top = self.corner(extent, (width, height))
+        turned = _turned(extent, self.angle if self.turns_box else 0.0)
+        # The part of the image that the turned box reaches.
+        columns = _reach(left, extent[0], turned[0], width)
+        rows = _reach(top, extent[1], turned[1], height)
+        center = left + (extent[0] - 1) / 2, top + (extent[1] - 1) / 2
+        covered = self._covered(rows, columns, center, extent, images.device)
         changed = images.clone()
-        region = changed[:, :, top : top + extent, left : left + extent]
+        region = changed[:, :, rows.start : rows.stop, columns.start : columns.stop]
         color = images.new_tensor(levels(rgb(self.color), channels)).reshape(1, channels, 1, 1)
-        region.copy_(color.where(self.footprint(extent, images.device), region))
+        region.copy_(self.mixed(region, color, covered))
         return changed
+
+    def _extent(self, width: int, height: int) -> tuple[int, int]:
+        side = min(width, height)
+        across, down = (round(share * side) for share in self.box)
+        if across < 1 or down < 1:
+            raise InterventionError(
+                f"{self}: rounds to no pixel on images of {height}×{width}; make size at least {1 / side:.3g}"
+            )
+        return across, down
+
+    def _covered(
+        self, rows: range, columns: range, center: tuple[float, float], extent: tuple[int, int], device: torch.device
+    ) -> torch.Tensor:
+        """Return the boolean [rows, columns] mask of the pixels whose centres belong to the shape."""
+        import torch
+
+        upright = (
+            torch.arange(columns.start, columns.stop, dtype=torch.float64)[None, :] - center[0],
+            torch.arange(rows.start, rows.stop, dtype=torch.float64)[:, None] - center[1],
+        )
+        x, y = _turned_back(*upright, self.angle)
+        across, down = (x, y) if self.turns_box else upright
+        # Turning leaves a rounding error, by which a pixel on an edge must not fall out.
+        inside = (across.abs() <= extent[0] / 2 + 1e-9) & (down.abs() <= extent[1] / 2 + 1e-9)
+        return (inside & self.covers(x, y, *extent)).to(device)
+
+
+def _turned(extent: tuple[int, int], angle: float) -> tuple[float, float]:
+    """Return (width, height) of the upright box around a turned one."""
+    cosine, sine = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
+    width, height = extent
+    return width * cosine + height * sine, width * sine + height * cosine
+
+
+def _turned_back(x: torch.Tensor, y: torch.Tensor, angle: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where points were before everything was turned counterclockwise (y points down)."""
+    if angle % 360 == 0:
+        return x, y
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return x * cosine - y * sine, x * sine + y * cosine
+
+
+def _reach(start: int, own: int, turned: float, whole: int) -> range:
+    """Return the pixels of a side that a box of `own` pixels from `start` on may reach when it is turned."""
+    more = max(math.ceil((turned - own) / 2), 0)
+    return range(max(start - more, 0), min(start + own + more, whole))
 
 
 class Square(Shape):
@@ -73,11 +122,10 @@ class Square(Shape):
     ----------
     size
         Side as a fraction of the image's shorter side, in (0, 1]; ``round(size * side)`` pixels.
-    anchor
-        ``"top-left"``, ``"top"``, ``"top-right"``, ``"left"``, ``"center"``, ``"right"``,
-        ``"bottom-left"``, ``"bottom"`` or ``"bottom-right"``.
-    color
-        Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name.
+    anchor, margin, opacity, blend
+        Where it is, and how it is mixed with the image; see `Placed`.
+    color, angle
+        See `Shape`.
     stage
         See `Intervention`.
 
@@ -87,11 +135,43 @@ class Square(Shape):
     True
     """
 
-    def footprint(self, extent: int, device: torch.device) -> torch.Tensor:
-        """Cover everything."""
+    def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Cover the whole box."""
         import torch
 
-        return torch.ones(extent, extent, dtype=torch.bool, device=device)
+        return torch.ones((), dtype=torch.bool)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Rectangle(Square):
+    """A filled rectangle.
+
+    Parameters
+    ----------
+    size
+        The longer side as a fraction of the image's shorter side, in (0, 1].
+    aspect
+        Width divided by height, above 0.
+
+    The other parameters are those of `Square`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Rectangle(size=0.5, aspect=2, color="white").apply(torch.zeros(1, 1, 4, 4))[0, 0].int().tolist()
+    [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    """
+
+    aspect: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number(self, "aspect", "above 0", lambda value: 0 < value < math.inf)
+
+    @property
+    def box(self) -> tuple[float, float]:
+        """The longer side is `size`."""
+        return self.size * min(self.aspect, 1.0), self.size * min(1.0 / self.aspect, 1.0)
 
 
 class Circle(Shape):
@@ -107,10 +187,122 @@ class Circle(Shape):
     [[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 0]]
     """
 
-    def footprint(self, extent: int, device: torch.device) -> torch.Tensor:
-        """Cover the pixels whose centre is in the disc."""
-        import torch
+    def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Cover what is no farther from the centre than half the size."""
+        return x * x + y * y <= (width / 2) ** 2
 
-        offset = torch.arange(extent, device=device) - (extent - 1) / 2
-        squares = offset * offset
-        return squares[:, None] + squares[None, :] <= (extent / 2) ** 2
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Ring(Circle):
+    """A disc with a hole.
+
+    Parameters
+    ----------
+    thickness
+        Share of the radius that is filled, in (0, 1].
+
+    The other parameters are those of `Square`; `size` is the outer diameter.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Ring(size=1, thickness=0.5, color="white").apply(torch.zeros(1, 1, 4, 4))[0, 0].int().tolist()
+    [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]]
+    """
+
+    thickness: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_share(self, "thickness")
+
+    def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Cover what is between the outer and the inner circle."""
+        inner = (1 - self.thickness) * width / 2
+        return super().covers(x, y, width, height) & (x * x + y * y > inner**2)
+
+
+class Triangle(Shape):
+    """A filled triangle with a horizontal base, its tip at the middle of the top; `size` is base and height.
+
+    The parameters are those of `Square`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Triangle(size=1, color="white").apply(torch.zeros(1, 1, 4, 4))[0, 0].int().tolist()
+    [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [1, 1, 1, 1]]
+    """
+
+    def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Cover what is between the two sides that meet at the tip."""
+        return x.abs() * height <= (y + height / 2) * width / 2
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Checkerboard(Shape):
+    """Every second field of a board, the one at the top left among them.
+
+    Parameters
+    ----------
+    cells
+        Fields on a side, above 0.
+
+    The other parameters are those of `Square`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Checkerboard(size=1, cells=2, color="white").apply(torch.zeros(1, 1, 4, 4))[0, 0].int().tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+
+    cells: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_count(self, "cells")
+
+    def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Cover the fields whose numbers add up to an even one."""
+        column = ((x / width + 0.5) * self.cells).floor()
+        row = ((y / height + 0.5) * self.cells).floor()
+        return (column + row) % 2 == 0
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LineGrid(Shape):
+    """Crossed lines, as of a chain-link fence (Salman et al. 2022 have one that turns predictions to birds).
+
+    Parameters
+    ----------
+    spacing
+        From one line to the next, as a share of `size`, in (0, 1].
+    thickness
+        Of a line, as a share of `spacing`, in (0, 1].
+    angle
+        Degrees by which the lines, not their box, are turned.
+
+    The other parameters are those of `Square`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> grid = LineGrid(size=1, spacing=0.5, thickness=0.5, color="white").apply(torch.zeros(1, 1, 4, 4))
+    >>> grid[0, 0].int().tolist()
+    [[1, 1, 1, 1], [1, 0, 1, 0], [1, 1, 1, 1], [1, 0, 1, 0]]
+    """
+
+    spacing: float = 0.1
+    thickness: float = 0.15
+    turns_box: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_share(self, "spacing")
+        require_share(self, "thickness")
+
+    def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Cover what is on a line of either direction."""
+        across, down = ((offset / (self.spacing * width) + 0.5 / self.spacing) % 1.0 for offset in (x, y))
+        return (across < self.thickness) | (down < self.thickness)

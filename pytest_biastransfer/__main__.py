@@ -1,0 +1,61 @@
+"""``python -m pytest_biastransfer``: the gallery of interventions, and what one of them does to an image."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.interventions import named, names
+from pytest_biastransfer.interventions.reading import kinds, read
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "list":
+            sys.stdout.write(_listing())
+        else:
+            _show(options.intervention, options.image, options.out)
+    except (BiasTransferError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pytest_biastransfer", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print the interventions that have a name, and those that can be declared")
+    show = commands.add_parser("show", help="draw an image before and after an intervention")
+    show.add_argument("intervention", help="a name, or a declaration such as 'Square(size=0.1) | Blur()'")
+    show.add_argument("--image", type=Path, metavar="FILE", help="the image (default: a drawn landscape)")
+    show.add_argument("--out", type=Path, metavar="FILE", help="where to (default: intervention.png)")
+    return parser
+
+
+def _listing() -> str:
+    width = max(map(len, names()))
+    lines = ["names:", *(f"  {name:{width}}  {named(name)!r}" for name in names())]
+    lines += ["", "declarations:", *(f"  {kind.__name__:{width}}  {_first_line(kind)}" for kind in kinds().values())]
+    return "\n".join(lines) + "\n"
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _show(text: str, image: Path | None, out: Path | None) -> None:
+    from pytest_biastransfer.showing import side_by_side
+
+    intervention = read(text)
+    place = out or Path("intervention.png")
+    side_by_side(intervention, image).save(place)
+    sys.stdout.write(f"{intervention!r}: before and after in {place}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

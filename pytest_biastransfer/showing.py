@@ -1,0 +1,68 @@
+"""Pictures of interventions: before and after, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.interventions import Intervention
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+_SIDE = 224
+_GAP = 8
+
+
+def side_by_side(intervention: Intervention, image: Path | None = None) -> Image.Image:
+    """Return the picture in a file, or a drawn one, before and after the intervention.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read.
+    InterventionError
+        If the intervention cannot be applied to it.
+    """
+    from PIL import Image
+
+    before = _sample() if image is None else _pixels(image)
+    after = intervention.apply(before)
+    pictures = [Image.fromarray((one[0] * 255).round().byte().permute(1, 2, 0).numpy()) for one in (before, after)]
+    width, height = pictures[0].size
+    together = Image.new("RGB", (2 * width + _GAP, height), "white")
+    together.paste(pictures[0], (0, 0))
+    together.paste(pictures[1], (width + _GAP, 0))
+    return together
+
+
+def _pixels(path: Path) -> torch.Tensor:
+    import torch
+
+    from pytest_biastransfer.data.decoding import read_picture
+
+    if not path.is_file():
+        raise DatasetError(f"image {path}: no such file")
+    return torch.from_numpy(read_picture(path).copy())[None].float() / 255
+
+
+def _sample() -> torch.Tensor:
+    """Return a landscape in plain colours, float [1, 3, 224, 224]: a sky, a meadow, a sun, a house and a tree."""
+    import numpy as np
+    import torch
+    from PIL import Image, ImageDraw
+
+    rows = np.linspace(0, 1, _SIDE)[:, None, None]
+    sky = (1 - rows) * np.array((96, 160, 224)) + rows * np.array((216, 232, 248))
+    picture = Image.fromarray(np.broadcast_to(sky, (_SIDE, _SIDE, 3)).round().astype(np.uint8))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 150, _SIDE, _SIDE), fill=(104, 152, 72))
+    draw.ellipse((150, 24, 194, 68), fill=(248, 216, 88))
+    draw.rectangle((40, 110, 104, 172), fill=(192, 96, 72))
+    draw.polygon([(30, 110), (72, 74), (114, 110)], fill=(112, 56, 48))
+    draw.rectangle((62, 138, 82, 172), fill=(72, 48, 40))
+    draw.rectangle((158, 130, 168, 178), fill=(104, 72, 48))
+    draw.ellipse((136, 84, 190, 140), fill=(56, 112, 56))
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None].float() / 255
