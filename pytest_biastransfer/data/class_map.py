@@ -68,4 +68,5 @@ def _numbers(key: str, classes: Sequence[str] | None) -> list[int]:
     """Return the numbers of the classes that a key means: a name is one even if it looks like a number."""
     if classes is not None and key in classes:
         return [number for number, name in enumerate(classes) if name == key]
-    return [int(key)] if key.isascii() and key.isdecimal() else []
+    # Python refuses to read numbers of thousands of digits.
+    return [int(key)] if key.isascii() and key.isdecimal() and len(key) <= 18 else []
