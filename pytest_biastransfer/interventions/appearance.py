@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, require_number, require_share
 from pytest_biastransfer.interventions.colors import LUMA, levels, require_colors, rgb
+from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ class Grayscale(Intervention):
     tensor([0.2989, 0.2989, 0.2989])
     """
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Return the luma in all channels."""
         require_colors(images.shape[1])
         if images.shape[1] == 1:
@@ -67,7 +68,7 @@ class Tint(Intervention):
         require_share(self, "strength")
         object.__setattr__(self, "color", rgb(self.color))
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Interpolate towards the colour."""
         channels = images.shape[1]
         color = images.new_tensor(levels(rgb(self.color), channels)).reshape(1, channels, 1, 1)
@@ -98,7 +99,7 @@ class ColorCast(Intervention):
         super().__post_init__()
         object.__setattr__(self, "matrix", _matrix(self.matrix))
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Multiply; images of one channel count as gray."""
         import torch
 
@@ -127,7 +128,7 @@ class _Adjusted(Intervention):
     def adjusted(self, images: torch.Tensor) -> torch.Tensor:
         """Return the adjusted images."""
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Adjust each image by itself."""
         require_colors(images.shape[1])
         return self.adjusted(images)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, final
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
     import torch
@@ -51,16 +53,31 @@ class Intervention(ABC):
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def __fingerprint__(self) -> Mapping[str, object]:
+        """Return all that decides about the rendering: of the fields those that two declarations are compared by."""
+        ignored = {field.name for field in dataclasses.fields(self) if not field.compare}
+        return {name: value for name, value in sorted(vars(self).items()) if name not in ignored}
+
     @abstractmethod
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Return the changed images; called by `apply`, which checks what goes in and comes out.
 
-        `images` is float BCHW in [0, 1] and must not be written to; `indices` are the places of the
-        images in the dataset, from which anything random must be seeded.
+        `images` is float BCHW in [0, 1] and must not be written to. Anything random must be seeded from
+        ``origin.indices``, the images' places in the dataset; ``origin.masks`` are the masks of `mask_names`.
         """
 
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """The masks of the dataset that it takes."""
+        return ()
+
     @final
-    def apply(self, images: torch.Tensor, indices: Sequence[int] | None = None) -> torch.Tensor:
+    def apply(
+        self,
+        images: torch.Tensor,
+        indices: Sequence[int] | None = None,
+        masks: Mapping[str, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
         """Return changed images.
 
         Parameters
@@ -69,6 +86,8 @@ class Intervention(ABC):
             Floating point tensor of shape [batch, 1 or 3, height, width], values in [0, 1].
         indices
             The images' places in the dataset, which seed anything random; default ``0, 1, 2, ...``
+        masks
+            The masks that it takes, by name: floating point tensors [batch, 1, height, width], values in [0, 1].
 
         Returns
         -------
@@ -78,7 +97,7 @@ class Intervention(ABC):
         Raises
         ------
         InterventionError
-            If `images` or what the intervention returned are not of that form.
+            If `images`, a mask or what the intervention returned are not of that form, or a mask is missing.
         """
         import torch
 
@@ -89,9 +108,14 @@ class Intervention(ABC):
             )
         if len(images) == 0:
             return images.clone()
-        changed = self.render(images, range(len(images)) if indices is None else indices)
-        check_rendering(self, images, changed)
-        return changed.clamp(0.0, 1.0)
+        origin = Origin(range(len(images)) if indices is None else indices, masks or {})
+        origin.require_masks(self, self.mask_names, images)
+        changed = self.render(images, origin)
+        low, high = check_rendering(self, images, changed)
+        # In the usual case, clipping would be one more pass over all pixels that changes none of them.
+        if low < 0 or high > 1 or changed.untyped_storage().data_ptr() == images.untyped_storage().data_ptr():
+            return changed.clamp(0.0, 1.0)
+        return changed
 
     def __or__(self, other: object) -> Composition:
         """Compose in reading order: ``Grayscale() | Square()`` draws the square on the gray image."""
@@ -101,7 +125,10 @@ class Intervention(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the type and the fields: equal if and only if the declaration is the same."""
+        """Hash of the type and the fields: equal if and only if the declarations are.
+
+        Of pictures and arrays in files it is the content that counts, not the place.
+        """
         return fingerprint(self)
 
     @property
@@ -140,11 +167,16 @@ class Composition(Intervention):
                     f"give all of them the same stage="
                 )
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Apply the steps in order, each of them checked."""
         for step in self.steps:
-            images = step.apply(images, indices)
+            images = step.apply(images, origin.indices, origin.masks)
         return images
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """The masks of all steps."""
+        return tuple(dict.fromkeys(name for step in self.steps for name in step.mask_names))
 
     @property
     def label(self) -> str:
@@ -153,8 +185,8 @@ class Composition(Intervention):
 
 
 def _fields(intervention: Intervention) -> list[dataclasses.Field[Any]]:
-    """Return the fields, the quiet ones last: those that are shown only where they are not default."""
-    return sorted(dataclasses.fields(intervention), key=_is_quiet)
+    """Return what is declared, the quiet fields last: those that are shown only where they are not default."""
+    return sorted((field for field in dataclasses.fields(intervention) if field.init), key=_is_quiet)
 
 
 def _is_quiet(field: dataclasses.Field[Any]) -> bool:
@@ -170,11 +202,14 @@ def _field_label(value: object) -> str:
         return "".join(f"{part:02x}" for part in value)
     if isinstance(value, tuple):
         return "x".join(_field_label(part) for part in value)
+    if isinstance(value, Intervention):
+        return value.label
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def check_rendering(intervention: Intervention, images: torch.Tensor, changed: object) -> None:
-    """Raise unless `changed` is a finite tensor of the form of `images`."""
+def check_rendering(intervention: Intervention, images: torch.Tensor, changed: object) -> tuple[float, float]:
+    """Return the least and the greatest value of `changed`; raise unless it is a finite tensor of the form of `images`.
+    """
     import torch
 
     if not isinstance(changed, torch.Tensor):
@@ -187,8 +222,10 @@ def check_rendering(intervention: Intervention, images: torch.Tensor, changed: o
                 f"{intervention} returned {what} {returned} for images of {what} {given}; "
                 f"it must keep the {what} of what it is given"
             )
-    if not torch.isfinite(changed).all():
+    low, high = (float(end) for end in torch.aminmax(changed))
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise InterventionError(f"{intervention} returned NaN or infinite values, expected values in [0, 1]")
+    return low, high
 
 
 def require_number(owner: object, name: str, expected: str, fits: Callable[[float], bool]) -> None:
@@ -209,3 +246,10 @@ def require_count(owner: object, name: str) -> None:
 def require_share(owner: object, name: str) -> None:
     """Raise unless the field `name` of an intervention is a number in (0, 1]; make it a plain float."""
     require_number(owner, name, "above 0 and at most 1", lambda value: 0 < value <= 1)
+
+
+def require_seed(owner: object) -> None:
+    """Raise unless the field `seed` of an intervention is a whole number from 0 on."""
+    seed = getattr(owner, "seed")  # noqa: B009 - of any intervention that has one
+    if type(seed) is not int or seed < 0:
+        raise InterventionError(f"{type(owner).__name__}: seed={seed!r}, expected a whole number from 0 on")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.interventions.base import Intervention, check_rendering
+from pytest_biastransfer.interventions.base import Intervention, check_rendering, require_seed
+from pytest_biastransfer.interventions.origin import Origin
 from pytest_biastransfer.interventions.seeds import mixed_seed
 
 if TYPE_CHECKING:
@@ -46,15 +47,14 @@ class Custom(Intervention):
 
     function: Callable[[torch.Tensor], torch.Tensor]
     _: KW_ONLY
-    name: str | None = None
+    name: str | None = field(default=None, compare=False)
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.function):
             raise InterventionError(f"Custom: got {self.function!r}, expected a callable on image tensors")
-        if type(self.seed) is not int or self.seed < 0:
-            raise InterventionError(f"Custom: seed={self.seed!r}, expected a whole number from 0 on")
+        require_seed(self)
 
     def __repr__(self) -> str:
         # Not the function's own repr, which has its address and so differs in every session.
@@ -69,18 +69,18 @@ class Custom(Intervention):
         function = self.function
         return self.name or getattr(function, "__name__", type(function).__name__).strip("<>").lower()
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Call the function on the batch, or image by image where it draws random numbers."""
         import torch
 
         with _own_random_state():
-            _seed(self.seed, indices[0])
+            _seed(self.seed, origin.indices[0])
             before = _random_state()
             changed = self._call(images)
             if _random_state() == before:
                 return changed
             pieces = []
-            for image, index in zip(torch.split(images, 1), indices, strict=True):
+            for image, index in zip(torch.split(images, 1), origin.indices, strict=True):
                 _seed(self.seed, index)
                 pieces.append(self._call(image))
                 check_rendering(self, image, pieces[-1])

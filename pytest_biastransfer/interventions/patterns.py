@@ -5,17 +5,29 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.interventions.base import Intervention, require_count, require_number, require_share
+from pytest_biastransfer.interventions.base import (
+    Intervention,
+    require_count,
+    require_number,
+    require_seed,
+    require_share,
+)
 from pytest_biastransfer.interventions.blending import Mixed
 from pytest_biastransfer.interventions.colors import levels, rgb
+from pytest_biastransfer.interventions.origin import Origin
+from pytest_biastransfer.interventions.placement import half_turn
 from pytest_biastransfer.interventions.seeds import generator
 
 if TYPE_CHECKING:
     import torch
+
+# From so many numbers on, threads are worth their start.
+_MANY: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -28,16 +40,15 @@ class _Seeded(Intervention):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_number(self, "scale", "above 0", lambda value: 0 < value < math.inf)
-        if type(self.seed) is not int or self.seed < 0:
-            raise InterventionError(f"{type(self).__name__}: seed={self.seed!r}, expected a whole number from 0 on")
+        require_seed(self)
 
     @abstractmethod
-    def numbers(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def numbers(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Return numbers of standard deviation 1 that broadcast to the images."""
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Add the numbers."""
-        return images + self.scale * self.numbers(images, indices).to(images.device, images.dtype)
+        return images + self.scale * self.numbers(images, origin).to(images.device, images.dtype)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -69,7 +80,7 @@ class GaussianPattern(_Seeded):
         super().__post_init__()
         require_count(self, "cells")
 
-    def numbers(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def numbers(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Return one pattern for all images."""
         import torch
         from torch.nn import functional
@@ -98,12 +109,24 @@ class Noise(_Seeded):
     (0.1, False)
     """
 
-    def numbers(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def numbers(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Return numbers for each image."""
         import torch
 
-        form = images.shape[1:]
-        return torch.stack([torch.randn(form, generator=generator(self.seed, index)) for index in indices])
+        # The mode is each thread's own.
+        with torch.inference_mode(False):
+            drawn = torch.empty(images.shape)
+
+        def draw(place: int) -> None:
+            torch.randn(images.shape[1:], generator=generator(self.seed, origin.indices[place]), out=drawn[place])
+
+        # A generator draws its numbers in one thread, and they take longer than all else.
+        if drawn.numel() < _MANY or torch.get_num_threads() == 1:
+            list(map(draw, range(len(images))))
+        else:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                list(pool.map(draw, range(len(images))))
+        return drawn
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -142,9 +165,10 @@ class Stripes(Mixed):
         for name in ("period", "width"):
             require_share(self, name)
         require_number(self, "angle", "that is finite", math.isfinite)
+        object.__setattr__(self, "angle", half_turn(self.angle))
         object.__setattr__(self, "color", rgb(self.color))
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Draw the stripes, of which one begins at the left edge."""
         import torch
 

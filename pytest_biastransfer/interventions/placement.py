@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError, nearest
 from pytest_biastransfer.interventions.base import require_number, require_share
 from pytest_biastransfer.interventions.blending import Mixed
+from pytest_biastransfer.interventions.origin import Origin
+
+if TYPE_CHECKING:
+    import torch
 
 Anchor = str | tuple[float, float]
+Extent = tuple[int, int]
 
 # Where a thing touches: the fraction of the free space to the left of it and above it.
 ANCHORS: Final = {
@@ -25,6 +31,27 @@ ANCHORS: Final = {
     "bottom": (0.5, 1.0),
     "bottom-right": (1.0, 1.0),
 }
+_NAMES_OF_POINTS: Final = {point: name for name, point in ANCHORS.items()}
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is drawn, ready to be laid onto images.
+
+    Attributes
+    ----------
+    above
+        Its colours, [channels, height, width] or broadcast to that.
+    coverage
+        Where it covers what is below, [height, width]: boolean, or in [0, 1].
+    left, top
+        Where it begins, in pixels from the corner of the box that it is placed by: 0, or below if it is turned.
+    """
+
+    above: torch.Tensor
+    coverage: torch.Tensor
+    left: int = 0
+    top: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -41,6 +68,8 @@ class Placed(Mixed):
         and above it.
     margin
         What stays free at the border, as a fraction of the image's shorter side, in [0, 0.5).
+    angle
+        Degrees by which it is turned counterclockwise about its centre; what leaves the image is cut off.
     opacity, blend
         See `Mixed`.
     stage
@@ -50,20 +79,75 @@ class Placed(Mixed):
     size: float = 0.25
     anchor: Anchor = "top-left"
     margin: float = field(default=0.0, metadata={"quiet": True})
+    angle: float = field(default=0.0, metadata={"quiet": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_share(self, "size")
         object.__setattr__(self, "anchor", _anchor(self))
         require_number(self, "margin", "from 0 to below 0.5", lambda value: 0 <= value < 0.5)
+        require_number(self, "angle", "that is finite", math.isfinite)
+        object.__setattr__(self, "angle", half_turn(self.angle))
 
-    def corner(self, extent: tuple[int, int], within: tuple[int, int]) -> tuple[int, int]:
+    @property
+    def box(self) -> tuple[float, float]:
+        """(width, height) of the box as fractions of the image's shorter side."""
+        return self.size, self.size
+
+    @abstractmethod
+    def patch(self, extent: Extent, images: torch.Tensor) -> Patch:
+        """Return what is drawn in a box of `extent` (width, height) pixels, for images of that form and device."""
+
+    def extent(self, width: int, height: int) -> Extent:
+        """Return (width, height) of the box in pixels, on images of that size."""
+        side = min(width, height)
+        across, down = (round(share * side) for share in self.box)
+        if across < 1 or down < 1:
+            # Of the thinner direction one pixel.
+            least = self.size / min(self.box) / side
+            advice = f"make size at least {least:.3g}" if least <= 1 else "nothing so thin can be seen there"
+            raise InterventionError(f"{self}: rounds to no pixel on images of {height}×{width}; {advice}")
+        return across, down
+
+    def corner(self, extent: Extent, within: Extent, anchor: Anchor | None = None) -> tuple[int, int]:
         """Return (left, top) of a box of `extent` (width, height) pixels on an image of `within` (width, height)."""
+        anchor = anchor or self.anchor
         border = round(self.margin * min(within))
-        fractions = ANCHORS[self.anchor] if isinstance(self.anchor, str) else self.anchor
+        fractions = ANCHORS[anchor] if isinstance(anchor, str) else anchor
         free = [max(whole - own - 2 * border, 0) for own, whole in zip(extent, within, strict=True)]
         left, top = (border + int(share * spare) for share, spare in zip(fractions, free, strict=True))
         return left, top
+
+    def lay(self, patch: Patch, images: torch.Tensor, corner: tuple[int, int]) -> None:
+        """Mix a patch into images, which are written to, with its box at `corner` (left, top)."""
+        height, width = images.shape[2:]
+        left, top = corner[0] + patch.left, corner[1] + patch.top
+        down, across = patch.coverage.shape
+        columns, rows = range(max(left, 0), min(left + across, width)), range(max(top, 0), min(top + down, height))
+        region = images[:, :, rows.start : rows.stop, columns.start : columns.stop]
+        inside = (..., slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+        above = patch.above if patch.above.shape[-1] == 1 else patch.above[inside]
+        region.copy_(self.mixed(region, above, patch.coverage[inside]))
+
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+        """Draw it onto a copy of the images."""
+        height, width = images.shape[2:]
+        extent = self.extent(width, height)
+        changed = images.clone()
+        self.lay(self.patch(extent, images), changed, self.corner(extent, (width, height)))
+        return changed
+
+
+def half_turn(angle: float) -> float:
+    """Return the same angle in degrees, above -180 and at most 180.
+
+    >>> half_turn(400.0), half_turn(-45.0), half_turn(360.0)
+    (40.0, -45.0, 0.0)
+    """
+    turned = math.fmod(angle, 360.0)
+    if -180 < turned <= 180:
+        return turned + 0.0  # There is no negative zero.
+    return turned - math.copysign(360.0, turned)
 
 
 def _anchor(placed: Placed) -> Anchor:
@@ -78,4 +162,4 @@ def _anchor(placed: Placed) -> Anchor:
         raise InterventionError(
             f"{name}: anchor={anchor!r}, expected a name such as 'top-left', or (x, y) with numbers from 0 to 1"
         )
-    return numbers[0], numbers[1]
+    return _NAMES_OF_POINTS.get((numbers[0], numbers[1]), (numbers[0], numbers[1]))

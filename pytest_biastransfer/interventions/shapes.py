@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import require_count, require_number, require_share
 from pytest_biastransfer.interventions.colors import levels, rgb
-from pytest_biastransfer.interventions.placement import Placed
+from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
 
 if TYPE_CHECKING:
     import torch
@@ -25,24 +24,15 @@ class Shape(Placed):
     ----------
     color
         Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name.
-    angle
-        Degrees by which it is turned counterclockwise about its centre; what leaves the image is cut off.
     """
 
     color: str | Sequence[int] = (255, 255, 0)
-    angle: float = field(default=0.0, metadata={"quiet": True})
     # Whether the box turns, or only what is in it.
     turns_box: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "color", rgb(self.color))
-        require_number(self, "angle", "that is finite", math.isfinite)
-
-    @property
-    def box(self) -> tuple[float, float]:
-        """(width, height) of the box as fractions of the image's shorter side."""
-        return self.size, self.size
 
     @abstractmethod
     def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
@@ -51,68 +41,44 @@ class Shape(Placed):
         The tensors broadcast; the box has `width` and `height` pixels.
         """
 
-    def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
-        """Draw the shape onto a copy of the images."""
-        channels, height, width = images.shape[1:]
-        extent = self._extent(width, height)
-        left, top = self.corner(extent, (width, height))
-        turned = _turned(extent, self.angle if self.turns_box else 0.0)
-        # The part of the image that the turned box reaches.
-        columns = _reach(left, extent[0], turned[0], width)
-        rows = _reach(top, extent[1], turned[1], height)
-        center = left + (extent[0] - 1) / 2, top + (extent[1] - 1) / 2
-        covered = self._covered(rows, columns, center, extent, images.device)
-        changed = images.clone()
-        region = changed[:, :, rows.start : rows.stop, columns.start : columns.stop]
-        color = images.new_tensor(levels(rgb(self.color), channels)).reshape(1, channels, 1, 1)
-        region.copy_(self.mixed(region, color, covered))
-        return changed
+    def patch(self, extent: Extent, images: torch.Tensor) -> Patch:
+        """Return the shape in its colour."""
+        left, top = _overhang(extent, self.angle if self.turns_box else 0.0)
+        channels = images.shape[1]
+        color = images.new_tensor(levels(rgb(self.color), channels)).reshape(channels, 1, 1)
+        return Patch(color, self._covered(extent, left, top).to(images.device), -left, -top)
 
-    def _extent(self, width: int, height: int) -> tuple[int, int]:
-        side = min(width, height)
-        across, down = (round(share * side) for share in self.box)
-        if across < 1 or down < 1:
-            raise InterventionError(
-                f"{self}: rounds to no pixel on images of {height}×{width}; make size at least {1 / side:.3g}"
-            )
-        return across, down
-
-    def _covered(
-        self, rows: range, columns: range, center: tuple[float, float], extent: tuple[int, int], device: torch.device
-    ) -> torch.Tensor:
-        """Return the boolean [rows, columns] mask of the pixels whose centres belong to the shape."""
+    def _covered(self, extent: Extent, left: int, top: int) -> torch.Tensor:
+        """Return which pixels' centres belong to the shape: of the box, and of so many on each side of it."""
         import torch
 
+        width, height = extent
         upright = (
-            torch.arange(columns.start, columns.stop, dtype=torch.float64)[None, :] - center[0],
-            torch.arange(rows.start, rows.stop, dtype=torch.float64)[:, None] - center[1],
+            torch.arange(-left, width + left, dtype=torch.float64)[None, :] - (width - 1) / 2,
+            torch.arange(-top, height + top, dtype=torch.float64)[:, None] - (height - 1) / 2,
         )
         x, y = _turned_back(*upright, self.angle)
         across, down = (x, y) if self.turns_box else upright
         # Turning leaves a rounding error, by which a pixel on an edge must not fall out.
-        inside = (across.abs() <= extent[0] / 2 + 1e-9) & (down.abs() <= extent[1] / 2 + 1e-9)
-        return (inside & self.covers(x, y, *extent)).to(device)
+        inside = (across.abs() <= width / 2 + 1e-9) & (down.abs() <= height / 2 + 1e-9)
+        return inside & self.covers(x, y, width, height)
 
 
-def _turned(extent: tuple[int, int], angle: float) -> tuple[float, float]:
-    """Return (width, height) of the upright box around a turned one."""
+def _overhang(extent: Extent, angle: float) -> tuple[int, int]:
+    """Return by how many pixels a turned box may reach out of the upright one, to the left and to the top."""
     cosine, sine = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
     width, height = extent
-    return width * cosine + height * sine, width * sine + height * cosine
+    turned = width * cosine + height * sine, width * sine + height * cosine
+    left, top = (max(math.ceil((reach - own) / 2), 0) for reach, own in zip(turned, extent, strict=True))
+    return left, top
 
 
 def _turned_back(x: torch.Tensor, y: torch.Tensor, angle: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return where points were before everything was turned counterclockwise (y points down)."""
-    if angle % 360 == 0:
+    if angle == 0:
         return x, y
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     return x * cosine - y * sine, x * sine + y * cosine
-
-
-def _reach(start: int, own: int, turned: float, whole: int) -> range:
-    """Return the pixels of a side that a box of `own` pixels from `start` on may reach when it is turned."""
-    more = max(math.ceil((turned - own) / 2), 0)
-    return range(max(start - more, 0), min(start + own + more, whole))
 
 
 class Square(Shape):
@@ -122,10 +88,10 @@ class Square(Shape):
     ----------
     size
         Side as a fraction of the image's shorter side, in (0, 1]; ``round(size * side)`` pixels.
-    anchor, margin, opacity, blend
+    anchor, margin, angle, opacity, blend
         Where it is, and how it is mixed with the image; see `Placed`.
-    color, angle
-        See `Shape`.
+    color
+        Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name.
     stage
         See `Intervention`.
 
