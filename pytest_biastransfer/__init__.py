@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import load_dataset as load_dataset
     from pytest_biastransfer.errors import BiasTransferError as BiasTransferError
     from pytest_biastransfer.interventions import JPEG as JPEG
+    from pytest_biastransfer.interventions import Background as Background
     from pytest_biastransfer.interventions import Blur as Blur
     from pytest_biastransfer.interventions import Border as Border
     from pytest_biastransfer.interventions import Brightness as Brightness
@@ -28,12 +29,18 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention as Intervention
     from pytest_biastransfer.interventions import LineGrid as LineGrid
     from pytest_biastransfer.interventions import Noise as Noise
+    from pytest_biastransfer.interventions import Occlude as Occlude
+    from pytest_biastransfer.interventions import Pattern as Pattern
     from pytest_biastransfer.interventions import Pixelate as Pixelate
+    from pytest_biastransfer.interventions import Random as Random
     from pytest_biastransfer.interventions import Rectangle as Rectangle
     from pytest_biastransfer.interventions import Ring as Ring
     from pytest_biastransfer.interventions import Saturation as Saturation
+    from pytest_biastransfer.interventions import Sometimes as Sometimes
     from pytest_biastransfer.interventions import Square as Square
+    from pytest_biastransfer.interventions import Stencil as Stencil
     from pytest_biastransfer.interventions import Stripes as Stripes
+    from pytest_biastransfer.interventions import Text as Text
     from pytest_biastransfer.interventions import Tint as Tint
     from pytest_biastransfer.interventions import Triangle as Triangle
     from pytest_biastransfer.interventions import Vignette as Vignette
@@ -75,6 +82,13 @@ _HOMES = {
     "Tint": "interventions",
     "Triangle": "interventions",
     "Vignette": "interventions",
+    "Background": "interventions",
+    "Occlude": "interventions",
+    "Pattern": "interventions",
+    "Random": "interventions",
+    "Sometimes": "interventions",
+    "Stencil": "interventions",
+    "Text": "interventions",
     "load_dataset": "data",
     "load_model": "models.loading",
     "measure": "measuring",

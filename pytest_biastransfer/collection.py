@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.names import BIAS_FIXTURE, INTERVENTION_MARKER
+from pytest_biastransfer.names import BIAS_FIXTURE, MARKERS
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.markers import Case
+    from pytest_biastransfer.cases import Case
 
 
 @contextmanager
@@ -40,27 +40,32 @@ def requested_fixtures(collector: pytest.Module | pytest.Class, name: str, funct
 
 
 def _declared_cases(collector: pytest.Collector, name: str, own: list[Any]) -> list[Case]:
-    marks = [mark for mark in own if getattr(mark, "name", None) == INTERVENTION_MARKER]
-    marks += collector.iter_markers(INTERVENTION_MARKER)
-    return _cases(marks, f"{collector.nodeid}::{name}")
+    marks = [mark for mark in own if getattr(mark, "name", None) in MARKERS]
+    marks += _bias_marks(collector)
+    return _cases(marks, f"{collector.nodeid}::{name}", collector)
 
 
-def _cases(marks: list[pytest.Mark], test: str) -> list[Case]:
+def _bias_marks(node: pytest.Collector | pytest.Item) -> list[pytest.Mark]:
+    return [mark for mark in node.iter_markers() if mark.name in MARKERS]
+
+
+def _cases(marks: list[pytest.Mark], test: str, node: pytest.Collector | pytest.Item) -> list[Case]:
     if not marks:
         return []
-    from pytest_biastransfer.errors import MarkerError
+    from pytest_biastransfer.errors import InterventionError, MarkerError
     from pytest_biastransfer.markers import cases_of
+    from pytest_biastransfer.registering import registry_of
 
     try:
-        return cases_of(marks, test)
-    except MarkerError as error:
+        return cases_of(marks, test, registry_of(node))
+    except (MarkerError, InterventionError) as error:
         raise pytest.Collector.CollectError(str(error)) from error
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """Make one test of each case that the markers of a test function declare."""
-    marks = list(metafunc.definition.iter_markers(INTERVENTION_MARKER))
-    cases = _cases(marks, metafunc.definition.nodeid)
+    marks = _bias_marks(metafunc.definition)
+    cases = _cases(marks, metafunc.definition.nodeid, metafunc.definition)
     if not cases:
         return
     for case in cases:
@@ -75,7 +80,7 @@ def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
         # pytest has no public way to ask which fixtures a test function can reach.
         if fixture not in metafunc._arg2fixturedefs and not _is_parametrized(metafunc, fixture):
             raise pytest.Collector.CollectError(
-                f"{metafunc.definition.nodeid}: {INTERVENTION_MARKER}: {keyword}={fixture!r} is not a fixture that "
+                f"{metafunc.definition.nodeid}: {case.marker}: {keyword}={fixture!r} is not a fixture that "
                 f"this test can reach; {nearest(fixture, _fixture_names(metafunc))}"
             )
 
@@ -98,7 +103,7 @@ def _fixture_names(metafunc: pytest.Metafunc) -> set[str]:
 
 def is_bias_test(item: pytest.Item) -> bool:
     """Whether a test carries a bias marker; a doctest in a marked module does not take part."""
-    return isinstance(item, pytest.Function) and item.get_closest_marker(INTERVENTION_MARKER) is not None
+    return isinstance(item, pytest.Function) and any(map(item.get_closest_marker, MARKERS))
 
 
 def bias_tests(items: list[pytest.Item]) -> list[str]:
@@ -116,11 +121,15 @@ def require_case(item: pytest.Item) -> None:
     """Fail a test that carries the marker but was not parametrized by it: its limits would never be judged."""
     if is_bias_test(item) and case_of(item) is None:
         pytest.fail(
-            f"{INTERVENTION_MARKER} has no effect on {item.nodeid}. Write it above a test function or class, or in a "
-            f"module's pytestmark; not in pytest.param(marks=...), not on a unittest.TestCase, and do not add it in "
-            f"a hook",
+            f"{' and '.join(_marker_names(item))} has no effect on {item.nodeid}. Write it above a test function or "
+            f"class, or in a module's pytestmark; not in pytest.param(marks=...), not on a unittest.TestCase, and do "
+            f"not add it in a hook",
             pytrace=False,
         )
+
+
+def _marker_names(item: pytest.Item) -> list[str]:
+    return [name for name in MARKERS if item.get_closest_marker(name)]
 
 
 def keep_bias_tests(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ from pytest_biastransfer.reporting.record import BaselineRecord
 from pytest_biastransfer.stash import BASELINE, SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.markers import Case
+    from pytest_biastransfer.cases import Case, InterventionCase
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Facts
@@ -40,7 +40,9 @@ def key_of(item: Any, case: Case) -> Key:
     return Key("::".join([path, *classes, item.originalname]) + (f"[{others}]" if others else ""), _case_name(case))
 
 
-def beside_baseline(item: pytest.Item, case: Case, found: Measurement, facts: Facts) -> BaselineRecord | None:
+def beside_baseline(
+    item: pytest.Item, case: InterventionCase, found: Measurement, facts: Facts
+) -> BaselineRecord | None:
     """Return a measurement beside the accepted one, as far as the settings ask for it.
 
     Raises `BaselineError` for a file that is not whole.

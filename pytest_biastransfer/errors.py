@@ -33,6 +33,10 @@ class InterventionError(BiasTransferError):
     """An intervention that is declared wrongly, or that returns something else than images."""
 
 
+class TooSmallError(InterventionError):
+    """An intervention of which no pixel would be seen at the resolution of the images."""
+
+
 class BaselineError(BiasTransferError):
     """A file of accepted measurements that cannot be understood, or not be written."""
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
+    from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.specs import Spec
 
@@ -30,4 +33,16 @@ def pytest_bias_load_model(spec: Spec) -> Model | torch.nn.Module | None:
     spec
         ``spec.scheme``, ``spec.rest`` and ``spec.query`` are its parts; ``spec.path(text)`` is a path in it, which is
         relative to the ini file; ``spec.text`` is all of it, for error messages.
+    """
+
+
+@pytest.hookspec
+def pytest_bias_interventions() -> Mapping[str, Intervention]:  # type: ignore[empty-body]
+    """Return interventions by the names that markers may ask for them by.
+
+    Called once, when the first marker is read that may use them. Those of a conftest file are for the tests of its
+    directory::
+
+        def pytest_bias_interventions():
+            return {"company-logo": Stencil("logo.png", size=0.2, anchor="bottom-right")}
     """

@@ -1,16 +1,15 @@
-"""Marker arguments -> cases: one intervention, what is expected of it, and the fixtures that it needs."""
+"""Marker arguments -> cases."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pytest
-
+from pytest_biastransfer.cases import Case, InterventionCase, SearchCase
 from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest
-from pytest_biastransfer.interventions import Intervention, named
+from pytest_biastransfer.interventions import Intervention, Registry
 from pytest_biastransfer.judgement.expectation import (
     AGAINST_CONTROL,
     LIMITS,
@@ -21,54 +20,45 @@ from pytest_biastransfer.judgement.expectation import (
     require_rule,
     require_target,
 )
-from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, INTERVENTION_MARKER, MODEL_FIXTURE
+from pytest_biastransfer.names import (
+    CONTROL_FIXTURE,
+    DATASET_FIXTURE,
+    INTERVENTION_MARKER,
+    MODEL_FIXTURE,
+    SEARCH_MARKER,
+)
+
+if TYPE_CHECKING:
+    import pytest
 
 _LIMIT_KEYWORDS: Final = {f"max_{metric}": metric for metric in LIMITS}
-_OTHER_KEYWORDS: Final = (
-    "model", "dataset", "control", "target", "rule", "confidence", "max_regression", "early_stop",
-)  # fmt: skip
+_SHARED_KEYWORDS: Final = ("model", "dataset", "control", "target", "confidence")
+_OTHER_KEYWORDS: Final = {
+    INTERVENTION_MARKER: ("rule", "max_regression", "early_stop"),
+    SEARCH_MARKER: ("budget", "images", "seed"),
+}
+_BUDGET: Final = 200
+_IMAGES: Final = 512
 
 
-@dataclass(frozen=True)
-class Case:
-    """One bias test: an intervention, an expectation, and the names of fixtures."""
-
-    intervention: Intervention
-    name: str
-    expectation: Expectation
-    model: str
-    dataset: str
-    control: str | None
-
-    @property
-    def fixtures(self) -> tuple[str, ...]:
-        """The fixtures whose values are measured."""
-        control = () if self.control is None else (self.control,)
-        return (self.model, self.dataset, *control)
-
-    @property
-    def id(self) -> str:
-        """The intervention's name, and the fixtures that are not the usual ones."""
-        unusual = [self.model] * (self.model != MODEL_FIXTURE) + [self.dataset] * (self.dataset != DATASET_FIXTURE)
-        return "-".join([self.name, *unusual])
-
-
-def cases_of(marks: Iterable[pytest.Mark], test: str) -> list[Case]:
+def cases_of(marks: Iterable[pytest.Mark], test: str, registry: Registry) -> list[Case]:
     """Return the cases that a test's markers declare, the marker nearest to the test first.
+
+    `registry` has the interventions that they may name.
 
     Raises
     ------
     MarkerError
         If a marker declares something impossible; the message names `test`.
     """
-    return [case for mark in marks for case in _cases(mark, f"{test}: {INTERVENTION_MARKER}")]
+    return [case for mark in marks for case in _cases(mark, f"{test}: {mark.name}", registry)]
 
 
-def _cases(mark: pytest.Mark, place: str) -> Iterator[Case]:
-    valid = (*_LIMIT_KEYWORDS, *_OTHER_KEYWORDS)
+def _cases(mark: pytest.Mark, place: str, registry: Registry) -> Iterator[Case]:
+    valid = (*_LIMIT_KEYWORDS, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
     for keyword in mark.kwargs.keys() - set(valid):
         raise MarkerError(f"{place}: unknown keyword {keyword}; {nearest(keyword, valid)}")
-    if not mark.args:
+    if mark.name == INTERVENTION_MARKER and not mark.args:
         raise MarkerError(f'{place}: no intervention; name one, such as {INTERVENTION_MARKER}("yellow-square", ...)')
     limits = tuple(_limits(mark, place))
     if not limits:
@@ -76,6 +66,17 @@ def _cases(mark: pytest.Mark, place: str) -> Iterator[Case]:
             f"{place}: no limit, so nothing could fail; add one, such as max_asr=0.05. "
             f"Valid: {', '.join(_LIMIT_KEYWORDS)}"
         )
+    shared = _shared(mark, limits, place)
+    if mark.name == SEARCH_MARKER:
+        yield _search_case(mark, shared, place)
+        return
+    for given in mark.args:
+        intervention, name = _intervention(given, place, registry)
+        yield InterventionCase(name=name, intervention=intervention, words=registry.described(intervention), **shared)
+
+
+def _shared(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place: str) -> dict[str, Any]:
+    """Return what the cases of a marker have in common."""
     expectation = _expectation(mark, limits, place)
     if any(metric == "targeted_asr" for metric, _ in limits) and not expectation.target:
         raise MarkerError(f"{place}: max_targeted_asr needs target=, a class or several, by name or number")
@@ -84,9 +85,36 @@ def _cases(mark: pytest.Mark, place: str) -> Iterator[Case]:
         control = CONTROL_FIXTURE
     model = _fixture_name(mark, "model", MODEL_FIXTURE, place) or MODEL_FIXTURE
     dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, place) or DATASET_FIXTURE
-    for given in mark.args:
-        intervention, name = _intervention(given, place)
-        yield Case(intervention, name, expectation, model, dataset, control)
+    return {"expectation": expectation, "model": model, "dataset": dataset, "control": control}
+
+
+def _search_case(mark: pytest.Mark, shared: dict[str, Any], place: str) -> SearchCase:
+    limits = shared["expectation"].limits
+    if len(limits) != 1:
+        names = ", ".join(f"max_{metric}" for metric, _ in limits)
+        raise MarkerError(f"{place}: {names}: a search needs one limit, which it tries to break; use several markers")
+    strategies = sys.modules.get("hypothesis.strategies")
+    if len(mark.args) != 1 or strategies is None or not isinstance(mark.args[0], strategies.SearchStrategy):
+        found = ", ".join(f"{given!r:.60}" for given in mark.args) or "nothing"
+        raise MarkerError(
+            f"{place}: got {found} to search in, expected one strategy for interventions, such as patches() from "
+            f"pytest_biastransfer.strategies"
+        )
+    return SearchCase(
+        name=f"search-{limits[0][0]}",
+        space=mark.args[0],
+        budget=_whole_number(mark, "budget", _BUDGET, 1, place),
+        images=_whole_number(mark, "images", _IMAGES, 1, place),
+        seed=_whole_number(mark, "seed", 0, 0, place),
+        **shared,
+    )
+
+
+def _whole_number(mark: pytest.Mark, keyword: str, default: int, least: int, place: str) -> int:
+    value = mark.kwargs.get(keyword, default)
+    if type(value) is not int or value < least:
+        raise MarkerError(f"{place}: {keyword}={value!r:.60}, expected a whole number from {least} on")
+    return value
 
 
 def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place: str) -> Expectation:
@@ -103,7 +131,7 @@ def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place
         raise MarkerError(f"{place}: {error}") from error
 
 
-def _intervention(given: object, place: str) -> tuple[Intervention, str]:
+def _intervention(given: object, place: str, registry: Registry) -> tuple[Intervention, str]:
     if isinstance(given, Intervention):
         return given, given.label
     if not isinstance(given, str):
@@ -112,7 +140,7 @@ def _intervention(given: object, place: str) -> tuple[Intervention, str]:
             f"name; wrap a callable or a transform in Custom(...)"
         )
     try:
-        return named(given), given
+        return registry.named(given), given
     except InterventionError as error:
         raise MarkerError(f"{place}: {error}") from error
 

@@ -13,7 +13,7 @@ from pytest_biastransfer.errors import BiasTransferError, InterventionError
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.interventions import Intervention, described, named
+from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
 from pytest_biastransfer.metrics.estimate import Estimate
 from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement, Provenance
@@ -109,13 +109,16 @@ def take_measurement(
     target: Sequence[int | str] = (),
     confidence: float = 0.95,
     stop: EarlyStop | None = None,
+    words: str | None = None,
 ) -> Measurement:
     """Measure with an evaluator that is there already, and with what is loaded already.
 
-    `stop` may say that the first images are enough. What was measured before, in whatever session, is known by
-    its key: then no prediction is looked at, until somebody asks for more than the estimates.
+    `stop` may say that the first images are enough; `words` are the intervention's. What was measured before, in
+    whatever session, is known by its key: then no prediction is looked at, until somebody asks for more than the
+    estimates.
     """
 
+    words = words or BUILT_IN.described(intervention)
     models = [model] if control is None else [model, control]
     keys = [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
 
@@ -123,7 +126,7 @@ def take_measurement(
         from pytest_biastransfer.observing import observed_measurement
 
         return observed_measurement(
-            evaluator, model, images, intervention, control, target, confidence, keys=keys, stop=stop
+            evaluator, model, images, intervention, control, target, confidence, words=words, keys=keys, stop=stop
         )
 
     if not all(key.lasting for key in keys):
@@ -137,7 +140,7 @@ def take_measurement(
         if known is not None:
             provenance = Provenance(keys[0].lasting_model, images.fingerprint, answered)
             again = functools.partial(whole, asked)
-            return _known_measurement(known, provenance, model, images, intervention, control, again)
+            return _known_measurement(known, provenance, model, images, words, control, again)
     found = whole(stop, keys)
     answered = fingerprint(*question, found.early and stop)
     evaluator.store.facts.put(answered, _description(found))
@@ -160,7 +163,7 @@ def _known_measurement(
     provenance: Provenance,
     model: Model,
     images: LabelledImages,
-    intervention: Intervention,
+    words: str,
     control: Model | None,
     whole: Callable[[], Measurement],
 ) -> Measurement:
@@ -175,7 +178,7 @@ def _known_measurement(
         whole,
         model=model.name,
         dataset=images.name,
-        intervention=described(intervention),
+        intervention=words,
         n=known["n"],
         total=known["total"],
         early=known["early"],
@@ -183,7 +186,7 @@ def _known_measurement(
         control=None
         if control is None
         else _known_measurement(
-            known["control"], Provenance(None, images.fingerprint), control, images, intervention, None, whole_control
+            known["control"], Provenance(None, images.fingerprint), control, images, words, None, whole_control
         ),
         computed=0,
         provenance=provenance,
@@ -200,7 +203,7 @@ def _model(given: Model | torch.nn.Module | str, place: str) -> Model:
 
 def _intervention(given: Intervention | str) -> Intervention:
     if isinstance(given, str):
-        return named(given)
+        return BUILT_IN.named(given)
     if isinstance(given, Intervention):
         return given
     raise InterventionError(

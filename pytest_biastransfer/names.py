@@ -21,6 +21,8 @@ Update = Literal["new", "all"]
 Compare = Literal["fail", "warn", "off"]
 
 INTERVENTION_MARKER: Final = "bias_intervention"
+SEARCH_MARKER: Final = "bias_search"
+MARKERS: Final = (INTERVENTION_MARKER, SEARCH_MARKER)
 
 INTERVENTION_MARKER_HELP: Final = (
     f"{INTERVENTION_MARKER}(*interventions, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
@@ -34,6 +36,15 @@ INTERVENTION_MARKER_HELP: Final = (
     "The limits are judged after the test's own body has passed, by the observed value, or with rule='certain' or "
     "'significant' by its interval at the given confidence. max_regression is how much worse than in the baseline "
     "a limited metric may be; early_stop=True, or a probability of error, stops once the verdict is certain."
+)
+
+
+SEARCH_MARKER_HELP: Final = (
+    f"{SEARCH_MARKER}(space, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, target=None, "
+    "max_asr=None, ..., confidence=0.95, budget=200, images=512, seed=0): look for an intervention in `space`, a "
+    "strategy such as pytest_biastransfer.strategies.patches(), that breaks the one given limit, on so many images and "
+    "with at most so many evaluations. What is found is shrunk to the smallest and plainest one with as many again, "
+    "confirmed on all images, and shown as a marker to paste."
 )
 
 

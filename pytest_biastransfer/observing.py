@@ -12,7 +12,6 @@ import numpy as np
 
 from pytest_biastransfer.data.labels import labels_for
 from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
-from pytest_biastransfer.interventions import Intervention, described
 from pytest_biastransfer.judgement.early_stop import Watch
 from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenance
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.collecting import Predictions
     from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+    from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.early_stop import EarlyStop
     from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.models import Model
@@ -39,23 +39,24 @@ def observed_measurement(
     target: Sequence[int | str],
     confidence: float,
     *,
+    words: str,
     keys: Sequence[Key] | None = None,
     stop: EarlyStop | None = None,
 ) -> Measurement:
     """Return the measurement of predictions that are there, or are computed now.
 
-    `keys` are those of the model's predictions and then the control's, clean and intervened, if just taken;
-    `stop` may say that the first images are enough.
+    `words` are the intervention's; `keys` are those of the model's predictions and then the control's, clean and
+    intervened, if just taken; `stop` may say that the first images are enough.
     """
     models = [model] if control is None else [model, control]
     keys = keys or [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
     watch = None if stop is None else Watch(stop, lambda names: _target_classes(target, names))
     observed = _observe(evaluator, model, images, intervention, keys[:2], watch=watch)
     if control is None:
-        return _measurement(observed, None, None, target, confidence)
+        return _measurement(observed, None, None, target, confidence, words)
     compared = _observe(evaluator, control, images, intervention, keys[2:], count=len(observed.indices))
-    control_measurement = _measurement(compared, None, None, target, confidence)
-    return _measurement(observed, compared, control_measurement, target, confidence)
+    control_measurement = _measurement(compared, None, None, target, confidence, words)
+    return _measurement(observed, compared, control_measurement, target, confidence, words)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ class _Observed:
 
     model: Model
     images: LabelledImages
-    intervention: Intervention
     seen: Observation
     indices: npt.NDArray[np.int64]
     total: int
@@ -99,7 +99,7 @@ def _observe(
         intervened = evaluator.collection(model, images, intervention, keys[1], stack)
         total = clean.looks[-1]
         for look in clean.looks if watch else [count or total]:
-            found = _observed(model, images, intervention, keys, (clean.gather(look), intervened.gather(look)), total)
+            found = _observed(model, images, keys, (clean.gather(look), intervened.gather(look)), total)
             if watch is not None and look < total and watch.is_decided(found.seen, total, found.class_names):
                 known = watch.estimates(found.seen, total, found.class_names)
                 return dataclasses.replace(found, early=watch.verdicts, early_estimates=known)
@@ -109,7 +109,6 @@ def _observe(
 def _observed(
     model: Model,
     images: LabelledImages,
-    intervention: Intervention,
     keys: Sequence[Key],
     predicted: tuple[Predictions, Predictions],
     total: int,
@@ -126,7 +125,6 @@ def _observed(
     return _Observed(
         model=model,
         images=images,
-        intervention=intervention,
         seen=Observation(clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]),
         indices=indices,
         total=total,
@@ -150,13 +148,14 @@ def _measurement(
     control: Measurement | None,
     target: Sequence[int | str],
     confidence: float,
+    words: str,
 ) -> Measurement:
     seen, names = observed.seen, observed.class_names
     targets = _target_classes(target, names)
     return Measurement(
         model=observed.model.name,
         dataset=observed.images.name,
-        intervention=described(observed.intervention),
+        intervention=words,
         n=len(seen.clean),
         total=observed.total,
         estimates=estimates_of(seen, compared.seen if compared else None, targets, confidence)

@@ -32,6 +32,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and document the markers."""
     config.addinivalue_line("markers", names.INTERVENTION_MARKER_HELP)
+    config.addinivalue_line("markers", names.SEARCH_MARKER_HELP)
     config.stash[stash.SETTINGS] = settings.read_settings(config)
     regressions.watch_baseline(config)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_biastransfer.cases import Case, InterventionCase, SearchCase
 from pytest_biastransfer.comparing import beside_baseline
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
@@ -14,10 +15,9 @@ from pytest_biastransfer.given import given_images, given_model, session_store
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation
 from pytest_biastransfer.judgement.verdict import judge
-from pytest_biastransfer.markers import Case
 from pytest_biastransfer.measuring import take_measurement
-from pytest_biastransfer.names import BIAS_FIXTURE, DEVICE_FIXTURE, INTERVENTION_MARKER, typed_name
-from pytest_biastransfer.reporting.record import Record, record_of
+from pytest_biastransfer.names import BIAS_FIXTURE, DEVICE_FIXTURE, typed_name
+from pytest_biastransfer.reporting.record import Record, of_search, record_of
 from pytest_biastransfer.settings import Settings
 from pytest_biastransfer.stash import (
     BODY_PASSED,
@@ -25,42 +25,62 @@ from pytest_biastransfer.stash import (
     EVALUATORS,
     MEASUREMENT,
     RECORD,
+    SEARCHED,
     SETTINGS,
 )
 from pytest_biastransfer.workers.controller import watcher
 from pytest_biastransfer.workers.sharing import divide_threads
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.models import Model
 
 
 def measure_test(request: pytest.FixtureRequest) -> Measurement:
     """Measure what the running test's marker declares; its record is there even if the test fails later."""
-    case = getattr(request, "param", None)
+    case, stash = getattr(request, "param", None), request.node.stash
     with clear_errors(request.node.nodeid):
         if not isinstance(case, Case):
             raise BiasTransferError(
                 f"the fixture {BIAS_FIXTURE} needs a marker, such as "
                 f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)'
             )
-    model, images = request.getfixturevalue(case.model), request.getfixturevalue(case.dataset)
-    control = None if case.control is None else request.getfixturevalue(case.control)
-    evaluator = _evaluator(request.config, str(request.getfixturevalue(DEVICE_FIXTURE)))
+    given = _given(request, case)
     with clear_errors(request.node.nodeid):
-        measurement = take_measurement(
-            evaluator,
-            given_model(request.config, model, f"fixture {case.model}"),
-            given_images(request.config, images, f"fixture {case.dataset}"),
-            case.intervention,
-            control=None if control is None else given_model(request.config, control, f"fixture {case.control}"),
-            target=case.expectation.target,
-            confidence=case.expectation.confidence,
-            stop=_early_stop(case.expectation, request.config.stash[SETTINGS]),
-        )
-    stash = request.node.stash
+        if isinstance(case, SearchCase):
+            from pytest_biastransfer.searchtest import searched
+
+            found = searched(request, case, *given)
+            stash[SEARCHED], measurement = found, found.measurement
+        else:
+            assert isinstance(case, InterventionCase)
+            model, images, control = given
+            measurement = take_measurement(
+                evaluator_of(request),
+                model,
+                images,
+                case.intervention,
+                control=control,
+                target=case.expectation.target,
+                confidence=case.expectation.confidence,
+                stop=_early_stop(case.expectation, request.config.stash[SETTINGS]),
+                words=case.words,
+            )
     stash[BODY_PASSED] = False
-    stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, record_of(measurement, None)
+    stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, _record(request.node, measurement, None)
     return measurement
+
+
+def _given(request: pytest.FixtureRequest, case: Case) -> tuple[Model, LabelledImages, Model | None]:
+    """Return what the fixtures of a case returned: the model, the images, and the control model if there is one."""
+    found = [request.getfixturevalue(name) for name in case.fixtures]
+    with clear_errors(request.node.nodeid):
+        model = given_model(request.config, found[0], f"fixture {case.model}")
+        images = given_images(request.config, found[1], f"fixture {case.dataset}")
+        control = given_model(request.config, found[2], f"fixture {case.control}") if case.control else None
+    return model, images, control
 
 
 def _early_stop(expectation: Expectation, settings: Settings) -> EarlyStop | None:
@@ -72,22 +92,24 @@ def _early_stop(expectation: Expectation, settings: Settings) -> EarlyStop | Non
     return EarlyStop.of(expectation, settings.early_stop or EARLY_STOP_ALPHA if asked is True else asked)
 
 
-def _evaluator(config: pytest.Config, device: str) -> Evaluator:
-    """Return the session's evaluator for a device: all tests share what it has computed."""
+def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> Evaluator:
+    """Return the session's evaluator, for all images or the first so many: all tests share what it has computed."""
+    config, device = request.config, str(request.getfixturevalue(DEVICE_FIXTURE))
     settings = config.stash[SETTINGS]
+    most = min((count for count in (images, settings.max_images) if count is not None), default=None)
     known = config.stash.setdefault(EVALUATORS, {})
-    if device not in known:
-        known[device] = Evaluator(
+    if (device, most) not in known:
+        known[device, most] = Evaluator(
             device,
             session_store(config),
             batch_size=settings.batch_size,
-            max_images=settings.max_images,
+            max_images=most,
             precision=settings.precision,
             pixel_cache=settings.pixel_cache,
             prepare=divide_threads,
             on_progress=watcher(config),
         )
-    return known[device]
+    return known[device, most]
 
 
 def judge_test(item: pytest.Item) -> None:
@@ -96,20 +118,35 @@ def judge_test(item: pytest.Item) -> None:
     with clear_errors(item.nodeid):
         if MEASUREMENT not in item.stash:
             raise BiasTransferError(
-                f"the limits of {INTERVENTION_MARKER} could not be judged: nothing was measured. Either a fixture of "
+                f"the limits of the marker could not be judged: nothing was measured. Either a fixture of "
                 f"the test's own is called {BIAS_FIXTURE}, then rename it; or the marker was added while the test ran"
             )
         item.stash[BODY_PASSED] = True
         case, measurement = item.stash[CASE], item.stash[MEASUREMENT]
         verdict = judge(case.expectation, measurement)
-        item.stash[RECORD] = record_of(measurement, verdict)
-        beside = beside_baseline(item, case, measurement, session_store(item.config).facts)
-    item.stash[RECORD] = record_of(measurement, verdict, beside)
+        item.stash[RECORD] = _record(item, measurement, verdict)
+        if isinstance(case, InterventionCase):
+            beside = beside_baseline(item, case, measurement, session_store(item.config).facts)
+            item.stash[RECORD] = record_of(measurement, verdict, beside)
     if not verdict.holds:
-        from pytest_biastransfer.reporting.failure import failure_text
+        raise LimitExceeded(_failure(item, case, measurement, verdict), pytrace=False)
 
-        test = typed_name(item.config, item.nodeid)
-        raise LimitExceeded(failure_text(test, ", ".join(case.fixtures), measurement, verdict), pytrace=False)
+
+def _record(item: pytest.Item, measurement: Measurement, verdict: Verdict | None) -> Record:
+    record = record_of(measurement, verdict)
+    return of_search(record, item.stash[SEARCHED]) if SEARCHED in item.stash else record
+
+
+def _failure(item: pytest.Item, case: Case, measurement: Measurement, verdict: Verdict) -> str:
+    from pytest_biastransfer.reporting.failure import failure_text
+
+    test = typed_name(item.config, item.nodeid)
+    text = failure_text(test, ", ".join(case.fixtures), measurement, verdict)
+    if not isinstance(case, SearchCase):
+        return text
+    from pytest_biastransfer.reporting.search import search_text
+
+    return f"{text}\n\n{search_text(item.stash[SEARCHED], case)}"
 
 
 def attach_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.file import Entries
+    from pytest_biastransfer.cases import Case
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.markers import Case
+    from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.terminal import Line
+    from pytest_biastransfer.searching import Searched
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Store
 
 # Of the session, on the config.
 SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
 STORE: Final[pytest.StashKey[Store]] = pytest.StashKey()
-EVALUATORS: Final[pytest.StashKey[dict[str, Evaluator]]] = pytest.StashKey()
+EVALUATORS: Final[pytest.StashKey[dict[tuple[str, int | None], Evaluator]]] = pytest.StashKey()
 MODELS_OF_SPECS: Final[pytest.StashKey[dict[str, Model]]] = pytest.StashKey()
 DATASETS_OF_SPECS: Final[pytest.StashKey[dict[str, LabelledImages]]] = pytest.StashKey()
 DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pytest.StashKey()
+# By the functions that the names come from.
+REGISTRIES: Final[pytest.StashKey[dict[tuple[Any, ...], Registry]]] = pytest.StashKey()
 BASELINE: Final[pytest.StashKey[Entries | None]] = pytest.StashKey()
 DESELECTED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 # Of the controller: what became of the baseline, and the bias tests that any worker collected.
@@ -33,6 +37,7 @@ BIAS_TESTS: Final[pytest.StashKey[set[str]]] = pytest.StashKey()
 
 # Of a test, on the item.
 CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
+SEARCHED: Final[pytest.StashKey[Searched]] = pytest.StashKey()
 MEASUREMENT: Final[pytest.StashKey[Measurement]] = pytest.StashKey()
 BODY_PASSED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()

@@ -295,7 +295,7 @@ def test_a_square_drawn_on_the_source_is_resized_with_it(kind: str) -> None:
     image: Any = picture(pixels) if kind == "picture" else pixels.astype(np.float32) / np.float32(255)
     square = Square(size=0.5, color="red", stage="source")
     images = as_images([(image, 0)], "dataset")
-    found = decode(images, [0], Preprocess(size=10), source_change(square))
+    found = decode(images, [0], Preprocess(size=10), source_change(square, images))
     drawn = pixels.copy()
     drawn[:, :10, :10] = np.array([255, 0, 0]).reshape(3, 1, 1)
     expected = decoded(

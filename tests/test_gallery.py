@@ -25,7 +25,7 @@ from pytest_biastransfer import (
     Vignette,
 )
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.interventions import named, names
+from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.interventions.base import Intervention
 
 LUMA = torch.tensor([0.2989, 0.587, 0.114])
@@ -66,7 +66,7 @@ def test_a_colour_cast_multiplies_each_pixel(images: torch.Tensor) -> None:
 def test_warm_light_makes_white_yellowish_and_cold_light_bluish() -> None:
     white = torch.ones(1, 3, 2, 2)
     for name, order in (("warm-light", [2, 1, 0]), ("cold-light", [0, 1, 2])):
-        assert named(name).apply(white)[0, :, 0, 0].argsort().tolist() == order
+        assert BUILT_IN.named(name).apply(white)[0, :, 0, 0].argsort().tolist() == order
 
 
 @pytest.mark.parametrize("cells", [3, 6, 12])
@@ -152,11 +152,11 @@ def test_noise_depends_on_the_place_of_an_image_in_its_dataset() -> None:
     assert not torch.equal(Noise(scale=0.1, seed=1).apply(gray[:1], [8])[0], together[1])
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", BUILT_IN.names)
 def test_all_registered_names_change_photographs_but_not_too_much(name: str) -> None:
     picture = torch.rand(1, 3, 7, 7, generator=torch.Generator().manual_seed(5))
     images = torch.nn.functional.interpolate(picture, 224, mode="bicubic").clamp(0, 1)
-    changed = named(name).apply(images)
+    changed = BUILT_IN.named(name).apply(images)
     difference = (changed - images).abs()
     assert difference.max() > 0.02
     assert difference.mean() < 0.4

@@ -50,7 +50,7 @@ from pytest_biastransfer import (
     Vignette,
 )  # fmt: skip
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.interventions import described, named, names
+from pytest_biastransfer.interventions import BUILT_IN, Origin
 from pytest_biastransfer.interventions.colors import rgb
 
 quick = settings(max_examples=40, deadline=None)
@@ -362,7 +362,7 @@ def test_a_circle_has_the_area_of_a_circle(extent: int) -> None:
 
 def test_the_yellow_square_is_that_of_salman_et_al() -> None:
     images = torch.rand(2, 3, 224, 224) * 0.9
-    changed = named("yellow-square").apply(images)
+    changed = BUILT_IN.named("yellow-square").apply(images)
     yellow = torch.tensor([1.0, 1.0, 0.0]).reshape(1, 3, 1, 1).expand(2, 3, 56, 56)
     assert torch.equal(changed[:, :, :56, :56], yellow)
     different = (changed != images).any(dim=1)
@@ -591,12 +591,12 @@ def test_labels_say_the_type_and_what_is_not_default(intervention: Intervention,
 
 
 def test_registered_names_resolve_and_describe_themselves() -> None:
-    assert "yellow-square" in names()
-    for name in names():
-        assert described(named(name)).startswith(f"{name} = ")
-    assert described(Square(size=0.3)) == repr(Square(size=0.3))
+    assert "yellow-square" in BUILT_IN.names
+    for name in BUILT_IN.names:
+        assert BUILT_IN.described(BUILT_IN.named(name)).startswith(f"{name} = ")
+    assert BUILT_IN.described(Square(size=0.3)) == repr(Square(size=0.3))
     with pytest.raises(InterventionError, match="did you mean yellow-square"):
-        named("yelow-square")
+        BUILT_IN.named("yelow-square")
 
 
 BAD: list[tuple[Callable[[], Intervention], str]] = [
@@ -638,9 +638,9 @@ def test_a_wrong_declaration_says_the_field_the_value_and_what_was_expected(
 def test_declaring_comparing_and_fingerprinting_needs_no_torch() -> None:
     code = (
         "import sys; from pytest_biastransfer import *\n"
-        "from pytest_biastransfer.interventions import Square, Grayscale, Circle, named\n"
+        "from pytest_biastransfer.interventions import Square, Grayscale, Circle, BUILT_IN\n"
         "one = Grayscale() | Square(color='red')\n"
-        "print(repr(one), one.label, one.fingerprint, hash(one), named('tennis-ball'))\n"
+        "print(repr(one), one.label, one.fingerprint, hash(one), BUILT_IN.named('tennis-ball'))\n"
         "print(sorted({'numpy', 'torch', 'torchvision', 'PIL'} & sys.modules.keys()))"
     ).replace("from pytest_biastransfer import *", "import pytest_biastransfer")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -878,7 +878,7 @@ def test_a_random_function_that_returns_images_of_random_sizes_is_named_too() ->
 
 def test_an_intervention_of_the_users_own_is_checked_like_ours() -> None:
     class Cropped(Intervention):
-        def render(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
             return images[:, :, 1:]
 
     with pytest.raises(InterventionError, match=r"Cropped\(\) returned shape \[7, 3, 11, 10\]"):

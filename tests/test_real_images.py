@@ -17,7 +17,7 @@ from PIL import Image
 from pytest_biastransfer import Measurement, Model, load_dataset, load_model, measure
 from pytest_biastransfer.baseline.entry import encoded_evidence, entry_of, evidence_for
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.interventions import named
+from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.regression import changes, meanings, newly_flipped
@@ -121,7 +121,7 @@ def test_resnet20_is_known_to_exceed_a_limit_after_a_tenth_of_the_images(resnet2
         Evaluator("cpu"),
         resnet20,
         load_dataset(f"imagefolder:{data}/cifar10/test"),
-        named("yellow-square"),
+        BUILT_IN.named("yellow-square"),
         stop=EarlyStop.of(expectation, 0.01),
     )
     assert (found.n <= 500, found.total, found.computed) == (True, 5000, 2 * found.n)

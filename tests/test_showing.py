@@ -11,7 +11,7 @@ from PIL import Image
 from pytest_biastransfer import Blur, Grayscale, LineGrid, Ring, Square
 from pytest_biastransfer.__main__ import main
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.interventions import named, names
+from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.interventions.base import Intervention
 from pytest_biastransfer.interventions.reading import kinds, read
 
@@ -24,9 +24,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_list_has_every_name_and_every_declaration(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
-    for name in names():
+    for name in BUILT_IN.names:
         assert f"  {name} " in printed
-        assert repr(named(name)) in printed
+        assert repr(BUILT_IN.named(name)) in printed
     for name, kind in kinds().items():
         assert f"  {name} " in printed
         assert (kind.__doc__ or "").splitlines()[0] in printed
@@ -44,7 +44,7 @@ def test_a_picture_has_the_image_before_and_after(capsys: pytest.CaptureFixture[
     assert np.array_equal(seen[20:, 64:], pixels[20:])
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", BUILT_IN.names)
 def test_all_names_can_be_shown(name: str) -> None:
     assert main(["show", name]) == 0
     before, after = np.split(np.asarray(Image.open("intervention.png")), [228], axis=1)
@@ -56,9 +56,9 @@ def test_all_names_can_be_shown(name: str) -> None:
     [
         (["Sqare(size=1)"], "there is no intervention 'Sqare'; did you mean Square?"),
         (["Square(siz=1)"], "Square has no 'siz'; did you mean size?"),
-        (["Square(0.5)"], "neither a name nor a declaration"),
+        (["Square(0.5)"], "Square takes 0 values without a keyword, got 1"),
         (["yelow-square"], "did you mean yellow-square?"),
-        (["Square(size=__import__('os').mkdir('executed'))"], "is no number, text or tuple of them"),
+        (["Square(size=__import__('os').mkdir('executed'))"], "is no number, text, intervention or tuple of them"),
         (["Square(size=2)"], "Square: size=2, expected a number above 0 and at most 1"),
         (["blur", "--image", "missing.png"], "missing.png: no such file"),
         (["blur", "--image", "broken.png"], "broken.png: cannot be read"),
@@ -82,7 +82,7 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, capsys: pytes
         Ring(anchor=(0.25, 1), angle=45, opacity=0.5, blend="screen"),
         LineGrid(size=1, color="#123456", stage="source"),
         Grayscale() | Square() | Blur(),
-        *map(named, names()),
+        *map(BUILT_IN.named, BUILT_IN.names),
     ],
     ids=lambda intervention: intervention.label,
 )

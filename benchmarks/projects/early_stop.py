@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from pytest_biastransfer import Model, Preprocess, load_dataset
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.interventions import named
+from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.verdict import judge
@@ -39,7 +39,7 @@ def main() -> None:
     # What the first pass of a process alone pays for is in neither.
     module.eval()(torch.zeros(64, 3, 32, 32))
     start = time.perf_counter()
-    found = take_measurement(Evaluator("cpu"), model, images, named("yellow-square"), stop=stop)
+    found = take_measurement(Evaluator("cpu"), model, images, BUILT_IN.named("yellow-square"), stop=stop)
     verdict = judge(expectation, found)
     seconds = time.perf_counter() - start
     content = {"seconds": seconds, "images": found.n, "share": found.n / found.total, "holds": int(verdict.holds)}

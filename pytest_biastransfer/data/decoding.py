@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.picture_errors import broken_picture
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data.images import Image
@@ -31,7 +32,7 @@ def _read(source: Path | io.BytesIO, place: str) -> Image:
     try:
         with PillowImage.open(source) as picture:
             return _picture_pixels(picture, place)
-    except _broken_picture() as error:
+    except broken_picture() as error:
         raise _unreadable(place, error) from error
 
 
@@ -60,20 +61,6 @@ def pixels(image: object, place: str) -> Image:
     return decoded
 
 
-def unreadable_file() -> tuple[type[Exception], ...]:
-    """Return what a dataset that opens pictures raises for a file that cannot be read."""
-    from PIL import Image as PillowImage
-
-    # From a size on, Pillow warns of a possible bomb; it raises the warning where the user has made it an error.
-    return OSError, SyntaxError, PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning
-
-
-def _broken_picture() -> tuple[type[Exception], ...]:
-    # Pillow raises a SyntaxError for a broken PNG, a ValueError for a broken PPM, and whatever it warns of, such as
-    # damaged metadata, where the user has made warnings errors: not changed here, where several threads decode.
-    return *unreadable_file(), ValueError, Warning
-
-
 def _unreadable(place: str, error: Exception) -> DatasetError:
     return DatasetError(f"{place}: cannot be read ({error}); repair or remove the file")
 
@@ -88,7 +75,7 @@ def _picture_pixels(picture: Any, place: str) -> Image:
         # Pillow warns where a palette has transparent colours, unless it may first keep the transparency.
         complete = picture.convert("RGBA") if "transparency" in picture.info else picture
         rgb: Image = np.asarray(complete.convert("RGB"))
-    except _broken_picture() as error:
+    except broken_picture() as error:
         raise _unreadable(place, error) from error
     return rgb.transpose(2, 0, 1)
 

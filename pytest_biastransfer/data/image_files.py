@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.masks import digest_of_files
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.store import Facts, Place
 
@@ -52,7 +53,7 @@ class ImageFiles(LabelledImages):
         """Hash of the files' content and labels."""
         paths = [self._path(name) for name in self._files]
         try:
-            contents = self._facts.of_files(paths, "contents", lambda: _digest_of(paths))
+            contents = self._facts.of_files(paths, "contents", lambda: digest_of_files(paths))
         except OSError as error:
             place = self._place(paths.index(error.filename)) if error.filename in paths else f"images of {self.name}"
             raise DatasetError(f"{place}: cannot be read ({error})") from error
@@ -73,11 +74,3 @@ class ImageFiles(LabelledImages):
 
     def __len__(self) -> int:
         return len(self._files)
-
-
-def _digest_of(paths: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:  # noqa: PTH123 - half the time of Path.open
-            digest.update(hashlib.sha256(file.read()).digest())
-    return digest.hexdigest()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.class_map import ClassMap
+    from pytest_biastransfer.data.masks import Masks
 
     Image = npt.NDArray[np.uint8 | np.float32]
 
@@ -61,6 +62,12 @@ class LabelledImages(ABC):
         Raises `DatasetError` where an image lacks one that others have.
         """
         return MappingProxyType({})
+
+    def masks(self, name: str) -> Masks:
+        """Return the masks of that name; raises `DatasetError` if there are none."""
+        from pytest_biastransfer.data.masks import no_masks
+
+        raise no_masks(name, self.name, {})
 
     @property
     def naming(self) -> tuple[object, ...]:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.data.decoding import pixels, unreadable_file
+from pytest_biastransfer.data.decoding import pixels
 from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.masks import MasksByIndex, as_mask, no_masks
 from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.picture_errors import unreadable_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.masks import Mask, Masks
 
 _ITEM_LENGTHS = (2, 3)
 _READ_AGAIN = 32
@@ -88,21 +92,38 @@ class MapStyleImages(LabelledImages):
                     )
         return {name: [one[name] for one in told] for name in told[0]}
 
+    def masks(self, name: str) -> Masks:
+        """Return what the items' third elements say, where these are mappings to pictures or arrays."""
+        known = self._content[4]
+        if name not in known or len(known[name]) != self._length:
+            raise no_masks(name, self.name, {one: 0 for one, all_of in known.items() if len(all_of) == self._length})
+        return MasksByIndex(
+            lambda index: self._mask(name, index), hashlib.sha256(b"".join(known[name])).hexdigest()[:32]
+        )
+
+    def _mask(self, name: str, index: int) -> Mask:
+        return as_mask(self._item(index)[2][name], f"{self._place}: the mask {name!r} of item {index} of {self.name}")
+
     @functools.cached_property
-    def _content(self) -> tuple[npt.NDArray[np.int64], str, list[bytes], list[dict[str, str]]]:
+    def _content(
+        self,
+    ) -> tuple[npt.NDArray[np.int64], str, list[bytes], list[dict[str, str]], dict[str, list[bytes]]]:
         digests, attributes = [], []
+        masks: dict[str, list[bytes]] = defaultdict(list)
         labels = np.empty(self._length, dtype=np.int64)
         for index in range(self._length):
             image, labels[index], told = self._item(index)
             digests.append(_digest(image, labels[index]))
-            attributes.append(told)
+            attributes.append(_scalars(told))
+            for name, array in _arrays(told):
+                masks[name].append(_digest(array, 0))
         changed = self._changed(digests)
         if changed is not None:
             raise DatasetError(
                 f"{self._place}: item {changed} of {self.name} differs each time it is read; remove random "
                 f"augmentations from the dataset, a measurement needs the same images each time"
             )
-        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32], digests, attributes
+        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32], digests, attributes, dict(masks)
 
     def looks_unchanged(self) -> bool:
         """Whether the length and some items, read again, are what they were."""
@@ -121,7 +142,7 @@ class MapStyleImages(LabelledImages):
         """Return the image of one item."""
         return self._item(index)[0]
 
-    def _item(self, index: int) -> tuple[Image, int, dict[str, str]]:
+    def _item(self, index: int) -> tuple[Image, int, Mapping[Any, Any]]:
         place = f"{self._place}: item {index} of {self.name}{self._file_of(index)}"
         try:
             item = self._dataset[index]
@@ -131,7 +152,7 @@ class MapStyleImages(LabelledImages):
             raise DatasetError(
                 f"{place} is a {type(item).__name__}; expected (image, label) or (image, label, attributes)"
             )
-        told = _scalars(item[2]) if len(item) == 3 and isinstance(item[2], Mapping) else {}
+        told = item[2] if len(item) == 3 and isinstance(item[2], Mapping) else {}
         return pixels(item[0], place), _label(item[1], place), told
 
     def _file_of(self, index: int) -> str:
@@ -156,7 +177,14 @@ def _scalars(told: Mapping[Any, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in values.items() if isinstance(value, str | int | float)}
 
 
-def _digest(image: Image, label: int) -> bytes:
+def _arrays(told: Mapping[Any, Any]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Yield the entries that are pictures or arrays of at least two dimensions: they may be masks."""
+    for name, value in told.items():
+        if hasattr(value, "convert") or getattr(value, "ndim", 0) >= 2:
+            yield str(name), np.asarray(value)
+
+
+def _digest(image: npt.NDArray[Any], label: int) -> bytes:
     form = f"{image.dtype}{image.shape}{label}".encode()
     return hashlib.sha256(form + np.ascontiguousarray(image).tobytes()).digest()
 

@@ -12,7 +12,10 @@ from pytest_biastransfer.data.decoding import as_8_bit, require_unit_range
 from pytest_biastransfer.errors import DatasetError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from pytest_biastransfer.data.images import Image, LabelledImages
+    from pytest_biastransfer.data.masks import Mask, Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 
 # Of small pictures, most of the time is Python's, which threads cannot share.
@@ -54,6 +57,25 @@ def decode(
         stack = [_as_float(image) for image in stack]
     # One layout whatever the source's: kernels for another one round otherwise.
     return as_8_bit(np.ascontiguousarray(np.stack(stack)))
+
+
+def decode_masks(
+    images: LabelledImages, name: str, indices: Sequence[int], preprocess: Preprocess
+) -> npt.NDArray[np.float32]:
+    """Return the masks of the images at `indices`, float32 [batch, 1, height, width] in [0, 1]."""
+    masks = images.masks(name)
+    found = [mask_of(masks, index, images.image(index), f"the mask {name!r} of {images.name}") for index in indices]
+    return np.stack(list(map(preprocess.resize_and_crop, found))).astype(np.float32, copy=False).clip(0, 1)
+
+
+def mask_of(masks: Masks, index: int, image: Image, place: str) -> Mask:
+    """Return the mask of one image; raises `DatasetError`, which begins with `place`, if it is of another size."""
+    mask = masks.mask(index)
+    if mask.shape[1:] != image.shape[1:]:
+        raise DatasetError(
+            f"{place}: that of image {index} is {_extent(mask)} pixels, the image {_extent(image)}; expected the same"
+        )
+    return mask
 
 
 def _decode_one(images: LabelledImages, index: int, preprocess: Preprocess, change: SourceChange | None) -> Image:

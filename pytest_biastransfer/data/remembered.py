@@ -19,19 +19,24 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pytest_biastransfer.data.masks import Mask, Masks
+
 
 # As labels are int64.
 _LARGEST: Final = 2**63 - 1
 
 
 class Findings(TypedDict):
-    """What one reading tells: `contents` is a hash of all images in order, the others are as in `LabelledImages`."""
+    """What one reading tells: `contents` is a hash of all images in order, `masks` has one of each
+    kind of masks, by name; the others are as in `LabelledImages`.
+    """
 
     labels: list[int]
     classes: list[str] | None
     contents: str
     files: list[str] | None
     attributes: dict[str, list[str]]
+    masks: dict[str, str]
 
 
 def require_labels(labels: Sequence[int], found: str) -> None:
@@ -95,6 +100,19 @@ class RememberedImages(LabelledImages):
     def attributes(self) -> Mapping[str, Sequence[str]]:
         """What else is known of the images."""
         return self._known["attributes"]
+
+    def masks(self, name: str) -> Masks:
+        """Return the masks of that name."""
+        from pytest_biastransfer.data.masks import MasksByIndex, no_masks
+
+        known = self._known["masks"]
+        if name not in known:
+            raise no_masks(name, self.name, known)
+        return MasksByIndex(lambda index: self._mask(name, index), known[name])
+
+    def _mask(self, name: str, index: int) -> Mask:
+        """Return one of the masks that were found."""
+        raise NotImplementedError(f"{type(self).__name__} finds no masks")
 
     def __len__(self) -> int:
         return len(self._known["labels"])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.masks import Masks
 
 
 _WHOLE: Final = re.compile(r"[0-9]{1,18}")
@@ -76,6 +77,13 @@ class Subset(View):
     def attributes(self) -> Mapping[str, Sequence[str]]:
         """The attributes of the images that were drawn."""
         return {name: self._of_chosen(values) for name, values in self.inner.attributes.items()}
+
+    def masks(self, name: str) -> Masks:
+        """Return the masks of the images that were drawn."""
+        from pytest_biastransfer.data.masks import MasksByIndex
+
+        whole = self.inner.masks(name)
+        return MasksByIndex(lambda index: whole.mask(int(self._chosen[index])), whole.fingerprint)
 
     def _of_chosen(self, values: Sequence[str]) -> list[str]:
         return [values[index] for index in self._chosen.tolist()]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import DatasetError, nearest
@@ -82,6 +83,33 @@ def read_table(path: Path) -> Table:
                 f"({', '.join(columns)})"
             )
     return Table(path, tuple(columns), [row for _, row in rest], [line for line, _ in rest])
+
+
+def files_in(table: Table, column: str, what: str) -> list[str]:
+    """Return the files that a column names, relative to the table's directory; `what` they are, for error messages.
+
+    Raises `DatasetError` for one that is not in there.
+    """
+    return [_inside(table, row, name, what) for row, name in enumerate(table.column(column))]
+
+
+def _inside(table: Table, row: int, name: str, what: str) -> str:
+    """Return a path in its shortest form, if it does not lead out of the table's directory."""
+    shortest = posixpath.normpath(name)
+    # A backslash separates on Windows only, but a table is to be refused everywhere or nowhere.
+    first = posixpath.normpath(name.replace("\\", "/")).partition("/")[0]
+    wrong = None
+    if not name:
+        wrong = f"no {what} is named"
+    elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+        wrong = f"the {what} {name!r} is an absolute path"
+    elif first == ".." or "\0" in name:
+        wrong = f"the {what} {name!r} is not in {table.path.parent}"
+    if wrong is not None:
+        raise DatasetError(
+            f"{table.place(row)}: {wrong}; expected a path relative to the table, and inside its directory"
+        )
+    return shortest
 
 
 def _rows(reader: _Reader, path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data.class_map import ClassMap
     from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.masks import Masks
 
 
 class View(LabelledImages):
@@ -52,6 +53,10 @@ class View(LabelledImages):
     def attributes(self) -> Mapping[str, Sequence[str]]:
         """The inner attributes."""
         return self.inner.attributes
+
+    def masks(self, name: str) -> Masks:
+        """Return the inner masks."""
+        return self.inner.masks(name)
 
     def image(self, index: int) -> Image:
         """Return an inner image."""

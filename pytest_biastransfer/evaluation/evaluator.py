@@ -130,8 +130,20 @@ class Evaluator:
         content, lasts = self._content(model)
         device_type = self.device.partition(":")[0]
         common = (content, model.preprocess.fingerprint, images.fingerprint, self.precision, device_type, _FORMAT)
-        changes = map(self._content, interventions)
-        return [Key(fingerprint(common, change), content, lasts and change_lasts) for change, change_lasts in changes]
+        return [self._key(common, content, lasts, images, intervention) for intervention in interventions]
+
+    def _key(
+        self,
+        common: tuple[object, ...],
+        model: str,
+        lasts: bool,
+        images: LabelledImages,
+        intervention: Intervention | None,
+    ) -> Key:
+        change, change_lasts = self._content(intervention)
+        names = () if intervention is None else intervention.mask_names
+        masks = [images.masks(name).fingerprint for name in names]
+        return Key(fingerprint(common, change, masks), model, lasts and change_lasts)
 
     def collection(
         self,

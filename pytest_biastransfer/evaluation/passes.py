@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_biastransfer.data.pixels import decode
+from pytest_biastransfer.data.pixels import decode, decode_masks
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.order import chunks
-from pytest_biastransfer.evaluation.predict import Predictor, ready_to_evaluate, source_change
+from pytest_biastransfer.evaluation.predict import Change, Predictor, ready_to_evaluate, source_change
 from pytest_biastransfer.evaluation.upload import Upload
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ class Pass:
         """Return the predictions of one chunk; see `Predictor.classes`."""
         indices = self._indices(chunk)
         pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
-        logits = self._predictor.logits(pixels, indices, self._after)
+        change = None if self._after is None else Change(self._after, indices, self._masks(indices))
+        logits = self._predictor.logits(pixels, change)
         self._load_following(chunk)
         return self._predictor.classes(logits, indices)
 
@@ -97,6 +98,14 @@ class Pass:
             with contextlib.suppress(BiasTransferError):
                 self._loaded[self._following[chunk]] = self._load(self._following[chunk])
 
+    def _masks(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Return the masks that the intervention takes, resized and cropped as the images are, on the device."""
+        names = () if self._after is None else self._after.mask_names
+        preprocess = self._model.preprocess.for_masks
+        return {
+            name: self._upload.send(decode_masks(self._images, name, indices, preprocess)).float() for name in names
+        }
+
     def _indices(self, chunk: range) -> list[int]:
         indices: list[int] = self._order[chunk.start : chunk.stop].tolist()
         return indices
@@ -104,7 +113,7 @@ class Pass:
     def _load(self, chunk: range) -> torch.Tensor:
         indices, preprocess = self._indices(chunk), self._model.preprocess
         if self._before is not None:
-            pixels = decode(self._images, indices, preprocess, source_change(self._before))
+            pixels = decode(self._images, indices, preprocess, source_change(self._before, self._images))
         else:
             threads = min(torch.get_num_threads(), _MOST_THREADS)
             pixels = self._pixels.read(self._images, preprocess, chunk, indices, threads)

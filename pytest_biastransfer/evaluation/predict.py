@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from pytest_biastransfer.data.pixels import mask_of
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.evaluation.precision import computing_in
 from pytest_biastransfer.models.outputs import logits_of
@@ -17,13 +19,27 @@ from pytest_biastransfer.models.outputs import logits_of
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.images import Image, LabelledImages
     from pytest_biastransfer.data.pixels import SourceChange
     from pytest_biastransfer.evaluation.batch_size import BatchSize
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
     from pytest_biastransfer.store.chunks import Content
+
+
+@dataclass(frozen=True)
+class Change:
+    """An intervention on the images at these places of a dataset, with the masks that it takes."""
+
+    intervention: Intervention
+    indices: Sequence[int]
+    masks: Mapping[str, torch.Tensor]
+
+    def part(self, start: int, stop: int) -> Change:
+        """Return the change of some of the images."""
+        masks = {name: mask[start:stop] for name, mask in self.masks.items()}
+        return Change(self.intervention, self.indices[start:stop], masks)
 
 
 class Predictor:
@@ -39,19 +55,15 @@ class Predictor:
         # Channels last is what convolutions are fastest in; a model that asks for strides may mind it.
         self._layouts = [torch.channels_last, torch.contiguous_format]
 
-    def logits(
-        self, pixels: torch.Tensor, indices: Sequence[int], intervention: Intervention | None = None
-    ) -> torch.Tensor:
+    def logits(self, pixels: torch.Tensor, change: Change | None = None) -> torch.Tensor:
         """Return the model's output, [batch, classes]; a GPU may still be computing it.
 
         Parameters
         ----------
         pixels
             uint8, or float32 in [0, 1], of shape [batch, channels, height, width], on the device.
-        indices
-            The images' places in the dataset.
-        intervention
-            Applied before normalization; None for the clean images.
+        change
+            What is done to them before normalization; None for the clean images.
 
         Raises
         ------
@@ -59,7 +71,7 @@ class Predictor:
             If the output is not ``[batch, classes]``.
         """
         with torch.inference_mode():
-            return torch.cat(list(self._logits(pixels, indices, intervention)))
+            return torch.cat(list(self._logits(pixels, change)))
 
     def classes(self, logits: torch.Tensor, indices: Sequence[int]) -> Content:
         """Return the predicted ``classes``, int32 [batch], and the number of ``outputs``, int32 [1].
@@ -71,15 +83,13 @@ class Predictor:
             classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
         return {"classes": classes, "outputs": np.array([logits.shape[1]], dtype=np.int32)}
 
-    def _logits(
-        self, pixels: torch.Tensor, indices: Sequence[int], intervention: Intervention | None
-    ) -> Iterator[torch.Tensor]:
+    def _logits(self, pixels: torch.Tensor, change: Change | None) -> Iterator[torch.Tensor]:
         start = 0
         while start < len(pixels):
             stop = start + self._batch_size.next(len(pixels) - start)
             begun = time.perf_counter()
             try:
-                yield self._forward(pixels[start:stop], indices[start:stop], intervention)
+                yield self._forward(pixels[start:stop], change and change.part(start, stop))
             except torch.OutOfMemoryError as error:
                 if not self._batch_size.reduce(stop - start):
                     raise ModelError(
@@ -94,10 +104,10 @@ class Predictor:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _forward(self, pixels: torch.Tensor, indices: Sequence[int], intervention: Intervention | None) -> torch.Tensor:
+    def _forward(self, pixels: torch.Tensor, change: Change | None) -> torch.Tensor:
         images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-        if intervention is not None:
-            images = intervention.apply(images, indices)
+        if change is not None:
+            images = change.intervention.apply(images, change.indices, change.masks)
         images = self._model.preprocess.normalize(images)
         try:
             logits = self._run(images)
@@ -159,14 +169,19 @@ def _tensors(module: torch.nn.Module) -> Iterator[torch.Tensor]:
     yield from module.buffers()
 
 
-def source_change(intervention: Intervention) -> SourceChange:
-    """Return an intervention of stage ``"source"`` as a change of single decoded images."""
+def source_change(intervention: Intervention, dataset: LabelledImages) -> SourceChange:
+    """Return an intervention of stage ``"source"`` as a change of single decoded images of a dataset."""
+    known = {name: dataset.masks(name) for name in intervention.mask_names}
 
     def change(image: Image, index: int) -> Image:
         images = torch.from_numpy(np.array(image))[None]
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        changed: npt.NDArray[np.float32] = intervention.apply(images, [index])[0].numpy()
+        masks = {
+            name: torch.from_numpy(mask_of(one, index, image, f"the mask {name!r} of {dataset.name}"))[None]
+            for name, one in known.items()
+        }
+        changed: npt.NDArray[np.float32] = intervention.apply(images, [index], masks)[0].numpy()
         return changed
 
     return change

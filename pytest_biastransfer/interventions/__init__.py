@@ -5,10 +5,14 @@ Importing this package needs neither torch nor numpy; applying an intervention d
 
 from pytest_biastransfer.interventions.appearance import Brightness, ColorCast, Contrast, Grayscale, Saturation, Tint
 from pytest_biastransfer.interventions.base import Composition, Intervention
+from pytest_biastransfer.interventions.chance import Random, Sometimes
 from pytest_biastransfer.interventions.custom import Custom
 from pytest_biastransfer.interventions.degradations import JPEG, Blur, Border, Pixelate, Vignette
-from pytest_biastransfer.interventions.patterns import GaussianPattern, Noise, Stripes
-from pytest_biastransfer.interventions.registry import described, named, names
+from pytest_biastransfer.interventions.origin import Origin
+from pytest_biastransfer.interventions.patterns import GaussianPattern, Noise, Pattern, Stripes
+from pytest_biastransfer.interventions.pictures import Stencil, Text
+from pytest_biastransfer.interventions.regions import Background, Occlude
+from pytest_biastransfer.interventions.registry import BUILT_IN, Registry
 from pytest_biastransfer.interventions.shapes import (
     Checkerboard,
     Circle,
@@ -20,7 +24,9 @@ from pytest_biastransfer.interventions.shapes import (
 )
 
 __all__ = [
+    "BUILT_IN",
     "JPEG",
+    "Background",
     "Blur",
     "Border",
     "Brightness",
@@ -35,16 +41,21 @@ __all__ = [
     "Intervention",
     "LineGrid",
     "Noise",
+    "Occlude",
+    "Origin",
+    "Pattern",
     "Pixelate",
+    "Random",
     "Rectangle",
+    "Registry",
     "Ring",
     "Saturation",
+    "Sometimes",
     "Square",
+    "Stencil",
     "Stripes",
+    "Text",
     "Tint",
     "Triangle",
     "Vignette",
-    "described",
-    "named",
-    "names",
 ]

@@ -47,7 +47,7 @@ class Intervention(ABC):
 
     def __repr__(self) -> str:
         shown = [
-            f"{field.name}={getattr(self, field.name)!r}"
+            f"{field.name}=" * bool(field.kw_only) + repr(getattr(self, field.name))
             for field in _fields(self)
             if not (field.name == "stage" or _is_quiet(field)) or getattr(self, field.name) != field.default
         ]
@@ -127,7 +127,7 @@ class Intervention(ABC):
     def fingerprint(self) -> str:
         """Hash of the type and the fields: equal if and only if the declarations are.
 
-        Of pictures and arrays in files it is the content that counts, not the place.
+        Of a file it is the content that counts, not the place.
         """
         return fingerprint(self)
 
@@ -135,7 +135,7 @@ class Intervention(ABC):
     def label(self) -> str:
         """Short, stable, readable text for test ids: the type and the fields that are not default."""
         fields = [
-            f"{field.name}-" * _is_quiet(field) + _field_label(getattr(self, field.name))
+            f"{field.name}-" * _is_quiet(field) + field.metadata.get("label", _field_label)(getattr(self, field.name))
             for field in _fields(self)
             if getattr(self, field.name) != field.default
         ]
@@ -185,8 +185,9 @@ class Composition(Intervention):
 
 
 def _fields(intervention: Intervention) -> list[dataclasses.Field[Any]]:
-    """Return what is declared, the quiet fields last: those that are shown only where they are not default."""
-    return sorted((field for field in dataclasses.fields(intervention) if field.init), key=_is_quiet)
+    """Return what is declared: what needs no keyword first, and last the fields that are shown if not default."""
+    declared = (field for field in dataclasses.fields(intervention) if field.init)
+    return sorted(declared, key=lambda field: (field.kw_only, _is_quiet(field)))
 
 
 def _is_quiet(field: dataclasses.Field[Any]) -> bool:
@@ -208,8 +209,7 @@ def _field_label(value: object) -> str:
 
 
 def check_rendering(intervention: Intervention, images: torch.Tensor, changed: object) -> tuple[float, float]:
-    """Return the least and the greatest value of `changed`; raise unless it is a finite tensor of the form of `images`.
-    """
+    """Return the least and the greatest value of `changed`; raise unless it is finite and of the form of `images`."""
     import torch
 
     if not isinstance(changed, torch.Tensor):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.interventions.base import Intervention, require_count, require_number, require_share
 from pytest_biastransfer.interventions.colors import levels, require_colors, rgb
+from pytest_biastransfer.interventions.files import pillow_version
 from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
@@ -139,6 +140,9 @@ class JPEG(Intervention):
         decoded = torch.from_numpy(np.stack([_through_jpeg(picture, self.quality) for picture in pixels]))
         return decoded.permute(0, 3, 1, 2).to(images.device, images.dtype) / 255
 
+    def __fingerprint__(self) -> Mapping[str, object]:
+        return {**super().__fingerprint__(), "pillow": pillow_version()}
+
 
 def _through_jpeg(pixels: Pixels, quality: int) -> Pixels:
     """Return a picture [height, width, 1 or 3], saved and read again."""
@@ -184,7 +188,7 @@ class Border(Intervention):
         channels, height, width = images.shape[1:]
         edge = round(self.width * min(height, width))
         if edge < 1:
-            raise InterventionError(
+            raise TooSmallError(
                 f"{self}: rounds to no pixel on images of {height}×{width}; make width at least "
                 f"{0.5 / min(height, width):.3g}"
             )

@@ -1,15 +1,18 @@
-"""Patterns over the whole image: noise, and stripes."""
+"""Patterns over the whole image: noise, stripes, and arrays of the user's own."""
 
 from __future__ import annotations
 
+import io
 import math
-from abc import abstractmethod
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.errors import InterventionError, TooSmallError
+from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions.base import (
     Intervention,
     require_count,
@@ -19,11 +22,13 @@ from pytest_biastransfer.interventions.base import (
 )
 from pytest_biastransfer.interventions.blending import Mixed
 from pytest_biastransfer.interventions.colors import levels, rgb
+from pytest_biastransfer.interventions.files import read_named_file
 from pytest_biastransfer.interventions.origin import Origin
 from pytest_biastransfer.interventions.placement import half_turn
 from pytest_biastransfer.interventions.seeds import generator
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import torch
 
 # From so many numbers on, threads are worth their start.
@@ -41,14 +46,6 @@ class _Seeded(Intervention):
         super().__post_init__()
         require_number(self, "scale", "above 0", lambda value: 0 < value < math.inf)
         require_seed(self)
-
-    @abstractmethod
-    def numbers(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
-        """Return numbers of standard deviation 1 that broadcast to the images."""
-
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
-        """Add the numbers."""
-        return images + self.scale * self.numbers(images, origin).to(images.device, images.dtype)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -80,13 +77,14 @@ class GaussianPattern(_Seeded):
         super().__post_init__()
         require_count(self, "cells")
 
-    def numbers(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
-        """Return one pattern for all images."""
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+        """Add the one pattern to all images."""
         import torch
         from torch.nn import functional
 
         drawn = torch.randn(1, images.shape[1], self.cells, self.cells, generator=generator(self.seed))
-        return functional.interpolate(drawn, images.shape[2:], mode="bilinear", align_corners=False)
+        pattern = functional.interpolate(drawn, images.shape[2:], mode="bilinear", align_corners=False)
+        return images.add(pattern.to(images), alpha=self.scale)
 
 
 class Noise(_Seeded):
@@ -109,8 +107,8 @@ class Noise(_Seeded):
     (0.1, False)
     """
 
-    def numbers(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
-        """Return numbers for each image."""
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+        """Draw and add each image's own noise."""
         import torch
 
         # The mode is each thread's own.
@@ -126,7 +124,113 @@ class Noise(_Seeded):
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(draw, range(len(images))))
-        return drawn
+        return drawn.to(images).mul_(self.scale).add_(images)
+
+
+def _name_of(array: Any) -> str:
+    """Return a word that tells an array from others: the name of its file, or the beginning of its hash."""
+    return PurePath(array).stem if isinstance(array, str) else fingerprint(array)[:6]
+
+
+@dataclass(frozen=True, repr=False)
+class Pattern(Intervention):
+    """A pattern of your own, added to every image and clipped; stretched to the resolution of the images.
+
+    Parameters
+    ----------
+    array
+        Numbers to add, in units of [0, 1], positive or negative: an array, a tensor or nested lists, of the shape
+        [height, width] or [1 or 3, height, width]; or the path of a ``.npy`` file that has one, which is read when it
+        is declared. Where the images have other channels, its mean is added to all of them.
+    scale
+        What the numbers are multiplied with; not 0.
+    stage
+        See `Intervention`.
+
+    Raises
+    ------
+    InterventionError
+        If it is of another shape, or has other than finite numbers, or the file is missing or broken.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Pattern([[0.5, 0.0], [0.0, 0.5]]).apply(torch.zeros(1, 1, 2, 2))[0, 0]
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.5000]])
+    """
+
+    array: Any = field(compare=False, metadata={"label": _name_of, "file": True})
+    _: KW_ONLY
+    scale: float = 1.0
+    content: bytes | None = field(init=False, default=None, compare=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number(self, "scale", "other than 0", lambda value: math.isfinite(value) and value != 0)
+        if isinstance(self.array, str | os.PathLike):
+            content, digest = read_named_file(self, "array")
+            object.__setattr__(self, "content", content)
+            self._require_pattern(self._saved())
+        else:
+            object.__setattr__(self, "array", self._nested())
+            digest = fingerprint(self.array)
+        object.__setattr__(self, "digest", digest)
+
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+        """Add the stretched array to all images."""
+        import torch
+        from torch.nn import functional
+
+        numbers = torch.tensor(self.array) if self.content is None else torch.from_numpy(self._saved())
+        pattern = numbers.to(torch.float32).reshape(1, -1, *numbers.shape[-2:])
+        if pattern.shape[1] not in (1, images.shape[1]):
+            pattern = pattern.mean(dim=1, keepdim=True)
+        if pattern.shape[2:] != images.shape[2:]:
+            pattern = functional.interpolate(
+                pattern, images.shape[2:], mode="bilinear", align_corners=False, antialias=True
+            )
+        return images.add(pattern.to(images), alpha=self.scale)
+
+    def _saved(self) -> npt.NDArray[Any]:
+        """Return the array in the file."""
+        import numpy as np
+
+        assert self.content is not None
+        try:
+            found = np.load(io.BytesIO(self.content), allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InterventionError(f"Pattern: array={self.array!r} cannot be read ({error})") from error
+        if not isinstance(found, np.ndarray):
+            raise InterventionError(f"Pattern: array={self.array!r} has several arrays, expected a file of numpy.save")
+        return found
+
+    def _nested(self) -> tuple[Any, ...]:
+        """Return the array as tuples of plain floats, which can be compared, hashed and printed."""
+        import numpy as np
+
+        given = self.array.detach().cpu() if hasattr(self.array, "detach") else self.array
+        try:
+            found = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InterventionError(f"Pattern: array={given!r:.60} is not an array of numbers ({error})") from error
+        self._require_pattern(found)
+        nested: tuple[Any, ...] = _tuples(found.tolist())
+        return nested
+
+    def _require_pattern(self, array: npt.NDArray[Any]) -> None:
+        import numpy as np
+
+        wanted = "[height, width] or [1 or 3, height, width]"
+        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] not in (1, 3)) or array.size == 0:
+            raise InterventionError(f"Pattern: the array is {list(array.shape)}, expected {wanted}")
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InterventionError(f"Pattern: the array has {array.dtype} values, expected finite numbers in [-1, 1]")
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -175,7 +279,7 @@ class Stripes(Mixed):
         channels, height, width = images.shape[1:]
         period = self.period * min(height, width)
         if period < 2:
-            raise InterventionError(
+            raise TooSmallError(
                 f"{self}: its stripes are closer than two pixels on images of {height}×{width}; make period at least "
                 f"{2 / min(height, width):.3g}"
             )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.errors import InterventionError, nearest
+from pytest_biastransfer.errors import InterventionError, TooSmallError, nearest
 from pytest_biastransfer.interventions.base import require_number, require_share
 from pytest_biastransfer.interventions.blending import Mixed
 from pytest_biastransfer.interventions.origin import Origin
@@ -106,7 +106,7 @@ class Placed(Mixed):
             # Of the thinner direction one pixel.
             least = self.size / min(self.box) / side
             advice = f"make size at least {least:.3g}" if least <= 1 else "nothing so thin can be seen there"
-            raise InterventionError(f"{self}: rounds to no pixel on images of {height}×{width}; {advice}")
+            raise TooSmallError(f"{self}: rounds to no pixel on images of {height}×{width}; {advice}")
         return across, down
 
     def corner(self, extent: Extent, within: Extent, anchor: Anchor | None = None) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -9,10 +11,70 @@ from pytest_biastransfer.errors import InterventionError, nearest
 from pytest_biastransfer.interventions.appearance import Brightness, ColorCast, Grayscale
 from pytest_biastransfer.interventions.base import Intervention
 from pytest_biastransfer.interventions.degradations import JPEG, Blur
-from pytest_biastransfer.interventions.patterns import GaussianPattern
+from pytest_biastransfer.interventions.patterns import GaussianPattern, Noise
+from pytest_biastransfer.interventions.pictures import Text
 from pytest_biastransfer.interventions.shapes import Circle, LineGrid, Square
 
-_NAMED: Final = MappingProxyType(
+
+@dataclass(frozen=True)
+class Registry:
+    """Interventions, the names that they can be asked for by, and who has registered them.
+
+    Examples
+    --------
+    >>> BUILT_IN.named("yellow-square")
+    Square(size=0.25, anchor='top-left', color=(255, 255, 0))
+    >>> BUILT_IN.with_named({"dot": Circle(size=0.1)}, "conftest.py").named("dot")
+    Circle(size=0.1, anchor='top-left', color=(255, 255, 0))
+    """
+
+    interventions: Mapping[str, Intervention]
+    places: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """The names, sorted."""
+        return sorted(self.interventions)
+
+    def named(self, name: str) -> Intervention:
+        """Return the intervention of that name; raises `InterventionError` if there is none."""
+        if name not in self.interventions:
+            raise InterventionError(f"no intervention is named {name!r}; {nearest(name, self.interventions)}")
+        return self.interventions[name]
+
+    def described(self, intervention: Intervention) -> str:
+        """Return an intervention in words: its declaration, after its name if it has one.
+
+        >>> print(BUILT_IN.described(Square()))
+        yellow-square = Square(size=0.25, anchor='top-left', color=(255, 255, 0))
+        """
+        found = [name for name, one in self.interventions.items() if one == intervention]
+        return " = ".join([*found, repr(intervention)])
+
+    def with_named(self, added: Mapping[str, Intervention], place: str) -> Registry:
+        """Return a registry that has more names; raises `InterventionError` for one that is taken.
+
+        `place` says who registers them.
+        """
+        for name, intervention in added.items():
+            if not isinstance(name, str) or not name or name != name.strip():
+                raise InterventionError(f"{place}: got the name {name!r}, expected a word such as 'company-logo'")
+            if not isinstance(intervention, Intervention):
+                raise InterventionError(
+                    f"{place}: {name} is {intervention!r:.100}, expected an intervention such as Square(); wrap a "
+                    f"callable or a transform in Custom(...)"
+                )
+            if name in self.interventions:
+                raise InterventionError(
+                    f"{place}: the name {name!r} is taken, by {self.places[name]}; choose another one"
+                )
+        return Registry(
+            MappingProxyType({**self.interventions, **added}),
+            MappingProxyType({**self.places, **dict.fromkeys(added, place)}),
+        )
+
+
+BUILT_IN: Final = Registry(MappingProxyType({}), MappingProxyType({})).with_named(
     {
         "blur": Blur(),
         "chain-link": LineGrid(size=1.0, anchor="center", color=(128, 128, 128), angle=45.0),
@@ -21,34 +83,11 @@ _NAMED: Final = MappingProxyType(
         "gaussian-pattern": GaussianPattern(),
         "grayscale": Grayscale(),
         "jpeg": JPEG(),
+        "noise": Noise(),
         "tennis-ball": Circle(size=0.5, anchor="center", color="#ccff00"),
         "warm-light": ColorCast(matrix=(1.0, 0.9, 0.7)),
+        "watermark": Text("SAMPLE", size=0.8, anchor="center", angle=30.0, opacity=0.5),
         "yellow-square": Square(size=0.25, anchor="top-left", color="#ffff00"),
-    }
+    },
+    "pytest-biastransfer",
 )
-
-
-def names() -> list[str]:
-    """Return the registered names, sorted."""
-    return sorted(_NAMED)
-
-
-def named(name: str) -> Intervention:
-    """Return the registered intervention of that name.
-
-    >>> named("yellow-square")
-    Square(size=0.25, anchor='top-left', color=(255, 255, 0))
-    """
-    if name not in _NAMED:
-        raise InterventionError(f"no intervention is named {name!r}; {nearest(name, _NAMED)}")
-    return _NAMED[name]
-
-
-def described(intervention: Intervention) -> str:
-    """Return an intervention in words: its declaration, after its name if it has one.
-
-    >>> print(described(Square()))
-    yellow-square = Square(size=0.25, anchor='top-left', color=(255, 255, 0))
-    """
-    found = [name for name, one in _NAMED.items() if one == intervention]
-    return " = ".join([*found, repr(intervention)])

@@ -9,13 +9,18 @@ if TYPE_CHECKING:
     import torch
 
 
-def mixed_seed(seed: int, *places: int) -> int:
-    """Return 32 bits that differ for every seed and place."""
-    return random.Random("/".join(map(str, (seed, *places)))).getrandbits(32)
+def source_of_chance(*parts: int | str) -> random.Random:
+    """Return random numbers that differ for all parts: a seed, the place of an image, what they are for."""
+    return random.Random("/".join(map(str, parts)))
 
 
-def generator(seed: int, *places: int) -> torch.Generator:
+def mixed_seed(*parts: int | str) -> int:
+    """Return 32 bits that differ for all parts."""
+    return source_of_chance(*parts).getrandbits(32)
+
+
+def generator(*parts: int | str) -> torch.Generator:
     """Return a generator of torch on the CPU: those of GPUs draw other numbers."""
     import torch
 
-    return torch.Generator().manual_seed(mixed_seed(seed, *places))
+    return torch.Generator().manual_seed(mixed_seed(*parts))

@@ -106,6 +106,11 @@ class Measurement:
     provenance: Provenance
     outcomes: Outcomes
 
+    @property
+    def predictions(self) -> int:
+        """The number of predictions that it rests on."""
+        return 2 * self.n * (1 if self.control is None else 2)
+
     def __repr__(self) -> str:
         figures = ", ".join(f"{metric}={estimate!r}" for metric, estimate in self.estimates.items())
         return f"<{self.intervention} on {self.model}, {self.n} images of {self.dataset}: {figures}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
@@ -144,6 +145,12 @@ class Preprocess:
         fill: Any = self.fill
         _require_channels(image.shape[0], fill=len(fill))
         return cropped(image, self.crop, self.crop_rounding, fill)
+
+    @property
+    def for_masks(self) -> Preprocess:
+        """What puts a mask [1, height, width] where the image is: outside of it there is no mask."""
+        found: Preprocess = dataclasses.replace(self, fill=0.0)
+        return found
 
     def undo_normalization(self, image: Image) -> Image:
         """Return a normalized image [channels, height, width] as it was in [0, 1]."""

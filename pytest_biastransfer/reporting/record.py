@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.regression import Change
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.searching import Searched
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,24 @@ def _baseline_from(content: dict[str, Any]) -> BaselineRecord:
 
 def record_of(measurement: Measurement, verdict: Verdict | None, baseline: BaselineRecord | None = None) -> Record:
     """Return the record of a measured test; `verdict` is None if its limits were not judged."""
-    models = 1 if measurement.control is None else 2
     return Record(
         asr=float(measurement.asr),
         skew=float(measurement.skew),
         limits=tuple(_limit_record(measurement, limit) for limit in (verdict.limits if verdict else ())),
-        images=2 * models * measurement.n,
+        images=measurement.predictions,
         computed=measurement.computed,
         seen=measurement.n,
         total=measurement.total,
         baseline=baseline,
     )
+
+
+def of_search(record: Record, searched: Searched) -> Record:
+    """Return the record of the worst intervention that a search found, with what the whole search took."""
+    found = searched.found
+    tried = f"worst of {found.tried}"
+    limits = [replace(limit, note=", ".join(filter(None, (tried, limit.note)))) for limit in record.limits]
+    return replace(record, limits=tuple(limits), images=searched.predictions, computed=searched.computed)
 
 
 def _limit_record(measurement: Measurement, limit: LimitVerdict) -> LimitRecord:

@@ -22,6 +22,11 @@ class Store:
         self._place = Place(directory)
         self.facts = Facts(self._place.inside("facts"))
 
+    @property
+    def directory(self) -> Path | None:
+        """Where everything is; None where nothing can be kept."""
+        return self._place.path if self._place.can_be_written else None
+
     @functools.cached_property
     def predictions(self) -> ChunkStore:
         """The predictions of models."""

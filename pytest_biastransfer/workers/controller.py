@@ -15,7 +15,7 @@ import pytest
 from pytest_biastransfer.baseline.entry import Key
 from pytest_biastransfer.collection import bias_tests
 from pytest_biastransfer.evaluation import gpus
-from pytest_biastransfer.names import INTERVENTION_MARKER, typed_name
+from pytest_biastransfer.names import MARKERS, typed_name
 from pytest_biastransfer.regressions import collected_keys
 from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
 from pytest_biastransfer.reporting.terminal import lost_sentence
@@ -41,7 +41,7 @@ def auto_workers(config: pytest.Config) -> int | None:
     settings = read_settings(config)
     asked = (
         settings.only
-        or INTERVENTION_MARKER in config.getoption("markexpr", "")
+        or any(marker in config.getoption("markexpr", "") for marker in MARKERS)
         or config.getoption("bias_workers_per_gpu") is not None
     )
     if not asked or not _chooses_gpus(settings):

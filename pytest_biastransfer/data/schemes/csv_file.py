@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.data.image_files import ImageFiles
-from pytest_biastransfer.data.tables import Table, read_table
+from pytest_biastransfer.data.masks import MaskFiles, no_masks
+from pytest_biastransfer.data.tables import Table, files_in, read_table
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.specs import Spec
 from pytest_biastransfer.store import Facts
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data.masks import Masks
 
 KEYS: Final = ("image", "label")
 _WHOLE: Final = re.compile(r"[0-9]{1,18}")
@@ -45,7 +47,7 @@ class ListedImages(ImageFiles):
             raise DatasetError(
                 f"{table.path}: the images and the labels cannot both be the column {image!r}; change image= or label="
             )
-        files = [_inside(table, row, name) for row, name in enumerate(table.column(image))]
+        files = files_in(table, image, "image")
         self.classes, labels = _numbered(table, table.column(label))
         super().__init__(table.path.parent, files, labels, facts)
         self.name = table.path.stem
@@ -57,27 +59,15 @@ class ListedImages(ImageFiles):
         """The other columns."""
         return self._others
 
+    def masks(self, name: str) -> Masks:
+        """Return the masks in the files of another column."""
+        if name not in self._others:
+            raise no_masks(name, self.name, self._others)
+        files = files_in(self._table, name, "mask")
+        return MaskFiles(self._table.path.parent, files, self._table.place, self._facts)
+
     def _place(self, index: int) -> str:
         return f"{self._table.place(index)}: {super()._place(index)}"
-
-
-def _inside(table: Table, row: int, name: str) -> str:
-    """Return a path in its shortest form, if it does not lead out of the table's directory."""
-    shortest = posixpath.normpath(name)
-    # A backslash separates on Windows only, but a table is to be refused everywhere or nowhere.
-    first = posixpath.normpath(name.replace("\\", "/")).partition("/")[0]
-    wrong = None
-    if not name:
-        wrong = "no image is named"
-    elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
-        wrong = f"the image {name!r} is an absolute path"
-    elif first == ".." or "\0" in name:
-        wrong = f"the image {name!r} is not in {table.path.parent}"
-    if wrong is not None:
-        raise DatasetError(
-            f"{table.place(row)}: {wrong}; expected a path relative to the table, and inside its directory"
-        )
-    return shortest
 
 
 def _numbered(table: Table, labels: Sequence[str]) -> tuple[tuple[str, ...] | None, list[int]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
+from pytest_biastransfer.data.masks import as_mask
 from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.extras import need
@@ -24,6 +25,7 @@ from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.masks import Mask
 
 KEYS: Final = (*HUB_KEYS, "config", "image", "label", "split")
 EXTRA: Final = "hf"
@@ -48,6 +50,7 @@ class HubImages(RememberedImages):
         self._directory = directory
         self._spec = spec
         self._place = f"spec {spec.text!r}"
+        self._columns: dict[str, Any] = {}
         if not self._sources():
             raise DatasetError(f"{self._place}: {directory} has no files")
 
@@ -77,17 +80,24 @@ class HubImages(RememberedImages):
 
     @functools.cached_property
     def _pictures(self) -> Any:
-        """The column of the images, as they are in their files: they are decoded here, and named if that fails."""
+        """The column of the images."""
         library = need("datasets", EXTRA, self._place)
-        column = self._column("image", lambda feature: isinstance(feature, library.Image), "pictures")
-        return self._dataset.select_columns([column]).cast_column(column, library.Image(decode=False))
+        return self._undecoded(self._column("image", lambda feature: isinstance(feature, library.Image), "pictures"))
+
+    def _undecoded(self, column: str) -> Any:
+        """Return a column of pictures as they are in their files: they are decoded here, and named if that fails."""
+        if column not in self._columns:
+            library = need("datasets", EXTRA, self._place)
+            own = self._dataset.select_columns([column])
+            self._columns[column] = own.cast_column(column, library.Image(decode=False))
+        return self._columns[column]
 
     def _find_out(self) -> Findings:
         library = need("datasets", EXTRA, self._place)
         image = self._pictures.column_names[0]
         label = self._column("label", lambda feature: isinstance(feature, library.ClassLabel), "labels")
         labels, classes = _numbered(self._cells(label), self._dataset.features[label], f"{self._place}: {label!r}")
-        contents, files = self._contents_and_files()
+        contents, files = self._contents_and_files(self._pictures)
         others = [name for name in self._dataset.column_names if name not in (image, label)]
         features = self._dataset.features
         return {
@@ -97,6 +107,11 @@ class HubImages(RememberedImages):
             "files": files,
             "attributes": {
                 name: _strings(self._cells(name), features[name]) for name in others if _is_scalar(features[name])
+            },
+            "masks": {
+                name: self._contents_and_files(self._undecoded(name))[0]
+                for name in others
+                if isinstance(features[name], library.Image)
             },
         }
 
@@ -122,11 +137,11 @@ class HubImages(RememberedImages):
     def _cells(self, column: str) -> list[Any]:
         return list(self._dataset.select_columns([column])[:][column])
 
-    def _contents_and_files(self) -> tuple[str, list[str] | None]:
-        """Return a hash of all images' bytes, and the names of their files if all have one."""
+    def _contents_and_files(self, pictures: Any) -> tuple[str, list[str] | None]:
+        """Return a hash of the bytes of a column of pictures, and the names of their files if all have one."""
         digest, files = hashlib.sha256(), []
-        for index in range(len(self._pictures)):
-            content, path = self._encoded(index)
+        for index in range(len(pictures)):
+            content, path = self._encoded(pictures, index)
             digest.update(hashlib.sha256(content).digest())
             files.append(path)
         return digest.hexdigest(), [self._relative(path) for path in files if path] if all(files) else None
@@ -134,11 +149,12 @@ class HubImages(RememberedImages):
     def _relative(self, path: str) -> str:
         return Path(os.path.relpath(path, self._directory.resolve()) if Path(path).is_absolute() else path).as_posix()
 
-    def _encoded(self, index: int) -> tuple[bytes, str | None]:
-        """Return the bytes of an image's file, and its name where the dataset tells."""
-        picture = self._pictures[index][self._pictures.column_names[0]]
+    def _encoded(self, pictures: Any, index: int) -> tuple[bytes, str | None]:
+        """Return the bytes of a picture's file, and its name where the dataset tells."""
+        column = pictures.column_names[0]
+        picture = pictures[index][column]
         if picture is None:
-            raise DatasetError(f"{self._place}: image {index} is missing")
+            raise DatasetError(f"{self._place}: {column} {index} is missing")
         path: str | None = picture["path"]
         if picture["bytes"] is not None:
             return picture["bytes"], path
@@ -155,8 +171,15 @@ class HubImages(RememberedImages):
         """Return one decoded picture, uint8 RGB."""
         from pytest_biastransfer.data.decoding import read_encoded
 
-        content, path = self._encoded(index)
+        content, path = self._encoded(self._pictures, index)
         return read_encoded(content, f"{self._place}: image {index}" + (f" ({path})" if path else ""))
+
+    def _mask(self, name: str, index: int) -> Mask:
+        from pytest_biastransfer.data.decoding import read_encoded
+
+        content, _ = self._encoded(self._undecoded(name), index)
+        place = f"{self._place}: {name} {index}"
+        return as_mask(read_encoded(content, place).max(axis=0), place)
 
 
 def _numbered(cells: Sequence[Any], feature: Any, place: str) -> tuple[list[int], list[str] | None]:

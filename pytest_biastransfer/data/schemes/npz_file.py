@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_biastransfer.data.masks import as_mask
 from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.specs import Spec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.masks import Mask
 
     Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -52,7 +54,8 @@ class ArrayImages(RememberedImages):
         [images, channels, height, width] or [images, height, width, channels].
     label
         The array of the labels, whole numbers from 0 on: [images] or [images, 1]. An array ``classes`` may name
-        them. All other arrays [images] of strings or numbers are attributes.
+        them. All other arrays [images] of strings or numbers are attributes,
+        and arrays [images, height, width] are masks.
     facts
         Where is kept what took long to find out about files.
     """
@@ -69,6 +72,7 @@ class ArrayImages(RememberedImages):
         self._path = path
         self._image_name = image
         self._label_name = label
+        self._masks: dict[str, npt.NDArray[Any]] = {}
 
     def _sources(self) -> list[Path]:
         return [self._path]
@@ -91,7 +95,15 @@ class ArrayImages(RememberedImages):
                 for name, array in others.items()
                 if array.shape == (len(images),) and array.dtype.kind in "USbiuf"
             },
+            "masks": {
+                name: _digest(array) for name, array in others.items() if array.ndim >= 3 and len(array) == len(images)
+            },
         }
+
+    def _mask(self, name: str, index: int) -> Mask:
+        if name not in self._masks:
+            self._masks[name] = _read(self._path, lambda names: {name} & set(names))[name]
+        return as_mask(self._masks[name][index], f"npz {self._path}: {name!r} of image {index}")
 
     @functools.cached_property
     def _images(self) -> npt.NDArray[Any]:

@@ -1,0 +1,91 @@
+"""Bias tests as they were declared: what is measured, what is expected of it, and the fixtures that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_biastransfer.names import DATASET_FIXTURE, INTERVENTION_MARKER, MODEL_FIXTURE, SEARCH_MARKER
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.expectation import Expectation
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bias test.
+
+    Attributes
+    ----------
+    name
+        Of what is measured, for test ids.
+    expectation
+        What is expected of it.
+    model, dataset, control
+        Names of fixtures.
+    """
+
+    marker: ClassVar[str]
+
+    name: str
+    expectation: Expectation
+    model: str
+    dataset: str
+    control: str | None
+
+    @property
+    def fixtures(self) -> tuple[str, ...]:
+        """The fixtures whose values are measured."""
+        control = () if self.control is None else (self.control,)
+        return (self.model, self.dataset, *control)
+
+    @property
+    def id(self) -> str:
+        """The name, and the fixtures that are not the usual ones."""
+        unusual = [self.model] * (self.model != MODEL_FIXTURE) + [self.dataset] * (self.dataset != DATASET_FIXTURE)
+        return "-".join([self.name, *unusual])
+
+
+@dataclass(frozen=True)
+class InterventionCase(Case):
+    """One intervention, which `words` describe."""
+
+    marker: ClassVar[str] = INTERVENTION_MARKER
+
+    intervention: Intervention
+    words: str
+
+
+@dataclass(frozen=True)
+class SearchCase(Case):
+    """The worst intervention in a space.
+
+    Attributes
+    ----------
+    space
+        A strategy of Hypothesis for interventions.
+    budget
+        How many of them may be evaluated to find one that breaks the limit.
+    images
+        On how many images.
+    seed
+        Draws others.
+    """
+
+    marker: ClassVar[str] = SEARCH_MARKER
+
+    space: Any
+    budget: int
+    images: int
+    seed: int
+
+    @property
+    def metric(self) -> str:
+        """The one limited metric."""
+        return self.expectation.limits[0][0]
+
+    @property
+    def limit(self) -> float:
+        """Its limit."""
+        return self.expectation.limits[0][1]

@@ -1,0 +1,127 @@
+"""The masks that a dataset has of its images: which pixels belong to the object."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_biastransfer.errors import DatasetError, nearest
+from pytest_biastransfer.store import Facts, Place
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Mask = npt.NDArray[np.float32]
+
+
+class Masks(ABC):
+    """One mask for each image of a dataset."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of all masks, in order."""
+
+    @abstractmethod
+    def mask(self, index: int) -> Mask:
+        """Return one mask, float32 [1, height, width] in [0, 1], of the size of its image.
+
+        Raises `DatasetError` for one that cannot be read or is of another form.
+        """
+
+
+class MasksByIndex(Masks):
+    """Masks that something returns by index, and whose fingerprint is known."""
+
+    def __init__(self, read: Callable[[int], Mask], fingerprint: str) -> None:
+        self._read = read
+        self._fingerprint = fingerprint
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all masks."""
+        return self._fingerprint
+
+    def mask(self, index: int) -> Mask:
+        """Return one mask."""
+        return self._read(index)
+
+
+class MaskFiles(Masks):
+    """Masks in picture files: white, or whatever is not black, is the object.
+
+    Parameters
+    ----------
+    directory, files
+        The file of each image's mask, relative to the directory.
+    place
+        Returns where an image's mask is named, for error messages.
+    facts
+        Where is kept what took long to find out about files.
+    """
+
+    def __init__(
+        self, directory: Path, files: Sequence[str], place: Callable[[int], str], facts: Facts | None = None
+    ) -> None:
+        self._paths = [str(directory / file) for file in files]
+        self._place = place
+        self._facts = facts or Facts(Place(None))
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the files' content."""
+        try:
+            return str(self._facts.of_files(self._paths, "contents", lambda: digest_of_files(self._paths)))
+        except OSError as error:
+            index = self._paths.index(error.filename) if error.filename in self._paths else 0
+            raise DatasetError(f"{self._place(index)}: the mask cannot be read ({error})") from error
+
+    def mask(self, index: int) -> Mask:
+        """Return the mask in one file."""
+        from pytest_biastransfer.data.decoding import read_picture
+
+        place = f"{self._place(index)}: the mask {self._paths[index]}"
+        return as_mask(read_picture(Path(self._paths[index]), place).max(axis=0), place)
+
+
+def digest_of_files(paths: Sequence[str]) -> str:
+    """Return a hash of the content of files, in order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:  # noqa: PTH123 - half the time of Path.open
+            digest.update(hashlib.sha256(file.read()).digest())
+    return digest.hexdigest()
+
+
+def as_mask(found: Any, place: str) -> Mask:
+    """Return a mask of any accepted kind as float32 [1, height, width].
+
+    A picture, or an array [height, width] or [1, height, width] of truth values, of bytes up to 255, or of floats in
+    [0, 1]. `place` names it in error messages.
+    """
+    import numpy as np
+
+    array = np.asarray(found.convert("L") if hasattr(found, "convert") else found)
+    array = array[0] if array.ndim == 3 and array.shape[0] == 1 else array
+    if array.ndim != 2 or array.dtype.kind not in "bufi" or array.size == 0:
+        raise DatasetError(f"{place} is {array.dtype} {list(array.shape)}, expected [height, width] of numbers")
+    mask = array.astype(np.float32)
+    if array.dtype == np.uint8 and array.max() > 1:
+        mask /= 255
+    if not (mask.min() >= 0 and mask.max() <= 1):
+        raise DatasetError(f"{place} has values from {mask.min():g} to {mask.max():g}, expected values in [0, 1]")
+    return mask[None]
+
+
+def no_masks(name: str, dataset: str, others: Mapping[str, object]) -> DatasetError:
+    """Return the error that a dataset has no masks of that name; `others` are those that it has."""
+    valid = f"; {nearest(name, others)}" if others else ", nor any others"
+    return DatasetError(
+        f"{dataset} has no masks {name!r}{valid}. Masks are arrays [height, width] or pictures in an item's third "
+        f"element, (image, label, {{{name!r}: mask}}), or a column of files in the table of csv: or attributes="
+    )

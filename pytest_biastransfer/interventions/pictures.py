@@ -1,0 +1,237 @@
+"""Pictures drawn onto the image: the user's own, and text."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions.colors import LUMA, require_colors, rgb
+from pytest_biastransfer.interventions.files import pillow_version, read_named_file
+from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
+from pytest_biastransfer.picture_errors import broken_picture
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image, ImageFont
+
+# The height of letters when text is drawn, in pixels: it is shrunk to its size afterwards.
+_FONT_PIXELS: Final = 200
+_LABEL_LETTERS: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Picture(Placed):
+    """A picture with transparency, resized to its box with antialiasing and turned."""
+
+    @abstractmethod
+    def picture(self) -> Image.Image:
+        """Return the picture, of mode RGBA, in its own size."""
+
+    @property
+    def box(self) -> tuple[float, float]:
+        """The longer side is `size`."""
+        width, height = _whole(self).size
+        longer = max(width, height)
+        return self.size * width / longer, self.size * height / longer
+
+    def patch(self, extent: Extent, images: torch.Tensor) -> Patch:
+        """Return the picture; for images of one channel its luma."""
+        import numpy as np
+        import torch
+
+        require_colors(images.shape[1])
+        drawn = _drawn(self, extent)
+        pixels = torch.from_numpy(np.array(drawn)).permute(2, 0, 1).to(images.device, images.dtype) / 255
+        above, coverage = pixels[:3], pixels[3]
+        if images.shape[1] == 1:
+            above = (above * images.new_tensor(LUMA).reshape(3, 1, 1)).sum(dim=0, keepdim=True) / sum(LUMA)
+        return Patch(above, coverage, (extent[0] - drawn.width) // 2, (extent[1] - drawn.height) // 2)
+
+    def __fingerprint__(self) -> Mapping[str, object]:
+        return {**super().__fingerprint__(), "pillow": pillow_version()}
+
+
+@functools.lru_cache(maxsize=16)
+def _whole(picture: _Picture) -> Image.Image:
+    return picture.picture()
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn(picture: _Picture, extent: Extent) -> Image.Image:
+    """Return a picture as it is drawn; all batches of a session have the same."""
+    from PIL import Image
+
+    smooth = Image.Resampling.BICUBIC
+    resized = _whole(picture).resize(extent, smooth)
+    return resized.rotate(picture.angle, smooth, expand=True) if picture.angle else resized
+
+
+@dataclass(frozen=True, repr=False)
+class Stencil(_Picture):
+    """A picture of your own, such as a logo, a hat or a watermark, where it is not transparent.
+
+    Parameters
+    ----------
+    path
+        A PNG or any other picture that Pillow reads; relative to the current directory. It is read when it is
+        declared, and its content counts, not its place.
+    size
+        Its longer side as a fraction of the image's shorter side, in (0, 1].
+    anchor, margin, angle, opacity, blend
+        Where it is, and how it is mixed with the image; see `Placed`.
+    stage
+        See `Intervention`.
+
+    Raises
+    ------
+    InterventionError
+        If the file is missing or broken, or nothing of the picture can be seen.
+
+    Examples
+    --------
+    >>> Stencil("logo.png", size=0.2, anchor="bottom-right")
+    Traceback (most recent call last):
+    ...
+    pytest_biastransfer.errors.InterventionError: Stencil: path='logo.png' cannot be read (there is no file ...)
+    """
+
+    path: str = field(compare=False, metadata={"label": lambda path: PurePath(path).stem, "file": True})
+    _: KW_ONLY
+    content: bytes = field(init=False, compare=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        content, digest = read_named_file(self, "path")
+        object.__setattr__(self, "content", content)
+        object.__setattr__(self, "digest", digest)
+        if _whole(self).getchannel("A").getextrema() == (0, 0):
+            raise InterventionError(
+                f"Stencil: path={self.path!r} is transparent everywhere, expected a visible picture"
+            )
+
+    def picture(self) -> Image.Image:
+        """Return the picture in the file."""
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(self.content)) as opened:
+                if opened.mode.startswith(("I", "F")):
+                    raise InterventionError(
+                        f"Stencil: path={self.path!r} is of mode {opened.mode}, with more than 8 bits; save it with 8"
+                    )
+                return opened.convert("RGBA")
+        except broken_picture() as error:
+            raise InterventionError(
+                f"Stencil: path={self.path!r} cannot be read ({error}); expected a picture, such as a PNG"
+            ) from error
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^0-9a-z]+", "-", text.lower()).strip("-")[:_LABEL_LETTERS]
+
+
+@dataclass(frozen=True, repr=False)
+class Text(_Picture):
+    """Letters, such as a caption or a watermark.
+
+    Parameters
+    ----------
+    text
+        What is written; may have several lines.
+    size
+        The longer side of what is written as a fraction of the image's shorter side, in (0, 1].
+    color
+        Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name.
+    font
+        A TrueType or OpenType file; default: Pillow's own font (Aileron), which has the letters of English.
+    anchor, margin, angle, opacity, blend
+        Where it is, and how it is mixed with the image; see `Placed`.
+    stage
+        See `Intervention`.
+
+    Raises
+    ------
+    InterventionError
+        If there is nothing to write, or the font does not have a letter.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Text("I", size=1, color="white").apply(torch.zeros(1, 1, 9, 9)).max()
+    tensor(1.)
+    """
+
+    text: str = field(metadata={"label": _slug})
+    _: KW_ONLY
+    size: float = 0.5
+    color: str | Sequence[int] = (255, 255, 255)
+    font: str | None = field(
+        default=None, compare=False, metadata={"quiet": True, "label": lambda path: PurePath(path).stem, "file": True}
+    )
+    content: bytes | None = field(init=False, default=None, compare=False)
+    digest: str | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "color", rgb(self.color))
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise InterventionError(f"Text: text={self.text!r:.100}, expected something to write")
+        if self.font is not None:
+            content, digest = read_named_file(self, "font")
+            object.__setattr__(self, "content", content)
+            object.__setattr__(self, "digest", digest)
+        # The letters of ASCII are in Pillow's font; it need not be opened to know.
+        if self.font is not None or not self.text.isascii():
+            self._require_letters()
+
+    def picture(self) -> Image.Image:
+        """Return what is written, in its colour, cut to the pixels that are seen."""
+        from PIL import Image, ImageDraw
+
+        font, lines = self._font(), self.text.strip("\n")
+        left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), lines, font)
+        ink = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
+        ImageDraw.Draw(ink).multiline_text((1 - left, 1 - top), lines, fill=255, font=font)
+        ink = ink.crop(ink.getbbox())
+        written = Image.new("RGBA", ink.size, (*rgb(self.color), 255))
+        written.putalpha(ink)
+        return written
+
+    def _font(self) -> ImageFont.FreeTypeFont:
+        from PIL import ImageFont
+
+        # The other layout engine is not everywhere, and kerns differently.
+        basic = ImageFont.Layout.BASIC
+        if self.content is None:
+            own = ImageFont.load_default(_FONT_PIXELS)
+            assert isinstance(own, ImageFont.FreeTypeFont)
+            return own.font_variant(layout_engine=basic)
+        try:
+            return ImageFont.truetype(io.BytesIO(self.content), _FONT_PIXELS, layout_engine=basic)
+        except OSError as error:
+            raise InterventionError(
+                f"Text: font={self.font!r} cannot be read ({error}); expected a TrueType or OpenType file"
+            ) from error
+
+    def _require_letters(self) -> None:
+        font = self._font()
+        # What a font shows for what it lacks, such as for this code, which stands for no letter.
+        lacking = bytes(font.getmask("\uffff"))
+        missing = [
+            letter
+            for letter in dict.fromkeys(self.text)
+            if not letter.isspace() and bytes(font.getmask(letter)) == lacking
+        ]
+        if missing:
+            raise InterventionError(
+                f"Text: the font {font.getname()[0]} has no {''.join(missing)!r}; give one that has it, as "
+                f"font='NotoSans.ttf', or draw a picture of the text: Stencil(...)"
+            )

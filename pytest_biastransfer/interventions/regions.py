@@ -1,0 +1,104 @@
+"""What is changed in a region of each image that the dataset tells by a mask: the object, or all but the object."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions.base import Intervention
+from pytest_biastransfer.interventions.colors import levels, rgb
+from pytest_biastransfer.interventions.origin import Origin
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, repr=False)
+class _Region(Intervention):
+    """A region filled with a colour, or with what another intervention makes of it."""
+
+    mask: str
+    _: KW_ONLY
+    fill: str | Sequence[int] | Intervention = (128, 128, 128)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kind = type(self).__name__
+        if not isinstance(self.mask, str) or not self.mask:
+            raise InterventionError(f"{kind}: mask={self.mask!r:.100}, expected the name of a mask of the dataset")
+        if not isinstance(self.fill, Intervention):
+            object.__setattr__(self, "fill", rgb(self.fill))
+        elif self.fill.stage != self.stage:
+            raise InterventionError(
+                f"{kind}: fill={self.fill} is of stage {self.fill.stage!r}, and this of stage {self.stage!r}; "
+                f"give both the same stage="
+            )
+
+    @abstractmethod
+    def filled(self, mask: torch.Tensor) -> torch.Tensor:
+        """Return where the image is filled, given where the mask is."""
+
+    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+        """Mix the fill in where it belongs; the masks' edges may be soft."""
+        if isinstance(self.fill, Intervention):
+            fill = self.fill.apply(images, origin.indices, origin.masks)
+        else:
+            channels = images.shape[1]
+            fill = images.new_tensor(levels(rgb(self.fill), channels)).reshape(1, channels, 1, 1)
+        mixed: torch.Tensor = images.lerp(fill.expand_as(images), self.filled(origin.masks[self.mask].to(images)))
+        return mixed
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """The mask, and those of the fill."""
+        inner = self.fill.mask_names if isinstance(self.fill, Intervention) else ()
+        return tuple(dict.fromkeys((self.mask, *inner)))
+
+
+class Background(_Region):
+    """Another background: all but what the mask covers is replaced.
+
+    Parameters
+    ----------
+    mask
+        Name of the dataset's masks, which cover the object: with a map-style dataset of ``(image, label,
+        attributes)`` an attribute that is an array [height, width] or a picture; with ``csv:`` and ``attributes=``
+        a column of the masks' files.
+    fill
+        Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name; or an intervention such as
+        ``Blur(sigma=0.1)``, of which the background is taken.
+    stage
+        See `Intervention`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mask = torch.tensor([[1.0, 0.0]]).reshape(1, 1, 1, 2)
+    >>> Background("object", fill="white").apply(torch.zeros(1, 1, 1, 2), masks={"object": mask})
+    tensor([[[[0., 1.]]]])
+    """
+
+    def filled(self, mask: torch.Tensor) -> torch.Tensor:
+        """Fill where the mask is not."""
+        return 1 - mask
+
+
+class Occlude(_Region):
+    """What the mask covers is hidden.
+
+    The parameters are those of `Background`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mask = torch.tensor([[1.0, 0.0]]).reshape(1, 1, 1, 2)
+    >>> Occlude("object", fill="white").apply(torch.zeros(1, 1, 1, 2), masks={"object": mask})
+    tensor([[[[1., 0.]]]])
+    """
+
+    def filled(self, mask: torch.Tensor) -> torch.Tensor:
+        """Fill where the mask is."""
+        return mask

@@ -1,0 +1,48 @@
+"""What a search says of what it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, INTERVENTION_MARKER, MODEL_FIXTURE
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.cases import SearchCase
+    from pytest_biastransfer.searching import Searched
+
+
+def search_text(searched: Searched, case: SearchCase) -> str:
+    """Return how it was found, where its picture is, and the marker to paste."""
+    found, trial = searched.found, searched.trial
+    number = (found.first or found.worst).number
+    lines = [
+        f"  found     at evaluation {number} of {case.budget}, made plainer with {found.shrinking} more; "
+        f"{case.metric} {trial.value:.3f} on {searched.images:,} images"
+    ]
+    if searched.picture is not None:
+        lines.append(f"  picture   {_shown(searched.picture)}")
+    lines += [
+        f"  seed      {case.seed}; bias_search(..., seed={case.seed + 1}) searches elsewhere",
+        "",
+        "  To keep it as a test of its own, paste",
+        f"    {marker_text(searched, case)}",
+    ]
+    return "\n".join(lines)
+
+
+def marker_text(searched: Searched, case: SearchCase) -> str:
+    """Return the marker that tests what was found."""
+    target = case.expectation.target
+    given = [repr(searched.trial.intervention)]
+    given += [f"model={case.model!r}"] * (case.model != MODEL_FIXTURE)
+    given += [f"dataset={case.dataset!r}"] * (case.dataset != DATASET_FIXTURE)
+    given += [f"control={case.control!r}"] * (case.control not in (None, CONTROL_FIXTURE))
+    given += [f"target={(target[0] if len(target) == 1 else list(target))!r}" for _ in target[:1]]
+    given += [f"max_{case.metric}={case.limit:g}"]
+    return f"@pytest.mark.{INTERVENTION_MARKER}({', '.join(given)})"
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

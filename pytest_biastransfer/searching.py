@@ -1,0 +1,156 @@
+"""From a model, images and a space of interventions to the measurement of the worst one that was found."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.search.engine import Found, search
+from pytest_biastransfer.search.trials import Trial, Trials
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypothesis.database import ExampleDatabase
+    from PIL import Image
+
+    from pytest_biastransfer.cases import SearchCase
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.models import Model
+    from pytest_biastransfer.search.area import Canvas
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What became of a search.
+
+    Attributes
+    ----------
+    found
+        Its trials.
+    trial
+        The one that was measured on all images: the plainest above the limit, else the worst.
+    measurement
+        The measurement of that one; on the images of the search where nothing was above the limit on these.
+    images
+        On how many images was searched.
+    predictions, computed
+        How many predictions all measurements rest on, and how many of them were computed for it.
+    picture
+        Where an image is drawn before and after, if that was done.
+    """
+
+    found: Found
+    trial: Trial
+    measurement: Measurement
+    images: int
+    predictions: int
+    computed: int
+    picture: Path | None = None
+
+
+class Search:
+    """Measures interventions on some images to find the worst one, and that one on all images.
+
+    Parameters
+    ----------
+    some, all_images
+        Evaluators for some and for all images.
+    model, images, control
+        What is measured.
+    case
+        What is searched.
+    """
+
+    def __init__(
+        self,
+        some: Evaluator,
+        all_images: Evaluator,
+        model: Model,
+        images: LabelledImages,
+        control: Model | None,
+        case: SearchCase,
+    ) -> None:
+        self._some = some
+        self._all = all_images
+        self._model = model
+        self._images = images
+        self._control = control
+        self._case = case
+        self._predictions = 0
+        self._computed = 0
+
+    def run(self, database: ExampleDatabase | None, key: bytes) -> Searched:
+        """Search; `database` has under `key` what was found before.
+
+        Raises
+        ------
+        BiasTransferError
+            If what the space draws cannot be measured.
+        """
+        case = self._case
+        trials = Trials(self._evaluated, self._area)
+        found = search(
+            case.space, trials, limit=case.limit, budget=case.budget, seed=case.seed, database=database, key=key
+        )
+        trial, measurement = self._confirmed(found)
+        looked_at = min(case.images, len(self._images))
+        return Searched(found, trial, measurement, looked_at, self._predictions, self._computed)
+
+    def _area(self, intervention: Intervention) -> float:
+        return self._canvas.changed_share(intervention)
+
+    @functools.cached_property
+    def _canvas(self) -> Canvas:
+        """The image that is looked at to see how much an intervention changes; only where that is asked for."""
+        from pytest_biastransfer.search.area import Canvas
+
+        return Canvas(self._images, self._model.preprocess)
+
+    def picture(self, searched: Searched) -> Image.Image:
+        """Return an image before and after the intervention that was found: the first one that flips, if any does."""
+        from pytest_biastransfer.search.area import Canvas
+        from pytest_biastransfer.showing import beside
+
+        flips = searched.measurement.flips
+        canvas = Canvas(self._images, self._model.preprocess, flips[0].index if flips else 0)
+        return beside(canvas.image, canvas.changed(searched.trial.intervention))
+
+    def _confirmed(self, found: Found) -> tuple[Trial, Measurement]:
+        """Return the plainest trial that is above the limit on all images too, or else the worst on some."""
+        metric, limit = self._case.metric, self._case.limit
+        candidates = [trial for trial in (found.plainest, found.first, found.worst) if trial is not None]
+        above = list(dict.fromkeys(trial for trial in candidates if trial.value > limit))
+        measured = [(trial, self._measured(self._all, trial.intervention)) for trial in above[:1]]
+        # Some images may show too much; then what was stronger on them has its turn.
+        for trial in above[1:]:
+            if measured[-1][1].estimate(metric) > limit:
+                break
+            measured.append((trial, self._measured(self._all, trial.intervention)))
+        if not measured:
+            return found.worst, self._measured(self._some, found.worst.intervention)
+        return max(measured, key=lambda one: float(one[1].estimate(metric)))
+
+    def _evaluated(self, intervention: Intervention) -> tuple[float, float]:
+        estimate = self._measured(self._some, intervention).estimate(self._case.metric)
+        return float(estimate), estimate.low
+
+    def _measured(self, evaluator: Evaluator, intervention: Intervention) -> Measurement:
+        expectation = self._case.expectation
+        measurement = take_measurement(
+            evaluator,
+            self._model,
+            self._images,
+            intervention,
+            control=self._control,
+            target=expectation.target,
+            confidence=expectation.confidence,
+        )
+        self._predictions += measurement.predictions
+        self._computed += measurement.computed
+        return measurement

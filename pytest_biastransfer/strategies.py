@@ -1,0 +1,215 @@
+"""Hypothesis strategies for interventions: for ``@given`` tests of your own, and as the space of ``bias_search``.
+
+What they draw first, and shrink to, is the smallest and plainest: a small black square at the top left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from hypothesis import strategies as st
+
+from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions import (
+    JPEG,
+    Blur,
+    Border,
+    Brightness,
+    Checkerboard,
+    Circle,
+    ColorCast,
+    Composition,
+    Contrast,
+    GaussianPattern,
+    Grayscale,
+    Intervention,
+    LineGrid,
+    Noise,
+    Pattern,
+    Pixelate,
+    Random,
+    Rectangle,
+    Ring,
+    Saturation,
+    Sometimes,
+    Square,
+    Stripes,
+    Text,
+    Tint,
+    Triangle,
+    Vignette,
+)
+from pytest_biastransfer.interventions.placement import ANCHORS, Anchor
+from pytest_biastransfer.interventions.shapes import Shape
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    from pytest_biastransfer.interventions.colors import RGB
+
+# What sizes and other shares are multiples of: few enough to be looked through, and exact in binary.
+_STEPS: Final = 64
+# Of each of a colour's components: 0, 51, ..., 255.
+_LEVELS: Final = 6
+
+
+def colors() -> SearchStrategy[RGB]:
+    """Return a strategy for colours, three whole numbers from 0 to 255, in six levels each.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(colors(), lambda color: color[1] > 200)
+    (0, 204, 0)
+    """
+    level = st.integers(0, _LEVELS - 1).map(lambda step: step * 255 // (_LEVELS - 1))
+    return st.tuples(level, level, level)
+
+
+def anchors() -> SearchStrategy[Anchor]:
+    """Return a strategy for anchors: the nine names, and points in between.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(anchors(), lambda anchor: True)
+    'top-left'
+    """
+    eighth = st.integers(0, 8).map(lambda step: step / 8)
+    return st.one_of(st.sampled_from(list(ANCHORS)), st.tuples(eighth, eighth))
+
+
+def patches(
+    min_size: float = 1 / 32,
+    max_size: float = 1 / 4,
+    *,
+    colors: SearchStrategy[RGB] | None = None,
+    anchors: SearchStrategy[Anchor] | None = None,
+    shapes: Sequence[type[Shape]] = (Square, Circle, Triangle, Ring),
+) -> SearchStrategy[Intervention]:
+    """Return a strategy for shapes of one colour.
+
+    Parameters
+    ----------
+    min_size, max_size
+        Range of their sizes, fractions of the image's shorter side, in (0, 1].
+    colors, anchors
+        Strategies for these; default: `colors` and the nine names of `anchors`.
+    shapes
+        Types of shapes; the first ones are the plainest.
+
+    Raises
+    ------
+    InterventionError
+        If no multiple of 1/64 is in the range, or there are no shapes.
+
+    Examples
+    --------
+    As a space to search in:
+
+    >>> import pytest
+    >>> @pytest.mark.bias_search(patches(max_size=0.2), max_asr=0.3)
+    ... def test_no_small_patch_decides():
+    ...     pass
+
+    >>> from hypothesis import find
+    >>> find(patches(), lambda patch: patch.color[0] > 100)
+    Square(size=0.03125, anchor='top-left', color=(102, 0, 0))
+    """
+    if not 0 < min_size <= max_size <= 1:
+        raise InterventionError(
+            f"patches: min_size={min_size!r}, max_size={max_size!r}, expected two numbers above 0 and at most 1"
+        )
+    if not shapes or not all(isinstance(shape, type) and issubclass(shape, Shape) for shape in shapes):
+        raise InterventionError(f"patches: shapes={shapes!r}, expected types of shapes, such as [Square, Circle]")
+    fields = {
+        "size": _shares(min_size, max_size),
+        "color": _colors() if colors is None else colors,
+        "anchor": st.sampled_from(list(ANCHORS)) if anchors is None else anchors,
+    }
+    return st.sampled_from(list(shapes)).flatmap(lambda shape: st.builds(shape, **fields))
+
+
+def interventions() -> SearchStrategy[Intervention]:
+    """Return a strategy for interventions of every type that needs neither a file nor a mask, and compositions.
+
+    All of them can be seen on images of 32 pixels and more.
+
+    Examples
+    --------
+    In a test that a function of yours takes whatever comes:
+
+    >>> import torch
+    >>> from hypothesis import given, settings
+    >>> @settings(deadline=None)
+    ... @given(interventions())
+    ... def test_predictions_stay_finite(intervention):
+    ...     assert torch.isfinite(intervention.apply(torch.zeros(1, 3, 32, 32))).all()
+    >>> test_predictions_stay_finite()
+    """
+    one = st.one_of(list(single_interventions().values()))
+    several = st.lists(one, min_size=2, max_size=3).map(lambda steps: Composition(steps=tuple(steps)))
+    return st.one_of(one, several)
+
+
+def single_interventions() -> dict[type[Intervention], SearchStrategy[Intervention]]:
+    """Return a strategy for each type of interventions that needs neither a file nor a mask.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(single_interventions()[Brightness], lambda brighter: brighter.factor > 1.5)
+    Brightness(factor=1.625)
+    """
+    mixing: dict[str, Any] = {"opacity": _shares(1 / 8, 1), "blend": _BLENDS}
+    placed = {
+        "size": _shares(1 / 4, 1),
+        "color": colors(),
+        "anchor": anchors(),
+        "angle": st.one_of(st.just(0.0), st.integers(-12, 12).map(lambda step: step * 15.0)),
+        "margin": st.sampled_from([0.0, 0.125]),
+    }
+    drawn = placed | mixing
+    seeds = st.integers(0, 99)
+    factors = st.integers(0, 16).filter(lambda step: step != 8).map(lambda step: step / 8)
+    shapes: SearchStrategy[Any] = st.builds(Square, **drawn)
+    numbers = st.integers(-8, 16).map(lambda step: step / 8)
+    found: dict[type[Intervention], SearchStrategy[Any]] = {
+        Square: shapes,
+        **{kind: st.builds(kind, **drawn) for kind in (Circle, Triangle, LineGrid)},
+        Rectangle: st.builds(Rectangle, **drawn | {"size": _shares(1 / 2, 1)}, aspect=st.sampled_from([0.5, 2.0, 3.0])),
+        Ring: st.builds(Ring, **drawn, thickness=_shares(1 / 4, 1)),
+        Checkerboard: st.builds(Checkerboard, **drawn, cells=st.integers(1, 4)),
+        Text: st.builds(Text, st.text("ABC xyz.!?", min_size=1).filter(str.strip), **drawn),
+        Stripes: st.builds(Stripes, period=_shares(1 / 8, 1), color=colors(), width=_shares(1 / 8, 1), **mixing),
+        GaussianPattern: st.builds(GaussianPattern, scale=_shares(1 / 64, 1), cells=st.integers(1, 32), seed=seeds),
+        Noise: st.builds(Noise, scale=_shares(1 / 64, 1), seed=seeds),
+        Pattern: st.builds(Pattern, st.lists(st.tuples(numbers, numbers), min_size=1, max_size=3)),
+        Grayscale: st.just(Grayscale()),
+        Tint: st.builds(Tint, color=colors(), strength=_shares(1 / 64, 1)),
+        ColorCast: st.builds(ColorCast, matrix=st.tuples(numbers, numbers, numbers)),
+        **{kind: st.builds(kind, factor=factors) for kind in (Brightness, Contrast, Saturation)},
+        Blur: st.builds(Blur, sigma=_shares(1 / 64, 1 / 4)),
+        Pixelate: st.builds(Pixelate, cells=st.integers(1, 64)),
+        JPEG: st.builds(JPEG, quality=st.integers(1, 100)),
+        Border: st.builds(Border, width=_shares(1 / 32, 1 / 2), color=colors()),
+        Vignette: st.builds(Vignette, strength=_shares(1 / 64, 1)),
+    }
+    found[Random] = st.builds(Random, shapes, seed=seeds)
+    inner: SearchStrategy[Any] = st.one_of([shapes, found[Tint]])
+    found[Sometimes] = st.builds(Sometimes, inner, probability=_shares(1 / 64, 1), seed=seeds)
+    return found
+
+
+_colors = colors
+_BLENDS: Final = st.sampled_from(["over", "add", "multiply", "screen"])
+
+
+def _shares(low: float, high: float) -> SearchStrategy[float]:
+    """Return a strategy for multiples of 1/64 in a range, the smallest first."""
+    least, most = math.ceil(low * _STEPS), math.floor(high * _STEPS)
+    if least > most:
+        raise InterventionError(f"no multiple of 1/{_STEPS} is from {low:g} to {high:g}; make the range wider")
+    return st.integers(least, most).map(lambda step: step / _STEPS)
