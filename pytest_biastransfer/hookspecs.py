@@ -40,9 +40,9 @@ def pytest_bias_load_model(spec: Spec) -> Model | torch.nn.Module | None:
 def pytest_bias_interventions() -> Mapping[str, Intervention]:  # type: ignore[empty-body]
     """Return interventions by the names that markers may ask for them by.
 
-    Called once, when the first marker is read that may use them. Those of a conftest file are for the tests of its
-    directory::
+    Called when markers are read. Those of a conftest file are for the tests of its directory::
 
         def pytest_bias_interventions():
-            return {"company-logo": Stencil("logo.png", size=0.2, anchor="bottom-right")}
+            logo = Path(__file__).with_name("logo.png")
+            return {"company-logo": Stencil(logo, size=0.2, anchor="bottom-right")}
     """

@@ -39,7 +39,10 @@ def _registry(config: pytest.Config, functions: tuple[Any, ...]) -> Registry:
     registry = with_declared(BUILT_IN, config.rootpath)
     for function in functions:
         place = f"{inspect.getsourcefile(function)}: {function.__name__}"
-        added = function()
+        try:
+            added = function()
+        except InterventionError as error:
+            raise InterventionError(f"{place}: {error}") from error
         if not isinstance(added, Mapping):
             raise InterventionError(
                 f"{place}: returned {added!r:.100}, expected interventions by name, such as "

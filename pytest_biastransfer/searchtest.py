@@ -6,7 +6,7 @@ import dataclasses
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import hypothesis
 
@@ -15,6 +15,8 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.given import session_store
 from pytest_biastransfer.runtest import evaluator_of
 from pytest_biastransfer.searching import Search, Searched
+
+_NAME_LETTERS: Final = 60
 
 if TYPE_CHECKING:
     import pytest
@@ -42,7 +44,7 @@ def _saved(picture: Image.Image, directory: Path | None, key: str) -> Path:
     """Save a picture among what is kept, or in a temporary place where nothing is, and return where it is."""
     place = Path(tempfile.mkdtemp(prefix="biastransfer-")) if directory is None else directory / "triggers"
     place.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^0-9A-Za-z]+", "-", key.rpartition("::")[2]).strip("-")
+    name = re.sub(r"[^0-9A-Za-z]+", "-", key.rpartition("::")[2]).strip("-")[:_NAME_LETTERS]
     path = place / f"{name}-{fingerprint(key)[:6]}.png"
     picture.save(path)
     return path

@@ -67,7 +67,7 @@ class LabelledImages(ABC):
         """Return the masks of that name; raises `DatasetError` if there are none."""
         from pytest_biastransfer.data.masks import no_masks
 
-        raise no_masks(name, self.name, {})
+        raise no_masks(name, self.name, ())
 
     @property
     def naming(self) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.data.images import LabelledImages
-from pytest_biastransfer.data.masks import MaskFiles
+from pytest_biastransfer.data.masks import MaskFiles, no_masks
 from pytest_biastransfer.data.tables import Table, files_in
 from pytest_biastransfer.data.views import View
 from pytest_biastransfer.errors import DatasetError
@@ -37,29 +37,33 @@ class WithAttributes(View):
     @functools.cached_property
     def attributes(self) -> Mapping[str, Sequence[str]]:
         """The dataset's own attributes and the table's."""
-        rows = self._rows_of_images()
+        files = self._named_images()
         own, joined = self.inner.attributes, self._table.others(self._table.columns[0])
         for name in own.keys() & joined.keys():
             raise DatasetError(
                 f"{self._table.path}: {self.inner.name} has an attribute {name!r} already; rename or remove that column"
             )
+        rows = self._rows(files)
         return {**own, **{name: [cells[row] for row in rows] for name, cells in joined.items()}}
 
-    def _rows_of_images(self) -> list[int]:
+    def _named_images(self) -> Sequence[str]:
         files = self.inner.files
         if files is None:
             raise DatasetError(
                 f"{self._table.path}: cannot be joined with {self.inner.name}, whose images are not files and have "
                 f"no names"
             )
-        return self._rows(files)
+        return files
 
     def masks(self, name: str) -> Masks:
         """Return the masks in the files of one of the table's columns, or the dataset's own."""
         table = self._table
         if name not in table.columns[1:]:
-            return self.inner.masks(name)
-        rows = self._rows_of_images()
+            try:
+                return self.inner.masks(name)
+            except DatasetError as error:
+                raise no_masks(name, self.name, table.columns[1:]) from error
+        rows = self._rows(self._named_images())
         named = files_in(table, name, "mask")
         return MaskFiles(table.path.parent, [named[row] for row in rows], lambda index: table.place(rows[index]))
 

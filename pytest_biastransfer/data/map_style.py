@@ -96,7 +96,7 @@ class MapStyleImages(LabelledImages):
         """Return what the items' third elements say, where these are mappings to pictures or arrays."""
         known = self._content[4]
         if name not in known or len(known[name]) != self._length:
-            raise no_masks(name, self.name, {one: 0 for one, all_of in known.items() if len(all_of) == self._length})
+            raise no_masks(name, self.name, [one for one, all_of in known.items() if len(all_of) == self._length])
         return MasksByIndex(
             lambda index: self._mask(name, index), hashlib.sha256(b"".join(known[name])).hexdigest()[:32]
         )

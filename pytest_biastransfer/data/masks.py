@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ class MasksByIndex(Masks):
 
 
 class MaskFiles(Masks):
-    """Masks in picture files: white, or whatever is not black, is the object.
+    """Masks in picture files: white is the object, gray a soft edge.
 
     Parameters
     ----------
@@ -118,10 +118,11 @@ def as_mask(found: Any, place: str) -> Mask:
     return mask[None]
 
 
-def no_masks(name: str, dataset: str, others: Mapping[str, object]) -> DatasetError:
+def no_masks(name: str, dataset: str, others: Collection[str]) -> DatasetError:
     """Return the error that a dataset has no masks of that name; `others` are those that it has."""
     valid = f"; {nearest(name, others)}" if others else ", nor any others"
     return DatasetError(
         f"{dataset} has no masks {name!r}{valid}. Masks are arrays [height, width] or pictures in an item's third "
-        f"element, (image, label, {{{name!r}: mask}}), or a column of files in the table of csv: or attributes="
+        f"element, (image, label, {{{name!r}: mask}}), or a column of files in the table of csv: or attributes=, "
+        f"or arrays of npz: or pictures of hf:"
     )

@@ -98,6 +98,8 @@ class ColorCast(Intervention):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "matrix", _matrix(self.matrix))
+        if self.matrix in ((1.0, 1.0, 1.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))):
+            raise InterventionError(f"ColorCast: matrix={self.matrix!r} changes nothing; expected another one")
 
     def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Multiply; images of one channel count as gray."""

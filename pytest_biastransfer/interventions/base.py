@@ -157,7 +157,11 @@ class Composition(Intervention):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "steps", tuple(self.steps))
+        steps = tuple(self.steps) if isinstance(self.steps, tuple | list) else (self.steps,)
+        for step in steps:
+            if not isinstance(step, Intervention):
+                raise InterventionError(f"Composition: steps has {step!r:.100}, expected interventions")
+        object.__setattr__(self, "steps", steps)
         if not self.steps:
             raise InterventionError("Composition: no steps, expected at least one intervention")
         for step in self.steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,8 @@ class Random(Intervention):
                 f"Random: got {self.placed!r:.100}, expected a shape, Stencil(...) or Text(...), which has a place"
             )
         object.__setattr__(self, "stage", self.placed.stage)
+        # Of two anchors, neither decides about anything.
+        object.__setattr__(self, "placed", dataclasses.replace(self.placed, anchor="top-left"))
         super().__post_init__()
         require_seed(self)
 
@@ -107,10 +110,10 @@ class Random(Intervention):
         """Draw it once, and lay it onto each image at another place."""
         height, width = images.shape[2:]
         extent = self.placed.extent(width, height)
+        lefts, tops = self.placed.corners(extent, (width, height))
         patch = self.placed.patch(extent, images)
         changed = images.clone()
         for place, index in enumerate(origin.indices):
             chance = source_of_chance("random", self.seed, index)
-            corner = self.placed.corner(extent, (width, height), (chance.random(), chance.random()))
-            self.placed.lay(patch, changed[place : place + 1], corner)
+            self.placed.lay(patch, changed[place : place + 1], (chance.choice(lefts), chance.choice(tops)))
         return changed

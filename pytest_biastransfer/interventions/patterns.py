@@ -226,7 +226,7 @@ class Pattern(Intervention):
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] not in (1, 3)) or array.size == 0:
             raise InterventionError(f"Pattern: the array is {list(array.shape)}, expected {wanted}")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise InterventionError(f"Pattern: the array has {array.dtype} values, expected finite numbers in [-1, 1]")
+            raise InterventionError(f"Pattern: the array has {array.dtype} values, expected finite numbers")
 
 
 def _tuples(value: Any) -> Any:

@@ -130,8 +130,13 @@ class Stencil(_Picture):
                 return opened.convert("RGBA")
         except broken_picture() as error:
             raise InterventionError(
-                f"Stencil: path={self.path!r} cannot be read ({error}); expected a picture, such as a PNG"
+                f"Stencil: path={self.path!r} cannot be read ({_reason(error)}); expected a picture, such as a PNG"
             ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return Pillow's message without the address of what it read from."""
+    return re.sub(r" <.* object at 0x[0-9a-f]+>", "", str(error))
 
 
 def _slug(text: str) -> str:
@@ -218,7 +223,7 @@ class Text(_Picture):
             return ImageFont.truetype(io.BytesIO(self.content), _FONT_PIXELS, layout_engine=basic)
         except OSError as error:
             raise InterventionError(
-                f"Text: font={self.font!r} cannot be read ({error}); expected a TrueType or OpenType file"
+                f"Text: font={self.font!r} is no font that can be read ({error}); expected a TrueType or OpenType file"
             ) from error
 
     def _require_letters(self) -> None:

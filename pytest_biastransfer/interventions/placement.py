@@ -109,13 +109,18 @@ class Placed(Mixed):
             raise TooSmallError(f"{self}: rounds to no pixel on images of {height}×{width}; {advice}")
         return across, down
 
-    def corner(self, extent: Extent, within: Extent, anchor: Anchor | None = None) -> tuple[int, int]:
-        """Return (left, top) of a box of `extent` (width, height) pixels on an image of `within` (width, height)."""
-        anchor = anchor or self.anchor
+    def corners(self, extent: Extent, within: Extent) -> tuple[range, range]:
+        """Return where the left and the top of a box may be, on an image of `within` (width, height) pixels."""
         border = round(self.margin * min(within))
-        fractions = ANCHORS[anchor] if isinstance(anchor, str) else anchor
-        free = [max(whole - own - 2 * border, 0) for own, whole in zip(extent, within, strict=True)]
-        left, top = (border + int(share * spare) for share, spare in zip(fractions, free, strict=True))
+        free = (max(whole - own - 2 * border, 0) for own, whole in zip(extent, within, strict=True))
+        left, top = (range(border, border + spare + 1) for spare in free)
+        return left, top
+
+    def corner(self, extent: Extent, within: Extent) -> tuple[int, int]:
+        """Return (left, top) of a box of `extent` (width, height) pixels on an image of `within` (width, height)."""
+        fractions = ANCHORS[self.anchor] if isinstance(self.anchor, str) else self.anchor
+        places = zip(fractions, self.corners(extent, within), strict=True)
+        left, top = (possible[int(share * (len(possible) - 1))] for share, possible in places)
         return left, top
 
     def lay(self, patch: Patch, images: torch.Tensor, corner: tuple[int, int]) -> None:

@@ -32,9 +32,9 @@ def read(text: str, registry: Registry = BUILT_IN) -> Intervention:
     except SyntaxError:
         tree = None
     if tree is None or isinstance(tree, ast.Name | ast.Constant) or not _is_declaration(tree):
+        advice = f"write its fields, as {text}(...)" if text in kinds() else nearest(text, registry.interventions)
         raise InterventionError(
-            f"{text!r} is neither a name nor a declaration such as 'Square(size=0.1) | Blur()'; "
-            f"{nearest(text, registry.interventions)}"
+            f"{text!r} is neither a name nor a declaration such as 'Square(size=0.1) | Blur()'; {advice}"
         )
     return _declared(tree, text)
 
@@ -85,7 +85,11 @@ def kinds() -> Mapping[str, type[Intervention]]:
 def _is_declaration(tree: ast.expr) -> bool:
     if isinstance(tree, ast.BinOp):
         return isinstance(tree.op, ast.BitOr) and _is_declaration(tree.left) and _is_declaration(tree.right)
-    return isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
+    return (
+        isinstance(tree, ast.Call)
+        and isinstance(tree.func, ast.Name)
+        and all(keyword.arg is not None for keyword in tree.keywords)
+    )
 
 
 def _declared(tree: ast.expr, text: str) -> Intervention:

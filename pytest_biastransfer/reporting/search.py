@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 def search_text(searched: Searched, case: SearchCase) -> str:
     """Return how it was found, where its picture is, and the marker to paste."""
     found, trial = searched.found, searched.trial
-    number = (found.first or found.worst).number
-    lines = [
-        f"  found     at evaluation {number} of {case.budget}, made plainer with {found.shrinking} more; "
-        f"{case.metric} {trial.value:.3f} on {searched.images:,} images"
-    ]
+    observed = f"{case.metric} {trial.value:.3f} on {searched.images:,} images"
+    if found.first is None:
+        lines = [f"  found     as the worst of {found.tried}, none of them above the limit beyond doubt; {observed}"]
+    else:
+        plainer = f"made plainer with {found.shrinking} more"
+        lines = [f"  found     at evaluation {found.first.number} of {case.budget}, {plainer}; {observed}"]
     if searched.picture is not None:
         lines.append(f"  picture   {_shown(searched.picture)}")
     lines += [

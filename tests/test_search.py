@@ -1,0 +1,409 @@
+"""The search for the worst intervention: it finds, shrinks, confirms, remembers, and tells how to keep what it found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.database import InMemoryExampleDatabase
+from PIL import Image
+
+from pytest_biastransfer import Blur, Circle, Grayscale, Square
+from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions import Intervention
+from pytest_biastransfer.search.engine import Found, search
+from pytest_biastransfer.search.trials import BudgetSpent, Trials
+from pytest_biastransfer.strategies import patches
+from tests.conftest import MODES, Run
+
+Evaluate = Callable[[Intervention], tuple[float, float]]
+
+
+class Counted:
+    """Evaluates by a function, and counts."""
+
+    def __init__(self, value: Callable[[Any], float]) -> None:
+        self.calls: list[Intervention] = []
+        self._value = value
+
+    def __call__(self, intervention: Intervention) -> tuple[float, float]:
+        self.calls.append(intervention)
+        value = self._value(intervention)
+        return value, value - 0.01
+
+
+def area(patch: Any) -> float:
+    return float(patch.size**2) * (1.0 if isinstance(patch, Square) else 0.7)
+
+
+def greenish(patch: Any) -> float:
+    """Be high for patches that are as green and as far to the right as possible, whatever their size."""
+    red, green, blue = patch.color
+    right = {"right": 1.0, "left": 0.0}.get(patch.anchor.split("-")[-1], 0.5)
+    return float(max(0.0, 0.6 * (green - max(red, blue)) / 255) + 0.35 * right)
+
+
+def looked(value: Callable[[Any], float], **given: Any) -> tuple[Found, Counted]:
+    counted = Counted(value)
+    found = search(
+        given.pop("space", patches()), Trials(counted, area), **({"limit": 0.8, "budget": 200, "seed": 0} | given)
+    )
+    return found, counted
+
+
+# ------------------------------------------------------------------------------------------- engine
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_found_is_shrunk_to_the_smallest_and_plainest(seed: int) -> None:
+    found, counted = looked(greenish, seed=seed)
+    assert found.first is not None
+    assert found.plainest is not None
+    assert found.first.surely > 0.8
+    plainest = found.plainest.intervention
+    assert isinstance(plainest, Square)
+    assert plainest.size == 1 / 32
+    # As dark and colourless as the limit lets it.
+    assert plainest.color == (0, 204, 0)
+    assert str(plainest.anchor).endswith("right")
+    assert len(counted.calls) == len(set(counted.calls)) == found.tried + found.shrinking
+    assert found.tried <= 200
+    assert found.shrinking <= 200
+    assert found.first.number <= 200
+
+
+def test_guided_by_what_it_has_seen_it_needs_fewer_evaluations_than_chance() -> None:
+    def evaluations(seed: int) -> int:
+        found, _ = looked(greenish, limit=0.9, budget=400, seed=seed)
+        return found.first.number if found.first else 401
+
+    def by_chance(seed: int) -> int:
+        random, drawn = np.random.default_rng(seed), 0
+        while True:
+            drawn += 1
+            color = [int(level) * 51 for level in random.integers(0, 6, 3)]
+            right = random.integers(9) % 3 == 2
+            if max(0, 0.6 * (color[1] - max(color[0], color[2])) / 255) + 0.35 * right - 0.01 > 0.9:
+                return drawn
+
+    ours, chance = (float(np.median([count(seed) for seed in range(9)])) for count in (evaluations, by_chance))
+    assert ours < 0.5 * chance
+
+
+def test_a_large_thing_does_not_keep_it_from_finding_a_small_one() -> None:
+    def value(patch: Any) -> float:
+        # Whatever is large hides the object; only one thing that is small decides.
+        large = 0.95 if patch.size > 0.3 else 0.0
+        return max(large, greenish(patch) if patch.size < 0.15 else 0.0)
+
+    for seed in range(5):
+        found, _ = looked(value, space=patches(max_size=0.5), seed=seed)
+        assert found.plainest is not None
+        assert area(found.plainest.intervention) <= 2 / 32**2
+
+
+def test_nothing_is_found_where_nothing_is() -> None:
+    found, counted = looked(lambda patch: 0.1 + 0.1 * patch.size, budget=50)
+    assert found.first is found.plainest is None
+    assert len(counted.calls) == found.tried == 50
+    assert found.shrinking == 0
+    assert found.worst.value == max(0.1 + 0.1 * patch.size for patch in counted.calls)  # type: ignore[attr-defined]
+    # It climbs: the worst that there is is a quarter of the side.
+    assert found.worst.value == 0.125
+
+
+def test_doubtful_values_are_not_above_the_limit() -> None:
+    counted = Counted(lambda patch: 0.805)
+    found = search(patches(), Trials(counted, area), limit=0.8, budget=30, seed=0)
+    assert found.first is None
+    assert found.worst.value == 0.805
+
+
+def test_the_same_seed_is_the_same_search() -> None:
+    one, two, other = (looked(greenish, seed=seed)[1].calls for seed in (3, 3, 4))
+    assert one == two
+    assert one != other
+
+
+def test_a_small_space_is_looked_through_once() -> None:
+    few = st.sampled_from([Square(size=0.25), Circle(size=0.25)])
+    found, counted = looked(lambda patch: 0.1, space=few)
+    assert sorted(map(repr, counted.calls)) == ["Circle(size=0.25, anchor='top-left', color=(255, 255, 0))",
+                                                "Square(size=0.25, anchor='top-left', color=(255, 255, 0))"]  # fmt: skip
+    assert found.tried == 2
+
+
+def test_what_was_found_is_tried_first_the_next_time() -> None:
+    database = InMemoryExampleDatabase()
+    before, _ = looked(greenish, database=database, key=b"test")
+    assert before.plainest is not None
+    again, counted = looked(greenish, database=database, key=b"test", seed=99)
+    assert again.first is not None
+    assert counted.calls[0] == before.plainest.intervention
+    assert again.first.number == 1
+    # For another test it means nothing.
+    _, elsewhere = looked(greenish, database=database, key=b"other", seed=99)
+    assert elsewhere.calls[0] != before.plainest.intervention
+    # What does not break the limit any more is forgotten.
+    looked(lambda patch: 0.0, database=database, key=b"test", budget=20)
+    _, forgotten = looked(greenish, database=database, key=b"test", seed=99)
+    assert forgotten.calls[0] != before.plainest.intervention
+
+
+def test_what_cannot_be_evaluated_ends_the_search() -> None:
+    def value(patch: Any) -> float:
+        if len(counted.calls) == 7:
+            raise InterventionError("no such thing")
+        return 0.0
+
+    counted = Counted(value)
+    with pytest.raises(InterventionError, match="no such thing"):
+        search(patches(), Trials(counted, area), limit=0.8, budget=200, seed=0)
+    assert len(counted.calls) == 7
+
+
+def test_an_error_while_it_shrinks_ends_it_too() -> None:
+    def value(patch: Any) -> float:
+        if above[:-1]:
+            raise InterventionError("no such thing")
+        above.extend([patch] * (greenish(patch) > 0.81))
+        return greenish(patch)
+
+    above: list[Any] = []
+    counted = Counted(value)
+    with pytest.raises(InterventionError, match="no such thing"):
+        search(patches(), Trials(counted, area), limit=0.8, budget=200, seed=0)
+    assert len(above) == 2
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [(st.integers(0, 9), r"the space drew \d, expected interventions"), (st.just(Square(size=0.001)), "nothing that")],
+)
+def test_a_space_of_something_else_is_an_error(space: Any, message: str) -> None:
+    def evaluate(intervention: Intervention) -> tuple[float, float]:
+        import torch
+
+        intervention.apply(torch.zeros(1, 3, 32, 32))
+        return 0.0, 0.0
+
+    with pytest.raises(InterventionError, match=message):
+        search(space, Trials(evaluate, area), limit=0.8, budget=20, seed=0)
+
+
+def test_trials_are_made_once_and_within_the_budget() -> None:
+    counted = Counted(lambda patch: patch.size)
+    trials = Trials(counted, area)
+    with pytest.raises(BudgetSpent):
+        trials.of(Square())
+    trials.left = 1
+    assert trials.of(Square()) is trials.of(Square())
+    assert (trials.left, len(counted.calls)) == (0, 1)
+    with pytest.raises(BudgetSpent):
+        trials.of(Circle())
+
+
+# ----------------------------------------------------------------------------------------- sessions
+
+# The fragile images, a quarter of all, turn red with whatever makes their red the brightest channel.
+SEARCH = """
+import pytest
+from hypothesis import strategies as st
+from pytest_biastransfer import Square
+from pytest_biastransfer.strategies import patches
+
+@pytest.mark.bias_search(patches(max_size=0.5), max_asr={limit}, budget=60, images=20)
+def test_nothing_small_decides(bias):
+    assert bias.asr >= 0
+"""
+
+
+def test_a_found_trigger_is_confirmed_shown_and_ready_to_paste(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(test_searched=SEARCH.format(limit=0.05))
+    result = run()
+    result.stdout.fnmatch_lines(
+        [
+            "bias: asr above 0.05",
+            "  test          test_searched.py::test_nothing_small_decides[[]search-asr[]]",
+            "  intervention  Square(size=0.*, anchor='top-left', color=*",
+            "  FAILED  asr  0.250  (95 % interval *, n = 20)  limit 0.05",
+            "  found     at evaluation * of 60, made plainer with * more; asr 0.250 on 20 images",
+            "  picture   *.png",
+            "  seed      0; bias_search(..., seed=1) searches elsewhere",
+            "  To keep it as a test of its own, paste",
+            "    @pytest.mark.bias_intervention(Square(size=0.*, anchor='top-left', color=*), max_asr=0.05)",
+            "*test_nothing_small_decides[[]search-asr[]]*0.250*asr > 0.05 (worst of *)*FAILED",
+        ]
+    )
+    assert result.ret == 1
+    text = result.stdout.str()
+    picture = re.search(r"^  picture   (.*\.png)$", text, re.MULTILINE)
+    assert picture is not None
+    before, after = np.split(np.asarray(Image.open(colors.path / picture[1])), [20], axis=1)
+    assert not np.array_equal(before[:, :16], after[:, 4:20])
+    # What is to be pasted fails as it was found.
+    marker = re.search(r"^    @pytest\.mark\.(bias_intervention\(.*\))$", text, re.MULTILINE)
+    assert marker is not None
+    colors.makepyfile(
+        test_searched=f"import pytest\nfrom pytest_biastransfer import *\n\n@pytest.mark.{marker[1]}\ndef test(): pass\n"
+    )
+    again = colors.runpytest_inprocess(*MODES["no:xdist"])
+    again.stdout.fnmatch_lines(["  FAILED  asr  0.250 *"])
+
+
+def test_where_nothing_is_found_it_says_how_much_was_tried(run: Run, colors: pytest.Pytester) -> None:
+    colors.makepyfile(test_searched=SEARCH.format(limit=0.3))
+    result = run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*search-asr*0.250*asr <= 0.3 (worst of 60, within noise)*passed"])
+
+
+def test_a_second_run_evaluates_nothing(colors: pytest.Pytester) -> None:
+    colors.makepyfile(test_searched=SEARCH.format(limit=0.3))
+    first, second = (colors.runpytest_inprocess(*MODES["no:xdist"]) for _ in range(2))
+    first.stdout.re_match_lines([r"1 bias test: 1 passed; [1-9][\d,]* images evaluated"])
+    second.stdout.fnmatch_lines(["1 bias test: 1 passed; 0 images evaluated, *predictions reused"])
+    assert first.stdout.str().count("0.250") == second.stdout.str().count("0.250")
+
+
+def test_searches_compose_with_other_markers(colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        """
+        import pytest
+        from hypothesis import strategies as st
+        from pytest_biastransfer import Blur, Grayscale, Square
+        from pytest_biastransfer.strategies import patches
+
+        mild = st.sampled_from([Grayscale(), Blur()])
+
+        @pytest.mark.xfail(reason="known", strict=True)
+        @pytest.mark.bias_search(patches(max_size=0.5), max_skew=0.05, budget=60)
+        def test_known():
+            pass
+
+        @pytest.mark.parametrize("number", [1, 2])
+        @pytest.mark.bias_search(mild, max_asr=1, budget=5)
+        @pytest.mark.bias_search(mild, max_targeted_asr=1, target="red", budget=5)
+        @pytest.mark.bias_intervention(Square(), max_asr=1)
+        def test_several(number):
+            assert number
+
+        @pytest.mark.bias_search(mild, max_asr=1, budget=5)
+        def test_body_first(bias):
+            assert bias.asr > 2
+        """
+    )
+    result = colors.runpytest_inprocess(*MODES["no:xdist"], "--bias-only", "-rA")
+    result.assert_outcomes(xfailed=1, passed=6, failed=1)
+    result.stdout.fnmatch_lines(["*assert * > 2"])
+    result.stdout.fnmatch_lines(["PASSED *::test_several[[]search-targeted_asr-2[]]"])
+
+
+def test_a_search_is_no_part_of_the_baseline(colors: pytest.Pytester) -> None:
+    colors.makepyfile(test_searched=SEARCH.format(limit=0.3))
+    result = colors.runpytest_inprocess(*MODES["no:xdist"], "--bias-update=new")
+    result.assert_outcomes(passed=1)
+    assert not Path(colors.path, "bias-baseline.json").exists()
+
+
+def test_some_images_may_show_too_much(colors: pytest.Pytester) -> None:
+    """Of the images that are searched, more are fragile than of all: the verdict is that on all of them."""
+    conftest = colors.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + """
+
+@pytest.fixture(scope="session")
+def bias_dataset():
+    from pytest_biastransfer.evaluation.order import visiting_order
+
+    found = images(fragile=0, n=600)
+    fragile = images(fragile=1, n=1)[0]
+    for place in visiting_order(600)[:40]:
+        found[place] = fragile
+    return found
+"""
+    )
+    colors.makepyfile(test_searched=SEARCH.format(limit=0.3).replace("images=20", "images=50"))
+    result = colors.runpytest_inprocess(*MODES["no:xdist"])
+    result.assert_outcomes(passed=1)
+    # 40 of 50 are above the limit, and 40 of 600 are not.
+    result.stdout.fnmatch_lines(["*search-asr*0.067*asr <= 0.3 (worst of *)*passed"])
+
+
+BAD = [
+    ("patches(), max_asr=0.1, max_skew=0.1", "*max_asr, max_skew: a search needs one limit*"),
+    ("patches()", "*bias_search: no limit, so nothing could fail; add one*"),
+    ("Square(), max_asr=0.1", "*bias_search: got Square(*) to search in, expected one strategy for interventions, such as patches()*"),
+    ("max_asr=0.1", "*bias_search: got nothing to search in*"),
+    ("patches(), patches(), max_asr=0.1", "*bias_search: got *, expected one strategy*"),
+    ("patches(), max_asr=0.1, budget=0", "*bias_search: budget=0, expected a whole number from 1 on*"),
+    ("patches(), max_asr=0.1, images=1.5", "*bias_search: images=1.5, expected a whole number from 1 on*"),
+    ("patches(), max_asr=0.1, seed=-1", "*bias_search: seed=-1, expected a whole number from 0 on*"),
+    ("patches(), max_asr=0.1, buget=5", "*bias_search: unknown keyword buget; did you mean budget[?]*"),
+    ("patches(), max_asr=0.1, rule='certain'", "*bias_search: unknown keyword rule*"),
+    ("patches(), max_asr=0.1, model='transfered_model'", "*bias_search: model='transfered_model' is not a fixture*did you mean transferred_model*"),
+    ("st.integers(), max_asr=0.1", "*the space drew *, expected interventions*"),
+    ("st.just(Square(size=0.01)), max_asr=0.1", "*nothing that the space draws can be seen at the model's resolution*"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[arguments for arguments, _ in BAD])
+def test_mistakes_are_named(colors: pytest.Pytester, arguments: str, message: str) -> None:
+    colors.makepyfile(
+        f"""
+        import pytest
+        from hypothesis import strategies as st
+        from pytest_biastransfer import Square
+        from pytest_biastransfer.strategies import patches
+
+        @pytest.mark.bias_search({arguments})
+        def test_searched():
+            pass
+        """
+    )
+    result = colors.runpytest_inprocess(*MODES["no:xdist"])
+    result.stdout.fnmatch_lines([message])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    assert result.ret != 0
+
+
+def test_a_mistake_in_what_is_drawn_is_one_message(colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        """
+        import pytest
+        from hypothesis import strategies as st
+        from pytest_biastransfer import Custom
+
+        def wrong(images):
+            return images[:, :, 1:]
+
+        @pytest.mark.xfail
+        @pytest.mark.bias_search(st.just(Custom(wrong)), max_asr=0.1)
+        def test_searched():
+            pass
+        """
+    )
+    result = colors.runpytest_inprocess(*MODES["no:xdist"])
+    result.stdout.fnmatch_lines(["*Custom(wrong) returned shape * for images of shape *"])
+    assert result.ret == 1
+
+
+def test_what_is_blurred_or_gray_has_an_area_of_one() -> None:
+    import torch
+
+    from pytest_biastransfer import Preprocess
+    from pytest_biastransfer.data import as_images
+    from pytest_biastransfer.search.area import Canvas
+
+    image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    canvas = Canvas(as_images([(image, 0)], "dataset"), Preprocess())
+    assert canvas.changed_share(Grayscale()) == pytest.approx(1, abs=0.02)
+    assert canvas.changed_share(Blur()) == pytest.approx(1, abs=0.05)
+    assert canvas.changed_share(Square(size=0.25)) == 1 / 16
+    assert canvas.changed_share(Square(size=0.5, blend="multiply", color="white")) == 0
