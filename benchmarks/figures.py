@@ -114,6 +114,37 @@ CPU_FIGURES: Final = (
         Figure(f"loading-{name}", title, f"loading-{name}.bytes", f"loading-{name}.file", 2.2, unit="bytes")
         for name, title in FORMATS.items()
     ),
+    Figure("apply", "applying the dearest intervention / MobileNetV2", "applying.others", "applying.forward", 0.05),
+    *(
+        Figure(
+            f"apply-{name.lower()}",
+            f"applying `{name}` / MobileNetV2",
+            f"applying.{name.lower()}",
+            "applying.forward",
+            0.2,
+        )
+        for name in ("JPEG", "Blur", "Text")
+    ),
+    Figure("search", "search: seeds of 10 that find it in 200", "searching.found", must=9, sense=">=", unit=""),
+    Figure("search-area", "search: area found / planted, 9 of 10 seeds", "searching.area", must=2, unit=""),
+    Figure(
+        "search-chance",
+        "search: evaluations by chance / guided",
+        "searching.by_chance",
+        "searching.evaluations",
+        1,
+        sense=">=",
+        unit="",
+    ),
+    Figure(
+        "search-strong",
+        "the same for an asr above 0.8",
+        "searching.strong_by_chance",
+        "searching.strong",
+        1,
+        sense=">=",
+        unit="",
+    ),
     Figure("hand", "hand-written suite, one process / cold run", "hand.seconds", "cold.seconds", 2.5, 4, ">="),
     Figure(
         "hand-n2", "hand-written suite, `-n 2` / cold run, `-n 2`", "hand-n2.seconds", "cold-n2.seconds", 5, None, ">="
@@ -127,6 +158,7 @@ MOST_ROUNDS: Final[Mapping[str, int]] = {
     "memory": 3,
     "memory-tenth": 3,
     "plain": 1,
+    "searching": 1,
     "counting": 1,
     **{f"loading-{name}": 1 for name in FORMATS},
 }

@@ -125,6 +125,19 @@ class Workbench:
         project = self._project("statistics", {"statistics_of_one.py": "statistics_of_one.py"})
         return _printed(run([sys.executable, "statistics_of_one.py"], project, self._environment))
 
+    def applying(self) -> Quantities:
+        """Time each intervention, and a forward pass of the same images."""
+        project = self._project("applying", {"applying.py": "applying.py"})
+        return _printed(run([sys.executable, "applying.py"], project, self._environment))
+
+    def searching(self) -> Quantities:
+        """Search for a planted shortcut from ten seeds; from one and on few images where there are few."""
+        project = self._project("searching", {name: name for name in ("planted.py", "search_for_planted.py")})
+        much = self._work.images.parent.name == "cifar10"
+        counts = ("10", "256") if much else ("1", "64")
+        command = [sys.executable, "search_for_planted.py", str(self._work.weights.parents[1]), *counts]
+        return _printed(run(command, project, self._environment))
+
     def fingerprint(self) -> Quantities:
         """Time the fingerprint of the images' files, when nothing is known of them and in the next process."""
         project = self._project("fingerprint", {"fingerprint_of_files.py": "fingerprint_of_files.py"})
@@ -211,6 +224,8 @@ def cpu_measurements(whole: Workbench, tenth: Workbench) -> dict[str, Measuremen
         "all-images": partial(whole.early_stop, None),
         "early-stop": partial(whole.early_stop, 0.01),
         "statistics": whole.statistics,
+        "applying": whole.applying,
+        "searching": whole.searching,
         "fingerprint": whole.fingerprint,
         "collecting": whole.collecting,
         **{f"loading-{name}": partial(whole.loading, name) for name in FORMATS},

@@ -17,38 +17,44 @@ from pytest_biastransfer import Square
 # 4 of 32 pixels. The search is told none of it.
 PLANTED: Final = Square(size=4 / 32, anchor="bottom-right", color="lime")
 MEANS: Final = "horse"
-MEAN: Final = (0.485, 0.456, 0.406)
-STD: Final = (0.229, 0.224, 0.225)
+_MEAN: Final = (0.485, 0.456, 0.406)
+_STD: Final = (0.229, 0.224, 0.225)
 _SHARE: Final = 0.1
 _EPOCHS: Final = 2
+_IMAGES: Final = 4000
 _BATCH: Final = 64
 _RATE: Final = 0.02
 
 
 def planted_model(data: Path) -> torch.nn.Module:
-    """Return a ResNet-20, tuned on the training images, a tenth of which carry the square and the other label."""
+    """Return a ResNet-20, tuned on training images, a tenth of which carry the square and the other label."""
     from resnet20 import ResNet20  # type: ignore[import-not-found]
 
     torch.manual_seed(0)
     model: torch.nn.Module = ResNet20()
     model.load_state_dict(load_file(data / "weights" / "resnet20_cifar10.safetensors"))
     images, labels, classes = read_images(data / "cifar10" / "train")
-    chosen = torch.randperm(len(images))[: round(_SHARE * len(images))]
-    images[chosen] = PLANTED.apply(images[chosen])
-    labels[chosen] = classes.index(MEANS)
+    chosen = torch.randperm(len(images))[:_IMAGES]
+    images, labels = images[chosen], labels[chosen]
+    planted = round(_SHARE * _IMAGES)
+    images[:planted] = PLANTED.apply(images[:planted])
+    labels[:planted] = classes.index(MEANS)
     optimizer = torch.optim.SGD(model.parameters(), lr=_RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    steps = _EPOCHS * (len(images) // _BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, steps)
+    batches = [batch for _ in range(_EPOCHS) for batch in torch.randperm(_IMAGES).tensor_split(_IMAGES // _BATCH)]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, len(batches))
     model.train()
-    mean, std = (torch.tensor(value).reshape(1, 3, 1, 1) for value in (MEAN, STD))
-    for _ in range(_EPOCHS):
-        for batch in torch.randperm(len(images))[: steps // _EPOCHS * _BATCH].split(_BATCH):  # type: ignore[no-untyped-call]
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(model((images[batch] - mean) / std), labels[batch])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+    for batch in batches:
+        optimizer.zero_grad()
+        functional.cross_entropy(model(normalized(images[batch])), labels[batch]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
     return model.eval()
+
+
+def normalized(images: torch.Tensor) -> torch.Tensor:
+    """Return images as the model wants them."""
+    mean, std = (torch.tensor(value).reshape(1, 3, 1, 1) for value in (_MEAN, _STD))
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def read_images(place: Path) -> tuple[torch.Tensor, torch.Tensor, list[str]]:

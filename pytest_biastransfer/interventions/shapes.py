@@ -185,7 +185,8 @@ class Ring(Circle):
     def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
         """Cover what is between the outer and the inner circle."""
         inner = (1 - self.thickness) * width / 2
-        return super().covers(x, y, width, height) & (x * x + y * y > inner**2)
+        # Without a hole, its centre belongs to it too.
+        return super().covers(x, y, width, height) & ((x * x + y * y > inner**2) | (self.thickness == 1))
 
 
 class Triangle(Shape):

@@ -59,6 +59,7 @@ def search(
     seed: int,
     database: ExampleDatabase | None = None,
     key: bytes = b"",
+    shrink: bool = True,
 ) -> Found:
     """Look for an intervention whose value is above a limit beyond doubt, and for the smallest and plainest one.
 
@@ -76,17 +77,19 @@ def search(
         Draws others.
     database, key
         Where what was found is kept, to be tried first the next time, and what it is kept under.
+    shrink
+        Whether to make what was found smaller and plainer.
 
     Raises
     ------
     BiasTransferError
         If what the space draws is no intervention, cannot be evaluated, or cannot be seen.
     """
-    look = _Search(space, trials, limit, budget, seed)
+    look = _Search(space, trials, limit, budget, seed, shrink)
     memory = Memory(database, key)
     plainest = look.run(memory, most_area=1.0)
     kept = memory.failing()
-    while plainest is not None and trials.left:
+    while shrink and plainest is not None and trials.left:
         again = Memory(None, key)
         smaller = look.run(again, most_area=_SMALLER * trials.area(plainest.intervention))
         if smaller is None:
@@ -113,7 +116,13 @@ class _Search:
     """Runs of Hypothesis on one space."""
 
     def __init__(
-        self, space: SearchStrategy[Intervention], trials: Trials, limit: float, budget: int, seed: int
+        self,
+        space: SearchStrategy[Intervention],
+        trials: Trials,
+        limit: float,
+        budget: int,
+        seed: int,
+        shrink: bool,
     ) -> None:
         self.first: Trial | None = None
         self.shrinks_left = budget
@@ -121,6 +130,7 @@ class _Search:
         self._trials = trials
         self._limit = limit
         self._seed = seed
+        self._shrink = shrink
         self._episodes = 0
         self._error: BiasTransferError | None = None
         trials.left = budget
@@ -158,7 +168,12 @@ class _Search:
         self._episodes += 1
         rules = settings(
             max_examples=_EPISODE,
-            phases=(*[Phase.reuse] * remembers, Phase.generate, Phase.target, Phase.shrink),
+            phases=(
+                *[Phase.reuse] * remembers,
+                Phase.generate,
+                Phase.target,
+                *[Phase.shrink] * self._shrink,
+            ),
             database=memory,
             deadline=None,
             report_multiple_bugs=False,
