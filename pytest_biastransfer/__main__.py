@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(_listing(with_declared(BUILT_IN, Path.cwd())))
         else:
             _show(options)
-    except (BiasTransferError, OSError) as error:
+    # Pillow raises a ValueError for a name that tells no format.
+    except (BiasTransferError, OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     return 0

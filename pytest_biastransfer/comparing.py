@@ -68,7 +68,7 @@ def _compared(
 ) -> BaselineRecord | None:
     if settings.compare == "off":
         return None
-    if accepted.intervention != now.intervention:
+    if _declaration(accepted.intervention) != _declaration(now.intervention):
         return BaselineRecord(key, OTHER_INTERVENTION)
     metrics = case.expectation.metrics
     in_both = comparable(accepted, now, metrics)
@@ -104,6 +104,16 @@ def _evidence(found: Measurement, names: Sequence[str], facts: Facts) -> dict[st
         fingerprint("evidence", question, names), lambda: encoded_evidence(found, names)
     )
     return evidence
+
+
+def _declaration(words: str) -> str:
+    """Return an intervention in words without the names that it has.
+
+    >>> _declaration("yellow-square = Square(size=0.25)")
+    'Square(size=0.25)'
+    """
+    names, bracket, fields = words.partition("(")
+    return names.rpartition(" = ")[2] + bracket + fields
 
 
 def _other_parameters(ids: Sequence[str], case: Case) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.measuring import take_measurement
 from pytest_biastransfer.search.engine import Found, search
 from pytest_biastransfer.search.trials import Trial, Trials
+
+# On so many images is looked how much an intervention changes.
+_LOOKED_AT: Final = 4
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +39,9 @@ class Searched:
     found
         Its trials.
     trial
-        The one that was measured on all images: the plainest above the limit, else the worst.
+        The one that was measured on all images: the plainest that is above the limit there too, else the worst.
     measurement
-        The measurement of that one; on the images of the search where nothing was above the limit on these.
+        The measurement of that one, on all images.
     images
         On how many images was searched.
     predictions, computed
@@ -99,7 +104,7 @@ class Search:
             case.space, trials, limit=case.limit, budget=case.budget, seed=case.seed, database=database, key=key
         )
         trial, measurement = self._confirmed(found)
-        looked_at = min(case.images, len(self._images))
+        looked_at = min(self._some.max_images or case.images, len(self._images))
         return Searched(found, trial, measurement, looked_at, self._predictions, self._computed)
 
     def _area(self, intervention: Intervention) -> float:
@@ -107,10 +112,10 @@ class Search:
 
     @functools.cached_property
     def _canvas(self) -> Canvas:
-        """The image that is looked at to see how much an intervention changes; only where that is asked for."""
+        """The images that are looked at to see how much an intervention changes; only where that is asked for."""
         from pytest_biastransfer.search.area import Canvas
 
-        return Canvas(self._images, self._model.preprocess)
+        return Canvas(self._images, self._model.preprocess, range(min(_LOOKED_AT, len(self._images))))
 
     def picture(self, searched: Searched) -> Image.Image:
         """Return an image before and after the intervention that was found: the first one that flips, if any does."""
@@ -118,26 +123,29 @@ class Search:
         from pytest_biastransfer.showing import beside
 
         flips = searched.measurement.flips
-        canvas = Canvas(self._images, self._model.preprocess, flips[0].index if flips else 0)
-        return beside(canvas.image, canvas.changed(searched.trial.intervention))
+        canvas = Canvas(self._images, self._model.preprocess, [flips[0].index if flips else 0])
+        return beside(canvas.pixels, canvas.changed(searched.trial.intervention))
 
     def _confirmed(self, found: Found) -> tuple[Trial, Measurement]:
-        """Return the plainest trial that is above the limit on all images too, or else the worst on some."""
+        """Return the plainest trial that is above the limit on all images too, or else the worst, on all images."""
         metric, limit = self._case.metric, self._case.limit
-        candidates = [trial for trial in (found.plainest, found.first, found.worst) if trial is not None]
-        above = list(dict.fromkeys(trial for trial in candidates if trial.value > limit))
-        measured = [(trial, self._measured(self._all, trial.intervention)) for trial in above[:1]]
-        # Some images may show too much; then what was stronger on them has its turn.
-        for trial in above[1:]:
-            if measured[-1][1].estimate(metric) > limit:
-                break
-            measured.append((trial, self._measured(self._all, trial.intervention)))
-        if not measured:
-            return found.worst, self._measured(self._some, found.worst.intervention)
+        measured: list[tuple[Trial, Measurement]] = []
+        # Some images may show too much or too little; then what was stronger on them has its turn.
+        for trial in (found.plainest, found.first, found.worst):
+            if trial is not None and all(trial != known for known, _ in measured):
+                measured.append((trial, self._measured(self._all, trial.intervention)))
+                if measured[-1][1].estimate(metric) > limit:
+                    break
         return max(measured, key=lambda one: float(one[1].estimate(metric)))
 
     def _evaluated(self, intervention: Intervention) -> tuple[float, float]:
-        estimate = self._measured(self._some, intervention).estimate(self._case.metric)
+        metric = self._case.metric
+        estimate = self._measured(self._some, intervention).estimate(metric)
+        if math.isnan(estimate):
+            raise BiasTransferError(
+                f"{metric} of {intervention} is undefined: it could be measured on none of the images that are "
+                f"searched; search more images, or limit another metric"
+            )
         return float(estimate), estimate.low
 
     def _measured(self, evaluator: Evaluator, intervention: Intervention) -> Measurement:

@@ -47,6 +47,8 @@ def beside(before: torch.Tensor, after: torch.Tensor) -> Image.Image:
 def _picture(images: torch.Tensor) -> Image.Image:
     from PIL import Image
 
+    if images.shape[1] not in (1, 3):
+        raise DatasetError(f"images of {images.shape[1]} channels cannot be drawn")
     return Image.fromarray((images[0].expand(3, -1, -1) * 255).round().byte().permute(1, 2, 0).numpy())
 
 
@@ -57,7 +59,7 @@ def _masks(intervention: Intervention, image: Path | None, mask: Path | None) ->
         raise InterventionError(
             f"{intervention} needs the mask {intervention.mask_names[0]!r}; add --mask=FILE, white on black"
         )
-    covered = sample_mask() if mask is None else _pixels(mask)[:, :1]
+    covered = sample_mask() if mask is None else _mask(mask)
     return dict.fromkeys(intervention.mask_names, covered)
 
 
@@ -69,6 +71,17 @@ def _pixels(path: Path) -> torch.Tensor:
     if not path.is_file():
         raise DatasetError(f"image {path}: no such file")
     return torch.from_numpy(read_picture(path).copy())[None].float() / 255
+
+
+def _mask(path: Path) -> torch.Tensor:
+    import torch
+
+    from pytest_biastransfer.data.decoding import read_picture
+    from pytest_biastransfer.data.masks import mask_of_pixels
+
+    if not path.is_file():
+        raise DatasetError(f"mask {path}: no such file")
+    return torch.from_numpy(mask_of_pixels(read_picture(path), f"mask {path}"))[None]
 
 
 def sample() -> torch.Tensor:

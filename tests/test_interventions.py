@@ -98,14 +98,15 @@ factors = st.floats(0.0, 3.0).filter(lambda factor: factor != 1)
 numbers = st.floats(-1.0, 2.0)
 # The largest shapes of 4 pixels still have one in each direction.
 gallery: st.SearchStrategy[Intervention] = st.one_of(
-    *(st.builds(kind, **placings) for kind in (Square, Circle, Triangle, LineGrid)),
+    *(st.builds(kind, **placings) for kind in (Square, Circle, Triangle)),
+    st.builds(LineGrid, **placings, spacing=st.floats(0.1, 1.0), thickness=st.just(1.0)),
     st.builds(Rectangle, **placings | {"size": st.floats(0.5, 1.0)}, aspect=st.floats(0.5, 2.0)),
-    st.builds(Ring, **placings, thickness=st.floats(0.3, 1.0)),
-    st.builds(Checkerboard, **placings, cells=st.integers(1, 6)),
+    st.builds(Ring, **placings | {"size": st.floats(0.5, 1.0)}, thickness=st.floats(0.75, 1.0)),
+    st.builds(Checkerboard, **placings, cells=st.just(1)),
     st.builds(Stripes, **mixings, period=st.floats(0.5, 1.0), color=colors, angle=st.floats(-90, 90)),
     st.builds(GaussianPattern, scale=st.floats(0.01, 1.0), cells=st.integers(1, 40), seed=st.integers(0, 5)),
     st.builds(Noise, scale=st.floats(0.01, 1.0), seed=st.integers(0, 5)),
-    st.builds(ColorCast, matrix=st.tuples(numbers, numbers, numbers)),
+    st.builds(ColorCast, matrix=st.tuples(numbers, numbers, numbers).filter((1.0, 1.0, 1.0).__ne__)),
     st.builds(ColorCast, matrix=st.tuples(*[st.tuples(numbers, numbers, numbers)] * 3)),
     *(st.builds(kind, factor=factors) for kind in (Brightness, Contrast, Saturation)),
     st.builds(Pixelate, cells=st.integers(1, 50)),
@@ -622,6 +623,7 @@ BAD: list[tuple[Callable[[], Intervention], str]] = [
     (lambda: Blur(sigma=2), r"Blur: sigma=2"),
     (lambda: Grayscale(stage="before"), r"Grayscale: stage='before', expected 'input' or 'source'"),  # type: ignore[arg-type]
     (lambda: Custom(3), r"Custom: got 3, expected a callable"),  # type: ignore[arg-type]
+    (lambda: Custom(negative, name=3), r"Custom: name=3, expected a word"),  # type: ignore[arg-type]
     (lambda: Custom(negative, seed=-1), r"Custom: seed=-1, expected a whole number from 0 on"),
     (lambda: Custom(negative, seed=0.5), r"Custom: seed=0\.5"),  # type: ignore[arg-type]
 ]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from pytest_biastransfer import Pattern, Stencil, Text
+from pytest_biastransfer import Pattern, Random, Stencil, Text
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.placement import ANCHORS
 
@@ -113,7 +113,12 @@ def test_only_the_content_of_a_file_counts() -> None:
     assert Stencil(one) == Stencil(copy)
     assert Stencil(one).fingerprint == Stencil(copy).fingerprint != Stencil(other).fingerprint
     assert repr(Stencil(copy, size=0.5)) == "Stencil('copy.png', size=0.5, anchor='top-left')"
-    assert Stencil(Path("copy.png"), size=0.5).label == "stencil-copy-0.5"  # type: ignore[arg-type]
+    declared = Stencil(Path("copy.png"), size=0.5)  # type: ignore[arg-type]
+    assert declared.label == f"stencil-copy-0.5-{declared.digest[:4]}"
+    # Reports have the same words wherever the file is.
+    absolute = Stencil(str(Path("copy.png").absolute()), size=0.5)
+    assert str(absolute) == str(declared) == f"Stencil('copy.png' {declared.digest[:8]}, size=0.5, anchor='top-left')"
+    assert str(Random(declared) | Pattern([[0.5]])).count("/") == 0
 
 
 def test_a_file_is_read_when_it_is_declared() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.database import InMemoryExampleDatabase
 from PIL import Image
 
-from pytest_biastransfer import Blur, Circle, Grayscale, Square
+from pytest_biastransfer import Blur, Circle, Custom, Grayscale, Square
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions import Intervention
 from pytest_biastransfer.search.engine import Found, search
@@ -22,6 +24,17 @@ from pytest_biastransfer.strategies import patches
 from tests.conftest import MODES, Run
 
 Evaluate = Callable[[Intervention], tuple[float, float]]
+
+
+@pytest.fixture(autouse=True)
+def _own_database() -> Iterator[None]:
+    """Keep what inner runs in this process find away from those of other tests."""
+    # Older versions cannot tell.
+    before = getattr(settings, "get_current_profile_name", lambda: "default")()
+    settings.register_profile("alone", database=InMemoryExampleDatabase())
+    settings.load_profile("alone")
+    yield
+    settings.load_profile(before)
 
 
 class Counted:
@@ -50,9 +63,8 @@ def greenish(patch: Any) -> float:
 
 def looked(value: Callable[[Any], float], **given: Any) -> tuple[Found, Counted]:
     counted = Counted(value)
-    found = search(
-        given.pop("space", patches()), Trials(counted, area), **({"limit": 0.8, "budget": 200, "seed": 0} | given)
-    )
+    trials = Trials(counted, given.pop("area_of", area))
+    found = search(given.pop("space", patches()), trials, **({"limit": 0.8, "budget": 200, "seed": 0} | given))
     return found, counted
 
 
@@ -183,7 +195,11 @@ def test_an_error_while_it_shrinks_ends_it_too() -> None:
 
 @pytest.mark.parametrize(
     ("space", "message"),
-    [(st.integers(0, 9), r"the space drew \d, expected interventions"), (st.just(Square(size=0.001)), "nothing that")],
+    [
+        (st.integers(0, 9), r"the space drew \d, expected interventions"),
+        (st.just(Square(size=0.001)), "nothing in the space that is searched can be seen"),
+        (st.nothing(), "nothing in the space that is searched exists"),
+    ],
 )
 def test_a_space_of_something_else_is_an_error(space: Any, message: str) -> None:
     def evaluate(intervention: Intervention) -> tuple[float, float]:
@@ -237,7 +253,7 @@ def test_a_found_trigger_is_confirmed_shown_and_ready_to_paste(run: Run, colors:
             "  seed      0; bias_search(..., seed=1) searches elsewhere",
             "  To keep it as a test of its own, paste",
             "    @pytest.mark.bias_intervention(Square(size=0.*, anchor='top-left', color=*), max_asr=0.05)",
-            "*test_nothing_small_decides[[]search-asr[]]*0.250*asr > 0.05 (worst of *)*FAILED",
+            "*test_nothing_small_decides[[]search-asr[]]*0.250*asr > 0.05 (found among *)*FAILED",
         ]
     )
     assert result.ret == 1
@@ -336,6 +352,16 @@ def bias_dataset():
     result.stdout.fnmatch_lines(["*search-asr*0.067*asr <= 0.3 (worst of *)*passed"])
 
 
+def test_a_metric_without_images_is_one_message(colors: pytest.Pytester) -> None:
+    conftest = colors.path / "conftest.py"
+    # Everything is labelled green, and nothing is predicted so.
+    conftest.write_text(conftest.read_text().replace("expand(3, 16, 16), 2)", "expand(3, 16, 16), 1)"))
+    colors.makepyfile(test_searched=SEARCH.format(limit=0.3).replace("max_asr", "max_conditional_asr"))
+    result = colors.runpytest_inprocess(*MODES["no:xdist"])
+    result.stdout.fnmatch_lines(["*conditional_asr of * is undefined: it could be measured on none of the images*"])
+    assert result.ret == 1
+
+
 BAD = [
     ("patches(), max_asr=0.1, max_skew=0.1", "*max_asr, max_skew: a search needs one limit*"),
     ("patches()", "*bias_search: no limit, so nothing could fail; add one*"),
@@ -349,7 +375,7 @@ BAD = [
     ("patches(), max_asr=0.1, rule='certain'", "*bias_search: unknown keyword rule*"),
     ("patches(), max_asr=0.1, model='transfered_model'", "*bias_search: model='transfered_model' is not a fixture*did you mean transferred_model*"),
     ("st.integers(), max_asr=0.1", "*the space drew *, expected interventions*"),
-    ("st.just(Square(size=0.01)), max_asr=0.1", "*nothing that the space draws can be seen at the model's resolution*"),
+    ("st.just(Square(size=0.01)), max_asr=0.1", "*nothing in the space that is searched can be seen (Square(*: rounds to no pixel*"),
 ]  # fmt: skip
 
 
@@ -402,8 +428,108 @@ def test_what_is_blurred_or_gray_has_an_area_of_one() -> None:
     from pytest_biastransfer.search.area import Canvas
 
     image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    canvas = Canvas(as_images([(image, 0)], "dataset"), Preprocess())
+    canvas = Canvas(as_images([(image, 0), (1 - image, 0)], "dataset"), Preprocess(), [0, 1])
     assert canvas.changed_share(Grayscale()) == pytest.approx(1, abs=0.02)
     assert canvas.changed_share(Blur()) == pytest.approx(1, abs=0.05)
-    assert canvas.changed_share(Square(size=0.25)) == 1 / 16
+    assert canvas.changed_share(Square(size=0.25)) == pytest.approx(1 / 16, abs=0.005)
     assert canvas.changed_share(Square(size=0.5, blend="multiply", color="white")) == 0
+    # At the stage of the source, what is drawn is resized with the image.
+    small = Canvas(as_images([(image, 0)], "dataset"), Preprocess(size=8), [0])
+    assert small.changed_share(Square(size=1 / 16, stage="source")) == 1 / 64
+
+
+def test_what_changes_nothing_on_the_images_looked_at_ends_the_search() -> None:
+    found, counted = looked(lambda patch: 1.0, space=st.sampled_from([Square(), Circle()]), area_of=lambda patch: 0.0)
+    assert found.plainest is not None
+    assert len(counted.calls) <= 2
+
+
+def test_equal_draws_that_cannot_be_told_by_content_are_no_crash() -> None:
+    def shifting(by: int) -> Custom:
+        lock = threading.Lock()  # What pickle cannot save.
+        return Custom(lambda images: (images + by / 10, lock)[0], name="shift")
+
+    space = st.integers(0, 9).map(shifting)
+    value = lambda custom: 0.1 + 0.1 * custom.function.__closure__[0].cell_contents  # noqa: E731
+    found, _ = looked(value, space=space, budget=15, area_of=lambda patch: 1.0)
+    assert found.plainest is not None
+
+
+def test_a_limit_of_time_ends_the_search_at_once() -> None:
+    def value(patch: Any) -> float:
+        if len(counted.calls) == 5:
+            pytest.fail("Timeout")
+        return 0.0
+
+    counted = Counted(value)
+    with pytest.raises(pytest.fail.Exception, match="Timeout"):
+        search(patches(), Trials(counted, area), limit=0.8, budget=200, seed=0)
+    assert len(counted.calls) == 5
+
+
+def test_an_error_forgets_nothing_that_was_found() -> None:
+    def value(patch: Any) -> float:
+        raise InterventionError("out of memory")
+
+    database = InMemoryExampleDatabase()
+    before, _ = looked(greenish, database=database, key=b"test")
+    with pytest.raises(InterventionError, match="out of memory"):
+        looked(value, database=database, key=b"test")
+    again, _ = looked(greenish, database=database, key=b"test", seed=5)
+    assert again.first is not None
+    assert again.first.number == 1
+    assert before.plainest is not None
+
+
+def test_what_was_found_with_a_small_budget_is_made_plainer_with_a_larger_one() -> None:
+    database = InMemoryExampleDatabase()
+    looked(greenish, database=database, key=b"test", budget=40)
+    found, _ = looked(greenish, database=database, key=b"test", budget=200)
+    assert found.plainest is not None
+    assert found.plainest.intervention.size == 1 / 32  # type: ignore[attr-defined]
+
+
+def test_the_worst_of_the_images_searched_is_judged_on_all(colors: pytest.Pytester) -> None:
+    conftest = colors.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + """
+
+@pytest.fixture(scope="session")
+def bias_dataset():
+    from pytest_biastransfer.evaluation.order import visiting_order
+
+    found = images(fragile=300, n=600)
+    for place in visiting_order(600)[:50]:
+        found[place] = images(fragile=0, n=1)[0]
+    return found
+"""
+    )
+    declared = SEARCH.format(limit=0.3).replace("images=20", "images=50")
+    colors.makepyfile(test_searched=declared.replace("patches(max_size=0.5)", "st.just(Square(size=0.5))"))
+    result = colors.runpytest_inprocess(*MODES["no:xdist"])
+    # Of the 50 images none is fragile, of all nearly half.
+    result.stdout.fnmatch_lines(
+        ["  FAILED  asr  0.4*", "*as the worst of *, none of them above the limit beyond doubt*"]
+    )
+    assert result.ret == 1
+
+
+def test_two_searches_of_one_test_are_kept_apart(colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        """
+        import pytest
+        from pytest_biastransfer.strategies import patches
+        from pytest_biastransfer import Square, Triangle
+
+        @pytest.mark.bias_search(patches(max_size=0.5, shapes=[Square]), max_asr=0.05, budget=60)
+        @pytest.mark.bias_search(patches(max_size=0.5, shapes=[Triangle]), max_asr=0.05, budget=60)
+        def test_searched():
+            pass
+        """
+    )
+    for _ in range(2):
+        result = colors.runpytest_inprocess(*MODES["no:xdist"])
+        pictures = re.findall(r"^  picture   (.*)$", result.stdout.str(), re.MULTILINE)
+        assert len(set(pictures)) == 2
+    assert result.stdout.str().count("found     at evaluation 1 of 60") == 2

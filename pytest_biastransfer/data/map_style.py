@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,7 @@ class MapStyleImages(LabelledImages):
         self._dataset = dataset
         self._place = place
         self.name = type(dataset).__name__
+        self._masks: dict[str, list[bytes]] = {}
         try:
             self._length = len(dataset)
         except TypeError as error:
@@ -94,49 +94,66 @@ class MapStyleImages(LabelledImages):
 
     def masks(self, name: str) -> Masks:
         """Return what the items' third elements say, where these are mappings to pictures or arrays."""
-        known = self._content[4]
-        if name not in known or len(known[name]) != self._length:
-            raise no_masks(name, self.name, [one for one, all_of in known.items() if len(all_of) == self._length])
-        return MasksByIndex(
-            lambda index: self._mask(name, index), hashlib.sha256(b"".join(known[name])).hexdigest()[:32]
-        )
+        if name not in self._masks:
+            digests = [self._mask_digest(name, index) for index in range(self._length)]
+            self._masks[name] = digests
+            if self._changed_mask(name) is not None:
+                raise DatasetError(
+                    f"{self._place}: the mask {name!r} of item {self._changed_mask(name)} of {self.name} differs each "
+                    f"time it is read; a measurement needs the same each time"
+                )
+        fingerprint = hashlib.sha256(b"".join(self._masks[name])).hexdigest()[:32]
+        return MasksByIndex(lambda index: self._mask(name, index), fingerprint)
 
     def _mask(self, name: str, index: int) -> Mask:
-        return as_mask(self._item(index)[2][name], f"{self._place}: the mask {name!r} of item {index} of {self.name}")
+        told = {str(key): value for key, value in self._item(index)[2].items()}
+        if name not in told:
+            others = [key for key, value in told.items() if hasattr(value, "convert") or getattr(value, "ndim", 0) > 1]
+            raise no_masks(name, self.name, others)
+        return as_mask(told[name], f"{self._place}: the mask {name!r} of item {index} of {self.name}")
+
+    def _mask_digest(self, name: str, index: int) -> bytes:
+        return _digest(self._mask(name, index), 0)
+
+    def _changed_mask(self, name: str) -> int | None:
+        """Read some masks again; return the place of one that is another one now."""
+        for index in self._read_again():
+            if self._mask_digest(name, index) != self._masks[name][index]:
+                return index
+        return None
 
     @functools.cached_property
-    def _content(
-        self,
-    ) -> tuple[npt.NDArray[np.int64], str, list[bytes], list[dict[str, str]], dict[str, list[bytes]]]:
+    def _content(self) -> tuple[npt.NDArray[np.int64], str, list[bytes], list[dict[str, str]]]:
         digests, attributes = [], []
-        masks: dict[str, list[bytes]] = defaultdict(list)
         labels = np.empty(self._length, dtype=np.int64)
         for index in range(self._length):
             image, labels[index], told = self._item(index)
             digests.append(_digest(image, labels[index]))
             attributes.append(_scalars(told))
-            for name, array in _arrays(told):
-                masks[name].append(_digest(array, 0))
         changed = self._changed(digests)
         if changed is not None:
             raise DatasetError(
                 f"{self._place}: item {changed} of {self.name} differs each time it is read; remove random "
                 f"augmentations from the dataset, a measurement needs the same images each time"
             )
-        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32], digests, attributes, dict(masks)
+        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32], digests, attributes
 
     def looks_unchanged(self) -> bool:
         """Whether the length and some items, read again, are what they were."""
         if "_content" not in vars(self):
             return True
-        return len(self._dataset) == self._length and self._changed(self._content[2]) is None
+        same = len(self._dataset) == self._length and self._changed(self._content[2]) is None
+        return same and all(self._changed_mask(name) is None for name in self._masks)
 
     def _changed(self, digests: Sequence[bytes]) -> int | None:
         """Read some items again; a random augmentation changes at least one of them, almost surely."""
-        for index in range(0, self._length, -(-self._length // _READ_AGAIN)):
+        for index in self._read_again():
             if _digest(*self._item(index)[:2]) != digests[index]:
                 return index
         return None
+
+    def _read_again(self) -> range:
+        return range(0, self._length, -(-self._length // _READ_AGAIN))
 
     def image(self, index: int) -> Image:
         """Return the image of one item."""
@@ -175,13 +192,6 @@ def _scalars(told: Mapping[Any, Any]) -> dict[str, str]:
     """Return the entries that are one string, number or truth value, as strings."""
     values = {name: value.item() if getattr(value, "ndim", None) == 0 else value for name, value in told.items()}
     return {str(name): str(value) for name, value in values.items() if isinstance(value, str | int | float)}
-
-
-def _arrays(told: Mapping[Any, Any]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """Yield the entries that are pictures or arrays of at least two dimensions: they may be masks."""
-    for name, value in told.items():
-        if hasattr(value, "convert") or getattr(value, "ndim", 0) >= 2:
-            yield str(name), np.asarray(value)
 
 
 def _digest(image: npt.NDArray[Any], label: int) -> bytes:

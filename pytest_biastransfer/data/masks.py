@@ -86,7 +86,7 @@ class MaskFiles(Masks):
         from pytest_biastransfer.data.decoding import read_picture
 
         place = f"{self._place(index)}: the mask {self._paths[index]}"
-        return as_mask(read_picture(Path(self._paths[index]), place).max(axis=0), place)
+        return mask_of_pixels(read_picture(Path(self._paths[index]), place), place)
 
 
 def digest_of_files(paths: Sequence[str]) -> str:
@@ -101,21 +101,35 @@ def digest_of_files(paths: Sequence[str]) -> str:
 def as_mask(found: Any, place: str) -> Mask:
     """Return a mask of any accepted kind as float32 [1, height, width].
 
-    A picture, or an array [height, width] or [1, height, width] of truth values, of bytes up to 255, or of floats in
-    [0, 1]. `place` names it in error messages.
+    A picture, of which the brightest channel counts, or an array [height, width] or [1, height, width] of truth
+    values, of bytes, or of floats in [0, 1]. Of bytes, 255 is the object, or 1 where there is nothing above.
+    `place` names it in error messages.
     """
     import numpy as np
 
-    array = np.asarray(found.convert("L") if hasattr(found, "convert") else found)
+    if hasattr(found, "convert"):
+        from pytest_biastransfer.data.decoding import pixels
+
+        return mask_of_pixels(pixels(found, place), place)
+    array = np.asarray(found.detach().cpu().float() if hasattr(found, "detach") else found)
     array = array[0] if array.ndim == 3 and array.shape[0] == 1 else array
     if array.ndim != 2 or array.dtype.kind not in "bufi" or array.size == 0:
         raise DatasetError(f"{place} is {array.dtype} {list(array.shape)}, expected [height, width] of numbers")
-    mask = array.astype(np.float32)
-    if array.dtype == np.uint8 and array.max() > 1:
-        mask /= 255
-    if not (mask.min() >= 0 and mask.max() <= 1):
-        raise DatasetError(f"{place} has values from {mask.min():g} to {mask.max():g}, expected values in [0, 1]")
-    return mask[None]
+    low, high = float(array.min()), float(array.max())
+    mask: Mask = array.astype(np.float32)[None]
+    if 128 <= high <= 255 and low >= 0 and high == int(high):
+        return mask / np.float32(255)
+    if not (low >= 0 and high <= 1):
+        raise DatasetError(
+            f"{place} has values from {low:g} to {high:g}; expected values in [0, 1], or bytes, of which 255 is the "
+            f"object"
+        )
+    return mask
+
+
+def mask_of_pixels(pixels: npt.NDArray[np.uint8 | np.float32], place: str) -> Mask:
+    """Return the mask that a decoded picture [channels, height, width] is; see `as_mask`."""
+    return as_mask(pixels.max(axis=0), place)
 
 
 def no_masks(name: str, dataset: str, others: Collection[str]) -> DatasetError:

@@ -27,8 +27,8 @@ _LARGEST: Final = 2**63 - 1
 
 
 class Findings(TypedDict):
-    """What one reading tells: `contents` is a hash of all images in order, `masks` has one of each
-    kind of masks, by name; the others are as in `LabelledImages`.
+    """What one reading tells: `contents` is a hash of all images in order, `masks` are the names
+    of those that there are; the others are as in `LabelledImages`.
     """
 
     labels: list[int]
@@ -36,7 +36,7 @@ class Findings(TypedDict):
     contents: str
     files: list[str] | None
     attributes: dict[str, list[str]]
-    masks: dict[str, str]
+    masks: list[str]
 
 
 def require_labels(labels: Sequence[int], found: str) -> None:
@@ -51,6 +51,7 @@ class RememberedImages(LabelledImages):
 
     def __init__(self, facts: Facts | None) -> None:
         self._facts = facts or Facts(Place(None))
+        self._digests: dict[str, str] = {}
 
     @abstractmethod
     def _sources(self) -> Sequence[Path | str]:
@@ -108,7 +109,14 @@ class RememberedImages(LabelledImages):
         known = self._known["masks"]
         if name not in known:
             raise no_masks(name, self.name, known)
-        return MasksByIndex(lambda index: self._mask(name, index), known[name])
+        if name not in self._digests:
+            what = fingerprint("masks", __version__, name, *self._question())
+            self._digests[name] = self._facts.of_files(self._sources(), what, lambda: self._digest_of_masks(name))
+        return MasksByIndex(lambda index: self._mask(name, index), self._digests[name])
+
+    def _digest_of_masks(self, name: str) -> str:
+        """Return a hash of all masks of a name, in order."""
+        raise NotImplementedError(f"{type(self).__name__} finds no masks")
 
     def _mask(self, name: str, index: int) -> Mask:
         """Return one of the masks that were found."""

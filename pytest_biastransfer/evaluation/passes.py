@@ -103,7 +103,8 @@ class Pass:
         names = () if self._after is None else self._after.mask_names
         preprocess = self._model.preprocess.for_masks
         return {
-            name: self._upload.send(decode_masks(self._images, name, indices, preprocess)).float() for name in names
+            name: self._upload.receive(self._upload.send(decode_masks(self._images, name, indices, preprocess)))
+            for name in names
         }
 
     def _indices(self, chunk: range) -> list[int]:

@@ -7,7 +7,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, final
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
@@ -15,6 +16,11 @@ from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
     import torch
+
+# So many digits of a hash tell the files and arrays of a project apart.
+_DIGITS: Final = 8
+# A whole number may be too large to be a float.
+_MOST: Final = 1e9
 
 Stage = Literal["input", "source"]
 
@@ -48,6 +54,16 @@ class Intervention(ABC):
     def __repr__(self) -> str:
         shown = [
             f"{field.name}=" * bool(field.kw_only) + repr(getattr(self, field.name))
+            for field in _fields(self)
+            if not (field.name == "stage" or _is_quiet(field)) or getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __str__(self) -> str:
+        """Return the declaration as reports show it: files by name and content, wherever they are, arrays shortly."""
+        digest = getattr(self, "digest", None)
+        shown = [
+            f"{field.name}=" * bool(field.kw_only) + _shown(getattr(self, field.name), field, digest)
             for field in _fields(self)
             if not (field.name == "stage" or _is_quiet(field)) or getattr(self, field.name) != field.default
         ]
@@ -194,6 +210,16 @@ def _fields(intervention: Intervention) -> list[dataclasses.Field[Any]]:
     return sorted(declared, key=lambda field: (field.kw_only, _is_quiet(field)))
 
 
+def _shown(value: object, field: dataclasses.Field[Any], digest: str | None) -> str:
+    """Return a field's value in words; of a file or an array its beginning of a hash, which tells it from others."""
+    if field.metadata.get("file") and value is not None:
+        name = f"{PurePath(value).name!r}" if isinstance(value, str) else "array"
+        return f"{name} {digest[:_DIGITS]}" if digest else name
+    if isinstance(value, tuple) and all(isinstance(part, Intervention) for part in value):
+        return f"({', '.join(map(str, value))}{',' * (len(value) == 1)})"
+    return str(value) if isinstance(value, Intervention) else repr(value)
+
+
 def _is_quiet(field: dataclasses.Field[Any]) -> bool:
     return bool(field.metadata.get("quiet"))
 
@@ -235,7 +261,7 @@ def check_rendering(intervention: Intervention, images: torch.Tensor, changed: o
 def require_number(owner: object, name: str, expected: str, fits: Callable[[float], bool]) -> None:
     """Raise unless the field `name` of an intervention is a number that fits; make it a plain float."""
     value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not fits(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MOST or not fits(value):
         raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number {expected}")
     object.__setattr__(owner, name, float(value))
 

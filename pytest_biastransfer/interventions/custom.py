@@ -54,6 +54,8 @@ class Custom(Intervention):
         super().__post_init__()
         if not callable(self.function):
             raise InterventionError(f"Custom: got {self.function!r}, expected a callable on image tensors")
+        if self.name is not None and (not isinstance(self.name, str) or not self.name):
+            raise InterventionError(f"Custom: name={self.name!r:.100}, expected a word such as 'negative'")
         require_seed(self)
 
     def __repr__(self) -> str:
@@ -62,6 +64,9 @@ class Custom(Intervention):
         parts += [f"name={self.name!r}"] * (self.name is not None) + [f"seed={self.seed}"] * (self.seed != 0)
         parts += [f"stage={self.stage!r}"] * (self.stage != "input")
         return f"Custom({', '.join(parts)})"
+
+    def __str__(self) -> str:
+        return repr(self)
 
     @property
     def label(self) -> str:

@@ -22,15 +22,15 @@ def read_named_file(owner: object, name: str) -> tuple[bytes, str]:
     object.__setattr__(owner, name, Path(path).as_posix())
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InterventionError(f"{kind}: {name}={str(path)!r} cannot be read ({_reason(error, path)})") from error
     return content, hashlib.sha256(content).hexdigest()[:32]
 
 
-def _reason(error: OSError, path: object) -> str:
+def _reason(error: OSError | ValueError, path: object) -> str:
     if isinstance(error, FileNotFoundError):
         return f"there is no file {Path(str(path)).absolute()}"
-    return str(error.strerror)
+    return str(error.strerror) if isinstance(error, OSError) else str(error)
 
 
 @functools.cache

@@ -178,6 +178,11 @@ class Pattern(Intervention):
             digest = fingerprint(self.array)
         object.__setattr__(self, "digest", digest)
 
+    @property
+    def label(self) -> str:
+        """The name of the file if there is one, and the beginning of the content's hash."""
+        return super().label if self.content is None else f"{super().label}-{self.digest[:4]}"
+
     def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Add the stretched array to all images."""
         import torch
@@ -204,7 +209,8 @@ class Pattern(Intervention):
             raise InterventionError(f"Pattern: array={self.array!r} cannot be read ({error})") from error
         if not isinstance(found, np.ndarray):
             raise InterventionError(f"Pattern: array={self.array!r} has several arrays, expected a file of numpy.save")
-        return found
+        # Of any byte order and precision, as torch takes it.
+        return found.astype(np.float64) if found.dtype.kind in "fiu" else found
 
     def _nested(self) -> tuple[Any, ...]:
         """Return the array as tuples of plain floats, which can be compared, hashed and printed."""
@@ -287,5 +293,8 @@ class Stripes(Mixed):
         y = torch.arange(height, dtype=torch.float64)[:, None] + 0.5
         radians = math.radians(self.angle)
         phase = (x * math.cos(radians) - y * math.sin(radians)) / period % 1.0
+        covered = phase < self.width
+        if not covered.any():
+            raise TooSmallError(f"{self}: its stripes cover no pixel of images of {height}×{width}; make width larger")
         color = images.new_tensor(levels(rgb(self.color), channels)).reshape(1, channels, 1, 1)
-        return self.mixed(images, color, (phase < self.width).to(images.device))
+        return self.mixed(images, color, covered.to(images.device))

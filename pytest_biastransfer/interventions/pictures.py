@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions.colors import LUMA, require_colors, rgb
 from pytest_biastransfer.interventions.files import pillow_version, read_named_file
 from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
@@ -117,6 +118,11 @@ class Stencil(_Picture):
                 f"Stencil: path={self.path!r} is transparent everywhere, expected a visible picture"
             )
 
+    @property
+    def label(self) -> str:
+        """The name of the file, the fields that are not default, and the beginning of the content's hash."""
+        return f"{super().label}-{self.digest[:4]}"
+
     def picture(self) -> Image.Image:
         """Return the picture in the file."""
         from PIL import Image
@@ -140,7 +146,9 @@ def _reason(error: Exception) -> str:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^0-9a-z]+", "-", text.lower()).strip("-")[:_LABEL_LETTERS]
+    """Return a text in letters that are plain in test ids; where some are lost, with a hash that tells it apart."""
+    plain = re.sub(r"[^0-9a-z]+", "-", text.lower()).strip("-")[:_LABEL_LETTERS]
+    return plain if plain == text.lower() else "-".join(filter(None, (plain, fingerprint(text)[:4])))
 
 
 @dataclass(frozen=True, repr=False)

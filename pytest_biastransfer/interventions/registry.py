@@ -49,7 +49,7 @@ class Registry:
         yellow-square = Square(size=0.25, anchor='top-left', color=(255, 255, 0))
         """
         found = [name for name, one in self.interventions.items() if one == intervention]
-        return " = ".join([*found, repr(intervention)])
+        return " = ".join([*found, str(intervention)])
 
     def with_named(self, added: Mapping[str, Intervention], place: str) -> Registry:
         """Return a registry that has more names; raises `InterventionError` for one that is taken.

@@ -125,7 +125,7 @@ def record_of(measurement: Measurement, verdict: Verdict | None, baseline: Basel
 def of_search(record: Record, searched: Searched) -> Record:
     """Return the record of the worst intervention that a search found, with what the whole search took."""
     found = searched.found
-    tried = f"worst of {found.tried}"
+    tried = f"{'worst of' if all(limit.holds for limit in record.limits) else 'found among'} {found.tried}"
     limits = [replace(limit, note=", ".join(filter(None, (tried, limit.note)))) for limit in record.limits]
     return replace(record, limits=tuple(limits), images=searched.predictions, computed=searched.computed)
 

@@ -19,7 +19,10 @@ def search_text(searched: Searched, case: SearchCase) -> str:
     if found.first is None:
         lines = [f"  found     as the worst of {found.tried}, none of them above the limit beyond doubt; {observed}"]
     else:
-        plainer = f"made plainer with {found.shrinking} more"
+        shrunk = trial == found.plainest and trial != found.first
+        plainer = (
+            f"made plainer with {found.tried - found.first.number + found.shrinking} more" if shrunk else "as it is"
+        )
         lines = [f"  found     at evaluation {found.first.number} of {case.budget}, {plainer}; {observed}"]
     if searched.picture is not None:
         lines.append(f"  picture   {_shown(searched.picture)}")
@@ -29,6 +32,8 @@ def search_text(searched: Searched, case: SearchCase) -> str:
         "  To keep it as a test of its own, paste",
         f"    {marker_text(searched, case)}",
     ]
+    if "Custom(" in lines[-1]:
+        lines[-2:] = ["  A function is not part of its declaration's text: to keep this one as a test, give it a name."]
     return "\n".join(lines)
 
 
@@ -40,7 +45,8 @@ def marker_text(searched: Searched, case: SearchCase) -> str:
     given += [f"dataset={case.dataset!r}"] * (case.dataset != DATASET_FIXTURE)
     given += [f"control={case.control!r}"] * (case.control not in (None, CONTROL_FIXTURE))
     given += [f"target={(target[0] if len(target) == 1 else list(target))!r}" for _ in target[:1]]
-    given += [f"max_{case.metric}={case.limit:g}"]
+    given += [f"max_{case.metric}={case.limit!r}"]
+    given += [f"confidence={case.expectation.confidence!r}"] * (case.expectation.confidence != 0.95)
     return f"@pytest.mark.{INTERVENTION_MARKER}({', '.join(given)})"
 
 

@@ -1,12 +1,14 @@
-"""How much of an image an intervention changes."""
+"""How much of images an intervention changes, and how it looks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from pytest_biastransfer.data.pixels import decode, decode_masks
+from pytest_biastransfer.evaluation.predict import source_change
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
@@ -14,30 +16,35 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Preprocess
 
 # What is rounded away in 8 bits is no change.
-_HALF_STEP = 0.5 / 255
+_HALF_STEP: Final = 0.5 / 255
 
 
 class Canvas:
-    """One image of a dataset, as a model sees it before normalization."""
+    """Some images of a dataset, as a model sees them before normalization."""
 
-    def __init__(self, images: LabelledImages, preprocess: Preprocess, index: int = 0) -> None:
+    def __init__(self, images: LabelledImages, preprocess: Preprocess, indices: Sequence[int]) -> None:
         self._images = images
         self._preprocess = preprocess
-        self._index = index
-        pixels = torch.from_numpy(decode(images, [index], preprocess))
-        self.image = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+        self._indices = indices
+        self.pixels = _floats(decode(images, indices, preprocess))
 
-    def changed(self, intervention: Intervention, image: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the image, or another one in its place, [1, channels, height, width], after an intervention."""
+    def changed(self, intervention: Intervention) -> torch.Tensor:
+        """Return the images, float [images, channels, height, width], after an intervention at its stage."""
+        images, indices, preprocess = self._images, self._indices, self._preprocess
+        if intervention.stage == "source":
+            return _floats(decode(images, indices, preprocess, source_change(intervention, images)))
         masks = {
-            name: torch.from_numpy(decode_masks(self._images, name, [self._index], self._preprocess.for_masks))
+            name: torch.from_numpy(decode_masks(images, name, indices, preprocess.for_masks))
             for name in intervention.mask_names
         }
-        return intervention.apply(self.image if image is None else image, [self._index], masks)
+        return intervention.apply(self.pixels, indices, masks)
 
     def changed_share(self, intervention: Intervention) -> float:
-        """Return the share of the pixels that an intervention changes, of the image or of its negative."""
-        found = torch.zeros(self.image.shape[2:], dtype=torch.bool)
-        for image in (self.image, 1 - self.image):
-            found |= ((self.changed(intervention, image) - image).abs() > _HALF_STEP).any(dim=1)[0]
-        return float(found.float().mean())
+        """Return the share of the pixels that an intervention changes."""
+        difference = (self.changed(intervention) - self.pixels).abs() > _HALF_STEP
+        return float(difference.any(dim=1).float().mean())
+
+
+def _floats(pixels: object) -> torch.Tensor:
+    tensor: torch.Tensor = torch.from_numpy(pixels)
+    return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from hypothesis import HealthCheck, Phase, Verbosity, assume, given, settings, target
 from hypothesis import seed as seeded
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import Flaky, Unsatisfiable
 
-from pytest_biastransfer.errors import BiasTransferError, InterventionError, TooSmallError
+from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.interventions import Intervention
 from pytest_biastransfer.search.memory import Memory
 from pytest_biastransfer.search.trials import BudgetSpent, Trial, Trials
@@ -89,7 +89,8 @@ def search(
     memory = Memory(database, key)
     plainest = look.run(memory, most_area=1.0)
     kept = memory.failing()
-    while shrink and plainest is not None and trials.left:
+    # What changes no pixel of the images that are looked at has nothing smaller.
+    while shrink and plainest is not None and trials.left and trials.area(plainest.intervention) > 0:
         again = Memory(None, key)
         smaller = look.run(again, most_area=_SMALLER * trials.area(plainest.intervention))
         if smaller is None:
@@ -97,7 +98,8 @@ def search(
         plainest, kept = smaller, again.failing()
     worst = trials.worst
     if worst is None:
-        raise InterventionError("nothing that the space draws can be seen at the model's resolution; draw larger sizes")
+        found = f"can be seen ({look.invisible})" if look.invisible else "exists"
+        raise InterventionError(f"nothing in the space that is searched {found}; declare another space")
     if plainest is not None:
         memory.keep(kept)
     shrinking = budget - look.shrinks_left
@@ -110,6 +112,14 @@ class _Above(Exception):
     def __init__(self, trial: Trial) -> None:
         super().__init__(trial)
         self.trial = trial
+
+
+class _Ended(BaseException):
+    """Something ended the search that is not for Hypothesis to shrink: an error, or a limit of time."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _Search:
@@ -132,7 +142,7 @@ class _Search:
         self._seed = seed
         self._shrink = shrink
         self._episodes = 0
-        self._error: BiasTransferError | None = None
+        self.invisible: TooSmallError | None = None
         trials.left = budget
 
     def run(self, memory: Memory, most_area: float) -> Trial | None:
@@ -151,9 +161,10 @@ class _Search:
     def _episode(self, memory: Memory, most_area: float, remembers: bool) -> Trial | None:
         """Draw and climb a little; shrink what is found with evaluations of its own."""
         left_to_look: int | None = None
+        plainest: Trial | None = None
 
         def look(intervention: Intervention) -> None:
-            nonlocal left_to_look
+            nonlocal left_to_look, plainest
             trial = self._trial(intervention, most_area)
             if trial is None:
                 return
@@ -163,6 +174,7 @@ class _Search:
             if left_to_look is None:
                 left_to_look, self._trials.left = self._trials.left, self.shrinks_left
                 self.first = self.first or trial
+            plainest = trial
             raise _Above(trial)
 
         self._episodes += 1
@@ -181,33 +193,33 @@ class _Search:
             verbosity=Verbosity.quiet,
             print_blob=False,
         )
-        found = None
         try:
             # In this order: a seed takes away the database of the rules that it finds.
             rules(seeded(f"{self._seed}/{self._episodes}")(given(self._space)(look)))()
         except _Above as above:
-            found = above.trial
+            plainest = above.trial
         except Unsatisfiable:
             pass  # Nothing in the space is small enough, or can be seen.
+        except Flaky:
+            pass  # What a space draws twice need not be known to be the same; the plainest above is what it was.
+        except _Ended as ended:
+            raise ended.reason from None
         if left_to_look is not None:
             self.shrinks_left, self._trials.left = self._trials.left, left_to_look
-        if self._error is not None:
-            raise self._error
-        return found
+        return plainest
 
     def _trial(self, intervention: Intervention, most_area: float) -> Trial | None:
         """Return the trial of an intervention, or None where there can be none any more."""
-        if not isinstance(intervention, Intervention):
-            self._error = InterventionError(f"the space drew {intervention!r:.100}, expected interventions")
-            return None
         try:
-            assume(most_area >= 1 or self._trials.area(intervention) <= most_area)
-            # What failed before has to fail again when Hypothesis looks at it for the last time.
-            return self._trials.of(intervention) if self._error is None else self._trials.known(intervention)
-        except TooSmallError:
-            assume(False)
+            if not isinstance(intervention, Intervention):
+                raise InterventionError(f"the space drew {intervention!r:.100}, expected interventions")
+            if most_area >= 1 or self._trials.area(intervention) <= most_area:
+                return self._trials.of(intervention)
         except BudgetSpent:
-            pass
-        except BiasTransferError as error:
-            self._error = error
+            return None
+        except TooSmallError as error:
+            self.invisible = error
+        except BaseException as error:
+            raise _Ended(error) from error
+        assume(False)
         return None

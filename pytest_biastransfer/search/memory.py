@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from hypothesis.database import ExampleDatabase
 
 # Hypothesis keeps under the plain key what failed, and beside it what was nearly so.
-_BESIDE = (b".secondary", b".pareto")
+_SECONDARY = b".secondary"
+_BESIDE = (_SECONDARY, b".pareto")
 
 
 class Memory(ExampleDatabase):
@@ -33,16 +34,17 @@ class Memory(ExampleDatabase):
         self._examples[key].add(value)
 
     def fetch(self, key: bytes) -> Iterable[bytes]:
-        """Return the examples under a key; among those that failed, those of earlier searches."""
+        """Return the examples under a key; among those that once failed, those of earlier searches."""
         known = set(self._examples[key])
-        if self._lasting is not None and not key.endswith(_BESIDE):
+        # As a secondary one: Hypothesis does not shrink what it takes for shrunk already.
+        if self._lasting is not None and key.endswith(_SECONDARY):
             known |= set(self._lasting.fetch(self._key))
         return sorted(known, key=lambda example: (len(example), example))
 
     def delete(self, key: bytes, value: bytes) -> None:
         """Forget an example; one that failed in an earlier search and does not fail now is forgotten there too."""
         self._examples[key].discard(value)
-        if self._lasting is not None and not key.endswith(_BESIDE):
+        if self._lasting is not None and key.endswith(_SECONDARY):
             self._lasting.delete(self._key, value)
 
     def failing(self) -> list[bytes]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.fingerprints import NotFingerprintableError
+
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
 
@@ -57,8 +59,9 @@ class Trials:
     ) -> None:
         self._evaluate = evaluate
         self._area = area
-        self._known: dict[Intervention, Trial] = {}
-        self._areas: dict[Intervention, float] = {}
+        self._known: dict[str, Trial] = {}
+        self._areas: dict[str, float] = {}
+        self._told: dict[int, tuple[Intervention, str]] = {}
         self.left = 0
 
     @property
@@ -73,23 +76,32 @@ class Trials:
 
     def area(self, intervention: Intervention) -> float:
         """Return the share of the pixels that an intervention changes."""
-        if intervention not in self._areas:
-            self._areas[intervention] = self._area(intervention)
-        return self._areas[intervention]
-
-    def known(self, intervention: Intervention) -> Trial | None:
-        """Return the trial of an intervention, if it was made."""
-        return self._known.get(intervention)
+        key = self._key(intervention)
+        if key not in self._areas:
+            self._areas[key] = self._area(intervention)
+        return self._areas[key]
 
     def of(self, intervention: Intervention) -> Trial:
         """Return what is known of an intervention, evaluated now if it is new.
 
         Raises `BudgetSpent` if it is new and there is no evaluation left.
         """
-        if intervention not in self._known:
+        key = self._key(intervention)
+        if key not in self._known:
             if self.left == 0:
                 raise BudgetSpent
             value, surely = self._evaluate(intervention)
             self.left -= 1
-            self._known[intervention] = Trial(intervention, value, surely, len(self._known) + 1)
-        return self._known[intervention]
+            self._known[key] = Trial(intervention, value, surely, len(self._known) + 1)
+        return self._known[key]
+
+    def _key(self, intervention: Intervention) -> str:
+        """Return what tells an intervention from others: its content or, where that cannot be told, itself."""
+        if id(intervention) not in self._told:
+            try:
+                key = intervention.fingerprint
+            except NotFingerprintableError:
+                key = f"object {id(intervention)}"
+            # Kept alive, so that no other object gets its identity.
+            self._told[id(intervention)] = intervention, key
+        return self._told[id(intervention)][1]

@@ -53,6 +53,7 @@ class ListedImages(ImageFiles):
         self.name = table.path.stem
         self._table = table
         self._others = table.others(image, label)
+        self._masks: dict[str, Masks] = {}
 
     @property
     def attributes(self) -> Mapping[str, Sequence[str]]:
@@ -63,8 +64,10 @@ class ListedImages(ImageFiles):
         """Return the masks in the files of another column."""
         if name not in self._others:
             raise no_masks(name, self.name, self._others)
-        files = files_in(self._table, name, "mask")
-        return MaskFiles(self._table.path.parent, files, self._table.place, self._facts)
+        if name not in self._masks:
+            files = files_in(self._table, name, "mask")
+            self._masks[name] = MaskFiles(self._table.path.parent, files, self._table.place, self._facts)
+        return self._masks[name]
 
     def _place(self, index: int) -> str:
         return f"{self._table.place(index)}: {super()._place(index)}"

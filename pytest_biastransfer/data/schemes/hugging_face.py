@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
-from pytest_biastransfer.data.masks import as_mask
+from pytest_biastransfer.data.masks import mask_of_pixels
 from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.extras import need
@@ -108,11 +108,7 @@ class HubImages(RememberedImages):
             "attributes": {
                 name: _strings(self._cells(name), features[name]) for name in others if _is_scalar(features[name])
             },
-            "masks": {
-                name: self._contents_and_files(self._undecoded(name))[0]
-                for name in others
-                if isinstance(features[name], library.Image)
-            },
+            "masks": [name for name in others if isinstance(features[name], library.Image)],
         }
 
     def _column(self, key: str, fits: Any, what: str) -> str:
@@ -174,12 +170,15 @@ class HubImages(RememberedImages):
         content, path = self._encoded(self._pictures, index)
         return read_encoded(content, f"{self._place}: image {index}" + (f" ({path})" if path else ""))
 
+    def _digest_of_masks(self, name: str) -> str:
+        return self._contents_and_files(self._undecoded(name))[0]
+
     def _mask(self, name: str, index: int) -> Mask:
         from pytest_biastransfer.data.decoding import read_encoded
 
         content, _ = self._encoded(self._undecoded(name), index)
         place = f"{self._place}: {name} {index}"
-        return as_mask(read_encoded(content, place).max(axis=0), place)
+        return mask_of_pixels(read_encoded(content, place), place)
 
 
 def _numbered(cells: Sequence[Any], feature: Any, place: str) -> tuple[list[int], list[str] | None]:

@@ -95,15 +95,19 @@ class ArrayImages(RememberedImages):
                 for name, array in others.items()
                 if array.shape == (len(images),) and array.dtype.kind in "USbiuf"
             },
-            "masks": {
-                name: _digest(array) for name, array in others.items() if array.ndim >= 3 and len(array) == len(images)
-            },
+            "masks": [name for name, array in others.items() if array.ndim >= 3 and len(array) == len(images)],
         }
 
-    def _mask(self, name: str, index: int) -> Mask:
+    def _masks_of(self, name: str) -> npt.NDArray[Any]:
         if name not in self._masks:
             self._masks[name] = _read(self._path, lambda names: {name} & set(names))[name]
-        return as_mask(self._masks[name][index], f"npz {self._path}: {name!r} of image {index}")
+        return self._masks[name]
+
+    def _digest_of_masks(self, name: str) -> str:
+        return _digest(self._masks_of(name))
+
+    def _mask(self, name: str, index: int) -> Mask:
+        return as_mask(self._masks_of(name)[index], f"npz {self._path}: {name!r} of image {index}")
 
     @functools.cached_property
     def _images(self) -> npt.NDArray[Any]:

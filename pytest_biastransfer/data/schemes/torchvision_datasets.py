@@ -104,7 +104,7 @@ class TorchvisionImages(RememberedImages):
             "contents": images.fingerprint,
             "files": None if images.files is None else list(images.files),
             "attributes": {},
-            "masks": {},
+            "masks": [],
         }
 
     @functools.cached_property
