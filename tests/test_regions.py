@@ -248,6 +248,53 @@ def test_other_masks_are_other_predictions(tmp_path: Path) -> None:
     assert measure(model, inverted, Occlude("object", fill="red"), store=store).computed == COUNT
 
 
+def test_masks_that_were_changed_are_seen() -> None:
+    told = items(lambda mask: mask.copy())
+    images = as_images(told, "dataset")
+    before = images.masks("object").fingerprint
+    assert images.looks_unchanged()
+    for _, _, one in told:
+        one["object"][:] = 255 - one["object"]
+    assert not images.looks_unchanged()
+    assert as_images(told, "dataset").masks("object").fingerprint != before
+
+
+def test_masks_that_differ_each_time_are_an_error() -> None:
+    class Changing(list[Any]):
+        def __getitem__(self, index: Any) -> Any:
+            picture, label, _ = super().__getitem__(index)
+            return picture, label, {"object": np.random.random((12, 16))}
+
+    images = as_images(Changing(items(lambda mask: mask)), "dataset")
+    with pytest.raises(DatasetError, match=r"the mask 'object' of item \d of Changing differs each time it is read"):
+        images.masks("object")
+
+
+def test_attributes_that_are_no_masks_are_left_alone() -> None:
+    told = {"embedding": torch.ones(2, 3, requires_grad=True), 7: np.zeros((2, 2)), "sparse": torch.eye(3).to_sparse()}
+    images = as_images([(torch.zeros(3, 12, 16), 0, told)], "dataset")
+    assert images.attributes == {}
+    assert images.masks("7").mask(0).shape == (1, 2, 2)
+
+
+@pytest.mark.parametrize("color", [(0, 0, 255), (128, 0, 0), (1, 1, 1)])
+def test_a_picture_is_the_same_mask_wherever_it_comes_from(color: tuple[int, int, int], tmp_path: Path) -> None:
+    from pytest_biastransfer.showing import _mask
+
+    picture = Image.new("RGB", (16, 12))
+    picture.paste(color, (4, 2, 10, 8))
+    write_csv(tmp_path)
+    picture.save(tmp_path / "mask-0.png")
+    wanted = np.zeros((12, 16), dtype=np.float32)
+    wanted[2:8, 4:10] = 1.0 if max(color) == 1 else max(color) / 255
+    by_file = load_dataset("csv:val.csv", directory=tmp_path).masks("object").mask(0)
+    in_memory = as_images(items(lambda _: picture), "dataset").masks("object").mask(0)
+    palette = as_images(items(lambda _: picture.quantize(8)), "dataset").masks("object").mask(0)
+    shown = _mask(tmp_path / "mask-0.png")[0].numpy()
+    for found in (by_file, in_memory, palette, shown):
+        assert np.allclose(found[0], wanted, atol=1e-6)
+
+
 # ----------------------------------------------------------------------------------------- bad input
 
 

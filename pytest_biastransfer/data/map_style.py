@@ -140,10 +140,9 @@ class MapStyleImages(LabelledImages):
 
     def looks_unchanged(self) -> bool:
         """Whether the length and some items, read again, are what they were."""
-        if "_content" not in vars(self):
-            return True
-        same = len(self._dataset) == self._length and self._changed(self._content[2]) is None
-        return same and all(self._changed_mask(name) is None for name in self._masks)
+        if len(self._dataset) != self._length or any(self._changed_mask(name) is not None for name in self._masks):
+            return False
+        return "_content" not in vars(self) or self._changed(self._content[2]) is None
 
     def _changed(self, digests: Sequence[bytes]) -> int | None:
         """Read some items again; a random augmentation changes at least one of them, almost surely."""

@@ -36,7 +36,7 @@ class Grayscale(Intervention):
             return images.clone()
         # torchvision's own kernel would import all of torchvision, seconds in every worker.
         red, green, blue = images.unbind(dim=1)
-        luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+        luma = (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
         return luma.unsqueeze(1).expand_as(images).contiguous()
 
 
@@ -109,6 +109,8 @@ class ColorCast(Intervention):
         require_colors(channels)
         rows: Any = self.matrix
         if not isinstance(rows[0], tuple):
+            if channels == 3:
+                return images * images.new_tensor(rows).reshape(1, 3, 1, 1)
             rows = [[factor if row == column else 0.0 for column in range(3)] for row, factor in enumerate(rows)]
         colored = torch.einsum("rc,bchw->brhw", images.new_tensor(rows), images.expand(-1, 3, -1, -1))
         if channels == 3:

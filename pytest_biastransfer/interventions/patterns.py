@@ -124,7 +124,8 @@ class Noise(_Seeded):
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(draw, range(len(images))))
-        return drawn.to(images).mul_(self.scale).add_(images)
+        drawn = drawn.to(images)
+        return torch.add(images, drawn, alpha=self.scale, out=drawn)
 
 
 def _name_of(array: Any) -> str:
