@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import BiasTransferError
@@ -59,10 +59,11 @@ class Searched:
     picture: Path | None = None
 
 
+@dataclass
 class Search:
     """Measures interventions on some images to find the worst one, and that one on all images.
 
-    Parameters
+    Attributes
     ----------
     some, all_images
         Evaluators for some and for all images.
@@ -72,23 +73,14 @@ class Search:
         What is searched.
     """
 
-    def __init__(
-        self,
-        some: Evaluator,
-        all_images: Evaluator,
-        model: Model,
-        images: LabelledImages,
-        control: Model | None,
-        case: SearchCase,
-    ) -> None:
-        self._some = some
-        self._all = all_images
-        self._model = model
-        self._images = images
-        self._control = control
-        self._case = case
-        self._predictions = 0
-        self._computed = 0
+    some: Evaluator
+    all_images: Evaluator
+    model: Model
+    images: LabelledImages
+    control: Model | None
+    case: SearchCase
+    _predictions: int = field(init=False, default=0)
+    _computed: int = field(init=False, default=0)
 
     def run(self, database: ExampleDatabase | None, key: bytes) -> Searched:
         """Search; `database` has under `key` what was found before.
@@ -98,13 +90,13 @@ class Search:
         BiasTransferError
             If what the space draws cannot be measured.
         """
-        case = self._case
+        case = self.case
         trials = Trials(self._evaluated, self._area)
         found = search(
             case.space, trials, limit=case.limit, budget=case.budget, seed=case.seed, database=database, key=key
         )
         trial, measurement = self._confirmed(found)
-        looked_at = min(self._some.max_images or case.images, len(self._images))
+        looked_at = min(self.some.max_images or case.images, len(self.images))
         return Searched(found, trial, measurement, looked_at, self._predictions, self._computed)
 
     def _area(self, intervention: Intervention) -> float:
@@ -115,7 +107,7 @@ class Search:
         """The images that are looked at to see how much an intervention changes; only where that is asked for."""
         from pytest_biastransfer.search.area import Canvas
 
-        return Canvas(self._images, self._model.preprocess, range(min(_LOOKED_AT, len(self._images))))
+        return Canvas(self.images, self.model.preprocess, range(min(_LOOKED_AT, len(self.images))))
 
     def picture(self, searched: Searched) -> Image.Image:
         """Return an image before and after the intervention that was found: the first one that flips, if any does."""
@@ -123,24 +115,24 @@ class Search:
         from pytest_biastransfer.showing import beside
 
         flips = searched.measurement.flips
-        canvas = Canvas(self._images, self._model.preprocess, [flips[0].index if flips else 0])
+        canvas = Canvas(self.images, self.model.preprocess, [flips[0].index if flips else 0])
         return beside(canvas.pixels, canvas.changed(searched.trial.intervention))
 
     def _confirmed(self, found: Found) -> tuple[Trial, Measurement]:
         """Return the plainest trial that is above the limit on all images too, or else the worst, on all images."""
-        metric, limit = self._case.metric, self._case.limit
+        metric, limit = self.case.metric, self.case.limit
         measured: list[tuple[Trial, Measurement]] = []
         # Some images may show too much or too little; then what was stronger on them has its turn.
         for trial in (found.plainest, found.first, found.worst):
             if trial is not None and all(trial != known for known, _ in measured):
-                measured.append((trial, self._measured(self._all, trial.intervention)))
+                measured.append((trial, self._measured(self.all_images, trial.intervention)))
                 if measured[-1][1].estimate(metric) > limit:
                     break
         return max(measured, key=lambda one: float(one[1].estimate(metric)))
 
     def _evaluated(self, intervention: Intervention) -> tuple[float, float]:
-        metric = self._case.metric
-        estimate = self._measured(self._some, intervention).estimate(metric)
+        metric = self.case.metric
+        estimate = self._measured(self.some, intervention).estimate(metric)
         if math.isnan(estimate):
             raise BiasTransferError(
                 f"{metric} of {intervention} is undefined: it could be measured on none of the images that are "
@@ -149,13 +141,13 @@ class Search:
         return float(estimate), estimate.low
 
     def _measured(self, evaluator: Evaluator, intervention: Intervention) -> Measurement:
-        expectation = self._case.expectation
+        expectation = self.case.expectation
         measurement = take_measurement(
             evaluator,
-            self._model,
-            self._images,
+            self.model,
+            self.images,
             intervention,
-            control=self._control,
+            control=self.control,
             target=expectation.target,
             confidence=expectation.confidence,
         )

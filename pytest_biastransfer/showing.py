@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image, ImageDraw
 
+    from pytest_biastransfer.data.images import Image as Pixels
+
 _SIDE = 224
 _GAP = 8
 
@@ -66,22 +68,23 @@ def _masks(intervention: Intervention, image: Path | None, mask: Path | None) ->
 def _pixels(path: Path) -> torch.Tensor:
     import torch
 
-    from pytest_biastransfer.data.decoding import read_picture
-
-    if not path.is_file():
-        raise DatasetError(f"image {path}: no such file")
-    return torch.from_numpy(read_picture(path).copy())[None].float() / 255
+    return torch.from_numpy(_read(path, "image").copy())[None].float() / 255
 
 
 def _mask(path: Path) -> torch.Tensor:
     import torch
 
-    from pytest_biastransfer.data.decoding import read_picture
     from pytest_biastransfer.data.masks import mask_of_pixels
 
+    return torch.from_numpy(mask_of_pixels(_read(path, "mask"), f"mask {path}"))[None]
+
+
+def _read(path: Path, what: str) -> Pixels:
+    from pytest_biastransfer.data.decoding import read_picture
+
     if not path.is_file():
-        raise DatasetError(f"mask {path}: no such file")
-    return torch.from_numpy(mask_of_pixels(read_picture(path), f"mask {path}"))[None]
+        raise DatasetError(f"{what} {path}: no such file")
+    return read_picture(path)
 
 
 def sample() -> torch.Tensor:

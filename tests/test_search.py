@@ -327,24 +327,28 @@ def test_a_search_is_no_part_of_the_baseline(colors: pytest.Pytester) -> None:
     assert not Path(colors.path, "bias-baseline.json").exists()
 
 
-def test_some_images_may_show_too_much(colors: pytest.Pytester) -> None:
-    """Of the images that are searched, more are fragile than of all: the verdict is that on all of them."""
+def images_visited_first(colors: pytest.Pytester, *, fragile: bool, count: int, fragile_others: int) -> None:
+    """Have 600 images, of which so many that are visited first are fragile, or are not."""
     conftest = colors.path / "conftest.py"
     conftest.write_text(
         conftest.read_text()
-        + """
+        + f"""
 
 @pytest.fixture(scope="session")
 def bias_dataset():
     from pytest_biastransfer.evaluation.order import visiting_order
 
-    found = images(fragile=0, n=600)
-    fragile = images(fragile=1, n=1)[0]
-    for place in visiting_order(600)[:40]:
-        found[place] = fragile
+    found = images(fragile={fragile_others}, n=600)
+    for place in visiting_order(600)[:{count}]:
+        found[place] = images(fragile={int(fragile)}, n=1)[0]
     return found
 """
     )
+
+
+def test_some_images_may_show_too_much(colors: pytest.Pytester) -> None:
+    """Of the images that are searched, more are fragile than of all: the verdict is that on all of them."""
+    images_visited_first(colors, fragile=True, count=40, fragile_others=0)
     colors.makepyfile(test_searched=SEARCH.format(limit=0.3).replace("images=20", "images=50"))
     result = colors.runpytest_inprocess(*MODES["no:xdist"])
     result.assert_outcomes(passed=1)
@@ -490,21 +494,7 @@ def test_what_was_found_with_a_small_budget_is_made_plainer_with_a_larger_one() 
 
 
 def test_the_worst_of_the_images_searched_is_judged_on_all(colors: pytest.Pytester) -> None:
-    conftest = colors.path / "conftest.py"
-    conftest.write_text(
-        conftest.read_text()
-        + """
-
-@pytest.fixture(scope="session")
-def bias_dataset():
-    from pytest_biastransfer.evaluation.order import visiting_order
-
-    found = images(fragile=300, n=600)
-    for place in visiting_order(600)[:50]:
-        found[place] = images(fragile=0, n=1)[0]
-    return found
-"""
-    )
+    images_visited_first(colors, fragile=False, count=50, fragile_others=300)
     declared = SEARCH.format(limit=0.3).replace("images=20", "images=50")
     colors.makepyfile(test_searched=declared.replace("patches(max_size=0.5)", "st.just(Square(size=0.5))"))
     result = colors.runpytest_inprocess(*MODES["no:xdist"])

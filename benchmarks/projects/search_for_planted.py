@@ -58,6 +58,29 @@ class Model:
         return float((intervention.apply(self._images[:2]) != self._images[:2]).any(dim=1).float().mean())
 
 
+class FoundOne(Exception):
+    """Something is above the limit: that is all that was asked for."""
+
+
+def guided_until(seed: int, model: Model, limit: float) -> int:
+    """Return how many interventions a search tries until one is above the limit, at most one more than the budget."""
+    tried = 0
+
+    def evaluate(intervention: Intervention) -> tuple[float, float]:
+        nonlocal tried
+        tried += 1
+        value, surely = model.asr(intervention)
+        if surely > limit:
+            raise FoundOne
+        return value, surely
+
+    try:
+        search(patches(), Trials(evaluate, model.area), limit=limit, budget=BUDGET, seed=seed)
+    except FoundOne:
+        return tried
+    return BUDGET + 1
+
+
 def by_chance(seed: int, surely: Callable[[Intervention], float], limit: float) -> int:
     """Return how many interventions it takes to draw one above the limit, at most one more than the budget."""
     drawn: set[Intervention] = set()
@@ -87,9 +110,7 @@ def main() -> None:
         found = search(patches(), Trials(model.asr, model.area), limit=LIMIT, budget=BUDGET, seed=seed)
         guided.append(found.first.number if found.first else BUDGET + 1)
         areas.append(model.area(found.plainest.intervention) / model.area(PLANTED) if found.plainest else float("inf"))
-        trials = Trials(model.asr, model.area)
-        stronger = search(patches(), trials, limit=STRONG, budget=BUDGET, seed=seed, shrink=False)
-        strong.append(stronger.first.number if stronger.first else BUDGET + 1)
+        strong.append(guided_until(seed, model, STRONG))
         chance.append(by_chance(seed, lambda patch: model.asr(patch)[1], LIMIT))
         strong_chance.append(by_chance(seed, lambda patch: model.asr(patch)[1], STRONG))
         sys.stderr.write(f"seed {seed}: {guided[-1]}, {areas[-1]:g}, {found.plainest}; by chance {chance[-1]}; "

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.data.file_contents import contents_of
 from pytest_biastransfer.data.images import LabelledImages
-from pytest_biastransfer.data.masks import digest_of_files
-from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.store import Facts, Place
 
 if TYPE_CHECKING:
@@ -52,11 +51,7 @@ class ImageFiles(LabelledImages):
     def fingerprint(self) -> str:
         """Hash of the files' content and labels."""
         paths = [self._path(name) for name in self._files]
-        try:
-            contents = self._facts.of_files(paths, "contents", lambda: digest_of_files(paths))
-        except OSError as error:
-            place = self._place(paths.index(error.filename)) if error.filename in paths else f"images of {self.name}"
-            raise DatasetError(f"{place}: cannot be read ({error})") from error
+        contents = contents_of(paths, self._facts, self._subject)
         return hashlib.sha256(f"{list(self._labels)}{contents}".encode()).hexdigest()[:32]
 
     def image(self, index: int) -> Image:
@@ -67,6 +62,9 @@ class ImageFiles(LabelledImages):
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"  # A tenth of the time of a Path.
+
+    def _subject(self, index: int | None) -> str:
+        return f"{f'images of {self.name}' if index is None else self._place(index)}:"
 
     def _place(self, index: int) -> str:
         """Return where an image is, for an error message."""

@@ -64,7 +64,14 @@ class LabelledImages(ABC):
         return MappingProxyType({})
 
     def masks(self, name: str) -> Masks:
-        """Return the masks of that name; raises `DatasetError` if there are none."""
+        """Return the masks of that name, the same ones each time; raises `DatasetError` if there are none."""
+        known: dict[str, Masks] = vars(self).setdefault("_known_masks", {})
+        if name not in known:
+            known[name] = self._find_masks(name)
+        return known[name]
+
+    def _find_masks(self, name: str) -> Masks:
+        """Return the masks of that name when they are first asked for."""
         from pytest_biastransfer.data.masks import no_masks
 
         raise no_masks(name, self.name, ())

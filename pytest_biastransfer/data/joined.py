@@ -28,7 +28,6 @@ class WithAttributes(View):
     def __init__(self, inner: LabelledImages, table: Table) -> None:
         super().__init__(inner)
         self._table = table
-        self._masks: dict[str, Masks] = {}
         if len(table.columns) < 2:
             raise DatasetError(
                 f"{table.path}: has the column {table.columns[0]!r} only; expected the names of the files in the first "
@@ -56,20 +55,16 @@ class WithAttributes(View):
             )
         return files
 
-    def masks(self, name: str) -> Masks:
-        """Return the masks in the files of one of the table's columns, or the dataset's own."""
+    def _find_masks(self, name: str) -> Masks:
         table = self._table
         if name not in table.columns[1:]:
             try:
                 return self.inner.masks(name)
             except DatasetError as error:
                 raise no_masks(name, self.name, table.columns[1:]) from error
-        if name not in self._masks:
-            rows = self._rows(self._named_images())
-            named = files_in(table, name, "mask")
-            files = [named[row] for row in rows]
-            self._masks[name] = MaskFiles(table.path.parent, files, lambda index: table.place(rows[index]))
-        return self._masks[name]
+        rows = self._rows(self._named_images())
+        named = files_in(table, name, "mask")
+        return MaskFiles(table.path.parent, [named[row] for row in rows], lambda index: table.place(rows[index]))
 
     def _rows(self, files: Sequence[str]) -> list[int]:
         """Return the row of each file."""

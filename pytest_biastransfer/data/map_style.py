@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class MapStyleImages(LabelledImages):
         self._dataset = dataset
         self._place = place
         self.name = type(dataset).__name__
-        self._masks: dict[str, list[bytes]] = {}
+        self._mask_digests: dict[str, list[bytes]] = {}
         try:
             self._length = len(dataset)
         except TypeError as error:
@@ -92,17 +92,18 @@ class MapStyleImages(LabelledImages):
                     )
         return {name: [one[name] for one in told] for name in told[0]}
 
-    def masks(self, name: str) -> Masks:
+    def _find_masks(self, name: str) -> Masks:
         """Return what the items' third elements say, where these are mappings to pictures or arrays."""
-        if name not in self._masks:
-            digests = [self._mask_digest(name, index) for index in range(self._length)]
-            self._masks[name] = digests
-            if self._changed_mask(name) is not None:
-                raise DatasetError(
-                    f"{self._place}: the mask {name!r} of item {self._changed_mask(name)} of {self.name} differs each "
-                    f"time it is read; a measurement needs the same each time"
-                )
-        fingerprint = hashlib.sha256(b"".join(self._masks[name])).hexdigest()[:32]
+        digest = functools.partial(self._mask_digest, name)
+        digests = list(map(digest, range(self._length)))
+        changed = self._changed(digests, digest)
+        if changed is not None:
+            raise DatasetError(
+                f"{self._place}: the mask {name!r} of item {changed} of {self.name} differs each time it is read; "
+                f"a measurement needs the same each time"
+            )
+        self._mask_digests[name] = digests
+        fingerprint = hashlib.sha256(b"".join(digests)).hexdigest()[:32]
         return MasksByIndex(lambda index: self._mask(name, index), fingerprint)
 
     def _mask(self, name: str, index: int) -> Mask:
@@ -115,13 +116,6 @@ class MapStyleImages(LabelledImages):
     def _mask_digest(self, name: str, index: int) -> bytes:
         return _digest(self._mask(name, index), 0)
 
-    def _changed_mask(self, name: str) -> int | None:
-        """Read some masks again; return the place of one that is another one now."""
-        for index in self._read_again():
-            if self._mask_digest(name, index) != self._masks[name][index]:
-                return index
-        return None
-
     @functools.cached_property
     def _content(self) -> tuple[npt.NDArray[np.int64], str, list[bytes], list[dict[str, str]]]:
         digests, attributes = [], []
@@ -130,7 +124,7 @@ class MapStyleImages(LabelledImages):
             image, labels[index], told = self._item(index)
             digests.append(_digest(image, labels[index]))
             attributes.append(_scalars(told))
-        changed = self._changed(digests)
+        changed = self._changed(digests, self._item_digest)
         if changed is not None:
             raise DatasetError(
                 f"{self._place}: item {changed} of {self.name} differs each time it is read; remove random "
@@ -140,19 +134,22 @@ class MapStyleImages(LabelledImages):
 
     def looks_unchanged(self) -> bool:
         """Whether the length and some items, read again, are what they were."""
-        if len(self._dataset) != self._length or any(self._changed_mask(name) is not None for name in self._masks):
-            return False
-        return "_content" not in vars(self) or self._changed(self._content[2]) is None
+        known: list[tuple[list[bytes], Callable[[int], bytes]]] = []
+        for name, digests in self._mask_digests.items():
+            known.append((digests, functools.partial(self._mask_digest, name)))
+        if "_content" in vars(self):
+            known.append((self._content[2], self._item_digest))
+        return len(self._dataset) == self._length and all(self._changed(*one) is None for one in known)
 
-    def _changed(self, digests: Sequence[bytes]) -> int | None:
+    def _item_digest(self, index: int) -> bytes:
+        return _digest(*self._item(index)[:2])
+
+    def _changed(self, digests: Sequence[bytes], digest: Callable[[int], bytes]) -> int | None:
         """Read some items again; a random augmentation changes at least one of them, almost surely."""
-        for index in self._read_again():
-            if _digest(*self._item(index)[:2]) != digests[index]:
+        for index in range(0, self._length, -(-self._length // _READ_AGAIN)):
+            if digest(index) != digests[index]:
                 return index
         return None
-
-    def _read_again(self) -> range:
-        return range(0, self._length, -(-self._length // _READ_AGAIN))
 
     def image(self, index: int) -> Image:
         """Return the image of one item."""

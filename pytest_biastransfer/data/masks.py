@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_biastransfer.data.file_contents import contents_of
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.store import Facts, Place
 
@@ -75,11 +75,7 @@ class MaskFiles(Masks):
     @functools.cached_property
     def fingerprint(self) -> str:
         """Hash of the files' content."""
-        try:
-            return str(self._facts.of_files(self._paths, "contents", lambda: digest_of_files(self._paths)))
-        except OSError as error:
-            index = self._paths.index(error.filename) if error.filename in self._paths else 0
-            raise DatasetError(f"{self._place(index)}: the mask cannot be read ({error})") from error
+        return contents_of(self._paths, self._facts, lambda index: f"{self._place(index or 0)}: the mask")
 
     def mask(self, index: int) -> Mask:
         """Return the mask in one file."""
@@ -87,15 +83,6 @@ class MaskFiles(Masks):
 
         place = f"{self._place(index)}: the mask {self._paths[index]}"
         return mask_of_pixels(read_picture(Path(self._paths[index]), place), place)
-
-
-def digest_of_files(paths: Sequence[str]) -> str:
-    """Return a hash of the content of files, in order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:  # noqa: PTH123 - half the time of Path.open
-            digest.update(hashlib.sha256(file.read()).digest())
-    return digest.hexdigest()
 
 
 def as_mask(found: Any, place: str) -> Mask:

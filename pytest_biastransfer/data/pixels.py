@@ -59,6 +59,13 @@ def decode(
     return as_8_bit(np.ascontiguousarray(np.stack(stack)))
 
 
+def decode_all_masks(
+    images: LabelledImages, names: Sequence[str], indices: Sequence[int], preprocess: Preprocess
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the masks of several names, resized and cropped as `preprocess` does it with the images."""
+    return {name: decode_masks(images, name, indices, preprocess.for_masks) for name in names}
+
+
 def decode_masks(
     images: LabelledImages, name: str, indices: Sequence[int], preprocess: Preprocess
 ) -> npt.NDArray[np.float32]:

@@ -51,7 +51,6 @@ class RememberedImages(LabelledImages):
 
     def __init__(self, facts: Facts | None) -> None:
         self._facts = facts or Facts(Place(None))
-        self._digests: dict[str, str] = {}
 
     @abstractmethod
     def _sources(self) -> Sequence[Path | str]:
@@ -102,17 +101,15 @@ class RememberedImages(LabelledImages):
         """What else is known of the images."""
         return self._known["attributes"]
 
-    def masks(self, name: str) -> Masks:
-        """Return the masks of that name."""
+    def _find_masks(self, name: str) -> Masks:
         from pytest_biastransfer.data.masks import MasksByIndex, no_masks
 
         known = self._known["masks"]
         if name not in known:
             raise no_masks(name, self.name, known)
-        if name not in self._digests:
-            what = fingerprint("masks", __version__, name, *self._question())
-            self._digests[name] = self._facts.of_files(self._sources(), what, lambda: self._digest_of_masks(name))
-        return MasksByIndex(lambda index: self._mask(name, index), self._digests[name])
+        what = fingerprint("masks", __version__, name, *self._question())
+        digest = self._facts.of_files(self._sources(), what, lambda: self._digest_of_masks(name))
+        return MasksByIndex(lambda index: self._mask(name, index), digest)
 
     def _digest_of_masks(self, name: str) -> str:
         """Return a hash of all masks of a name, in order."""

@@ -78,8 +78,7 @@ class Subset(View):
         """The attributes of the images that were drawn."""
         return {name: self._of_chosen(values) for name, values in self.inner.attributes.items()}
 
-    def masks(self, name: str) -> Masks:
-        """Return the masks of the images that were drawn."""
+    def _find_masks(self, name: str) -> Masks:
         from pytest_biastransfer.data.masks import MasksByIndex
 
         whole = self.inner.masks(name)

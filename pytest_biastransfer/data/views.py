@@ -54,8 +54,7 @@ class View(LabelledImages):
         """The inner attributes."""
         return self.inner.attributes
 
-    def masks(self, name: str) -> Masks:
-        """Return the inner masks."""
+    def _find_masks(self, name: str) -> Masks:
         return self.inner.masks(name)
 
     def image(self, index: int) -> Image:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_biastransfer.data.pixels import decode, decode_masks
+from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.order import chunks
 from pytest_biastransfer.evaluation.predict import Change, Predictor, ready_to_evaluate, source_change
 from pytest_biastransfer.evaluation.upload import Upload
+from pytest_biastransfer.interventions import Origin
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -85,7 +86,7 @@ class Pass:
         """Return the predictions of one chunk; see `Predictor.classes`."""
         indices = self._indices(chunk)
         pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
-        change = None if self._after is None else Change(self._after, indices, self._masks(indices))
+        change = None if self._after is None else Change(self._after, self._origin(indices, self._after))
         logits = self._predictor.logits(pixels, change)
         self._load_following(chunk)
         return self._predictor.classes(logits, indices)
@@ -98,14 +99,10 @@ class Pass:
             with contextlib.suppress(BiasTransferError):
                 self._loaded[self._following[chunk]] = self._load(self._following[chunk])
 
-    def _masks(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Return the masks that the intervention takes, resized and cropped as the images are, on the device."""
-        names = () if self._after is None else self._after.mask_names
-        preprocess = self._model.preprocess.for_masks
-        return {
-            name: self._upload.receive(self._upload.send(decode_masks(self._images, name, indices, preprocess)))
-            for name in names
-        }
+    def _origin(self, indices: Sequence[int], intervention: Intervention) -> Origin:
+        """Return where images come from, with the masks that the intervention takes on the device."""
+        masks = decode_all_masks(self._images, intervention.mask_names, indices, self._model.preprocess)
+        return Origin(indices, {name: self._upload.receive(self._upload.send(mask)) for name, mask in masks.items()})
 
     def _indices(self, chunk: range) -> list[int]:
         indices: list[int] = self._order[chunk.start : chunk.stop].tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.images import Image, LabelledImages
     from pytest_biastransfer.data.pixels import SourceChange
     from pytest_biastransfer.evaluation.batch_size import BatchSize
-    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.interventions import Intervention, Origin
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
     from pytest_biastransfer.store.chunks import Content
@@ -30,16 +30,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Change:
-    """An intervention on the images at these places of a dataset, with the masks that it takes."""
+    """An intervention on images of this origin."""
 
     intervention: Intervention
-    indices: Sequence[int]
-    masks: Mapping[str, torch.Tensor]
+    origin: Origin
 
     def part(self, start: int, stop: int) -> Change:
         """Return the change of some of the images."""
-        masks = {name: mask[start:stop] for name, mask in self.masks.items()}
-        return Change(self.intervention, self.indices[start:stop], masks)
+        return Change(self.intervention, self.origin.part(range(start, stop)))
+
+    def applied(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images after the intervention."""
+        return self.intervention.apply(images, self.origin.indices, self.origin.masks)
+
+
+def in_unit_range(pixels: torch.Tensor) -> torch.Tensor:
+    """Return pixels, uint8 or floats in [0, 1], as floats."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 
 
 class Predictor:
@@ -105,9 +112,9 @@ class Predictor:
                 torch.cuda.empty_cache()
 
     def _forward(self, pixels: torch.Tensor, change: Change | None) -> torch.Tensor:
-        images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+        images = in_unit_range(pixels)
         if change is not None:
-            images = change.intervention.apply(images, change.indices, change.masks)
+            images = change.applied(images)
         images = self._model.preprocess.normalize(images)
         try:
             logits = self._run(images)
@@ -174,9 +181,7 @@ def source_change(intervention: Intervention, dataset: LabelledImages) -> Source
     known = {name: dataset.masks(name) for name in intervention.mask_names}
 
     def change(image: Image, index: int) -> Image:
-        images = torch.from_numpy(np.array(image))[None]
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
+        images = in_unit_range(torch.from_numpy(np.array(image))[None])
         masks = {
             name: torch.from_numpy(mask_of(one, index, image, f"the mask {name!r} of {dataset.name}"))[None]
             for name, one in known.items()

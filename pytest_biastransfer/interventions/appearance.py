@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, require_number, require_share
-from pytest_biastransfer.interventions.colors import LUMA, levels, require_colors, rgb
+from pytest_biastransfer.interventions.colors import LUMA, luma, painted, require_colors, rgb
 from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ class Tint(Intervention):
 
     def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Interpolate towards the colour."""
-        channels = images.shape[1]
-        color = images.new_tensor(levels(rgb(self.color), channels)).reshape(1, channels, 1, 1)
-        return images.lerp(color, self.strength)
+        return images.lerp(painted(self.color, images), self.strength)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -115,7 +113,7 @@ class ColorCast(Intervention):
         colored = torch.einsum("rc,bchw->brhw", images.new_tensor(rows), images.expand(-1, 3, -1, -1))
         if channels == 3:
             return colored
-        return (colored * images.new_tensor(LUMA).reshape(1, 3, 1, 1)).sum(dim=1, keepdim=True) / sum(LUMA)
+        return luma(colored)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

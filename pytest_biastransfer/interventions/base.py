@@ -8,11 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions.origin import Origin
+from pytest_biastransfer.source_code import versions
 
 if TYPE_CHECKING:
     import torch
@@ -46,24 +47,24 @@ class Intervention(ABC):
     """
 
     stage: Stage = "input"
+    # Distributions of which another version may render slightly differently.
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         if self.stage not in ("input", "source"):
             raise InterventionError(f"{type(self).__name__}: stage={self.stage!r}, expected 'input' or 'source'")
 
     def __repr__(self) -> str:
-        shown = [
-            f"{field.name}=" * bool(field.kw_only) + repr(getattr(self, field.name))
-            for field in _fields(self)
-            if not (field.name == "stage" or _is_quiet(field)) or getattr(self, field.name) != field.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        return self._written(lambda value, _: repr(value))
 
     def __str__(self) -> str:
         """Return the declaration as reports show it: files by name and content, wherever they are, arrays shortly."""
         digest = getattr(self, "digest", None)
+        return self._written(lambda value, field: _shown(value, field, digest))
+
+    def _written(self, write: Callable[[Any, dataclasses.Field[Any]], str]) -> str:
         shown = [
-            f"{field.name}=" * bool(field.kw_only) + _shown(getattr(self, field.name), field, digest)
+            f"{field.name}=" * bool(field.kw_only) + write(getattr(self, field.name), field)
             for field in _fields(self)
             if not (field.name == "stage" or _is_quiet(field)) or getattr(self, field.name) != field.default
         ]
@@ -72,7 +73,8 @@ class Intervention(ABC):
     def __fingerprint__(self) -> Mapping[str, object]:
         """Return all that decides about the rendering: of the fields those that two declarations are compared by."""
         ignored = {field.name for field in dataclasses.fields(self) if not field.compare}
-        return {name: value for name, value in sorted(vars(self).items()) if name not in ignored}
+        fields = {name: value for name, value in sorted(vars(self).items()) if name not in ignored}
+        return {**fields, **versions(self.libraries)}
 
     @abstractmethod
     def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
@@ -276,6 +278,24 @@ def require_count(owner: object, name: str) -> None:
 def require_share(owner: object, name: str) -> None:
     """Raise unless the field `name` of an intervention is a number in (0, 1]; make it a plain float."""
     require_number(owner, name, "above 0 and at most 1", lambda value: 0 < value <= 1)
+
+
+def require_angle(owner: object) -> None:
+    """Raise unless the field `angle` of an intervention is a number of degrees; make it one within half a turn."""
+    require_number(owner, "angle", "that is finite", math.isfinite)
+    object.__setattr__(owner, "angle", half_turn(owner.angle))  # type: ignore[attr-defined]
+
+
+def half_turn(angle: float) -> float:
+    """Return the same angle in degrees, above -180 and at most 180.
+
+    >>> half_turn(400.0), half_turn(-45.0), half_turn(360.0)
+    (40.0, -45.0, 0.0)
+    """
+    turned = math.fmod(angle, 360.0)
+    if -180 < turned <= 180:
+        return turned + 0.0  # There is no negative zero.
+    return turned - math.copysign(360.0, turned)
 
 
 def require_seed(owner: object) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError, nearest
+
+if TYPE_CHECKING:
+    import torch
 
 RGB = tuple[int, int, int]
 
@@ -62,6 +65,18 @@ def levels(color: RGB, channels: int) -> tuple[float, ...]:
         return unit
     # The weights add up to 0.9999; white is 1.
     return (sum(weight * value for weight, value in zip(LUMA, unit, strict=True)) / sum(LUMA),)
+
+
+def painted(color: str | Sequence[int], images: torch.Tensor) -> torch.Tensor:
+    """Return a colour as a tensor [channels, 1, 1] for images [batch, channels, height, width]."""
+    channels = images.shape[1]
+    return images.new_tensor(levels(rgb(color), channels)).reshape(channels, 1, 1)
+
+
+def luma(images: torch.Tensor) -> torch.Tensor:
+    """Return the luma of images [..., 3, height, width], as one channel; white is 1."""
+    weighted = images * images.new_tensor(LUMA).reshape(3, 1, 1)
+    return weighted.sum(dim=-3, keepdim=True) / sum(LUMA)
 
 
 def require_colors(channels: int) -> None:

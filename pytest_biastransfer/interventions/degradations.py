@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.interventions.base import Intervention, require_count, require_number, require_share
-from pytest_biastransfer.interventions.colors import levels, require_colors, rgb
-from pytest_biastransfer.interventions.files import pillow_version
+from pytest_biastransfer.interventions.colors import painted, require_colors, rgb
 from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
@@ -59,13 +59,18 @@ class Blur(Intervention):
         return torch.matmul(rows.T, torch.matmul(images, columns))
 
 
+@functools.lru_cache(maxsize=4)
 def _convolution(extent: int, radius: int, sigma: float) -> torch.Tensor:
-    """Return torchvision's Gaussian blur of a line of `extent` pixels, as a matrix to multiply lines with."""
+    """Return torchvision's Gaussian blur of a line of `extent` pixels, as a matrix to multiply lines with.
+
+    Both directions of square images and all batches have the same.
+    """
     import torch
     from torchvision.transforms.v2 import functional
 
-    lines = torch.eye(extent, dtype=torch.float64)[None]
-    blurred: torch.Tensor = functional.gaussian_blur(lines, [2 * radius + 1, 1], [sigma, sigma])
+    with torch.inference_mode(False):
+        lines = torch.eye(extent, dtype=torch.float64)[None]
+        blurred: torch.Tensor = functional.gaussian_blur(lines, [2 * radius + 1, 1], [sigma, sigma])
     return blurred[0]
 
 
@@ -122,6 +127,8 @@ class JPEG(Intervention):
     tensor(0.5000)
     """
 
+    libraries: ClassVar[tuple[str, ...]] = ("pillow",)
+
     quality: int = 20
 
     def __post_init__(self) -> None:
@@ -139,9 +146,6 @@ class JPEG(Intervention):
         pixels = (images * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
         decoded = torch.from_numpy(np.stack([_through_jpeg(picture, self.quality) for picture in pixels]))
         return decoded.permute(0, 3, 1, 2).to(images.device, images.dtype) / 255
-
-    def __fingerprint__(self) -> Mapping[str, object]:
-        return {**super().__fingerprint__(), "pillow": pillow_version()}
 
 
 def _through_jpeg(pixels: Pixels, quality: int) -> Pixels:
@@ -185,14 +189,14 @@ class Border(Intervention):
 
     def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Draw the frame and keep what is within."""
-        channels, height, width = images.shape[1:]
+        height, width = images.shape[2:]
         edge = round(self.width * min(height, width))
         if edge < 1:
             raise TooSmallError(
                 f"{self}: rounds to no pixel on images of {height}×{width}; make width at least "
                 f"{0.5 / min(height, width):.3g}"
             )
-        color = images.new_tensor(levels(rgb(self.color), channels)).reshape(1, channels, 1, 1)
+        color = painted(self.color, images)
         framed = color.expand_as(images).clone()
         inner = (..., slice(edge, height - edge), slice(edge, width - edge))
         framed[inner] = images[inner]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import os
@@ -15,19 +16,20 @@ from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions.base import (
     Intervention,
+    require_angle,
     require_count,
     require_number,
     require_seed,
     require_share,
 )
 from pytest_biastransfer.interventions.blending import Mixed
-from pytest_biastransfer.interventions.colors import levels, rgb
-from pytest_biastransfer.interventions.files import read_named_file
+from pytest_biastransfer.interventions.colors import painted, rgb
+from pytest_biastransfer.interventions.files import keep_content
 from pytest_biastransfer.interventions.origin import Origin
-from pytest_biastransfer.interventions.placement import half_turn
 from pytest_biastransfer.interventions.seeds import generator
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
     import torch
 
@@ -171,13 +173,11 @@ class Pattern(Intervention):
         super().__post_init__()
         require_number(self, "scale", "other than 0", lambda value: math.isfinite(value) and value != 0)
         if isinstance(self.array, str | os.PathLike):
-            content, digest = read_named_file(self, "array")
-            object.__setattr__(self, "content", content)
+            keep_content(self, "array")
             self._require_pattern(self._saved())
         else:
             object.__setattr__(self, "array", self._nested())
-            digest = fingerprint(self.array)
-        object.__setattr__(self, "digest", digest)
+            object.__setattr__(self, "digest", fingerprint(self.array))
 
     @property
     def label(self) -> str:
@@ -189,8 +189,8 @@ class Pattern(Intervention):
         import torch
         from torch.nn import functional
 
-        numbers = torch.tensor(self.array) if self.content is None else torch.from_numpy(self._saved())
-        pattern = numbers.to(torch.float32).reshape(1, -1, *numbers.shape[-2:])
+        numbers = _numbers(self)
+        pattern = torch.from_numpy(numbers).reshape(1, -1, *numbers.shape[-2:])
         if pattern.shape[1] not in (1, images.shape[1]):
             pattern = pattern.mean(dim=1, keepdim=True)
         if pattern.shape[2:] != images.shape[2:]:
@@ -198,6 +198,12 @@ class Pattern(Intervention):
                 pattern, images.shape[2:], mode="bilinear", align_corners=False, antialias=True
             )
         return images.add(pattern.to(images), alpha=self.scale)
+
+    def numbers(self) -> npt.NDArray[np.float32]:
+        """Return the array, float32."""
+        import numpy as np
+
+        return np.array(self.array if self.content is None else self._saved(), dtype=np.float32)
 
     def _saved(self) -> npt.NDArray[Any]:
         """Return the array in the file."""
@@ -234,6 +240,12 @@ class Pattern(Intervention):
             raise InterventionError(f"Pattern: the array is {list(array.shape)}, expected {wanted}")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise InterventionError(f"Pattern: the array has {array.dtype} values, expected finite numbers")
+
+
+@functools.lru_cache(maxsize=16)
+def _numbers(pattern: Pattern) -> npt.NDArray[np.float32]:
+    """Return the array of a pattern; all batches of a session have the same."""
+    return pattern.numbers()
 
 
 def _tuples(value: Any) -> Any:
@@ -275,15 +287,14 @@ class Stripes(Mixed):
         super().__post_init__()
         for name in ("period", "width"):
             require_share(self, name)
-        require_number(self, "angle", "that is finite", math.isfinite)
-        object.__setattr__(self, "angle", half_turn(self.angle))
+        require_angle(self)
         object.__setattr__(self, "color", rgb(self.color))
 
     def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
         """Draw the stripes, of which one begins at the left edge."""
         import torch
 
-        channels, height, width = images.shape[1:]
+        height, width = images.shape[2:]
         period = self.period * min(height, width)
         if period < 2:
             raise TooSmallError(
@@ -297,5 +308,4 @@ class Stripes(Mixed):
         covered = phase < self.width
         if not covered.any():
             raise TooSmallError(f"{self}: its stripes cover no pixel of images of {height}×{width}; make width larger")
-        color = images.new_tensor(levels(rgb(self.color), channels)).reshape(1, channels, 1, 1)
-        return self.mixed(images, color, covered.to(images.device))
+        return self.mixed(images, painted(self.color, images), covered.to(images.device))

@@ -6,15 +6,15 @@ import functools
 import io
 import re
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.interventions.colors import LUMA, require_colors, rgb
-from pytest_biastransfer.interventions.files import pillow_version, read_named_file
+from pytest_biastransfer.interventions.colors import luma, require_colors, rgb
+from pytest_biastransfer.interventions.files import keep_content
 from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
 from pytest_biastransfer.picture_errors import broken_picture
 
@@ -30,6 +30,8 @@ _LABEL_LETTERS: Final = 20
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Picture(Placed):
     """A picture with transparency, resized to its box with antialiasing and turned."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("pillow",)
 
     @abstractmethod
     def picture(self) -> Image.Image:
@@ -52,11 +54,8 @@ class _Picture(Placed):
         pixels = torch.from_numpy(np.array(drawn)).permute(2, 0, 1).to(images.device, images.dtype) / 255
         above, coverage = pixels[:3], pixels[3]
         if images.shape[1] == 1:
-            above = (above * images.new_tensor(LUMA).reshape(3, 1, 1)).sum(dim=0, keepdim=True) / sum(LUMA)
+            above = luma(above)
         return Patch(above, coverage, (extent[0] - drawn.width) // 2, (extent[1] - drawn.height) // 2)
-
-    def __fingerprint__(self) -> Mapping[str, object]:
-        return {**super().__fingerprint__(), "pillow": pillow_version()}
 
 
 @functools.lru_cache(maxsize=16)
@@ -110,9 +109,7 @@ class Stencil(_Picture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        content, digest = read_named_file(self, "path")
-        object.__setattr__(self, "content", content)
-        object.__setattr__(self, "digest", digest)
+        keep_content(self, "path")
         if _whole(self).getchannel("A").getextrema() == (0, 0):
             raise InterventionError(
                 f"Stencil: path={self.path!r} is transparent everywhere, expected a visible picture"
@@ -198,9 +195,7 @@ class Text(_Picture):
         if not isinstance(self.text, str) or not self.text.strip():
             raise InterventionError(f"Text: text={self.text!r:.100}, expected something to write")
         if self.font is not None:
-            content, digest = read_named_file(self, "font")
-            object.__setattr__(self, "content", content)
-            object.__setattr__(self, "digest", digest)
+            keep_content(self, "font")
         # The letters of ASCII are in Pillow's font; it need not be opened to know.
         if self.font is not None or not self.text.isascii():
             self._require_letters()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError, TooSmallError, nearest
-from pytest_biastransfer.interventions.base import require_number, require_share
+from pytest_biastransfer.interventions.base import require_angle, require_number, require_share
 from pytest_biastransfer.interventions.blending import Mixed
 from pytest_biastransfer.interventions.origin import Origin
 
@@ -86,8 +86,7 @@ class Placed(Mixed):
         require_share(self, "size")
         object.__setattr__(self, "anchor", _anchor(self))
         require_number(self, "margin", "from 0 to below 0.5", lambda value: 0 <= value < 0.5)
-        require_number(self, "angle", "that is finite", math.isfinite)
-        object.__setattr__(self, "angle", half_turn(self.angle))
+        require_angle(self)
 
     @property
     def box(self) -> tuple[float, float]:
@@ -141,18 +140,6 @@ class Placed(Mixed):
         changed = images.clone()
         self.lay(self.patch(extent, images), changed, self.corner(extent, (width, height)))
         return changed
-
-
-def half_turn(angle: float) -> float:
-    """Return the same angle in degrees, above -180 and at most 180.
-
-    >>> half_turn(400.0), half_turn(-45.0), half_turn(360.0)
-    (40.0, -45.0, 0.0)
-    """
-    turned = math.fmod(angle, 360.0)
-    if -180 < turned <= 180:
-        return turned + 0.0  # There is no negative zero.
-    return turned - math.copysign(360.0, turned)
 
 
 def _anchor(placed: Placed) -> Anchor:

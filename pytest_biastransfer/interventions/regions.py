@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention
-from pytest_biastransfer.interventions.colors import levels, rgb
+from pytest_biastransfer.interventions.colors import painted, rgb
 from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class _Region(Intervention):
         if isinstance(self.fill, Intervention):
             fill = self.fill.apply(images, origin.indices, origin.masks)
         else:
-            channels = images.shape[1]
-            fill = images.new_tensor(levels(rgb(self.fill), channels)).reshape(1, channels, 1, 1)
+            fill = painted(self.fill, images)
         mixed: torch.Tensor = images.lerp(fill.expand_as(images), self.filled(origin.masks[self.mask].to(images)))
         return mixed
 

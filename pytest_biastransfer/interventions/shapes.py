@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pytest_biastransfer.errors import TooSmallError
 from pytest_biastransfer.interventions.base import require_count, require_number, require_share
-from pytest_biastransfer.interventions.colors import levels, rgb
+from pytest_biastransfer.interventions.colors import painted, rgb
 from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
 
 if TYPE_CHECKING:
@@ -45,12 +45,10 @@ class Shape(Placed):
     def patch(self, extent: Extent, images: torch.Tensor) -> Patch:
         """Return the shape in its colour."""
         left, top = _overhang(extent, self.angle if self.turns_box else 0.0)
-        channels = images.shape[1]
-        color = images.new_tensor(levels(rgb(self.color), channels)).reshape(channels, 1, 1)
         covered = self._covered(extent, left, top)
         if not covered.any():
             raise TooSmallError(f"{self}: in {extent[0]}×{extent[1]} pixels none is covered; make size larger")
-        return Patch(color, covered.to(images.device), -left, -top)
+        return Patch(painted(self.color, images), covered.to(images.device), -left, -top)
 
     def _covered(self, extent: Extent, left: int, top: int) -> torch.Tensor:
         """Return which pixels' centres belong to the shape: of the box, and of so many on each side of it."""

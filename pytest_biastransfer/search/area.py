@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from pytest_biastransfer.data.pixels import decode, decode_masks
-from pytest_biastransfer.evaluation.predict import source_change
+from pytest_biastransfer.data.pixels import decode, decode_all_masks
+from pytest_biastransfer.evaluation.predict import in_unit_range, source_change
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
@@ -26,25 +26,18 @@ class Canvas:
         self._images = images
         self._preprocess = preprocess
         self._indices = indices
-        self.pixels = _floats(decode(images, indices, preprocess))
+        self.pixels = in_unit_range(torch.from_numpy(decode(images, indices, preprocess)))
 
     def changed(self, intervention: Intervention) -> torch.Tensor:
         """Return the images, float [images, channels, height, width], after an intervention at its stage."""
         images, indices, preprocess = self._images, self._indices, self._preprocess
         if intervention.stage == "source":
-            return _floats(decode(images, indices, preprocess, source_change(intervention, images)))
-        masks = {
-            name: torch.from_numpy(decode_masks(images, name, indices, preprocess.for_masks))
-            for name in intervention.mask_names
-        }
-        return intervention.apply(self.pixels, indices, masks)
+            changed = decode(images, indices, preprocess, source_change(intervention, images))
+            return in_unit_range(torch.from_numpy(changed))
+        masks = decode_all_masks(images, intervention.mask_names, indices, preprocess)
+        return intervention.apply(self.pixels, indices, {name: torch.from_numpy(mask) for name, mask in masks.items()})
 
     def changed_share(self, intervention: Intervention) -> float:
         """Return the share of the pixels that an intervention changes."""
         difference = (self.changed(intervention) - self.pixels).abs() > _HALF_STEP
         return float(difference.any(dim=1).float().mean())
-
-
-def _floats(pixels: object) -> torch.Tensor:
-    tensor: torch.Tensor = torch.from_numpy(pixels)
-    return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor

@@ -59,7 +59,6 @@ def search(
     seed: int,
     database: ExampleDatabase | None = None,
     key: bytes = b"",
-    shrink: bool = True,
 ) -> Found:
     """Look for an intervention whose value is above a limit beyond doubt, and for the smallest and plainest one.
 
@@ -77,20 +76,18 @@ def search(
         Draws others.
     database, key
         Where what was found is kept, to be tried first the next time, and what it is kept under.
-    shrink
-        Whether to make what was found smaller and plainer.
 
     Raises
     ------
     BiasTransferError
         If what the space draws is no intervention, cannot be evaluated, or cannot be seen.
     """
-    look = _Search(space, trials, limit, budget, seed, shrink)
+    look = _Search(space, trials, limit, budget, seed)
     memory = Memory(database, key)
     plainest = look.run(memory, most_area=1.0)
     kept = memory.failing()
     # What changes no pixel of the images that are looked at has nothing smaller.
-    while shrink and plainest is not None and trials.left and trials.area(plainest.intervention) > 0:
+    while plainest is not None and trials.left and trials.area(plainest.intervention) > 0:
         again = Memory(None, key)
         smaller = look.run(again, most_area=_SMALLER * trials.area(plainest.intervention))
         if smaller is None:
@@ -109,10 +106,6 @@ def search(
 class _Above(Exception):
     """A trial is above the limit: what fails, to Hypothesis."""
 
-    def __init__(self, trial: Trial) -> None:
-        super().__init__(trial)
-        self.trial = trial
-
 
 class _Ended(BaseException):
     """Something ended the search that is not for Hypothesis to shrink: an error, or a limit of time."""
@@ -126,13 +119,7 @@ class _Search:
     """Runs of Hypothesis on one space."""
 
     def __init__(
-        self,
-        space: SearchStrategy[Intervention],
-        trials: Trials,
-        limit: float,
-        budget: int,
-        seed: int,
-        shrink: bool,
+        self, space: SearchStrategy[Intervention], trials: Trials, limit: float, budget: int, seed: int
     ) -> None:
         self.first: Trial | None = None
         self.shrinks_left = budget
@@ -140,7 +127,6 @@ class _Search:
         self._trials = trials
         self._limit = limit
         self._seed = seed
-        self._shrink = shrink
         self._episodes = 0
         self.invisible: TooSmallError | None = None
         trials.left = budget
@@ -175,17 +161,12 @@ class _Search:
                 left_to_look, self._trials.left = self._trials.left, self.shrinks_left
                 self.first = self.first or trial
             plainest = trial
-            raise _Above(trial)
+            raise _Above
 
         self._episodes += 1
         rules = settings(
             max_examples=_EPISODE,
-            phases=(
-                *[Phase.reuse] * remembers,
-                Phase.generate,
-                Phase.target,
-                *[Phase.shrink] * self._shrink,
-            ),
+            phases=(*[Phase.reuse] * remembers, Phase.generate, Phase.target, Phase.shrink),
             database=memory,
             deadline=None,
             report_multiple_bugs=False,
@@ -196,12 +177,10 @@ class _Search:
         try:
             # In this order: a seed takes away the database of the rules that it finds.
             rules(seeded(f"{self._seed}/{self._episodes}")(given(self._space)(look)))()
-        except _Above as above:
-            plainest = above.trial
-        except Unsatisfiable:
-            pass  # Nothing in the space is small enough, or can be seen.
-        except Flaky:
-            pass  # What a space draws twice need not be known to be the same; the plainest above is what it was.
+        except (_Above, Flaky, Unsatisfiable):
+            # The last one above the limit was the plainest. Flaky is a space whose equal draws cannot be told to be
+            # the same, and of one that cannot be satisfied nothing is small enough, or can be seen.
+            pass
         except _Ended as ended:
             raise ended.reason from None
         if left_to_look is not None:

@@ -53,21 +53,17 @@ class ListedImages(ImageFiles):
         self.name = table.path.stem
         self._table = table
         self._others = table.others(image, label)
-        self._masks: dict[str, Masks] = {}
 
     @property
     def attributes(self) -> Mapping[str, Sequence[str]]:
         """The other columns."""
         return self._others
 
-    def masks(self, name: str) -> Masks:
-        """Return the masks in the files of another column."""
+    def _find_masks(self, name: str) -> Masks:
         if name not in self._others:
             raise no_masks(name, self.name, self._others)
-        if name not in self._masks:
-            files = files_in(self._table, name, "mask")
-            self._masks[name] = MaskFiles(self._table.path.parent, files, self._table.place, self._facts)
-        return self._masks[name]
+        files = files_in(self._table, name, "mask")
+        return MaskFiles(self._table.path.parent, files, self._table.place, self._facts)
 
     def _place(self, index: int) -> str:
         return f"{self._table.place(index)}: {super()._place(index)}"
