@@ -43,6 +43,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Shorten tracebacks of users' mistakes in what a module declares."""
+    report = yield
+    if report.failed:
+        from pytest_biastransfer import tracebacks
+
+        tracebacks.hide_own_frames_of_module(collector, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem(
     collector: pytest.Module | pytest.Class, name: str, obj: object
 ) -> Generator[None, Any, Any]:

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import BiasTransferError
 
 if TYPE_CHECKING:
     import pytest
 
+# Where dataclasses say that the functions are which they make.
+_MADE: Final = "<string>"
+
 
 def hide_own_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
     """Leave the frames of this package out, if the error is one of those that the user can mend."""
     if isinstance(excinfo.value, BiasTransferError):
-        own = Path(__file__).parent
-        excinfo.traceback = excinfo.traceback.filter(lambda entry: not Path(entry.path).is_relative_to(own))
+        excinfo.traceback = excinfo.traceback.filter(lambda entry: not _is_own(str(entry.path)))
+
+
+def hide_own_frames_of_module(collector: pytest.Collector, report: pytest.CollectReport) -> None:
+    """Do so with the report of what could not be collected, and leave out what the error was caused by."""
+    import pytest
+
+    error = report.call.excinfo.value
+    if not isinstance(error, BiasTransferError):
+        return
+    # Here pytest looks at the chain of frames itself.
+    shown = None
+    for frame in reversed(list(_frames(error.__traceback__))):
+        if not _is_own(frame.tb_frame.f_code.co_filename):
+            shown = types.TracebackType(shown, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    # Its message tells of the cause.
+    error.__cause__, error.__suppress_context__ = None, True
+    report.longrepr = collector.repr_failure(pytest.ExceptionInfo.from_exception(error.with_traceback(shown)))
+
+
+def _is_own(file: str) -> bool:
+    return file == _MADE or Path(file).is_relative_to(Path(__file__).parent)
+
+
+def _frames(first: types.TracebackType | None) -> Iterator[types.TracebackType]:
+    while first is not None:
+        yield first
+        first = first.tb_next

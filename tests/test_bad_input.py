@@ -383,3 +383,29 @@ def test_store_that_is_no_directory(run: Run, colors: pytest.Pytester) -> None:
     result = run("--bias-store=afile")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --bias-store (or bias_store in the ini file): *afile is not a directory"])
+
+
+DECLARATIONS = {
+    "Square(size=2)": "E   *Square: size=2, expected a number above 0 and at most 1",
+    "Stencil('missing.png')": "E   *Stencil: path='missing.png' cannot be read (there is no file *missing.png)",
+    "Composition(steps=3)": "E   *Composition: steps has 3, expected interventions",
+}
+
+
+def test_a_wrong_declaration_in_a_module_is_its_line_and_its_message(run: Run, colors: pytest.Pytester) -> None:
+    module = """
+import pytest
+from pytest_biastransfer import Composition, Square, Stencil
+
+@pytest.mark.bias_intervention({}, max_asr=0.1)
+def test_declared():
+    pass
+"""
+    colors.makepyfile(**{f"test_{place}": module.format(one) for place, one in enumerate(DECLARATIONS)})
+    result = run()
+    for declared, message in DECLARATIONS.items():
+        result.stdout.fnmatch_lines([f"*@pytest.mark.bias_intervention({declared}, max_asr=0.1)", message])
+    # Where it is raised, and what that was caused by, mean nothing to who has typed it.
+    for own in ("*interventions/*", "*pathlib*", "*direct cause*", "*<string>*"):
+        result.stdout.no_fnmatch_line(own)
+    assert result.ret != 0
