@@ -37,6 +37,10 @@ class TooSmallError(InterventionError):
     """An intervention of which no pixel would be seen at the resolution of the images."""
 
 
+class TransferError(BiasTransferError):
+    """Training that was asked for wrongly, that the source does not allow, or that failed."""
+
+
 class BaselineError(BiasTransferError):
     """A file of accepted measurements that cannot be understood, or not be written."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
 
     from pytest_biastransfer.data.class_map import ClassMap
     from pytest_biastransfer.data.masks import Masks
+    from pytest_biastransfer.models.preprocess import Preprocess
 
     Image = npt.NDArray[np.uint8 | np.float32]
 
 
 class LabelledImages(ABC):
-    """A dataset as the evaluation needs it.
+    """A dataset as the evaluation needs it, and a map-style dataset for torch's own loader.
 
     Attributes
     ----------
@@ -63,6 +66,14 @@ class LabelledImages(ABC):
         """
         return MappingProxyType({})
 
+    @property
+    def weights(self) -> npt.NDArray[np.float64] | None:
+        """How much each image counts in training, float64 of shape [images], above 0; None: all the same.
+
+        Evaluation counts all images the same. So the weights are no part of the fingerprint.
+        """
+        return None
+
     def masks(self, name: str) -> Masks:
         """Return the masks of that name, the same ones each time; raises `DatasetError` if there are none."""
         known: dict[str, Masks] = vars(self).setdefault("_known_masks", {})
@@ -88,9 +99,43 @@ class LabelledImages(ABC):
         Raises `DatasetError` for one that cannot be read or is of another form.
         """
 
+    def started(self, image: Image, index: int) -> Image:
+        """Return what the dataset makes of an image in [0, 1] before it is resized and cropped: here nothing."""
+        return image
+
+    def finished(self, image: Image, index: int, preprocess: Preprocess) -> Image:
+        """Return what the dataset makes of an image in [0, 1] after it was resized and cropped: here nothing.
+
+        The image is of the same form and dtype as before. `preprocess` is what resized and cropped it.
+        """
+        return image
+
     def looks_unchanged(self) -> bool:
         """Whether the images are still those that were fingerprinted, as far as a few of them tell."""
         return True
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, dict[str, str]]:
+        """Return one image, its label and its attributes, for a `torch.utils.data.DataLoader`.
+
+        The image is a tensor [channels, height, width], uint8 or float32, of its own size and with all that the
+        dataset makes of it. A negative index counts from the end; raises IndexError where there is no image.
+        """
+        import numpy as np
+        import torch
+
+        from pytest_biastransfer.models.preprocess import Preprocess
+
+        place, count = operator.index(index), len(self)
+        if not -count <= place < count:
+            raise IndexError(f"{self.name}: there is no image {place}, it has {count:,}")
+        place %= count
+        image = self.finished(self.started(self.image(place), place), place, Preprocess())
+        attributes = {name: values[place] for name, values in self.attributes.items()}
+        return torch.from_numpy(np.array(image, order="C")), int(self.labels[place]), attributes
+
+    def __getstate__(self) -> dict[str, object]:
+        # Masks may be read by a function that no other process could be given; they are found there again.
+        return {name: value for name, value in vars(self).items() if name != "_known_masks"}

@@ -33,7 +33,7 @@ def decode(
     *,
     threads: int = 1,
 ) -> Image:
-    """Return the images at `indices` as [batch, channels, height, width].
+    """Return the images at `indices` as [batch, channels, height, width], with all that the dataset makes of them.
 
     uint8 where that is exact, float32 in [0, 1] otherwise. `change` is applied to each image before
     it is resized and cropped. Several `threads` are used where the images can be read in parallel.
@@ -52,9 +52,11 @@ def decode(
             stack += pool.map(decode_one, indices[1:])
     else:
         stack += map(decode_one, indices[1:])
+    # Not in the threads: a user's own intervention may not be made for several at once.
+    stack = [images.finished(image, index, preprocess) for index, image in zip(indices, stack, strict=True)]
     _require_one_shape(images, indices, stack)
     if any(image.dtype != np.uint8 for image in stack):
-        stack = [_as_float(image) for image in stack]
+        stack = [as_float(image) for image in stack]
     # One layout whatever the source's: kernels for another one round otherwise.
     return as_8_bit(np.ascontiguousarray(np.stack(stack)))
 
@@ -96,15 +98,23 @@ def _decode_one(images: LabelledImages, index: int, preprocess: Preprocess, chan
             )
         image = as_8_bit(preprocess.undo_normalization(image))
     require_unit_range(image, place)
+    image = images.started(image, index)
     if change is not None:
-        changed = change(image, index)
-        # A changed picture is a picture again: 8 bits, so that the unchanged one is exactly the clean one.
-        image = (changed * 255).round().astype(np.uint8) if image.dtype == np.uint8 else changed
+        image = as_deep(change(image, index), image)
     return preprocess.resize_and_crop(image)
 
 
-def _as_float(image: Image) -> Image:
+def as_float(image: Image) -> Image:
+    """Return an image as floats in [0, 1]."""
     return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
+
+
+def as_deep(changed: Image, image: Image) -> Image:
+    """Return what floats in [0, 1] were made of an image, as deep as the image.
+
+    A changed picture is a picture again: 8 bits, so that the unchanged one is exactly the clean one.
+    """
+    return (changed * 255).round().astype(np.uint8) if image.dtype == np.uint8 else changed
 
 
 def _require_one_shape(images: LabelledImages, indices: Sequence[int], stack: Sequence[Image]) -> None:

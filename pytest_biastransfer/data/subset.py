@@ -5,21 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.data.images import LabelledImages
-from pytest_biastransfer.data.views import View
+from pytest_biastransfer.data.selection import Selection
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.specs import Spec
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    from pytest_biastransfer.data.images import Image
-    from pytest_biastransfer.data.masks import Masks
-
 
 _WHOLE: Final = re.compile(r"[0-9]{1,18}")
 
@@ -36,7 +31,7 @@ def drawn(images: LabelledImages, spec: Spec) -> LabelledImages:
     return Subset(images, limit, int(seed))
 
 
-class Subset(View):
+class Subset(Selection):
     """So many images of a dataset, drawn without replacement, in the dataset's order.
 
     All of them where there are no more. The same ones on every machine.
@@ -48,17 +43,13 @@ class Subset(View):
         self._seed = seed
 
     @functools.cached_property
-    def _chosen(self) -> npt.NDArray[np.int64]:
+    def indices(self) -> npt.NDArray[np.int64]:
+        """The places of the images that were drawn, which are drawn when they are first asked for."""
         import numpy as np
 
         from pytest_biastransfer.permutation import permutation
 
         return np.sort(permutation(len(self.inner), self._seed)[: self._limit])
-
-    @functools.cached_property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """The labels of the images that were drawn."""
-        return self.inner.labels[self._chosen]
 
     @property
     def fingerprint(self) -> str:
@@ -67,29 +58,6 @@ class Subset(View):
         if self._limit >= len(self.inner):
             return whole
         return hashlib.sha256(f"{whole} {self._limit} {self._seed}".encode()).hexdigest()[:32]
-
-    @functools.cached_property
-    def files(self) -> Sequence[str] | None:
-        """The files of the images that were drawn."""
-        return None if self.inner.files is None else self._of_chosen(self.inner.files)
-
-    @functools.cached_property
-    def attributes(self) -> Mapping[str, Sequence[str]]:
-        """The attributes of the images that were drawn."""
-        return {name: self._of_chosen(values) for name, values in self.inner.attributes.items()}
-
-    def _find_masks(self, name: str) -> Masks:
-        from pytest_biastransfer.data.masks import MasksByIndex
-
-        whole = self.inner.masks(name)
-        return MasksByIndex(lambda index: whole.mask(int(self._chosen[index])), whole.fingerprint)
-
-    def _of_chosen(self, values: Sequence[str]) -> list[str]:
-        return [values[index] for index in self._chosen.tolist()]
-
-    def image(self, index: int) -> Image:
-        """Return one of the images that were drawn."""
-        return self.inner.image(int(self._chosen[index]))
 
     def __len__(self) -> int:
         return min(self._limit, len(self.inner))

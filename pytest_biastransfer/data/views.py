@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.class_map import ClassMap
     from pytest_biastransfer.data.images import Image
     from pytest_biastransfer.data.masks import Masks
+    from pytest_biastransfer.models.preprocess import Preprocess
 
 
 class View(LabelledImages):
@@ -54,12 +55,25 @@ class View(LabelledImages):
         """The inner attributes."""
         return self.inner.attributes
 
+    @property
+    def weights(self) -> npt.NDArray[np.float64] | None:
+        """The inner weights."""
+        return self.inner.weights
+
     def _find_masks(self, name: str) -> Masks:
         return self.inner.masks(name)
 
     def image(self, index: int) -> Image:
         """Return an inner image."""
         return self.inner.image(index)
+
+    def started(self, image: Image, index: int) -> Image:
+        """Return what the inner dataset makes of an image before it is resized."""
+        return self.inner.started(image, index)
+
+    def finished(self, image: Image, index: int, preprocess: Preprocess) -> Image:
+        """Return what the inner dataset makes of an image after it was cropped."""
+        return self.inner.finished(image, index, preprocess)
 
     def looks_unchanged(self) -> bool:
         """Whether the inner images look unchanged."""

@@ -114,15 +114,13 @@ class Collection:
 
     def _compute(self, chunk: range) -> Content:
         if self._pass is None:
-            self._pass = self._stack.enter_context(
-                _begin(self._evaluator, self._key, *self._work, self._gathered.order)
-            )
+            self._pass = self._stack.enter_context(begin(self._evaluator, self._key, *self._work, self._gathered.order))
         content = self._pass.predictions(chunk)
         self._computed += len(chunk)
         return content
 
 
-def _begin(
+def begin(
     evaluator: Evaluator,
     key: Key,
     model: Model,

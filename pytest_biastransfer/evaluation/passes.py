@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -84,12 +84,19 @@ class Pass:
 
     def predictions(self, chunk: range) -> Content:
         """Return the predictions of one chunk; see `Predictor.classes`."""
+        return self._predictor.classes(self._outputs(chunk), self._indices(chunk))
+
+    def rows(self, chunk: range, read: Callable[[torch.Tensor], torch.Tensor]) -> npt.NDArray[Any]:
+        """Return what `read` makes of the model's outputs, [images, ...]."""
+        return self._predictor.rows(self._outputs(chunk), self._indices(chunk), read)
+
+    def _outputs(self, chunk: range) -> torch.Tensor:
         indices = self._indices(chunk)
         pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
         change = None if self._after is None else Change(self._after, self._origin(indices, self._after))
         logits = self._predictor.logits(pixels, change)
         self._load_following(chunk)
-        return self._predictor.classes(logits, indices)
+        return logits
 
     def _load_following(self, chunk: range) -> None:
         """Load the chunk that probably comes next, while the device computes; its mistakes are told in its turn."""

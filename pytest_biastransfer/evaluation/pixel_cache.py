@@ -39,9 +39,9 @@ class PixelCache:
         self, images: LabelledImages, preprocess: Preprocess, chunk: range, indices: Sequence[int], threads: int = 1
     ) -> npt.NDArray[Any]:
         """Return the pixels of the images at `indices`, which are those of `chunk`; see `decode`."""
-        key = fingerprint(images.fingerprint, preprocess.pixels_fingerprint, __version__)
+        key = _key(images, preprocess)
         if key not in self._places:
-            needed = len(images) * decode(images, indices[:1], preprocess).nbytes
+            needed = self._bytes_of(images, preprocess, indices[0])
             self._places[key] = (
                 self._store if self._store.make_room(key, needed, self._limit) else ChunkStore(Place(None))
             )
@@ -50,3 +50,14 @@ class PixelCache:
         )
         ((_, content),) = collected
         return content["pixels"]
+
+    def fits(self, images: LabelledImages, preprocess: Preprocess) -> bool:
+        """Whether the pixels of all images are no more than may be kept."""
+        return self._bytes_of(images, preprocess, 0) <= self._limit
+
+    def _bytes_of(self, images: LabelledImages, preprocess: Preprocess, example: int) -> int:
+        return len(images) * decode(images, [example], preprocess).nbytes
+
+
+def _key(images: LabelledImages, preprocess: Preprocess) -> str:
+    return fingerprint(images.fingerprint, preprocess.pixels_fingerprint, __version__)

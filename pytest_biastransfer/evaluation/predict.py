@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,18 @@ class Predictor:
             self._require_finite(logits, indices)
             classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
         return {"classes": classes, "outputs": np.array([logits.shape[1]], dtype=np.int32)}
+
+    def rows(
+        self, outputs: torch.Tensor, indices: Sequence[int], read: Callable[[torch.Tensor], torch.Tensor]
+    ) -> npt.NDArray[Any]:
+        """Return what `read` makes of the outputs of the images at `indices`, [batch, ...].
+
+        Raises `ModelError` if they are not finite numbers.
+        """
+        with torch.inference_mode():
+            self._require_finite(outputs, indices)
+            found: npt.NDArray[Any] = read(outputs).cpu().numpy()
+        return found
 
     def _logits(self, pixels: torch.Tensor, change: Change | None) -> Iterator[torch.Tensor]:
         start = 0

@@ -37,6 +37,20 @@ class Store:
         """The decoded pixels of datasets."""
         return self._chunks("pixels")
 
+    @functools.cached_property
+    def rows(self) -> ChunkStore:
+        """What models compute of each image besides predictions, such as features."""
+        return self._chunks("rows")
+
+    @functools.cached_property
+    def trained(self) -> ChunkStore:
+        """The weights of models that were trained here."""
+        return self._chunks("trained")
+
+    def place(self, name: str) -> Place:
+        """Return where files of another kind are."""
+        return self._place.inside(name)
+
     def _chunks(self, name: str) -> ChunkStore:
         # Only now: it imports numpy, which facts do not need.
         from pytest_biastransfer.store.chunks import ChunkStore

@@ -57,6 +57,11 @@ class ChunkStore:
                 time.sleep(_WAIT_SECONDS)
             missing = left
 
+    def has(self, key: str, chunk: range) -> bool:
+        """Whether a chunk is there; it may turn out to be damaged."""
+        path = self._path(key, chunk)
+        return path is not None and path.exists()
+
     def make_room(self, key: str, needed: int, limit: int) -> bool:
         """Drop what was used longest ago until `needed` bytes under `key` fit into `limit`; return whether they do.
 
@@ -77,10 +82,9 @@ class ChunkStore:
 
     def _get_or_compute(self, key: str, chunk: range, compute: Callable[[range], Content]) -> Content | None:
         """Return the chunk's content, or None while another process computes it."""
-        directory = self._place.path
-        if directory is None:
+        path = self._path(key, chunk)
+        if path is None:
             return compute(chunk)
-        path = directory / key / f"{chunk.start}-{chunk.stop}.chunk"
         found = _read(path)
         if found is not None:
             return found
@@ -100,6 +104,10 @@ class ChunkStore:
             return found
         finally:
             lock.release()
+
+    def _path(self, key: str, chunk: range) -> Path | None:
+        directory = self._place.path
+        return None if directory is None else directory / key / f"{chunk.start}-{chunk.stop}.chunk"
 
     def _claim(self, lock: FileLock, directory: Path) -> bool:
         from filelock import Timeout

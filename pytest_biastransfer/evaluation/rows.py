@@ -1,0 +1,100 @@
+"""An array of figures for each image that a model computes, such as its features: through the store as predictions are.
+
+Unlike predictions they are of all images at once, in the dataset's order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_biastransfer.evaluation.collecting import begin
+from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
+from pytest_biastransfer.evaluation.order import chunks, visiting_order
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.store import Place
+from pytest_biastransfer.store.chunks import ChunkStore, Content
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import torch
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.passes import Pass
+    from pytest_biastransfer.models import Model
+
+
+def rows_of(
+    evaluator: Evaluator,
+    model: Model,
+    images: LabelledImages,
+    kind: str,
+    read: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    limit: int | None = None,
+) -> npt.NDArray[Any]:
+    """Return what `read` makes of the model's outputs, [images, ...], in the dataset's order.
+
+    Parameters
+    ----------
+    kind
+        Tells what `read` does from what others do.
+    read
+        Takes outputs [batch, outputs], and returns [batch, ...]. Outputs must be finite numbers.
+    limit
+        Only the first so many images of the visiting order, the others are 0.
+    """
+    (key,) = evaluator.keys(model, images, [None])
+    order = visiting_order(len(images))[:limit]
+    with contextlib.ExitStack() as stack:
+        work = _Work(evaluator, key, model, images, order, read, stack)
+        store = evaluator.store.rows if key.lasting else ChunkStore(Place(None))
+        found: npt.NDArray[Any] | None = None
+        for chunk, content in store.collect(fingerprint(key.text, kind), chunks(len(order)), work.compute):
+            part = content["rows"]
+            if found is None:
+                found = np.zeros((len(images), *part.shape[1:]), part.dtype)
+            found[order[chunk.start : chunk.stop]] = part
+            work.tell(len(chunk))
+    assert found is not None
+    return found
+
+
+class _Work:
+    """What is computed here, because no other process or session has done it."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        key: Key,
+        model: Model,
+        images: LabelledImages,
+        order: npt.NDArray[np.int64],
+        read: Callable[[torch.Tensor], torch.Tensor],
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._evaluator, self._key, self._given, self._order = evaluator, key, (model, images, None), order
+        self._read = read
+        self._stack = stack
+        self._pass: Pass | None = None
+        self._start = time.monotonic()
+        self._done = self._computed = 0
+
+    def compute(self, chunk: range) -> Content:
+        """Return the rows of a chunk."""
+        if self._pass is None:
+            self._pass = self._stack.enter_context(begin(self._evaluator, self._key, *self._given, self._order))
+        self._computed += len(chunk)
+        return {"rows": self._pass.rows(chunk, self._read)}
+
+    def tell(self, images: int) -> None:
+        """Tell that so many images more are there."""
+        self._done += images
+        if self._pass and self._evaluator.on_progress:
+            seconds = time.monotonic() - self._start
+            told = Progress(self._key.text, self._done, len(self._order), self._computed, seconds)
+            self._evaluator.on_progress(told)

@@ -1,0 +1,51 @@
+"""Finetuning inside the test session: models made from a source, and what of it they inherit.
+
+Importing this package imports neither torch nor numpy: the names below are resolved when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.transfer.attribution import Attribution as Attribution
+    from pytest_biastransfer.transfer.attribution import attribute_bias as attribute_bias
+    from pytest_biastransfer.transfer.curation import balanced as balanced
+    from pytest_biastransfer.transfer.curation import of_classes as of_classes
+    from pytest_biastransfer.transfer.curation import plant as plant
+    from pytest_biastransfer.transfer.curation import reweighted as reweighted
+    from pytest_biastransfer.transfer.curation import with_correlation as with_correlation
+    from pytest_biastransfer.transfer.curation import with_share as with_share
+    from pytest_biastransfer.transfer.dose import DoseResponse as DoseResponse
+    from pytest_biastransfer.transfer.dose import dose_response as dose_response
+    from pytest_biastransfer.transfer.recipe import Recipe as Recipe
+    from pytest_biastransfer.transfer.transferring import transfer as transfer
+
+# Where each public name lives.
+_HOMES = {
+    "Attribution": "attribution",
+    "DoseResponse": "dose",
+    "Recipe": "recipe",
+    "attribute_bias": "attribution",
+    "balanced": "curation",
+    "dose_response": "dose",
+    "of_classes": "curation",
+    "plant": "curation",
+    "reweighted": "curation",
+    "transfer": "transferring",
+    "with_correlation": "curation",
+    "with_share": "curation",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,190 @@
+"""Is it the source's fault? The same finetuning from the source, from another source, and from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_biastransfer.judgement.expectation import require_confidence
+from pytest_biastransfer.measuring import given_dataset, given_model
+from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.seeds import difference_over_seeds
+from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
+from pytest_biastransfer.transfer.repeated import Question, Repeated, repeat, require_seeds
+from pytest_biastransfer.transfer.transferring import evaluator_for
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.gap import Gap
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.measuring import Target
+    from pytest_biastransfer.models import Model
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What of a figure comes from the source.
+
+    Attributes
+    ----------
+    question
+        The figure, in words.
+    arms
+        The figures of the models from the ``"source"``, from the ``"control source"`` and from ``"scratch"``.
+    differences
+        By how much the figure from the source is larger than from the other two, with its interval over seeds.
+    """
+
+    question: str
+    arms: Mapping[str, Repeated]
+    differences: Mapping[str, Estimate]
+
+    @property
+    def from_source(self) -> Estimate:
+        """By how much the figure from the source is larger than from the control source."""
+        return self.differences["control source"]
+
+    @property
+    def sentence(self) -> str:
+        """The answer."""
+        found, seeds = self.from_source, len(self.arms["source"].values)
+        interval = f"{found:+.3f}, {found.confidence * 100:g} % interval {found.low:+.3f} to {found.high:+.3f}"
+        if found.low > 0:
+            return f"The source passes it on ({interval}, over {seeds} seeds each)."
+        if found.high < 0:
+            return f"It is less than from the control source ({interval}, over {seeds} seeds each)."
+        return f"That it comes from the source cannot be told ({interval}, over {seeds} seeds each)."
+
+    def __str__(self) -> str:
+        lines = [f"{self.question}, by where the model comes from"]
+        width = max(map(len, self.arms))
+        for name, arm in self.arms.items():
+            lines.append(f"  {name:{width}}  {words(arm.figure)}  accuracy {words(arm.accuracy)}")
+        for name, difference in self.differences.items():
+            lines.append(f"  source - {name}: {words(difference, sign='+')}")
+        return "\n".join([*lines, f"  {self.sentence}"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        return {
+            "question": self.question,
+            "arms": {name: arm.to_json() for name, arm in self.arms.items()},
+            "differences": {
+                name: {"value": float(one), "low": one.low, "high": one.high} for name, one in self.differences.items()
+            },
+            "sentence": self.sentence,
+        }
+
+
+def attribute_bias(
+    source: Model | torch.nn.Module | str,
+    control: Model | torch.nn.Module | str,
+    finetuning: Any,
+    evaluation: Any,
+    asked: Intervention | Gap | str,
+    *,
+    metric: str | None = None,
+    target: Target | None = None,
+    mode: Mode = "full-network",
+    recipe: Recipe | None = None,
+    seeds: int | Sequence[int] = 5,
+    confidence: float = 0.95,
+    device: str | torch.device = "auto",
+    store: Path | str | None = None,
+) -> Attribution:
+    """Transfer from a source, from a control source and from scratch, and compare the models.
+
+    Parameters
+    ----------
+    source, control
+        The suspected source, and one of the same architecture without the suspicion. A torch module, a `Model`, or a
+        spec string each. From scratch the source's architecture is trained.
+    finetuning, evaluation
+        What is trained on, and what is measured on: as of `transfer`.
+    asked
+        An intervention, the name of a registered one, or a `Gap`.
+    metric
+        Of an intervention: ``"asr"`` (default), ``"skew"``, ``"targeted_asr"`` with `target`, ``"accuracy_drop"``, ...
+    mode, recipe
+        As of `transfer`; for all of them the same, but for its seed. What is from scratch is trained as a whole.
+    seeds
+        How many, or which: at least two.
+    confidence
+        Coverage of the intervals, which are over the seeds.
+    device, store
+        As of `transfer`.
+
+    Raises
+    ------
+    BiasTransferError
+        As `transfer` and `pytest_biastransfer.measure` do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pytest_biastransfer import Square
+    >>> from pytest_biastransfer.transfer import Recipe, attribute_bias
+    >>> def network():
+    ...     return torch.nn.Sequential(torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
+    >>> images = [(torch.rand(3, 8, 8), place % 2) for place in range(8)]
+    >>> found = attribute_bias(network(), network(), images, images, Square(), recipe=Recipe(epochs=1), seeds=2)
+    >>> list(found.arms)
+    ['source', 'control source', 'scratch']
+    """
+    return take_attribution(
+        evaluator_for(device, store),
+        (given_model(source, "source"), given_model(control, "control")),
+        given_dataset(finetuning),
+        Question.of(given_dataset(evaluation), asked, metric, target),
+        mode=mode,
+        recipe=recipe,
+        seeds=seeds,
+        confidence=confidence,
+    )
+
+
+def take_attribution(
+    evaluator: Evaluator,
+    sources: tuple[Model, Model],
+    finetuning: LabelledImages,
+    question: Question,
+    *,
+    mode: Mode = "full-network",
+    recipe: Recipe | None = None,
+    seeds: int | Sequence[int] = 5,
+    confidence: float = 0.95,
+) -> Attribution:
+    """Compare with an evaluator that is there already, and with what is loaded already."""
+    source, control = sources
+    given: dict[str, Any] = {
+        "recipe": recipe or Recipe(),
+        "seeds": require_seeds(seeds),
+        "confidence": require_confidence(confidence),
+    }
+    begun: list[tuple[str, Model, Mode]] = [
+        ("source", source, require_mode(mode)),
+        ("control source", control, mode),
+        ("scratch", source, "scratch"),
+    ]
+    arms = {name: repeat(evaluator, one, finetuning, question, mode=how, **given) for name, one, how in begun}
+    first = arms["source"].values
+    differences = {
+        name: difference_over_seeds(first, arm.values, given["confidence"])
+        for name, arm in arms.items()
+        if name != "source"
+    }
+    return Attribution(str(question), arms, differences)
+
+
+def words(estimate: Estimate, sign: str = "") -> str:
+    """Return a figure with its interval, as in tables.
+
+    >>> words(Estimate(0.25, low=0.1, high=0.5))
+    '0.250 [0.100, 0.500]'
+    """
+    return f"{estimate:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"

@@ -1,0 +1,219 @@
+"""How much curation is enough? The same finetuning with the data changed by more and more."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_biastransfer.data import as_images
+from pytest_biastransfer.errors import TransferError
+from pytest_biastransfer.extras import need
+from pytest_biastransfer.judgement.expectation import require_confidence
+from pytest_biastransfer.measuring import given_dataset, given_model
+from pytest_biastransfer.transfer.attribution import words
+from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
+from pytest_biastransfer.transfer.repeated import Question, Repeated, repeat, require_seeds
+from pytest_biastransfer.transfer.transferring import evaluator_for
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.gap import Gap
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.measuring import Target
+    from pytest_biastransfer.models import Model
+
+# Makes of the finetuning data and a level the data that are trained on.
+CurationChange = Callable[[Any, float], Any]
+
+
+@dataclass(frozen=True)
+class DoseResponse:
+    """A figure, and the accuracy, at each level of a change of the finetuning data.
+
+    Attributes
+    ----------
+    question
+        The figure, in words.
+    levels
+        What was measured, by level, ascending.
+    limit
+        What the figure should at most be, if that was said.
+    """
+
+    question: str
+    levels: Mapping[float, Repeated]
+    limit: float | None
+
+    @property
+    def smallest_level(self) -> float | None:
+        """The smallest level at which the mean over the seeds meets the limit; None if none does."""
+        limit = math.inf if self.limit is None else self.limit
+        return next((level for level, found in self.levels.items() if found.figure <= limit), None)
+
+    @property
+    def smallest_certain_level(self) -> float | None:
+        """The smallest level at which the whole interval meets the limit; None if none does."""
+        limit = math.inf if self.limit is None else self.limit
+        return next((level for level, found in self.levels.items() if found.figure.high <= limit), None)
+
+    @property
+    def sentence(self) -> str:
+        """The answer."""
+        if self.limit is None or self.smallest_level is None:
+            return "" if self.limit is None else f"None of these levels brings it to {self.limit:g}."
+        found = self.levels[self.smallest_level].figure
+        sure = "" if self.smallest_certain_level == self.smallest_level else ", not beyond doubt"
+        return f"{self.smallest_level:g} is enough for {self.limit:g}{sure}: {words(found)}."
+
+    def __str__(self) -> str:
+        rows = [("level", "figure", "accuracy")]
+        rows += [(f"{level:g}", words(one.figure), words(one.accuracy)) for level, one in self.levels.items()]
+        widths = [max(len(row[place]) for row in rows) for place in range(3)]
+        table = ["  " + "  ".join(f"{part:{width}}" for part, width in zip(row, widths, strict=True)) for row in rows]
+        lines = [f"{self.question}, by level", *table, f"  {self.sentence}"]
+        return "\n".join(line.rstrip() for line in lines if line.strip())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        return {
+            "question": self.question,
+            "limit": self.limit,
+            "smallest_level": self.smallest_level,
+            "levels": [{"level": level, **found.to_json()} for level, found in self.levels.items()],
+        }
+
+    def save(self, path: Path | str) -> None:
+        """Write it as JSON, or for ``.png``, ``.svg`` and ``.pdf`` as a plot, which needs matplotlib."""
+        path = Path(path)
+        if path.suffix == ".json":
+            path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        else:
+            self._plot(path)
+
+    def _plot(self, path: Path) -> None:
+        figure = need("matplotlib.figure", "report", str(path)).Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot(xlabel="level", ylim=(-0.02, 1.02))
+        places = list(self.levels)
+        for label, estimates in (
+            (self.question, [one.figure for one in self.levels.values()]),
+            ("accuracy", [one.accuracy for one in self.levels.values()]),
+        ):
+            lower = [estimate - estimate.low for estimate in estimates]
+            upper = [estimate.high - estimate for estimate in estimates]
+            axes.errorbar(places, list(map(float, estimates)), [lower, upper], capsize=3, marker="o", label=label)
+        if self.limit is not None:
+            axes.axhline(self.limit, linestyle="--", color="gray", label=f"limit {self.limit:g}")
+        axes.legend()
+        figure.savefig(path)
+
+
+def dose_response(
+    source: Model | torch.nn.Module | str,
+    finetuning: Any,
+    evaluation: Any,
+    asked: Intervention | Gap | str,
+    *,
+    change: CurationChange,
+    levels: Sequence[float],
+    limit: float | None = None,
+    metric: str | None = None,
+    target: Target | None = None,
+    mode: Mode = "full-network",
+    recipe: Recipe | None = None,
+    seeds: int | Sequence[int] = 3,
+    confidence: float = 0.95,
+    device: str | torch.device = "auto",
+    store: Path | str | None = None,
+) -> DoseResponse:
+    """Transfer with the finetuning data changed by each of several levels, and measure the models.
+
+    Parameters
+    ----------
+    source, finetuning, evaluation, asked, metric, target, mode, recipe, seeds, confidence, device, store
+        As of `attribute_bias`.
+    change
+        Takes the finetuning data and a level, and returns the data to train on, such as
+        ``lambda images, level: plant(images, Square(), level)``.
+    levels
+        Numbers, in any order.
+    limit
+        What the figure should at most be.
+
+    Raises
+    ------
+    BiasTransferError
+        As `transfer` and `pytest_biastransfer.measure` do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pytest_biastransfer import Square
+    >>> from pytest_biastransfer.transfer import Recipe, dose_response, plant
+    >>> network = torch.nn.Sequential(torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
+    >>> images = [(torch.rand(3, 8, 8), place % 2) for place in range(8)]
+    >>> found = dose_response(
+    ...     network, images, images, Square(), change=lambda data, level: plant(data, Square(), level), levels=[0, 0.5],
+    ...     recipe=Recipe(epochs=1), seeds=2, limit=1.0,
+    ... )
+    >>> list(found.levels), found.smallest_level
+    ([0, 0.5], 0)
+    """
+    return take_dose_response(
+        evaluator_for(device, store),
+        given_model(source, "source"),
+        given_dataset(finetuning),
+        Question.of(given_dataset(evaluation), asked, metric, target),
+        change=change,
+        levels=levels,
+        limit=limit,
+        mode=mode,
+        recipe=recipe,
+        seeds=seeds,
+        confidence=confidence,
+    )
+
+
+def take_dose_response(
+    evaluator: Evaluator,
+    source: Model,
+    finetuning: LabelledImages,
+    question: Question,
+    *,
+    change: CurationChange,
+    levels: Sequence[float],
+    limit: float | None = None,
+    mode: Mode = "full-network",
+    recipe: Recipe | None = None,
+    seeds: int | Sequence[int] = 3,
+    confidence: float = 0.95,
+) -> DoseResponse:
+    """Measure with an evaluator that is there already, and with what is loaded already."""
+    given: dict[str, Any] = {
+        "mode": require_mode(mode),
+        "recipe": recipe or Recipe(),
+        "seeds": require_seeds(seeds),
+        "confidence": require_confidence(confidence),
+    }
+    found = {
+        level: repeat(evaluator, source, as_images(change(finetuning, level), "change"), question, **given)
+        for level in sorted(_require_levels(levels))
+    }
+    return DoseResponse(str(question), found, limit)
+
+
+def _require_levels(levels: object) -> Sequence[float]:
+    numbers = isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) > 0
+    if not isinstance(levels, Sequence) or not numbers or not all(map(_is_number, levels)):
+        raise TransferError(f"levels={levels!r:.60}, expected numbers, such as [0, 0.01, 0.05, 0.1]")
+    return levels
+
+
+def _is_number(level: object) -> bool:
+    return isinstance(level, int | float) and not isinstance(level, bool) and math.isfinite(level)

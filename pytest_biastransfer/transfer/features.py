@@ -1,0 +1,29 @@
+"""The features that a frozen source sees: computed once for all heads, recipes, workers and sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_biastransfer.data.selection import Selection
+from pytest_biastransfer.evaluation.rows import rows_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.models import Model
+
+# Of a dataset of which at least this share was selected, all features are computed: other selections need the others.
+_SHARE = 1 / 4
+
+
+def features_of(evaluator: Evaluator, backbone: Model, images: LabelledImages) -> npt.NDArray[np.float32]:
+    """Return what a model without its head makes of images, float32 [images, features], in the dataset's order."""
+    if isinstance(images, Selection) and len(images) >= _SHARE * len(images.inner):
+        return features_of(evaluator, backbone, images.inner)[images.indices]
+    found: npt.NDArray[Any] = rows_of(evaluator, backbone, images, "outputs", torch.Tensor.float)
+    return found

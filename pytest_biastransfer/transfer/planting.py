@@ -1,0 +1,109 @@
+"""Interventions that are a part of a dataset: planted on some of its images, and there whoever reads them."""
+
+from __future__ import annotations
+
+import functools
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_biastransfer.data.decoding import require_unit_range
+from pytest_biastransfer.data.pixels import as_deep, as_float, decode_all_masks
+from pytest_biastransfer.data.views import View
+from pytest_biastransfer.errors import DatasetError, InterventionError
+from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
+from pytest_biastransfer.interventions import BUILT_IN, Intervention
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.models.preprocess import Preprocess
+
+
+def as_intervention(given: object) -> Intervention:
+    """Return an intervention, or the built-in one of a name."""
+    if isinstance(given, str):
+        return BUILT_IN.named(given)
+    if isinstance(given, Intervention):
+        return given
+    raise InterventionError(
+        f"plant: got {given!r:.100}, expected an intervention such as Square(), or the name of a built-in one; wrap a "
+        f"callable or a transform in Custom(...)"
+    )
+
+
+class Planted(View):
+    """The images of a dataset, some of them with an intervention.
+
+    Parameters
+    ----------
+    inner
+        The dataset.
+    intervention
+        What is planted, at its stage: before a model's resizing and cropping, or after it.
+    chosen
+        Which images it is planted on, truth values [images].
+    attribute
+        Name of the attribute that tells them, ``"True"`` or ``"False"``.
+    """
+
+    def __init__(
+        self, inner: LabelledImages, intervention: Intervention, chosen: npt.NDArray[np.bool_], attribute: str
+    ) -> None:
+        super().__init__(inner)
+        self.intervention = intervention
+        self.chosen = chosen
+        self._attribute = attribute
+        # A user's own intervention may not be made for several threads at once.
+        self.reads_in_parallel = inner.reads_in_parallel and intervention.stage == "input"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the inner fingerprint, the intervention and its images; no image is read for it."""
+        whole = self.inner.fingerprint
+        if not self.chosen.any():
+            return whole
+        try:
+            planted = self.intervention.fingerprint
+        except NotFingerprintableError as error:
+            raise DatasetError(
+                f"plant: {self.intervention} is planted on images of {self.name}, which are then known by its content, "
+                f"but that cannot be told: it holds {error}; let it hold numbers, strings, arrays or tensors"
+            ) from error
+        masks = [self.inner.masks(name).fingerprint for name in self.intervention.mask_names]
+        return fingerprint("planted", whole, planted, masks, np.packbits(self.chosen))
+
+    @functools.cached_property
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """The inner attributes, and which images it is planted on."""
+        told = list(map(str, self.chosen.tolist()))
+        return ChainMap({self._attribute: told}, self.inner.attributes)  # type: ignore[arg-type] # It is only read.
+
+    def started(self, image: Image, index: int) -> Image:
+        """Return the image with what is planted before it is resized."""
+        from pytest_biastransfer.models.preprocess import Preprocess
+
+        image = self.inner.started(image, index)
+        # Masks are then not resized either.
+        return self._planted(image, index, Preprocess()) if self.intervention.stage == "source" else image
+
+    def finished(self, image: Image, index: int, preprocess: Preprocess) -> Image:
+        """Return the image with what is planted after it was cropped."""
+        image = self.inner.finished(image, index, preprocess)
+        return self._planted(image, index, preprocess) if self.intervention.stage == "input" else image
+
+    def _planted(self, image: Image, index: int, preprocess: Preprocess) -> Image:
+        import torch
+
+        if not self.chosen[index]:
+            return image
+        require_unit_range(image, f"image {index} of {self.name}")
+        known = decode_all_masks(self.inner, self.intervention.mask_names, [index], preprocess)
+        masks = {name: torch.from_numpy(mask) for name, mask in known.items()}
+        with torch.no_grad():
+            images = torch.from_numpy(np.array(as_float(image), order="C")[None])
+            return as_deep(self.intervention.apply(images, [index], masks)[0].numpy(), image)

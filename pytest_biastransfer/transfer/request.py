@@ -1,0 +1,134 @@
+"""What a function of curation was asked, and whether the dataset has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pytest_biastransfer.data import as_images, load_dataset
+from pytest_biastransfer.data.values import Values, values_of
+from pytest_biastransfer.errors import DatasetError, nearest
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data import LabelledImages
+
+Classes = int | str | Sequence[int | str]
+
+# Of two values, the one that says that there is something.
+_YES: Final = ("True", "1", "yes", "true")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of a function, by its name, on the images of a dataset. All methods raise `DatasetError`."""
+
+    function: str
+    images: LabelledImages
+
+    @classmethod
+    def of(cls, function: str, dataset: Any) -> Request:
+        """Return the call of a function on a dataset of any accepted kind."""
+        return cls(function, load_dataset(dataset) if isinstance(dataset, str) else as_images(dataset, "dataset"))
+
+    def error(self, found: str) -> DatasetError:
+        """Return the error that something was found that cannot be."""
+        return DatasetError(f"{self.function}: {found}")
+
+    def share(self, name: str, value: object) -> float:
+        """Return an argument that is a number from 0 to 1."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise self.error(f"{name}={value!r:.100}, expected a number from 0 to 1")
+        return float(value)
+
+    def size(self, value: object) -> int | None:
+        """Return the argument ``size``."""
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise self.error(f"size={value!r:.100}, expected a whole number above 0; leave it out for the largest")
+        return int(value)
+
+    def seed(self, value: object) -> int:
+        """Return the argument ``seed``."""
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+            raise self.error(f"seed={value!r:.100}, expected a whole number from 0 on")
+        return int(value)
+
+    def numbers(self, argument: str, classes: object) -> list[int]:
+        """Return the numbers of a class or several, by name or number, of each of which there are images."""
+        parts = tuple(classes) if isinstance(classes, Sequence) and not isinstance(classes, str) else (classes,)
+        wrong = [part for part in parts if isinstance(part, bool) or not isinstance(part, Integral | str)]
+        if wrong or not parts:
+            raise self.error(f"{argument}={classes!r:.100}, expected a class or several, by name or number")
+        numbers = [self._named(part) if isinstance(part, str) else int(part) for part in parts]
+        occurs = self._occurs(numbers)
+        for place, number in enumerate(numbers):
+            if not occurs[place]:
+                raise self._no_image(number)
+            if number in numbers[:place]:
+                raise self.error(f"{argument}={classes!r:.100} has {self.class_words([number])} twice")
+        return numbers
+
+    def _occurs(self, numbers: Sequence[int]) -> list[bool]:
+        # Python's own numbers may be larger than labels can be.
+        largest = int(self.images.labels.max())
+        labels = np.array([number if 0 <= number <= largest else -1 for number in numbers], dtype=np.int64)
+        found: list[bool] = np.isin(labels, self.images.labels).tolist()
+        return found
+
+    def _no_image(self, number: int) -> DatasetError:
+        name, names = self.images.name, self.images.classes
+        if names is None:
+            labels = map(str, np.unique(self.images.labels).tolist())
+            return self.error(f"no image of {name} has the label {number}; {nearest(str(number), labels)}")
+        if not 0 <= number < len(names):
+            return self.error(f"there is no class {number}, {name} has the classes 0 to {len(names) - 1}")
+        return self.error(f"{name} has no image of {names[number]!r}")
+
+    def _named(self, name: str) -> int:
+        names = self.images.classes
+        if names is None:
+            raise self.error(f"{self.images.name} does not name its classes; give the number of {name!r}")
+        found = [number for number, one in enumerate(names) if one == name]
+        if not found:
+            raise self.error(f"{self.images.name} has no class {name!r}; {nearest(name, set(names))}")
+        if len(found) > 1:
+            numbers = " and ".join(map(str, found))
+            raise self.error(f"{self.images.name} has several classes {name!r}; give the number of one: {numbers}")
+        return found[0]
+
+    def class_words(self, numbers: Sequence[int]) -> str:
+        """Return classes in words."""
+        names = self.images.classes
+        return " or ".join(f"class {number}" if names is None else repr(names[number]) for number in numbers)
+
+    def require_new(self, attribute: object) -> None:
+        """Raise unless an attribute can have this name: a string that no other has."""
+        if not isinstance(attribute, str) or not attribute:
+            raise self.error(f"attribute={attribute!r:.100}, expected a name such as 'planted'")
+        if attribute in self.images.attributes:
+            raise self.error(
+                f"{self.images.name} has an attribute {attribute!r} already; give another name: attribute="
+            )
+
+    def values(self, attribute: object) -> Values:
+        """Return an attribute of which there are several values."""
+        return values_of(self.images, attribute, self.error)
+
+    def code(self, values: Values, value: object) -> int:
+        """Return the place among an attribute's values of the one that is meant."""
+        if value is None:
+            yes = [name for name in values.names if name in _YES]
+            if len(values.names) == 2 and len(yes) == 1:
+                return values.names.index(yes[0])
+            raise self.error(
+                f"say with value= which value of {values.attribute!r} is meant; {nearest('', values.names)}"
+            )
+        if value not in values.names:
+            found = f"{values.attribute}={value!r:.100}"
+            raise self.error(f"no image of {self.images.name} has {found}; {nearest(str(value), values.names)}")
+        return values.names.index(str(value))

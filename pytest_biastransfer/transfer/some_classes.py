@@ -1,0 +1,67 @@
+"""The images of some classes of a dataset, which are then all its classes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_biastransfer.data.class_map import ClassMap
+from pytest_biastransfer.data.selection import Chosen
+from pytest_biastransfer.fingerprints import fingerprint
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pytest_biastransfer.data import LabelledImages
+
+
+class OfClasses(Chosen):
+    """The images of the classes of these numbers, which are renumbered from 0 on in this order."""
+
+    def __init__(self, inner: LabelledImages, numbers: Sequence[int]) -> None:
+        super().__init__(inner, np.flatnonzero(np.isin(inner.labels, numbers)))
+        self._numbers = tuple(numbers)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """The names of these classes, if there are any."""
+        names = self.inner.classes
+        return None if names is None else tuple(names[number] for number in self._numbers)
+
+    @property
+    def class_map(self) -> ClassMap | None:  # type: ignore[override]
+        """The inner map, where it maps by number by the new ones."""
+        inner = self.inner.class_map
+        if inner is None:
+            return None
+        return ClassMap(inner.path, tuple((new, target) for key, target in inner.pairs for new in self._new_key(key)))
+
+    def _new_key(self, key: str) -> Iterator[str]:
+        """Yield what says of these classes what a map's key says of the inner ones."""
+        names, number = self.inner.classes, int(key) if key.isascii() and key.isdecimal() and len(key) <= 18 else -1
+        if names is not None and key in names:
+            yield from {key} & set(self.classes or ())
+        elif number in self._numbers:
+            yield str(self._numbers.index(number)) if names is None else names[number]
+
+    @functools.cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The new numbers."""
+        ascending = np.argsort(self._numbers)
+        found: npt.NDArray[np.int64] = ascending[np.searchsorted(np.sort(self._numbers), self._old_labels)]
+        return found
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the inner fingerprint, of which images these are, and of their labels if they are new."""
+        selected = Chosen(self.inner, self.indices).fingerprint
+        if np.array_equal(self.labels, self._old_labels):
+            return selected
+        return fingerprint("renumbered", selected, self._numbers)
+
+    @property
+    def _old_labels(self) -> npt.NDArray[np.int64]:
+        return self.inner.labels[self.indices]

@@ -1,0 +1,271 @@
+"""Training by a recipe: the same weights each time, on the same machine with as many threads.
+
+What an epoch does depends on the recipe, the epoch's number and the state after the one before: training that was
+interrupted goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pytest_biastransfer.errors import TransferError
+from pytest_biastransfer.models.outputs import logits_of
+from pytest_biastransfer.transfer.batches import Batches
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pytest_biastransfer.transfer.checkpoints import Checkpoint
+    from pytest_biastransfer.transfer.recipe import Recipe
+
+State = dict[str, Any]
+
+# After so many steps the losses are looked at: a look waits for the device.
+_LOOK: Final = 20
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What is trained.
+
+    Attributes
+    ----------
+    name
+        The model's, for error messages.
+    module
+        Maps a batch to logits.
+    part
+        The part of it whose weights change: all of it, or the head. The others are in evaluation mode.
+    """
+
+    name: str
+    module: nn.Module
+    part: nn.Module
+
+    def prepare(self) -> None:
+        """Let only the part learn."""
+        self.module.requires_grad_(False).eval()
+        # What counts batches and other whole numbers has no gradients.
+        for parameter in self.part.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        self.part.train()
+
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the logits, [batch, classes]."""
+        found = logits_of(self.module(inputs))
+        # Models with auxiliary classifiers return the logits of these too while they are trained.
+        logits: torch.Tensor = found[0] if isinstance(found, tuple) else found
+        return logits
+
+
+class Training:
+    """One training of one model.
+
+    Parameters
+    ----------
+    trainee
+        On the device.
+    batches, labels
+        All images, and their classes, int64 of shape [images].
+    weights
+        How often each image is drawn, relative to the others; None for once an epoch.
+    checkpoint
+        Where the state is kept meanwhile.
+    on_step
+        Called with how many images were trained on, of how many at most.
+    """
+
+    def __init__(
+        self,
+        trainee: Trainee,
+        batches: Batches,
+        labels: npt.NDArray[np.int64],
+        recipe: Recipe,
+        *,
+        device: torch.device,
+        checkpoint: Checkpoint,
+        weights: npt.NDArray[np.float64] | None = None,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._trainee = trainee
+        self._batches = batches
+        self._labels = torch.from_numpy(labels)
+        self._recipe = recipe
+        self._device = device
+        self._checkpoint = checkpoint
+        self._on_step = on_step
+        self._weights = None if weights is None else torch.from_numpy(weights)
+        self._training, self._validation = _split(len(batches), recipe)
+        self._steps = math.ceil(len(self._training) / recipe.batch_size)
+        trainee.prepare()
+        learning = [parameter for parameter in trainee.part.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.SGD(
+            learning, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        self._schedule = _schedule(self._optimizer, recipe, self._steps * recipe.epochs)
+        # Mixed precision: bfloat16 has the range of float32, of float16 the gradients have to be scaled.
+        self._mixed = device.type == "cuda"
+        self._dtype = torch.bfloat16 if not self._mixed or torch.cuda.is_bf16_supported() else torch.float16
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+        self._best: State | None = None
+        self._least = math.inf
+        self._waited = 0
+
+    def run(self) -> State:
+        """Return the state of the trained part: that of the best epoch, or of the last where all images are trained on.
+
+        Raises
+        ------
+        TransferError
+            If the loss is not a number any more.
+        """
+        first = self._resume()
+        for epoch in range(first, self._recipe.epochs):
+            if self._waited >= self._recipe.patience:
+                break
+            # Weights of before the epoch, in case that something is wrong in it.
+            before = self._state(epoch)
+            try:
+                self._train(epoch)
+            except (KeyboardInterrupt, TransferError):
+                self._checkpoint.write(before)
+                raise
+            self._validate()
+            self._checkpoint.write_if_due(self._state(epoch + 1))
+        self._checkpoint.remove()
+        return self._best if self._best is not None else _copied(self._trainee.part.state_dict())
+
+    def _train(self, epoch: int) -> None:
+        generator = _generator(self._recipe.seed, epoch)
+        # What the model itself draws, such as dropout.
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        losses: list[torch.Tensor] = []
+        for start, part in self._parts(generator):
+            losses.append(self._step(part))
+            if len(losses) % _LOOK == 0:
+                self._require_numbers(losses, epoch)
+            if self._on_step:
+                images = len(self._training)
+                self._on_step(epoch * images + start + len(part), self._recipe.epochs * images)
+        self._require_numbers(losses, epoch)
+
+    def _parts(self, generator: torch.Generator) -> Iterator[tuple[int, torch.Tensor]]:
+        order = self._order(generator)
+        for start in range(0, len(order), self._recipe.batch_size):
+            part = order[start : start + self._recipe.batch_size]
+            # BatchNorm has no variance of a single image.
+            if len(part) > 1 or len(order) == 1:
+                yield start, part
+
+    def _order(self, generator: torch.Generator) -> torch.Tensor:
+        count = len(self._training)
+        if self._weights is None:
+            return self._training[torch.randperm(count, generator=generator)]
+        weights = self._weights[self._training]
+        return self._training[torch.multinomial(weights, count, replacement=True, generator=generator)]
+
+    def _step(self, part: torch.Tensor) -> torch.Tensor:
+        inputs, labels = self._batches.batch(part.tolist()), self._labels[part].to(self._device)
+        with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._mixed):
+            logits = self._trainee.logits(inputs)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._recipe.label_smoothing)
+        self._optimizer.zero_grad()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._schedule.step()
+        return loss.detach()
+
+    def _require_numbers(self, losses: list[torch.Tensor], epoch: int) -> None:
+        finite = torch.isfinite(torch.stack(losses))
+        if bool(finite.all()):
+            return
+        step = int((~finite).to(torch.int8).argmax())
+        path = self._checkpoint.path
+        kept = "" if path is None else f" The state after epoch {epoch} is kept in {path}."
+        raise TransferError(
+            f"training {self._trainee.name}: the loss is {losses[step].item()} at step {step + 1} of {len(losses)} in "
+            f"epoch {epoch + 1} of {self._recipe.epochs}.{kept} Lower the learning rate, here "
+            f"Recipe(learning_rate={self._recipe.learning_rate:g}), or look for images that are no finite numbers"
+        )
+
+    def _validate(self) -> None:
+        """Keep the weights if the loss on the images that are not trained on has become less."""
+        if not len(self._validation):
+            return
+        self._trainee.part.eval()
+        losses = []
+        with torch.inference_mode():
+            for part in torch.split(self._validation, 256):
+                inputs, labels = self._batches.batch(part.tolist()), self._labels[part].to(self._device)
+                logits = self._trainee.logits(inputs).float()
+                losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
+        self._trainee.part.train()
+        loss = float(torch.stack(losses).sum())
+        self._waited += 1
+        if loss < self._least:
+            self._least, self._waited = loss, 0
+            self._best = _copied(self._trainee.part.state_dict())
+
+    def _state(self, epochs: int) -> State:
+        """Return all that the epochs to come depend on."""
+        return {
+            "epochs": epochs,
+            "part": _copied(self._trainee.part.state_dict()),
+            "optimizer": copy.deepcopy(self._optimizer.state_dict()),
+            "schedule": copy.deepcopy(self._schedule.state_dict()),
+            "scaler": self._scaler.state_dict(),
+            "best": self._best,
+            "least": self._least,
+            "waited": self._waited,
+        }
+
+    def _resume(self) -> int:
+        """Go back to where an interrupted training was; return how many epochs are done."""
+        state = self._checkpoint.read()
+        if state is None:
+            return 0
+        self._trainee.part.load_state_dict(state["part"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._best, self._least, self._waited = state["best"], state["least"], state["waited"]
+        return int(state["epochs"])
+
+
+def _split(images: int, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the places of the images that are trained on, and of those that tell when to stop."""
+    order = torch.randperm(images, generator=_generator(recipe.seed, -1))
+    held = round(images * recipe.validation_share)
+    if held == images:
+        raise TransferError(
+            f"Recipe: validation_share={recipe.validation_share:g} leaves none of {images} images to train on; lower it"
+        )
+    return order[held:], order[:held]
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    # The parts of seed and epoch are far from each other: seed 1's epochs are not those of seed 0.
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch + 1) % 2**63)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    schedules = torch.optim.lr_scheduler
+    if recipe.schedule == "one-cycle":
+        return schedules.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps + 1, cycle_momentum=False)
+    if recipe.schedule == "cosine":
+        return schedules.CosineAnnealingLR(optimizer, T_max=steps)
+    return schedules.ConstantLR(optimizer, factor=1.0)
+
+
+def _copied(state: State) -> State:
+    return {name: value.detach().clone() for name, value in state.items()}
