@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pytest_biastransfer.data import load_dataset as load_dataset
     from pytest_biastransfer.errors import BiasTransferError as BiasTransferError
+    from pytest_biastransfer.gap import Gap as Gap
+    from pytest_biastransfer.gap_measuring import measure_gaps as measure_gaps
     from pytest_biastransfer.interventions import JPEG as JPEG
     from pytest_biastransfer.interventions import Background as Background
     from pytest_biastransfer.interventions import Blur as Blur
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Vignette as Vignette
     from pytest_biastransfer.measuring import measure as measure
     from pytest_biastransfer.metrics.estimate import Estimate as Estimate
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement as GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement as Measurement
     from pytest_biastransfer.models import Model as Model
     from pytest_biastransfer.models import Preprocess as Preprocess
@@ -65,6 +68,8 @@ _HOMES = {
     "Contrast": "interventions",
     "Custom": "interventions",
     "Estimate": "metrics.estimate",
+    "Gap": "gap",
+    "GapMeasurement": "metrics.gap_measurement",
     "GaussianPattern": "interventions",
     "Grayscale": "interventions",
     "Intervention": "interventions",
@@ -92,6 +97,7 @@ _HOMES = {
     "load_dataset": "data",
     "load_model": "models.loading",
     "measure": "measuring",
+    "measure_gaps": "gap_measuring",
 }
 
 __all__ = list(_HOMES)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_biastransfer.names import DATASET_FIXTURE, INTERVENTION_MARKER, MODEL_FIXTURE, SEARCH_MARKER
+from pytest_biastransfer.names import DATASET_FIXTURE, GAP_MARKER, INTERVENTION_MARKER, MODEL_FIXTURE, SEARCH_MARKER
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.gap import Gap
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.expectation import Expectation
 
@@ -55,6 +56,15 @@ class InterventionCase(Case):
 
     intervention: Intervention
     words: str
+
+
+@dataclass(frozen=True)
+class GapCase(Case):
+    """A gap between groups."""
+
+    marker: ClassVar[str] = GAP_MARKER
+
+    gap: Gap
 
 
 @dataclass(frozen=True)

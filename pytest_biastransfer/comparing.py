@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,14 +13,15 @@ from pytest_biastransfer.baseline.entry import Entry, Key, encoded_evidence, ent
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped
+from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.reporting.failure import SHOWN, flip_texts
 from pytest_biastransfer.reporting.record import BaselineRecord
 from pytest_biastransfer.stash import BASELINE, SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.cases import Case, InterventionCase
-    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.cases import Case
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Facts
 
@@ -41,7 +42,7 @@ def key_of(item: Any, case: Case) -> Key:
 
 
 def beside_baseline(
-    item: pytest.Item, case: InterventionCase, found: Measurement, facts: Facts
+    item: pytest.Item, case: Case, found: Measurement | GapMeasurement, facts: Facts
 ) -> BaselineRecord | None:
     """Return a measurement beside the accepted one, as far as the settings ask for it.
 
@@ -64,7 +65,7 @@ def beside_baseline(
 
 
 def _compared(
-    settings: Settings, key: Key, case: Case, accepted: Entry, now: Entry, found: Measurement
+    settings: Settings, key: Key, case: Case, accepted: Entry, now: Entry, found: Measurement | GapMeasurement
 ) -> BaselineRecord | None:
     if settings.compare == "off":
         return None
@@ -75,18 +76,23 @@ def _compared(
     try:
         changed = changes(accepted, now, in_both, case.expectation.max_regression)
         worse = any(change.now > change.before for change in changed)
-        newly = newly_flipped(accepted, now)[:SHOWN] if worse else []
+        newly = newly_flipped(accepted, now)[:SHOWN] if worse and isinstance(found, Measurement) else []
     except ValueError as error:
         raise damaged_entry(settings.baseline, key, str(error)) from error
     missing = [metric for metric in metrics if metric not in in_both]
     completed = now.to_json() if missing and settings.update == "new" else None
-    gained = list(map(str, found.gained(3))) if worse else []
-    flipped = _described(found, newly)
-    return BaselineRecord(key, missing=missing, changes=changed, gained=gained, newly_flipped=flipped, entry=completed)
+    return BaselineRecord(
+        key,
+        missing=missing,
+        changes=changed,
+        highlights=found.highlights() if worse else "",
+        newly_flipped=_described(found, newly),
+        entry=completed,
+    )
 
 
-def _described(found: Measurement, images: Sequence[int]) -> list[str]:
-    flips = {flip.index: flip for flip in found.flips} if images else {}
+def _described(found: Measurement | GapMeasurement, images: Sequence[int]) -> list[str]:
+    flips = {flip.index: flip for flip in found.flips} if images and isinstance(found, Measurement) else {}
     return flip_texts([flips[image] for image in images])
 
 
@@ -96,7 +102,9 @@ def _baseline(config: pytest.Config) -> Any:
     return config.stash[BASELINE]
 
 
-def _evidence(found: Measurement, names: Sequence[str], facts: Facts) -> dict[str, str]:
+def _evidence(found: Measurement | GapMeasurement, names: Sequence[str], facts: Facts) -> Mapping[str, str]:
+    if not isinstance(found, Measurement):
+        return found.evidence
     question = found.provenance.question
     if question is None:
         return encoded_evidence(found, names)

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.finetuning import Transfer
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
+    from pytest_biastransfer.transfer.attribution import Attribution
+    from pytest_biastransfer.transfer.dose import DoseResponse
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +34,15 @@ def source_model(request: pytest.FixtureRequest) -> Model:
 def transferred_model(request: pytest.FixtureRequest) -> Model:
     """The model under test: from ini `bias_transferred_model`, or override this fixture in a conftest.
 
+    Or it is made now: with ini `bias_transfer`, such as "fixed-feature", from `source_model` and
+    `bias_finetuning_dataset`.
+
     Return a spec string, a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...),
     classes=[...]).
     """
-    from pytest_biastransfer.given import configured_model
+    from pytest_biastransfer.finetuning import configured_transferred_model
 
-    return configured_model(request)
+    return configured_transferred_model(request)
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +70,51 @@ def bias_dataset(request: pytest.FixtureRequest) -> LabelledImages:
 
 
 @pytest.fixture(scope="session")
+def bias_finetuning_dataset(request: pytest.FixtureRequest) -> LabelledImages:
+    """The images to finetune on: from ini `bias_finetuning_dataset`, or override this fixture in a conftest.
+
+    Return a spec string, a dataset as in `bias_dataset`, or a view of pytest_biastransfer.transfer.curation.
+    """
+    from pytest_biastransfer.given import configured_dataset
+
+    return configured_dataset(request)
+
+
+@pytest.fixture(scope="session")
+def bias_transfer(request: pytest.FixtureRequest) -> Transfer:
+    """A function that makes transferred models: bias_transfer(source, dataset, mode="fixed-feature", recipe=Recipe()).
+
+    It is pytest_biastransfer.transfer.transfer on this session's device and with its store, so that all workers and
+    later sessions share what it has trained.
+    """
+    from pytest_biastransfer.finetuning import transfer_in_session
+
+    return transfer_in_session(request)
+
+
+@pytest.fixture
+def bias_attribution(request: pytest.FixtureRequest) -> Callable[..., Attribution]:
+    """A function that tells whether a bias is the source's fault: pytest_biastransfer.transfer.attribute_bias.
+
+    On this session's device and with its store; what it finds is a section of the session's summary.
+    """
+    from pytest_biastransfer.finetuning import attribution_in_session
+
+    return attribution_in_session(request)
+
+
+@pytest.fixture
+def bias_dose_response(request: pytest.FixtureRequest) -> Callable[..., DoseResponse]:
+    """A function that tells how much curation is enough: pytest_biastransfer.transfer.dose_response.
+
+    On this session's device and with its store; what it finds is a section of the session's summary.
+    """
+    from pytest_biastransfer.finetuning import dose_response_in_session
+
+    return dose_response_in_session(request)
+
+
+@pytest.fixture(scope="session")
 def bias_device(request: pytest.FixtureRequest) -> str:
     """The name of the device that bias tests run on, such as "cuda": from --bias-device, or ini `bias_device`."""
     from pytest_biastransfer.given import configured_device
@@ -69,10 +123,10 @@ def bias_device(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def bias(request: pytest.FixtureRequest) -> Measurement:
-    """All figures of this test's intervention: asr, skew, most_gained, accuracy_drop, ... (a Measurement).
+def bias(request: pytest.FixtureRequest) -> Measurement | GapMeasurement:
+    """All figures of this test: asr, skew, most_gained, ... (a Measurement), or gap, worst, ... (a GapMeasurement).
 
-    Only in tests with the marker `bias_intervention`, which does not need it: its limits are judged anyway.
+    Only in tests with a marker such as `bias_intervention`, which does not need it: its limits are judged anyway.
     """
     from pytest_biastransfer.runtest import measure_test
 

@@ -12,7 +12,7 @@ from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.failures import clear_errors
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.known import model_of_spec
-from pytest_biastransfer.names import DATASET_FIXTURE
+from pytest_biastransfer.names import DATASET_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.settings import cached_store, ini_of
 from pytest_biastransfer.specs import Spec
 from pytest_biastransfer.stash import DATASETS, DATASETS_OF_SPECS, MODELS_OF_SPECS, SETTINGS, STORE
@@ -97,10 +97,11 @@ def _configured_spec(request: pytest.FixtureRequest) -> str:
         return spec
     ini, example = (
         ini_of(name),
-        "imagefolder:data/val" if name == DATASET_FIXTURE else "checkpoint:model.pt?arch=...",
+        "imagefolder:data/val" if name in (DATASET_FIXTURE, FINETUNING_FIXTURE) else "checkpoint:model.pt?arch=...",
     )
+    made = "\nor have it made from source_model, by bias_transfer = fixed-feature" if name == MODEL_FIXTURE else ""
     raise BiasTransferError(
         f"not configured. Write a fixture of that name in conftest.py:\n"
         f'    @pytest.fixture(scope="session")\n    def {name}(): ...\n'
-        f"or a line in the pytest section of the ini file:\n    {ini} = {example}"
+        f"or a line in the pytest section of the ini file:\n    {ini} = {example}{made}"
     )

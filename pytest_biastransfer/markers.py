@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.cases import Case, InterventionCase, SearchCase
+from pytest_biastransfer.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest
+from pytest_biastransfer.gap import Gap
 from pytest_biastransfer.interventions import Intervention, Registry
 from pytest_biastransfer.judgement.expectation import (
     AGAINST_CONTROL,
-    LIMITS,
+    GAP_LIMITS,
+    INTERVENTION_LIMITS,
     Expectation,
     require_confidence,
     require_early_stop,
@@ -23,6 +25,7 @@ from pytest_biastransfer.judgement.expectation import (
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
     DATASET_FIXTURE,
+    GAP_MARKER,
     INTERVENTION_MARKER,
     MODEL_FIXTURE,
     SEARCH_MARKER,
@@ -31,12 +34,19 @@ from pytest_biastransfer.names import (
 if TYPE_CHECKING:
     import pytest
 
-_LIMIT_KEYWORDS: Final = {f"max_{metric}": metric for metric in LIMITS}
-_SHARED_KEYWORDS: Final = ("model", "dataset", "control", "target", "confidence")
-_OTHER_KEYWORDS: Final = {
-    INTERVENTION_MARKER: ("rule", "max_regression", "early_stop"),
-    SEARCH_MARKER: ("budget", "images", "seed"),
+_LIMITS: Final = {
+    INTERVENTION_MARKER: INTERVENTION_LIMITS,
+    SEARCH_MARKER: INTERVENTION_LIMITS,
+    GAP_MARKER: GAP_LIMITS,
 }
+_SHARED_KEYWORDS: Final = ("model", "dataset", "control", "confidence")
+_GAP_KEYWORDS: Final = ("metric", "positive", "operating_point", "negatives", "min_group_size")
+_OTHER_KEYWORDS: Final = {
+    INTERVENTION_MARKER: ("target", "rule", "max_regression", "early_stop"),
+    SEARCH_MARKER: ("target", "budget", "images", "seed"),
+    GAP_MARKER: ("rule", "max_regression", *_GAP_KEYWORDS),
+}
+_EXAMPLES: Final = {GAP_MARKER: "max_gap=0.1"}
 _BUDGET: Final = 200
 _IMAGES: Final = 512
 
@@ -55,7 +65,8 @@ def cases_of(marks: Iterable[pytest.Mark], test: str, registry: Registry) -> lis
 
 
 def _cases(mark: pytest.Mark, place: str, registry: Registry) -> Iterator[Case]:
-    valid = (*_LIMIT_KEYWORDS, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
+    limit_keywords = [f"max_{metric}" for metric in _LIMITS[mark.name]]
+    valid = (*limit_keywords, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
     for keyword in mark.kwargs.keys() - set(valid):
         raise MarkerError(f"{place}: unknown keyword {keyword}; {nearest(keyword, valid)}")
     if mark.name == INTERVENTION_MARKER and not mark.args:
@@ -63,12 +74,15 @@ def _cases(mark: pytest.Mark, place: str, registry: Registry) -> Iterator[Case]:
     limits = tuple(_limits(mark, place))
     if not limits:
         raise MarkerError(
-            f"{place}: no limit, so nothing could fail; add one, such as max_asr=0.05. "
-            f"Valid: {', '.join(_LIMIT_KEYWORDS)}"
+            f"{place}: no limit, so nothing could fail; add one, such as {_EXAMPLES.get(mark.name, 'max_asr=0.05')}. "
+            f"Valid: {', '.join(limit_keywords)}"
         )
     shared = _shared(mark, limits, place)
     if mark.name == SEARCH_MARKER:
         yield _search_case(mark, shared, place)
+        return
+    if mark.name == GAP_MARKER:
+        yield _gap_case(mark, shared, place)
         return
     for given in mark.args:
         intervention, name = _intervention(given, place, registry)
@@ -86,6 +100,20 @@ def _shared(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place: str
     model = _fixture_name(mark, "model", MODEL_FIXTURE, place) or MODEL_FIXTURE
     dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, place) or DATASET_FIXTURE
     return {"expectation": expectation, "model": model, "dataset": dataset, "control": control}
+
+
+def _gap_case(mark: pytest.Mark, shared: dict[str, Any], place: str) -> GapCase:
+    given = {keyword: mark.kwargs[keyword] for keyword in _GAP_KEYWORDS if keyword in mark.kwargs}
+    if not 1 <= len(mark.args) <= 2 or (len(mark.args) == 2 and "metric" in given):
+        raise MarkerError(
+            f"{place}: got {len(mark.args)} arguments without a keyword, expected an attribute of the dataset and "
+            f'perhaps a metric, such as {GAP_MARKER}("background", "fpr", positive="bird", max_gap=0.1)'
+        )
+    try:
+        gap = Gap(*mark.args, **given)
+    except BiasTransferError as error:
+        raise MarkerError(f"{place}: {error}") from error
+    return GapCase(name=gap.label, gap=gap, **shared)
 
 
 def _search_case(mark: pytest.Mark, shared: dict[str, Any], place: str) -> SearchCase:
@@ -146,11 +174,11 @@ def _intervention(given: object, place: str, registry: Registry) -> tuple[Interv
 
 
 def _limits(mark: pytest.Mark, place: str) -> Iterator[tuple[str, float]]:
-    for keyword, metric in _LIMIT_KEYWORDS.items():
+    for metric, (low, high) in _LIMITS[mark.name].items():
+        keyword = f"max_{metric}"
         limit = mark.kwargs.get(keyword)
         if limit is None:
             continue
-        low, high = LIMITS[metric]
         number = isinstance(limit, int | float) and not isinstance(limit, bool) and not math.isnan(limit)
         if not number or not low <= limit <= high:
             raise MarkerError(f"{place}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}")

@@ -83,17 +83,15 @@ def measure(
     >>> found.asr, found.most_gained.index
     (1 [0.692, 1], 2)
     """
-    for name, count in (("batch_size", batch_size), ("max_images", max_images)):
-        if count is not None and (type(count) is not int or count < 1):
-            raise BiasTransferError(f"{name}={count!r}, expected a whole number above 0")
+    require_counts(batch_size=batch_size, max_images=max_images)
     kept = Store(None if store is None else Path(store))
     evaluator = Evaluator(resolve_device(str(device), kept.facts), kept, batch_size=batch_size, max_images=max_images)
     return take_measurement(
         evaluator,
-        _model(model, "model"),
-        load_dataset(dataset) if isinstance(dataset, str) else as_images(dataset, "dataset"),
-        _intervention(intervention),
-        control=None if control is None else _model(control, "control"),
+        given_model(model, "model"),
+        given_dataset(dataset),
+        given_intervention(intervention),
+        control=None if control is None else given_model(control, "control"),
         target=require_target(target),
         confidence=require_confidence(confidence),
     )
@@ -193,7 +191,20 @@ def _known_measurement(
     )
 
 
-def _model(given: Model | torch.nn.Module | str, place: str) -> Model:
+def require_counts(**counts: int | None) -> None:
+    """Raise `BiasTransferError` for what is not a number of images."""
+    for name, count in counts.items():
+        if count is not None and (type(count) is not int or count < 1):
+            raise BiasTransferError(f"{name}={count!r}, expected a whole number above 0")
+
+
+def given_dataset(given: Any) -> LabelledImages:
+    """Return a dataset of any accepted kind; it may be a spec string."""
+    return load_dataset(given) if isinstance(given, str) else as_images(given, "dataset")
+
+
+def given_model(given: Model | torch.nn.Module | str, place: str) -> Model:
+    """Return a model of any accepted kind; it may be a spec string."""
     if not isinstance(given, str):
         return as_model(given, place)
     from pytest_biastransfer.models.loading import load_model
@@ -201,7 +212,8 @@ def _model(given: Model | torch.nn.Module | str, place: str) -> Model:
     return load_model(given)
 
 
-def _intervention(given: Intervention | str) -> Intervention:
+def given_intervention(given: Intervention | str) -> Intervention:
+    """Return an intervention; it may be the name of a registered one."""
     if isinstance(given, str):
         return BUILT_IN.named(given)
     if isinstance(given, Intervention):

@@ -12,17 +12,22 @@ SOURCE_FIXTURE: Final = "source_model"
 MODEL_FIXTURE: Final = "transferred_model"
 CONTROL_FIXTURE: Final = "control_model"
 DATASET_FIXTURE: Final = "bias_dataset"
+FINETUNING_FIXTURE: Final = "bias_finetuning_dataset"
 DEVICE_FIXTURE: Final = "bias_device"
 BIAS_FIXTURE: Final = "bias"
 
 Precision = Literal["float32", "tf32", "bf16"]
 Rule = Literal["point", "certain", "significant"]
+GapMetric = Literal["fpr", "tpr", "accuracy", "auc", "selection_rate"]
+OperatingPoint = Literal["argmax", "prevalence"]
+Negatives = Literal["own", "shared"]
 Update = Literal["new", "all"]
 Compare = Literal["fail", "warn", "off"]
 
 INTERVENTION_MARKER: Final = "bias_intervention"
 SEARCH_MARKER: Final = "bias_search"
-MARKERS: Final = (INTERVENTION_MARKER, SEARCH_MARKER)
+GAP_MARKER: Final = "bias_gap"
+MARKERS: Final = (INTERVENTION_MARKER, SEARCH_MARKER, GAP_MARKER)
 
 INTERVENTION_MARKER_HELP: Final = (
     f"{INTERVENTION_MARKER}(*interventions, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
@@ -46,6 +51,19 @@ SEARCH_MARKER_HELP: Final = (
     "with at most so many evaluations. What is found is shrunk to the smallest and plainest one with as many again, "
     "confirmed on all images, and shown as a marker to paste."
 )
+
+GAP_MARKER_HELP: Final = (
+    f"{GAP_MARKER}(attribute, metric='fpr', max_gap=None, max_gap_excess=None, positive=None, "
+    f"operating_point='argmax', negatives='own', min_group_size=30, model='{MODEL_FIXTURE}', "
+    f"dataset='{DATASET_FIXTURE}', control=None, rule='point', confidence=0.95, max_regression=0): measure how far the "
+    "groups of images that the attribute of the dataset makes are apart in a metric: fpr, tpr, accuracy, auc or "
+    "selection_rate. All but accuracy need positive=, a class or several, by name or number. "
+    "operating_point='prevalence' predicts as many positives as there are; negatives='shared' compares each group's "
+    "positives with all negatives. Groups with fewer images than min_group_size are named and not judged. "
+    f"max_gap_excess compares with the fixture `control` (by default '{CONTROL_FIXTURE}')."
+)
+
+ALL_MARKERS_HELP: Final = (INTERVENTION_MARKER_HELP, SEARCH_MARKER_HELP, GAP_MARKER_HELP)
 
 
 def typed_name(config: pytest.Config, nodeid: str) -> str:

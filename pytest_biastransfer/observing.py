@@ -50,7 +50,7 @@ def observed_measurement(
     """
     models = [model] if control is None else [model, control]
     keys = keys or [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
-    watch = None if stop is None else Watch(stop, lambda names: _target_classes(target, names))
+    watch = None if stop is None else Watch(stop, lambda names: target_classes(target, names))
     observed = _observe(evaluator, model, images, intervention, keys[:2], watch=watch)
     if control is None:
         return _measurement(observed, None, None, target, confidence, words)
@@ -128,13 +128,14 @@ def _observed(
         seen=Observation(clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]),
         indices=indices,
         total=total,
-        class_names=_class_names(model, images, clean.outputs, labels is not None),
+        class_names=class_names_of(model, images, clean.outputs, labels is not None),
         computed=clean.computed + intervened.computed,
         provenance=Provenance(keys[0].lasting_model, images.fingerprint),
     )
 
 
-def _class_names(model: Model, images: LabelledImages, outputs: int, labels_fit: bool) -> tuple[str, ...]:
+def class_names_of(model: Model, images: LabelledImages, outputs: int, labels_fit: bool) -> tuple[str, ...]:
+    """Return the names of a model's classes, or their numbers; the dataset's where they have the same labels."""
     if model.classes is not None:
         return tuple(model.classes)
     if images.classes is not None and images.class_map is None and labels_fit:
@@ -151,7 +152,7 @@ def _measurement(
     words: str,
 ) -> Measurement:
     seen, names = observed.seen, observed.class_names
-    targets = _target_classes(target, names)
+    targets = target_classes(target, names)
     return Measurement(
         model=observed.model.name,
         dataset=observed.images.name,
@@ -179,17 +180,18 @@ def _measurement(
     )
 
 
-def _target_classes(target: Sequence[int | str], names: Sequence[str]) -> list[int]:
-    return [_target_class(one, names) for one in target]
+def target_classes(target: Sequence[int | str], names: Sequence[str], keyword: str = "target") -> list[int]:
+    """Return the numbers of classes that a keyword named."""
+    return [_number_of(one, names, keyword) for one in target]
 
 
-def _target_class(target: int | str, names: Sequence[str]) -> int:
-    if isinstance(target, str):
-        if target not in names:
-            raise BiasTransferError(f"target={target!r} is not a class of the model; {nearest(target, names)}")
-        return list(names).index(target)
-    if not 0 <= target < len(names):
+def _number_of(found: int | str, names: Sequence[str], keyword: str) -> int:
+    if isinstance(found, str):
+        if found not in names:
+            raise BiasTransferError(f"{keyword}={found!r} is not a class of the model; {nearest(found, names)}")
+        return list(names).index(found)
+    if not 0 <= found < len(names):
         raise BiasTransferError(
-            f"target={target} is not a class of the model, which has the classes 0 to {len(names) - 1}"
+            f"{keyword}={found} is not a class of the model, which has the classes 0 to {len(names) - 1}"
         )
-    return target
+    return found

@@ -31,8 +31,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and document the markers."""
-    config.addinivalue_line("markers", names.INTERVENTION_MARKER_HELP)
-    config.addinivalue_line("markers", names.SEARCH_MARKER_HELP)
+    for text in names.ALL_MARKERS_HELP:
+        config.addinivalue_line("markers", text)
     config.stash[stash.SETTINGS] = settings.read_settings(config)
     regressions.watch_baseline(config)
 
@@ -134,6 +134,7 @@ def pytest_runtest_makereport(
 
         tracebacks.hide_own_frames(call.excinfo)
     report = yield
+    summary.attach_notes(item, report)
     if collection.is_bias_test(item):
         from pytest_biastransfer import runtest
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_biastransfer.cases import Case, InterventionCase, SearchCase
+from pytest_biastransfer.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.comparing import beside_baseline
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
@@ -34,11 +34,12 @@ from pytest_biastransfer.workers.sharing import divide_threads
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.judgement.verdict import Verdict
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
 
 
-def measure_test(request: pytest.FixtureRequest) -> Measurement:
+def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement:
     """Measure what the running test's marker declares; its record is there even if the test fails later."""
     case, stash = getattr(request, "param", None), request.node.stash
     with clear_errors(request.node.nodeid):
@@ -48,6 +49,7 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
                 f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)'
             )
     given = _given(request, case)
+    measurement: Measurement | GapMeasurement
     with clear_errors(request.node.nodeid):
         if isinstance(case, SearchCase):
             from pytest_biastransfer.searchtest import searched
@@ -55,22 +57,32 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement:
             found = searched(request, case, *given)
             stash[SEARCHED], measurement = found, found.measurement
         else:
-            assert isinstance(case, InterventionCase)
-            model, images, control = given
-            measurement = take_measurement(
-                evaluator_of(request),
-                model,
-                images,
-                case.intervention,
-                control=control,
-                target=case.expectation.target,
-                confidence=case.expectation.confidence,
-                stop=_early_stop(case.expectation, request.config.stash[SETTINGS]),
-                words=case.words,
-            )
+            measurement = _measured(request, case, *given)
     stash[BODY_PASSED] = False
     stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, _record(request.node, measurement, None)
     return measurement
+
+
+def _measured(
+    request: pytest.FixtureRequest, case: Case, model: Model, images: LabelledImages, control: Model | None
+) -> Measurement | GapMeasurement:
+    evaluator, confidence = evaluator_of(request), case.expectation.confidence
+    if isinstance(case, GapCase):
+        from pytest_biastransfer.gap_measuring import take_gaps
+
+        return take_gaps(evaluator, model, images, case.gap, control=control, confidence=confidence)
+    assert isinstance(case, InterventionCase)
+    return take_measurement(
+        evaluator,
+        model,
+        images,
+        case.intervention,
+        control=control,
+        target=case.expectation.target,
+        confidence=confidence,
+        stop=_early_stop(case.expectation, request.config.stash[SETTINGS]),
+        words=case.words,
+    )
 
 
 def _given(request: pytest.FixtureRequest, case: Case) -> tuple[Model, LabelledImages, Model | None]:
@@ -125,19 +137,19 @@ def judge_test(item: pytest.Item) -> None:
         case, measurement = item.stash[CASE], item.stash[MEASUREMENT]
         verdict = judge(case.expectation, measurement)
         item.stash[RECORD] = _record(item, measurement, verdict)
-        if isinstance(case, InterventionCase):
+        if not isinstance(case, SearchCase):
             beside = beside_baseline(item, case, measurement, session_store(item.config).facts)
             item.stash[RECORD] = record_of(measurement, verdict, beside)
     if not verdict.holds:
         raise LimitExceeded(_failure(item, case, measurement, verdict), pytrace=False)
 
 
-def _record(item: pytest.Item, measurement: Measurement, verdict: Verdict | None) -> Record:
+def _record(item: pytest.Item, measurement: Measurement | GapMeasurement, verdict: Verdict | None) -> Record:
     record = record_of(measurement, verdict)
     return of_search(record, item.stash[SEARCHED]) if SEARCHED in item.stash else record
 
 
-def _failure(item: pytest.Item, case: Case, measurement: Measurement, verdict: Verdict) -> str:
+def _failure(item: pytest.Item, case: Case, measurement: Measurement | GapMeasurement, verdict: Verdict) -> str:
     from pytest_biastransfer.reporting.failure import failure_text
 
     test = typed_name(item.config, item.nodeid)

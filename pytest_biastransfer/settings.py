@@ -15,6 +15,7 @@ from pytest_biastransfer.errors import nearest
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
     DATASET_FIXTURE,
+    FINETUNING_FIXTURE,
     MODEL_FIXTURE,
     SOURCE_FIXTURE,
     Compare,
@@ -23,6 +24,7 @@ from pytest_biastransfer.names import (
 )
 
 _MODEL_FIXTURES: Final = (SOURCE_FIXTURE, MODEL_FIXTURE, CONTROL_FIXTURE)
+_DATASET_FIXTURES: Final = {DATASET_FIXTURE: "imagefolder:data/val", FINETUNING_FIXTURE: "imagefolder:data/train"}
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "device": ("DEVICE", "where models run: auto (default; CUDA where there is one), cpu, cuda, cuda:1"),
@@ -39,6 +41,8 @@ _BARE: Final = {"early_stop": "0.01"}
 _INI_ONLY: Final[Mapping[str, str]] = {
     "pixel_cache": "the most disk space for decoded pixels, such as 500MB (default: 4GB; 0 keeps none)",
     "precision": "what models compute in: float32 (default), tf32 or bf16",
+    "transfer": "how the fixture transferred_model is made from source_model and bias_finetuning_dataset, such as "
+    "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
     "alpha": "the probability of calling chance a regression, over all comparisons of a session (default: 0.01)",
 }
 _UNITS: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
@@ -56,6 +60,8 @@ class Settings:
         Directory of the prediction store, where one is named; see `cached_store`.
     specs
         Spec strings of the model and dataset fixtures, by fixture name.
+    transfer
+        How the transferred model is made, in the words of the ini file.
     directory
         What relative paths in spec strings are relative to: the directory of the ini file.
     only
@@ -84,6 +90,7 @@ class Settings:
     pixel_cache: int
     precision: Precision
     specs: Mapping[str, str]
+    transfer: str | None
     directory: Path
     only: bool
     baseline: Path
@@ -121,16 +128,13 @@ def add_options(parser: pytest.Parser) -> None:
     for fixture in _MODEL_FIXTURES:
         text = f"spec string of the fixture {fixture}, such as checkpoint:pets.pt?arch=torchvision:resnet18"
         parser.addini(ini_of(fixture), text, default=None)
-    parser.addini(
-        ini_of(DATASET_FIXTURE),
-        "spec string of the fixture bias_dataset, such as imagefolder:data/val",
-        default=None,
-    )
+    for fixture, example in _DATASET_FIXTURES.items():
+        parser.addini(ini_of(fixture), f"spec string of the fixture {fixture}, such as {example}", default=None)
 
 
 def read_settings(config: pytest.Config) -> Settings:
     """Return the settings of this session; raises `pytest.UsageError` for a value that cannot be."""
-    fixtures = (*_MODEL_FIXTURES, DATASET_FIXTURE)
+    fixtures = (*_MODEL_FIXTURES, *_DATASET_FIXTURES)
     specs = {fixture: config.getini(ini_of(fixture)) for fixture in fixtures}
     return Settings(
         device=_value(config, "device") or "auto",
@@ -142,6 +146,7 @@ def read_settings(config: pytest.Config) -> Settings:
         only=config.getoption("bias_only"),
         workers_per_gpu=_count(config, "workers_per_gpu") or 1,
         pixel_cache=_bytes(config, "pixel_cache", "4GB"),
+        transfer=_transfer(config),
         precision=_word("bias_precision in the ini file", config.getini("bias_precision") or "float32", Precision),
         baseline=_path(config, "baseline") or config.rootpath / "bias-baseline.json",
         update=_update(config),
@@ -199,6 +204,16 @@ def _word(place: str, value: str, words: Any) -> Any:
     if value not in get_args(words):
         raise pytest.UsageError(f"{place}: got {value!r}; {nearest(value, get_args(words))}")
     return value
+
+
+def _transfer(config: pytest.Config) -> str | None:
+    value: str | None = config.getini("bias_transfer")
+    if value and config.getini(ini_of(MODEL_FIXTURE)):
+        raise pytest.UsageError(
+            f"bias_transfer and {ini_of(MODEL_FIXTURE)} in the ini file: the first says how the transferred model is "
+            f"made, the second where it is; remove one of them"
+        )
+    return value or None
 
 
 def _update(config: pytest.Config) -> Update | None:

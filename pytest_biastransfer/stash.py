@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Registry
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.reporting.record import Record
@@ -38,6 +39,8 @@ BIAS_TESTS: Final[pytest.StashKey[set[str]]] = pytest.StashKey()
 # Of a test, on the item.
 CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
 SEARCHED: Final[pytest.StashKey[Searched]] = pytest.StashKey()
-MEASUREMENT: Final[pytest.StashKey[Measurement]] = pytest.StashKey()
+MEASUREMENT: Final[pytest.StashKey[Measurement | GapMeasurement]] = pytest.StashKey()
 BODY_PASSED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()
+# What it found out besides, for the summary.
+NOTES: Final[pytest.StashKey[list[str]]] = pytest.StashKey()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_biastransfer.names import typed_name
-from pytest_biastransfer.stash import BASELINE_LINES, BIAS_TESTS
+from pytest_biastransfer.stash import BASELINE_LINES, BIAS_TESTS, NOTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pytest
     from _pytest.terminal import TerminalReporter
 
     from pytest_biastransfer.reporting.record import Record
@@ -24,6 +25,8 @@ def write_summary(reporter: TerminalReporter) -> None:
         _write_tests(reporter, reports)
     for line in reporter.config.stash.get(BASELINE_LINES, ()):
         _write_line(reporter, line)
+    if reporter.verbosity >= 0:
+        _write_notes(reporter)
 
 
 def _write_tests(reporter: TerminalReporter, reports: list[tuple[str, pytest.TestReport]]) -> None:
@@ -38,6 +41,22 @@ def _write_tests(reporter: TerminalReporter, reports: list[tuple[str, pytest.Tes
     lost = sorted({typed_name(reporter.config, report.nodeid) for _, report in reports if _is_lost(report)})
     if lost:
         reporter.write_line(lost_sentence(lost), red=True)
+
+
+def attach_notes(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Attach what a test found out besides its verdict to its report, as text that travels between processes."""
+    if report.when == "call" and NOTES in item.stash:
+        report.bias_notes = item.stash[NOTES]  # type: ignore[attr-defined]
+
+
+def _write_notes(reporter: TerminalReporter) -> None:
+    """Write what tests found out besides, in the order of the tests, as a section of its own."""
+    reports = [report for group in reporter.stats.values() for report in group if hasattr(report, "bias_notes")]
+    if reports:
+        reporter.write_sep("=", "bias transfer: experiments")
+    for report in sorted(reports, key=_place):
+        for note in report.bias_notes:
+            reporter.write_line(f"{typed_name(reporter.config, report.nodeid)}: {note}")
 
 
 def _write_line(reporter: TerminalReporter, line: Line) -> None:

@@ -19,24 +19,30 @@ _MADE: Final = "<string>"
 def hide_own_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
     """Leave the frames of this package out, if the error is one of those that the user can mend."""
     if isinstance(excinfo.value, BiasTransferError):
-        excinfo.traceback = excinfo.traceback.filter(lambda entry: not _is_own(str(entry.path)))
+        excinfo.traceback = _shown(excinfo.value).traceback
 
 
 def hide_own_frames_of_module(collector: pytest.Collector, report: pytest.CollectReport) -> None:
     """Do so with the report of what could not be collected, and leave out what the error was caused by."""
+    error = report.call.excinfo.value
+    if isinstance(error, BiasTransferError):
+        # Its message tells of the cause.
+        error.__cause__, error.__suppress_context__ = None, True
+        report.longrepr = collector.repr_failure(_shown(error))
+
+
+def _shown(error: BiasTransferError) -> pytest.ExceptionInfo[BaseException]:
+    """Return an error without the frames of this package.
+
+    In a new chain of frames: pytest goes along the chain itself from the test's own frame on.
+    """
     import pytest
 
-    error = report.call.excinfo.value
-    if not isinstance(error, BiasTransferError):
-        return
-    # Here pytest looks at the chain of frames itself.
     shown = None
     for frame in reversed(list(_frames(error.__traceback__))):
         if not _is_own(frame.tb_frame.f_code.co_filename):
             shown = types.TracebackType(shown, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    # Its message tells of the cause.
-    error.__cause__, error.__suppress_context__ = None, True
-    report.longrepr = collector.repr_failure(pytest.ExceptionInfo.from_exception(error.with_traceback(shown)))
+    return pytest.ExceptionInfo.from_exception(error.with_traceback(shown))
 
 
 def _is_own(file: str) -> bool:

@@ -34,6 +34,43 @@ def decode_images(text: str) -> list[int]:
     return places
 
 
+def encode_groups(groups: Sequence[tuple[int, Sequence[int]]]) -> str:
+    """Return groups as text: the size of each, and the ascending places of those of its images that count.
+
+    >>> encode_groups([(50, [3, 4, 10]), (40, [])])
+    '50:3.1.poA=;40:0.0.'
+    """
+    return ";".join(f"{size}:{encode_images(places)}" for size, places in groups)
+
+
+def decode_groups(text: str) -> list[tuple[int, list[int]]]:
+    """Return the groups that `encode_groups` encoded; raises ValueError for text that it cannot have made."""
+    found = []
+    for part in text.split(";"):
+        size, colon, places = part.partition(":")
+        if not colon or not size.isdecimal():
+            raise ValueError(f"expected a group as size:images, found {part!r:.60}")
+        found.append((int(size), decode_images(places)))
+    return found
+
+
+def encode_numbers(numbers: Sequence[float]) -> str:
+    """Return numbers as text that gives the same numbers again.
+
+    >>> encode_numbers([0.1, 2.0])
+    '0.1 2.0'
+    """
+    return " ".join(repr(float(number)) for number in numbers)
+
+
+def decode_numbers(text: str, count: int) -> list[float]:
+    """Return the `count` numbers that `encode_numbers` encoded; raises ValueError for another text."""
+    numbers = [float(part) for part in text.split()]
+    if len(numbers) != count:
+        raise ValueError(f"expected {count} numbers, found {text!r:.60}")
+    return numbers
+
+
 def encode_classes(classes: Sequence[int]) -> str:
     """Return numbers of classes as text.
 

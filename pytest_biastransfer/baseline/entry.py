@@ -14,6 +14,7 @@ from pytest_biastransfer.source_code import versions
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.metrics.moves import Moves
 
@@ -26,6 +27,8 @@ EVIDENCE: Final[Mapping[str, tuple[str, ...]]] = {
     "accuracy_drop": ("lost", "won"),
     "asr_excess": ("flipped", "control_flipped"),
     "skew_excess": ("flipped", "from", "to", "control_flipped", "control_from", "control_to"),
+    "gap": ("groups", "chance"),
+    "gap_excess": ("groups", "excess_error"),
 }
 _LIBRARIES: Final = ("pytest-biastransfer", "torch", "torchvision")
 _CLOPPER_PEARSON: Final = "clopper-pearson"
@@ -58,13 +61,14 @@ class Entry:
     images
         How many images of the dataset were measured.
     intervention
-        What it does, in words.
+        What was measured, in words: the intervention, or the gap.
     figures
         The metrics.
     evidence
         Encoded sets of images and their classes: ``flipped`` from the classes ``from`` to the classes ``to``,
         the same of the control model, ``hits`` of the target, and images whose right classification was ``lost``
-        or ``won``. Only what the limited metrics need, and what flipped.
+        or ``won``. Only what the limited metrics need, and what flipped. Of a gap: a hash of its ``groups``, the
+        ``hits`` of each, what ``chance`` does to the gap, and the standard ``excess_error`` of the excess.
     versions
         Of the libraries.
     """
@@ -125,14 +129,14 @@ def encoded_evidence(found: Measurement, names: Collection[str]) -> dict[str, st
     return {name: parts[name] for name in names if name in parts}
 
 
-def entry_of(found: Measurement, evidence: Mapping[str, str]) -> Entry:
+def entry_of(found: Measurement | GapMeasurement, evidence: Mapping[str, str]) -> Entry:
     """Return a measurement as an entry."""
     return Entry(
         model={"name": found.model, "fingerprint": found.provenance.model},
         dataset={"name": found.dataset, "fingerprint": found.provenance.dataset},
         images=found.n,
         # Without the addresses that some objects describe themselves with.
-        intervention=re.sub(r" at 0x[0-9a-fA-F]+", "", found.intervention),
+        intervention=re.sub(r" at 0x[0-9a-fA-F]+", "", found.declaration),
         figures={metric: _figure_of(estimate) for metric, estimate in found.estimates.items()},
         evidence=evidence,
         # Without the kind of build, which differs between machines that compute the same.

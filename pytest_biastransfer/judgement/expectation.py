@@ -11,7 +11,7 @@ from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.names import Rule
 
 # The metrics that can be limited, and the range of a sensible limit.
-LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+INTERVENTION_LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     {
         "asr": (0.0, 1.0),
         "conditional_asr": (0.0, 1.0),
@@ -22,9 +22,11 @@ LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
         "skew_excess": (-1.0, 1.0),
     }
 )
+GAP_LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType({"gap": (0.0, 1.0), "gap_excess": (-1.0, 1.0)})
+LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType({**INTERVENTION_LIMITS, **GAP_LIMITS})
 
 # The limits that compare with a control model.
-AGAINST_CONTROL: Final = frozenset({"asr_excess", "skew_excess"})
+AGAINST_CONTROL: Final = frozenset({"asr_excess", "skew_excess", "gap_excess"})
 
 # The probability that an early verdict is another one than that on all images.
 EARLY_STOP_ALPHA: Final = 0.01
@@ -65,12 +67,17 @@ def _between_0_and_1(value: object, name: str, example: str) -> float:
 
 def require_target(target: object) -> tuple[int | str, ...]:
     """Return the target classes, none for None, if they are names or numbers of classes."""
-    if target is None:
+    return require_classes("target", target)
+
+
+def require_classes(keyword: str, given: object) -> tuple[int | str, ...]:
+    """Return classes, none for None, if what a keyword was given are names or numbers of classes."""
+    if given is None:
         return ()
-    parts = tuple(target) if isinstance(target, Sequence) and not isinstance(target, str) else (target,)
+    parts = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     classes = tuple(part for part in parts if isinstance(part, int | str) and not isinstance(part, bool))
     if not parts or len(classes) != len(parts):
-        raise BiasTransferError(f"target={target!r}, expected a class or several, by name or number")
+        raise BiasTransferError(f"{keyword}={given!r}, expected a class or several, by name or number")
     return classes
 
 

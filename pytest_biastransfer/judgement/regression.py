@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_biastransfer.baseline.encoding import decode_classes, decode_images
+from pytest_biastransfer.baseline.encoding import decode_classes, decode_groups, decode_images, decode_numbers
 from pytest_biastransfer.baseline.entry import EVIDENCE, Entry
 
 if TYPE_CHECKING:
@@ -103,9 +103,11 @@ def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> Change:
 def _judged(before: Entry, now: Entry, metric: str, same: bool) -> tuple[float, int | None, int | None]:
     """Return the p-value of a change, and how many images count newly and no longer."""
     evidence = EVIDENCE[metric]
-    if same and evidence and all(before.evidence[name] == now.evidence[name] for name in evidence):
+    if same and evidence and _same_evidence(before, now, evidence):
         # Nothing to decode, nothing to import: most sessions change nothing.
         return 1.0, 0, 0
+    if metric in ("gap", "gap_excess"):
+        return _gap_p(before, now, metric, same), None, None
     if metric in ("skew", "skew_excess"):
         return _skew_p(before, now, metric, same), None, None
     if metric in ("accuracy_drop", "asr_excess"):
@@ -113,6 +115,51 @@ def _judged(before: Entry, now: Entry, metric: str, same: bool) -> tuple[float, 
     if same and evidence:
         return _mcnemar(before, now, evidence[0])
     return _two_proportions(before, now, metric), None, None
+
+
+def _same_evidence(before: Entry, now: Entry, names: Sequence[str]) -> bool:
+    # Of a rate's gap the hits are needed too, which an area under the ROC curve has not.
+    return all(before.evidence.get(name) == now.evidence.get(name) for name in (*names, "hits"))
+
+
+def _gap_p(before: Entry, now: Entry, metric: str, same: bool) -> float:
+    """Return the p-value of a change of a gap: by image where its groups are the same and it is of a rate."""
+    from pytest_biastransfer.metrics.gap_change import SizedGap, paired_gap_change, unpaired_gap_change
+
+    same_groups = same and before.evidence["groups"] == now.evidence["groups"]
+    if metric == "gap" and same_groups and before.evidence.keys() & now.evidence.keys() >= {"hits"}:
+        earlier, later, codes = _outcomes(*(decode_groups(entry.evidence["hits"]) for entry in (before, now)))
+        groups, every = int(codes.max()) + 1, codes >= 0
+        return paired_gap_change(earlier, later, every, codes, groups, min_group_size=1)
+    sized = []
+    for entry in (before, now):
+        value = entry.figures[metric].value
+        assert value is not None
+        if metric == "gap":
+            sized.append(SizedGap(value, *decode_numbers(entry.evidence["chance"], 3)))
+        else:
+            (error,) = decode_numbers(entry.evidence["excess_error"], 1)
+            sized.append(SizedGap(value, inflation=0.0, error=error, by_chance=0.0))
+    return unpaired_gap_change(*sized)
+
+
+def _outcomes(
+    before: Sequence[tuple[int, Sequence[int]]], now: Sequence[tuple[int, Sequence[int]]]
+) -> tuple[Any, Any, Any]:
+    """Return which images count before and now, and the groups of all of them: the others of a group come last."""
+    import numpy as np
+
+    if [size for size, _ in before] != [size for size, _ in now]:
+        raise ValueError("its groups have other sizes than their hash says")
+    parts: list[list[list[bool]]] = []
+    for (size, earlier), (_, later) in zip(before, now, strict=True):
+        either = sorted({*earlier, *later})
+        others = [False] * (size - len(either))
+        sets = [set(earlier), set(later)]
+        parts.append([[one in places for one in either] + others for places in sets])
+    codes = np.repeat(np.arange(len(before)), [size for size, _ in before])
+    first, second = (np.array([one for part in parts for one in part[place]], dtype=bool) for place in (0, 1))
+    return first, second, codes
 
 
 def _mcnemar(before: Entry, now: Entry, name: str) -> tuple[float, int, int]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.judgement.expectation import LIMITS
+from pytest_biastransfer.judgement.expectation import GAP_LIMITS, LIMITS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.expectation import Expectation
     from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.names import Rule
 
@@ -59,7 +60,7 @@ class Verdict:
         return all(limit.holds for limit in self.limits)
 
 
-def judge(expectation: Expectation, measurement: Measurement) -> Verdict:
+def judge(expectation: Expectation, measurement: Measurement | GapMeasurement) -> Verdict:
     """Judge every limit of the expectation.
 
     Raises `BiasTransferError` for a limit that so few images could never be certain of.
@@ -89,7 +90,9 @@ def images_to_be_certain(limit: float, confidence: float) -> float:
     return math.ceil(math.log((1 - confidence) / 2) / math.log1p(-limit))
 
 
-def _verdict(expectation: Expectation, metric: str, limit: float, measurement: Measurement) -> LimitVerdict:
+def _verdict(
+    expectation: Expectation, metric: str, limit: float, measurement: Measurement | GapMeasurement
+) -> LimitVerdict:
     observed, rule = measurement.estimate(metric), expectation.rule
     if rule == "certain":
         _require_enough_images(metric, limit, observed)
@@ -105,9 +108,9 @@ def _early_verdicts(expectation: Expectation, measurement: Measurement) -> list[
 
 
 def _require_enough_images(metric: str, limit: float, observed: Estimate) -> None:
-    """Raise if no outcome on so many images would be certain; differences can be as low as -1."""
+    """Raise if no outcome on so many images would be certain; differences, and of groups too, are no shares of them."""
     needed = images_to_be_certain(limit, observed.confidence)
-    if LIMITS[metric][0] < 0 or math.isnan(observed) or observed.n >= needed:
+    if LIMITS[metric][0] < 0 or metric in GAP_LIMITS or math.isnan(observed) or observed.n >= needed:
         return
     enough = "no number of images is enough" if needed == math.inf else f"at least {needed:,} images are needed"
     raise BiasTransferError(

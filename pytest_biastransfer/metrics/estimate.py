@@ -22,7 +22,7 @@ class Estimate(float):
     n
         How many images the figure rests on.
     method
-        How the interval was computed: ``"clopper-pearson"`` or ``"paired bootstrap"``.
+        How the interval was computed: ``"clopper-pearson"``, ``"delong"`` or ``"paired bootstrap"``.
 
     Examples
     --------

@@ -107,6 +107,15 @@ class Measurement:
     outcomes: Outcomes
 
     @property
+    def declaration(self) -> str:
+        """What was measured, in words: the intervention."""
+        return self.intervention
+
+    def highlights(self) -> str:
+        """Return in words what stands out."""
+        return f"gained most: {', '.join(map(str, self.gained(3)))}"
+
+    @property
     def predictions(self) -> int:
         """The number of predictions that it rests on."""
         return 2 * self.n * (1 if self.control is None else 2)

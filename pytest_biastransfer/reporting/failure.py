@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.metrics.measurement import Measurement
+
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.estimate import Estimate
-    from pytest_biastransfer.metrics.measurement import Flip, Measurement
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.metrics.measurement import Flip
 
 # So many images are shown.
 SHOWN = 5
@@ -17,7 +20,7 @@ _MARKS = {True: "ok    ", False: "FAILED", None: "?     "}
 _UNDEFINED = "undefined: there are no images that it could be measured on"
 
 
-def failure_text(test: str, fixtures: str, measurement: Measurement, verdict: Verdict) -> str:
+def failure_text(test: str, fixtures: str, measurement: Measurement | GapMeasurement, verdict: Verdict) -> str:
     """Return the message of a failed bias test.
 
     `test` is its name, `fixtures` are those that the model, the dataset and the control come from.
@@ -26,7 +29,7 @@ def failure_text(test: str, fixtures: str, measurement: Measurement, verdict: Ve
     found = measurement
     facts = [
         ("test", test),
-        ("intervention", found.intervention),
+        ("intervention" if isinstance(found, Measurement) else "gap", found.declaration),
         ("model", found.model),
         ("dataset", f"{found.dataset}, {_images(found)}"),
         ("control", found.control.model if found.control else ""),
@@ -40,8 +43,7 @@ def failure_text(test: str, fixtures: str, measurement: Measurement, verdict: Ve
         "",
         *_limit_lines(found, verdict.limits),
         "",
-        f"  gained most: {', '.join(map(str, found.gained(3)))}",
-        *_flip_lines(found),
+        *(_flip_lines(found) if isinstance(found, Measurement) else _group_lines(found)),
     ]
     return "\n".join(lines)
 
@@ -52,12 +54,12 @@ def _broken(limit: LimitVerdict) -> str:
     return f"{limit.metric} {'significantly ' if limit.rule == 'significant' else ''}above {limit.limit:g}"
 
 
-def _images(found: Measurement) -> str:
+def _images(found: Measurement | GapMeasurement) -> str:
     seen = f"the first {found.n:,} of " if found.n < found.total else ""
     return f"{seen}{found.total:,} images"
 
 
-def _limit_lines(found: Measurement, limits: Sequence[LimitVerdict]) -> Iterator[str]:
+def _limit_lines(found: Measurement | GapMeasurement, limits: Sequence[LimitVerdict]) -> Iterator[str]:
     width = max(len(limit.metric) for limit in limits)
     for limit in limits:
         mark = _MARKS[limit.holds]
@@ -75,7 +77,7 @@ def _observed(estimate: Estimate) -> str:
     return f"{estimate:.3f}  ({interval}, n = {estimate.n:,})"
 
 
-def _comparison(found: Measurement, metric: str) -> str:
+def _comparison(found: Measurement | GapMeasurement, metric: str) -> str:
     """Return both models' values of an excess, or the control's value of another metric."""
     base = metric.removesuffix("_excess")
     if found.control is None or base not in found.control.estimates:
@@ -89,10 +91,23 @@ def _value(estimate: Estimate) -> str:
 
 
 def _flip_lines(found: Measurement) -> Iterator[str]:
+    yield f"  {found.highlights()}"
     if not found.flips:
         return
     yield f"  flipped images: {len(found.flips):,}, the first:"
     yield from (f"    {text}" for text in flip_texts(found.flips[:SHOWN]))
+
+
+def _group_lines(found: GapMeasurement) -> Iterator[str]:
+    """Yield a line for each group: the figure, and the control model's."""
+    control = {} if found.control is None else found.control.by_group
+    width = max(len(one.group) for one in found.groups)
+    ends = {found.worst: "worst", found.best: "best"}
+    yield f"  {found.metric} by group:"
+    for one in found.groups:
+        note = ends.get(one.group, "") if one.judged else "too few, not judged"
+        beside = f"  control {_value(control[one.group])}" if one.group in control else ""
+        yield f"    {one.group:{width}}  {_value(one.estimate)}  n = {one.size:,}{beside}  {note}".rstrip()
 
 
 def flip_texts(flips: Sequence[Flip]) -> list[str]:

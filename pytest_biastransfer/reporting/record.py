@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.regression import Change
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
@@ -43,9 +45,8 @@ class BaselineRecord:
         The limited metrics that the accepted measurement lacks.
     changes
         How the others changed.
-    gained, newly_flipped
-        Where one is worse, the classes that gained most and the first images that flip now and did not before,
-        in words.
+    highlights, newly_flipped
+        Where one is worse, what stands out and the first images that flip now and did not before, in words.
     entry
         The measurement as an entry, where it may be written.
     """
@@ -54,7 +55,7 @@ class BaselineRecord:
     problem: str = ""
     missing: Sequence[str] = ()
     changes: Sequence[Change] = ()
-    gained: Sequence[str] = ()
+    highlights: str = ""
     newly_flipped: Sequence[str] = ()
     entry: dict[str, Any] | None = None
 
@@ -108,11 +109,13 @@ def _baseline_from(content: dict[str, Any]) -> BaselineRecord:
     return BaselineRecord(**content | {"changes": tuple(Change(**change) for change in content["changes"])})
 
 
-def record_of(measurement: Measurement, verdict: Verdict | None, baseline: BaselineRecord | None = None) -> Record:
+def record_of(
+    measurement: Measurement | GapMeasurement, verdict: Verdict | None, baseline: BaselineRecord | None = None
+) -> Record:
     """Return the record of a measured test; `verdict` is None if its limits were not judged."""
     return Record(
-        asr=float(measurement.asr),
-        skew=float(measurement.skew),
+        asr=_value(measurement, "asr"),
+        skew=_value(measurement, "skew"),
         limits=tuple(_limit_record(measurement, limit) for limit in (verdict.limits if verdict else ())),
         images=measurement.predictions,
         computed=measurement.computed,
@@ -130,8 +133,16 @@ def of_search(record: Record, searched: Searched) -> Record:
     return replace(record, limits=tuple(limits), images=searched.predictions, computed=searched.computed)
 
 
-def _limit_record(measurement: Measurement, limit: LimitVerdict) -> LimitRecord:
+def _value(measurement: Measurement | GapMeasurement, metric: str) -> float | None:
+    return float(measurement.estimates[metric]) if metric in measurement.estimates else None
+
+
+def _limit_record(measurement: Measurement | GapMeasurement, limit: LimitVerdict) -> LimitRecord:
     base = limit.metric.removesuffix("_excess")
     compared = measurement.control if base != limit.metric else None
     control = None if compared is None else float(compared.estimates[base])
-    return LimitRecord(limit.metric, limit.limit, float(limit.observed), limit.holds, limit.note, control)
+    worst = ""
+    if isinstance(measurement, GapMeasurement) and limit.metric == "gap":
+        worst = f"worst {measurement.worst}"
+    note = ", ".join(filter(None, (worst, limit.note)))
+    return LimitRecord(limit.metric, limit.limit, float(limit.observed), limit.holds, note, control)

@@ -62,7 +62,7 @@ def regression_text(found: Compared, baseline: str) -> str:
     worse = "; ".join(map(change_text, found.changes("regression")))
     key = " ".join(found.record.key)
     lines = [f"bias regression: {worse}", "", f"  test      {found.test}", f"  baseline  {baseline}: {key}", ""]
-    lines += [f"  gained most: {', '.join(found.record.gained)}"]
+    lines += [f"  {found.record.highlights}"]
     if found.record.newly_flipped:
         lines += ["  newly flipped, the first:", *(f"    {image}" for image in found.record.newly_flipped)]
     return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([found])}"])

@@ -1,0 +1,161 @@
+"""Finetuning in a session: what the ini file says of it, and what the fixtures give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_biastransfer.errors import SpecError, nearest
+from pytest_biastransfer.failures import clear_errors
+from pytest_biastransfer.given import configured_model, given_images, given_model
+from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
+from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.stash import NOTES, SETTINGS
+from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.gap import Gap
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.measuring import Target
+    from pytest_biastransfer.models import Model
+    from pytest_biastransfer.transfer.attribution import Attribution
+    from pytest_biastransfer.transfer.dose import DoseResponse
+
+
+class Transfer(Protocol):
+    """What the fixture `bias_transfer` returns: `pytest_biastransfer.transfer.transfer` with the session's store."""
+
+    def __call__(
+        self,
+        source: Any,
+        dataset: Any,
+        mode: Mode = "fixed-feature",
+        *,
+        classes: Sequence[str] | None = None,
+        recipe: Recipe | None = None,
+    ) -> Model:
+        """Return the transferred model."""
+        ...
+
+
+def transfer_in_session(request: pytest.FixtureRequest) -> Transfer:
+    """Return what transfers models with the session's device and store; sources and datasets are as of fixtures."""
+
+    def transfer(
+        source: Any,
+        dataset: Any,
+        mode: Mode = "fixed-feature",
+        *,
+        classes: Sequence[str] | None = None,
+        recipe: Recipe | None = None,
+    ) -> Model:
+        from pytest_biastransfer.transfer.transferring import take_transfer
+
+        model = given_model(request.config, source, "source")
+        images = given_images(request.config, dataset, "dataset")
+        return take_transfer(_evaluator(request), model, images, mode, classes=classes, recipe=recipe)
+
+    return transfer
+
+
+def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attribution]:
+    """Return `attribute_bias` with the session's device and store; what it finds is shown in the summary."""
+
+    def attribute(
+        source: Any,
+        control: Any,
+        finetuning: Any,
+        evaluation: Any,
+        asked: Intervention | Gap | str,
+        *,
+        metric: str | None = None,
+        target: Target | None = None,
+        **given: Any,
+    ) -> Attribution:
+        from pytest_biastransfer.transfer.attribution import take_attribution
+        from pytest_biastransfer.transfer.repeated import Question
+
+        config = request.config
+        sources = (given_model(config, source, "source"), given_model(config, control, "control"))
+        question = Question.of(given_images(config, evaluation, "evaluation"), asked, metric, target)
+        data = given_images(config, finetuning, "finetuning")
+        found = take_attribution(_evaluator(request), sources, data, question, **given)
+        _note(request, str(found))
+        return found
+
+    return attribute
+
+
+def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., DoseResponse]:
+    """Return `dose_response` with the session's device and store; what it finds is shown in the summary."""
+
+    def respond(
+        source: Any,
+        finetuning: Any,
+        evaluation: Any,
+        asked: Intervention | Gap | str,
+        *,
+        metric: str | None = None,
+        target: Target | None = None,
+        **given: Any,
+    ) -> DoseResponse:
+        from pytest_biastransfer.transfer.dose import take_dose_response
+        from pytest_biastransfer.transfer.repeated import Question
+
+        config = request.config
+        question = Question.of(given_images(config, evaluation, "evaluation"), asked, metric, target)
+        data = given_images(config, finetuning, "finetuning")
+        found = take_dose_response(_evaluator(request), given_model(config, source, "source"), data, question, **given)
+        _note(request, str(found))
+        return found
+
+    return respond
+
+
+def _evaluator(request: pytest.FixtureRequest) -> Evaluator:
+    from pytest_biastransfer.runtest import evaluator_of
+
+    return evaluator_of(request)
+
+
+def _note(request: pytest.FixtureRequest, text: str) -> None:
+    request.node.stash.setdefault(NOTES, []).append(text)
+
+
+def configured_transferred_model(request: pytest.FixtureRequest) -> Model:
+    """Return the transferred model that the ini file names, or says how to make."""
+    settings = request.config.stash[SETTINGS]
+    if settings.transfer is None:
+        return configured_model(request)
+    with clear_errors("bias_transfer in the ini file"):
+        mode, recipe = parsed_transfer(settings.transfer)
+    source, dataset = (request.getfixturevalue(name) for name in (SOURCE_FIXTURE, FINETUNING_FIXTURE))
+    with clear_errors(f"fixture {MODEL_FIXTURE}"):
+        return transfer_in_session(request)(source, dataset, mode, recipe=recipe)
+
+
+def parsed_transfer(text: str) -> tuple[Mode, Recipe]:
+    """Return the mode and the recipe that a text names, as in ``"full-network?epochs=5&learning_rate=0.01"``.
+
+    >>> parsed_transfer("fixed-feature?epochs=5")[1].epochs
+    5
+    """
+    # Only to have it parsed as all specs are.
+    spec = Spec.parse(f"transfer:{text}")
+    mode, given = require_mode(spec.rest), {}
+    for name, value in spec.query.items():
+        if name not in Recipe.__dataclass_fields__:
+            raise SpecError(f"{text!r}: unknown key {name!r}; {nearest(name, Recipe.__dataclass_fields__)}")
+        given[name] = _read(text, name, value, type(getattr(Recipe, name)))
+    return mode, Recipe(**given)
+
+
+def _read(text: str, name: str, value: str, kind: type) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        expected = "a whole number" if kind is int else "a number"
+        raise SpecError(f"{text!r}: {name}={value!r}, expected {expected}") from None

@@ -1,0 +1,114 @@
+"""A gap as it is declared: which metric, of which groups, and what counts as positive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from pytest_biastransfer.errors import BiasTransferError, nearest
+from pytest_biastransfer.judgement.expectation import require_classes
+from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
+
+_WORDS: Final = {"metric": GapMetric, "operating_point": OperatingPoint, "negatives": Negatives}
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest difference of a metric between groups of images.
+
+    Parameters
+    ----------
+    attribute
+        The attribute of the dataset whose values are the groups.
+    metric
+        ``"fpr"`` (default) and ``"tpr"``, the shares of negatives and of positives that are predicted positive;
+        ``"accuracy"``; ``"auc"``, the area under the ROC curve; or ``"selection_rate"``, the share of all images that
+        is predicted positive.
+    positive
+        The positive class or classes, by name or number. Only accuracy can do without: then it is that of all classes.
+    operating_point
+        What is predicted positive: with ``"argmax"`` (default) the images whose predicted class is; with
+        ``"prevalence"`` those with the highest scores, as many as there are positives (Wang and Russakovsky 2023, arXiv
+        2303.06167). The score is how much more probable the model finds the positive classes than the others.
+    negatives
+        What the area compares each group's positives with: its ``"own"`` negatives (default), or those of all groups,
+        ``"shared"``, which is the measure of underrepresentation in the same paper.
+    min_group_size
+        A group with fewer images that its figure rests on is named and not judged.
+
+    Raises
+    ------
+    BiasTransferError
+        If a value cannot be, or does not go with another one.
+
+    Examples
+    --------
+    >>> str(Gap("background", "fpr", positive="bird"))
+    'fpr of bird by background'
+    """
+
+    attribute: str
+    metric: GapMetric = "fpr"
+    positive: tuple[int | str, ...] = ()
+    operating_point: OperatingPoint = "argmax"
+    negatives: Negatives = "own"
+    min_group_size: int = 30
+
+    def __init__(
+        self,
+        attribute: str,
+        metric: GapMetric = "fpr",
+        *,
+        positive: Any = None,
+        operating_point: OperatingPoint = "argmax",
+        negatives: Negatives = "own",
+        min_group_size: int = 30,
+    ) -> None:
+        given = {
+            "attribute": attribute,
+            "metric": metric,
+            "positive": require_classes("positive", positive),
+            "operating_point": operating_point,
+            "negatives": negatives,
+            "min_group_size": min_group_size,
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+        self._require_valid()
+
+    def _require_valid(self) -> None:
+        if not isinstance(self.attribute, str) or not self.attribute:
+            raise BiasTransferError(
+                f"attribute={self.attribute!r:.60}, expected the name of an attribute of the dataset, as 'background'"
+            )
+        for name, words in _WORDS.items():
+            value = getattr(self, name)
+            if value not in get_args(words):
+                raise BiasTransferError(f"{name}={value!r:.60}; {nearest(str(value), get_args(words))}")
+        if type(self.min_group_size) is not int or self.min_group_size < 1:
+            raise BiasTransferError(f"min_group_size={self.min_group_size!r:.60}, expected a whole number from 1 on")
+        if not self.positive and (self.metric != "accuracy" or self.operating_point == "prevalence"):
+            raise BiasTransferError(f"{self.metric} needs positive=, a class or several, by name or number")
+        if self.metric == "auc" and self.operating_point != "argmax":
+            raise BiasTransferError("operating_point='prevalence': auc is of all thresholds; leave it out")
+        if self.metric != "auc" and self.negatives != "own":
+            raise BiasTransferError(f"negatives='shared' is for metric='auc'; {self.metric} compares with no negatives")
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether more is needed than the predicted classes."""
+        return self.metric == "auc" or self.operating_point == "prevalence"
+
+    @property
+    def label(self) -> str:
+        """A short name, for test ids."""
+        return "-".join([self.attribute, self.metric, *map(str, self.positive), *self._unusual])
+
+    def __str__(self) -> str:
+        positive = f" of {', '.join(map(str, self.positive))}" if self.positive else ""
+        unusual = {"prevalence": " at prevalence", "shared": " against all negatives"}
+        return f"{self.metric}{positive}{''.join(unusual[word] for word in self._unusual)} by {self.attribute}"
+
+    @property
+    def _unusual(self) -> list[str]:
+        return [word for word in (self.operating_point, self.negatives) if word in ("prevalence", "shared")]

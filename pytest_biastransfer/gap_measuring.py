@@ -1,0 +1,128 @@
+"""From a model and images to a measurement of the gaps between groups."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_biastransfer.evaluation.devices import resolve_device
+from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.gap import Gap
+from pytest_biastransfer.judgement.expectation import require_confidence
+from pytest_biastransfer.measuring import given_dataset, given_model, require_counts
+from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+from pytest_biastransfer.metrics.measurement import Provenance
+from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
+from pytest_biastransfer.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.measuring import Target
+    from pytest_biastransfer.models import Model
+
+
+def measure_gaps(
+    model: Model | torch.nn.Module | str,
+    dataset: Any,
+    attribute: str,
+    metric: GapMetric = "fpr",
+    *,
+    positive: Target | None = None,
+    operating_point: OperatingPoint = "argmax",
+    negatives: Negatives = "own",
+    min_group_size: int = 30,
+    control: Model | torch.nn.Module | str | None = None,
+    confidence: float = 0.95,
+    device: str | torch.device = "auto",
+    batch_size: int | None = None,
+    max_images: int | None = None,
+    store: Path | str | None = None,
+) -> GapMeasurement:
+    """Measure how much worse a model is on one group of images than on another.
+
+    Parameters
+    ----------
+    model, dataset, control, confidence, device, batch_size, max_images, store
+        As of `pytest_biastransfer.measure`; the dataset has attributes.
+    attribute, metric, positive, operating_point, negatives, min_group_size
+        As of `Gap`.
+
+    Raises
+    ------
+    BiasTransferError
+        If the dataset has no such attribute, or only one value of it, if fewer than two groups have enough images, or
+        if the model or the dataset are not usable.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pytest_biastransfer import measure_gaps
+    >>> redder = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> def image(red, green):
+    ...     return torch.tensor([red, green]).reshape(2, 1, 1)
+    >>> day = [(image(0.1, 0.9), 1, {"light": "day"})] * 40
+    >>> evening = [(image(0.9, 0.1), 1, {"light": "evening"})] * 10 + [(image(0.1, 0.9), 1, {"light": "evening"})] * 30
+    >>> found = measure_gaps(redder, day + evening, "light", positive=0)
+    >>> float(found.gap), found.worst
+    (0.25, 'evening')
+    """
+    require_counts(batch_size=batch_size, max_images=max_images)
+    kept = Store(None if store is None else Path(store))
+    evaluator = Evaluator(resolve_device(str(device), kept.facts), kept, batch_size=batch_size, max_images=max_images)
+    return take_gaps(
+        evaluator,
+        given_model(model, "model"),
+        given_dataset(dataset),
+        Gap(
+            attribute,
+            metric,
+            positive=positive,
+            operating_point=operating_point,
+            negatives=negatives,
+            min_group_size=min_group_size,
+        ),
+        control=None if control is None else given_model(control, "control"),
+        confidence=require_confidence(confidence),
+    )
+
+
+def take_gaps(
+    evaluator: Evaluator,
+    model: Model,
+    images: LabelledImages,
+    gap: Gap,
+    *,
+    control: Model | None = None,
+    confidence: float = 0.95,
+) -> GapMeasurement:
+    """Measure with an evaluator that is there already, and with what is loaded already.
+
+    What was measured before, in whatever session, is known by its key.
+    """
+    models = [model] if control is None else [model, control]
+    keys = [evaluator.keys(one, images, [None])[0] for one in models]
+    names = [images.naming, *(one.classes for one in models)]
+    groups = images.attributes.get(gap.attribute)
+    question = ("gaps", [key.text for key in keys], names, evaluator.max_images, gap, groups, confidence)
+    answered = fingerprint(*question) if all(key.lasting for key in keys) else None
+    known = None if answered is None else evaluator.store.facts.get(answered)
+    if known is None:
+        from pytest_biastransfer.gap_observing import observed_gaps
+
+        found = observed_gaps(evaluator, models, keys, images, gap, confidence)
+        if answered is not None:
+            evaluator.store.facts.put(answered, found.description())
+        return dataclasses.replace(found, provenance=dataclasses.replace(found.provenance, question=answered))
+    provenances = [Provenance(key.lasting_model, images.fingerprint, answered) for key in keys]
+    return GapMeasurement.from_description(
+        known,
+        [one.name for one in models],
+        provenances,
+        dataset=images.name,
+        declaration=str(gap),
+        metric=gap.metric,
+    )

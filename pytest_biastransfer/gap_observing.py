@@ -1,0 +1,229 @@
+"""From predictions, or scores, to a measurement of gaps."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_biastransfer.baseline.encoding import encode_groups, encode_numbers
+from pytest_biastransfer.data.labels import labels_for
+from pytest_biastransfer.data.values import values_of
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.metrics import gaps
+from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+from pytest_biastransfer.metrics.measurement import Provenance
+from pytest_biastransfer.observing import class_names_of, target_classes
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.data.values import Values
+    from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+    from pytest_biastransfer.gap import Gap
+    from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.models import Model
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One model on the images, as far as a gap needs it.
+
+    Attributes
+    ----------
+    indices
+        The images' places in the dataset, ascending.
+    positive
+        Which of them are, or None without positive classes.
+    hits, among
+        Which count, and among which; None where scores are compared.
+    scores
+        How much more probable the positive classes are than the others, as a logarithm; None where it is not needed.
+    computed
+        How many images were run through the model.
+    """
+
+    indices: npt.NDArray[np.int64]
+    positive: npt.NDArray[np.bool_]
+    hits: npt.NDArray[np.bool_] | None
+    among: npt.NDArray[np.bool_] | None
+    scores: npt.NDArray[np.float32] | None
+    computed: int
+
+
+def observed_gaps(
+    evaluator: Evaluator,
+    models: Sequence[Model],
+    keys: Sequence[Key],
+    images: LabelledImages,
+    gap: Gap,
+    confidence: float,
+) -> GapMeasurement:
+    """Return the gaps of the first model, beside those of the second one if there is one."""
+    values = values_of(images, gap.attribute)
+    seen = [_see(evaluator, model, key, images, gap) for model, key in zip(models, keys, strict=True)]
+    measured = [
+        _measurement(model, key, one, values, images, gap, confidence)
+        for model, key, one in zip(models, keys, seen, strict=True)
+    ]
+    if len(seen) == 1:
+        return measured[0]
+    excess = _excess(seen, values, gap, confidence)
+    found, control = measured
+    return dataclasses.replace(
+        found,
+        estimates={**found.estimates, "gap_excess": excess},
+        evidence={**found.evidence, "excess_error": encode_numbers([_error_of(excess)])},
+        control=control,
+        computed=found.computed + control.computed,
+    )
+
+
+def _see(evaluator: Evaluator, model: Model, key: Key, images: LabelledImages, gap: Gap) -> _Seen:
+    with contextlib.ExitStack() as stack:
+        collection = evaluator.collection(model, images, None, key, stack)
+        # Scores tell nothing of the number of classes: a few predictions do.
+        found = collection.gather(collection.looks[0 if gap.needs_scores else -1])
+        looks, total = found.indices, collection.looks[-1]
+    labels = labels_for(images, model.classes, found.outputs)
+    if labels is None:
+        raise BiasTransferError(
+            f"gaps of {model.name} on {images.name} need labels: the dataset's classes are not those of the model; "
+            f"give both the same class names"
+        )
+    names = class_names_of(model, images, found.outputs, labels_fit=True)
+    classes = target_classes(gap.positive, names, "positive")
+    if len(classes) == len(names):
+        raise BiasTransferError(f"positive={list(gap.positive)!r:.100} is all classes of {model.name}; leave some out")
+    computed = found.computed
+    if not gap.needs_scores:
+        order = np.argsort(looks)
+        indices, predicted = looks[order], found.classes[order]
+        labels = labels[indices]
+        positive = np.isin(labels, classes)
+        chosen = np.isin(predicted, classes) if classes else positive
+        right = chosen == positive if classes else predicted == labels
+        hits, among = gaps.hits_and_among(_rate(gap), chosen, positive, right)
+        return _Seen(indices, positive, hits, among, None, computed)
+    indices, scores, more = _scores(evaluator, model, images, classes, total)
+    positive = np.isin(labels[indices], classes)
+    if gap.metric == "auc":
+        return _Seen(indices, positive, None, None, scores, computed + more)
+    chosen = gaps.at_prevalence(scores, int(np.count_nonzero(positive)))
+    hits, among = gaps.hits_and_among(_rate(gap), chosen, positive, chosen == positive)
+    return _Seen(indices, positive, hits, among, scores, computed + more)
+
+
+def _rate(gap: Gap) -> gaps.RateMetric:
+    assert gap.metric != "auc"
+    return gap.metric
+
+
+def _scores(
+    evaluator: Evaluator, model: Model, images: LabelledImages, classes: Sequence[int], total: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], int]:
+    """Return the places of images, how probable it is that they are positive, and how many were computed for it."""
+    from pytest_biastransfer.evaluation.order import visiting_order
+    from pytest_biastransfer.evaluation.rows import rows_of
+
+    computed = 0
+
+    def log_odds(logits: torch.Tensor) -> torch.Tensor:
+        nonlocal computed
+        computed += len(logits)
+        inside = logits.new_zeros(logits.shape[1], dtype=bool)  # type: ignore[call-overload]
+        inside[list(classes)] = True
+        found: torch.Tensor = logits[:, inside].logsumexp(1) - logits[:, ~inside].logsumexp(1)
+        return found.float()
+
+    scores = rows_of(evaluator, model, images, fingerprint("log-odds", sorted(classes)), log_odds, limit=total)
+    indices = np.sort(visiting_order(len(images))[:total])
+    return indices, scores[indices], computed
+
+
+def _measurement(
+    model: Model,
+    key: Key,
+    seen: _Seen,
+    values: Values,
+    images: LabelledImages,
+    gap: Gap,
+    confidence: float,
+) -> GapMeasurement:
+    codes = values.codes[seen.indices]
+    options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
+    if seen.hits is not None and seen.among is not None:
+        found = gaps.rate_gaps(_rate(gap), seen.hits, seen.among, codes, values.names, **options)
+        judged = [group.judged for group in found.groups]
+        hits = {"hits": encode_groups(_groups_of(seen, codes, np.flatnonzero(judged)))}
+        among = seen.among
+    else:
+        assert seen.scores is not None
+        found = gaps.auc_gaps(seen.scores, seen.positive, codes, values.names, negatives=gap.negatives, **options)
+        hits, among = {}, seen.positive
+    if found.worst is None or found.best is None:
+        raise BiasTransferError(_too_few(found, images, gap))
+    return GapMeasurement(
+        model=model.name,
+        dataset=images.name,
+        declaration=str(gap),
+        metric=gap.metric,
+        n=len(seen.indices),
+        total=len(seen.indices),
+        groups=found.groups,
+        worst=found.worst,
+        best=found.best,
+        estimates={"gap": found.gap},
+        control=None,
+        computed=seen.computed,
+        provenance=Provenance(key.lasting_model, images.fingerprint),
+        evidence={
+            # Attributes are no part of the dataset's fingerprint.
+            "groups": fingerprint(values.names, codes, among, gap.min_group_size),
+            "chance": encode_numbers([found.inflation, found.error, found.by_chance]),
+            **hits,
+        },
+    )
+
+
+def _groups_of(seen: _Seen, codes: npt.NDArray[np.int64], judged: npt.NDArray[np.int64]) -> list[tuple[int, list[int]]]:
+    """Return the size of each judged group, and the places of its images that count."""
+    assert seen.hits is not None
+    insides = [seen.among & (codes == code) for code in judged]
+    return [(int(np.count_nonzero(inside)), seen.indices[inside & seen.hits].tolist()) for inside in insides]
+
+
+def _excess(seen: Sequence[_Seen], values: Values, gap: Gap, confidence: float) -> Estimate:
+    model, control = seen
+    codes, groups = values.codes[model.indices], len(values.names)
+    options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
+    if model.hits is not None and control.hits is not None and model.among is not None:
+        return gaps.gap_excess(model.hits, control.hits, model.among, codes, groups, **options)
+    assert model.scores is not None
+    assert control.scores is not None
+    return gaps.auc_gap_excess(
+        model.scores, control.scores, model.positive, codes, groups, negatives=gap.negatives, **options
+    )
+
+
+def _error_of(estimate: Estimate) -> float:
+    """Return the standard error that an interval stands for."""
+    from scipy.special import ndtri
+
+    return float((estimate.high - estimate.low) / (2 * ndtri((1 + estimate.confidence) / 2)))
+
+
+def _too_few(found: gaps.GroupGaps, images: LabelledImages, gap: Gap) -> str:
+    kinds = {"fpr": "negatives", "tpr": "positives", "auc": "positives and negatives"}
+    sizes = ", ".join(f"{one.group} {one.size:,}" for one in found.groups)
+    return (
+        f"{gap}: a gap needs two groups with at least {gap.min_group_size} {kinds.get(gap.metric, 'images')}; "
+        f"{images.name} has {sizes}. Add images, or lower min_group_size="
+    )

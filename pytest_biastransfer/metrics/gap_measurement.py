@@ -1,0 +1,164 @@
+"""All figures of one model on the groups of one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.metrics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.metrics.measurement import Provenance
+
+
+@dataclass(frozen=True)
+class GroupFigure:
+    """A metric of one group.
+
+    Attributes
+    ----------
+    group
+        Its name.
+    estimate
+        The metric; NaN with the interval [0, 1] where the group has no images to measure it on.
+    size
+        How many images it rests on; of an area under the ROC curve, the smaller one of positives and negatives.
+    judged
+        Whether that is enough.
+    """
+
+    group: str
+    estimate: Estimate
+    size: int
+    judged: bool
+
+    @property
+    def words(self) -> str:
+        """The group with its figure."""
+        return f"{self.group} {self.estimate:.3f} (n = {self.size:,})"
+
+
+@dataclass(frozen=True)
+class GapMeasurement:
+    """All figures for one (model, dataset, gap).
+
+    Attributes
+    ----------
+    model, dataset, declaration
+        What was measured, in words.
+    metric
+        Of which the groups' figures are.
+    n, total
+        The number of images that were looked at, and of all.
+    groups
+        The figure of each group, in the order of the names.
+    worst, best
+        The judged groups at both ends.
+    estimates
+        ``gap``, the largest difference between two judged groups; and with a control model ``gap_excess``.
+    control
+        The measurement of the control model, if there is one.
+    computed
+        How many forward passes of images it took; the others came from the store.
+    provenance
+        What it rests on.
+    evidence
+        What a later measurement is compared with; see `Entry.evidence`.
+    """
+
+    model: str
+    dataset: str
+    declaration: str
+    metric: str
+    n: int
+    total: int
+    groups: Sequence[GroupFigure]
+    worst: str
+    best: str
+    estimates: Mapping[str, Estimate]
+    control: GapMeasurement | None
+    computed: int
+    provenance: Provenance
+    evidence: Mapping[str, str]
+
+    # All groups are measured whole: small ones would be left over.
+    early: ClassVar[None] = None
+
+    def __repr__(self) -> str:
+        groups = ", ".join(one.words for one in self.groups)
+        return f"<{self.declaration} of {self.model}, {self.n} images of {self.dataset}: gap={self.gap!r}; {groups}>"
+
+    @property
+    def gap(self) -> Estimate:
+        """The largest difference between two judged groups, in [0, 1]."""
+        return self.estimates["gap"]
+
+    @property
+    def gap_excess(self) -> Estimate:
+        """`gap` minus the control model's, in [-1, 1]."""
+        return self.estimate("gap_excess")
+
+    @property
+    def by_group(self) -> dict[str, Estimate]:
+        """The metric of each group."""
+        return {one.group: one.estimate for one in self.groups}
+
+    @property
+    def unjudged(self) -> list[str]:
+        """The groups that have too few images."""
+        return [one.group for one in self.groups if not one.judged]
+
+    @property
+    def predictions(self) -> int:
+        """The number of predictions that it rests on."""
+        return self.n * (1 if self.control is None else 2)
+
+    def estimate(self, metric: str) -> Estimate:
+        """Return the estimate of that name; raises `BiasTransferError` telling what it needs."""
+        if metric in self.estimates:
+            return self.estimates[metric]
+        raise BiasTransferError(f"{metric} of {self.model} is not available: it needs a control model (control=...)")
+
+    def highlights(self) -> str:
+        """Return in words what stands out."""
+        few = f"; too few images to judge: {', '.join(self.unjudged)}" if self.unjudged else ""
+        return f"{self.metric} by group: {', '.join(one.words for one in self.groups if one.judged)}{few}"
+
+    def description(self) -> dict[str, Any]:
+        """Return what need not be found out again, as plain data."""
+        return {
+            "n": self.n,
+            "total": self.total,
+            "groups": [[one.group, one.estimate.to_list(), one.size, one.judged] for one in self.groups],
+            "ends": [self.worst, self.best],
+            "estimates": {metric: estimate.to_list() for metric, estimate in self.estimates.items()},
+            "evidence": dict(self.evidence),
+            "control": None if self.control is None else self.control.description(),
+        }
+
+    @classmethod
+    def from_description(
+        cls, known: Mapping[str, Any], models: Sequence[str], provenances: Sequence[Provenance], **names: str
+    ) -> GapMeasurement:
+        """Return what `description` described, of the first model, and of the second one as its control."""
+        control = known["control"]
+        worst, best = known["ends"]
+        return cls(
+            model=models[0],
+            n=known["n"],
+            total=known["total"],
+            groups=tuple(
+                GroupFigure(group, Estimate.from_list(parts), size, judged)
+                for group, parts, size, judged in known["groups"]
+            ),
+            worst=worst,
+            best=best,
+            estimates={metric: Estimate.from_list(parts) for metric, parts in known["estimates"].items()},
+            control=None if control is None else cls.from_description(control, models[1:], provenances[1:], **names),
+            computed=0,
+            provenance=provenances[0],
+            evidence=known["evidence"],
+            **names,
+        )

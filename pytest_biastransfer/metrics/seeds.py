@@ -1,0 +1,47 @@
+"""How sure a figure is when training is repeated with other seeds.
+
+Seeds are few, and what differs between them is all that chance does in training; the images are the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, variance
+
+from pytest_biastransfer.metrics.estimate import Estimate
+
+_METHOD = "t over seeds"
+
+
+def mean_over_seeds(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Return the mean of figures of several seeds, with Student's t interval: its error is the deviation over √n.
+
+    >>> mean_over_seeds([0.1, 0.2, 0.3])
+    0.2 [-0.0484, 0.448]
+    """
+    n = len(values)
+    error = math.sqrt(variance(values) / n)
+    return _with_interval(fmean(values), error, n - 1, n, confidence)
+
+
+def difference_over_seeds(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Return how much larger the first mean is than the second, with Welch's t interval (1947).
+
+    >>> difference_over_seeds([0.5, 0.6, 0.7], [0.1, 0.2, 0.3])
+    0.4 [0.173, 0.627]
+    """
+    parts = [variance(values) / len(values) for values in (first, second)]
+    total = sum(parts)
+    squares = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True))
+    # Without any variance there is no number of degrees of freedom, and none is needed.
+    freedom = total**2 / squares if squares > 0 else 1.0
+    n = len(first) + len(second)
+    return _with_interval(fmean(first) - fmean(second), math.sqrt(total), freedom, n, confidence)
+
+
+def _with_interval(value: float, error: float, freedom: float, n: int, confidence: float) -> Estimate:
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * error
+    return Estimate(value, low=value - reach, high=value + reach, confidence=confidence, n=n, method=_METHOD)

@@ -1,0 +1,253 @@
+"""Is it the source's fault, and how much curation is enough: figures over seeds, tables, JSON, plots, mistakes."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from torch import nn
+
+from pytest_biastransfer import Gap, Model, Square
+from pytest_biastransfer.errors import BiasTransferError, SpecError
+from pytest_biastransfer.metrics.seeds import difference_over_seeds, mean_over_seeds
+from pytest_biastransfer.transfer import DoseResponse, Recipe, attribute_bias, dose_response, plant, transfer
+from pytest_biastransfer.transfer.repeated import Repeated
+
+shares = st.floats(0, 1)
+
+
+@given(st.lists(shares, min_size=2, max_size=8), st.sampled_from([0.9, 0.95, 0.99]))
+def test_means_over_seeds_have_students_interval(values: list[float], confidence: float) -> None:
+    found = mean_over_seeds(values, confidence)
+    assert float(found) == pytest.approx(np.mean(values))
+    error = np.std(values, ddof=1) / math.sqrt(len(values))
+    reach = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * error
+    assert (found.low, found.high) == pytest.approx((np.mean(values) - reach, np.mean(values) + reach), abs=1e-9)
+    assert (found.n, found.confidence, found.method) == (len(values), confidence, "t over seeds")
+
+
+@given(st.lists(shares, min_size=2, max_size=8), st.lists(shares, min_size=2, max_size=8))
+def test_differences_over_seeds_have_welchs_interval(first: list[float], second: list[float]) -> None:
+    found = difference_over_seeds(first, second)
+    if min(np.ptp(first), np.ptp(second)) > 1e-6:
+        expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert found.low <= found <= found.high
+    opposite = difference_over_seeds(second, first)
+    assert (opposite.low, opposite.high) == pytest.approx((-found.high, -found.low), abs=1e-9)
+
+
+def test_seeds_that_agree_leave_nothing_to_chance() -> None:
+    assert repr(mean_over_seeds([0.25, 0.25])) == "0.25 [0.25, 0.25]"
+    assert repr(difference_over_seeds([0.5, 0.5], [0.25, 0.25])) == "0.25 [0.25, 0.25]"
+
+
+class Net(nn.Module):
+    """Sees how bright each channel is anywhere."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.fc(torch.relu(self.norm(self.conv(images))).amax(dim=(2, 3)))
+        return found
+
+
+def pictures(count: int, seed: int, kinds: int = 4, first: int = 0) -> list[tuple[torch.Tensor, int, dict[str, str]]]:
+    """Return noise with a stripe: across for label 0, down for label 1, in one of several places."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for place in range(count):
+        image = torch.rand(3, 12, 12, generator=generator) * 0.3
+        where = 4 + 2 * int(torch.randint(0, 4, (), generator=generator))
+        label = place % 2
+        (image[2] if label == 0 else image[2].T)[where] = 0.9
+        found.append((image, label, {"side": "even" if place % 4 < 2 else "odd"}))
+    return found
+
+
+SQUARE = Square(size=0.25, anchor="top-left")
+RECIPE = Recipe(epochs=12, batch_size=16, learning_rate=0.1)
+
+
+@pytest.fixture(scope="module")
+def sources() -> tuple[Model, Model]:
+    """A source that learnt that a square means label 1, and one that learnt the stripes."""
+    data = pictures(96, seed=1)
+    biased = transfer(Net(), plant(data, SQUARE, 1.0, classes=1), "full-network", recipe=RECIPE)
+    clean = transfer(Net(), data, "full-network", recipe=RECIPE)
+    return biased, clean
+
+
+def test_a_planted_bias_is_attributed_to_its_source(sources: tuple[Model, Model], tmp_path: Path) -> None:
+    biased, clean = sources
+    test = pictures(80, seed=3)
+    found = attribute_bias(
+        biased,
+        clean,
+        pictures(64, seed=2),
+        test,
+        SQUARE,
+        metric="targeted_asr",
+        target=1,
+        mode="fixed-feature",
+        recipe=RECIPE,
+        seeds=3,
+        store=tmp_path,
+    )
+    assert list(found.arms) == ["source", "control source", "scratch"]
+    for name, arm in found.arms.items():
+        assert arm.figure == pytest.approx(np.mean(arm.values))
+        assert len(set(arm.values)) == 1 or arm.figure.low < arm.figure < arm.figure.high
+        assert len(arm.values) == len(arm.accuracies) == 3, name
+    assert found.from_source == pytest.approx(
+        np.mean(found.arms["source"].values) - np.mean(found.arms["control source"].values)
+    )
+    text = str(found)
+    assert text.startswith("targeted_asr of Square(size=0.25, anchor='top-left', color=(255, 255, 0)), by where")
+    assert found.sentence in text
+    plain = json.loads(json.dumps(found.to_json()))
+    assert plain["arms"]["source"]["values"] == list(found.arms["source"].values)
+    assert plain["differences"]["scratch"]["value"] == float(found.differences["scratch"])
+    assert plain["sentence"] == found.sentence
+
+
+def arm(*values: float) -> Repeated:
+    return Repeated(values, values, mean_over_seeds(values), mean_over_seeds(values))
+
+
+@pytest.mark.parametrize(
+    ("source", "control", "sentence"),
+    [
+        ((0.8, 0.82, 0.81), (0.1, 0.12, 0.1), "The source passes it on (+0.703, 95 % interval +0.6"),
+        ((0.1, 0.12, 0.1), (0.8, 0.82, 0.81), "It is less than from the control source (-0.703, 95 % interval -0.7"),
+        ((0.1, 0.5, 0.9), (0.2, 0.4, 0.8), "That it comes from the source cannot be told (+0.033, 95 % interval -0."),
+    ],
+)
+def test_the_sentence_says_what_the_interval_says(
+    source: tuple[float, ...], control: tuple[float, ...], sentence: str
+) -> None:
+    from pytest_biastransfer.transfer import Attribution
+
+    found = Attribution("asr", {"source": arm(*source)}, {"control source": difference_over_seeds(source, control)})
+    assert found.sentence.startswith(sentence)
+    assert found.sentence.endswith("over 3 seeds each).")
+
+
+def test_a_dose_response_has_the_figures_of_each_level(sources: tuple[Model, Model], tmp_path: Path) -> None:
+    biased, _ = sources
+    data, test = pictures(64, seed=2), pictures(80, seed=3)
+    given: dict[str, Any] = {"mode": "full-network", "recipe": RECIPE, "seeds": 2, "store": tmp_path}
+    found = dose_response(
+        biased,
+        data,
+        test,
+        SQUARE,
+        change=lambda images, level: plant(images, SQUARE, level),
+        levels=[0.5, 0],
+        limit=0.3,
+        **given,
+    )
+    assert list(found.levels) == [0, 0.5]
+    model = transfer(biased, plant(data, SQUARE, 0.5), recipe=RECIPE.with_seed(1), mode="full-network", store=tmp_path)
+    from pytest_biastransfer import measure
+
+    expected = measure(model, test, SQUARE)
+    assert found.levels[0.5].values[1] == float(expected.asr)
+    assert found.levels[0.5].accuracies[1] == float(expected.accuracy)
+    again = dose_response(
+        biased,
+        data,
+        test,
+        SQUARE,
+        change=lambda images, level: plant(images, SQUARE, level),
+        levels=[0, 0.5],
+        limit=0.3,
+        **given,
+    )
+    assert again.to_json() == found.to_json()
+
+
+def test_gaps_can_be_asked_for(sources: tuple[Model, Model], tmp_path: Path) -> None:
+    _, clean = sources
+    found = dose_response(
+        clean,
+        pictures(64, seed=2),
+        pictures(200, seed=3),
+        Gap("side", "accuracy"),
+        change=lambda images, level: plant(images, SQUARE, level),
+        levels=[0],
+        recipe=RECIPE,
+        seeds=2,
+        store=tmp_path,
+    )
+    assert found.question == "accuracy by side"
+    assert 0 <= found.levels[0].figure <= 1
+    assert "enough" not in str(found)
+
+
+RESPONSE = DoseResponse("asr", {0: arm(0.8, 0.9), 0.05: arm(0.1, 0.3), 0.1: arm(0.05, 0.06)}, limit=0.25)
+
+
+def test_the_smallest_level_meets_the_limit() -> None:
+    assert RESPONSE.smallest_level == 0.05
+    assert RESPONSE.smallest_certain_level == 0.1
+    assert str(RESPONSE).splitlines() == [
+        "asr, by level",
+        "  level  figure                 accuracy",
+        "  0      0.850 [0.215, 1.485]   0.850 [0.215, 1.485]",
+        "  0.05   0.200 [-1.071, 1.471]  0.200 [-1.071, 1.471]",
+        "  0.1    0.055 [-0.009, 0.119]  0.055 [-0.009, 0.119]",
+        "  0.05 is enough for 0.25, not beyond doubt: 0.200 [-1.071, 1.471].",
+    ]
+    none = DoseResponse("asr", RESPONSE.levels, limit=0.01)
+    assert none.smallest_level is None
+    assert none.sentence == "None of these levels brings it to 0.01."
+
+
+def test_a_dose_response_is_saved_as_json_and_as_a_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    RESPONSE.save(tmp_path / "dose.json")
+    assert json.loads((tmp_path / "dose.json").read_text()) == RESPONSE.to_json()
+    RESPONSE.save(tmp_path / "dose.svg")
+    plot = (tmp_path / "dose.svg").read_text()
+    assert plot.count("<path") > 20
+    monkeypatch.delitem(sys.modules, "matplotlib.figure")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SpecError, match=r"dose\.png: needs matplotlib, which is not installed; type: pip install"):
+        RESPONSE.save(tmp_path / "dose.png")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"seeds": 1}, "seeds=1: at least two are needed"),
+        ({"seeds": "ab"}, "seeds='ab', expected how many, or a list of whole numbers"),
+        ({"seeds": [1, 1]}, r"seeds=\[1, 1\]: at least two are needed"),
+        ({"levels": []}, r"levels=\[\], expected numbers"),
+        ({"levels": [0, True]}, r"levels=\[0, True\], expected numbers"),
+        ({"metric": "ars"}, "metric='ars'; did you mean asr"),
+        ({"metric": "targeted_asr"}, "metric='targeted_asr' needs target="),
+        ({"metric": "asr_excess"}, "metric='asr_excess'; Valid: accuracy_drop, asr"),
+        ({"mode": "half"}, "mode='half'; Valid"),
+        ({"confidence": 2}, "confidence=2, expected a number above 0 and below 1"),
+        ({"change": lambda *_: 5}, "change: got 5, expected a map-style dataset"),
+    ],
+)
+def test_what_cannot_be_asked_says_why(changed: dict[str, Any], message: str) -> None:
+    data = pictures(8, seed=0)
+    given: dict[str, Any] = {"change": lambda images, _: images, "levels": [0], "recipe": Recipe(epochs=1), "seeds": 2}
+    with pytest.raises(BiasTransferError, match=message):
+        dose_response(Net(), data, data, SQUARE, **{**given, **changed})

@@ -1,0 +1,245 @@
+"""Finetuning inside a session: the ini file, the fixtures, what workers share, and what the summary says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.finetuning import parsed_transfer
+from pytest_biastransfer.transfer import Recipe
+
+NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, images):
+        return self.fc(torch.relu(self.norm(self.conv(images))).amax(dim=(2, 3)))
+
+
+def images(seed, count=48):
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for place in range(count):
+        image = torch.rand(3, 10, 10, generator=generator) * 0.4
+        image[place % 2] += 0.5
+        found.append((image, place % 2))
+    return found
+"""
+CONFTEST = """
+import pytest
+from net import Net, images
+
+
+@pytest.fixture(scope="session")
+def source_model():
+    return Net()
+
+
+@pytest.fixture(scope="session")
+def bias_finetuning_dataset():
+    return images(1)
+
+
+@pytest.fixture(scope="session")
+def bias_dataset():
+    return images(2)
+"""
+TEST = """
+import pytest
+
+
+@pytest.mark.bias_intervention("grayscale", max_asr=1.0)
+def test_it(bias, transferred_model):
+    assert bias.accuracy > 0.9
+    assert transferred_model.name == "Net, {mode} on list"
+"""
+WAYS = [("-p", "no:xdist"), ("-n0",), ("-n2",)]
+
+
+@pytest.fixture
+def inner(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makepyfile(net=NET)
+    pytester.makeconftest(CONFTEST)
+    return pytester
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+@pytest.mark.parametrize("mode", ["fixed-feature", "full-network", "scratch"])
+def test_the_ini_file_says_how_the_transferred_model_is_made(
+    inner: pytest.Pytester, mode: str, way: tuple[str, ...]
+) -> None:
+    inner.makeini(f"[pytest]\nbias_transfer = {mode}?epochs=30&learning_rate=0.1&batch_size=16\n")
+    inner.makepyfile(test_it=TEST.format(mode=mode))
+    inner.runpytest_subprocess(*way).assert_outcomes(passed=1)
+    # Trained once: the weights are there, whoever looks.
+    (kept,) = (inner.path / ".pytest_cache/d/biastransfer/trained").iterdir()
+    before = {file: file.stat().st_mtime_ns for file in kept.iterdir()}
+    again = inner.runpytest_subprocess(*way)
+    again.assert_outcomes(passed=1)
+    again.stdout.fnmatch_lines(["1 bias test: 1 passed; 0 images evaluated, 96 predictions reused"])
+    assert {file: file.stat().st_mtime_ns for file in kept.iterdir()} == before
+
+
+def test_what_is_to_be_finetuned_may_come_from_specs(inner: pytest.Pytester) -> None:
+    inner.makeconftest("")
+    inner.makeini(
+        "[pytest]\npythonpath = .\nbias_transfer = fixed-feature?epochs=30&learning_rate=0.1\n"
+        "bias_source_model = python:net:Net\n"
+        "bias_finetuning_dataset = python:net:images?draw=1\nbias_dataset = python:net:images?draw=2\n"
+    )
+    inner.makepyfile(
+        net=NET.replace("def images(seed,", "def images(draw=0,").replace("manual_seed(seed)", "manual_seed(int(draw))")
+    )
+    inner.makepyfile(test_it=TEST.format(mode="fixed-feature"))
+    inner.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_both_ways_to_have_a_transferred_model_are_too_many(inner: pytest.Pytester) -> None:
+    inner.makeini("[pytest]\nbias_transfer = fixed-feature\nbias_transferred_model = python:net:Net\n")
+    inner.makepyfile(test_it=TEST)
+    result = inner.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: bias_transfer and bias_transferred_model in the ini file: *remove one of them"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fixed", "mode='fixed'; did you mean fixed-feature?*"),
+        ("full-network?epoch=3", "'full-network[?]epoch=3': unknown key 'epoch'; did you mean epochs?*"),
+        ("full-network?epochs=many", "*epochs='many', expected a whole number"),
+        ("full-network?momentum=2", "Recipe: momentum=2.0, expected a number from 0 to below 1"),
+    ],
+)
+def test_a_line_that_cannot_be_says_why(inner: pytest.Pytester, line: str, message: str) -> None:
+    inner.makeini(f"[pytest]\nbias_transfer = {line}\n")
+    inner.makepyfile(test_it=TEST)
+    result = inner.runpytest_inprocess()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message, "*in bias_transfer in the ini file"])
+
+
+def test_a_missing_finetuning_dataset_says_what_to_write(inner: pytest.Pytester) -> None:
+    inner.makeconftest(CONFTEST.replace("def bias_finetuning_dataset", "def another"))
+    inner.makeini("[pytest]\nbias_transfer = fixed-feature\n")
+    inner.makepyfile(test_it=TEST)
+    result = inner.runpytest_inprocess()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*bias_finetuning_dataset = imagefolder:data/*", "in fixture bias_finetuning_dataset"])
+
+
+def test_recipes_are_read_from_words() -> None:
+    assert parsed_transfer("scratch?epochs=3&schedule=cosine&label_smoothing=0.1&patience=2&seed=4") == (
+        "scratch",
+        Recipe(epochs=3, schedule="cosine", label_smoothing=0.1, patience=2, seed=4),
+    )
+    with pytest.raises(BiasTransferError, match="unknown key 'with_seed'"):
+        parsed_transfer("scratch?with_seed=3")
+
+
+EXPERIMENTS = """
+import pytest
+from net import Net, images
+from pytest_biastransfer import Gap, Square
+from pytest_biastransfer.transfer import Recipe, plant
+
+RECIPE = Recipe(epochs=2, batch_size=16)
+LEVELS = [0.0, 0.5, 1.0]
+
+
+def planted(data, level):
+    return plant(data, Square(), level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_level(bias_dose_response, source_model, bias_finetuning_dataset, bias_dataset, level):
+    bias_dose_response(source_model, bias_finetuning_dataset, bias_dataset, Square(), change=planted, levels=[level],
+                       recipe=RECIPE, seeds=2)
+
+
+def test_curve(bias_dose_response, source_model, bias_finetuning_dataset, bias_dataset):
+    found = bias_dose_response(source_model, bias_finetuning_dataset, bias_dataset, Square(), change=planted,
+                               levels=LEVELS, recipe=RECIPE, seeds=2, limit=1.0)
+    assert found.smallest_level == 0.0
+
+
+def test_fault(bias_attribution, source_model, bias_finetuning_dataset, bias_dataset):
+    found = bias_attribution(source_model, Net(), bias_finetuning_dataset, bias_dataset, Square(), metric="skew",
+                             recipe=RECIPE, seeds=2)
+    assert found.from_source == 0
+"""
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+def test_experiments_share_what_they_train_and_are_shown_in_the_summary(
+    inner: pytest.Pytester, way: tuple[str, ...]
+) -> None:
+    inner.makepyfile(test_it=EXPERIMENTS)
+    result = inner.runpytest_subprocess(*way)
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(
+        [
+            "*= bias transfer: experiments =*",
+            "test_it.py::test_curve: asr of Square(*), by level",
+            "  level  figure*accuracy",
+            "  0      *",
+            "  0.5    *",
+            "  1      *",
+            "  0 is enough for 1*",
+            "test_it.py::test_fault: skew of Square(*), by where the model comes from",
+            "  source          * accuracy *",
+            "  control source  *",
+            "  scratch         *",
+            "  source - control source: +0.000 *",
+            "  That it comes from the source cannot be told (*",
+        ]
+    )
+    # Three levels and the scratch arm, twice: level 0 is the source's arm, and the control source is the same one.
+    assert len(list((inner.path / ".pytest_cache/d/biastransfer/trained").iterdir())) == 8
+    assert result.stdout.str().count("by level") == 4
+
+
+def test_quiet_sessions_show_no_experiments(inner: pytest.Pytester) -> None:
+    inner.makepyfile(test_it=EXPERIMENTS)
+    assert "experiments" not in inner.runpytest_inprocess("-q", "-k", "curve").stdout.str()
+
+
+def test_a_mistake_in_a_test_is_one_message(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        test_it="""
+            from pytest_biastransfer.transfer import Recipe
+
+            def test_it(bias_transfer, source_model, bias_finetuning_dataset):
+                bias_transfer(source_model, bias_finetuning_dataset, "fixed")
+        """
+    )
+    result = inner.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*mode='fixed'; did you mean fixed-feature?*"])
+    assert "recipe.py" not in result.stdout.str()
+
+
+def test_sources_and_data_may_be_specs(inner: pytest.Pytester) -> None:
+    inner.makeini("[pytest]\npythonpath = .\n")
+    inner.makepyfile(
+        test_it="""
+            from net import images
+            from pytest_biastransfer.transfer import Recipe
+
+            def test_it(bias_transfer):
+                model = bias_transfer("python:net:Net", images(1), classes=["a", "b"], recipe=Recipe(epochs=1))
+                assert model.classes == ("a", "b")
+        """
+    )
+    inner.runpytest_inprocess().assert_outcomes(passed=1)
