@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.curation import CURATION_FIGURES, curation_measurements
 from benchmarks.figures import CPU_FIGURES, MOST_ROUNDS, Figure, Result, results
 from benchmarks.gpu import COMMAND, gpu_figures, gpu_measurements
 from benchmarks.machine import describe_machine, gpu_names
@@ -34,7 +35,7 @@ def main() -> int:
     gpus = len(gpu_names()) if options.device != "cpu" else 0
     if options.device == "cuda" and not gpus:
         parser.error("--device cuda: this machine has no NVIDIA GPU that nvidia-smi lists")
-    cpu: Sequence[Figure] = () if options.device == "cuda" else CPU_FIGURES
+    cpu: Sequence[Figure] = () if options.device == "cuda" else (*CPU_FIGURES, *CURATION_FIGURES)
     figures = _chosen([*cpu, *(gpu_figures(gpus) if gpus else ())], options.only, parser)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as place:
         measurements = _measurements(Path(place).resolve(), Path(data).resolve(), options.quick, gpus)
@@ -84,6 +85,7 @@ def _measurements(place: Path, data: Path, quick: bool, gpus: int) -> dict[str, 
     tenth = workload(data, place, per_class // 10)
     plain = child_environment(gpu=False)
     found = cpu_measurements(Workbench(place / "whole", images, plain), Workbench(place / "tenth", tenth, plain))
+    found |= curation_measurements(plain)
     return found | gpu_measurements(Workbench(place / "gpu", images, child_environment(gpu=True)), gpus)
 
 

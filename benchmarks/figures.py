@@ -106,6 +106,18 @@ CPU_FIGURES: Final = (
     Figure("early-time", "early stop: time / of all images", "early-stop.seconds", "all-images.seconds", 0.2),
     Figure("statistics", "statistics, 50,000 images, 1,000 classes", "statistics.milliseconds", must=50, unit="ms"),
     Figure("statistics-control", "the same beside a control", "statistics.with_control", must=50, unit="ms"),
+    *(
+        Figure(f"gaps-{name}", f"{title}, a million predictions, 10 groups", f"gaps.{name}", must=200, unit="ms")
+        for name, title in (
+            ("rate", "gap of false-positive rates"),
+            ("prevalence", "the same at prevalence"),
+            ("auc", "gap of AUC"),
+            ("auc_shared", "the same against all negatives"),
+        )
+    ),
+    Figure("transfer-second", "fixed-feature transfer, a second recipe", "transferring.second", must=5),
+    Figure("transfer-again", "a session with it, nothing changed", "transferring.again", must=2),
+    Figure("transfer-torch", "its imports of torch", "transferring.torch", must=0, sense="=", unit=""),
     Figure("fingerprint", "fingerprint of the images' files, first time", "fingerprint.cold", must=1000, unit="ms"),
     Figure("fingerprint-known", "fingerprint of the images' files, unchanged", "fingerprint.warm", must=50, unit="ms"),
     Figure("collect", "collecting 1,000 tests over 20 specs", "collecting.seconds", must=2),

@@ -125,6 +125,16 @@ class Workbench:
         project = self._project("statistics", {"statistics_of_one.py": "statistics_of_one.py"})
         return _printed(run([sys.executable, "statistics_of_one.py"], project, self._environment))
 
+    def gaps(self) -> Quantities:
+        """Time the gaps of a million predictions."""
+        project = self._project("gaps", {"gaps_of_a_million.py": "gaps_of_a_million.py"})
+        return _printed(run([sys.executable, "gaps_of_a_million.py"], project, self._environment))
+
+    def transferring(self) -> Quantities:
+        """Time fixed-feature transfers, and a session in which nothing has changed."""
+        project = self._project("transferring", {"transferring.py": "transferring.py"})
+        return _printed(run([sys.executable, "transferring.py", str(self._work.images)], project, self._environment))
+
     def applying(self) -> Quantities:
         """Time each intervention, and a forward pass of the same images."""
         project = self._project("applying", {"applying.py": "applying.py"})
@@ -224,6 +234,8 @@ def cpu_measurements(whole: Workbench, tenth: Workbench) -> dict[str, Measuremen
         "all-images": partial(whole.early_stop, None),
         "early-stop": partial(whole.early_stop, 0.01),
         "statistics": whole.statistics,
+        "gaps": whole.gaps,
+        "transferring": whole.transferring,
         "applying": whole.applying,
         "searching": whole.searching,
         "fingerprint": whole.fingerprint,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # pytester forgets the modules that an inner run imports first, and these cannot be imported twice.
 import numpy.fft
@@ -95,3 +95,13 @@ def run(request: pytest.FixtureRequest, colors: pytest.Pytester, monkeypatch: py
         return colors.runpytest_inprocess(*MODES[request.param], *arguments)
 
     return run_pytest
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Train with one thread, here and in inner sessions: the threads of tiny networks wait for one another."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from pytest_biastransfer.errors import BiasTransferError, SpecError
 from pytest_biastransfer.metrics.seeds import difference_over_seeds, mean_over_seeds
 from pytest_biastransfer.transfer import DoseResponse, Recipe, attribute_bias, dose_response, plant, transfer
 from pytest_biastransfer.transfer.repeated import Repeated
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 shares = st.floats(0, 1)
 
@@ -86,6 +87,8 @@ RECIPE = Recipe(epochs=12, batch_size=16, learning_rate=0.1)
 @pytest.fixture(scope="module")
 def sources() -> tuple[Model, Model]:
     """A source that learnt that a square means label 1, and one that learnt the stripes."""
+    # Before the fixture that does so for each test.
+    torch.set_num_threads(1)
     data = pictures(96, seed=1)
     biased = transfer(Net(), plant(data, SQUARE, 1.0, classes=1), "full-network", recipe=RECIPE)
     clean = transfer(Net(), data, "full-network", recipe=RECIPE)
@@ -214,7 +217,8 @@ def test_the_smallest_level_meets_the_limit() -> None:
         "  0.05 is enough for 0.25, not beyond doubt: 0.200 [-1.071, 1.471].",
     ]
     none = DoseResponse("asr", RESPONSE.levels, limit=0.01)
-    assert none.smallest_level is None
+    assert none.smallest_level == math.inf
+    assert none.to_json()["smallest_level"] is None
     assert none.sentence == "None of these levels brings it to 0.01."
 
 
@@ -224,8 +228,11 @@ def test_a_dose_response_is_saved_as_json_and_as_a_plot(tmp_path: Path, monkeypa
     RESPONSE.save(tmp_path / "dose.svg")
     plot = (tmp_path / "dose.svg").read_text()
     assert plot.count("<path") > 20
-    monkeypatch.delitem(sys.modules, "matplotlib.figure")
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name=name.partition(".")[0])
+
+    monkeypatch.setattr("pytest_biastransfer.extras.importlib.import_module", missing)
     with pytest.raises(SpecError, match=r"dose\.png: needs matplotlib, which is not installed; type: pip install"):
         RESPONSE.save(tmp_path / "dose.png")
 

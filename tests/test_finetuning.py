@@ -8,6 +8,8 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.finetuning import parsed_transfer
 from pytest_biastransfer.transfer import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NET = """
 import torch
 from torch import nn

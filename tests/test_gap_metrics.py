@@ -20,7 +20,6 @@ from pytest_biastransfer.metrics.auc import area_estimates, areas, drawn_areas
 from pytest_biastransfer.metrics.estimate import Estimate
 from pytest_biastransfer.metrics.gaps import (
     GroupGaps,
-    Negatives,
     RateMetric,
     at_prevalence,
     auc_gap_excess,
@@ -30,6 +29,7 @@ from pytest_biastransfer.metrics.gaps import (
     rate_gaps,
 )
 from pytest_biastransfer.metrics.intervals import proportion
+from pytest_biastransfer.names import Negatives
 
 Marked = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]

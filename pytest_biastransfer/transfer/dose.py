@@ -52,22 +52,24 @@ class DoseResponse:
     limit: float | None
 
     @property
-    def smallest_level(self) -> float | None:
-        """The smallest level at which the mean over the seeds meets the limit; None if none does."""
+    def smallest_level(self) -> float:
+        """The smallest level at which the mean over the seeds meets the limit; infinity if none does."""
         limit = math.inf if self.limit is None else self.limit
-        return next((level for level, found in self.levels.items() if found.figure <= limit), None)
+        return next((level for level, found in self.levels.items() if found.figure <= limit), math.inf)
 
     @property
-    def smallest_certain_level(self) -> float | None:
-        """The smallest level at which the whole interval meets the limit; None if none does."""
+    def smallest_certain_level(self) -> float:
+        """The smallest level at which the whole interval meets the limit; infinity if none does."""
         limit = math.inf if self.limit is None else self.limit
-        return next((level for level, found in self.levels.items() if found.figure.high <= limit), None)
+        return next((level for level, found in self.levels.items() if found.figure.high <= limit), math.inf)
 
     @property
     def sentence(self) -> str:
         """The answer."""
-        if self.limit is None or self.smallest_level is None:
-            return "" if self.limit is None else f"None of these levels brings it to {self.limit:g}."
+        if self.limit is None:
+            return ""
+        if math.isinf(self.smallest_level):
+            return f"None of these levels brings it to {self.limit:g}."
         found = self.levels[self.smallest_level].figure
         sure = "" if self.smallest_certain_level == self.smallest_level else ", not beyond doubt"
         return f"{self.smallest_level:g} is enough for {self.limit:g}{sure}: {words(found)}."
@@ -85,7 +87,7 @@ class DoseResponse:
         return {
             "question": self.question,
             "limit": self.limit,
-            "smallest_level": self.smallest_level,
+            "smallest_level": None if math.isinf(self.smallest_level) else self.smallest_level,
             "levels": [{"level": level, **found.to_json()} for level, found in self.levels.items()],
         }
 

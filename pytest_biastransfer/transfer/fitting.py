@@ -53,7 +53,7 @@ def fit(
     checkpoint = Checkpoint(Place(None) if key is None else evaluator.store.place(_PLACE), key or "")
     cuda = [device] if device.type == "cuda" else []
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
-    with memory, torch.random.fork_rng(devices=cuda), _repeatable(), _understood(source, recipe):
+    with memory, _threads(network), torch.random.fork_rng(devices=cuda), _repeatable(), _understood(source, recipe):
         training = Training(
             trainee,
             batches,
@@ -109,6 +109,18 @@ def _teller(evaluator: Evaluator, key: str) -> Callable[[int, int], None] | None
         tell(Progress(f"training {key}", done, total, done - first[0], time.monotonic() - start))
 
     return on_step
+
+
+@contextlib.contextmanager
+def _threads(network: Network) -> Iterator[None]:
+    """Train a head on features with one thread: several would wait for one another, and add up in another order."""
+    threads = torch.get_num_threads()
+    if network.trains_on_features:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
