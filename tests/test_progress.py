@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import pytest
 
 from pytest_biastransfer.evaluation.evaluator import Progress
-from pytest_biastransfer.reporting.progress import progress_text
+from pytest_biastransfer.reporting.progress import progress_on, progress_text
 from tests.conftest import MODES
 
 
@@ -118,3 +119,23 @@ def test_where_nobody_watches_none_is_shown(colors: pytest.Pytester) -> None:
     result = colors.runpytest_subprocess("--bias-batch-size=64", "--color=yes")
     result.assert_outcomes(passed=1)
     assert "\x1b7" not in result.stdout.str()
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_outside_of_pytest_is_a_line_that_is_gone_at_the_end() -> None:
+    terminal = Terminal()
+    show = progress_on(terminal)
+    assert show is not None
+    show(Progress("a", 1000, 5000, 1000, seconds=4))
+    assert terminal.getvalue() == "\r1,000 of 5,000 images, 250/s, 16 s left\x1b[K"
+    # Not more often than somebody can read.
+    show(Progress("a", 1100, 5000, 1100, seconds=4.1))
+    show(Progress("a", 5000, 5000, 5000, seconds=20))
+    assert terminal.getvalue().endswith("16 s left\x1b[K\r\x1b[K")
+    assert progress_on(io.StringIO()) is None

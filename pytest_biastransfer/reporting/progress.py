@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import pytest
 
@@ -44,6 +44,27 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def progress_on(stream: TextIO) -> Callable[[Progress], None] | None:
+    """Return what shows progress in a terminal outside of pytest; None where nobody watches.
+
+    The line is gone when all is done.
+    """
+    if not stream.isatty():
+        return None
+    last = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if progress.done < progress.total and now - last < _BETWEEN_SECONDS:
+            return
+        last = now
+        stream.write(f"\r{progress_text([progress]) or ''}{_ERASE}")
+        stream.flush()
+
+    return show
 
 
 def progress_line(config: pytest.Config) -> ProgressLine | None:

@@ -101,12 +101,13 @@ def _teller(evaluator: Evaluator, key: str) -> Callable[[int, int], None] | None
     tell, start = evaluator.on_progress, time.monotonic()
     if tell is None:
         return None
-    first: list[int] = []
+    first: int | None = None
 
     def on_step(done: int, total: int) -> None:
+        nonlocal first
         # What was done before it was interrupted took no time now.
-        first.append(done) if not first else None
-        tell(Progress(f"training {key}", done, total, done - first[0], time.monotonic() - start))
+        first = done if first is None else first
+        tell(Progress(f"training {key}", done, total, done - first, time.monotonic() - start))
 
     return on_step
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measuring import given_dataset, given_model
 from pytest_biastransfer.models import Model
 from pytest_biastransfer.models.known import DeferredModel
+from pytest_biastransfer.reporting.progress import progress_on
 from pytest_biastransfer.source_code import versions
 from pytest_biastransfer.store import Place, Store
 from pytest_biastransfer.store.chunks import ChunkStore
@@ -69,7 +71,7 @@ def transfer(
         A directory that keeps features, and trained models by the content of all that they depend on: what is there
         is not trained again, and interrupted training goes on.
     on_progress
-        Called with how many images were seen, of how many.
+        Called with how many images were seen, of how many. Default: a line on a terminal, gone when it is done.
 
     Returns
     -------
@@ -101,9 +103,10 @@ def transfer(
 def evaluator_for(
     device: str | torch.device, store: Path | str | None, on_progress: Callable[[Progress], None] | None = None
 ) -> Evaluator:
-    """Return an evaluator for use without pytest."""
+    """Return an evaluator for use without pytest; by default it shows its progress where somebody watches."""
     kept = Store(None if store is None else Path(store))
-    return Evaluator(resolve_device(str(device), kept.facts), kept, on_progress=on_progress)
+    tell = on_progress or progress_on(sys.stderr)
+    return Evaluator(resolve_device(str(device), kept.facts), kept, on_progress=tell)
 
 
 def take_transfer(
