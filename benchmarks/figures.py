@@ -116,7 +116,10 @@ CPU_FIGURES: Final = (
         )
     ),
     Figure("transfer-second", "fixed-feature transfer, a second recipe", "transferring.second", must=5),
-    Figure("transfer-again", "a session with it, nothing changed", "transferring.again", must=2),
+    Figure("transfer-again", "the same transfer in another process, weights loaded", "transferring.again", must=2),
+    Figure(
+        "transfer-session", "a session with it, nothing changed / trivial", "transferring.session", "trivial.seconds"
+    ),
     Figure("transfer-torch", "its imports of torch", "transferring.torch", must=0, sense="=", unit=""),
     Figure("fingerprint", "fingerprint of the images' files, first time", "fingerprint.cold", must=1000, unit="ms"),
     Figure("fingerprint-known", "fingerprint of the images' files, unchanged", "fingerprint.warm", must=50, unit="ms"),
