@@ -36,6 +36,7 @@ class Transfer(Protocol):
         *,
         classes: Sequence[str] | None = None,
         recipe: Recipe | None = None,
+        name: str = "",
     ) -> Model:
         """Return the transferred model."""
         ...
@@ -51,12 +52,13 @@ def transfer_in_session(request: pytest.FixtureRequest) -> Transfer:
         *,
         classes: Sequence[str] | None = None,
         recipe: Recipe | None = None,
+        name: str = "",
     ) -> Model:
         from pytest_biastransfer.transfer.transferring import take_transfer
 
         model = given_model(request.config, source, "source")
         images = given_images(request.config, dataset, "dataset")
-        return take_transfer(_evaluator(request), model, images, mode, classes=classes, recipe=recipe)
+        return take_transfer(_evaluator(request), model, images, mode, classes=classes, recipe=recipe, name=name)
 
     return transfer
 

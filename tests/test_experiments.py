@@ -32,7 +32,11 @@ def test_means_over_seeds_have_students_interval(values: list[float], confidence
     assert float(found) == pytest.approx(np.mean(values))
     error = np.std(values, ddof=1) / math.sqrt(len(values))
     reach = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * error
-    assert (found.low, found.high) == pytest.approx((np.mean(values) - reach, np.mean(values) + reach), abs=1e-9)
+    ends = np.clip([np.mean(values) - reach, np.mean(values) + reach], 0, 1)
+    assert [found.low, found.high] == pytest.approx(ends.tolist(), abs=1e-9)
+    assert mean_over_seeds(values, confidence, least=-1).low == pytest.approx(
+        max(-1, np.mean(values) - reach), abs=1e-9
+    )
     assert (found.n, found.confidence, found.method) == (len(values), confidence, "t over seeds")
 
 
@@ -41,7 +45,9 @@ def test_differences_over_seeds_have_welchs_interval(first: list[float], second:
     found = difference_over_seeds(first, second)
     if min(np.ptp(first), np.ptp(second)) > 1e-6:
         expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
-        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+        assert [found.low, found.high] == pytest.approx(
+            np.clip([expected.low, expected.high], -1, 1).tolist(), abs=1e-9
+        )
     assert found.low <= found <= found.high
     opposite = difference_over_seeds(second, first)
     assert (opposite.low, opposite.high) == pytest.approx((-found.high, -found.low), abs=1e-9)
@@ -210,11 +216,11 @@ def test_the_smallest_level_meets_the_limit() -> None:
     assert RESPONSE.smallest_certain_level == 0.1
     assert str(RESPONSE).splitlines() == [
         "asr, by level",
-        "  level  figure                 accuracy",
-        "  0      0.850 [0.215, 1.485]   0.850 [0.215, 1.485]",
-        "  0.05   0.200 [-1.071, 1.471]  0.200 [-1.071, 1.471]",
-        "  0.1    0.055 [-0.009, 0.119]  0.055 [-0.009, 0.119]",
-        "  0.05 is enough for 0.25, not beyond doubt: 0.200 [-1.071, 1.471].",
+        "  level  figure                accuracy",
+        "  0      0.850 [0.215, 1.000]  0.850 [0.215, 1.000]",
+        "  0.05   0.200 [0.000, 1.000]  0.200 [0.000, 1.000]",
+        "  0.1    0.055 [0.000, 0.119]  0.055 [0.000, 0.119]",
+        "  0.05 is enough for 0.25, not beyond doubt: 0.200 [0.000, 1.000].",
     ]
     none = DoseResponse("asr", RESPONSE.levels, limit=0.01)
     assert none.smallest_level == math.inf

@@ -302,6 +302,14 @@ def _fail(*_: object) -> None:
     raise AssertionError("trained again")
 
 
+def test_a_name_tells_twins_apart_and_nothing_else(tmp_path: Path) -> None:
+    first = transfer(source(), Shapes(), recipe=QUICK, store=tmp_path, name="from clean")
+    assert first.name == "from clean"
+    again = transfer(source(), Shapes(), recipe=QUICK, store=tmp_path, name="the same")
+    assert (again.name, again.fingerprint) == ("the same", first.fingerprint)
+    assert transfer(source(), Shapes(), recipe=QUICK, store=tmp_path).name == "net, fixed-feature on Shapes"
+
+
 def test_features_are_computed_once_for_all_recipes(tmp_path: Path) -> None:
     seen: list[Progress] = []
     for seed in range(3):

@@ -14,19 +14,21 @@ from pytest_biastransfer.metrics.estimate import Estimate
 _METHOD = "t over seeds"
 
 
-def mean_over_seeds(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+def mean_over_seeds(values: Sequence[float], confidence: float = 0.95, *, least: float = 0.0) -> Estimate:
     """Return the mean of figures of several seeds, with Student's t interval: its error is the deviation over √n.
 
+    The interval is clipped to the range of the figures, from `least` to 1: of two seeds it is often all of that.
+
     >>> mean_over_seeds([0.1, 0.2, 0.3])
-    0.2 [-0.0484, 0.448]
+    0.2 [0, 0.448]
     """
     n = len(values)
     error = math.sqrt(variance(values) / n)
-    return _with_interval(fmean(values), error, n - 1, n, confidence)
+    return _with_interval(fmean(values), error, n - 1, n, confidence, least)
 
 
 def difference_over_seeds(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Return how much larger the first mean is than the second, with Welch's t interval (1947).
+    """Return how much larger the first mean is than the second, with Welch's t interval (1947) in [-1, 1].
 
     >>> difference_over_seeds([0.5, 0.6, 0.7], [0.1, 0.2, 0.3])
     0.4 [0.173, 0.627]
@@ -37,11 +39,12 @@ def difference_over_seeds(first: Sequence[float], second: Sequence[float], confi
     # Without any variance there is no number of degrees of freedom, and none is needed.
     freedom = total**2 / squares if squares > 0 else 1.0
     n = len(first) + len(second)
-    return _with_interval(fmean(first) - fmean(second), math.sqrt(total), freedom, n, confidence)
+    return _with_interval(fmean(first) - fmean(second), math.sqrt(total), freedom, n, confidence, least=-1.0)
 
 
-def _with_interval(value: float, error: float, freedom: float, n: int, confidence: float) -> Estimate:
+def _with_interval(value: float, error: float, freedom: float, n: int, confidence: float, least: float) -> Estimate:
     from scipy.special import stdtrit
 
     reach = float(stdtrit(freedom, (1 + confidence) / 2)) * error
-    return Estimate(value, low=value - reach, high=value + reach, confidence=confidence, n=n, method=_METHOD)
+    low, high = max(least, value - reach), min(1.0, value + reach)
+    return Estimate(value, low=low, high=high, confidence=confidence, n=n, method=_METHOD)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.data.labels import labels_for
 from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
 from pytest_biastransfer.gap import Gap
-from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS, require_target
+from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS, LIMITS, require_target
 from pytest_biastransfer.measuring import given_intervention, take_measurement
 from pytest_biastransfer.metrics.estimate import Estimate
 from pytest_biastransfer.metrics.seeds import mean_over_seeds
@@ -121,7 +121,8 @@ def repeat(
         model = take_transfer(evaluator, source, finetuning, mode, recipe=recipe.with_seed(seed))
         values.append(question.figure(evaluator, model))
         accuracies.append(question.accuracy(evaluator, model))
-    figure, accuracy = (mean_over_seeds(each, confidence) for each in (values, accuracies))
+    figure = mean_over_seeds(values, confidence, least=LIMITS[question.metric][0])
+    accuracy = mean_over_seeds(accuracies, confidence)
     return Repeated(tuple(values), tuple(accuracies), figure, accuracy)
 
 

@@ -42,6 +42,7 @@ def transfer(
     *,
     classes: Sequence[str] | None = None,
     recipe: Recipe | None = None,
+    name: str = "",
     device: str | torch.device = "auto",
     store: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -64,6 +65,8 @@ def transfer(
         classes as there are labels.
     recipe
         How it is trained. Default: ``Recipe()``.
+    name
+        Name of the new model in reports. Default: those of source, mode and dataset.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ... or a torch device. On CUDA, training computes in mixed
         precision.
@@ -97,7 +100,7 @@ def transfer(
     """
     evaluator = evaluator_for(device, store, on_progress)
     model, images = given_model(source, "source"), given_dataset(dataset)
-    return take_transfer(evaluator, model, images, mode, classes=classes, recipe=recipe)
+    return take_transfer(evaluator, model, images, mode, classes=classes, recipe=recipe, name=name)
 
 
 def evaluator_for(
@@ -117,18 +120,20 @@ def take_transfer(
     *,
     classes: Sequence[str] | None = None,
     recipe: Recipe | None = None,
+    name: str = "",
 ) -> Model:
     """Transfer with an evaluator that is there already, and with what is loaded already."""
     recipe = recipe or Recipe()
     if not isinstance(recipe, Recipe):
         raise TransferError(f"recipe={recipe!r:.60}, expected Recipe(epochs=..., learning_rate=..., ...)")
     experiment = _Experiment.of(evaluator, source, images, require_mode(mode), classes, recipe)
+    name = name or f"{source.name}, {mode} on {images.name}"
     facts, known_as = evaluator.store.facts, fingerprint("transferred", experiment.text)
     known = facts.get(known_as) if experiment.key.lasting else None
     # Without its weights it would have to be trained again, and might differ by the number of threads.
     if known is not None and evaluator.store.trained.has(experiment.text, _WHOLE):
-        return DeferredModel.of(known, experiment.model)
-    model = experiment.model()
+        return DeferredModel.of({**known, "name": name}, experiment.model)
+    model = dataclasses.replace(experiment.model(), name=name)
     if experiment.key.lasting:
         facts.put(
             known_as,
@@ -136,7 +141,6 @@ def take_transfer(
                 "fingerprint": model.fingerprint,
                 "preprocess": dataclasses.asdict(model.preprocess),
                 "classes": model.classes,
-                "name": model.name,
             },
         )
     return model
@@ -212,5 +216,4 @@ class _Experiment:
             network.module,
             preprocess=self.source.preprocess,
             classes=self.names,
-            name=f"{self.source.name}, {self.mode} on {self.images.name}",
         )
