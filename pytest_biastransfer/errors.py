@@ -5,7 +5,6 @@ Every message names the place, what was found, what was expected and what to typ
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -58,6 +57,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     >>> nearest("max_ars", ["max_asr", "max_skew"])
     'did you mean max_asr? Valid: max_asr, max_skew'
     """
+    import difflib  # Only mistakes need it.
+
     words = sorted(valid)
     found = difflib.get_close_matches(name, words, n=1, cutoff=0.5)
     suggestion = f"did you mean {found[0]}? " if found else ""

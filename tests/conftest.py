@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 
 # pytester forgets the modules that an inner run imports first, and these cannot be imported twice.
@@ -75,6 +78,17 @@ ALWAYS_BLUE = """
 """
 
 Run = Callable[..., pytest.RunResult]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled modules for the time of the tests, where Python was told to keep none: an inner run imports all."""
+    if sys.dont_write_bytecode:
+        kept = tempfile.TemporaryDirectory()
+        config.add_cleanup(kept.cleanup)
+        sys.dont_write_bytecode, sys.pycache_prefix = False, kept.name
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = kept.name
+
 
 MODES = {"no:xdist": ["-p", "no:xdist"], "n0": ["-n0"], "n2": ["-n2"]}
 

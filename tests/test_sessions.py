@@ -42,17 +42,21 @@ def test_package_imports_nothing_heavy() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_plugin_imports_in_15_milliseconds() -> None:
+def test_plugin_imports_in_15_milliseconds(tmp_path: Path) -> None:
     code = (
         "import time, pytest, dataclasses\n"
         "start = time.perf_counter()\n"
         "import pytest_biastransfer.plugin, pytest_biastransfer.fixtures\n"
         "print((time.perf_counter() - start) * 1000)"
     )
-    times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(5)
+    # The first process compiles, as pip does where it installs a package; the others are timed.
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        for _ in range(6)
     ]
+    assert list(tmp_path.rglob("settings.*.pyc")), "nothing was compiled"
+    times = [float(run.stdout) for run in runs[1:]]
     assert sorted(times)[2] < 15, times
 
 
