@@ -29,6 +29,11 @@ def auc_gap(**given: Any) -> pytest.MarkDecorator:
     )
 
 
+def tuned(size: Size) -> dict[str, Any]:
+    """Return how the models of an experiment are made: all weights tuned, several times."""
+    return {"mode": "full-network", "recipe": FINETUNING, "seeds": size.seeds}
+
+
 @fpr_gap(model="from_control", max_gap=0.15)
 def test_correlated_data() -> None:
     """Of its own, a correlation of 0.7 in the finetuning data makes a small gap."""
@@ -71,9 +76,7 @@ def test_attribution(
         shifted(tinted, 0),
         tinted_test,
         FPR_GAP,
-        mode="full-network",
-        recipe=FINETUNING,
-        seeds=size.seeds,
+        **tuned(size),
     )
     assert found.from_source > 0.04
 
@@ -82,7 +85,7 @@ def test_twenty_points_are_enough(
     bias_dose_response: Any, biased_source: Model, control_source: Model, tinted: Any, tinted_test: Any, size: Size
 ) -> None:
     """With so much less correlation the gap is no larger than that of the control, and accuracy stays."""
-    given: dict[str, Any] = {"change": shifted, "levels": size.shifts, "recipe": FINETUNING, "seeds": size.seeds}
+    given = {"change": shifted, "levels": size.shifts, **tuned(size)}
     control = bias_dose_response(control_source, tinted, tinted_test, FPR_GAP, **given)
     found = bias_dose_response(
         biased_source, tinted, tinted_test, FPR_GAP, limit=float(control.levels[0.0].figure), **given
@@ -95,7 +98,7 @@ def test_more_of_a_group_is_enough(
     bias_dose_response: Any, narrow_source: Model, broad_source: Model, swapped: Any, swapped_test: Any, size: Size
 ) -> None:
     """Where the group is rare, the narrow source's models serve it worse; where it is not, all serve it well."""
-    given: dict[str, Any] = {"change": with_swapped, "levels": size.shares, "recipe": FINETUNING, "seeds": size.seeds}
+    given = {"change": with_swapped, "levels": size.shares, **tuned(size)}
     broad = bias_dose_response(broad_source, swapped, swapped_test, AUC_GAP, **given)
     found = bias_dose_response(narrow_source, swapped, swapped_test, AUC_GAP, limit=0.05, **given)
     rare, even = size.shares[0], size.shares[-1]
