@@ -44,6 +44,10 @@ class BaselineError(BiasTransferError):
     """A file of accepted measurements that cannot be understood, or not be written."""
 
 
+class ReportError(BiasTransferError):
+    """A report that cannot be written, or a file that is none."""
+
+
 class StoreWarning(UserWarning):
     """Something in the prediction store could not be used; the results are right all the same."""
 

@@ -1,0 +1,33 @@
+"""``show``: an image before and after an intervention."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from pytest_biastransfer.interventions import BUILT_IN
+from pytest_biastransfer.interventions.reading import read
+from pytest_biastransfer.project_file import with_declared
+
+
+def add_command(commands: Any) -> None:
+    """Declare the command."""
+    show = commands.add_parser("show", help="draw an image before and after an intervention")
+    show.add_argument("intervention", help="a name, or a declaration such as 'Square(size=0.1) | Blur()'")
+    show.add_argument("--image", type=Path, metavar="FILE", help="the image (default: a drawn landscape)")
+    show.add_argument("--mask", type=Path, metavar="FILE", help="what the masks of interventions cover, white on black")
+    show.add_argument("--out", type=Path, metavar="FILE", help="where to (default: intervention.png)")
+    show.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw it."""
+    from pytest_biastransfer.showing import side_by_side
+
+    intervention = read(options.intervention, with_declared(BUILT_IN, Path.cwd()))
+    place = options.out or Path("intervention.png")
+    side_by_side(intervention, options.image, options.mask).save(place)
+    sys.stdout.write(f"{intervention!r}: before and after in {place}\n")
+    return 0

@@ -1,0 +1,384 @@
+"""What a report says, as plain data: the one source of the JSON, the HTML, the Markdown, and of later comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pytest_biastransfer.errors import ReportError
+
+# Grows when a reader of older documents would misunderstand a newer one.
+SCHEMA: Final = 1
+
+Kind = Literal["intervention", "search", "gap"]
+Role = Literal["source", "transferred", "control"]
+Outcome = Literal["failed", "error", "lost", "xpassed", "passed", "xfailed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its confidence interval; None where it is undefined. `n` is the number of images it rests on."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    confidence: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit and what was observed.
+
+    Attributes
+    ----------
+    metric, limit, rule
+        What was demanded, such as ``"asr"``, 0.05 and ``"point"``.
+    holds
+        The verdict; None where it was not decided.
+    note
+        What to add, such as ``"within noise"``.
+    observed, control
+        The figure; and the control model's of the same metric, of an excess that of the metric itself.
+    """
+
+    metric: str
+    limit: float
+    rule: str
+    holds: bool | None
+    note: str
+    observed: Interval
+    control: Interval | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a metric changed since it was accepted; see `pytest_biastransfer.judgement.regression.Change`."""
+
+    metric: str
+    before: float
+    now: float
+    p: float
+    newly: int | None
+    no_longer: int | None
+    same_images: bool
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The distribution of one model's predicted classes, without and with the intervention.
+
+    Attributes
+    ----------
+    role, model
+        Which model.
+    classes
+        Names of the classes with the largest shares or changes, at most 20, in the model's order.
+    before, after
+        Their shares of the predictions, in [0, 1].
+    others
+        What is left for all other classes, before and after; None if there are no others.
+    """
+
+    role: Role
+    model: str
+    classes: Sequence[str]
+    before: Sequence[float]
+    after: Sequence[float]
+    others: Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class Move:
+    """How many predictions moved from one class to another."""
+
+    before: str
+    after: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image beside what an intervention makes of it.
+
+    Attributes
+    ----------
+    index
+        Its place in the dataset.
+    label
+        Its class in the dataset's words.
+    before, after
+        The predicted classes; the same if it is shown as an example of the intervention.
+    confidence_before, confidence_after
+        The probabilities of these, in [0, 1]; None where they were not computed.
+    new
+        Whether it flips now and did not when the baseline was accepted; None if that is not known.
+    tile
+        Which tile of the test's pictures is the clean image; the next one is the intervened one. None: no picture.
+    """
+
+    index: int
+    label: str
+    before: str
+    after: str
+    confidence_before: float | None = None
+    confidence_after: float | None = None
+    new: bool | None = None
+    tile: int | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All pictures of a test in one: tiles of one size, from left to right and from top to bottom.
+
+    Attributes
+    ----------
+    data
+        The file, in base64.
+    media_type
+        What it is, such as ``"image/webp"``.
+    width, height
+        Of a tile, in pixels.
+    columns, tiles
+        How many tiles there are in a row, and in all.
+    """
+
+    data: str
+    media_type: str
+    width: int
+    height: int
+    columns: int
+    tiles: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The figure of one group; `control` is that of the control model."""
+
+    group: str
+    observed: Interval
+    control: Interval | None
+    size: int
+    judged: bool
+
+
+@dataclass(frozen=True)
+class Details:
+    """What is known of a measured test besides its verdict.
+
+    Attributes
+    ----------
+    kind, declaration
+        What was measured, in words.
+    model, dataset, control
+        Names; the control's is empty if there is none.
+    fixtures
+        Where these come from: the fixtures' names, in that order.
+    device
+        What computed the predictions.
+    metrics, control_metrics
+        All figures, by name.
+    shares
+        The distributions of the predicted classes: of the source where it is known, the transferred and the control.
+    moves
+        The most frequent moves of the transferred model's predictions, most frequent first, and `flips` in all.
+    example
+        An image as the intervention shows it, where pictures were asked for.
+    shown
+        Flipped images, newly flipped ones first.
+    groups
+        Of a gap.
+    pictures
+        The tiles that `example` and `shown` name.
+    """
+
+    kind: Kind
+    declaration: str
+    model: str
+    dataset: str
+    control: str
+    fixtures: Sequence[str]
+    device: str
+    metrics: Mapping[str, Interval]
+    control_metrics: Mapping[str, Interval]
+    shares: Sequence[Shares] = ()
+    moves: Sequence[Move] = ()
+    flips: int = 0
+    example: Shown | None = None
+    shown: Sequence[Shown] = ()
+    groups: Sequence[Group] = ()
+    pictures: Pictures | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one bias test.
+
+    Attributes
+    ----------
+    name
+        What can be typed after ``pytest``.
+    file, line
+        Where it is, relative to the root directory; lines count from 1, and 0 is unknown.
+    outcome
+        pytest's word, or ``"lost"`` where no process brought it to an end.
+    seconds
+        How long it took.
+    message
+        Why it failed, was skipped or is expected to fail; empty if it passed.
+    images, total
+        How many images were looked at, of how many; 0 if nothing was measured.
+    limits
+        The judged limits.
+    standing
+        Where it stands beside the baseline: ``"regression"``, ``"improvement"``, ``"unchanged"``, ``"new"`` without an
+        accepted measurement, a reason why it was not compared, or nothing where no baseline was asked for.
+    changes
+        How its metrics changed.
+    notes
+        What the test found out besides, such as an attribution, as text of several lines.
+    details
+        The rest; None if nothing was measured.
+    key, entry
+        The measurement as the baseline would have it, which later reports are compared with.
+    """
+
+    name: str
+    file: str
+    line: int
+    outcome: Outcome
+    seconds: float
+    message: str = ""
+    images: int = 0
+    total: int = 0
+    limits: Sequence[Limit] = ()
+    standing: str = ""
+    changes: Sequence[Change] = ()
+    notes: Sequence[str] = ()
+    details: Details | None = None
+    key: Sequence[str] | None = None
+    entry: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of pytest: when it started (UTC, ISO 8601), how long it took, and where it ran."""
+
+    started: str
+    seconds: float
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The bias tests of a session; or of several that shared the work.
+
+    Attributes
+    ----------
+    sessions
+        The runs.
+    tests
+        In the order of their files.
+    evaluated, reused
+        Images that models were run on, and predictions that were there already.
+    alpha
+        The level of the tests for regressions.
+    schema
+        The version of this form.
+    """
+
+    sessions: Sequence[Session]
+    tests: Sequence[Result] = field(default=())
+    evaluated: int = 0
+    reused: int = 0
+    alpha: float = 0.01
+    schema: int = SCHEMA
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report as JSON."""
+    text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, allow_nan=False, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_report(path: Path) -> Report:
+    """Read a report that `write_report` wrote; raises `ReportError` for any other file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ReportError(
+            f"{path} is no JSON report: {error}. Write one with pytest --bias-report=NAME.json"
+        ) from error
+    version = content.get("schema") if isinstance(content, dict) else None
+    if version != SCHEMA:
+        raise ReportError(
+            f"{path} has schema version {version!r}, and this is pytest-biastransfer for version {SCHEMA}. Write it "
+            f"again with pytest --bias-report=NAME.json"
+        )
+    try:
+        return typing.cast("Report", from_plain(Report, content))
+    except (TypeError, KeyError, ValueError) as error:
+        raise ReportError(f"{path} is not a report as pytest --bias-report=NAME.json writes it: {error}") from error
+
+
+def merged(reports: Iterable[Report]) -> Report:
+    """Return one report of all tests of several, such as those of the parts that several machines ran.
+
+    Of a test that is in several of them the worst outcome counts: it failed somewhere.
+    """
+    found = list(reports)
+    severity = get_args(Outcome)
+    worst: dict[tuple[str, str], Result] = {}
+    for report in found:
+        for test in report.tests:
+            known = worst.get((test.file, test.name))
+            if known is None or severity.index(test.outcome) < severity.index(known.outcome):
+                worst[test.file, test.name] = test
+    return Report(
+        sessions=[session for report in found for session in report.sessions],
+        tests=sorted(worst.values(), key=lambda test: (test.file, test.line, test.name)),
+        evaluated=sum(report.evaluated for report in found),
+        reused=sum(report.reused for report in found),
+        alpha=min((report.alpha for report in found), default=0.01),
+    )
+
+
+def from_plain(kind: Any, content: Any) -> Any:
+    """Return an object of a type that is made of this module's classes from what JSON holds of it.
+
+    >>> from_plain(Move, {"before": "cat", "after": "dog", "images": 3})
+    Move(before='cat', after='dog', images=3)
+    """
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(content, dict):
+            raise TypeError(f"expected {getattr(kind, '__name__', kind)}, found {content!r:.60}")
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: from_plain(hints[name], part) for name, part in content.items()})  # type: ignore[operator]
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = (part for part in parts if part is not types.NoneType)
+        return None if content is None else from_plain(inner, content)
+    if origin is Sequence:
+        return [from_plain(parts[0], part) for part in _expected(list, content)]
+    if origin is Mapping:
+        return {name: from_plain(parts[1], part) for name, part in _expected(dict, content).items()}
+    if origin is Literal:
+        if content not in parts:
+            raise ValueError(f"expected one of {', '.join(map(str, parts))}, found {content!r:.60}")
+        return content
+    return content if kind is Any else _expected((int, float) if kind is float else kind, content)
+
+
+def _expected(kind: Any, content: Any) -> Any:
+    if not isinstance(content, kind):
+        raise TypeError(f"expected {getattr(kind, '__name__', 'a number')}, found {content!r:.60}")
+    return content
