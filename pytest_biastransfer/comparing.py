@@ -12,7 +12,7 @@ import pytest
 from pytest_biastransfer.baseline.entry import Entry, Key, encoded_evidence, entry_of, evidence_for
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped
+from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped, same_images
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.reporting.failure import SHOWN, flip_texts
@@ -57,11 +57,27 @@ def beside_baseline(
     accepted: Entry | None = (_baseline(item.config) or {}).get(key)
     if accepted is None and settings.update is None:
         return BaselineRecord(key)
-    evidence = _evidence(found, evidence_for(case.expectation.metrics), facts)
-    now = entry_of(found, evidence)
+    now = measured_entry(case, found, facts)
     if accepted is None or settings.update == "all":
         return BaselineRecord(key, entry=now.to_json())
     return _compared(settings, key, case, accepted, now, found)
+
+
+def measured_entry(case: Case, found: Measurement | GapMeasurement, facts: Facts) -> Entry:
+    """Return a measurement as the baseline would have it."""
+    return entry_of(found, _evidence(found, evidence_for(case.expectation.metrics), facts))
+
+
+def flipped_since(config: pytest.Config, key: Key, now: Entry) -> list[int] | None:
+    """Return the images that flip now and did not when the baseline was accepted; None where that cannot be told."""
+    settings = config.stash[SETTINGS]
+    accepted: Entry | None = None if settings.compare == "off" else (_baseline(config) or {}).get(key)
+    if accepted is None or "flipped" not in accepted.evidence or not same_images(accepted, now):
+        return None
+    try:
+        return newly_flipped(accepted, now)
+    except ValueError as error:
+        raise damaged_entry(settings.baseline, key, str(error)) from error
 
 
 def _compared(

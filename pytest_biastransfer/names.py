@@ -23,6 +23,7 @@ OperatingPoint = Literal["argmax", "prevalence"]
 Negatives = Literal["own", "shared"]
 Update = Literal["new", "all"]
 Compare = Literal["fail", "warn", "off"]
+Images = Literal["none", "failed", "all"]
 
 INTERVENTION_MARKER: Final = "bias_intervention"
 SEARCH_MARKER: Final = "bias_search"

@@ -161,6 +161,7 @@ def _measurement(
         total=observed.total,
         estimates=estimates_of(seen, compared.seen if compared else None, targets, confidence)
         | dict(observed.early_estimates),
+        clean_shares=flips.class_shares(seen.clean, len(names)),
         class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
         class_names=names,
         flips=[

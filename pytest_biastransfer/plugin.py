@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer import collection, names, regressions, settings, stash, summary
+from pytest_biastransfer import collection, names, regressions, reports, results, settings, stash, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for text in names.ALL_MARKERS_HELP:
         config.addinivalue_line("markers", text)
     config.stash[stash.SETTINGS] = settings.read_settings(config)
+    results.watch_results(config)
     regressions.watch_baseline(config)
+    reports.watch_reports(config)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -12,7 +12,7 @@ from _pytest.outcomes import Failed
 
 from pytest_biastransfer.collection import case_of, is_bias_test
 from pytest_biastransfer.names import typed_name
-from pytest_biastransfer.stash import BASELINE, BASELINE_LINES, DESELECTED, SETTINGS
+from pytest_biastransfer.stash import BASELINE, BASELINE_LINES, COMPARED, DESELECTED, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.entry import Key
@@ -108,7 +108,7 @@ class BaselineWatch:
         """Judge the changes of all tests together, and fail those that got worse."""
         from pytest_biastransfer.reporting.regressions import baseline_lines
 
-        found = self._compared()
+        found = self._config.stash[COMPARED] = self._compared()
         if self._settings.compare == "fail":
             for nodeid, one in found.items():
                 if one.meaning == "regression" and nodeid in self._passed:

@@ -23,6 +23,7 @@ from pytest_biastransfer.stash import (
     BODY_PASSED,
     CASE,
     EVALUATORS,
+    GIVEN,
     MEASUREMENT,
     RECORD,
     SEARCHED,
@@ -59,7 +60,12 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
         else:
             measurement = _measured(request, case, *given)
     stash[BODY_PASSED] = False
+    if request.config.stash[SETTINGS].wants_details:
+        from pytest_biastransfer.details.describing import Given
+
+        stash[GIVEN] = Given(request, evaluator_of(request), *given[:2])
     stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, _record(request.node, measurement, None)
+    _describe(request.node)
     return measurement
 
 
@@ -140,8 +146,18 @@ def judge_test(item: pytest.Item) -> None:
         if not isinstance(case, SearchCase):
             beside = beside_baseline(item, case, measurement, session_store(item.config).facts)
             item.stash[RECORD] = record_of(measurement, verdict, beside)
+        _describe(item)
     if not verdict.holds:
         raise LimitExceeded(_failure(item, case, measurement, verdict), pytrace=False)
+
+
+def _describe(item: pytest.Item) -> None:
+    """Add to a test's record what reports say of it, where somebody reads them."""
+    if GIVEN in item.stash:
+        from pytest_biastransfer.details.describing import described
+
+        stash = item.stash
+        stash[RECORD] = described(item, stash[GIVEN], stash[CASE], stash[MEASUREMENT], stash[RECORD])
 
 
 def _record(item: pytest.Item, measurement: Measurement | GapMeasurement, verdict: Verdict | None) -> Record:

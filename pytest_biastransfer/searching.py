@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.cases import SearchCase
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.canvas import Canvas
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.search.area import Canvas
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ class Search:
     @functools.cached_property
     def _canvas(self) -> Canvas:
         """The images that are looked at to see how much an intervention changes; only where that is asked for."""
-        from pytest_biastransfer.search.area import Canvas
+        from pytest_biastransfer.evaluation.canvas import Canvas
 
         return Canvas(self.images, self.model.preprocess, range(min(_LOOKED_AT, len(self.images))))
 
     def picture(self, searched: Searched) -> Image.Image:
         """Return an image before and after the intervention that was found: the first one that flips, if any does."""
-        from pytest_biastransfer.search.area import Canvas
+        from pytest_biastransfer.evaluation.canvas import Canvas
         from pytest_biastransfer.showing import beside
 
         flips = searched.measurement.flips

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -19,6 +20,7 @@ from pytest_biastransfer.names import (
     MODEL_FIXTURE,
     SOURCE_FIXTURE,
     Compare,
+    Images,
     Precision,
     Update,
 )
@@ -34,6 +36,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "workers_per_gpu": ("N", "how many pytest-xdist workers share a GPU where -n auto counts them (default: 1)"),
     "baseline": ("FILE", "the accepted measurements (default: bias-baseline.json in the root directory)"),
     "compare": ("MODE", "what a measurement that is worse than the baseline does: fail (default), warn or off"),
+    "images": ("MODE", "of which tests a report has pictures: failed (default), all or none"),
     "early_stop": ("ALPHA", "stop once a limit's verdict is known, with this probability of error (default: 0.01)"),
 }
 # Options that may stand without a value, and what that means.
@@ -45,6 +48,9 @@ _INI_ONLY: Final[Mapping[str, str]] = {
     "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
     "alpha": "the probability of calling chance a regression, over all comparisons of a session (default: 0.01)",
 }
+REPORT_SUFFIXES: Final = (".html", ".json", ".md")
+# Where GitHub Actions shows what a step wrote.
+SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 _UNITS: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 
@@ -80,6 +86,10 @@ class Settings:
         Level of the tests for regressions, in (0, 1).
     early_stop
         The probability of an early verdict's error; None to measure on all images.
+    reports
+        Files that a report is written to.
+    images
+        Of which tests a report has pictures.
     """
 
     device: str
@@ -99,6 +109,13 @@ class Settings:
     prune: bool
     alpha: float
     early_stop: float | None
+    reports: tuple[Path, ...]
+    images: Images
+
+    @property
+    def wants_details(self) -> bool:
+        """Whether somebody will read more of a test than its verdict."""
+        return bool(self.reports) or SUMMARY_VARIABLE in os.environ
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -110,6 +127,15 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(f"bias_{name}", text, default=None)
     for name, text in _INI_ONLY.items():
         parser.addini(f"bias_{name}", text, default=None)
+    group.addoption(
+        "--bias-report",
+        dest="bias_report",
+        metavar="FILE",
+        action="append",
+        default=None,
+        help="write what became of the bias tests to FILE.html, FILE.json or FILE.md; may be given several times",
+    )
+    parser.addini("bias_report", "files that a report is written to, one a line: .html, .json or .md", type="linelist")
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     group.addoption(
         "--bias-update",
@@ -156,6 +182,8 @@ def read_settings(config: pytest.Config) -> Settings:
         early_stop=_probability(
             f"{_both('early_stop')}, before a path as {_flag('early_stop')}=0.01", _value(config, "early_stop")
         ),
+        reports=tuple(_reports(config)),
+        images=_word(_both("images"), _value(config, "images") or "failed", Images),
     )
 
 
@@ -243,6 +271,17 @@ def _path(config: pytest.Config, name: str) -> Path | None:
     place = config.invocation_params.dir if option is not None else _directory(config)
     named = _value(config, name)
     return None if named is None else place / named
+
+
+def _reports(config: pytest.Config) -> Iterator[Path]:
+    """Yield the files of reports, which as everywhere are relative to where they were written."""
+    named: list[str] | None = config.getoption("bias_report")
+    place = config.invocation_params.dir if named is not None else _directory(config)
+    for name in config.getini("bias_report") if named is None else named:
+        if Path(name).suffix not in REPORT_SUFFIXES:
+            valid = ", ".join(REPORT_SUFFIXES)
+            raise pytest.UsageError(f"{_both('report')}: got {name!r}, expected a file that ends in one of {valid}")
+        yield place / name
 
 
 def cached_store(config: pytest.Config) -> Path | None:

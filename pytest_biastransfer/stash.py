@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.cases import Case
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.details.describing import Given
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.reporting.record import Record
+    from pytest_biastransfer.reporting.regressions import Compared
     from pytest_biastransfer.reporting.terminal import Line
+    from pytest_biastransfer.results import Results
     from pytest_biastransfer.searching import Searched
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Store
@@ -33,11 +36,15 @@ REGISTRIES: Final[pytest.StashKey[dict[tuple[Any, ...], Registry]]] = pytest.Sta
 BASELINE: Final[pytest.StashKey[Entries | None]] = pytest.StashKey()
 DESELECTED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 # Of the controller: what became of the baseline, and the bias tests that any worker collected.
+RESULTS: Final[pytest.StashKey[Results]] = pytest.StashKey()
+REPORT_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
+COMPARED: Final[pytest.StashKey[dict[str, Compared]]] = pytest.StashKey()
 BASELINE_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
 BIAS_TESTS: Final[pytest.StashKey[set[str]]] = pytest.StashKey()
 
 # Of a test, on the item.
 CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
+GIVEN: Final[pytest.StashKey[Given]] = pytest.StashKey()
 SEARCHED: Final[pytest.StashKey[Searched]] = pytest.StashKey()
 MEASUREMENT: Final[pytest.StashKey[Measurement | GapMeasurement]] = pytest.StashKey()
 BODY_PASSED: Final[pytest.StashKey[bool]] = pytest.StashKey()

@@ -7,40 +7,67 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_biastransfer.names import typed_name
-from pytest_biastransfer.stash import BASELINE_LINES, BIAS_TESTS, NOTES
+from pytest_biastransfer.results import place_of
+from pytest_biastransfer.stash import BASELINE_LINES, COMPARED, NOTES, REPORT_LINES, RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from _pytest.terminal import TerminalReporter
 
-    from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.terminal import Line, Row
+    from pytest_biastransfer.results import Seen
 
 
 def write_summary(reporter: TerminalReporter) -> None:
-    """Write the table and the sentence, or with ``-q`` the sentence alone; nothing without bias tests."""
-    reports = list(_bias_reports(reporter))
-    if reports:
-        _write_tests(reporter, reports)
-    for line in reporter.config.stash.get(BASELINE_LINES, ()):
+    """Write the table and the sentences, or with ``-q`` the sentence alone; nothing without bias tests.
+
+    The table has what is not as it should be, or as it was; with ``-v`` all tests.
+    """
+    stash = reporter.config.stash
+    results = stash.get(RESULTS, None)
+    seen = list(results or ())
+    if seen:
+        _write_tests(reporter, seen)
+    for line in (*stash.get(BASELINE_LINES, ()), *stash.get(REPORT_LINES, ())):
         _write_line(reporter, line)
     if reporter.verbosity >= 0:
         _write_notes(reporter)
 
 
-def _write_tests(reporter: TerminalReporter, reports: list[tuple[str, pytest.TestReport]]) -> None:
-    from pytest_biastransfer.reporting.terminal import lost_sentence, sentence, table
+def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
+    from pytest_biastransfer.reporting.terminal import Line, again_sentence, hidden_sentence, lost_sentence, sentence
+    from pytest_biastransfer.reporting.terminal import table
 
-    rows = _rows(reports, reporter.config)
+    rows = _rows(reporter.config, seen)
+    shown = [row for row in rows if reporter.verbosity > 0 or not row.is_quiet]
     if reporter.verbosity >= 0:
         reporter.write_sep("=", "bias transfer")
-        for line in table(rows, reporter._tw.fullwidth):
+        for line in table(shown, reporter._tw.fullwidth) if shown else ():
             _write_line(reporter, line)
-    reporter.write_line(sentence(rows))
-    lost = sorted({typed_name(reporter.config, report.nodeid) for _, report in reports if _is_lost(report)})
+    hidden = hidden_sentence(rows) if reporter.verbosity == 0 else ""
+    _write_line(reporter, Line(" ".join(filter(None, (sentence(rows), hidden)))))
+    lost = sorted(row.test for row in rows if row.outcome == "lost")
     if lost:
         reporter.write_line(lost_sentence(lost), red=True)
+    if reporter.verbosity >= 0:
+        can_repeat = reporter.config.pluginmanager.hasplugin("lfplugin")
+        _write_line(reporter, Line(again_sentence(rows, can_repeat=can_repeat)))
+
+
+def _rows(config: pytest.Config, seen: Sequence[Seen]) -> list[Row]:
+    from pytest_biastransfer.reporting.terminal import Row
+
+    compared = config.stash.get(COMPARED, {})
+    return [
+        Row(
+            typed_name(config, one.report.nodeid),
+            one.outcome,
+            one.record,
+            one.report.nodeid in compared and compared[one.report.nodeid].meaning != "unchanged",
+        )
+        for one in seen
+    ]
 
 
 def attach_notes(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -54,57 +81,14 @@ def _write_notes(reporter: TerminalReporter) -> None:
     reports = [report for group in reporter.stats.values() for report in group if hasattr(report, "bias_notes")]
     if reports:
         reporter.write_sep("=", "bias transfer: experiments")
-    for report in sorted(reports, key=_place):
+    for report in sorted(reports, key=place_of):
         for note in report.bias_notes:
             reporter.write_line(f"{typed_name(reporter.config, report.nodeid)}: {note}")
 
 
 def _write_line(reporter: TerminalReporter, line: Line) -> None:
+    if not line.text and not line.verdict:
+        return
+    line = line.in_encoding(getattr(reporter._tw._file, "encoding", None))
     reporter.write(line.text)
     reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))
-
-
-def _bias_reports(reporter: TerminalReporter) -> Iterator[tuple[str, pytest.TestReport]]:
-    """Yield the reports of bias tests, with pytest's word for their outcome.
-
-    They carry a record, unless the worker died: then it is known from the collection what they were.
-    """
-    bias_tests = reporter.config.stash.get(BIAS_TESTS, ())
-    for outcome, reports in reporter.stats.items():
-        for report in reports:
-            if hasattr(report, "bias_record") or (_is_lost(report) and report.nodeid in bias_tests):
-                yield outcome, report
-
-
-def _is_lost(report: object) -> bool:
-    """Whether a report stands for a test that a worker did not bring to its end."""
-    return getattr(report, "when", None) == "???"
-
-
-def _rows(reports: list[tuple[str, pytest.TestReport]], config: pytest.Config) -> list[Row]:
-    """Return a row a bias test, in the order of the files, whatever order workers finished in.
-
-    A test with several outcomes, such as passed with an error in teardown, is shown by the worst one.
-    """
-    from pytest_biastransfer.reporting.terminal import OUTCOMES, Row
-
-    severity = list(OUTCOMES)
-    worst: dict[str, tuple[str, pytest.TestReport]] = {}
-    for outcome, report in reports:
-        known = worst.get(report.nodeid)
-        if outcome in severity and (known is None or severity.index(outcome) < severity.index(known[0])):
-            worst[report.nodeid] = (outcome, report)
-    in_order = sorted(worst.values(), key=lambda found: _place(found[1]))
-    return [Row(typed_name(config, report.nodeid), outcome, _record(report)) for outcome, report in in_order]
-
-
-def _record(report: pytest.TestReport) -> Record:
-    from pytest_biastransfer.reporting.record import Record
-
-    text = vars(report).get("bias_record")
-    return Record() if text is None else Record.from_json(text)
-
-
-def _place(report: pytest.TestReport) -> tuple[str, int, str]:
-    path, line, _ = report.location
-    return path, line or 0, report.nodeid

@@ -429,7 +429,7 @@ def test_what_is_blurred_or_gray_has_an_area_of_one() -> None:
 
     from pytest_biastransfer import Preprocess
     from pytest_biastransfer.data import as_images
-    from pytest_biastransfer.search.area import Canvas
+    from pytest_biastransfer.evaluation.canvas import Canvas
 
     image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
     canvas = Canvas(as_images([(image, 0), (1 - image, 0)], "dataset"), Preprocess(), [0, 1])

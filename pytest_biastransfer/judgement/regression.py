@@ -68,7 +68,7 @@ def changes(before: Entry, now: Entry, metrics: Sequence[str], tolerance: float)
 
 def newly_flipped(before: Entry, now: Entry) -> list[int]:
     """Return the images that flip now and did not before, if both are of the same images."""
-    if not _same_images(before, now):
+    if not same_images(before, now):
         return []
     earlier = set(decode_images(before.evidence["flipped"]))
     return [image for image in decode_images(now.evidence["flipped"]) if image not in earlier]
@@ -87,12 +87,13 @@ def _has(entry: Entry, metric: str) -> bool:
     return figure is not None and figure.value is not None and entry.evidence.keys() >= set(EVIDENCE[metric])
 
 
-def _same_images(before: Entry, now: Entry) -> bool:
+def same_images(before: Entry, now: Entry) -> bool:
+    """Whether an accepted and a new measurement are of the same images."""
     return before.dataset["fingerprint"] == now.dataset["fingerprint"] and before.images == now.images
 
 
 def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> Change:
-    same = _same_images(before, now)
+    same = same_images(before, now)
     values = [entry.figures[metric].value for entry in (before, now)]
     assert values[0] is not None
     assert values[1] is not None

@@ -63,14 +63,22 @@ def asr_excess(
     return _mean_difference(flipped, control_flipped, confidence)
 
 
+def class_shares(predicted: Classes, classes: int) -> npt.NDArray[np.float64]:
+    """Return each class' share of the predictions, float64 of shape [classes].
+
+    >>> class_shares(np.array([0, 0, 1, 1]), 3)
+    array([0.5, 0.5, 0. ])
+    """
+    return np.bincount(predicted.astype(np.int64), minlength=classes) / len(predicted)
+
+
 def class_shift(clean: Classes, intervened: Classes, classes: int) -> npt.NDArray[np.float64]:
     """Return the change of each class' share of the predictions, float64 of shape [classes], in [-1, 1].
 
     >>> class_shift(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
     array([-0.25,  0.25,  0.  ])
     """
-    before, after = (np.bincount(part.astype(np.int64), minlength=classes) for part in (clean, intervened))
-    return (after - before) / len(clean)
+    return class_shares(intervened, classes) - class_shares(clean, classes)
 
 
 def skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estimate:

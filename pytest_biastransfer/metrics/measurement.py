@@ -73,6 +73,8 @@ class Measurement:
     estimates
         Every available metric by its name. What needs labels, a target or a control model is there
         only where these are; the property of that name tells what is missing.
+    clean_shares
+        Each class' share of the predictions without the intervention, float64 of shape [classes].
     class_shift
         The change of each class' share of the predictions, float64 of shape [classes].
     class_names
@@ -97,6 +99,7 @@ class Measurement:
     n: int
     total: int
     estimates: Mapping[str, Estimate]
+    clean_shares: npt.NDArray[np.float64]
     class_shift: npt.NDArray[np.float64]
     class_names: Sequence[str]
     flips: Sequence[Flip]
@@ -221,6 +224,11 @@ class KnownMeasurement(Measurement):
     @functools.cached_property
     def _computed_again(self) -> Measurement:
         return self._whole()
+
+    @functools.cached_property
+    def clean_shares(self) -> npt.NDArray[np.float64]:
+        """Each class' share of the predictions without the intervention."""
+        return self._computed_again.clean_shares
 
     @functools.cached_property
     def class_shift(self) -> npt.NDArray[np.float64]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, get_args
 
 from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.reporting.figures import Interval, Limit, from_plain
 
 # Grows when a reader of older documents would misunderstand a newer one.
 SCHEMA: Final = 1
@@ -19,42 +19,6 @@ SCHEMA: Final = 1
 Kind = Literal["intervention", "search", "gap"]
 Role = Literal["source", "transferred", "control"]
 Outcome = Literal["failed", "error", "lost", "xpassed", "passed", "xfailed", "skipped"]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its confidence interval; None where it is undefined. `n` is the number of images it rests on."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    confidence: float | None
-    n: int
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One limit and what was observed.
-
-    Attributes
-    ----------
-    metric, limit, rule
-        What was demanded, such as ``"asr"``, 0.05 and ``"point"``.
-    holds
-        The verdict; None where it was not decided.
-    note
-        What to add, such as ``"within noise"``.
-    observed, control
-        The figure; and the control model's of the same metric, of an excess that of the metric itself.
-    """
-
-    metric: str
-    limit: float
-    rule: str
-    holds: bool | None
-    note: str
-    observed: Interval
-    control: Interval | None
 
 
 @dataclass(frozen=True)
@@ -302,14 +266,13 @@ class Report:
     schema: int = SCHEMA
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write a report as JSON."""
-    text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, allow_nan=False, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
+def to_json(report: Report) -> str:
+    """Return a report as JSON."""
+    return json.dumps(dataclasses.asdict(report), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def read_report(path: Path) -> Report:
-    """Read a report that `write_report` wrote; raises `ReportError` for any other file."""
+    """Read a report that `to_json` made; raises `ReportError` for any other file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -350,35 +313,3 @@ def merged(reports: Iterable[Report]) -> Report:
         reused=sum(report.reused for report in found),
         alpha=min((report.alpha for report in found), default=0.01),
     )
-
-
-def from_plain(kind: Any, content: Any) -> Any:
-    """Return an object of a type that is made of this module's classes from what JSON holds of it.
-
-    >>> from_plain(Move, {"before": "cat", "after": "dog", "images": 3})
-    Move(before='cat', after='dog', images=3)
-    """
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(content, dict):
-            raise TypeError(f"expected {getattr(kind, '__name__', kind)}, found {content!r:.60}")
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: from_plain(hints[name], part) for name, part in content.items()})  # type: ignore[operator]
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        (inner,) = (part for part in parts if part is not types.NoneType)
-        return None if content is None else from_plain(inner, content)
-    if origin is Sequence:
-        return [from_plain(parts[0], part) for part in _expected(list, content)]
-    if origin is Mapping:
-        return {name: from_plain(parts[1], part) for name, part in _expected(dict, content).items()}
-    if origin is Literal:
-        if content not in parts:
-            raise ValueError(f"expected one of {', '.join(map(str, parts))}, found {content!r:.60}")
-        return content
-    return content if kind is Any else _expected((int, float) if kind is float else kind, content)
-
-
-def _expected(kind: Any, content: Any) -> Any:
-    if not isinstance(content, kind):
-        raise TypeError(f"expected {getattr(kind, '__name__', 'a number')}, found {content!r:.60}")
-    return content

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_biastransfer.judgement.regression import Change
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+from pytest_biastransfer.reporting.figures import Interval, Limit, from_plain
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.judgement.regression import Change
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
+    from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.searching import Searched
-
-
-@dataclass(frozen=True)
-class LimitRecord:
-    """One limit and the observed value, NaN where that is undefined; and what to say about the verdict.
-
-    `holds` is None where it was not decided; `control` is the control model's value, of which this is the excess.
-    """
-
-    metric: str
-    limit: float
-    observed: float
-    holds: bool | None
-    note: str = ""
-    control: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,16 +66,23 @@ class Record:
         How many images were looked at, of how many.
     baseline
         What became of it beside the accepted measurement, if that was asked for.
+    key, entry
+        What a baseline would have of it, for a report.
+    details
+        What else a report says of it: the fields of `pytest_biastransfer.reporting.document.Details`.
     """
 
     asr: float | None = None
     skew: float | None = None
-    limits: Sequence[LimitRecord] = ()
+    limits: Sequence[Limit] = ()
     images: int = 0
     computed: int = 0
     seen: int = 0
     total: int = 0
     baseline: BaselineRecord | None = None
+    key: Sequence[str] | None = None
+    entry: Mapping[str, Any] | None = None
+    details: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """Return the record as text: execnet cannot carry numpy's numbers, and a failure to carry one is silent."""
@@ -96,17 +91,8 @@ class Record:
     @classmethod
     def from_json(cls, text: str) -> Record:
         """Return the record that `to_json` wrote."""
-        content: dict[str, Any] = json.loads(text)
-        content["limits"] = tuple(LimitRecord(**limit) for limit in content["limits"])
-        if content["baseline"] is not None:
-            content["baseline"] = _baseline_from(content["baseline"])
-        return cls(**content)
-
-
-def _baseline_from(content: dict[str, Any]) -> BaselineRecord:
-    from pytest_biastransfer.judgement.regression import Change
-
-    return BaselineRecord(**content | {"changes": tuple(Change(**change) for change in content["changes"])})
+        record: Record = from_plain(cls, json.loads(text))
+        return record
 
 
 def record_of(
@@ -137,12 +123,25 @@ def _value(measurement: Measurement | GapMeasurement, metric: str) -> float | No
     return float(measurement.estimates[metric]) if metric in measurement.estimates else None
 
 
-def _limit_record(measurement: Measurement | GapMeasurement, limit: LimitVerdict) -> LimitRecord:
+def _limit_record(measurement: Measurement | GapMeasurement, limit: LimitVerdict) -> Limit:
     base = limit.metric.removesuffix("_excess")
-    compared = measurement.control if base != limit.metric else None
-    control = None if compared is None else float(compared.estimates[base])
+    compared = measurement.control.estimates.get(base) if measurement.control else None
     worst = ""
     if isinstance(measurement, GapMeasurement) and limit.metric == "gap":
         worst = f"worst {measurement.worst}"
-    note = ", ".join(filter(None, (worst, limit.note)))
-    return LimitRecord(limit.metric, limit.limit, float(limit.observed), limit.holds, note, control)
+    return Limit(
+        metric=limit.metric,
+        limit=limit.limit,
+        rule=limit.rule,
+        holds=limit.holds,
+        note=", ".join(filter(None, (worst, limit.note))),
+        observed=interval_of(limit.observed),
+        control=None if compared is None else interval_of(compared),
+    )
+
+
+def interval_of(estimate: Estimate) -> Interval:
+    """Return an estimate as plain data."""
+    numbers = (estimate, estimate.low, estimate.high, estimate.confidence)
+    value, low, high, confidence = (None if math.isnan(number) else float(number) for number in numbers)
+    return Interval(value, low, high, confidence, estimate.n)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.reporting import document
 from pytest_biastransfer.reporting.terminal import Line, counted
 
 if TYPE_CHECKING:
@@ -89,6 +90,30 @@ def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool, comma
         yield Line(f"  to accept what changed: {_accept(changed, command)}")
     if counts[_MISSING]:
         yield Line(f"  to add what has no entry: {add}")
+
+
+def standing(one: Compared) -> str:
+    """Return where a test stands, as `pytest_biastransfer.reporting.document.Result` has it."""
+    if one.record.problem:
+        return one.record.problem
+    return one.meaning if one.record.changes else "new"
+
+
+def changes_of(one: Compared) -> list[document.Change]:
+    """Return how a test's metrics changed, and what that means."""
+    return [
+        document.Change(
+            metric=change.metric,
+            before=change.before,
+            now=change.now,
+            p=change.p,
+            newly=change.newly,
+            no_longer=change.no_longer,
+            same_images=change.same_images,
+            meaning=meaning,
+        )
+        for change, meaning in zip(one.record.changes, one.meanings, strict=True)
+    ]
 
 
 def _standing(one: Compared) -> str:

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_biastransfer.reporting.record import LimitRecord, Record
+from pytest_biastransfer.reporting.bar import WIDTH as BAR_WIDTH
+from pytest_biastransfer.reporting.bar import Scale
+from pytest_biastransfer.reporting.figures import Limit
+from pytest_biastransfer.reporting.record import Record
 
 # pytest's words for outcomes, in the order of the sentence, with their colour.
 OUTCOMES: Final[Mapping[str, str]] = {
     "failed": "red",
     "error": "red",
+    "lost": "red",
     "xpassed": "yellow",
     "passed": "green",
     "xfailed": "yellow",
     "skipped": "yellow",
 }
+# Of these, only what has changed is of interest.
+_QUIET: Final = ("passed", "skipped")
 _LEAST_NAME: Final = 24
+# As many tests are named in a command that can be typed.
+_NAMED: Final = 3
+_ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "·": ".", "…": "~", "→": ">"})
 
 
 @dataclass(frozen=True)
 class Row:
-    """One bias test of the session."""
+    """One bias test of the session; `changed` if it is better or worse than its baseline."""
 
     test: str
     outcome: str
     record: Record
+    changed: bool = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is as it was expected to be."""
+        return self.outcome in _QUIET and not self.changed
 
 
 @dataclass(frozen=True)
@@ -38,21 +55,55 @@ class Line:
     verdict: str = ""
     color: str = ""
 
+    def in_encoding(self, encoding: str | None) -> Line:
+        """Return it with plainer characters where the terminal's encoding lacks some."""
+        return replace(self, text=in_encoding(self.text, encoding))
+
+
+def in_encoding(text: str, encoding: str | None) -> str:
+    """Return a text with plainer characters where an encoding lacks some.
+
+    >>> in_encoding("··│━━╸··", "ascii"), in_encoding("··│━━╸··", "utf-8")
+    ('..|===..', '··│━━╸··')
+    """
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(_ASCII)
+    return text
+
 
 def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
-    """Yield the table for a terminal of `width` columns; long names lose their file, then their middle."""
+    """Yield the table for a terminal of `width` columns; long names lose their file, then their middle.
+
+    Where there is room, a bar shows the interval beside the limit: the first one that is broken, or else the first.
+    """
     limits = [_limits_text(row.record) or "-" for row in rows]
     limit_width = max(map(len, [*limits, "limits"]))
     taken = 5 + 2 + 5 + 2 + limit_width + 2 + max(map(len, OUTCOMES)) + 2
     name_width = min(max(len(row.test) for row in rows), max(width - taken, _LEAST_NAME))
-    yield Line(f"{'test':{name_width}}  {'asr':>5}  {'skew':>5}  {'limits':{limit_width}}  ", "verdict")
-    for row, limit in zip(rows, limits, strict=True):
+    drawn = [_drawn(row.record) for row in rows]
+    scale = Scale.of(limit for limit in drawn if limit is not None)
+    ends = f"{scale.low:g}", f"{scale.high:g}"
+    # A bar is worth less than a name that is whole.
+    has_bars = any(drawn) and name_width + taken + BAR_WIDTH + 2 <= width
+    heading = f"{ends[0]}{ends[1]:>{BAR_WIDTH - len(ends[0])}}  " if has_bars else ""
+    yield Line(f"{'test':{name_width}}  {'asr':>5}  {'skew':>5}  {'limits':{limit_width}}  {heading}", "verdict")
+    for row, limit, bar in zip(rows, limits, drawn, strict=True):
+        shown = f"{scale.bar(bar) if bar is not None else '':{BAR_WIDTH}}  " if has_bars else ""
         yield Line(
             f"{_shortened(row.test, name_width):{name_width}}  {_figure(row.record.asr)}  "
-            f"{_figure(row.record.skew)}  {limit:{limit_width}}  ",
+            f"{_figure(row.record.skew)}  {limit:{limit_width}}  {shown}",
             row.outcome.upper() if OUTCOMES[row.outcome] == "red" else row.outcome,
             OUTCOMES[row.outcome],
         )
+
+
+def hidden_sentence(rows: Sequence[Row]) -> str:
+    """Return the sentence that counts the rows which are not shown; empty if all are."""
+    hidden = Counter(row.outcome for row in rows if row.is_quiet)
+    counts = " and ".join(f"{hidden[outcome]} {outcome}" for outcome in _QUIET if hidden[outcome])
+    return f"({counts}: -v shows them)" if counts else ""
 
 
 def sentence(rows: Sequence[Row]) -> str:
@@ -71,6 +122,14 @@ def _early_text(rows: Sequence[Row]) -> str:
         return ""
     seen, total = sum(record.seen for record in early), sum(record.total for record in early)
     return f"; {len(early)} stopped early, at {seen:,} of {total:,} images"
+
+
+def again_sentence(rows: Sequence[Row], *, can_repeat: bool) -> str:
+    """Return what to type to run again what failed; empty if nothing did, or too much to be named."""
+    failed = [row.test for row in rows if OUTCOMES[row.outcome] == "red"]
+    if not failed or (len(failed) > _NAMED and not can_repeat):
+        return ""
+    return f"  to run what failed again: {shlex.join(['pytest', *(['--lf'] if can_repeat else failed)])}"
 
 
 def lost_sentence(tests: Sequence[str]) -> str:
@@ -92,13 +151,18 @@ def _limits_text(record: Record) -> str:
     return ", ".join([*map(_limit_text, record.limits), *seen])
 
 
-def _limit_text(limit: LimitRecord) -> str:
+def _limit_text(limit: Limit) -> str:
+    value = math.nan if limit.observed.value is None else limit.observed.value
     # The observed values of the first two have columns of their own, so that an excess lacks the control's only.
-    observed = "" if limit.metric in ("asr", "skew") else f" {limit.observed:.3f}"
-    if limit.control is not None:
-        observed += f" (control {limit.control:.3f})"
+    observed = "" if limit.metric in ("asr", "skew") else f" {value:.3f}"
+    if limit.metric.endswith("_excess") and limit.control is not None and limit.control.value is not None:
+        observed += f" (control {limit.control.value:.3f})"
     note = f" ({limit.note})" if limit.note else ""
-    return f"{limit.metric}{observed} {'<=' if limit.observed <= limit.limit else '>'} {limit.limit:g}{note}"
+    return f"{limit.metric}{observed} {'<=' if value <= limit.limit else '>'} {limit.limit:g}{note}"
+
+
+def _drawn(record: Record) -> Limit | None:
+    return next((limit for limit in record.limits if limit.holds is False), next(iter(record.limits), None))
 
 
 def _figure(value: float | None) -> str:

@@ -1,0 +1,151 @@
+"""From a measurement to what a report says of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_biastransfer.metrics.measurement import Measurement
+from pytest_biastransfer.reporting.document import Details, Group, Kind, Move, Role, Shares, Shown
+from pytest_biastransfer.reporting.figures import Interval
+from pytest_biastransfer.reporting.record import interval_of
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.details.pictures import Sheet
+    from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.metrics.measurement import Flip
+
+# More classes, moves and images than these nobody looks at.
+MOST_CLASSES: Final = 20
+MOST_MOVES: Final = 20
+MOST_IMAGES: Final = 16
+
+
+def details_of(
+    found: Measurement | GapMeasurement,
+    kind: Kind,
+    fixtures: Sequence[str],
+    device: str,
+    *,
+    source: Measurement | None = None,
+    newly: Collection[int] | None = None,
+    sheet: Sheet | None = None,
+) -> Details:
+    """Return what a report says of a measurement.
+
+    Parameters
+    ----------
+    kind, fixtures, device
+        What was measured, which fixtures its models and images come from, and what computed it.
+    source
+        The same measurement of the source model, where there is one.
+    newly
+        The images that flip now and did not when the baseline was accepted; None where that is not known.
+    sheet
+        Pictures of the images that `shown_images` names, and what the model says of these.
+    """
+    control = found.control
+    whole = isinstance(found, Measurement)
+    return Details(
+        kind=kind,
+        declaration=found.declaration,
+        model=found.model,
+        dataset=found.dataset,
+        control="" if control is None else control.model,
+        fixtures=fixtures,
+        device=device,
+        metrics=_intervals(found.estimates),
+        control_metrics={} if control is None else _intervals(control.estimates),
+        shares=list(_all_shares(found, source)) if isinstance(found, Measurement) else (),
+        moves=_moves(found.flips) if isinstance(found, Measurement) else (),
+        flips=len(found.flips) if isinstance(found, Measurement) else 0,
+        example=None if sheet is None else sheet.example,
+        shown=_shown(found, newly, sheet) if isinstance(found, Measurement) else (),
+        groups=() if whole else _groups(found),
+        pictures=None if sheet is None else sheet.pictures,
+    )
+
+
+def shown_images(found: Measurement, newly: Collection[int] | None) -> list[int]:
+    """Return the flipped images that are shown, newly flipped ones first."""
+    order = sorted(found.flips, key=lambda flip: newly is not None and flip.index not in newly)
+    return [flip.index for flip in order[:MOST_IMAGES]]
+
+
+def _intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
+    return {metric: interval_of(estimate) for metric, estimate in estimates.items()}
+
+
+def _all_shares(found: Measurement, source: Measurement | None) -> list[Shares]:
+    measured: list[tuple[Role, Measurement | None]] = [
+        ("source", source),
+        ("transferred", found),
+        ("control", found.control),
+    ]
+    return [_shares(role, one) for role, one in measured if one is not None]
+
+
+def _shares(role: Role, found: Measurement) -> Shares:
+    before, after = found.clean_shares, found.clean_shares + found.class_shift
+    most = np.argsort(-np.maximum(before, after), kind="stable")[:MOST_CLASSES]
+    places = np.sort(most).tolist()
+    left = None
+    if len(before) > len(places):
+        # Differences of sums of many small numbers may be a hair below 0.
+        left = [max(float(1 - part[places].sum()), 0.0) for part in (before, after)]
+    return Shares(
+        role=role,
+        model=found.model,
+        classes=[found.class_names[place] for place in places],
+        before=[float(before[place]) for place in places],
+        after=[max(float(after[place]), 0.0) for place in places],
+        others=left,
+    )
+
+
+def _moves(flips: Sequence[Flip]) -> list[Move]:
+    counted = Counter((flip.before, flip.after) for flip in flips)
+    # Counter.most_common leaves ties in the order of the images, which is no order of the moves.
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return [Move(before, after, images) for (before, after), images in ordered[:MOST_MOVES]]
+
+
+def _shown(found: Measurement, newly: Collection[int] | None, sheet: Sheet | None) -> list[Shown]:
+    flips = {flip.index: flip for flip in found.flips}
+    shown = []
+    for place, index in enumerate(shown_images(found, newly)):
+        flip = flips[index]
+        sure = (None, None) if sheet is None else sheet.confidences[place]
+        shown.append(
+            Shown(
+                index=index,
+                label=flip.label,
+                before=flip.before,
+                after=flip.after,
+                confidence_before=sure[0],
+                confidence_after=sure[1],
+                new=None if newly is None else index in newly,
+                tile=None if sheet is None or sheet.pictures is None else 2 * place,
+            )
+        )
+    return shown
+
+
+def _groups(found: Measurement | GapMeasurement) -> list[Group]:
+    if isinstance(found, Measurement):
+        return []
+    control = {} if found.control is None else found.control.by_group
+    return [
+        Group(
+            group=one.group,
+            observed=interval_of(one.estimate),
+            control=interval_of(control[one.group]) if one.group in control else None,
+            size=one.size,
+            judged=one.judged,
+        )
+        for one in found.groups
+    ]

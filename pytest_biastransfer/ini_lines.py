@@ -1,0 +1,77 @@
+"""Lines for the file that pytest reads its configuration from, in the form and the section that it wants there."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_biastransfer.errors import SpecError
+
+NEW_NAME: Final = "pytest.ini"
+_TOML: Final = ".toml"
+_TABLE: Final = "tool.pytest.ini_options"
+
+
+def section_of(path: Path) -> str:
+    """Return the head of the section where pytest looks in a file of that name.
+
+    >>> section_of(Path("setup.cfg")), section_of(Path("tox.ini"))
+    ('[tool:pytest]', '[pytest]')
+    """
+    if path.name == "pyproject.toml":
+        own = _pytest_table(path)
+        return f"[{_TABLE}]" if "ini_options" in own or not own else "[tool.pytest]"
+    return "[tool:pytest]" if path.suffix == ".cfg" else "[pytest]"
+
+
+def lines_of(values: Mapping[str, str], path: Path) -> list[str]:
+    """Return the lines that give these values in a file of that name.
+
+    >>> lines_of({"bias_dataset": "imagefolder:data/val"}, Path("pytest.ini"))
+    ['bias_dataset = imagefolder:data/val']
+    >>> lines_of({"bias_dataset": "imagefolder:data/val"}, Path("pyproject.toml"))
+    ['bias_dataset = "imagefolder:data/val"']
+    """
+    # A string of JSON is one of TOML, as long as no control characters are in it.
+    return [
+        f"{name} = {json.dumps(value, ensure_ascii=False) if path.suffix == _TOML else value}"
+        for name, value in values.items()
+    ]
+
+
+def require_one_line(spec: str, place: str) -> None:
+    """Raise `SpecError` for what would not come back from a line as it is."""
+    if not spec.isprintable() or spec != spec.strip():
+        raise SpecError(f"{place}: got {spec!r}, expected one line without control characters or spaces around it")
+
+
+def new_file(values: Mapping[str, str]) -> str:
+    """Return the text of a new ``pytest.ini``."""
+    return "\n".join(["[pytest]", *lines_of(values, Path(NEW_NAME))]) + "\n"
+
+
+def has_room(path: Path) -> bool:
+    """Whether a file is a pyproject.toml that says nothing of pytest yet, so that a table can be added at its end."""
+    return path.name == "pyproject.toml" and not _pytest_table(path)
+
+
+def with_table(text: str, values: Mapping[str, str]) -> str | None:
+    """Return a pyproject.toml with pytest's table at its end; None where that would change what else it says."""
+    lines = lines_of(values, Path("pyproject.toml"))
+    changed = f"{text.rstrip()}\n\n[{_TABLE}]\n" + "".join(f"{line}\n" for line in lines)
+    expected = tomllib.loads(text)
+    tool = expected.setdefault("tool", {})
+    tool.setdefault("pytest", {})["ini_options"] = dict(values)
+    try:
+        return changed.lstrip("\n") if tomllib.loads(changed) == expected else None
+    except tomllib.TOMLDecodeError:
+        # ``tool = {...}`` in one line cannot be added to.
+        return None
+
+
+def _pytest_table(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("pytest", {})
+    return found

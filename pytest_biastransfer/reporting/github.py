@@ -1,0 +1,35 @@
+"""Annotations that GitHub Actions shows beside the lines of a pull request."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.reporting.document import Report
+
+_ANNOTATED: Final = ("failed", "error", "lost")
+
+
+def workflow_commands(report: Report, place: str = ".") -> Iterator[str]:
+    """Yield a line for each test that failed.
+
+    `place` is where the tests' files are, relative to what was checked out. See "Workflow commands for GitHub Actions":
+    the log itself is what carries them.
+    """
+    for test in report.tests:
+        if test.outcome in _ANNOTATED:
+            file = posixpath.normpath(PurePath(place, test.file).as_posix())
+            line = f",line={test.line}" if test.line else ""
+            message = test.message or f"{test.name}: {test.outcome}"
+            yield f"::error file={_property(file)}{line},title={_property(test.name)}::{_escaped(message)}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")

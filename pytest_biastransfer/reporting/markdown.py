@@ -1,0 +1,166 @@
+"""A report as Markdown, for the summary of a job or a comment on a pull request."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from pytest_biastransfer.reporting.terminal import counted
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.reporting.document import Details, Outcome, Report, Result, Shares
+    from pytest_biastransfer.reporting.figures import Interval, Limit
+
+_FAILED: Final = ("failed", "error", "lost")
+# Longer names and messages are cut: a summary has at most a megabyte.
+_MOST_LETTERS: Final = 200
+_MOST_MESSAGE: Final = 4_000
+_MOST_SHOWN: Final = 20
+_MOST_MOVES: Final = 5
+
+
+def markdown(report: Report) -> str:
+    """Return a report as GitHub's Markdown: a sentence, a table of what matters, and why tests failed."""
+    return "\n".join([*_lines(report), ""])
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield "## Bias transfer"
+    yield ""
+    yield _sentence(report)
+    shown = [test for test in report.tests if _matters(test)]
+    if shown:
+        yield ""
+        yield from _table(shown)
+    failed = [test for test in report.tests if test.outcome in _FAILED]
+    for test in failed[:_MOST_SHOWN]:
+        yield ""
+        yield from _why(test)
+    if len(failed) > _MOST_SHOWN:
+        yield ""
+        yield f"{len(failed) - _MOST_SHOWN} more failed; the report of `--bias-report=bias.html` shows all."
+
+
+def _sentence(report: Report) -> str:
+    if not report.tests:
+        return "No bias tests ran."
+    counts = Counter(test.outcome for test in report.tests)
+    outcomes = ", ".join(f"{_bold(outcome)} {counts[outcome]}" for outcome in counts_in_order(report.tests))
+    return (
+        f"{counted(len(report.tests), 'bias test')}: {outcomes}. "
+        f"{report.evaluated:,} images evaluated, {report.reused:,} predictions reused."
+    )
+
+
+def counts_in_order(tests: Iterable[Result]) -> list[Outcome]:
+    """Return the outcomes that occur, the worst first."""
+    from pytest_biastransfer.results import SEVERITY
+
+    found = {test.outcome for test in tests}
+    return [outcome for outcome in SEVERITY if outcome in found]
+
+
+def _bold(outcome: str) -> str:
+    return f"**{outcome}**" if outcome in _FAILED else outcome
+
+
+def _matters(test: Result) -> bool:
+    return test.outcome not in ("passed", "skipped") or test.standing in ("regression", "improvement")
+
+
+def _table(tests: Sequence[Result]) -> Iterator[str]:
+    yield "| test | outcome | limits | baseline |"
+    yield "|---|---|---|---|"
+    for test in tests:
+        limits = "<br>".join(map(_limit, test.limits)) or "–"
+        yield f"| {code(test.name)} | {_bold(test.outcome)} | {limits} | {_standing(test)} |"
+
+
+def _limit(limit: Limit) -> str:
+    sign = {True: "≤", False: "**>**", None: "?"}[limit.holds]
+    note = f", {escaped(limit.note)}" if limit.note else ""
+    return f"{limit.metric} {interval(limit.observed)} {sign} {limit.limit:g}{note}"
+
+
+def interval(found: Interval) -> str:
+    """Return a figure with its interval.
+
+    >>> from pytest_biastransfer.reporting.figures import Interval
+    >>> interval(Interval(0.25, 0.1, 0.5, 0.95, 8))
+    '0.250 [0.100, 0.500]'
+    """
+    if found.value is None:
+        return "undefined"
+    ends = "" if found.low is None or found.high is None else f" [{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.value:.3f}{ends}"
+
+
+def _standing(test: Result) -> str:
+    changes = [f"{one.metric} {one.before:.3f} → {one.now:.3f}" for one in test.changes if one.meaning != "unchanged"]
+    return "<br>".join([test.standing and escaped(test.standing), *changes]) or "–"
+
+
+def _why(test: Result) -> Iterator[str]:
+    yield f"<details><summary>{html_escaped(test.name[:_MOST_LETTERS])}</summary>"
+    yield ""
+    if test.details is not None:
+        yield from _details(test.details)
+    if test.message:
+        # A fence that no line of the message ends.
+        message = test.message[:_MOST_MESSAGE]
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", message)), default=0))
+        yield f"{fence}text"
+        yield message
+        yield fence
+    yield ""
+    yield f"To repeat it: {code(shlex.join(['pytest', test.name]))}"
+    yield ""
+    yield "</details>"
+
+
+def _details(details: Details) -> Iterator[str]:
+    if details.moves:
+        moves = [f"{escaped(one.before)} → {escaped(one.after)} {one.images:,}" for one in details.moves[:_MOST_MOVES]]
+        yield f"{details.flips:,} predictions change: {', '.join(moves)}, …"
+        yield ""
+    for shares in details.shares:
+        yield f"{shares.role} ({escaped(shares.model)}): {_most_changed(shares)}"
+        yield ""
+
+
+def _most_changed(shares: Shares) -> str:
+    rows = zip(shares.classes, shares.before, shares.after, strict=True)
+    ordered = sorted(rows, key=lambda row: -abs(row[2] - row[1]))[:_MOST_MOVES]
+    return ", ".join(f"{escaped(name)} {before:.1%} → {after:.1%}" for name, before, after in ordered)
+
+
+def code(text: str) -> str:
+    """Return a text as code, whatever it contains, in one line that a table can hold.
+
+    >>> code("test_x[a|b]")
+    '`test_x[a\\\\|b]`'
+    """
+    line = " ".join(text.split())
+    line = line if len(line) <= _MOST_LETTERS else f"{line[:_MOST_LETTERS]}…"
+    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    space = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{space}{line}{space}{ticks}".replace("|", "\\|")
+
+
+def escaped(text: str) -> str:
+    """Return a text without anything that Markdown or HTML would take for more than letters.
+
+    >>> escaped("<b>_x_|y</b>")
+    '&lt;b&gt;\\\\_x\\\\_\\\\|y&lt;/b&gt;'
+    """
+    line = " ".join(text.split())
+    line = line if len(line) <= _MOST_LETTERS else f"{line[:_MOST_LETTERS]}…"
+    return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", html_escaped(line))
+
+
+def html_escaped(text: str) -> str:
+    """Return a text without HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,165 @@
+"""Interventions by how much a model minds them, the worst first: as a table in text, and as a plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.extras import need
+from pytest_biastransfer.metrics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.metrics.measurement import Measurement
+
+PLOT_SUFFIXES: Final = (".svg", ".png", ".pdf")
+_LEAST_BAR: Final = 10
+_MOST_BAR: Final = 40
+_INCHES_A_BAR: Final = 0.3
+
+RankedMetric = Literal["asr", "asr_excess"]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a ranking says of one intervention.
+
+    Attributes
+    ----------
+    name
+        Its registered name.
+    asr, skew
+        Of the model.
+    gained
+        The class that gained most, and how much, in words.
+    control_asr, excess
+        With a control model: its `asr`, and how much more the model's is.
+    """
+
+    name: str
+    asr: Estimate
+    skew: Estimate
+    gained: str
+    control_asr: Estimate | None = None
+    excess: Estimate | None = None
+
+    @classmethod
+    def of(cls, name: str, found: Measurement) -> Ranked:
+        """Return what a measurement says."""
+        control = found.control
+        return cls(
+            name,
+            found.asr,
+            found.skew,
+            str(found.most_gained),
+            None if control is None else control.asr,
+            None if control is None else found.asr_excess,
+        )
+
+    @property
+    def metric(self) -> RankedMetric:
+        """What it is ranked by."""
+        return "asr" if self.excess is None else "asr_excess"
+
+    @property
+    def figure(self) -> Estimate:
+        """The value of that."""
+        return self.asr if self.excess is None else self.excess
+
+
+def worst_first(found: Iterable[Ranked]) -> list[Ranked]:
+    """Return interventions in their order; those with the same figure by name."""
+    return sorted(found, key=lambda one: (-one.figure, one.name))
+
+
+def ranking_lines(ranking: Sequence[Ranked], width: int) -> list[str]:
+    """Return the table for a terminal of `width` columns, a bar at the end of each line.
+
+    >>> def figure(value):
+    ...     return Estimate(value, low=value - 0.01, high=value + 0.01)
+    >>> square = Ranked("yellow-square", figure(0.377), figure(0.201), "truck +0.123")
+    >>> blur = Ranked("blur", figure(0.1885), figure(0.05), "cat +0.04")
+    >>> for line in ranking_lines([square, blur], width=74):
+    ...     print(line)
+    rank  intervention   asr                   skew   gained most
+       1  yellow-square  0.377 [0.367, 0.387]  0.201  truck +0.123  ##########
+       2  blur           0.189 [0.178, 0.199]  0.050  cat +0.04     #####
+    """
+    rows = [_headings(ranking), *(_cells(place, one) for place, one in enumerate(ranking, start=1))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = ["  ".join(f"{cell:{room}}" for cell, room in zip(row, widths, strict=True)) for row in rows]
+    room = min(max(width - len(texts[0]) - 2, _LEAST_BAR), _MOST_BAR)
+    most = max((one.figure for one in ranking), default=0.0)
+    bars = ["", *(_bar(one.figure, most, room) for one in ranking)]
+    return [f"{text}  {bar}".rstrip() for text, bar in zip(texts, bars, strict=True)]
+
+
+def _headings(ranking: Sequence[Ranked]) -> list[str]:
+    compared = ["control", "excess"] if any(one.excess is not None for one in ranking) else []
+    return ["rank", "intervention", "asr", "skew", "gained most", *compared]
+
+
+def _cells(place: int, one: Ranked) -> list[str]:
+    cells = [f"{place:4}", one.name, _with_interval(one.asr), f"{one.skew:.3f}", one.gained]
+    if one.control_asr is not None and one.excess is not None:
+        cells += [f"{one.control_asr:.3f}", _with_interval(one.excess)]
+    return cells
+
+
+def _with_interval(figure: Estimate) -> str:
+    return f"{float(figure):.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def _bar(value: float, most: float, room: int) -> str:
+    # In ASCII: not every terminal's encoding has blocks, and a lost table would be worse than a plain one.
+    return "#" * math.floor(value / most * room + 0.5) if value > 0 else ""
+
+
+def require_plot(path: Path) -> None:
+    """Raise before anything is measured if a plot could not be written there.
+
+    Raises
+    ------
+    ReportError
+        If the name tells no format, or the directory is not there.
+    SpecError
+        If matplotlib is not installed.
+    """
+    if path.suffix.lower() not in PLOT_SUFFIXES:
+        raise ReportError(f"--plot {path}: expected a name that ends in {', '.join(PLOT_SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise ReportError(f"--plot {path}: there is no directory {path.parent}; make it first")
+    need("matplotlib", "report", f"--plot {path}")
+
+
+def plot_ranking(ranking: Sequence[Ranked], title: str, path: Path) -> None:
+    """Draw the ranking as bars with their intervals, the worst one on top."""
+    height = 1.2 + _INCHES_A_BAR * len(ranking)
+    figure = need("matplotlib.figure", "report", f"--plot {path}").Figure(figsize=(7, height), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(ranking))
+    values = [float(one.figure) for one in ranking]
+    # The interval of a bootstrap need not hold the observed value, and a length cannot be negative.
+    below = [max(value - one.figure.low, 0.0) for value, one in zip(values, ranking, strict=True)]
+    above = [max(one.figure.high - value, 0.0) for value, one in zip(values, ranking, strict=True)]
+    axes.barh(places, values, color="#4477aa", xerr=(below, above), ecolor="#222222", capsize=2)
+    axes.set_yticks(places, [one.name for one in ranking])
+    axes.invert_yaxis()
+    axes.axvline(0, color="#222222", linewidth=0.8)
+    axes.set_xlabel(_axis(ranking))
+    axes.set_title(title, fontsize="medium")
+    figure.savefig(path, metadata=_undated(path))
+
+
+def _axis(ranking: Sequence[Ranked]) -> str:
+    if any(one.excess is not None for one in ranking):
+        return "asr minus the control's asr"
+    return "asr: share of images whose predicted class changes"
+
+
+def _undated(path: Path) -> Mapping[str, None]:
+    """Return metadata without a date, so that the same ranking is the same file."""
+    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})

@@ -1,0 +1,41 @@
+"""What a scan says in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.reporting.ranking import ranking_lines, worst_first
+from pytest_biastransfer.reporting.terminal import counted
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.first_tests import Scanned
+    from pytest_biastransfer.scanning import Results
+
+
+def results_lines(results: Results, width: int) -> list[str]:
+    """Return the ranking for a terminal of `width` columns, and the reasons of the interventions that it lacks."""
+    ranking = ranking_lines(worst_first(results.measured), width) if results.measured else []
+    refused = [f"  {one.name}: {one.reason}" for one in results.refused]
+    return [*ranking, *(["", "not measured:", *refused] if refused else []), ""]
+
+
+def sentence(results: Results, scanned: Scanned) -> str:
+    """Return the sentence that counts interventions, and predictions by where they came from."""
+    compared = f", beside the control {scanned.control}" if scanned.control else ""
+    return (
+        f"{counted(len(results.measured), 'intervention')}, {scanned.model} on {scanned.images}{compared}: "
+        f"{results.computed:,} images evaluated, {results.reused:,} predictions reused"
+    )
+
+
+def interrupted_sentence(results: Results, store: Path | None) -> str:
+    """Return the sentence that says how far it came, and what becomes of that."""
+    done = len(results.measured) + len(results.refused)
+    kept = (
+        "what was evaluated is kept" if store else "nothing is kept, because pytest keeps no cache here (--store=DIR)"
+    )
+    return (
+        f"interrupted after {done} of {counted(results.interventions, 'intervention')}, no tests are written; {kept}: "
+        f"type the same again to {'go on' if store else 'start anew'}"
+    )

@@ -1,0 +1,179 @@
+"""The reports of a session: their places are tried before the tests run, and they are written after them."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_biastransfer.names import typed_name
+from pytest_biastransfer.settings import SUMMARY_VARIABLE
+from pytest_biastransfer.stash import COMPARED, REPORT_LINES, RESULTS, SETTINGS
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.reporting.document import Report, Result
+    from pytest_biastransfer.results import Seen
+
+_LIBRARIES: Final = ("pytest-biastransfer", "pytest", "torch", "torchvision", "numpy")
+_ACTIONS: Final = "GITHUB_ACTIONS"
+
+
+def watch_reports(config: pytest.Config) -> None:
+    """Have this process write the reports that were asked for, unless it is a worker."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    wanted = config.stash[SETTINGS].reports
+    for path in wanted:
+        _require_writable(path)
+    if wanted or SUMMARY_VARIABLE in os.environ or os.environ.get(_ACTIONS) == "true":
+        config.pluginmanager.register(ReportWriter(config), "biastransfer-reports")
+
+
+def _require_writable(path: Path) -> None:
+    """Raise `pytest.UsageError` now for a place that could not be written to when all tests have run."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        existed = path.exists()
+        with path.open("a", encoding="utf-8"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise pytest.UsageError(
+            f"--bias-report={path}: cannot be written ({error.strerror}); name another file, or make room for it"
+        ) from error
+
+
+class ReportWriter:
+    """Writes the reports at the end of the session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._started = time.time()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write them."""
+        from pytest_biastransfer.errors import ReportError
+        from pytest_biastransfer.reporting.terminal import Line
+
+        if exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
+            return
+        report = self._report()
+        lines = self._config.stash.setdefault(REPORT_LINES, [])
+        for path in self._config.stash[SETTINGS].reports:
+            shown = os.path.relpath(path, self._config.invocation_params.dir)
+            try:
+                write(report, path)
+            except ReportError as error:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+                lines.append(Line(str(error), color="red"))
+            else:
+                lines.append(Line(f"  report: {shown}"))
+        if report.tests:
+            self._tell_github(report)
+
+    def _tell_github(self, report: Report) -> None:
+        from pytest_biastransfer.reporting.github import workflow_commands
+        from pytest_biastransfer.reporting.markdown import markdown
+        from pytest_biastransfer.reporting.terminal import Line
+
+        lines = self._config.stash[REPORT_LINES]
+        summary = os.environ.get(SUMMARY_VARIABLE)
+        if summary:
+            try:
+                with Path(summary).open("a", encoding="utf-8") as file:
+                    file.write(markdown(report))
+            except OSError as error:
+                lines.append(Line(f"{SUMMARY_VARIABLE}={summary} cannot be written: {error.strerror}", color="red"))
+        if os.environ.get(_ACTIONS) == "true":
+            # Relative to what was checked out, which need not be where pytest looks for tests.
+            root = Path(os.environ.get("GITHUB_WORKSPACE", self._config.rootpath))
+            place = os.path.relpath(self._config.rootpath, root)
+            lines.extend(map(Line, workflow_commands(report, place)))
+
+    def _report(self) -> Report:
+        from pytest_biastransfer.reporting.document import Report, Session
+
+        results = self._config.stash[RESULTS]
+        seen = list(results)
+        records = [one.record for one in seen]
+        computed = sum(record.computed for record in records)
+        started = datetime.datetime.fromtimestamp(self._started, datetime.UTC)
+        return Report(
+            sessions=[Session(started.isoformat(timespec="seconds"), time.time() - self._started, environment())],
+            tests=[self._result(one) for one in seen],
+            evaluated=computed,
+            reused=sum(record.images for record in records) - computed,
+            alpha=self._config.stash[SETTINGS].alpha,
+        )
+
+    def _result(self, seen: Seen) -> Result:
+        from pytest_biastransfer.reporting.document import Details, Result
+        from pytest_biastransfer.reporting.figures import from_plain
+        from pytest_biastransfer.reporting.regressions import changes_of, standing
+
+        record, report = seen.record, seen.report
+        compared = self._config.stash.get(COMPARED, {}).get(report.nodeid)
+        path, line, _ = report.location
+        return Result(
+            name=typed_name(self._config, report.nodeid),
+            file=path,
+            line=0 if line is None else line + 1,
+            outcome=seen.outcome,
+            seconds=seen.seconds,
+            message=message_of(report),
+            images=record.seen,
+            total=record.total,
+            limits=record.limits,
+            standing=standing(compared) if compared else "",
+            changes=changes_of(compared) if compared else (),
+            notes=vars(report).get("bias_notes", ()),
+            details=None if record.details is None else from_plain(Details, record.details),
+            key=record.key,
+            entry=record.entry,
+        )
+
+
+def message_of(report: pytest.TestReport) -> str:
+    """Return why a test failed, was skipped, or was expected to fail."""
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail).removeprefix("reason: ")
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return report.longreprtext if report.failed else ""
+
+
+def environment() -> dict[str, str]:
+    """Return what the session runs with; the same in all of its processes."""
+    found = {"Python": platform.python_version(), "platform": platform.platform()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write(report: Report, path: Path) -> None:
+    """Write a report in the form that the file's name asks for; raises `ReportError` where that cannot be done."""
+    from pytest_biastransfer.errors import ReportError
+    from pytest_biastransfer.reporting.document import to_json
+
+    render = to_json
+    if path.suffix == ".html":
+        from pytest_biastransfer.reporting.html import render_html as render
+    elif path.suffix == ".md":
+        from pytest_biastransfer.reporting.markdown import markdown as render
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render(report), encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,103 @@
+"""What became of the bias tests, gathered by one process from the reports of all: the one list that is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_biastransfer.stash import BIAS_TESTS, RESULTS
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_biastransfer.reporting.document import Outcome
+    from pytest_biastransfer.reporting.record import Record
+
+# pytest's words for outcomes and one of ours, the worst first.
+SEVERITY: Final[tuple[Outcome, ...]] = ("failed", "error", "lost", "xpassed", "passed", "xfailed", "skipped")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A bias test that came to an end, or did not.
+
+    Attributes
+    ----------
+    outcome
+        pytest's word; ``"lost"`` if a worker did not bring it to its end.
+    report
+        The report that says so.
+    seconds
+        How long it took, with setup and teardown.
+    """
+
+    outcome: Outcome
+    report: pytest.TestReport
+    seconds: float
+
+    @property
+    def record(self) -> Record:
+        """Its figures; none for one whose worker died."""
+        from pytest_biastransfer.reporting.record import Record
+
+        text = vars(self.report).get("bias_record")
+        return Record() if text is None else Record.from_json(text)
+
+
+class Results:
+    """Gathers the reports of bias tests.
+
+    A test with several outcomes, such as passed with an error in teardown, has the worst one.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._worst: dict[str, tuple[Outcome, pytest.TestReport]] = {}
+        self._seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take a report, if it is of a bias test that somebody wants to know of."""
+        self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + getattr(report, "duration", 0.0)
+        outcome = _outcome(report)
+        # Reports carry a record, unless the worker died: then it is known from the collection what they were.
+        if outcome is None or not (
+            hasattr(report, "bias_record")
+            or (outcome == "lost" and report.nodeid in self._config.stash.get(BIAS_TESTS, ()))
+        ):
+            return
+        known = self._worst.get(report.nodeid)
+        if known is None or SEVERITY.index(outcome) < SEVERITY.index(known[0]):
+            self._worst[report.nodeid] = (outcome, report)
+
+    def __iter__(self) -> Iterator[Seen]:
+        """Yield the tests in the order of the files, whatever order workers finished in."""
+        for outcome, report in sorted(self._worst.values(), key=lambda found: place_of(found[1])):
+            yield Seen(outcome, report, self._seconds[report.nodeid])
+
+
+def watch_results(config: pytest.Config) -> None:
+    """Have this process gather the results, unless it is a worker."""
+    if not hasattr(config, "workerinput"):
+        config.stash[RESULTS] = Results(config)
+        config.pluginmanager.register(config.stash[RESULTS], "biastransfer-results")
+
+
+def place_of(report: pytest.TestReport) -> tuple[str, int, str]:
+    """Return where a test is, for sorting."""
+    path, line, _ = report.location
+    return path, line or 0, report.nodeid
+
+
+def _outcome(report: pytest.TestReport) -> Outcome | None:
+    """Return pytest's word for a report; None for one that says nothing of its own, as a passed setup does."""
+    if str(report.when) == "???":
+        return "lost"
+    if hasattr(report, "wasxfail") and report.when != "teardown":
+        return "xfailed" if report.skipped else "xpassed" if report.passed else "failed"
+    if report.passed:
+        return "passed" if report.when == "call" else None
+    if report.failed:
+        return "failed" if report.when == "call" else "error"
+    # Other plugins have other words, such as for a run that is repeated.
+    return "skipped" if report.skipped else None
