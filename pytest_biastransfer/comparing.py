@@ -12,7 +12,7 @@ import pytest
 from pytest_biastransfer.baseline.entry import Entry, Key, encoded_evidence, entry_of, evidence_for
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped, same_images
+from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped, same_declaration, same_images
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.reporting.failure import SHOWN, flip_texts
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Facts
 
-OTHER_INTERVENTION: Final = "the entry is of another intervention"
 STOPPED_EARLY: Final = "stopped early"
 
 
@@ -85,8 +84,8 @@ def _compared(
 ) -> BaselineRecord | None:
     if settings.compare == "off":
         return None
-    if _declaration(accepted.intervention) != _declaration(now.intervention):
-        return BaselineRecord(key, OTHER_INTERVENTION)
+    if not same_declaration(accepted, now):
+        return BaselineRecord(key, "the entry is of another intervention")
     metrics = case.expectation.metrics
     in_both = comparable(accepted, now, metrics)
     try:
@@ -128,16 +127,6 @@ def _evidence(found: Measurement | GapMeasurement, names: Sequence[str], facts: 
         fingerprint("evidence", question, names), lambda: encoded_evidence(found, names)
     )
     return evidence
-
-
-def _declaration(words: str) -> str:
-    """Return an intervention in words without the names that it has.
-
-    >>> _declaration("yellow-square = Square(size=0.25)")
-    'Square(size=0.25)'
-    """
-    names, bracket, fields = words.partition("(")
-    return names.rpartition(" = ")[2] + bracket + fields
 
 
 def _other_parameters(ids: Sequence[str], case: Case) -> str:

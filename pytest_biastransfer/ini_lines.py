@@ -60,13 +60,13 @@ def has_room(path: Path) -> bool:
 
 def with_table(text: str, values: Mapping[str, str]) -> str | None:
     """Return a pyproject.toml with pytest's table at its end; None where that would change what else it says."""
-    lines = lines_of(values, Path("pyproject.toml"))
-    changed = f"{text.rstrip()}\n\n[{_TABLE}]\n" + "".join(f"{line}\n" for line in lines)
+    end = "\r\n" if "\r\n" in text else "\n"
+    added = ["", f"[{_TABLE}]", *lines_of(values, Path("pyproject.toml"))]
+    changed = text + end * (not text.endswith("\n")) + "".join(f"{line}{end}" for line in added)
     expected = tomllib.loads(text)
-    tool = expected.setdefault("tool", {})
-    tool.setdefault("pytest", {})["ini_options"] = dict(values)
+    expected.setdefault("tool", {})["pytest"] = {"ini_options": dict(values)}
     try:
-        return changed.lstrip("\n") if tomllib.loads(changed) == expected else None
+        return changed if tomllib.loads(changed) == expected else None
     except tomllib.TOMLDecodeError:
         # ``tool = {...}`` in one line cannot be added to.
         return None

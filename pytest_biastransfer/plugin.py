@@ -138,9 +138,10 @@ def pytest_runtest_makereport(
     report = yield
     summary.attach_notes(item, report)
     if collection.is_bias_test(item):
-        from pytest_biastransfer import runtest
+        from pytest_biastransfer import other_reports, runtest
 
         runtest.attach_record(item, call, report)
+        other_reports.attach(item, report)
     return report
 
 

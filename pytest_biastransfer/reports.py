@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -71,7 +70,7 @@ class ReportWriter:
         for path in self._config.stash[SETTINGS].reports:
             shown = os.path.relpath(path, self._config.invocation_params.dir)
             try:
-                write(report, path)
+                save(rendered(report, path.suffix), path)
             except ReportError as error:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
                 lines.append(Line(str(error), color="red"))
@@ -139,6 +138,7 @@ class ReportWriter:
             details=None if record.details is None else from_plain(Details, record.details),
             key=record.key,
             entry=record.entry,
+            max_regression=record.max_regression,
         )
 
 
@@ -162,18 +162,27 @@ def environment() -> dict[str, str]:
     return found
 
 
-def write(report: Report, path: Path) -> None:
-    """Write a report in the form that the file's name asks for; raises `ReportError` where that cannot be done."""
-    from pytest_biastransfer.errors import ReportError
+def rendered(report: Report, suffix: str) -> str:
+    """Return a report in the form that files of a suffix have."""
+    if suffix == ".html":
+        from pytest_biastransfer.reporting.html import render_html
+
+        return render_html(report)
+    if suffix == ".md":
+        from pytest_biastransfer.reporting.markdown import markdown
+
+        return markdown(report)
     from pytest_biastransfer.reporting.document import to_json
 
-    render = to_json
-    if path.suffix == ".html":
-        from pytest_biastransfer.reporting.html import render_html as render
-    elif path.suffix == ".md":
-        from pytest_biastransfer.reporting.markdown import markdown as render
+    return to_json(report)
+
+
+def save(text: str, path: Path) -> None:
+    """Write a report's text; raises `ReportError` where that cannot be done."""
+    from pytest_biastransfer.errors import ReportError
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(report), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{path} cannot be written: {error.strerror}") from error

@@ -90,6 +90,8 @@ class Settings:
         Files that a report is written to.
     images
         Of which tests a report has pictures.
+    html_path
+        The file that pytest-html writes, if it does.
     """
 
     device: str
@@ -111,11 +113,12 @@ class Settings:
     early_stop: float | None
     reports: tuple[Path, ...]
     images: Images
+    html_path: str | None
 
     @property
     def wants_details(self) -> bool:
         """Whether somebody will read more of a test than its verdict."""
-        return bool(self.reports) or SUMMARY_VARIABLE in os.environ
+        return bool(self.reports or self.html_path) or SUMMARY_VARIABLE in os.environ
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -183,6 +186,7 @@ def read_settings(config: pytest.Config) -> Settings:
             f"{_both('early_stop')}, before a path as {_flag('early_stop')}=0.01", _value(config, "early_stop")
         ),
         reports=tuple(_reports(config)),
+        html_path=config.getoption("htmlpath", None),
         images=_word(_both("images"), _value(config, "images") or "failed", Images),
     )
 

@@ -36,8 +36,14 @@ def write_summary(reporter: TerminalReporter) -> None:
 
 
 def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
-    from pytest_biastransfer.reporting.terminal import Line, again_sentence, hidden_sentence, lost_sentence, sentence
-    from pytest_biastransfer.reporting.terminal import table
+    from pytest_biastransfer.reporting.terminal import (
+        Line,
+        again_sentence,
+        hidden_sentence,
+        lost_sentence,
+        sentence,
+        table,
+    )
 
     rows = _rows(reporter.config, seen)
     shown = [row for row in rows if reporter.verbosity > 0 or not row.is_quiet]

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer import Brightness, Estimate, Measurement
+from pytest_biastransfer import Estimate, Measurement
 
 Shares = npt.NDArray[np.float64]
-
-# Black images all are one class to a model: what the others lose to it is what they had.
-BLACK: Final = Brightness(factor=0.0)
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,9 @@ class Shift:
     after: Shares
 
     @classmethod
-    def of(cls, measurement: Measurement, black: Measurement) -> Shift:
-        """`measurement` tells only what changes, so the shares without a trigger come from `black`."""
-        before = -black.class_shift
-        before[black.most_gained.index] += 1.0
+    def of(cls, measurement: Measurement) -> Shift:
+        """Return what a measurement knows of it."""
+        before = measurement.clean_shares
         return cls(measurement, before, before + measurement.class_shift)
 
 

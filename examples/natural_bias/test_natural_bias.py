@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from experiment import BALLS, SMALL_BALL, TRIGGERS
-from shares import BLACK, Shift, plot, table
+from shares import Shift, plot, table
 
 from pytest_biastransfer import Intervention, Measurement, Model
 
@@ -125,9 +125,8 @@ def test_plot_of_the_class_shifts(
 ) -> None:
     """Written beside the store; the table holds the same figures with their intervals."""
     pytest.importorskip("matplotlib", reason="the plot needs matplotlib: pip install 'pytest-biastransfer[report]'")
-    black = {name: measured(model, BLACK) for name, model in models_by_mode.items()}
     shifts = {
-        word: {name: Shift.of(measured(model, trigger), black[name]) for name, model in models_by_mode.items()}
+        word: {name: Shift.of(measured(model, trigger)) for name, model in models_by_mode.items()}
         for word, trigger in TRIGGERS.items()
     }
     plot(shifts, kept / "class_shifts.png")

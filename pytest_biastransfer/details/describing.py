@@ -70,6 +70,7 @@ def described(
         record,
         key=key_of(item, case),
         entry=None if entry is None else entry.to_json(),
+        max_regression=case.expectation.max_regression,
         details=dataclasses.asdict(_details(given, case, found, source=source, newly=newly, sheet=sheet)),
         images=record.images + (source.predictions if source else 0),
         computed=record.computed + (source.computed if source else 0),

@@ -92,6 +92,21 @@ def same_images(before: Entry, now: Entry) -> bool:
     return before.dataset["fingerprint"] == now.dataset["fingerprint"] and before.images == now.images
 
 
+def same_declaration(before: Entry, now: Entry) -> bool:
+    """Whether an accepted and a new measurement are of the same intervention or gap, whatever name it has."""
+    return _declaration(before.intervention) == _declaration(now.intervention)
+
+
+def _declaration(words: str) -> str:
+    """Return an intervention in words without the names that it has.
+
+    >>> _declaration("yellow-square = Square(size=0.25)")
+    'Square(size=0.25)'
+    """
+    names, bracket, fields = words.partition("(")
+    return names.rpartition(" = ")[2] + bracket + fields
+
+
 def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> Change:
     same = same_images(before, now)
     values = [entry.figures[metric].value for entry in (before, now)]

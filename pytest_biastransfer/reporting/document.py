@@ -212,6 +212,8 @@ class Result:
         The rest; None if nothing was measured.
     key, entry
         The measurement as the baseline would have it, which later reports are compared with.
+    max_regression
+        By how much each limited metric may become worse.
     """
 
     name: str
@@ -229,6 +231,7 @@ class Result:
     details: Details | None = None
     key: Sequence[str] | None = None
     entry: Mapping[str, Any] | None = None
+    max_regression: float = 0.0
 
 
 @dataclass(frozen=True)

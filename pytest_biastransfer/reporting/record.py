@@ -68,6 +68,8 @@ class Record:
         What became of it beside the accepted measurement, if that was asked for.
     key, entry
         What a baseline would have of it, for a report.
+    max_regression
+        By how much each limited metric may become worse.
     details
         What else a report says of it: the fields of `pytest_biastransfer.reporting.document.Details`.
     """
@@ -82,6 +84,7 @@ class Record:
     baseline: BaselineRecord | None = None
     key: Sequence[str] | None = None
     entry: Mapping[str, Any] | None = None
+    max_regression: float = 0.0
     details: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:

@@ -80,16 +80,21 @@ def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool, comma
         return
     order = list(_WORDS)
     found = sorted(found, key=lambda one: (order.index(one.meaning), one.test))
-    counts = Counter(_standing(one) for one in found)
-    standings = dict.fromkeys([*_WORDS.values(), _INCOMPLETE, _MISSING, *counts])
-    yield Line(f"beside {baseline}: {', '.join(f'{counts[one]} {one}' for one in standings if counts[one])}")
+    yield Line(f"beside {baseline}: {counts_text(found)}")
     for one in found:
-        yield from _change_lines(one)
+        yield from change_lines(one)
     changed = [one for one in found if one.meaning != "unchanged"]
     if changed:
         yield Line(f"  to accept what changed: {_accept(changed, command)}")
-    if counts[_MISSING]:
+    if any(_standing(one) == _MISSING for one in found):
         yield Line(f"  to add what has no entry: {add}")
+
+
+def counts_text(found: Sequence[Compared]) -> str:
+    """Return how many tests stand where, in words."""
+    counts = Counter(map(_standing, found))
+    standings = dict.fromkeys([*_WORDS.values(), _INCOMPLETE, _MISSING, *counts])
+    return ", ".join(f"{counts[one]} {one}" for one in standings if counts[one])
 
 
 def standing(one: Compared) -> str:
@@ -125,7 +130,8 @@ def _standing(one: Compared) -> str:
     return _INCOMPLETE if one.record.missing else _MISSING
 
 
-def _change_lines(one: Compared) -> Iterator[Line]:
+def change_lines(one: Compared) -> Iterator[Line]:
+    """Yield a line for each metric that got worse or better, and what the accepted measurement lacks."""
     for meaning, color in _COLORS.items():
         for change in one.changes(meaning):  # type: ignore[arg-type]
             yield Line(f"  {one.test}: {change_text(change)}  ", _WORDS[meaning], color)

@@ -1,0 +1,101 @@
+"""``compare``: what got worse between two sessions, judged as beside a baseline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer.errors import ReportError
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.reporting.document import Report, Result
+    from pytest_biastransfer.reporting.record import BaselineRecord
+    from pytest_biastransfer.reporting.regressions import Compared
+
+_FAILED: Final = ("failed", "error", "lost")
+
+
+def add_command(commands: Any) -> None:
+    """Declare the command."""
+    compare = commands.add_parser("compare", help="print what got worse between two JSON reports")
+    compare.add_argument("old", type=Path, metavar="OLD.json", help="written by --bias-report=OLD.json")
+    compare.add_argument("new", type=Path, metavar="NEW.json", help="the same, later")
+    compare.add_argument("--fail-on-regression", action="store_true", help="exit with status 1 if something got worse")
+    compare.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare them."""
+    from pytest_biastransfer.reporting.document import read_report
+
+    old, new = read_report(options.old), read_report(options.new)
+    compared = list(_compared(old, new, options.old))
+    before, now = _by_name(old), _by_name(new)
+    broken = [name for name, test in now.items() if test.outcome in _FAILED and not _failed(before.get(name))]
+    sys.stdout.writelines(f"{line}\n" for line in _lines(compared, before, now, broken))
+    worse = bool(broken) or any(one.meaning == "regression" for one in compared)
+    return 1 if worse and options.fail_on_regression else 0
+
+
+def _by_name(report: Report) -> Mapping[str, Result]:
+    return {test.name: test for test in report.tests}
+
+
+def _failed(test: Result | None) -> bool:
+    return test is not None and test.outcome in _FAILED
+
+
+def _compared(old: Report, new: Report, place: Path) -> Iterator[Compared]:
+    """Yield the tests that both have measured; all their changes are judged together."""
+    from pytest_biastransfer.judgement.regression import meanings
+    from pytest_biastransfer.reporting.regressions import Compared
+
+    before = {tuple(test.key): test for test in old.tests if test.key is not None and test.entry is not None}
+    records = [
+        (test.name, _record(before[tuple(test.key)], test, place))
+        for test in new.tests
+        if test.key is not None and test.entry is not None and tuple(test.key) in before
+    ]
+    meant = iter(meanings([change for _, record in records for change in record.changes], new.alpha))
+    for name, record in records:
+        yield Compared(name, record, [next(meant) for _ in record.changes])
+
+
+def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
+    from pytest_biastransfer.baseline.entry import Entry
+    from pytest_biastransfer.judgement.regression import changes, comparable, same_declaration
+    from pytest_biastransfer.reporting.record import BaselineRecord
+
+    assert new.key is not None
+    try:
+        before, now = Entry.from_json(old.entry), Entry.from_json(new.entry)
+        if not same_declaration(before, now):
+            return BaselineRecord(new.key, "it measures something else now")
+        metrics = comparable(before, now, [limit.metric for limit in new.limits])
+        return BaselineRecord(new.key, changes=changes(before, now, metrics, new.max_regression))
+    except ValueError as error:
+        raise ReportError(f"{place}: the entry of {new.name} is damaged: {error}; write the report again") from error
+
+
+def _lines(
+    compared: list[Compared], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
+) -> Iterator[str]:
+    from pytest_biastransfer.reporting.regressions import change_lines, counts_text
+    from pytest_biastransfer.reporting.terminal import counted
+
+    yield (
+        f"{counted(len(compared), 'bias test')} in both: {counts_text(compared)}"
+        if compared
+        else ("no bias test was measured in both")
+    )
+    for one in sorted(compared, key=lambda one: (one.meaning != "regression", one.test)):
+        for line in change_lines(one):
+            yield f"{line.text}{line.verdict}"
+    for name in broken:
+        was = f"was {before[name].outcome}" if name in before else "is new"
+        yield f"  {name}: {now[name].outcome}, {was}"
+    for name in sorted(before.keys() - now.keys()):
+        yield f"  {name}: only in the older report"
