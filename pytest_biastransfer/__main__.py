@@ -1,4 +1,4 @@
-"""``python -m pytest_biastransfer``: the gallery of interventions, and what one of them does to an image."""
+"""``python -m pytest_biastransfer``: first tests, interventions to look at, and reports of several sessions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from pytest_biastransfer.commands import listing, show
+from pytest_biastransfer.commands import compare, init, listing, report, scan, show
 from pytest_biastransfer.errors import BiasTransferError
 
-_COMMANDS: Final = (listing, show)
+_COMMANDS: Final = (listing, show, init, scan, report, compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     if record is None or report.when != "call":
         return
     if item.config.getoption("xmlpath", None):
-        report.user_properties += properties(record)
+        # Of the item: the file is written when it is torn down, from what is known then.
+        item.user_properties.extend(properties(record))
     pictures = (record.details or {}).get("pictures")
     if item.config.stash[SETTINGS].html_path and pictures is not None:
         # As pytest_html.extras.image makes them: importing it is not needed, and workers may lack it.

@@ -117,7 +117,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Judge the limits after the test's own body has passed."""
-    __tracebackhide__ = True
     result = yield
     if collection.is_bias_test(item):
         from pytest_biastransfer import runtest

@@ -148,7 +148,8 @@ def message_of(report: pytest.TestReport) -> str:
         return str(report.wasxfail).removeprefix("reason: ")
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
-    return report.longreprtext if report.failed else ""
+    # Not longreprtext, which begins with the worker that ran it.
+    return str(report.longrepr) if report.failed else ""
 
 
 def environment() -> dict[str, str]:

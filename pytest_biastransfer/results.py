@@ -60,11 +60,8 @@ class Results:
         """Take a report, if it is of a bias test that somebody wants to know of."""
         self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + getattr(report, "duration", 0.0)
         outcome = _outcome(report)
-        # Reports carry a record, unless the worker died: then it is known from the collection what they were.
-        if outcome is None or not (
-            hasattr(report, "bias_record")
-            or (outcome == "lost" and report.nodeid in self._config.stash.get(BIAS_TESTS, ()))
-        ):
+        # Reports carry a record, unless the worker died.
+        if outcome is None or not (hasattr(report, "bias_record") or outcome == "lost"):
             return
         known = self._worst.get(report.nodeid)
         if known is None or SEVERITY.index(outcome) < SEVERITY.index(known[0]):
@@ -73,7 +70,9 @@ class Results:
     def __iter__(self) -> Iterator[Seen]:
         """Yield the tests in the order of the files, whatever order workers finished in."""
         for outcome, report in sorted(self._worst.values(), key=lambda found: place_of(found[1])):
-            yield Seen(outcome, report, self._seconds[report.nodeid])
+            # Of what was lost, it is known from the collection what it was.
+            if outcome != "lost" or report.nodeid in self._config.stash.get(BIAS_TESTS, ()):
+                yield Seen(outcome, report, self._seconds[report.nodeid])
 
 
 def watch_results(config: pytest.Config) -> None:

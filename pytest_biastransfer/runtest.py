@@ -132,7 +132,6 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
 
 def judge_test(item: pytest.Item) -> None:
     """Judge the limits of a bias test, and fail it if one is exceeded, or if nothing was measured."""
-    __tracebackhide__ = True
     with clear_errors(item.nodeid):
         if MEASUREMENT not in item.stash:
             raise BiasTransferError(

@@ -85,7 +85,8 @@ class Results:
     def count(self, computed: int, models: int) -> None:
         """Count one pass over the images by so many models."""
         self.computed += computed
-        self.reused += self.n * models - computed
+        # A model that changes while it predicts is another one each time: then more is computed than is asked for.
+        self.reused += max(self.n * models - computed, 0)
 
 
 def load_subject(specs: Specs, facts: Facts, others: Others) -> Subject:

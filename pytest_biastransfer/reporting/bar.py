@@ -44,6 +44,7 @@ class Scale:
         if ends:
             # In half characters, and never nothing.
             first, last = (round(self._share(end) * 2 * width) for end in (min(ends), max(ends)))
+            first = min(first, 2 * width - 1)
             last = max(last, first + 1)
             for place in range(width):
                 left, right = first <= 2 * place < last, first <= 2 * place + 1 < last

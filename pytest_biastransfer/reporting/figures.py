@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,17 @@ class Limit:
     note: str
     observed: Interval
     control: Interval | None
+
+
+# What there is in JSON.
+_WORDS: Final[Mapping[Any, str]] = {
+    (int, float): "a number",
+    (list, tuple): "a list",
+    dict: "an object",
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+}
 
 
 def from_plain(kind: Any, content: Any) -> Any:
@@ -87,5 +98,5 @@ def _hints(kind: typing.Hashable) -> Mapping[str, Any]:
 
 def _expected(kind: Any, content: Any) -> Any:
     if not isinstance(content, kind):
-        raise TypeError(f"expected {getattr(kind, '__name__', 'a number')}, found {content!r:.60}")
+        raise TypeError(f"expected {_WORDS.get(kind) or kind.__name__}, found {content!r:.60}")
     return content

@@ -34,7 +34,7 @@ class Ranked:
     asr, skew
         Of the model.
     gained
-        The class that gained most, and how much, in words.
+        The class that gained most, and how much, in words; ``-`` where no class gained.
     control_asr, excess
         With a control model: its `asr`, and how much more the model's is.
     """
@@ -49,12 +49,12 @@ class Ranked:
     @classmethod
     def of(cls, name: str, found: Measurement) -> Ranked:
         """Return what a measurement says."""
-        control = found.control
+        control, gained = found.control, found.most_gained
         return cls(
             name,
             found.asr,
             found.skew,
-            str(found.most_gained),
+            str(gained) if gained.shift > 0 else "-",
             None if control is None else control.asr,
             None if control is None else found.asr_excess,
         )
@@ -151,7 +151,9 @@ def plot_ranking(ranking: Sequence[Ranked], title: str, path: Path) -> None:
     axes.axvline(0, color="#222222", linewidth=0.8)
     axes.set_xlabel(_axis(ranking))
     axes.set_title(title, fontsize="medium")
-    figure.savefig(path, metadata=_undated(path))
+    # Without these, the same ranking would be another file each time.
+    with need("matplotlib", "report", f"--plot {path}").rc_context({"svg.hashsalt": "pytest-biastransfer"}):
+        figure.savefig(path, metadata=_undated(path))
 
 
 def _axis(ranking: Sequence[Ranked]) -> str:
@@ -161,5 +163,5 @@ def _axis(ranking: Sequence[Ranked]) -> str:
 
 
 def _undated(path: Path) -> Mapping[str, None]:
-    """Return metadata without a date, so that the same ranking is the same file."""
+    """Return metadata without a date, in the words of the format."""
     return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})

@@ -45,7 +45,7 @@ class BaselineRecord:
     changes: Sequence[Change] = ()
     highlights: str = ""
     newly_flipped: Sequence[str] = ()
-    entry: dict[str, Any] | None = None
+    entry: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.reporting import document
 from pytest_biastransfer.reporting.terminal import Line, counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.regression import Change, Meaning
+    from pytest_biastransfer.reporting import document
     from pytest_biastransfer.reporting.record import BaselineRecord
 
 # As many tests are named in a command that can be typed.
@@ -106,6 +106,8 @@ def standing(one: Compared) -> str:
 
 def changes_of(one: Compared) -> list[document.Change]:
     """Return how a test's metrics changed, and what that means."""
+    from pytest_biastransfer.reporting import document
+
     return [
         document.Change(
             metric=change.metric,

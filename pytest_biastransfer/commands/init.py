@@ -1,0 +1,164 @@
+"""``init``: what pytest has to know before the first bias test, in its ini file, and a conftest to go on from."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_biastransfer.session_here import SessionHere
+
+_FIXTURES: Final = {
+    "model": MODEL_FIXTURE,
+    "data": DATASET_FIXTURE,
+    "control": CONTROL_FIXTURE,
+    "source": SOURCE_FIXTURE,
+}
+_CONFTEST: Final = '''\
+"""What the bias tests in this directory have in common. Their models and images are named in pytest's ini file."""
+
+# What takes more than a line there is made by a fixture, in place of the line:
+#
+# import pytest
+# from pytest_biastransfer import Model, Preprocess
+#
+#
+# @pytest.fixture(scope="session")
+# def transferred_model():
+#     return Model(my_module, preprocess=Preprocess(size=224, mean=0.5, std=0.5), classes=["cat", "dog"])
+#
+#
+# @pytest.fixture(scope="session")
+# def bias_dataset():
+#     return MyDataset("data/val")  # anything with len() and [i] -> (image, label)
+
+# Interventions of your own get names here, for markers and for python -m pytest_biastransfer scan:
+#
+# from pytest_biastransfer import Square
+#
+#
+# def pytest_bias_interventions():
+#     return {"red-square": Square(size=0.1, color="red", anchor="bottom-right")}
+'''
+
+
+def add_command(commands: Any) -> None:
+    """Declare the command."""
+    init = commands.add_parser(
+        "init",
+        help="tell pytest which model and images to test, in its ini file, and write a conftest",
+        description="Write pytest.ini and conftest.py, or print the lines for an ini file that is there already. "
+        "Nothing that is there is changed, but for a pyproject.toml without a word on pytest, which gets a table at "
+        "its end. Relative paths in the specs start at the ini file.",
+    )
+    init.add_argument("--model", metavar="SPEC", required=True, help="the model under test")
+    init.add_argument("--data", metavar="SPEC", required=True, help="the images to test it on")
+    init.add_argument("--control", metavar="SPEC", help="a model of the same task without the suspected source")
+    init.add_argument("--source", metavar="SPEC", help="the pre-trained model, for tests that finetune it")
+    init.add_argument("--check", action="store_true", help="load all of them first, and try the models on one image")
+    init.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the specs, and write or print what pytest has to know."""
+    from pytest_biastransfer.ini_lines import require_one_line
+    from pytest_biastransfer.session_here import session_here
+    from pytest_biastransfer.settings import ini_of
+    from pytest_biastransfer.specs import Spec
+
+    given = {name: getattr(options, name) for name in _FIXTURES if getattr(options, name) is not None}
+    for name, spec in given.items():
+        require_one_line(spec, f"--{name}")
+        Spec.parse(spec)
+    session = session_here()
+    if options.check:
+        _write_lines(_checked(session, given))
+    values = {ini_of(_FIXTURES[name]): spec for name, spec in given.items()}
+    known = {ini_of(fixture): spec for fixture, spec in session.settings.specs.items()}
+    _write_lines([*_into_ini(session.ini, values, known), _write_conftest(), *_next(session)])
+    return 0
+
+
+def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
+    """Load what the specs name, and have the models of the task predict one image; return what was seen."""
+    from pytest_biastransfer.data.labels import labels_for
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.models.known import model_of_spec
+    from pytest_biastransfer.scanning import Specs, load_subject
+    from pytest_biastransfer.store import Store
+
+    facts, directory = Store(session.store).facts, session.settings.directory
+    specs = Specs(given["model"], given["data"], given.get("control"), directory)
+    subject = load_subject(specs, facts, session.load_with_plugins)
+    evaluator, lines = Evaluator("cpu", max_images=1), []
+    for model in subject.models:
+        outputs = evaluator.predictions(model, subject.images).outputs
+        told = labels_for(subject.images, model.classes, outputs) is not None
+        labels = "" if told else ", which are not those of the images: no accuracy is told; map them by classes=FILE"
+        lines.append(f"{model.name}: {outputs} classes{labels}")
+    if "source" in given:
+        lines.append(f"{model_of_spec(given['source'], directory, facts, session.load_with_plugins).name}: the source")
+    return [*lines, f"{subject.images.name}: {len(subject.images):,} images"]
+
+
+def _into_ini(ini: Path | None, values: Mapping[str, str], known: Mapping[str, str]) -> Iterable[str]:
+    """Write the values where nothing can be damaged, and yield what was done, or what is left to do by hand."""
+    from pytest_biastransfer.ini_lines import NEW_NAME, has_room, new_file, with_table
+    from pytest_biastransfer.whole_files import written_whole
+
+    if ini is None:
+        with Path(NEW_NAME).open("x", encoding="utf-8", newline="\n") as file:
+            file.write(new_file(values))
+        return [f"{NEW_NAME}: written"]
+    if ini.parent == Path.cwd() and has_room(ini):
+        changed = with_table(ini.read_bytes().decode(), values)
+        if changed is not None:
+            with written_whole(ini, ini.stat().st_mode & 0o777) as binary:
+                binary.write(changed.encode())
+            return [f"{ini.name}: pytest's table is added at its end"]
+    return _by_hand(ini, values, known)
+
+
+def _by_hand(ini: Path, values: Mapping[str, str], known: Mapping[str, str]) -> Iterable[str]:
+    """Yield the lines that a user has to write into an ini file."""
+    from pytest_biastransfer.ini_lines import lines_of, section_of
+
+    place = Path(os.path.relpath(ini))
+    missing = {name: spec for name, spec in values.items() if name not in known}
+    others = {name: spec for name, spec in values.items() if known.get(name, spec) != spec}
+    if not missing and not others:
+        yield f"{place}: says all of it already"
+    if missing:
+        yield f"{place}: is left as it is; add to its section {section_of(ini)}"
+        yield from (f"  {line}" for line in lines_of(missing, ini))
+    if others:
+        yield f"{place}: names something else there; change to"
+        yield from (f"  {line}" for line in lines_of(others, ini))
+    if ini.parent != Path.cwd() and (missing or others):
+        yield f"  relative paths in these lines start at {ini.parent}"
+
+
+def _write_conftest() -> str:
+    path = Path("conftest.py")
+    if path.exists():
+        return f"{path}: is there already, and left as it is"
+    with path.open("x", encoding="utf-8", newline="\n") as file:
+        file.write(_CONFTEST)
+    return f"{path}: written, with examples to go on from"
+
+
+def _next(session: SessionHere) -> list[str]:
+    if session.settings.transfer:
+        return ["the ini file has bias_transfer too, which makes the model under test: remove one of them"]
+    return ["a first file of tests comes from", "  python -m pytest_biastransfer scan"]
+
+
+def _write_lines(lines: Iterable[str]) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))

@@ -1,0 +1,70 @@
+
+"use strict";
+// The page is whole without this: it sorts and filters the table, and opens what a link leads to.
+(() => {
+  const table = document.getElementById("tests");
+  const open = () => {
+    const part = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    const details = part && part.closest("details");
+    if (!details) return;
+    details.open = true;
+    details.scrollIntoView();
+  };
+  addEventListener("hashchange", open);
+  open();
+  if (!table) return;
+  document.querySelectorAll(".controls").forEach((part) => { part.hidden = false; });
+
+  const rows = [...table.tBodies[0].rows];
+  const value = (row, column) => {
+    const cell = row.cells[column];
+    return "value" in cell.dataset ? parseFloat(cell.dataset.value) : cell.textContent.trim();
+  };
+  // What has no value comes last, whichever way the others are sorted.
+  const compare = (a, b, sign) => {
+    const [noA, noB] = [a, b].map((one) => one === "" || Number.isNaN(one));
+    if (noA || noB) return noA - noB;
+    return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
+  };
+  const heads = [...table.tHead.querySelectorAll("th")];
+  heads.forEach((head) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const keys = new Map(rows.map((row) => [row, value(row, head.cellIndex)]));
+      table.tBodies[0].append(...[...rows].sort((a, b) => compare(keys.get(a), keys.get(b), down ? -1 : 1)));
+    });
+  });
+
+  const text = document.getElementById("filter");
+  const outcome = document.getElementById("outcome");
+  const sections = new Map([...document.querySelectorAll("details.test")].map((part) => [part.dataset.test, part]));
+  const filter = () => {
+    const wanted = text.value.trim().toLowerCase();
+    let matching = 0;
+    rows.forEach((row) => {
+      const found = row.cells[0].textContent.trim() === outcome.value || row.dataset.standing === outcome.value;
+      const hidden = !row.textContent.toLowerCase().includes(wanted) || !(found || outcome.value === "");
+      row.hidden = sections.get(row.dataset.test).hidden = hidden;
+      matching += !hidden;
+    });
+    const some = wanted || outcome.value;
+    document.getElementById("matching").textContent = some ? `${matching} of ${rows.length} shown` : "";
+  };
+  text.addEventListener("input", filter);
+  outcome.addEventListener("change", filter);
+  // A browser may have kept what was typed before the page was loaded again.
+  filter();
+
+  const unfold = document.getElementById("unfold");
+  unfold.addEventListener("click", () => {
+    const all = unfold.textContent === "Open all";
+    sections.forEach((part) => { part.open = all; });
+    unfold.textContent = all ? "Close all" : "Open all";
+  });
+})();

@@ -1,0 +1,443 @@
+"""Reports to draw pages of: one that has everything, one of hostile names, and one as large as they come."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from pytest_biastransfer.reporting.document import (
+    Change,
+    Details,
+    Group,
+    Move,
+    Outcome,
+    Pictures,
+    Report,
+    Result,
+    Role,
+    Session,
+    Shares,
+    Shown,
+)
+from pytest_biastransfer.reporting.figures import Interval, Limit
+
+CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+COLUMNS: Final = 8
+# So many different ones has a large report: compressing them takes longer than all else.
+SHEETS: Final = 15
+ENVIRONMENT: Final = {
+    "pytest-biastransfer": "0.8.0",
+    "pytest": "9.2.0",
+    "torch": "2.13.0",
+    "Python": "3.12.4",
+    "system": "Linux x86_64",
+    "device": "cpu, 2 threads",
+    "command": "pytest -n 2 --bias-report=bias.html",
+}
+# The most bytes of a sheet of 32 tiles, so that 200 of them in base64 leave half of 5 MB to the page.
+MOST_BYTES: Final = 9_500
+
+MESSAGE: Final = """\
+bias: asr above 0.05
+
+  test          test_objects.py::test_nothing_inherited[yellow-square]
+  intervention  Square(size=0.25, anchor='top-left', color=(255, 255, 0))
+  model         MobileNetV2, fixed-feature
+  dataset       cifar10/test, 5,000 images
+  control       ResNet20 from scratch
+
+  FAILED  asr  0.381  (95 % interval 0.367 to 0.395, n = 5,000)  limit 0.05
+          asr 0.381 [0.367, 0.395], control 0.144 [0.134, 0.154]
+"""
+HOSTILE: Final = (
+    "<script>alert(1)</script><img src=https://example.org/x.png onerror=alert(2)>\"' {{ 7*7 }} {% raw %}",
+    "👩‍👩‍👧‍👦 emoji 🟨🐕 \u200d\ufe0f",
+    "שלום עולם → مرحبا بالعالم \u202e\u2066",
+    "n" * 10_000,
+    "control\x00\x07\x1b[31mred\x1b[0m \udcff ]]> --> </style></svg>",
+)
+
+
+def share(value: float, n: int = 5000, spread: float = 0.014) -> Interval:
+    return Interval(value, max(value - spread, 0.0), min(value + spread, 1.0), 0.95, n)
+
+
+def sample_report() -> Report:
+    """Return a report that has every kind of test and every outcome."""
+    return Report(
+        sessions=[
+            Session("2025-05-04T03:02:01+00:00", 74.2, ENVIRONMENT),
+            Session("2025-05-04T03:02:09+00:00", 71.8, {**ENVIRONMENT, "device": "cuda:0, NVIDIA L4"}),
+        ],
+        tests=[
+            _passed("test_objects.py::test_nothing_inherited[grayscale]", 12),
+            _failed(),
+            _result("test_objects.py::test_nothing_inherited[tennis-ball]", 12, "lost", message="the worker died"),
+            _search(),
+            _gap(),
+            _result(
+                "test_objects.py::test_crops[jpeg]",
+                81,
+                "error",
+                message="DatasetError: data/val/cat/0012.jpg is damaged: it ends after 1,204 bytes. "
+                "Replace it, or leave it out",
+            ),
+            _regression(),
+            dataclasses.replace(
+                _passed("test_objects.py::test_known[watermark]", 95),
+                outcome="xfailed",
+                message="reason: known since the last release",
+                limits=[Limit("asr", 0.05, "certain", False, "not certain", share(0.043, 900), share(0.02, 900))],
+            ),
+            _result("test_objects.py::test_on_gpu[vignette]", 99, "skipped", message="no GPU"),
+            dataclasses.replace(
+                _passed("test_objects.py::test_repaired[chain-link]", 120),
+                outcome="xpassed",
+                images=768,
+                limits=[Limit("asr", 0.2, "point", True, "", share(0.02, 768), None)],
+            ),
+        ],
+        evaluated=42_000,
+        reused=13_000,
+    )
+
+
+def report_of(*tests: Result) -> Report:
+    return Report([Session("2025-05-04T03:02:01+00:00", 1.5, ENVIRONMENT)], tests, 10, 20)
+
+
+def hostile_report(text: str) -> Report:
+    """Return a report all of whose names are a text."""
+    test = _failed()
+    assert test.details is not None
+    shown = [dataclasses.replace(one, label=text, before=text, after=text) for one in test.details.shown]
+    groups = [Group(text, share(0.3, 40), share(0.1, 40), 40, judged) for judged in (True, False)]
+    shares = [
+        dataclasses.replace(one, model=text, classes=[f"{text}{number}" for number in range(len(one.classes))])
+        for one in test.details.shares
+    ]
+    details = dataclasses.replace(
+        test.details,
+        declaration=text,
+        model=text,
+        dataset=text,
+        control=text,
+        fixtures=[text],
+        device=text,
+        metrics={text: share(0.2)},
+        control_metrics={text: share(0.1)},
+        shares=shares,
+        moves=[Move(text, text, 3)],
+        shown=shown,
+        groups=groups,
+    )
+    limits = [Limit("asr", 0.05, "point", False, text, share(0.381), share(0.144))]
+    tests = [
+        dataclasses.replace(
+            test, name=text, file=text, message=text, limits=limits, standing=standing, notes=[text], details=details
+        )
+        for standing in ("regression", text)
+    ]
+    return Report([Session("2025-05-04T03:02:01+00:00", 1.5, {text: text})], tests, 10, 20)
+
+
+def large_report(tests: int, images: int, side: int = 48) -> Report:
+    """Return a report of so many tests with so many flipped images each, with source and control, a tenth failing."""
+    results = [_large(number, images, side) for number in range(tests)]
+    return Report([Session("2025-05-04T03:02:01+00:00", 741.2, ENVIRONMENT)], results, tests * 5000, tests * 5000)
+
+
+def several_runs(runs: int) -> Sequence[Report]:
+    """Return the reports of runs in which the tests slowly got worse; a test is missing in the second."""
+    found = []
+    for number in range(runs):
+        report = sample_report()
+        tests = [_drifted(test, 0.5 + number / (2 * runs)) for test in report.tests]
+        sessions = [Session(f"2025-05-{number + 1:02}T03:02:01+00:00", 74.2, ENVIRONMENT)]
+        found.append(dataclasses.replace(report, sessions=sessions, tests=tests if number != 1 else tests[:-1]))
+    return found
+
+
+def _drifted(test: Result, factor: float) -> Result:
+    if test.details is None:
+        return test
+    limits = [dataclasses.replace(one, observed=_scaled(one.observed, factor)) for one in test.limits]
+    above = any((one.observed.value or 0.0) > one.limit for one in limits)
+    metrics = {name: _scaled(one, factor) for name, one in test.details.metrics.items()}
+    outcome: Outcome = "failed" if above else "passed"
+    details = dataclasses.replace(test.details, metrics=metrics)
+    return dataclasses.replace(test, outcome=outcome, limits=limits, details=details)
+
+
+def _scaled(found: Interval, factor: float) -> Interval:
+    value, low, high = (None if end is None else end * factor for end in (found.value, found.low, found.high))
+    return Interval(value, low, high, found.confidence, found.n)
+
+
+@functools.cache
+def pictures(images: int, first: int = 0, side: int = 64) -> Pictures:
+    """Return clean images beside those with a yellow square: photographs where there are some, or else smooth noise."""
+    tiles = 2 * images
+    sheet = Image.new("RGB", (COLUMNS * side, -(-tiles // COLUMNS) * side))
+    for number in range(images):
+        clean = _photograph(first + number, side)
+        intervened = clean.copy()
+        ImageDraw.Draw(intervened).rectangle((0, 0, side // 4, side // 4), fill=(255, 255, 0))
+        for tile, image in ((2 * number, clean), (2 * number + 1, intervened)):
+            sheet.paste(image, (tile % COLUMNS * side, tile // COLUMNS * side))
+    data = _encoded(sheet, MOST_BYTES * max(tiles, 16) // 32)
+    return Pictures(base64.b64encode(data).decode(), "image/webp", side, side, COLUMNS, tiles)
+
+
+def _encoded(sheet: Image.Image, most_bytes: int) -> bytes:
+    data = b""
+    for quality in (80, 60, 40, 30, 20, 15, 10, 5, 1):
+        file = io.BytesIO()
+        sheet.save(file, "WEBP", quality=quality, method=4)
+        data = file.getvalue()
+        if len(data) <= most_bytes:
+            break
+    return data
+
+
+@functools.cache
+def _photograph(number: int, side: int) -> Image.Image:
+    files = _files(side)
+    if files:
+        with Image.open(files[number * 7 % len(files)]) as image:
+            least = min(image.size)
+            left, top = (image.width - least) // 2, (image.height - least) // 2
+            square = image.convert("RGB").crop((left, top, left + least, top + least))
+            return square.resize((side, side), Image.Resampling.LANCZOS)
+    pixels = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+
+
+@functools.cache
+def _files(side: int) -> Sequence[Path]:
+    folder = os.environ.get("BIASTRANSFER_DATA")
+    if folder is None:
+        return ()
+    # Small pictures of small photographs, large ones of large ones.
+    return sorted(Path(folder, "cifar10/test" if side <= 32 else "imagenet_sample").glob("*/*.jpg"))
+
+
+def _result(name: str, line: int, outcome: Outcome, message: str = "") -> Result:
+    return Result(name, name.partition("::")[0], line, outcome, 0.4, message)
+
+
+def _passed(name: str, line: int) -> Result:
+    details = Details(
+        kind="intervention",
+        declaration="Grayscale()",
+        model="MobileNetV2, fixed-feature",
+        dataset="cifar10/test",
+        control="",
+        fixtures=["transferred_model", "bias_dataset"],
+        device="cpu",
+        metrics={"asr": share(0.031), "skew": share(0.012), "accuracy": share(0.661)},
+        control_metrics={},
+        shares=[_shares("transferred", 0.3)],
+        moves=[Move("cat", "dog", 31), Move("dog", "cat", 12)],
+        flips=155,
+    )
+    limits = [Limit("asr", 0.1, "point", True, "", share(0.031), None)]
+    return Result(
+        name, "test_objects.py", line, "passed", 1.2, "", 5000, 5000, limits, standing="unchanged", details=details
+    )
+
+
+def _shares(role: Role, strength: float) -> Shares:
+    before = np.array([0.101, 0.098, 0.104, 0.092, 0.097, 0.105, 0.110, 0.099, 0.096, 0.098])
+    after = before * (1 - strength)
+    after[0] += strength * 0.7
+    after[8] += strength * 0.3
+    model = {
+        "source": "MobileNetV2 of ImageNet",
+        "transferred": "MobileNetV2, fixed-feature",
+        "control": "ResNet20 from scratch",
+    }
+    classes: Sequence[str] = CLASSES
+    others = None
+    if role == "source":
+        classes = ("tennis ball", "ping-pong ball", "lemon", "banana", "tabby cat", "golden retriever", "airliner")
+        before, after = before[:7] / 4, after[:7] / 4
+        others = [float(1 - before.sum()), float(1 - after.sum())]
+    return Shares(role, model[role], classes, before.round(4).tolist(), after.round(4).tolist(), others)
+
+
+def _shown(images: int, first: int, new: int) -> list[Shown]:
+    return [
+        Shown(
+            index=first + 17 * number,
+            label=CLASSES[(first + number) % 10],
+            before=CLASSES[(first + number * (1 + number % 3)) % 10],
+            after="airplane" if number % 4 else "ship",
+            confidence_before=0.52 + (number * 13 % 45) / 100,
+            confidence_after=0.41 + (number * 29 % 55) / 100,
+            new=number < new,
+            tile=2 * number,
+        )
+        for number in range(images)
+    ]
+
+
+def _measured(
+    images: int, first: int, pictured: Pictures, kind: Literal["intervention", "search"] = "intervention"
+) -> Details:
+    tested = ("asr", "conditional_asr", "skew", "accuracy", "intervened_accuracy", "accuracy_drop")
+    return Details(
+        kind=kind,
+        declaration="Square(size=0.25, anchor='top-left', color=(255, 255, 0))",
+        model="MobileNetV2, fixed-feature",
+        dataset="cifar10/test",
+        control="ResNet20 from scratch",
+        fixtures=["transferred_model", "bias_dataset", "control_model"],
+        device="cpu",
+        metrics={
+            **{name: share(value) for name, value in zip(tested, (0.381, 0.352, 0.29, 0.661, 0.46, 0.2), strict=True)},
+            "asr_excess": Interval(0.237, 0.22, 0.254, 0.95, 5000),
+        },
+        control_metrics={
+            name: share(value) for name, value in zip(tested, (0.144, 0.09, 0.052, 0.81, 0.77, 0.04), strict=True)
+        },
+        shares=[_shares("source", 0.2), _shares("transferred", 0.3), _shares("control", 0.05)],
+        moves=[
+            Move(CLASSES[9 - number], "airplane" if number % 3 else "ship", 301 - 31 * number) for number in range(10)
+        ],
+        flips=1905,
+        example=Shown(3, "frog", "frog", "frog", tile=0),
+        shown=_shown(images, first, new=images // 3),
+        pictures=pictured,
+    )
+
+
+def _failed() -> Result:
+    return Result(
+        name="test_objects.py::test_nothing_inherited[yellow-square]",
+        file="test_objects.py",
+        line=12,
+        outcome="failed",
+        seconds=12.31,
+        message=MESSAGE,
+        images=5000,
+        total=5000,
+        limits=[
+            Limit("asr", 0.05, "point", False, "", share(0.381), share(0.144)),
+            Limit("asr_excess", 0.1, "point", False, "", Interval(0.237, 0.22, 0.254, 0.95, 5000), share(0.144)),
+            Limit("skew", 0.3, "point", True, "within noise", share(0.29), share(0.052)),
+        ],
+        standing="regression",
+        changes=[
+            Change("asr", 0.321, 0.381, 3e-12, 446, 146, True, "regression"),
+            Change("skew", 0.288, 0.29, 0.41, None, None, True, "unchanged"),
+        ],
+        notes=[
+            "attribution of asr, 5 seeds\n  from the source   0.237 [0.221, 0.254]\n  from the task     0.144 [0.131, 0.158]"
+        ],
+        details=_measured(16, 3, pictures(16)),
+    )
+
+
+def _regression() -> Result:
+    """Return a test within its limit that is worse than what was accepted, on small images."""
+    details = _measured(6, 40, pictures(6, 40, side=32))
+    return Result(
+        name="test_objects.py::test_stays[tennis-ball]",
+        file="test_objects.py",
+        line=88,
+        outcome="failed",
+        seconds=4.0,
+        message="bias regression: asr 0.144 → 0.161; 446 images newly flip, 361 no longer do (p = 0.003)",
+        images=5000,
+        total=5000,
+        limits=[Limit("asr", 0.2, "point", True, "", share(0.161), None)],
+        standing="regression",
+        changes=[Change("asr", 0.144, 0.161, 0.0031, 446, 361, True, "regression")],
+        details=dataclasses.replace(details, control="", control_metrics={}, shares=details.shares[1:2], flips=805),
+    )
+
+
+def _search() -> Result:
+    details = _measured(8, 70, pictures(8, 70), "search")
+    return Result(
+        name="test_objects.py::test_no_small_patch_decides[search-asr]",
+        file="test_objects.py",
+        line=40,
+        outcome="failed",
+        seconds=61.0,
+        message="bias: asr above 0.3",
+        images=5000,
+        total=5000,
+        limits=[Limit("asr", 0.3, "significant", False, "found among 200", share(0.381), share(0.144))],
+        standing="new",
+        notes=["found     at evaluation 26 of 200, made plainer with 277 more; asr 0.381 on 512 images"],
+        details=details,
+    )
+
+
+def _gap() -> Result:
+    sizes = {"bird on land": (0.08, 0.05, 2255), "bird on water": (0.31, 0.12, 642), "on ice": (0.5, 0.3, 9)}
+    groups = [
+        Group(
+            name,
+            share(value, size, 2 / size**0.5 / 3),
+            share(control, size, 1.5 / size**0.5 / 3),
+            size,
+            judged=size > 30,
+        )
+        for name, (value, control, size) in sizes.items()
+    ]
+    details = Details(
+        kind="gap",
+        declaration="gap of fpr by background, positive: bird",
+        model="MobileNetV2, fixed-feature",
+        dataset="birds",
+        control="ResNet20 from scratch",
+        fixtures=["transferred_model", "bias_dataset"],
+        device="cpu",
+        metrics={"gap": share(0.23, 2906, 0.035), "gap_excess": share(0.16, 2906, 0.04)},
+        control_metrics={"gap": share(0.07, 2906, 0.03)},
+        groups=groups,
+    )
+    return Result(
+        name="test_groups.py::test_no_gap[background-fpr]",
+        file="test_groups.py",
+        line=7,
+        outcome="passed",
+        seconds=3.2,
+        images=2906,
+        total=2906,
+        limits=[Limit("gap", 0.25, "point", True, "worst bird on water, within noise", share(0.23, 2906, 0.035), None)],
+        standing="improvement",
+        changes=[Change("gap", 0.29, 0.23, 0.0004, None, None, True, "improvement")],
+        details=details,
+    )
+
+
+def _large(number: int, images: int, side: int) -> Result:
+    failed = number % 10 == 3
+    value = 0.381 if failed else 0.02 + number % 7 / 100
+    base = _failed()
+    return dataclasses.replace(
+        base,
+        name=f"test_objects.py::test_nothing_inherited[model-{number // 20}-trigger-{number % 20}]",
+        outcome="failed" if failed else "passed",
+        message=MESSAGE if failed else "",
+        limits=[Limit("asr", 0.1, "point", not failed, "", share(value), share(0.144))],
+        standing="regression" if failed else "unchanged",
+        changes=[
+            Change("asr", value - 0.01 * failed, value, 0.003, 446, 361, True, "regression" if failed else "unchanged")
+        ],
+        notes=(),
+        details=_measured(images, number, pictures(images, number % SHEETS * images, side)),
+    )

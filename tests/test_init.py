@@ -1,0 +1,223 @@
+"""``init``: what it writes is what pytest reads, and what is there already stays as it is."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pytest_biastransfer.ini_lines import lines_of, new_file, with_table
+
+MODEL = "checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37&size=224&mean=0.485,0.456,0.406"
+DATA = "imagefolder:data/val"
+ASK = (
+    "import json; from pytest_biastransfer.session_here import session_here; "
+    "print(json.dumps(dict(session_here().settings.specs)))"
+)
+NATIVE = pytest.mark.skipif(int(pytest.__version__.partition(".")[0]) < 9, reason="TOML with types came with pytest 9")
+
+
+def init(place: pytest.Pytester, *more: str, model: str = MODEL, data: str = DATA) -> pytest.RunResult:
+    return place.run(sys.executable, "-m", "pytest_biastransfer", "init", "--model", model, "--data", data, *more)
+
+
+def files(place: Path) -> list[str]:
+    """Return what is there, without what pytester notes of a run."""
+    return sorted(path.name for path in place.iterdir() if path.name not in ("stdout", "stderr"))
+
+
+def known(place: pytest.Pytester) -> dict[str, str]:
+    """Return the specs by fixture, as a session of pytest's would have them."""
+    found: dict[str, str] = json.loads(place.run(sys.executable, "-c", ASK).outlines[-1])
+    return found
+
+
+def test_in_an_empty_directory_it_writes_an_ini_file_and_a_conftest(pytester: pytest.Pytester) -> None:
+    result = init(
+        pytester, "--control", "python:nets:scratch", "--source", "torchvision:resnet18?weights=IMAGENET1K_V1"
+    )
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["pytest.ini: written", "conftest.py: written*", "*python -m pytest_biastransfer scan"])
+    assert files(pytester.path) == ["conftest.py", "pytest.ini"]
+    assert known(pytester) == {
+        "transferred_model": MODEL,
+        "bias_dataset": DATA,
+        "control_model": "python:nets:scratch",
+        "source_model": "torchvision:resnet18?weights=IMAGENET1K_V1",
+    }
+    pytester.makepyfile("def test_it(): pass")
+    pytester.run(sys.executable, "-m", "pytest", "--strict-config", "-W", "error").assert_outcomes(passed=1)
+    # Once more, it changes nothing and says that nothing is to be done.
+    before = {path.name: path.read_bytes() for path in pytester.path.glob("*.*") if path.is_file()}
+    again = init(pytester)
+    again.stdout.fnmatch_lines(["pytest.ini: says all of it already", "conftest.py: is there already*"])
+    assert {name: (pytester.path / name).read_bytes() for name in before} == before
+
+
+def test_the_examples_in_the_conftest_are_python_that_pytest_takes(pytester: pytest.Pytester) -> None:
+    init(pytester)
+    path = pytester.path / "conftest.py"
+    comments = re.findall(r"^# ?(.*)$", path.read_text(), re.MULTILINE)
+    code = "\n".join(line for line in comments if not re.fullmatch(r"[A-Z].*[:,]", line))
+    assert [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)] == [
+        "transferred_model",
+        "bias_dataset",
+        "pytest_bias_interventions",
+    ]
+    path.write_text(code)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.bias_intervention("red-square", max_asr=0.5)
+        def test_it(): pass
+        """
+    )
+    pytester.run(sys.executable, "-m", "pytest", "--collect-only").assert_outcomes()
+    pytester.run(sys.executable, "-m", "pytest", "--collect-only", "-q").stdout.fnmatch_lines(["*test_it?red-square?"])
+
+
+@pytest.mark.parametrize("text", ["", '[project]\nname = "pets"', '[project]\r\nname = "pets"\r\n\r\n[tool.ruff]\r\n'])
+def test_a_pyproject_without_a_word_on_pytest_gets_a_table_at_its_end(pytester: pytest.Pytester, text: str) -> None:
+    path = pytester.path / "pyproject.toml"
+    path.write_bytes(text.encode())
+    init(pytester).stdout.fnmatch_lines(["pyproject.toml: pytest's table is added at its end"])
+    assert path.read_bytes().startswith(text.encode())
+    assert path.read_bytes().count(b"\n") == path.read_bytes().count(b"\r\n") or "\r" not in text
+    assert known(pytester) == {"transferred_model": MODEL, "bias_dataset": DATA}
+    assert not (pytester.path / "pytest.ini").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "section"),
+    [
+        ("pytest.ini", "[pytest]\naddopts = -ra\n", "[pytest]"),
+        ("tox.ini", "[tox]\nenv_list = py\n\n[pytest]\naddopts = -ra\n", "[pytest]"),
+        ("setup.cfg", "[metadata]\nname = pets\n\n[tool:pytest]\naddopts = -ra\n", "[tool:pytest]"),
+        ("pyproject.toml", '[tool.pytest.ini_options]\naddopts = "-ra"\n', "[tool.pytest.ini_options]"),
+        pytest.param("pyproject.toml", '[tool.pytest]\naddopts = ["-ra"]\n', "[tool.pytest]", marks=NATIVE),
+        pytest.param("pytest.toml", '[pytest]\naddopts = ["-ra"]\n', "[pytest]", marks=NATIVE),
+    ],
+)
+def test_an_ini_file_stays_and_the_printed_lines_work_in_it(
+    pytester: pytest.Pytester, name: str, text: str, section: str
+) -> None:
+    path = pytester.path / name
+    path.write_text(text)
+    result = init(pytester)
+    assert result.ret == 0
+    assert path.read_text() == text
+    result.stdout.fnmatch_lines([f"{name}: is left as it is; add to its section {section.replace('[', '[[]', 1)}"])
+    lines = [line for line in result.outlines if line.startswith("  bias_")]
+    assert len(lines) == 2
+    path.write_text(text + "".join(f"{line.strip()}\n" for line in lines))
+    assert known(pytester) == {"transferred_model": MODEL, "bias_dataset": DATA}
+    init(pytester).stdout.fnmatch_lines([f"{name}: says all of it already"])
+    other = init(pytester, data="imagefolder:data/test")
+    other.stdout.fnmatch_lines([f"{name}: names something else there; change to", "  bias_dataset = *data/test*"])
+    assert not any("bias_transferred_model" in line for line in other.outlines)
+
+
+def test_where_a_table_would_change_the_file_its_lines_are_printed(pytester: pytest.Pytester) -> None:
+    path = pytester.path / "pyproject.toml"
+    text = "tool = {ruff = {line-length = 88}}\n"
+    path.write_text(text)
+    init(pytester).stdout.fnmatch_lines(["pyproject.toml: is left as it is; add to its section [[]tool.pytest.ini_*"])
+    assert path.read_text() == text
+
+
+def test_below_the_ini_file_it_says_where_paths_start(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\n")
+    (pytester.path / "models").mkdir()
+    command = [sys.executable, "-m", "pytest_biastransfer", "init", "--model", MODEL, "--data", DATA]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(pytester.path / "models")
+        result = pytester.run(*command)
+    place = Path("..", "tox.ini")
+    result.stdout.fnmatch_lines(
+        [f"{place}: is left as it is*", f"*relative paths in these lines start at {pytester.path}"]
+    )
+    assert files(pytester.path / "models") == ["conftest.py"]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("resnet18", "error: spec 'resnet18': expected scheme:rest*"),
+        ("checkpoint:pets.pt?arch", "error: spec *'arch' after the question mark*"),
+        ("checkpoint:pets.pt\naddopts = --pdb", "error: --model: got *expected one line*"),
+        (" checkpoint:pets.pt", "error: --model: got *expected one line*"),
+    ],
+)
+def test_what_is_no_spec_is_told_and_nothing_is_written(pytester: pytest.Pytester, model: str, message: str) -> None:
+    result = init(pytester, model=model)
+    assert result.ret == 2
+    result.stderr.fnmatch_lines([message])
+    assert files(pytester.path) == []
+
+
+# What stands on a line of its own: nothing invisible, no space at its ends.
+SPECS = st.text(st.characters(codec="utf-8"), min_size=1).filter(
+    lambda text: text.isprintable() and text == text.strip()
+)
+
+
+@given(SPECS, SPECS)
+def test_any_spec_comes_back_from_both_kinds_of_file(first: str, second: str) -> None:
+    import iniconfig
+
+    values = {"bias_transferred_model": f"python:{first}", "bias_dataset": f"python:{second}"}
+    assert dict(iniconfig.IniConfig("pytest.ini", data=new_file(values))["pytest"].items()) == values
+    text = with_table('[tool]\nother = "#"\n', values)
+    assert text is not None
+    assert tomllib.loads(text)["tool"] == {"other": "#", "pytest": {"ini_options": values}}
+    assert tomllib.loads("\n".join(lines_of(values, Path("pytest.toml")))) == values
+
+
+def small_project(place: Path) -> None:
+    (place / "nets.py").write_text(
+        "import torch\n"
+        "def Small(): return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))"
+    )
+    module = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    torch.save(module.state_dict(), place / "small.pt")
+    for name in ("cat", "dog"):
+        (place / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), "red" if name == "cat" else "blue").save(place / "val" / name / "1.png")
+
+
+def test_check_loads_all_of_it_first(pytester: pytest.Pytester) -> None:
+    small_project(pytester.path)
+    spec = "checkpoint:small.pt?arch=python:nets:Small"
+    result = init(pytester, "--check", "--source", spec, model=spec, data="imagefolder:val")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["small: 2 classes", "small: the source", "val: 2 images", "pytest.ini: written"])
+    (pytester.path / "pytest.ini").unlink()
+    (pytester.path / "conftest.py").unlink()
+    for arguments, message in [
+        ({"model": "checkpoint:none.pt?arch=python:nets:Small", "data": "imagefolder:val"}, "error: model: *none.pt*"),
+        ({"model": spec, "data": "imagefolder:test"}, "error: data: *no such directory*"),
+    ]:
+        result = init(pytester, "--check", **arguments)
+        assert result.ret == 2
+        result.stderr.fnmatch_lines([message])
+        assert not (pytester.path / "pytest.ini").exists()
+        assert not (pytester.path / "conftest.py").exists()
+
+
+def test_check_says_where_labels_are_not_the_models(pytester: pytest.Pytester) -> None:
+    small_project(pytester.path)
+    (pytester.path / "names.txt").write_text("horse\ndonkey\n")
+    spec = "checkpoint:small.pt?arch=python:nets:Small&classes=names.txt"
+    result = init(pytester, "--check", model=spec, data="imagefolder:val")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["small: 2 classes, which are not those of the images: no accuracy is told*"])
