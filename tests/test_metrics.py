@@ -338,6 +338,7 @@ def measurement(estimates: dict[str, Estimate], shift: list[float]) -> Measureme
         n=1,
         total=1,
         estimates=estimates,
+        clean_shares=np.full(len(shift), 1 / len(shift)),
         class_shift=np.array(shift),
         class_names=names,
         flips=[],

@@ -41,7 +41,7 @@ def measured(asr: int, n: int) -> Measurement:
     outcomes = outcomes_of(Observation(none, none, None), np.arange(n))
     return Measurement(
         model="model", dataset="images", intervention="square", n=n, total=n, estimates={"asr": proportion(asr, n)},
-        class_shift=np.zeros(2), class_names=["a", "b"], flips=[], control=None, computed=0, early=None,
+        clean_shares=np.ones(2) / 2, class_shift=np.zeros(2), class_names=["a", "b"], flips=[], control=None, computed=0, early=None,
         provenance=Provenance("m", "d"), outcomes=outcomes,
     )  # fmt: skip
 
