@@ -17,6 +17,7 @@ from benchmarks.figures import CPU_FIGURES, MOST_ROUNDS, Figure, Result, results
 from benchmarks.gpu import COMMAND, gpu_figures, gpu_measurements
 from benchmarks.machine import describe_machine, gpu_names
 from benchmarks.measurements import Measurement, Workbench, cpu_measurements
+from benchmarks.pages import PAGE_FIGURES, page_measurements
 from benchmarks.processes import BenchmarkError, child_environment
 from benchmarks.report import markdown
 from benchmarks.workload import workload
@@ -35,7 +36,7 @@ def main() -> int:
     gpus = len(gpu_names()) if options.device != "cpu" else 0
     if options.device == "cuda" and not gpus:
         parser.error("--device cuda: this machine has no NVIDIA GPU that nvidia-smi lists")
-    cpu: Sequence[Figure] = () if options.device == "cuda" else (*CPU_FIGURES, *CURATION_FIGURES)
+    cpu: Sequence[Figure] = () if options.device == "cuda" else (*CPU_FIGURES, *CURATION_FIGURES, *PAGE_FIGURES)
     figures = _chosen([*cpu, *(gpu_figures(gpus) if gpus else ())], options.only, parser)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as place:
         measurements = _measurements(Path(place).resolve(), Path(data).resolve(), options.quick, gpus)
@@ -85,7 +86,7 @@ def _measurements(place: Path, data: Path, quick: bool, gpus: int) -> dict[str, 
     tenth = workload(data, place, per_class // 10)
     plain = child_environment(gpu=False)
     found = cpu_measurements(Workbench(place / "whole", images, plain), Workbench(place / "tenth", tenth, plain))
-    found |= curation_measurements(plain)
+    found |= curation_measurements(plain) | page_measurements(plain)
     return found | gpu_measurements(Workbench(place / "gpu", images, child_environment(gpu=True)), gpus)
 
 

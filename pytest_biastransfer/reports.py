@@ -184,6 +184,7 @@ def save(text: str, path: Path) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        # Halves of characters, which names of files may have, are escapes in JSON too.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ReportError(f"{path} cannot be written: {error.strerror}") from error

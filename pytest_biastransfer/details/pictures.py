@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
 
 # Two hundred tests of sixteen images fit into five megabytes, as text and with all that is written beside them.
-_MOST_BYTES: Final = 14_000
+_MOST_BYTES: Final = 9_500
 # Small pictures lose nothing; of larger ones, colours bleed from one tile into the next.
 _QUALITIES: Final[Sequence[Mapping[str, Any]]] = (
     {"lossless": True},
