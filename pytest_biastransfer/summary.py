@@ -51,8 +51,9 @@ def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
         reporter.write_sep("=", "bias transfer")
         for line in table(shown, reporter._tw.fullwidth) if shown else ():
             _write_line(reporter, line)
-    hidden = hidden_sentence(rows) if reporter.verbosity == 0 else ""
-    _write_line(reporter, Line(" ".join(filter(None, (sentence(rows), hidden)))))
+    if reporter.verbosity == 0:
+        _write_line(reporter, Line(hidden_sentence(rows)))
+    _write_line(reporter, Line(sentence(rows)))
     lost = sorted(row.test for row in rows if row.outcome == "lost")
     if lost:
         reporter.write_line(lost_sentence(lost), red=True)

@@ -37,7 +37,7 @@ def test_other():
 
 def test_outcomes_and_summary(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_mixed=MIXED)
-    result = run()
+    result = run("-v")
     result.assert_outcomes(failed=2, passed=2, xfailed=1)
     result.stdout.fnmatch_lines(
         [
@@ -146,7 +146,7 @@ def test_figures_do_not_depend_on_workers_or_batch_size(
     tables: dict[str, list[str]] = {}
     for mode in (["-p", "no:xdist"], ["-n0"], ["-n2"], ["--bias-batch-size=1"], ["--bias-batch-size=100"]):
         store = f"--bias-store=store{len(tables)}"
-        result = colors.runpytest_inprocess(*mode, store)
+        result = colors.runpytest_inprocess(*mode, store, "-v")
         result.assert_outcomes(passed=4)
         tables[" ".join(mode)] = [line for line in result.stdout.lines if "asr <= 1" in line]
         assert len(tables[" ".join(mode)]) == 4
@@ -198,7 +198,7 @@ def test_long_names_lose_their_file_and_then_what_is_before_their_bracket(
         (80, "TestLong::test_short[[]yellow-square]"),
     ):
         monkeypatch.setenv("COLUMNS", str(columns))
-        result = colors.runpytest_inprocess("-p", "no:xdist")
+        result = colors.runpytest_inprocess("-p", "no:xdist", "-v")
         result.stdout.fnmatch_lines([f"{name} *0.250  0.250  asr <= 1  passed"])
         assert max(len(line) for line in result.stdout.lines if "0.250" in line) <= columns
     result.stdout.fnmatch_lines(["TestLong::test_of_a_name_that_f…[[]yellow-square]  0.250  0.250  asr <= 1  passed"])

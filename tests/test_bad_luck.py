@@ -160,7 +160,7 @@ class Project:
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        options = ["--bias-store=store", "--bias-batch-size=128", "--bias-device=cpu"]
+        options = ["--bias-store=store", "--bias-batch-size=128", "--bias-device=cpu", "-v"]
         # This test may itself run in a worker.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         process = subprocess.Popen(

@@ -90,7 +90,7 @@ def measured(
 @pytest.mark.parametrize(("fragile", "outcome"), [(0, "passed"), (600, "failed")])
 def test_a_clear_verdict_takes_a_few_images(run: Run, colors: pytest.Pytester, fragile: int, outcome: str) -> None:
     colors.makepyfile(TESTS.format(fragile=fragile, more=""))
-    result = run("--bias-early-stop")
+    result = run("--bias-early-stop", "-v")
     result.assert_outcomes(**{outcome: 1})
     result.stdout.fnmatch_lines(["*test_it* of 2,000 images *"])
     result.stdout.fnmatch_lines(

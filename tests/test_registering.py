@@ -141,7 +141,7 @@ def test_names_of_a_project_can_be_used_and_shown(
             pass
         """
     )
-    result = run()
+    result = run("-v")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines([f"*test_named[[]{name}]*passed" for name in ("anywhere", "company-logo", "foggy")])
     assert main(["list"]) == 0

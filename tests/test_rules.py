@@ -156,7 +156,7 @@ def test_a_limit_of_one_is_never_within_noise() -> None:
 )
 def test_rules_in_a_session(run: Run, colors: pytest.Pytester, rule: str, limit: float, lines: list[str]) -> None:
     colors.makepyfile(RULES.format(rule=rule, limit=limit))
-    result = run("-k", "yellow")
+    result = run("-k", "yellow", "-v")
     for line in lines:
         result.stdout.fnmatch_lines([line])
 

@@ -274,7 +274,7 @@ def test_a_found_trigger_is_confirmed_shown_and_ready_to_paste(run: Run, colors:
 
 def test_where_nothing_is_found_it_says_how_much_was_tried(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_searched=SEARCH.format(limit=0.3))
-    result = run()
+    result = run("-v")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*search-asr*0.250*asr <= 0.3 (worst of 60, within noise)*passed"])
 
@@ -350,7 +350,7 @@ def test_some_images_may_show_too_much(colors: pytest.Pytester) -> None:
     """Of the images that are searched, more are fragile than of all: the verdict is that on all of them."""
     images_visited_first(colors, fragile=True, count=40, fragile_others=0)
     colors.makepyfile(test_searched=SEARCH.format(limit=0.3).replace("images=20", "images=50"))
-    result = colors.runpytest_inprocess(*MODES["no:xdist"])
+    result = colors.runpytest_inprocess(*MODES["no:xdist"], "-v")
     result.assert_outcomes(passed=1)
     # 40 of 50 are above the limit, and 40 of 600 are not.
     result.stdout.fnmatch_lines(["*search-asr*0.067*asr <= 0.3 (worst of *)*passed"])

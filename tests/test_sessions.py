@@ -28,7 +28,7 @@ def test_session_without_bias_tests_imports_nothing_heavy(pytester: pytest.Pytes
             assert not set(sys.modules) & set({HEAVY})
         """
     )
-    result = pytester.runpytest_subprocess(*MODES[mode], "-p", "no:hypothesispytest")
+    result = pytester.runpytest_subprocess(*MODES[mode], "-p", "no:hypothesispytest", "-p", "no:html")
     result.assert_outcomes(passed=1)
 
 

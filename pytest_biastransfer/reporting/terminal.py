@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,13 +75,14 @@ def in_encoding(text: str, encoding: str | None) -> str:
 
 
 def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
-    """Yield the table for a terminal of `width` columns; long names lose their file, then their middle.
+    """Yield the table for a terminal of `width` columns.
 
-    Where there is room, a bar shows the interval beside the limit: the first one that is broken, or else the first.
+    Long names lose their file, then their middle, and long limits take several lines. Where there is room, a bar shows the interval beside the limit: the first one that is broken, or else the first.
     """
     limits = [_limits_text(row.record) or "-" for row in rows]
-    limit_width = max(map(len, [*limits, "limits"]))
-    taken = 5 + 2 + 5 + 2 + limit_width + 2 + max(map(len, OUTCOMES)) + 2
+    besides = 2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES))
+    limit_width = min(max(map(len, [*limits, "limits"])), max(width - besides - _LEAST_NAME, _LEAST_NAME))
+    taken = besides + limit_width
     name_width = min(max(len(row.test) for row in rows), max(width - taken, _LEAST_NAME))
     drawn = [_drawn(row.record) for row in rows]
     scale = Scale.of(limit for limit in drawn if limit is not None)
@@ -91,19 +93,22 @@ def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     yield Line(f"{'test':{name_width}}  {'asr':>5}  {'skew':>5}  {'limits':{limit_width}}  {heading}", "verdict")
     for row, limit, bar in zip(rows, limits, drawn, strict=True):
         shown = f"{scale.bar(bar) if bar is not None else '':{BAR_WIDTH}}  " if has_bars else ""
+        first, *others = textwrap.wrap(limit, limit_width, break_on_hyphens=False)
+        figures = f"{_figure(row.record.asr)}  {_figure(row.record.skew)}"
         yield Line(
-            f"{_shortened(row.test, name_width):{name_width}}  {_figure(row.record.asr)}  "
-            f"{_figure(row.record.skew)}  {limit:{limit_width}}  {shown}",
+            f"{_shortened(row.test, name_width):{name_width}}  {figures}  {first:{limit_width}}  {shown}",
             row.outcome.upper() if OUTCOMES[row.outcome] == "red" else row.outcome,
             OUTCOMES[row.outcome],
         )
+        for part in others:
+            yield Line(f"{'':{name_width + 2 + len(figures) + 2}}{part}")
 
 
 def hidden_sentence(rows: Sequence[Row]) -> str:
-    """Return the sentence that counts the rows which are not shown; empty if all are."""
+    """Return the line that counts the rows which are not shown; empty if all are."""
     hidden = Counter(row.outcome for row in rows if row.is_quiet)
     counts = " and ".join(f"{hidden[outcome]} {outcome}" for outcome in _QUIET if hidden[outcome])
-    return f"({counts}: -v shows them)" if counts else ""
+    return f"({counts} not shown; -v shows all)" if counts else ""
 
 
 def sentence(rows: Sequence[Row]) -> str:
