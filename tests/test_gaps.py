@@ -95,7 +95,7 @@ def test_the_body_sees_the_measurement_and_the_limits_are_judged_without_it(inne
         test_g=module('"light", "accuracy", max_gap=0.6', 'assert bias.by_group["night"] == 0.5 == bias.gap'),
         test_h="import pytest\n\n@pytest.mark.bias_gap('light', 'accuracy', max_gap=0.4)\ndef test_h():\n    pass\n",
     )
-    result = inner.runpytest_inprocess()
+    result = inner.runpytest_inprocess("-v")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*light-accuracy]*gap 0.500 <= 0.6 (worst night, within noise)*"])
 

@@ -37,7 +37,7 @@ class Scale:
 
         >>> from pytest_biastransfer.reporting.figures import Interval
         >>> Scale(0.0, 0.5).bar(Limit("asr", 0.05, "point", False, "", Interval(0.3, 0.25, 0.35, 0.95, 300), None))
-        '·│······━━━━····'
+        '·│······━━━·····'
         """
         cells = ["·"] * width
         ends = _ends(limit)
