@@ -90,7 +90,10 @@ def test_a_gap_that_is_too_large_fails_and_shows_the_groups(inner: pytest.Pytest
     )
 
 
-def test_the_body_sees_the_measurement_and_the_limits_are_judged_without_it(inner: pytest.Pytester) -> None:
+def test_the_body_sees_the_measurement_and_the_limits_are_judged_without_it(
+    inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     inner.makepyfile(
         test_g=module('"light", "accuracy", max_gap=0.6', 'assert bias.by_group["night"] == 0.5 == bias.gap'),
         test_h="import pytest\n\n@pytest.mark.bias_gap('light', 'accuracy', max_gap=0.4)\ndef test_h():\n    pass\n",
