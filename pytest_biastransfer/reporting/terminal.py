@@ -77,7 +77,8 @@ def in_encoding(text: str, encoding: str | None) -> str:
 def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     """Yield the table for a terminal of `width` columns.
 
-    Long names lose their file, then their middle, and long limits take several lines. Where there is room, a bar shows the interval beside the limit: the first one that is broken, or else the first.
+    Long names lose their file, then their middle, and long limits take several lines. Where there is room, a bar shows
+    the interval beside the limit: the first one that is broken, or else the first.
     """
     limits = [_limits_text(row.record) or "-" for row in rows]
     besides = 2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES))
