@@ -50,6 +50,11 @@ class SessionHere:
         # The names are those of a directory, which takes a place in the tree of tests.
         return registry_of(pytest.Dir.from_parent(pytest.Session.from_config(self._config), path=Path.cwd()))
 
+    @property
+    def loads_with_plugins(self) -> bool:
+        """Whether a plugin or a conftest has schemes of its own for models."""
+        return bool(self._config.hook.pytest_bias_load_model.get_hookimpls())
+
     def load_with_plugins(self, spec: Spec) -> object:
         """Return the model of a spec whose scheme is a plugin's or a conftest's; None where it is nobody's."""
         return self._config.hook.pytest_bias_load_model(spec=spec)

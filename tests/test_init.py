@@ -156,6 +156,7 @@ def test_below_the_ini_file_it_says_where_paths_start(pytester: pytest.Pytester)
         ("checkpoint:pets.pt?arch", "error: spec *'arch' after the question mark*"),
         ("checkpoint:pets.pt\naddopts = --pdb", "error: --model: got *expected one line*"),
         (" checkpoint:pets.pt", "error: --model: got *expected one line*"),
+        ("torchvison:resnet18", "error: spec *unknown scheme 'torchvison'; did you mean torchvision?*"),
     ],
 )
 def test_what_is_no_spec_is_told_and_nothing_is_written(pytester: pytest.Pytester, model: str, message: str) -> None:
@@ -163,6 +164,14 @@ def test_what_is_no_spec_is_told_and_nothing_is_written(pytester: pytest.Pyteste
     assert result.ret == 2
     result.stderr.fnmatch_lines([message])
     assert files(pytester.path) == []
+
+
+def test_a_plugin_may_know_more_schemes(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("def pytest_bias_load_model(spec): return None")
+    assert init(pytester, model="zoo:pets").ret == 0
+    result = init(pytester, data="zoo:val")
+    assert result.ret == 2
+    result.stderr.fnmatch_lines(["error: spec 'zoo:val': unknown scheme 'zoo'; *"])
 
 
 # What stands on a line of its own: nothing invisible, no space at its ends.

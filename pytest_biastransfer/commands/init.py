@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pytest_biastransfer.session_here import SessionHere
+    from pytest_biastransfer.specs import Spec
 
 _FIXTURES: Final = {
     "model": MODEL_FIXTURE,
@@ -76,14 +77,26 @@ def run(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in _FIXTURES if getattr(options, name) is not None}
     for name, spec in given.items():
         require_one_line(spec, f"--{name}")
-        Spec.parse(spec)
     session = session_here()
+    for name, spec in given.items():
+        _require_scheme(name, Spec.parse(spec), session)
     if options.check:
         _write_lines(_checked(session, given))
     values = {ini_of(_FIXTURES[name]): spec for name, spec in given.items()}
     known = {ini_of(fixture): spec for fixture, spec in session.settings.specs.items()}
     _write_lines([*_into_ini(session.ini, values, known), _write_conftest(), *_next(session)])
     return 0
+
+
+def _require_scheme(name: str, spec: Spec, session: SessionHere) -> None:
+    """Raise `SpecError` for a scheme that nobody knows; of models, a plugin or a conftest may know more."""
+    from pytest_biastransfer.data.loading import SCHEMES as DATA_SCHEMES
+    from pytest_biastransfer.models.loading import SCHEMES as MODEL_SCHEMES
+
+    if name == "data":
+        spec.choose_scheme(DATA_SCHEMES)
+    elif not session.loads_with_plugins:
+        spec.choose_scheme(MODEL_SCHEMES)
 
 
 def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:

@@ -25,6 +25,7 @@ _HOMES: Final = MappingProxyType(
         "torchvision": "torchvision_datasets",
     }
 )
+SCHEMES: Final = tuple(_HOMES)
 
 
 class _Scheme(Protocol):

@@ -28,6 +28,7 @@ _HOMES: Final = MappingProxyType(
         "torchvision": "torchvision_models",
     }
 )
+SCHEMES: Final = tuple(_HOMES)
 
 
 def load_model(spec: str | Spec, *, directory: Path | None = None, others: Others = nobody_else) -> Model:

@@ -219,7 +219,7 @@ def page(report: Report) -> str:
         worst=worst,
         worse=worse[:ON_TOP],
         more_worse=len(worse[ON_TOP:]),
-        compared=any(one.test.standing for one in sections),
+        compared=any(one.test.standing not in ("", "new") for one in sections),
         named=named,
         repeat=command(named) if named else command([], "--bias-only"),
     )
