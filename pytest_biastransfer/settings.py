@@ -36,7 +36,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "workers_per_gpu": ("N", "how many pytest-xdist workers share a GPU where -n auto counts them (default: 1)"),
     "baseline": ("FILE", "the accepted measurements (default: bias-baseline.json in the root directory)"),
     "compare": ("MODE", "what a measurement that is worse than the baseline does: fail (default), warn or off"),
-    "images": ("MODE", "of which tests a report has pictures: failed (default), all or none"),
+    "images": ("MODE", "of which tests a report shows flipped images: failed (default), all or none"),
     "early_stop": ("ALPHA", "stop once a limit's verdict is known, with this probability of error (default: 0.01)"),
 }
 # Options that may stand without a value, and what that means.
@@ -89,7 +89,7 @@ class Settings:
     reports
         Files that a report is written to.
     images
-        Of which tests a report has pictures.
+        Of which tests a report shows flipped images.
     html_path
         The file that pytest-html writes, if it does.
     """

@@ -54,6 +54,8 @@ def described(
     Whoever looks at a test that got worse wants to see where that comes from: then the source model is measured too,
     if the test has one.
     """
+    from pytest_biastransfer.details.gathering import shown_images
+
     if not record.limits:
         # The test's own body has yet to run, and may fail.
         return dataclasses.replace(record, details=dataclasses.asdict(_details(given, case, found)))
@@ -64,8 +66,9 @@ def described(
     source = sheet = None
     if isinstance(found, Measurement):
         source = _source_measurement(item, given, case, found) if worse else None
-        if settings.images == "all" or (settings.images == "failed" and worse):
-            sheet = _sheet(item, given, case, found, newly)
+        if settings.images != "none":
+            places = shown_images(found, newly) if worse or settings.images == "all" else []
+            sheet = _sheet(item, given, case, found, places)
     return dataclasses.replace(
         record,
         key=key_of(item, case),
@@ -113,18 +116,14 @@ def _intervention(item: pytest.Item, case: Case) -> Intervention:
     return case.intervention
 
 
-def _sheet(
-    item: pytest.Item, given: Given, case: Case, found: Measurement, newly: Sequence[int] | None
-) -> Sheet | None:
-    """Return the pictures of a test, which unchanged models and images need no second time.
+def _sheet(item: pytest.Item, given: Given, case: Case, found: Measurement, places: Sequence[int]) -> Sheet | None:
+    """Return the pictures of images of a test, or of the first one as an example; unchanged ones are drawn once.
 
     None where they cannot be drawn: the verdict does not need them.
     """
-    from pytest_biastransfer.details.gathering import shown_images
     from pytest_biastransfer.details.pictures import draw, sheet_from_plain
     from pytest_biastransfer.reporting.document import Shown
 
-    places = shown_images(found, newly)
     intervention = _intervention(item, case)
 
     def drawn() -> dict[str, Any]:

@@ -116,20 +116,22 @@ def _moves(flips: Sequence[Flip]) -> list[Move]:
 
 def _shown(found: Measurement, newly: Collection[int] | None, sheet: Sheet | None) -> list[Shown]:
     flips = {flip.index: flip for flip in found.flips}
+    # Of a test that is well, the sheet may be an example alone.
+    sure = sheet.confidences if sheet is not None else ()
     shown = []
     for place, index in enumerate(shown_images(found, newly)):
         flip = flips[index]
-        sure = (None, None) if sheet is None else sheet.confidences[place]
+        before, after = sure[place] if sure else (None, None)
         shown.append(
             Shown(
                 index=index,
                 label=flip.label,
                 before=flip.before,
                 after=flip.after,
-                confidence_before=sure[0],
-                confidence_after=sure[1],
+                confidence_before=before,
+                confidence_after=after,
                 new=None if newly is None else index in newly,
-                tile=None if sheet is None or sheet.pictures is None else 2 * place,
+                tile=2 * place if sure and sheet is not None and sheet.pictures is not None else None,
             )
         )
     return shown

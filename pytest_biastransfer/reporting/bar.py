@@ -23,14 +23,17 @@ class Scale:
     def of(cls, limits: Iterable[Limit]) -> Scale:
         """Return the smallest plain scale that the limits and what was observed are on.
 
+        It begins at 0, unless something itself is below that, and not only the end of an interval.
+
         >>> from pytest_biastransfer.reporting.figures import Interval
         >>> Scale.of([Limit("asr", 0.05, "point", False, "", Interval(0.3, 0.25, 0.35, 0.95, 300), None)])
         Scale(low=0.0, high=0.5)
         """
-        numbers = [number for limit in limits for number in (limit.limit, *_ends(limit))]
-        most = max(map(abs, numbers), default=1.0)
+        drawn = list(limits)
+        most = max((abs(number) for limit in drawn for number in (limit.limit, *_ends(limit))), default=1.0)
         high = next((nice for nice in _NICE if most <= nice), 1.0)
-        return cls(-high if min(numbers, default=0.0) < 0 else 0.0, high)
+        least = min((number for limit in drawn for number in (limit.limit, limit.observed.value or 0.0)), default=0.0)
+        return cls(-high if least < 0 else 0.0, high)
 
     def bar(self, limit: Limit, width: int = WIDTH) -> str:
         """Return the interval as a heavy line, and the limit as an upright one, in so many characters.

@@ -28,8 +28,10 @@ OUTCOMES: Final[Mapping[str, str]] = {
 # Of these, only what has changed is of interest.
 _QUIET: Final = ("passed", "skipped")
 _LEAST_NAME: Final = 24
+_NAME_BESIDE_BAR: Final = 32
 # As many tests are named in a command that can be typed.
 _NAMED: Final = 3
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "·": ".", "…": "~", "→": ">"})
 
 
@@ -83,18 +85,18 @@ def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     limits = [_limits_text(row.record) or "-" for row in rows]
     besides = 2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES))
     limit_width = min(max(map(len, [*limits, "limits"])), max(width - besides - _LEAST_NAME, _LEAST_NAME))
-    taken = besides + limit_width
-    name_width = min(max(len(row.test) for row in rows), max(width - taken, _LEAST_NAME))
     drawn = [_drawn(row.record) for row in rows]
+    # A bar is worth the middle of a name, as long as enough is left to tell it from others.
+    has_bars = any(drawn) and width - besides - limit_width - BAR_WIDTH - 2 >= _NAME_BESIDE_BAR
+    taken = besides + limit_width + (BAR_WIDTH + 2) * has_bars
+    name_width = min(max(len(row.test) for row in rows), max(width - taken, _LEAST_NAME))
     scale = Scale.of(limit for limit in drawn if limit is not None)
     ends = f"{scale.low:g}", f"{scale.high:g}"
-    # A bar is worth less than a name that is whole.
-    has_bars = any(drawn) and name_width + taken + BAR_WIDTH + 2 <= width
     heading = f"{ends[0]}{ends[1]:>{BAR_WIDTH - len(ends[0])}}  " if has_bars else ""
     yield Line(f"{'test':{name_width}}  {'asr':>5}  {'skew':>5}  {'limits':{limit_width}}  {heading}", "verdict")
     for row, limit, bar in zip(rows, limits, drawn, strict=True):
         shown = f"{scale.bar(bar) if bar is not None else '':{BAR_WIDTH}}  " if has_bars else ""
-        first, *others = textwrap.wrap(limit, limit_width, break_on_hyphens=False)
+        first, *others = _wrapped(limit, limit_width)
         figures = f"{_figure(row.record.asr)}  {_figure(row.record.skew)}"
         yield Line(
             f"{_shortened(row.test, name_width):{name_width}}  {figures}  {first:{limit_width}}  {shown}",
@@ -153,18 +155,30 @@ def counted(number: int, noun: str) -> str:
 
 
 def _limits_text(record: Record) -> str:
+    """Return the limits in words; what belongs together has no-break spaces."""
     seen = [f"{record.seen:,} of {record.total:,} images"] * (record.seen < record.total)
-    return ", ".join([*map(_limit_text, record.limits), *seen])
+    pieces = [*map(_limit_text, record.limits), *(_together(text) for text in seen)]
+    return ", ".join(pieces)
+
+
+def _together(text: str) -> str:
+    return text.replace(" ", _NO_BREAK)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = textwrap.wrap(text, width, break_on_hyphens=False)
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def _limit_text(limit: Limit) -> str:
     value = math.nan if limit.observed.value is None else limit.observed.value
     # The observed values of the first two have columns of their own, so that an excess lacks the control's only.
     observed = "" if limit.metric in ("asr", "skew") else f" {value:.3f}"
+    notes = [limit.note] if limit.note else []
     if limit.metric.endswith("_excess") and limit.control is not None and limit.control.value is not None:
-        observed += f" (control {limit.control.value:.3f})"
-    note = f" ({limit.note})" if limit.note else ""
-    return f"{limit.metric}{observed} {'<=' if value <= limit.limit else '>'} {limit.limit:g}{note}"
+        notes.insert(0, f"control {limit.control.value:.3f}")
+    demand = _together(f"{limit.metric}{observed} {'<=' if value <= limit.limit else '>'} {limit.limit:g}")
+    return f"{demand} {_together('(' + ', '.join(notes) + ')')}" if notes else demand
 
 
 def _drawn(record: Record) -> Limit | None:
