@@ -58,8 +58,10 @@ def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
     if lost:
         reporter.write_line(lost_sentence(lost), red=True)
     if reporter.verbosity >= 0:
-        can_repeat = reporter.config.pluginmanager.hasplugin("lfplugin")
-        _write_line(reporter, Line(again_sentence(rows, can_repeat=can_repeat)))
+        config = reporter.config
+        command = ["pytest", *map(str, config.invocation_params.args)]
+        can_repeat = config.pluginmanager.hasplugin("lfplugin")
+        _write_line(reporter, Line(again_sentence(rows, command, can_repeat=can_repeat)))
 
 
 def _rows(config: pytest.Config, seen: Sequence[Seen]) -> list[Row]:

@@ -132,12 +132,15 @@ def _early_text(rows: Sequence[Row]) -> str:
     return f"; {len(early)} stopped early, at {seen:,} of {total:,} images"
 
 
-def again_sentence(rows: Sequence[Row], *, can_repeat: bool) -> str:
-    """Return what to type to run again what failed; empty if nothing did, or too much to be named."""
+def again_sentence(rows: Sequence[Row], command: Sequence[str], *, can_repeat: bool) -> str:
+    """Return what to type to run again what failed; empty if nothing did, or too much to be named.
+
+    `command` is what was typed for this session, which pytest can repeat with the failed tests only.
+    """
     failed = [row.test for row in rows if OUTCOMES[row.outcome] == "red"]
     if not failed or (len(failed) > _NAMED and not can_repeat):
         return ""
-    return f"  to run what failed again: {shlex.join(['pytest', *(['--lf'] if can_repeat else failed)])}"
+    return f"  to run what failed again: {shlex.join([*command, '--lf'] if can_repeat else ['pytest', *failed])}"
 
 
 def lost_sentence(tests: Sequence[str]) -> str:
