@@ -124,7 +124,8 @@ def test_a_page_without_a_place_for_a_table_is_an_error() -> None:
         GALLERY.with_tables(PAGE.replace("<!-- end of shapes -->", ""))
 
 
-def test_the_examples_run(pytester: pytest.Pytester) -> None:
+def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     blocks = re.findall(r"^```(?:python|toml)\n# ([a-z_.]+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert [name for name, _ in blocks] == [
         "conftest.py", "pyproject.toml", "test_names.py", "test_given.py", "test_triggers.py",

@@ -86,10 +86,11 @@ def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     besides = 2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES))
     limit_width = min(max(map(len, [*limits, "limits"])), max(width - besides - _LEAST_NAME, _LEAST_NAME))
     drawn = [_drawn(row.record) for row in rows]
-    # A bar is worth the middle of a name, as long as enough is left to tell it from others.
-    has_bars = any(drawn) and width - besides - limit_width - BAR_WIDTH - 2 >= _NAME_BESIDE_BAR
-    taken = besides + limit_width + (BAR_WIDTH + 2) * has_bars
-    name_width = min(max(len(row.test) for row in rows), max(width - taken, _LEAST_NAME))
+    longest, room = max(len(row.test) for row in rows), width - besides - limit_width
+    # A bar costs no name that would be whole without it; one that is cut anyway may be cut a little more.
+    beside_bar = room - BAR_WIDTH - 2
+    has_bars = any(drawn) and beside_bar >= _NAME_BESIDE_BAR and not beside_bar < longest <= room
+    name_width = min(longest, max(beside_bar if has_bars else room, _LEAST_NAME))
     scale = Scale.of(limit for limit in drawn if limit is not None)
     ends = f"{scale.low:g}", f"{scale.high:g}"
     heading = f"{ends[0]}{ends[1]:>{BAR_WIDTH - len(ends[0])}}  " if has_bars else ""
