@@ -16,6 +16,9 @@ FINETUNING_FIXTURE: Final = "bias_finetuning_dataset"
 DEVICE_FIXTURE: Final = "bias_device"
 BIAS_FIXTURE: Final = "bias"
 
+# What `scan` writes.
+FIRST_TESTS: Final = "test_bias.py"
+
 Precision = Literal["float32", "tf32", "bf16"]
 Rule = Literal["point", "certain", "significant"]
 GapMetric = Literal["fpr", "tpr", "accuracy", "auc", "selection_rate"]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, FIRST_TESTS, MODEL_FIXTURE, SOURCE_FIXTURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -170,6 +170,8 @@ def _write_conftest() -> str:
 def _next(session: SessionHere) -> list[str]:
     if session.settings.transfer:
         return ["the ini file has bias_transfer too, which makes the model under test: remove one of them"]
+    if Path(FIRST_TESTS).exists():
+        return [f"the tests in {FIRST_TESTS} find them now:", "  pytest"]
     return ["a first file of tests comes from", "  python -m pytest_biastransfer scan"]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, FIRST_TESTS, MODEL_FIXTURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ def add_command(commands: Any) -> None:
     scan.add_argument("--data", metavar="SPEC", help="the images (default: what pytest's ini file names)")
     scan.add_argument("--control", metavar="SPEC", help="a model of the same task without the suspected source")
     scan.add_argument(
-        "--out", type=Path, metavar="FILE", default=Path("test_bias.py"), help="the tests (default: test_bias.py)"
+        "--out", type=Path, metavar="FILE", default=Path(FIRST_TESTS), help=f"the tests (default: {FIRST_TESTS})"
     )
     scan.add_argument("--plot", type=Path, metavar="FILE", help="draw the ranking: .svg, .png or .pdf")
     scan.add_argument("--store", metavar="DIR", help="where predictions are kept (default: where pytest keeps them)")

@@ -71,9 +71,23 @@ def details_of(
 
 
 def shown_images(found: Measurement, newly: Collection[int] | None) -> list[int]:
-    """Return the flipped images that are shown, newly flipped ones first."""
-    order = sorted(found.flips, key=lambda flip: newly is not None and flip.index not in newly)
-    return [flip.index for flip in order[:MOST_IMAGES]]
+    """Return the flipped images that are shown, newly flipped ones first.
+
+    Of too many, some from all over the dataset: it may be sorted by class.
+    """
+    known = set(newly or ())
+    new = _spread([flip.index for flip in found.flips if flip.index in known], MOST_IMAGES)
+    others = _spread([flip.index for flip in found.flips if flip.index not in known], MOST_IMAGES - len(new))
+    return [*new, *others]
+
+
+def _spread(images: Sequence[int], count: int) -> list[int]:
+    """Return so many of the images at even distances, or all of them.
+
+    >>> _spread([1, 2, 3, 4, 5, 6, 7], 3)
+    [1, 3, 5]
+    """
+    return [images[place * len(images) // count] for place in range(count)] if len(images) > count else list(images)
 
 
 def _intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
