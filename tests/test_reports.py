@@ -156,6 +156,26 @@ def test_a_report_holds_what_was_measured(suite: pytest.Pytester) -> None:
     assert tests["test_skipped"].details is None
 
 
+def test_a_source_that_cannot_be_measured_costs_no_verdict(colors: pytest.Pytester) -> None:
+    colors.makeini("[pytest]\nbias_source_model = checkpoint:lost.pt?arch=torchvision:resnet18\n")
+    colors.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=0.05)
+        def test_it():
+            pass
+        """
+    )
+    result = run_in(colors, "no:xdist", "--bias-report=bias.json", "-W", "default")
+    result.assert_outcomes(failed=1, warnings=1)
+    result.stdout.fnmatch_lines(["bias: asr above 0.05", "*is without the source model: *lost.pt*"])
+    test = report_of(colors).tests[0]
+    assert test.details is not None
+    assert [shares.role for shares in test.details.shares] == ["transferred"]
+    assert test.limits[0].holds is False
+
+
 def test_pictures_show_the_flipped_images(suite: pytest.Pytester) -> None:
     run_in(suite, "no:xdist", "--bias-report=bias.json")
     tests = by_test(report_of(suite))

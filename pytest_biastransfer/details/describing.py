@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_biastransfer.cases import GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.comparing import flipped_since, key_of, measured_entry
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
+from pytest_biastransfer.failures import MeasurementFailed
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.given import given_model, session_store
 from pytest_biastransfer.measuring import take_measurement
@@ -105,8 +106,13 @@ def _source_measurement(item: pytest.Item, given: Given, case: Case, found: Meas
         fixture = spec
     else:
         return None
-    source = given_model(item.config, fixture, f"fixture {SOURCE_FIXTURE}")
-    return take_measurement(given.evaluator, source, given.images, _intervention(item, case))
+    try:
+        source = given_model(item.config, fixture, f"fixture {SOURCE_FIXTURE}")
+        return take_measurement(given.evaluator, source, given.images, _intervention(item, case))
+    except (BiasTransferError, MeasurementFailed) as error:
+        # The verdict is known without it.
+        warnings.warn(f"the report of {item.nodeid} is without the source model: {error}", StoreWarning, stacklevel=2)
+        return None
 
 
 def _intervention(item: pytest.Item, case: Case) -> Intervention:
