@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer import Estimate, Measurement
+from pytest_biastransfer import Measurement
 
 Shares = npt.NDArray[np.float64]
 
@@ -42,13 +42,9 @@ def table(shifts: Mapping[str, Mapping[str, Shift]]) -> str:
     for trigger, by_model in shifts.items():
         for model, shift in by_model.items():
             found = shift.measurement
-            figures = (_words(found.accuracy), _words(found.asr), _words(found.skew))
+            figures = (found.accuracy.text(), found.asr.text(), found.skew.text())
             lines.append(f"| {trigger} | {model} | {' | '.join(figures)} | {found.most_gained} |")
     return "\n".join(lines) + "\n"
-
-
-def _words(estimate: Estimate) -> str:
-    return f"{float(estimate):.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def plot(shifts: Mapping[str, Mapping[str, Shift]], path: Path) -> None:

@@ -55,6 +55,14 @@ class Estimate(float):
     def __repr__(self) -> str:
         return f"{float(self):.3g} [{self.low:.3g}, {self.high:.3g}]"
 
+    def text(self, sign: str = "") -> str:
+        """Return it with its interval, as in tables; ``sign="+"`` writes the sign of positive numbers too.
+
+        >>> Estimate(0.25, low=0.1, high=0.5).text()
+        '0.250 [0.100, 0.500]'
+        """
+        return f"{self:{sign}.3f} [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Estimate.from_list, (self.to_list(),)
 

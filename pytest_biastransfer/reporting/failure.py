@@ -82,12 +82,8 @@ def _comparison(found: Measurement | GapMeasurement, metric: str) -> str:
     base = metric.removesuffix("_excess")
     if found.control is None or base not in found.control.estimates:
         return ""
-    control = f"control {_value(found.control.estimates[base])}"
-    return f"{base} {_value(found.estimates[base])}, {control}" if base != metric else control
-
-
-def _value(estimate: Estimate) -> str:
-    return f"{estimate:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    control = f"control {found.control.estimates[base].text()}"
+    return f"{base} {found.estimates[base].text()}, {control}" if base != metric else control
 
 
 def _flip_lines(found: Measurement) -> Iterator[str]:
@@ -106,8 +102,8 @@ def _group_lines(found: GapMeasurement) -> Iterator[str]:
     yield f"  {found.metric} by group:"
     for one in found.groups:
         note = ends.get(one.group, "") if one.judged else "too few, not judged"
-        beside = f"  control {_value(control[one.group])}" if one.group in control else ""
-        yield f"    {one.group:{width}}  {_value(one.estimate)}  n = {one.size:,}{beside}  {note}".rstrip()
+        beside = f"  control {control[one.group].text()}" if one.group in control else ""
+        yield f"    {one.group:{width}}  {one.estimate.text()}  n = {one.size:,}{beside}  {note}".rstrip()
 
 
 def flip_texts(flips: Sequence[Flip]) -> list[str]:

@@ -103,14 +103,10 @@ def _headings(ranking: Sequence[Ranked]) -> list[str]:
 
 
 def _cells(place: int, one: Ranked) -> list[str]:
-    cells = [f"{place:4}", one.name, _with_interval(one.asr), f"{one.skew:.3f}", one.gained]
+    cells = [f"{place:4}", one.name, one.asr.text(), f"{one.skew:.3f}", one.gained]
     if one.control_asr is not None and one.excess is not None:
-        cells += [f"{one.control_asr:.3f}", _with_interval(one.excess)]
+        cells += [f"{one.control_asr:.3f}", one.excess.text()]
     return cells
-
-
-def _with_interval(figure: Estimate) -> str:
-    return f"{float(figure):.3f} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
 def _bar(value: float, most: float, room: int) -> str:

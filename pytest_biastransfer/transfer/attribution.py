@@ -64,9 +64,9 @@ class Attribution:
         lines = [f"{self.question}, by where the model comes from"]
         width = max(map(len, self.arms))
         for name, arm in self.arms.items():
-            lines.append(f"  {name:{width}}  {words(arm.figure)}  accuracy {words(arm.accuracy)}")
+            lines.append(f"  {name:{width}}  {arm.figure.text()}  accuracy {arm.accuracy.text()}")
         for name, difference in self.differences.items():
-            lines.append(f"  source - {name}: {words(difference, sign='+')}")
+            lines.append(f"  source - {name}: {difference.text('+')}")
         return "\n".join([*lines, f"  {self.sentence}"])
 
     def to_json(self) -> dict[str, Any]:
@@ -179,12 +179,3 @@ def take_attribution(
         if name != "source"
     }
     return Attribution(str(question), arms, differences)
-
-
-def words(estimate: Estimate, sign: str = "") -> str:
-    """Return a figure with its interval, as in tables.
-
-    >>> words(Estimate(0.25, low=0.1, high=0.5))
-    '0.250 [0.100, 0.500]'
-    """
-    return f"{estimate:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"

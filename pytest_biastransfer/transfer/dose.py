@@ -14,7 +14,6 @@ from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.extras import need
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.measuring import given_dataset, given_model
-from pytest_biastransfer.transfer.attribution import words
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 from pytest_biastransfer.transfer.repeated import Question, Repeated, repeat, require_seeds
 from pytest_biastransfer.transfer.transferring import evaluator_for
@@ -72,11 +71,11 @@ class DoseResponse:
             return f"None of these levels brings it to {self.limit:g}."
         found = self.levels[self.smallest_level].figure
         sure = "" if self.smallest_certain_level == self.smallest_level else ", not beyond doubt"
-        return f"{self.smallest_level:g} is enough for {self.limit:g}{sure}: {words(found)}."
+        return f"{self.smallest_level:g} is enough for {self.limit:g}{sure}: {found.text()}."
 
     def __str__(self) -> str:
         rows = [("level", "figure", "accuracy")]
-        rows += [(f"{level:g}", words(one.figure), words(one.accuracy)) for level, one in self.levels.items()]
+        rows += [(f"{level:g}", one.figure.text(), one.accuracy.text()) for level, one in self.levels.items()]
         widths = [max(len(row[place]) for row in rows) for place in range(3)]
         table = ["  " + "  ".join(f"{part:{width}}" for part, width in zip(row, widths, strict=True)) for row in rows]
         lines = [f"{self.question}, by level", *table, f"  {self.sentence}"]
