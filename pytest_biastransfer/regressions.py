@@ -119,15 +119,10 @@ class BaselineWatch:
             self._say(list(baseline_lines(list(found.values()), self._name(), exists, command)))
 
     def _compared(self) -> dict[str, Compared]:
-        from pytest_biastransfer.judgement.regression import meanings
-        from pytest_biastransfer.reporting.regressions import Compared
+        from pytest_biastransfer.reporting.regressions import compared_together
 
-        every = [change for record in self._records.values() for change in record.changes]
-        meant = iter(meanings(every, self._settings.alpha))
-        return {
-            nodeid: Compared(typed_name(self._config, nodeid), record, [next(meant) for _ in record.changes])
-            for nodeid, record in self._records.items()
-        }
+        named = [(typed_name(self._config, nodeid), record) for nodeid, record in self._records.items()]
+        return dict(zip(self._records, compared_together(named, self._settings.alpha), strict=True))
 
     def _fail(self, passed: pytest.TestReport, found: Compared) -> None:
         """Report a test as failed that had passed: what its change means among all was not known before."""

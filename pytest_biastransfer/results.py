@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from pytest_biastransfer.reporting.outcomes import SEVERITY
 from pytest_biastransfer.stash import BIAS_TESTS, RESULTS
 
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_biastransfer.reporting.document import Outcome
+    from pytest_biastransfer.reporting.outcomes import Outcome
     from pytest_biastransfer.reporting.record import Record
-
-# pytest's words for outcomes and one of ours, the worst first.
-SEVERITY: Final[tuple[Outcome, ...]] = ("failed", "error", "lost", "xpassed", "passed", "xfailed", "skipped")
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,25 @@ ALWAYS_BLUE = """
             return Model(always_blue, classes=["red", "green", "blue"], name="always-blue")
 """
 
+# Fixtures of inner runs: of 120 images, 30 turn red under a yellow square, and 30 more if blue weighs 0.97 instead of 1;
+# none does if it weighs 2.
+WEIGHING_BLUE = """
+import pytest
+import torch
+from conftest import brightest
+
+@pytest.fixture(scope="session")
+def transferred_model():
+    model = brightest()
+    model.module.weight.data[2, 2] = {blue}
+    return model
+
+@pytest.fixture(scope="session")
+def bias_dataset():
+    colors = [(0.30, 0.29, 0.31)] * 30 + [(0.28, 0.27, 0.35)] * 30 + [(0.0, 0.0, 1.0)] * 60
+    return [(torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors]
+"""
+
 Run = Callable[..., pytest.RunResult]
 
 

@@ -19,7 +19,6 @@ from pytest_biastransfer.reporting.document import (
     Details,
     Group,
     Move,
-    Outcome,
     Pictures,
     Report,
     Result,
@@ -29,6 +28,7 @@ from pytest_biastransfer.reporting.document import (
     Shown,
 )
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.outcomes import Outcome
 
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 COLUMNS: Final = 8

@@ -10,23 +10,11 @@ import pytest
 
 from pytest_biastransfer.__main__ import main
 from pytest_biastransfer.reporting.document import Report, Result, read_report, to_json
+from tests.conftest import WEIGHING_BLUE
 
-TEST = """
-import pytest
-import torch
-from conftest import brightest
-
-@pytest.fixture(scope="session")
-def transferred_model():
-    model = brightest()
-    model.module.weight.data[2, 2] = {blue}
-    return model
-
-@pytest.fixture(scope="session")
-def bias_dataset():
-    colors = [(0.30, 0.29, 0.31)] * 30 + [(0.28, 0.27, 0.35)] * 30 + [(0.0, 0.0, 1.0)] * 60
-    return [(torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors]
-
+TEST = (
+    WEIGHING_BLUE
+    + """
 @pytest.mark.bias_intervention("yellow-square", max_asr=0.9, max_regression={tolerance})
 def test_it():
     pass
@@ -35,6 +23,7 @@ def test_it():
 def test_gray():
     pass
 """
+)
 
 
 def report(colors: pytest.Pytester, name: str, blue: float, *, tolerance: float = 0, test: str = "") -> Path:

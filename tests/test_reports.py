@@ -20,7 +20,7 @@ from PIL import Image
 
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.document import Report, Result, merged, read_report, to_json
-from tests.conftest import ALWAYS_BLUE, MODES, Run
+from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
 
 DOCS = Path(__file__).parent.parent / "docs"
 SUITE = f"""
@@ -245,26 +245,14 @@ def test_a_second_run_needs_neither_models_nor_pictures(suite: pytest.Pytester) 
 
 
 def test_newly_flipped_images_come_first(colors: pytest.Pytester) -> None:
-    test = """
-        import pytest
-        import torch
-        from conftest import brightest
-
-        @pytest.fixture(scope="session")
-        def transferred_model():
-            model = brightest()
-            model.module.weight.data[2, 2] = {blue}
-            return model
-
-        @pytest.fixture(scope="session")
-        def bias_dataset():
-            colors = [(0.30, 0.29, 0.31)] * 30 + [(0.28, 0.27, 0.35)] * 30 + [(0.0, 0.0, 1.0)] * 60
-            return [(torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors]
-
-        @pytest.mark.bias_intervention("yellow-square", max_asr=0.9)
-        def test_it():
-            pass
-    """
+    test = (
+        WEIGHING_BLUE
+        + """
+@pytest.mark.bias_intervention("yellow-square", max_asr=0.9)
+def test_it():
+    pass
+"""
+    )
     colors.makepyfile(test_it=test.format(blue=1))
     run_in(colors, "no:xdist", "--bias-update=new", "--bias-report=bias.json").assert_outcomes(passed=1)
     before = report_of(colors).tests[0]

@@ -11,7 +11,7 @@ from pytest_biastransfer.reporting.bar import Scale
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.record import Record
 from pytest_biastransfer.reporting.terminal import Row, in_encoding, table
-from tests.conftest import ALWAYS_BLUE, MODES, Run
+from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
 
 TEST = f"""
 import pytest
@@ -92,30 +92,20 @@ def test_verbose_shows_all_and_quiet_one_sentence(run: Run, colors: pytest.Pytes
 
 
 def test_what_got_better_is_shown_though_it_passed(colors: pytest.Pytester) -> None:
-    test = """
-        import pytest
-        import torch
-        from conftest import brightest, images
-        from pytest_biastransfer import Blur
+    test = (
+        WEIGHING_BLUE
+        + """
+from pytest_biastransfer import Blur
 
-        @pytest.fixture(scope="session")
-        def transferred_model():
-            model = brightest()
-            model.module.weight.data[2, 2] = {blue}
-            return model
+@pytest.mark.bias_intervention("yellow-square", max_asr=0.9)
+def test_better():
+    pass
 
-        @pytest.fixture(scope="session")
-        def bias_dataset():
-            return images(fragile=60, n=120)
-
-        @pytest.mark.bias_intervention("yellow-square", max_asr=0.9)
-        def test_better():
-            pass
-
-        @pytest.mark.bias_intervention(Blur(), max_asr=1)
-        def test_same():
-            pass
-    """
+@pytest.mark.bias_intervention(Blur(), max_asr=1)
+def test_same():
+    pass
+"""
+    )
     colors.makepyfile(test_it=test.format(blue=1))
     colors.runpytest_inprocess("--bias-update=new").assert_outcomes(passed=2)
     colors.makepyfile(test_it=test.format(blue=2))

@@ -6,16 +6,15 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.reporting.outcomes import FAILED
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.document import Report, Result
     from pytest_biastransfer.reporting.record import BaselineRecord
     from pytest_biastransfer.reporting.regressions import Compared
-
-_FAILED: Final = ("failed", "error", "lost")
 
 
 def add_command(commands: Any) -> None:
@@ -32,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
     from pytest_biastransfer.reporting.document import read_report
 
     old, new = read_report(options.old), read_report(options.new)
-    compared = list(_compared(old, new, options.old))
+    compared = _compared(old, new, options.old)
     before, now = _by_name(old), _by_name(new)
-    broken = [name for name, test in now.items() if test.outcome in _FAILED and not _failed(before.get(name))]
+    broken = [name for name, test in now.items() if test.outcome in FAILED and not _failed(before.get(name))]
     sys.stdout.writelines(f"{line}\n" for line in _lines(compared, before, now, broken))
     worse = bool(broken) or any(one.meaning == "regression" for one in compared)
     return 1 if worse and options.fail_on_regression else 0
@@ -45,13 +44,12 @@ def _by_name(report: Report) -> Mapping[str, Result]:
 
 
 def _failed(test: Result | None) -> bool:
-    return test is not None and test.outcome in _FAILED
+    return test is not None and test.outcome in FAILED
 
 
-def _compared(old: Report, new: Report, place: Path) -> Iterator[Compared]:
-    """Yield the tests that both have measured; all their changes are judged together."""
-    from pytest_biastransfer.judgement.regression import meanings
-    from pytest_biastransfer.reporting.regressions import Compared
+def _compared(old: Report, new: Report, place: Path) -> list[Compared]:
+    """Return the tests that both have measured."""
+    from pytest_biastransfer.reporting.regressions import compared_together
 
     before = {tuple(test.key): test for test in old.tests if test.key is not None and test.entry is not None}
     records = [
@@ -59,9 +57,7 @@ def _compared(old: Report, new: Report, place: Path) -> Iterator[Compared]:
         for test in new.tests
         if test.key is not None and test.entry is not None and tuple(test.key) in before
     ]
-    meant = iter(meanings([change for _, record in records for change in record.changes], new.alpha))
-    for name, record in records:
-        yield Compared(name, record, [next(meant) for _ in record.changes])
+    return compared_together(records, new.alpha)
 
 
 def _record(old: Result, new: Result, place: Path) -> BaselineRecord:

@@ -63,7 +63,8 @@ def described(
     settings = item.config.stash[SETTINGS]
     worse = any(limit.holds is False for limit in record.limits) or _is_worse(record, settings.alpha)
     entry = None if found.early is not None else measured_entry(case, found, session_store(item.config).facts)
-    newly = None if entry is None else flipped_since(item.config, key_of(item, case), entry)
+    key = key_of(item, case)
+    newly = None if entry is None else flipped_since(item.config, key, entry)
     source = sheet = None
     if isinstance(found, Measurement):
         source = _source_measurement(item, given, case, found) if worse else None
@@ -72,7 +73,7 @@ def described(
             sheet = _sheet(item, given, case, found, places)
     return dataclasses.replace(
         record,
-        key=key_of(item, case),
+        key=key,
         entry=None if entry is None else entry.to_json(),
         max_regression=case.expectation.max_regression,
         details=dataclasses.asdict(_details(given, case, found, source=source, newly=newly, sheet=sheet)),

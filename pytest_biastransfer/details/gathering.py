@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -49,7 +49,16 @@ def details_of(
         Pictures of the images that `shown_images` names, and what the model says of these.
     """
     control = found.control
-    whole = isinstance(found, Measurement)
+    more: dict[str, Any] = (
+        {
+            "shares": _all_shares(found, source),
+            "moves": _moves(found.flips),
+            "flips": len(found.flips),
+            "shown": _shown(found, newly, sheet),
+        }
+        if isinstance(found, Measurement)
+        else {"groups": _groups(found)}
+    )
     return Details(
         kind=kind,
         declaration=found.declaration,
@@ -60,13 +69,9 @@ def details_of(
         device=device,
         metrics=_intervals(found.estimates),
         control_metrics={} if control is None else _intervals(control.estimates),
-        shares=list(_all_shares(found, source)) if isinstance(found, Measurement) else (),
-        moves=_moves(found.flips) if isinstance(found, Measurement) else (),
-        flips=len(found.flips) if isinstance(found, Measurement) else 0,
         example=None if sheet is None else sheet.example,
-        shown=_shown(found, newly, sheet) if isinstance(found, Measurement) else (),
-        groups=() if whole else _groups(found),
         pictures=None if sheet is None else sheet.pictures,
+        **more,
     )
 
 
@@ -151,9 +156,7 @@ def _shown(found: Measurement, newly: Collection[int] | None, sheet: Sheet | Non
     return shown
 
 
-def _groups(found: Measurement | GapMeasurement) -> list[Group]:
-    if isinstance(found, Measurement):
-        return []
+def _groups(found: GapMeasurement) -> list[Group]:
     control = {} if found.control is None else found.control.by_group
     return [
         Group(

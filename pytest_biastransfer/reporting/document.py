@@ -8,17 +8,17 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.figures import Interval, Limit, from_plain
+from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 
 # Grows when a reader of older documents would misunderstand a newer one.
 SCHEMA: Final = 1
 
 Kind = Literal["intervention", "search", "gap"]
 Role = Literal["source", "transferred", "control"]
-Outcome = Literal["failed", "error", "lost", "xpassed", "passed", "xfailed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -302,12 +302,11 @@ def merged(reports: Iterable[Report]) -> Report:
     Of a test that is in several of them the worst outcome counts: it failed somewhere.
     """
     found = list(reports)
-    severity = get_args(Outcome)
     worst: dict[tuple[str, str], Result] = {}
     for report in found:
         for test in report.tests:
             known = worst.get((test.file, test.name))
-            if known is None or severity.index(test.outcome) < severity.index(known.outcome):
+            if known is None or SEVERITY.index(test.outcome) < SEVERITY.index(known.outcome):
                 worst[test.file, test.name] = test
     return Report(
         sessions=[session for report in found for session in report.sessions],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.reporting.outcomes import FAILED
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.document import Report
-
-_ANNOTATED: Final = ("failed", "error", "lost")
 
 
 def workflow_commands(report: Report, place: str = ".") -> Iterator[str]:
@@ -20,7 +20,7 @@ def workflow_commands(report: Report, place: str = ".") -> Iterator[str]:
     the log itself is what carries them.
     """
     for test in report.tests:
-        if test.outcome in _ANNOTATED:
+        if test.outcome in FAILED:
             file = posixpath.normpath(PurePath(place, test.file).as_posix())
             line = f",line={test.line}" if test.line else ""
             message = test.message or f"{test.name}: {test.outcome}"

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.reporting.outcomes import FAILED, SEVERITY, Outcome
 from pytest_biastransfer.reporting.terminal import counted
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.document import Details, Outcome, Report, Result, Shares
+    from pytest_biastransfer.reporting.document import Details, Report, Result, Shares
     from pytest_biastransfer.reporting.figures import Interval, Limit
 
-_FAILED: Final = ("failed", "error", "lost")
 # Longer names and messages are cut: a summary has at most a megabyte.
 _MOST_LETTERS: Final = 200
 _MOST_MESSAGE: Final = 4_000
@@ -35,7 +35,7 @@ def _lines(report: Report) -> Iterator[str]:
     if shown:
         yield ""
         yield from _table(shown)
-    failed = [test for test in report.tests if test.outcome in _FAILED]
+    failed = [test for test in report.tests if test.outcome in FAILED]
     for test in failed[:_MOST_SHOWN]:
         yield ""
         yield from _why(test)
@@ -57,14 +57,12 @@ def _sentence(report: Report) -> str:
 
 def counts_in_order(tests: Iterable[Result]) -> list[Outcome]:
     """Return the outcomes that occur, the worst first."""
-    from pytest_biastransfer.results import SEVERITY
-
     found = {test.outcome for test in tests}
     return [outcome for outcome in SEVERITY if outcome in found]
 
 
 def _bold(outcome: str) -> str:
-    return f"**{outcome}**" if outcome in _FAILED else outcome
+    return f"**{outcome}**" if outcome in FAILED else outcome
 
 
 def _matters(test: Result) -> bool:

@@ -8,15 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.reporting.terminal import Line, counted
+from pytest_biastransfer.reporting.terminal import NAMED, Line, counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.regression import Change, Meaning
     from pytest_biastransfer.reporting import document
     from pytest_biastransfer.reporting.record import BaselineRecord
 
-# As many tests are named in a command that can be typed.
-_NAMED: Final = 3
 _ACCEPT: Final = "--bias-update=all"
 _ADD: Final = "--bias-update=new"
 _WORDS: Final = {"regression": "worse", "improvement": "better", "unchanged": "no worse"}
@@ -41,6 +39,14 @@ class Compared:
     def changes(self, meaning: Meaning) -> list[Change]:
         """Return the changes that mean this."""
         return [change for change, found in zip(self.record.changes, self.meanings, strict=True) if found == meaning]
+
+
+def compared_together(records: Sequence[tuple[str, BaselineRecord]], alpha: float) -> list[Compared]:
+    """Return tests, by their names, with what each of their changes means among those of all of them."""
+    from pytest_biastransfer.judgement.regression import meanings
+
+    meant = iter(meanings([change for _, record in records for change in record.changes], alpha))
+    return [Compared(test, record, [next(meant) for _ in record.changes]) for test, record in records]
 
 
 def change_text(change: Change) -> str:
@@ -145,4 +151,4 @@ def change_lines(one: Compared) -> Iterator[Line]:
 def _accept(tests: Sequence[Compared], command: Sequence[str] = ()) -> str:
     """Return what to type to accept tests: by their names, or all that the session ran if they are many."""
     names = ["pytest", _ACCEPT, *(one.test for one in tests)]
-    return shlex.join(names if len(tests) <= _NAMED else [*command, _ACCEPT])
+    return shlex.join(names if len(tests) <= NAMED else [*command, _ACCEPT])

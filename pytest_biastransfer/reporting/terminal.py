@@ -30,7 +30,7 @@ _QUIET: Final = ("passed", "skipped")
 _LEAST_NAME: Final = 24
 _NAME_BESIDE_BAR: Final = 32
 # As many tests are named in a command that can be typed.
-_NAMED: Final = 3
+NAMED: Final = 3
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "·": ".", "…": "~", "→": ">"})
 
@@ -139,7 +139,7 @@ def again_sentence(rows: Sequence[Row], command: Sequence[str], *, can_repeat: b
     `command` is what was typed for this session, which pytest can repeat with the failed tests only.
     """
     failed = [row.test for row in rows if OUTCOMES[row.outcome] == "red"]
-    if not failed or (len(failed) > _NAMED and not can_repeat):
+    if not failed or (len(failed) > NAMED and not can_repeat):
         return ""
     return f"  to run what failed again: {shlex.join([*command, '--lf'] if can_repeat else ['pytest', *failed])}"
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, get_args
+from typing import Final
 
-from pytest_biastransfer.reporting.document import Change, Outcome, Report, Result, Shown
+from pytest_biastransfer.reporting.document import Change, Report, Result, Shown
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis
 from pytest_biastransfer.reporting.html.charts import (
@@ -31,6 +31,7 @@ from pytest_biastransfer.reporting.html.words import (
     counted,
     measured_images,
 )
+from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 
 # So many tests, and images of each, are shown at the top; the others are where all of them are.
 ON_TOP: Final = 12
@@ -248,7 +249,7 @@ def _severity(one: TestSection) -> tuple[int, bool, float, int]:
     beyond = 0.0
     if one.leading is not None and one.leading.observed.value is not None:
         beyond = one.leading.observed.value - one.leading.limit
-    return get_args(Outcome).index(one.test.outcome), one.test.standing != "regression", -beyond, one.number
+    return SEVERITY.index(one.test.outcome), one.test.standing != "regression", -beyond, one.number
 
 
 def _counts(tests: Sequence[Result]) -> Sequence[OutcomeCount]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final
 
-from pytest_biastransfer.reporting.document import Outcome, Report, Result
+from pytest_biastransfer.reporting.document import Report, Result
 from pytest_biastransfer.reporting.figures import Interval
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.html.words import TONES, counted, figure, moment, shortened, spread
+from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 
 _MARGIN: Final = 4.0
 
@@ -114,8 +115,7 @@ def _started(report: Report) -> str:
 
 def _severity(test: TestTrend) -> int:
     """Return what sorts the worst of the last run first, and last what did not run in it."""
-    outcomes: tuple[Outcome, ...] = get_args(Outcome)
-    return len(outcomes) if test.last is None else outcomes.index(test.last)
+    return len(SEVERITY) if test.last is None else SEVERITY.index(test.last)
 
 
 def _test_trend(name: str, found: Sequence[Result | None], runs: Sequence[Run]) -> TestTrend:
