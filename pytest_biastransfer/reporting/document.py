@@ -279,7 +279,9 @@ def read_report(path: Path) -> Report:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ReportError(f"{path} cannot be read: {error.strerror}") from error
+        raise ReportError(
+            f"{path} cannot be read: {error.strerror}; expected a report of pytest --bias-report=NAME.json"
+        ) from error
     except ValueError as error:
         raise ReportError(
             f"{path} is no JSON report: {error}. Write one with pytest --bias-report=NAME.json"
