@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 # pytester forgets the modules that an inner run imports first, and these cannot be imported twice.
 import numpy.fft
@@ -15,6 +18,8 @@ import scipy.sparse
 import scipy.special
 import torch
 import torchvision
+
+from tests.warm_python import WarmPython, warm_python
 
 pytest_plugins = ["pytester"]
 
@@ -122,13 +127,38 @@ def colors(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmPython]:
+    """A Python for inner sessions and their workers that has torch from its first moment on."""
+    with warm_python() as python:
+        yield python
+
+
+@pytest.fixture
+def run_elsewhere(pytester: pytest.Pytester, warm: WarmPython) -> Run:
+    """Run pytest in the test's directory in a process of its own: for what cannot be imported twice in one."""
+
+    def run_pytest(*arguments: str) -> pytest.RunResult:
+        forget_compiled(pytester.path)
+        return pytester.run(*warm.command("-m", "pytest", *arguments))
+
+    return run_pytest
+
+
+def forget_compiled(directory: Path) -> None:
+    """Have modules that were written anew compiled anew: of the same second and length, they are taken for the old ones."""
+    shutil.rmtree(Path(importlib.util.cache_from_source(str(directory / "any.py"))).parent, ignore_errors=True)
+
+
 @pytest.fixture(params=list(MODES))
 def run(request: pytest.FixtureRequest, colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run pytest in that directory: without xdist, with -n0, with -n2."""
     monkeypatch.setenv("COLUMNS", "120")
+    plugins = [request.getfixturevalue("warm")] if request.param == "n2" else []
 
     def run_pytest(*arguments: str) -> pytest.RunResult:
-        return colors.runpytest_inprocess(*MODES[request.param], *arguments)
+        forget_compiled(colors.path)
+        return colors.runpytest_inprocess(*MODES[request.param], *arguments, plugins=plugins)
 
     return run_pytest
 

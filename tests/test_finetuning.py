@@ -7,6 +7,7 @@ import pytest
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.finetuning import parsed_transfer
 from pytest_biastransfer.transfer import Recipe
+from tests.conftest import MODES, Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,7 +65,6 @@ def test_it(bias, transferred_model):
     assert bias.accuracy > 0.9
     assert transferred_model.name == "Net, {mode} on list"
 """
-WAYS = [("-p", "no:xdist"), ("-n0",), ("-n2",)]
 
 
 @pytest.fixture
@@ -74,24 +74,24 @@ def inner(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+@pytest.mark.parametrize("way", list(MODES))
 @pytest.mark.parametrize("mode", ["fixed-feature", "full-network", "scratch"])
 def test_the_ini_file_says_how_the_transferred_model_is_made(
-    inner: pytest.Pytester, mode: str, way: tuple[str, ...]
+    inner: pytest.Pytester, run_elsewhere: Run, mode: str, way: str
 ) -> None:
     inner.makeini(f"[pytest]\nbias_transfer = {mode}?epochs=30&learning_rate=0.1&batch_size=16\n")
     inner.makepyfile(test_it=TEST.format(mode=mode))
-    inner.runpytest_subprocess(*way).assert_outcomes(passed=1)
+    run_elsewhere(*MODES[way]).assert_outcomes(passed=1)
     # Trained once: the weights are there, whoever looks.
     (kept,) = (inner.path / ".pytest_cache/d/biastransfer/trained").iterdir()
     before = {file: file.stat().st_mtime_ns for file in kept.iterdir()}
-    again = inner.runpytest_subprocess(*way)
+    again = run_elsewhere(*MODES[way])
     again.assert_outcomes(passed=1)
     again.stdout.fnmatch_lines(["1 bias test: 1 passed; 0 images evaluated, 96 predictions reused"])
     assert {file: file.stat().st_mtime_ns for file in kept.iterdir()} == before
 
 
-def test_what_is_to_be_finetuned_may_come_from_specs(inner: pytest.Pytester) -> None:
+def test_what_is_to_be_finetuned_may_come_from_specs(inner: pytest.Pytester, run_elsewhere: Run) -> None:
     inner.makeconftest("")
     inner.makeini(
         "[pytest]\npythonpath = .\nbias_transfer = fixed-feature?epochs=30&learning_rate=0.1\n"
@@ -102,13 +102,13 @@ def test_what_is_to_be_finetuned_may_come_from_specs(inner: pytest.Pytester) -> 
         net=NET.replace("def images(seed,", "def images(draw=0,").replace("manual_seed(seed)", "manual_seed(int(draw))")
     )
     inner.makepyfile(test_it=TEST.format(mode="fixed-feature"))
-    inner.runpytest_subprocess().assert_outcomes(passed=1)
+    run_elsewhere().assert_outcomes(passed=1)
 
 
-def test_both_ways_to_have_a_transferred_model_are_too_many(inner: pytest.Pytester) -> None:
+def test_both_ways_to_have_a_transferred_model_are_too_many(inner: pytest.Pytester, run_elsewhere: Run) -> None:
     inner.makeini("[pytest]\nbias_transfer = fixed-feature\nbias_transferred_model = python:net:Net\n")
     inner.makepyfile(test_it=TEST)
-    result = inner.runpytest_subprocess()
+    result = run_elsewhere()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         ["ERROR: bias_transfer and bias_transferred_model in the ini file: *remove one of them"]
@@ -183,12 +183,12 @@ def test_fault(bias_attribution, source_model, bias_finetuning_dataset, bias_dat
 """
 
 
-@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+@pytest.mark.parametrize("mode", list(MODES))
 def test_experiments_share_what_they_train_and_are_shown_in_the_summary(
-    inner: pytest.Pytester, way: tuple[str, ...]
+    inner: pytest.Pytester, run_elsewhere: Run, mode: str
 ) -> None:
     inner.makepyfile(test_it=EXPERIMENTS)
-    result = inner.runpytest_subprocess(*way)
+    result = run_elsewhere(*MODES[mode])
     result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(
         [
@@ -217,7 +217,7 @@ def test_quiet_sessions_show_no_experiments(inner: pytest.Pytester) -> None:
     assert "experiments" not in inner.runpytest_inprocess("-q", "-k", "curve").stdout.str()
 
 
-def test_a_mistake_in_a_test_is_one_message(inner: pytest.Pytester) -> None:
+def test_a_mistake_in_a_test_is_one_message(inner: pytest.Pytester, run_elsewhere: Run) -> None:
     inner.makepyfile(
         test_it="""
             from pytest_biastransfer.transfer import Recipe
@@ -226,7 +226,7 @@ def test_a_mistake_in_a_test_is_one_message(inner: pytest.Pytester) -> None:
                 bias_transfer(source_model, bias_finetuning_dataset, "fixed")
         """
     )
-    result = inner.runpytest_subprocess()
+    result = run_elsewhere()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*mode='fixed'; did you mean fixed-feature?*"])
     assert "recipe.py" not in result.stdout.str()

@@ -13,7 +13,7 @@ import torch
 from pytest_biastransfer import Gap, Model, measure_gaps
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.names import GapMetric
-from tests.conftest import INNER_CONFTEST
+from tests.conftest import INNER_CONFTEST, MODES, Run
 
 # The inner model answers with the brightest channel: "red" for half of the images by night, for none by day.
 GROUPS = (
@@ -64,13 +64,12 @@ def module(marker: str, body: str = "pass") -> str:
     return f"import pytest\n\n@pytest.mark.bias_gap({marker})\ndef test_groups(bias):\n    {body}\n"
 
 
-WAYS = [("-p", "no:xdist"), ("-n0",), ("-n2",)]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=" ".join)
-def test_a_gap_that_is_too_large_fails_and_shows_the_groups(inner: pytest.Pytester, way: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_gap_that_is_too_large_fails_and_shows_the_groups(
+    inner: pytest.Pytester, run_elsewhere: Run, mode: str
+) -> None:
     inner.makepyfile(test_g=module('"light", positive="red", max_gap=0.1'))
-    result = inner.runpytest_subprocess(*way)
+    result = run_elsewhere(*MODES[mode])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
@@ -208,23 +207,25 @@ def bias_dataset():
     )
 
 
-@pytest.mark.parametrize("way", WAYS, ids=" ".join)
-def test_a_gap_that_got_significantly_worse_is_a_regression(inner: pytest.Pytester, way: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_gap_that_got_significantly_worse_is_a_regression(
+    inner: pytest.Pytester, run_elsewhere: Run, mode: str
+) -> None:
     inner.makepyfile(test_g=module('"light", positive="red", max_gap=0.9'))
     replaced(inner, 10)
-    inner.runpytest_subprocess("--bias-update=new", *way).assert_outcomes(passed=1)
+    run_elsewhere("--bias-update=new", *MODES[mode]).assert_outcomes(passed=1)
     baseline = json.loads((inner.path / "bias-baseline.json").read_text())
     ((case, entry),) = baseline["tests"]["test_g.py::test_groups"].items()
     assert case == "light-fpr-red"
     assert entry["intervention"] == "fpr of red by light"
     assert entry["figures"]["gap"] == {"value": pytest.approx(10 / 60), "images": 120}
-    unchanged = inner.runpytest_subprocess(*way)
+    unchanged = run_elsewhere(*MODES[mode])
     unchanged.stdout.fnmatch_lines(["beside bias-baseline.json: 1 no worse"])
     replaced(inner, 12)
-    slightly = inner.runpytest_subprocess(*way)
+    slightly = run_elsewhere(*MODES[mode])
     slightly.assert_outcomes(passed=1)
     replaced(inner, 40)
-    worse = inner.runpytest_subprocess(*way)
+    worse = run_elsewhere(*MODES[mode])
     assert worse.ret == pytest.ExitCode.TESTS_FAILED
     worse.stdout.fnmatch_lines(
         [
@@ -234,7 +235,7 @@ def test_a_gap_that_got_significantly_worse_is_a_regression(inner: pytest.Pytest
         ]
     )
     replaced(inner, 0)
-    inner.runpytest_subprocess(*way).stdout.fnmatch_lines(["*gap 0.167 → 0.000 (p = *)  better"])
+    run_elsewhere(*MODES[mode]).stdout.fnmatch_lines(["*gap 0.167 → 0.000 (p = *)  better"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 
 from pytest_biastransfer.evaluation.evaluator import Progress
 from pytest_biastransfer.reporting.progress import progress_on, progress_text
-from tests.conftest import MODES
+from tests.conftest import MODES, Run
+from tests.warm_python import WarmPython
 
 
 @pytest.mark.parametrize(
@@ -70,13 +71,13 @@ def test_slow():
 """
 
 
-def seen_in_a_terminal(pytester: pytest.Pytester, *arguments: str) -> str:
+def seen_in_a_terminal(pytester: pytest.Pytester, warm: WarmPython, *arguments: str) -> str:
     """Run pytest in a terminal of 100 columns and return all that it wrote there."""
     import pty
 
     pytester.makepyfile(test_slow=SLOW)
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "pytest", "--bias-batch-size=64", *arguments]
+    command = warm.command("-m", "pytest", "--bias-batch-size=64", *arguments)
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "PY_COLORS": "1"}
     with subprocess.Popen(command, cwd=pytester.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
         os.close(theirs)
@@ -95,8 +96,8 @@ def seen_in_a_terminal(pytester: pytest.Pytester, *arguments: str) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("mode", list(MODES))
-def test_a_long_evaluation_shows_its_progress(colors: pytest.Pytester, mode: str) -> None:
-    written = seen_in_a_terminal(colors, *MODES[mode])
+def test_a_long_evaluation_shows_its_progress(colors: pytest.Pytester, warm: WarmPython, mode: str) -> None:
+    written = seen_in_a_terminal(colors, warm, *MODES[mode])
     shown = re.findall("\x1b7 (.*?)\x1b\\[K\x1b8", written)
     assert shown
     for text in shown:
@@ -110,13 +111,13 @@ def test_a_long_evaluation_shows_its_progress(colors: pytest.Pytester, mode: str
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_quiet_sessions_show_none(colors: pytest.Pytester) -> None:
-    assert "images," not in seen_in_a_terminal(colors, "-q").partition("bias test")[0]
+def test_quiet_sessions_show_none(colors: pytest.Pytester, warm: WarmPython) -> None:
+    assert "images," not in seen_in_a_terminal(colors, warm, "-q").partition("bias test")[0]
 
 
-def test_where_nobody_watches_none_is_shown(colors: pytest.Pytester) -> None:
+def test_where_nobody_watches_none_is_shown(colors: pytest.Pytester, run_elsewhere: Run) -> None:
     colors.makepyfile(test_slow=SLOW)
-    result = colors.runpytest_subprocess("--bias-batch-size=64", "--color=yes")
+    result = run_elsewhere("--bias-batch-size=64", "--color=yes")
     result.assert_outcomes(passed=1)
     assert "\x1b7" not in result.stdout.str()
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -42,12 +43,15 @@ def test_package_imports_nothing_heavy() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_plugin_imports_in_15_milliseconds(tmp_path: Path) -> None:
+# The figure is 15 ms where pytest itself takes 100 ms: a busy machine slows the two alike, so their ratio is asserted.
+def test_plugin_imports_in_15_milliseconds_where_pytest_takes_100(tmp_path: Path) -> None:
     code = (
-        "import time, pytest, dataclasses\n"
-        "start = time.perf_counter()\n"
+        "import time\n"
+        "start = time.process_time()\n"
+        "import pytest, dataclasses\n"
+        "pytest_is_here = time.process_time()\n"
         "import pytest_biastransfer.plugin, pytest_biastransfer.fixtures\n"
-        "print((time.perf_counter() - start) * 1000)"
+        "print((time.process_time() - pytest_is_here) / (pytest_is_here - start))"
     )
     # The first process compiles, as pip does where it installs a package; the others are timed.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
@@ -56,8 +60,8 @@ def test_plugin_imports_in_15_milliseconds(tmp_path: Path) -> None:
         for _ in range(6)
     ]
     assert list(tmp_path.rglob("settings.*.pyc")), "nothing was compiled"
-    times = [float(run.stdout) for run in runs[1:]]
-    assert sorted(times)[2] < 15, times
+    ratios = [float(run.stdout) for run in runs[1:]]
+    assert median(ratios) < 0.15, ratios
 
 
 def make_folder(directory: Path, images: int) -> None:

@@ -11,7 +11,7 @@ from pytest_biastransfer.reporting.bar import Scale
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.record import Record
 from pytest_biastransfer.reporting.terminal import Row, in_encoding, table
-from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
+from tests.conftest import ALWAYS_BLUE, WEIGHING_BLUE, Run
 
 TEST = f"""
 import pytest
@@ -52,10 +52,10 @@ def suite(colors: pytest.Pytester) -> pytest.Pytester:
     return colors
 
 
-@pytest.mark.parametrize("mode", list(MODES))
-def test_at_80_columns(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+@pytest.mark.usefixtures("suite")
+def test_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    lines = summary(suite.runpytest_inprocess(*MODES[mode], "--bias-compare=off"))
+    lines = summary(run("--bias-compare=off"))
     assert [line.rstrip() for line in lines[:7]] == [
         "test                        asr   skew  limits                           verdict",
         "test_squ…[yellow-square]  0.250  0.250  asr > 0.05,                      FAILED",
@@ -69,10 +69,10 @@ def test_at_80_columns(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, 
     assert max(map(len, lines[:5])) <= 80
 
 
-@pytest.mark.parametrize("mode", list(MODES))
-def test_at_160_columns(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+@pytest.mark.usefixtures("suite")
+def test_at_160_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    lines = summary(suite.runpytest_inprocess(*MODES[mode], "--bias-compare=off"))
+    lines = summary(run("--bias-compare=off"))
     assert [line.rstrip() for line in lines[:3]] == [
         "test                                      asr   skew  limits                                                            0            0.5  verdict",
         "test_it.py::test_square[yellow-square]  0.250  0.250  asr > 0.05, asr_excess 0.250 > 0.1 (control 0.000, within noise)  ·│·━━━━━━━━━━━━╸  FAILED",
