@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.warm_python import WarmPython
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and resource limits")
 
 # 350 red, 210 green and 140 blue images. One pixel of each tells the order of its channels: the clean images are
@@ -155,16 +157,25 @@ class Pass(NamedTuple):
 class Project:
     """A directory with the bias tests, the sessions that were started there, and what the model saw in all of them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, warm: WarmPython) -> None:
         self.directory = directory
+        self._warm = warm
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a session in a Python of its own: its process, its workers, and what kills them are a user's."""
+        return self._started_with([sys.executable], *arguments)
+
+    def run(self, *arguments: str) -> Result:
+        """Run a session to its end, in a fork."""
+        return finish(self._started_with(self._warm.command(), *arguments))
+
+    def _started_with(self, python: list[str], *arguments: str) -> subprocess.Popen[str]:
         options = ["--bias-store=store", "--bias-batch-size=128", "--bias-device=cpu", "-v"]
         # This test may itself run in a worker.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *options, *arguments],
+            [*python, "-m", "pytest", *options, *arguments],
             cwd=self.directory,
             env=environment | {"COLUMNS": "120", "OMP_NUM_THREADS": "1", "TMPDIR": str(self.directory)},
             stdout=subprocess.PIPE,
@@ -174,9 +185,6 @@ class Project:
         )
         self._started.append(process)
         return process
-
-    def run(self, *arguments: str) -> Result:
-        return finish(self.start(*arguments))
 
     def passes(self) -> list[Pass]:
         log = self.directory / "passes"
@@ -256,8 +264,8 @@ def assert_lost(result: Result, *lost: str) -> None:
 
 
 @contextlib.contextmanager
-def project_in(directory: Path) -> Iterator[Project]:
-    project = Project(directory)
+def project_in(directory: Path, warm: WarmPython) -> Iterator[Project]:
+    project = Project(directory, warm)
     try:
         yield project
     finally:
@@ -270,28 +278,28 @@ def write_tests(directory: Path) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path: Path, warm: WarmPython) -> Iterator[Project]:
     """Bias tests that never ran."""
     write_tests(tmp_path)
-    with project_in(tmp_path) as project:
+    with project_in(tmp_path, warm) as project:
         yield project
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, warm: WarmPython) -> tuple[Path, Result]:
     """The directory of one undisturbed session, and how it ended."""
     directory = tmp_path_factory.mktemp("undisturbed")
     write_tests(directory)
-    with project_in(directory) as project:
+    with project_in(directory, warm) as project:
         return directory, project.run(*WITHOUT_XDIST)
 
 
 @pytest.fixture
-def done(undisturbed: tuple[Path, Result], tmp_path: Path) -> Iterator[Project]:
+def done(undisturbed: tuple[Path, Result], tmp_path: Path, warm: WarmPython) -> Iterator[Project]:
     """A copy of the project after the undisturbed session, with its store and its log."""
     directory = tmp_path / "copy"
     shutil.copytree(undisturbed[0], directory)
-    with project_in(directory) as project:
+    with project_in(directory, warm) as project:
         yield project
 
 
@@ -529,7 +537,7 @@ def test_locks_of_dead_processes_do_not_block(done: Project) -> None:
 def test_a_test_that_times_out_leaves_its_chunk_to_the_others(project: Project) -> None:
     (project.directory / "test_swaps_again.py").write_text(SAME_AGAIN)
     project.set_trap()
-    result = project.run(*WITHOUT_XDIST, "--timeout=3", "--timeout-method=signal")
+    result = finish(project.start(*WITHOUT_XDIST, "--timeout=3", "--timeout-method=signal"))
     assert_red(result, "bgr")
     assert re.search(r"Timeout \(?>3\.0s", result.output), result.output
     assert re.search(r"test_swap_again\[bgr\] +0\.700 +0\.300 .* passed$", result.output, re.MULTILINE)
@@ -538,7 +546,7 @@ def test_a_test_that_times_out_leaves_its_chunk_to_the_others(project: Project) 
 
 def test_a_session_that_times_out_and_dies_is_continued(project: Project) -> None:
     project.set_trap()
-    result = project.run(*WITHOUT_XDIST, "--timeout=3", "--timeout-method=thread")
+    result = finish(project.start(*WITHOUT_XDIST, "--timeout=3", "--timeout-method=thread"))
     assert result.code != 0
     assert "Timeout" in result.output
     assert project.images() == Counter({"rgb": 700, "bgr": 256 + 128})
@@ -549,7 +557,7 @@ def test_a_session_that_times_out_and_dies_is_continued(project: Project) -> Non
 
 def test_a_worker_that_times_out_and_dies_costs_the_test_that_it_was_at(project: Project) -> None:
     project.set_trap()
-    assert_lost(project.run("-n2", "--timeout=3", "--timeout-method=thread"), "bgr")
+    assert_lost(finish(project.start("-n2", "--timeout=3", "--timeout-method=thread")), "bgr")
 
     assert_right(project.run(*WITHOUT_XDIST))
     assert project.images() == ONCE + IN_THE_TRAP
