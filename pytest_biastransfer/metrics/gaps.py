@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,9 @@ import numpy.typing as npt
 from pytest_biastransfer.metrics.auc import Areas, area_estimates, areas, drawn_areas
 from pytest_biastransfer.metrics.estimate import Estimate
 from pytest_biastransfer.metrics.gap_measurement import GroupFigure
-from pytest_biastransfer.metrics.intervals import basic_bootstrap, proportion
+from pytest_biastransfer.metrics.intervals import proportion
 from pytest_biastransfer.metrics.resampling import DRAWS, generator_of
+from pytest_biastransfer.metrics.spread import Spread, spread_estimate, spread_excess
 from pytest_biastransfer.names import GapMetric, Negatives
 
 RateMetric = Literal["fpr", "tpr", "accuracy", "selection_rate"]
@@ -292,7 +293,7 @@ def gap_excess(
     judged = _judged(sizes, min_group_size)
     # The cells are of neither, of the control only, of the model only, and of both.
     rates = np.stack([cells[:, 2] + cells[:, 3], cells[:, 1] + cells[:, 3]])[:, judged] / sizes[judged]
-    return _excess(rates, _drawn_rates(cells[judged]), sizes[judged], int(sizes[judged].sum()), confidence)
+    return spread_excess(rates, _drawn_rates(cells[judged]), sizes[judged], int(sizes[judged].sum()), confidence)
 
 
 def auc_gap_excess(
@@ -318,7 +319,7 @@ def auc_gap_excess(
     found = areas([scores, control_scores], positive, codes, groups, shared=negatives == "shared")
     judged = _judged(found.sizes, min_group_size)
     n = _images(found, judged, negatives)
-    return _excess(found.values[:, judged], drawn_areas(found, judged), found.sizes[judged], n, confidence)
+    return spread_excess(found.values[:, judged], drawn_areas(found, judged), found.sizes[judged], n, confidence)
 
 
 def _cells(hits: Sequence[Marked], among: Marked, codes: Integers, groups: int) -> Integers:
@@ -357,54 +358,6 @@ def _drawn_rates(cells: Integers) -> Floats:
     return np.stack(models, axis=1)
 
 
-class _Range(NamedTuple):
-    """How far figures of groups lie apart, and how far they might.
-
-    Attributes
-    ----------
-    value
-        The difference of the largest one and the smallest one.
-    resampled
-        What it would be with other images, float64 of shape [draws].
-    between
-        By how much the true difference of the two groups that are now farthest apart differs from it, likewise.
-    by_chance
-        How often chance alone parts equal groups at least that far.
-    """
-
-    value: float
-    resampled: Floats
-    between: Floats
-    by_chance: float
-
-    @classmethod
-    def of(cls, figures: Floats, drawn: Floats) -> _Range:
-        """Compare figures [groups] with draws of what they may truly be [draws, groups]."""
-        errors = drawn - figures
-        value = float(np.ptp(figures))
-        least, most = _ends(figures, errors.std(axis=0))
-        by_chance = float(np.mean(np.ptp(errors, axis=1) >= value))
-        return cls(value, np.ptp(figures - errors, axis=1), errors[:, most] - errors[:, least], by_chance)
-
-    @property
-    def error(self) -> float:
-        """The standard error of the difference."""
-        return float(max(self.resampled.std(), self.between.std()))
-
-    def highest(self, confidence: float) -> float:
-        """Return how large the true difference may be."""
-        tail = (1 - confidence) / 2
-        by_groups = self.value + np.quantile(self.between, 1 - tail)
-        return float(max(self.value, by_groups, 2 * self.value - np.quantile(self.resampled, tail)))
-
-
-def _ends(figures: Floats, spread: Floats) -> tuple[int, int]:
-    """Return the groups with the smallest and the largest figure; of equals those that are the least sure."""
-    most = int(np.lexsort((spread, figures))[-1])
-    upwards = np.lexsort((-spread, figures))
-    return int(upwards[1] if upwards[0] == most else upwards[0]), most
-
-
 def _gaps(
     metric: GapMetric,
     names: Sequence[str],
@@ -427,37 +380,7 @@ def _gaps(
     figures = np.array([float(estimates[place]) for place in judged])
     lowest, highest = (names[judged[place]] for place in (figures.argmin(), figures.argmax()))
     worst, best = (highest, lowest) if metric == "fpr" else (lowest, highest)
-    found = _Range.of(figures, drawn)
-    gap = _gap(found, int(sizes[judged].min()), n, confidence)
+    found = Spread.of(figures, drawn)
+    gap = spread_estimate(found, int(sizes[judged].min()), n, confidence)
     inflation = float(found.resampled.mean() - found.value)
     return GroupGaps(metric, groups, gap, worst, best, inflation, found.error, found.by_chance)
-
-
-def _gap(found: _Range, smallest: int, n: int, confidence: float) -> Estimate:
-    gap = basic_bootstrap(found.value, found.resampled, smallest, confidence, least=0.0)
-    low = 0.0 if found.by_chance > 1 - confidence else gap.low
-    return _resting_on(n, gap, low, max(gap.high, min(1.0, found.highest(confidence))))
-
-
-def _excess(figures: Floats, drawn: Floats, sizes: Integers, n: int, confidence: float) -> Estimate:
-    """Return the excess of the first gap over the second one: figures [2, groups], draws [draws, 2, groups]."""
-    if len(sizes) < 2:
-        return Estimate(np.nan, low=-1, high=1, confidence=confidence, n=n, method="paired bootstrap")
-    model, control = (_Range.of(figures[place], drawn[:, place]) for place in (0, 1))
-    value, tail = model.value - control.value, (1 - confidence) / 2
-    # Models that rank all images alike have the same errors up to rounding.
-    moved, between = (
-        np.round(one, 12) for one in (model.resampled - control.resampled - value, model.between - control.between)
-    )
-    found = basic_bootstrap(value, value + moved, int(sizes.min()), confidence)
-    low, high = value + np.quantile(between, [tail, 1 - tail])
-    none, control_none = (one.by_chance > 1 - confidence for one in (model, control))
-    if control_none and not none:
-        high = max(high, model.highest(confidence))
-    if none and not control_none:
-        low = min(low, -control.highest(confidence))
-    return _resting_on(n, found, max(-1.0, min(found.low, low)), min(1.0, max(found.high, high)))
-
-
-def _resting_on(n: int, found: Estimate, low: float, high: float) -> Estimate:
-    return Estimate(found, low=low, high=high, confidence=found.confidence, n=n, method=found.method)

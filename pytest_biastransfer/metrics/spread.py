@@ -1,0 +1,101 @@
+"""How far the figures of groups lie apart, and how sure that is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.intervals import basic_bootstrap
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+class Spread(NamedTuple):
+    """How far figures of groups lie apart, and how far they might.
+
+    Attributes
+    ----------
+    value
+        The difference of the largest one and the smallest one.
+    resampled
+        What it would be with other images, float64 of shape [draws].
+    between
+        By how much the true difference of the two groups that are now farthest apart differs from it, likewise.
+    by_chance
+        How often chance alone parts equal groups at least that far.
+    """
+
+    value: float
+    resampled: Floats
+    between: Floats
+    by_chance: float
+
+    @classmethod
+    def of(cls, figures: Floats, drawn: Floats) -> Spread:
+        """Compare figures [groups] with draws of what they may truly be [draws, groups]."""
+        errors = drawn - figures
+        value = float(np.ptp(figures))
+        least, most = _ends(figures, errors.std(axis=0))
+        by_chance = float(np.mean(np.ptp(errors, axis=1) >= value))
+        return cls(value, np.ptp(figures - errors, axis=1), errors[:, most] - errors[:, least], by_chance)
+
+    @property
+    def error(self) -> float:
+        """The standard error of the difference."""
+        return float(max(self.resampled.std(), self.between.std()))
+
+    def highest(self, confidence: float) -> float:
+        """Return how large the true difference may be."""
+        tail = (1 - confidence) / 2
+        by_groups = self.value + np.quantile(self.between, 1 - tail)
+        return float(max(self.value, by_groups, 2 * self.value - np.quantile(self.resampled, tail)))
+
+
+def _ends(figures: Floats, spread: Floats) -> tuple[int, int]:
+    """Return the groups with the smallest and the largest figure; of equals those that are the least sure."""
+    most = int(np.lexsort((spread, figures))[-1])
+    upwards = np.lexsort((-spread, figures))
+    return int(upwards[1] if upwards[0] == most else upwards[0]), most
+
+
+def spread_estimate(found: Spread, smallest: int, n: int, confidence: float) -> Estimate:
+    """Return the difference with its interval (see `rate_gaps`); it rests on `n` images, `smallest` in one group."""
+    gap = basic_bootstrap(found.value, found.resampled, smallest, confidence, least=0.0)
+    low = 0.0 if found.by_chance > 1 - confidence else gap.low
+    return _resting_on(n, gap, low, max(gap.high, min(1.0, found.highest(confidence))))
+
+
+def spread_excess(figures: Floats, drawn: Floats, sizes: Integers, n: int, confidence: float) -> Estimate:
+    """Return by how much a model's difference exceeds the control's, with its interval (see `gap_excess`).
+
+    Parameters
+    ----------
+    figures, drawn
+        Those of the model and of the control, float64 of shape [2, groups] and [draws, 2, groups].
+    sizes
+        The groups' numbers of images, of `n` in all.
+    """
+    if len(sizes) < 2:
+        return Estimate(np.nan, low=-1, high=1, confidence=confidence, n=n, method="paired bootstrap")
+    model, control = (Spread.of(figures[place], drawn[:, place]) for place in (0, 1))
+    value, tail = model.value - control.value, (1 - confidence) / 2
+    # Models that rank all images alike have the same errors up to rounding.
+    moved, between = (
+        np.round(one, 12) for one in (model.resampled - control.resampled - value, model.between - control.between)
+    )
+    found = basic_bootstrap(value, value + moved, int(sizes.min()), confidence)
+    low, high = value + np.quantile(between, [tail, 1 - tail])
+    none, control_none = (one.by_chance > 1 - confidence for one in (model, control))
+    if control_none and not none:
+        high = max(high, model.highest(confidence))
+    if none and not control_none:
+        low = min(low, -control.highest(confidence))
+    return _resting_on(n, found, max(-1.0, min(found.low, low)), min(1.0, max(found.high, high)))
+
+
+def _resting_on(n: int, found: Estimate, low: float, high: float) -> Estimate:
+    return Estimate(found, low=low, high=high, confidence=found.confidence, n=n, method=found.method)
