@@ -57,11 +57,11 @@ def test_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = summary(run("--bias-compare=off"))
     assert [line.rstrip() for line in lines[:7]] == [
-        "test                        asr   skew  limits                           verdict",
-        "test_squ…[yellow-square]  0.250  0.250  asr > 0.05,                      FAILED",
-        "                                        asr_excess 0.250 > 0.1",
-        "                                        (control 0.000, within noise)",
-        "test_kno…[yellow-square]  0.250  0.250  skew > 0.2 (within noise)        xfailed",
+        "test                          asr   skew  limits                         verdict",
+        "test_square[yellow-square]  0.250  0.250  asr > 0.05,                    FAILED",
+        "                                          asr_excess 0.250 > 0.1",
+        "                                          (control 0.000, within noise)",
+        "test_known[yellow-square]   0.250  0.250  skew > 0.2 (within noise)      xfailed",
         "(1 passed and 1 skipped not shown; -v shows all)",
         "4 bias tests: 1 failed, 1 passed, 1 xfailed, 1 skipped; 80 images evaluated, 80 predictions reused",
     ]
@@ -83,7 +83,8 @@ def test_at_160_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_verbose_shows_all_and_quiet_one_sentence(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_it=TEST)
     all_lines = summary(run("-v", "--bias-compare=off"))
-    assert [line.split()[-1] for line in all_lines[1:5]] == ["FAILED", "passed", "xfailed", "skipped"]
+    verdicts = [line.split()[-1] for line in all_lines[1:] if line.startswith("test_")]
+    assert verdicts == ["FAILED", "passed", "xfailed", "skipped"]
     assert "-v shows" not in "".join(all_lines)
     quiet = run("-q", "--bias-compare=off").outlines
     (line,) = [line for line in quiet if line.startswith("4 bias tests")]

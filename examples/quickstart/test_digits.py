@@ -10,7 +10,7 @@ from pytest_biastransfer import Measurement
 
 @pytest.mark.bias_intervention(SQUARE, model="fixed_feature_from_clean", max_asr=0.2)
 @pytest.mark.bias_intervention(SQUARE, model="full_network_from_clean", max_asr=0.1)
-def test_clean_source_leaves_nothing() -> None:
+def test_clean_source_is_harmless() -> None:
     """A square changes few predictions: it hides a bit of the image, and means nothing."""
 
 

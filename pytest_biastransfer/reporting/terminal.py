@@ -8,12 +8,14 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Final
 
 from pytest_biastransfer.reporting.bar import WIDTH as BAR_WIDTH
 from pytest_biastransfer.reporting.bar import Scale
 from pytest_biastransfer.reporting.figures import Limit
 from pytest_biastransfer.reporting.record import Record
+from pytest_biastransfer.reporting.shortening import shortened
 
 # pytest's words for outcomes, in the order of the sentence, with their colour.
 OUTCOMES: Final[Mapping[str, str]] = {
@@ -27,7 +29,8 @@ OUTCOMES: Final[Mapping[str, str]] = {
 }
 # Of these, only what has changed is of interest.
 _QUIET: Final = ("passed", "skipped")
-_LEAST_NAME: Final = 24
+# Of a name, and of limits.
+_LEAST: Final = 24
 _NAME_BESIDE_BAR: Final = 32
 # As many tests are named in a command that can be typed.
 NAMED: Final = 3
@@ -79,33 +82,38 @@ def in_encoding(text: str, encoding: str | None) -> str:
 def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     """Yield the table for a terminal of `width` columns.
 
-    Long names lose their file, then their middle, and long limits take several lines. Where there is room, a bar shows
-    the interval beside the limit: the first one that is broken, or else the first.
+    Long names lose their file, then take two lines, as long limits take several. Where there is room, a bar shows the
+    interval beside the limit: the first one that is broken, or else the first.
     """
     limits = [_limits_text(row.record) or "-" for row in rows]
-    besides = 2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES))
-    limit_width = min(max(map(len, [*limits, "limits"])), max(width - besides - _LEAST_NAME, _LEAST_NAME))
     drawn = [_drawn(row.record) for row in rows]
-    longest, room = max(len(row.test) for row in rows), width - besides - limit_width
+    longest, longest_limit = max(len(row.test) for row in rows), max(map(len, [*limits, "limits"]))
+    left = width - (2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES)))
     # A bar costs no name that would be whole without it; one that is cut anyway may be cut a little more.
+    room = left - longest_limit
     beside_bar = room - BAR_WIDTH - 2
     has_bars = any(drawn) and beside_bar >= _NAME_BESIDE_BAR and not beside_bar < longest <= room
-    name_width = min(longest, max(beside_bar if has_bars else room, _LEAST_NAME))
+    left -= BAR_WIDTH + 2 if has_bars else 0
+    names = _name_lines(
+        [row.test for row in rows], left - longest_limit, max(left - min(longest_limit, _LEAST), _LEAST)
+    )
+    name_width = max(len(line) for lines in names for line in lines)
+    limit_width = min(longest_limit, max(left - name_width, _LEAST))
     scale = Scale.of(limit for limit in drawn if limit is not None)
     ends = f"{scale.low:g}", f"{scale.high:g}"
     heading = f"{ends[0]}{ends[1]:>{BAR_WIDTH - len(ends[0])}}  " if has_bars else ""
     yield Line(f"{'test':{name_width}}  {'asr':>5}  {'skew':>5}  {'limits':{limit_width}}  {heading}", "verdict")
-    for row, limit, bar in zip(rows, limits, drawn, strict=True):
+    for row, name_lines, limit, bar in zip(rows, names, limits, drawn, strict=True):
         shown = f"{scale.bar(bar) if bar is not None else '':{BAR_WIDTH}}  " if has_bars else ""
-        first, *others = _wrapped(limit, limit_width)
+        limit_lines = _wrapped(limit, limit_width)
         figures = f"{_figure(row.record.asr)}  {_figure(row.record.skew)}"
         yield Line(
-            f"{_shortened(row.test, name_width):{name_width}}  {figures}  {first:{limit_width}}  {shown}",
+            f"{name_lines[0]:{name_width}}  {figures}  {limit_lines[0]:{limit_width}}  {shown}",
             row.outcome.upper() if OUTCOMES[row.outcome] == "red" else row.outcome,
             OUTCOMES[row.outcome],
         )
-        for part in others:
-            yield Line(f"{'':{name_width + 2 + len(figures) + 2}}{part}")
+        for name, part in zip_longest(name_lines[1:], limit_lines[1:], fillvalue=""):
+            yield Line(f"{name:{name_width}}  {'':{len(figures)}}  {part}".rstrip())
 
 
 def hidden_sentence(rows: Sequence[Row]) -> str:
@@ -193,11 +201,16 @@ def _figure(value: float | None) -> str:
     return "    -" if value is None else f"{value:5.3f}"
 
 
-def _shortened(text: str, width: int) -> str:
-    if len(text) > width:
-        text = text.partition("::")[2] or text
-    if len(text) <= width:
-        return text
-    # What tells the rows apart is the bracket at the end, and the beginning.
-    start = max(width // 3, width - 1 - len(text[text.find("[") :]))
-    return f"{text[:start]}…{text[len(text) - (width - 1 - start) :]}"
+def _name_lines(tests: Sequence[str], width: int, most: int) -> list[list[str]]:
+    """Return the lines of tests' names: in so many columns if nothing has to be cut for that, or else in `most`."""
+    named = [_lines_of(test, width) for test in tests]
+    if any(len(line) > width for lines in named for line in lines):
+        named = [[shortened(line, most) for line in _lines_of(test, most)] for test in tests]
+    return named
+
+
+def _lines_of(test: str, width: int) -> list[str]:
+    """Return a test's name; without its file, and with a line for what tells its cases apart, where it is too long."""
+    name = test if len(test) <= width else test.partition("::")[2] or test
+    function, bracket, case = name.partition("[")
+    return [function, f" {bracket}{case}"] if bracket and len(name) > width else [name]

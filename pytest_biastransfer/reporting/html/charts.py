@@ -9,7 +9,8 @@ from typing import Literal
 from pytest_biastransfer.reporting.document import Details, Group, Move, Result, Shares
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
-from pytest_biastransfer.reporting.html.words import counted, figure, percentage, shortened, spread
+from pytest_biastransfer.reporting.html.words import counted, figure, percentage, spread
+from pytest_biastransfer.reporting.shortening import shortened
 
 # Of names beside pictures.
 NAME = 60

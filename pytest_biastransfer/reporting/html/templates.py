@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_biastransfer.reporting.html import words
+from pytest_biastransfer.reporting.shortening import shortened
 
 _PACKAGE: Final = "pytest_biastransfer.reporting.html"
 _FILTERS: Final[Mapping[str, Any]] = {
@@ -24,7 +25,7 @@ _FILTERS: Final[Mapping[str, Any]] = {
     "figure": words.figure,
     "moment": words.moment,
     "percent": words.percent,
-    "short": words.shortened,
+    "short": shortened,
     "spread": words.spread,
     "verdict": words.verdict,
     # 38.0 is written 38.

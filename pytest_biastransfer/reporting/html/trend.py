@@ -10,8 +10,9 @@ from pytest_biastransfer.reporting.document import Report, Result
 from pytest_biastransfer.reporting.figures import Interval
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.templates import rendered
-from pytest_biastransfer.reporting.html.words import TONES, counted, figure, moment, shortened, spread
+from pytest_biastransfer.reporting.html.words import TONES, counted, figure, moment, spread
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
+from pytest_biastransfer.reporting.shortening import shortened
 
 _MARGIN: Final = 4.0
 

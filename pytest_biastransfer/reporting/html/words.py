@@ -45,18 +45,6 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", _COLORS.sub("", text).replace("\r\n", "\n"))
 
 
-def shortened(text: str, most: int) -> str:
-    """Return a text of at most so many characters: what tells names apart is often their end.
-
-    >>> shortened("test_nothing[yellow-square]", 16)
-    'test_no…-square]'
-    """
-    if len(text) <= most:
-        return text
-    start = (most - 1) // 2
-    return f"{text[:start]}…{text[len(text) - (most - 1 - start) :]}"
-
-
 def figure(value: float | None) -> str:
     """Return a metric.
 
