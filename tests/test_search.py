@@ -346,8 +346,9 @@ def bias_dataset():
     )
 
 
-def test_some_images_may_show_too_much(colors: pytest.Pytester) -> None:
+def test_some_images_may_show_too_much(colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the images that are searched, more are fragile than of all: the verdict is that on all of them."""
+    monkeypatch.setenv("COLUMNS", "120")
     images_visited_first(colors, fragile=True, count=40, fragile_others=0)
     colors.makepyfile(test_searched=SEARCH.format(limit=0.3).replace("images=20", "images=50"))
     result = colors.runpytest_inprocess(*MODES["no:xdist"], "-v")
