@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -10,20 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# pytester forgets the modules that an inner run imports first, and these cannot be imported twice.
-import numpy.fft
-import PIL.Image
 import pytest
-import scipy.sparse
-import scipy.special
 import torch
-import torchvision
 
-from tests.warm_python import WarmPython, warm_python
+from tests.warm_python import IMPORTED_ONCE, WarmPython, warm_python
 
 pytest_plugins = ["pytester"]
 
-IMPORTED_ONCE = (numpy.fft, PIL.Image, scipy.sparse, scipy.special, torch, torchvision)
+# pytester forgets the modules that an inner run imports first.
+for module in IMPORTED_ONCE:
+    importlib.import_module(module)
 
 # The model answers with the brightest channel. A yellow square flips the five fragile images to red (red and
 # green gain the same, and red comes first), and leaves the fifteen blue ones alone: asr = skew = 0.25.

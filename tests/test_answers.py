@@ -180,7 +180,7 @@ def test_documentation(run: Run) -> None:
     options.stdout.fnmatch_lines(["bias tests of transferred models:", "*--bias-device=DEVICE*"])
 
 
-def test_long_names_lose_their_file_and_then_what_is_before_their_bracket(
+def test_long_names_lose_their_file_and_then_take_two_lines(
     colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     colors.makepyfile(

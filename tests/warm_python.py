@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -24,8 +25,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-# No plugins of pytest are among these: their assertions could not be rewritten any more.
-HEAVY = ("torch", "torchvision", "numpy.fft", "PIL.Image", "scipy.sparse", "scipy.special", "jinja2")
+# What takes long to import, or cannot be imported twice. No plugins of pytest are among these: their assertions could
+# not be rewritten any more.
+IMPORTED_ONCE = ("torch", "torchvision", "numpy.fft", "PIL.Image", "scipy.sparse", "scipy.special", "jinja2")
 
 
 class WarmPython:
@@ -42,7 +44,7 @@ class WarmPython:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[Any]) -> None:
         for spec in specs:
-            spec.python = " ".join(self.command())
+            spec.python = shlex.join(self.command())
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def warm_python() -> Iterator[WarmPython]:
 
 def serve(address: str) -> None:
     """Fork for everyone who asks, until standard input is closed."""
-    for module in HEAVY:
+    for module in IMPORTED_ONCE:
         importlib.import_module(module)
     # Nobody here waits for a fork.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

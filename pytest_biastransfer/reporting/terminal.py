@@ -87,18 +87,8 @@ def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     """
     limits = [_limits_text(row.record) or "-" for row in rows]
     drawn = [_drawn(row.record) for row in rows]
-    longest, longest_limit = max(len(row.test) for row in rows), max(map(len, [*limits, "limits"]))
-    left = width - (2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES)))
-    # A bar costs no name that would be whole without it; one that is cut anyway may be cut a little more.
-    room = left - longest_limit
-    beside_bar = room - BAR_WIDTH - 2
-    has_bars = any(drawn) and beside_bar >= _NAME_BESIDE_BAR and not beside_bar < longest <= room
-    left -= BAR_WIDTH + 2 if has_bars else 0
-    names = _name_lines(
-        [row.test for row in rows], left - longest_limit, max(left - min(longest_limit, _LEAST), _LEAST)
-    )
+    names, limit_width, has_bars = _layout([row.test for row in rows], limits, width, drawn=any(drawn))
     name_width = max(len(line) for lines in names for line in lines)
-    limit_width = min(longest_limit, max(left - name_width, _LEAST))
     scale = Scale.of(limit for limit in drawn if limit is not None)
     ends = f"{scale.low:g}", f"{scale.high:g}"
     heading = f"{ends[0]}{ends[1]:>{BAR_WIDTH - len(ends[0])}}  " if has_bars else ""
@@ -199,6 +189,22 @@ def _drawn(record: Record) -> Limit | None:
 
 def _figure(value: float | None) -> str:
     return "    -" if value is None else f"{value:5.3f}"
+
+
+def _layout(
+    tests: Sequence[str], limits: Sequence[str], width: int, *, drawn: bool
+) -> tuple[list[list[str]], int, bool]:
+    """Return the lines of the names, the width of the limits, and whether there are bars, if any could be drawn."""
+    longest, longest_limit = max(map(len, tests)), max(map(len, [*limits, "limits"]))
+    left = width - (2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES)))
+    # A bar costs no name that would be whole without it; one that is cut anyway may be cut a little more.
+    room = left - longest_limit
+    beside_bar = room - BAR_WIDTH - 2
+    has_bars = drawn and beside_bar >= _NAME_BESIDE_BAR and not beside_bar < longest <= room
+    left -= BAR_WIDTH + 2 if has_bars else 0
+    names = _name_lines(tests, left - longest_limit, max(left - min(longest_limit, _LEAST), _LEAST))
+    name_width = max(len(line) for lines in names for line in lines)
+    return names, min(longest_limit, max(left - name_width, _LEAST)), has_bars
 
 
 def _name_lines(tests: Sequence[str], width: int, most: int) -> list[list[str]]:
