@@ -235,9 +235,12 @@ def _add_array(value: Any, word: Callable[[str, Content], None]) -> bool:
         word("torch", str(value).encode())
     elif _is_torch(value, "Tensor"):
         torch: Any = sys.modules["torch"]
-        if value.layout is not torch.strided or value.is_quantized:
+        if value.layout is not torch.strided:
             raise NotFingerprintableError(f"a {value.layout} tensor of {value.dtype}")
         word("tensor", f"{value.dtype}{tuple(value.shape)}".encode())
+        if value.is_quantized:
+            word("quantized", _quantization(value).encode())
+            value = value.int_repr()
         flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
         word("bytes", memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b"")
     else:
@@ -249,3 +252,12 @@ def _add_array(value: Any, word: Callable[[str, Content], None]) -> bool:
         word("array", f"{value.dtype}{value.shape}".encode())
         word("bytes", numpy.ascontiguousarray(value).tobytes())
     return True
+
+
+def _quantization(tensor: Any) -> str:
+    """Return what the integers of a quantized tensor stand for."""
+    torch: Any = sys.modules["torch"]
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return f"{tensor.qscheme()} {tensor.q_scale()!r} {tensor.q_zero_point()}"
+    scales, zeros = tensor.q_per_channel_scales().tolist(), tensor.q_per_channel_zero_points().tolist()
+    return f"{tensor.qscheme()} {scales!r} {zeros!r} {tensor.q_per_channel_axis()}"

@@ -246,6 +246,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mean": {"mean": 0.4},
     "std": {"std": 0.4},
     "interpolation": {"interpolation": "bicubic"},
+    "channels": {"channels": 1},
+    "other channels": {"channels": 3},
     "normalized_input": {"normalized_input": True},
     "normalized_input by others": {"normalized_input": True, "mean": 0.4},
 }
@@ -294,6 +296,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"std": -0.5}, r"std=-0\.5"),
     ({"std": (float("nan"), 1.0, 1.0)}, "std=.*nan"),
     ({"interpolation": "sinc"}, "interpolation='sinc', expected one of .*'bicubic'"),
+    ({"channels": 2}, r"channels=2, expected 1 \(gray\) or 3 \(colours\)"),
+    ({"channels": True}, "channels=True"),
     ({"normalized_input": True}, "normalized_input=True needs mean= and std="),
     ({"normalized_input": True, "mean": 0.5}, "normalized_input=True needs mean= and std="),
 ]

@@ -98,6 +98,7 @@ def _decode_one(images: LabelledImages, index: int, preprocess: Preprocess, chan
             )
         image = as_8_bit(preprocess.undo_normalization(image))
     require_unit_range(image, place)
+    image = preprocess.with_declared_channels(image)
     image = images.started(image, index)
     if change is not None:
         image = as_deep(change(image, index), image)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch
 from pytest_biastransfer.data.pixels import mask_of
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.evaluation.precision import computing_in
+from pytest_biastransfer.models.input_advice import input_advice
 from pytest_biastransfer.models.outputs import logits_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
     from pytest_biastransfer.store.chunks import Content
+
+
+# What modules raise for images that they do not take: torch's errors, and the checks of models' own code.
+_REFUSALS: Final = (RuntimeError, AssertionError, ValueError, TypeError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -132,10 +137,10 @@ class Predictor:
             logits = self._run(images)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, AssertionError) as error:
+        except _REFUSALS as error:
             raise ModelError(
                 f"model {self._model.name} raised {type(error).__name__} on images of shape {list(images.shape)}: "
-                f"{error}\nIf it expects another size, declare it: Model(module, preprocess=Preprocess(size=...))"
+                f"{error}\n{input_advice(self._model.module, images)}"
             ) from error
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(images):
             found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__

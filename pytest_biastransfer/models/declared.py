@@ -33,6 +33,7 @@ _READERS: Final = MappingProxyType[str, Callable[[Spec, str], Any]](
         "interpolation": _word,
         "antialias": Spec.switch,
         "resize_backend": _word,
+        "channels": Spec.number,
         "normalized_input": Spec.switch,
     }
 )

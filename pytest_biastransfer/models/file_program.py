@@ -63,10 +63,29 @@ class FileProgram(torch.nn.Module):
         if all(want in (None, found) for want, found in zip(wanted, images.shape[1:], strict=True)):
             return
         shape = ", ".join("any" if want is None else str(want) for want in wanted)
-        advice = f"; add &size={wanted[-1]} to its spec" if wanted[-1] not in (None, images.shape[-1]) else ""
+        advice = _advice(wanted, images.shape[1:])
         raise ModelError(
             f"{self._files[0]}: takes images [{shape}] (channels, height, width), got {list(images.shape[1:])}{advice}"
         )
+
+
+def _advice(wanted: Sequence[int | None], offered: Sequence[int]) -> str:
+    """Return what to do about images [channels, height, width] that a program does not take."""
+    if _channels_are_last(wanted):
+        return (
+            "; it wants the channels last, [height, width, channels]: write the file again with the channels first, "
+            "such as with tf2onnx --inputs-as-nchw"
+        )
+    channels, width = wanted[0], wanted[-1]
+    advice = [f"&size={width}"] if width not in (None, offered[-1]) else []
+    if channels in (1, 3) and offered[0] in (1, 3) and channels != offered[0]:
+        advice.append(f"&channels={channels}")
+    return f"; add {''.join(advice)} to its spec" if advice else ""
+
+
+def _channels_are_last(wanted: Sequence[int | None]) -> bool:
+    first, last = wanted[0], wanted[-1]
+    return last in (1, 3, 4) and first not in (1, 3, 4)
 
 
 def _filled_up(batch: torch.Tensor, size: int) -> torch.Tensor:

@@ -68,9 +68,20 @@ class Model:
         """Hash of the module's content: its weights, its structure, the code of its classes.
 
         Taken anew each time: weights change in place. Raises `NotFingerprintableError` for a module
-        with state that has no content to hash.
+        with state that has no content to hash, and `ModelError` for one whose parameters have no values yet.
         """
+        self._require_values()
         return fingerprint(self.module)
+
+    def _require_values(self) -> None:
+        from torch.nn.parameter import is_lazy
+
+        lazy = [name for name, tensor in self.module.named_parameters() if is_lazy(tensor)]
+        if lazy:
+            raise ModelError(
+                f"model {self.name}: {', '.join(lazy[:3])}: no values yet, as a lazy layer gets them in its first "
+                f"call; call the module once, then load its weights"
+            )
 
 
 def as_model(found: object, place: str) -> Model:

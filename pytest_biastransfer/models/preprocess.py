@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.models.channels import with_channels
 from pytest_biastransfer.models.resizing import (
     CropRounding,
     Extent,
@@ -65,6 +66,9 @@ class Preprocess:
     resize_backend
         What resizes pictures of 8 bits: ``"pillow"`` (default), as torchvision and timm do, or ``"torch"``, as Hugging
         Face's processors do; they differ by at most two steps of 255.
+    channels
+        1 or 3: images are converted to so many channels before anything else happens to them, colours to gray as
+        Pillow's mode ``"L"`` does it. Default: as many as the dataset's images have; pictures have 3.
     normalized_input
         The dataset's images come normalized with `mean` and `std` already. The normalization is then
         undone, so that interventions see an image in [0, 1], and done again for the model.
@@ -92,6 +96,7 @@ class Preprocess:
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
     resize_backend: ResizeBackend = "pillow"
+    channels: int | None = None
     normalized_input: bool = False
 
     def __post_init__(self, size: int | None, crop_pct: float | None) -> None:
@@ -109,6 +114,8 @@ class Preprocess:
             ("crop_rounding", CropRounding),
         ):
             _require_word(name, getattr(self, name), get_args(words))
+        if self.channels is not None and (isinstance(self.channels, bool) or self.channels not in (1, 3)):
+            raise ModelError(f"Preprocess: channels={self.channels!r}, expected 1 (gray) or 3 (colours)")
         if self.normalized_input and (self.mean is None or self.std is None):
             raise ModelError(
                 "Preprocess: normalized_input=True needs mean= and std=, those that the dataset normalizes with"
@@ -132,7 +139,8 @@ class Preprocess:
     @property
     def _geometry(self) -> tuple[object, ...]:
         resizing = (self.resize, self.resize_mode, self.interpolation, self.antialias, self.resize_backend)
-        return (*resizing, self.crop, self.crop_rounding, self.fill)
+        geometry = (*resizing, self.crop, self.crop_rounding, self.fill)
+        return geometry if self.channels is None else (*geometry, self.channels)
 
     def resize_and_crop(self, image: Image) -> Image:
         """Return the image of [channels, height, width] resized and cropped, of the same dtype."""
@@ -145,6 +153,10 @@ class Preprocess:
         fill: Any = self.fill
         _require_channels(image.shape[0], fill=len(fill))
         return cropped(image, self.crop, self.crop_rounding, fill)
+
+    def with_declared_channels(self, image: Image) -> Image:
+        """Return an image [channels, height, width] with as many `channels` as are declared."""
+        return image if self.channels is None else with_channels(image, self.channels)
 
     @property
     def for_masks(self) -> Preprocess:
@@ -208,4 +220,7 @@ def _numbers(name: str, value: object) -> tuple[float, ...]:
 def _require_channels(channels: int, **counts: int) -> None:
     for name, count in counts.items():
         if count not in (1, channels):
-            raise ModelError(f"Preprocess: {name} has {count} values, but the images have {channels} channels")
+            raise ModelError(
+                f"Preprocess: {name} has {count} values, but the images have {channels} channels; "
+                f"expected {name}= of one number, or {channels}"
+            )

@@ -73,6 +73,8 @@ def _preprocess(spec: Spec, config: dict[str, Any]) -> Preprocess:
         mean=config["mean"],
         std=config["std"],
         interpolation=config["interpolation"],
+        # As timm's own validation opens pictures for such a model.
+        channels=1 if spec.number("in_chans") == 1 or config["input_size"][0] == 1 else None,
     )
 
 

@@ -1,0 +1,22 @@
+"""What to declare where a module refuses its images: read from the module and from what it was fed."""
+
+from __future__ import annotations
+
+import torch
+
+
+def input_advice(module: torch.nn.Module, images: torch.Tensor) -> str:
+    """Return one sentence that says how to make images [batch, channels, height, width] fit the module."""
+    dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), images.dtype)
+    if dtype != images.dtype:
+        return (
+            f"Its weights are {dtype}, the images {images.dtype}: return module.float() from the fixture; in which "
+            f"precision it computes is said by bias_precision = bf16 in the ini file"
+        )
+    channels = next((layer.in_channels for layer in module.modules() if isinstance(layer, torch.nn.Conv2d)), None)
+    if channels in (1, 3) and images.shape[1] in (1, 3) and channels != images.shape[1]:
+        return (
+            f"It takes images of {channels} channel{'s' if channels > 1 else ''}, these have {images.shape[1]}: "
+            f"declare Model(module, preprocess=Preprocess(channels={channels})), or &channels={channels} in its spec"
+        )
+    return "If it expects another size, declare it: Model(module, preprocess=Preprocess(size=...))"
