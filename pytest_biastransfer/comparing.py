@@ -11,6 +11,7 @@ import pytest
 
 from pytest_biastransfer.baseline.entry import Entry, Key, encoded_evidence, entry_of, evidence_for
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
+from pytest_biastransfer.failures import NotCompared
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped, same_declaration, same_images
 from pytest_biastransfer.metrics.measurement import Measurement
@@ -60,6 +61,32 @@ def beside_baseline(
     if accepted is None or settings.update == "all":
         return BaselineRecord(key, entry=now.to_json())
     return _compared(settings, key, case, accepted, now, found)
+
+
+def require_compared(item: pytest.Item, record: BaselineRecord | None) -> None:
+    """Fail a test that could not be compared with an accepted measurement, where the settings require that."""
+    settings = item.config.stash[SETTINGS]
+    # What is written at the end of this session is there for the next one.
+    if settings.compare != "require" or record is None or record.entry is not None:
+        return
+    if not (record.problem or record.missing or not record.changes):
+        return
+    from pytest_biastransfer.reporting.regressions import not_compared_text
+
+    here = item.config.invocation_params.dir
+    inifile = item.config.getoption("inifilename", None)
+    # The node id of a test outside of the root directory has no directory to type.
+    test = "::".join([os.path.relpath(item.path, here), *item.nodeid.split("::")[1:]])
+    raise NotCompared(
+        not_compared_text(
+            test,
+            record,
+            os.path.relpath(settings.baseline, here),
+            exists=_baseline(item.config) is not None,
+            command=["pytest", *(["-c", str(inifile)] if inifile else [])],
+        ),
+        pytrace=False,
+    )
 
 
 def measured_entry(case: Case, found: Measurement | GapMeasurement, facts: Facts) -> Entry:

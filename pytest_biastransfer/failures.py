@@ -23,6 +23,12 @@ class LimitExceeded(Failed):
     __module__ = "builtins"
 
 
+class NotCompared(Failed):
+    """A test within its limits that had to be compared with a baseline and could not be; no ``xfail`` excuses that."""
+
+    __module__ = "builtins"
+
+
 @contextmanager
 def clear_errors(place: str) -> Iterator[None]:
     """Show errors that the user can mend by their message alone."""

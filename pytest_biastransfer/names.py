@@ -25,7 +25,7 @@ GapMetric = Literal["fpr", "tpr", "accuracy", "auc", "selection_rate"]
 OperatingPoint = Literal["argmax", "prevalence"]
 Negatives = Literal["own", "shared"]
 Update = Literal["new", "all"]
-Compare = Literal["fail", "warn", "off"]
+Compare = Literal["fail", "warn", "off", "require"]
 Images = Literal["none", "failed", "all"]
 
 INTERVENTION_MARKER: Final = "bias_intervention"

@@ -109,7 +109,7 @@ class BaselineWatch:
         from pytest_biastransfer.reporting.regressions import baseline_lines
 
         found = self._config.stash[COMPARED] = self._compared()
-        if self._settings.compare == "fail":
+        if self._settings.compare in ("fail", "require"):
             for nodeid, one in found.items():
                 if one.meaning == "regression" and nodeid in self._passed:
                     self._fail(self._passed[nodeid], one)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_biastransfer.cases import Case, GapCase, InterventionCase, SearchCase
-from pytest_biastransfer.comparing import beside_baseline
+from pytest_biastransfer.comparing import beside_baseline, require_compared
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.failures import LimitExceeded, MeasurementFailed, clear_errors
@@ -104,8 +104,8 @@ def _given(request: pytest.FixtureRequest, case: Case) -> tuple[Model, LabelledI
 def _early_stop(expectation: Expectation, settings: Settings) -> EarlyStop | None:
     """Return when the verdict on a test is known early; the marker decides, else the option."""
     asked = settings.early_stop if expectation.early_stop is None else expectation.early_stop
-    # What becomes a baseline rests on all images.
-    if not asked or settings.update is not None:
+    # What becomes a baseline, or has to be compared with it, depends on all images.
+    if not asked or settings.update is not None or settings.compare == "require":
         return None
     return EarlyStop.of(expectation, settings.early_stop or EARLY_STOP_ALPHA if asked is True else asked)
 
@@ -148,6 +148,7 @@ def judge_test(item: pytest.Item) -> None:
         _describe(item)
     if not verdict.holds:
         raise LimitExceeded(_failure(item, case, measurement, verdict), pytrace=False)
+    require_compared(item, item.stash[RECORD].baseline)
 
 
 def _describe(item: pytest.Item) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
+from pytest_biastransfer.baseline.location import default_baseline
 from pytest_biastransfer.errors import nearest
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
@@ -34,8 +35,15 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "max_images": ("N", "measure on a fixed random sample of N images of each dataset (default: all)"),
     "store": ("DIR", "where predictions are kept between sessions (default: in pytest's cache directory)"),
     "workers_per_gpu": ("N", "how many pytest-xdist workers share a GPU where -n auto counts them (default: 1)"),
-    "baseline": ("FILE", "the accepted measurements (default: bias-baseline.json in the root directory)"),
-    "compare": ("MODE", "what a measurement that is worse than the baseline does: fail (default), warn or off"),
+    "baseline": (
+        "FILE",
+        "the accepted measurements (default: bias-baseline.json in the root directory, or upwards from the tests)",
+    ),
+    "compare": (
+        "MODE",
+        "what a measurement that is worse than the baseline does: fail (default), warn or off; with require a "
+        "measurement that cannot be compared fails too, for want of an entry or of the file",
+    ),
     "images": ("MODE", "of which tests a report shows flipped images: failed (default), all or none"),
     "early_stop": ("ALPHA", "stop once a limit's verdict is known, with this probability of error (default: 0.01)"),
 }
@@ -177,7 +185,7 @@ def read_settings(config: pytest.Config) -> Settings:
         pixel_cache=_bytes(config, "pixel_cache", "4GB"),
         transfer=_transfer(config),
         precision=_word("bias_precision in the ini file", config.getini("bias_precision") or "float32", Precision),
-        baseline=_path(config, "baseline") or config.rootpath / "bias-baseline.json",
+        baseline=_path(config, "baseline") or _default_baseline(config),
         update=_update(config),
         compare=_word(_both("compare"), _value(config, "compare") or "fail", Compare),
         prune=config.getoption("bias_prune"),
@@ -275,6 +283,15 @@ def _path(config: pytest.Config, name: str) -> Path | None:
     place = config.invocation_params.dir if option is not None else _directory(config)
     named = _value(config, name)
     return None if named is None else place / named
+
+
+def _default_baseline(config: pytest.Config) -> Path:
+    """Return where the baseline is that no setting names: what pytest collects decides where it is looked for."""
+    here = config.invocation_params.dir
+    # Of what is no path, such as a package behind --pyargs, nothing is known before the collection.
+    named = [Path(os.path.normpath(here / argument.partition("::")[0])) for argument in config.args]
+    tests = [path for path in named if path.exists()]
+    return default_baseline(config.rootpath, tests, here)
 
 
 def _reports(config: pytest.Config) -> Iterator[Path]:

@@ -75,6 +75,25 @@ def regression_text(found: Compared, baseline: str) -> str:
     return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([found])}"])
 
 
+def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exists: bool, command: Sequence[str]) -> str:
+    """Return the message of a test that had to be compared and could not be; `exists` says whether there is a file.
+
+    `command` is how pytest is started, without its options for a baseline.
+    """
+    key = " ".join(record.key)
+    if not exists:
+        reason, accept = f"there is no file {baseline}", _ADD
+    elif record.problem:
+        reason, accept = record.problem, _ACCEPT
+    elif record.missing:
+        reason, accept = f"the entry has no {', '.join(record.missing)}", _ACCEPT
+    else:
+        reason, accept = f"{baseline} has no entry of this test", _ADD
+    lines = [f"not compared with a baseline: {reason}", "", f"  test      {test}", f"  baseline  {baseline}: {key}", ""]
+    accepted = shlex.join([*command, accept, test])
+    return "\n".join([*lines, f"  bias_compare is require; to accept what is measured: {accepted}"])
+
+
 def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool, command: Sequence[str]) -> Iterator[Line]:
     """Yield what the summary says: counts, what got worse or better, and what to type.
 
