@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model as Model
     from pytest_biastransfer.models import Preprocess as Preprocess
     from pytest_biastransfer.models.loading import load_model as load_model
+    from pytest_biastransfer.picture_files import allow_picture_formats as allow_picture_formats
 
 # Where each public name lives.
 _HOMES = {
@@ -94,6 +95,7 @@ _HOMES = {
     "Tint": "interventions",
     "Triangle": "interventions",
     "Vignette": "interventions",
+    "allow_picture_formats": "picture_files",
     "load_dataset": "data",
     "load_model": "models.loading",
     "measure": "measuring",

@@ -25,6 +25,7 @@ from pytest_biastransfer.names import (
     Precision,
     Update,
 )
+from pytest_biastransfer.picture_files import allow_picture_formats
 
 _MODEL_FIXTURES: Final = (SOURCE_FIXTURE, MODEL_FIXTURE, CONTROL_FIXTURE)
 _DATASET_FIXTURES: Final = {DATASET_FIXTURE: "imagefolder:data/val", FINETUNING_FIXTURE: "imagefolder:data/train"}
@@ -56,6 +57,7 @@ _INI_ONLY: Final[Mapping[str, str]] = {
     "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
     "alpha": "the probability of calling chance a regression, over all comparisons of a session (default: 0.01)",
 }
+_PICTURE_FORMATS: Final = "bias_picture_formats"
 REPORT_SUFFIXES: Final = (".html", ".json", ".md")
 # Where GitHub Actions shows what a step wrote.
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
@@ -146,6 +148,11 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="write what became of the bias tests to FILE.html, FILE.json or FILE.md; may be given several times",
     )
+    parser.addini(
+        _PICTURE_FORMATS,
+        "picture formats that are opened besides JPEG, PNG, BMP, GIF, PPM, TIFF and WEBP, by Pillow's names",
+        type="args",
+    )
     parser.addini("bias_report", "files that a report is written to, one a line: .html, .json or .md", type="linelist")
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     group.addoption(
@@ -167,6 +174,16 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(ini_of(fixture), text, default=None)
     for fixture, example in _DATASET_FIXTURES.items():
         parser.addini(ini_of(fixture), f"spec string of the fixture {fixture}, such as {example}", default=None)
+
+
+def open_pictures_as_configured(config: pytest.Config) -> None:
+    """Have this process open the picture formats that the ini file names, until the session ends."""
+    before = allow_picture_formats(*config.getini(_PICTURE_FORMATS))
+
+    def forget() -> None:
+        allow_picture_formats(*before)
+
+    config.add_cleanup(forget)
 
 
 def read_settings(config: pytest.Config) -> Settings:

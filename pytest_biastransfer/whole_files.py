@@ -1,13 +1,27 @@
-"""Files that are whole or not there: written under a temporary name and renamed."""
+"""Files that are whole or not there: written under a temporary name and renamed. What is no file is not read."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+
+def require_regular(path: os.PathLike[str] | str, state: os.stat_result | None = None) -> None:
+    """Raise OSError for what is no regular file, such as a pipe or a device: reading it may never end.
+
+    `state` is what the system says of it, where that is known already.
+    """
+    mode = (os.stat(path) if state is None else state).st_mode  # noqa: PTH116 - it may be a string
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 @contextmanager

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.picture_errors import broken_picture
+from pytest_biastransfer.picture_files import (
+    RefusedFormatError,
+    broken_picture,
+    open_picture,
+    require_allowed_format,
+)
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data.images import Image
@@ -27,10 +32,8 @@ def read_encoded(content: bytes, place: str) -> Image:
 
 
 def _read(source: Path | io.BytesIO, place: str) -> Image:
-    from PIL import Image as PillowImage
-
     try:
-        with PillowImage.open(source) as picture:
+        with open_picture(source) as picture:
             return _picture_pixels(picture, place)
     except broken_picture() as error:
         raise _unreadable(place, error) from error
@@ -62,10 +65,16 @@ def pixels(image: object, place: str) -> Image:
 
 
 def _unreadable(place: str, error: Exception) -> DatasetError:
+    if isinstance(error, RefusedFormatError):
+        return DatasetError(f"{place}: {error}")
     return DatasetError(f"{place}: cannot be read ({error}); repair or remove the file")
 
 
 def _picture_pixels(picture: Any, place: str) -> Image:
+    try:
+        require_allowed_format(picture)
+    except RefusedFormatError as error:
+        raise _unreadable(place, error) from error
     if picture.mode.startswith(("I", "F")):
         raise DatasetError(
             f"{place}: the picture is of mode {picture.mode}, with more than 8 bits, which would be clipped to white; "

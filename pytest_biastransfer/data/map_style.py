@@ -15,7 +15,7 @@ from pytest_biastransfer.data.decoding import pixels
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.data.masks import MasksByIndex, as_mask, no_masks
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.picture_errors import unreadable_file
+from pytest_biastransfer.picture_files import only_allowed_formats, unreadable_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -158,7 +158,8 @@ class MapStyleImages(LabelledImages):
     def _item(self, index: int) -> tuple[Image, int, Mapping[Any, Any]]:
         place = f"{self._place}: item {index} of {self.name}{self._file_of(index)}"
         try:
-            item = self._dataset[index]
+            with only_allowed_formats():
+                item = self._dataset[index]
         except unreadable_file() as error:
             raise DatasetError(f"{place}: cannot be read ({error})") from error
         if not isinstance(item, tuple | list) or len(item) not in _ITEM_LENGTHS:

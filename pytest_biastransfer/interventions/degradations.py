@@ -155,7 +155,7 @@ def _through_jpeg(pixels: Pixels, quality: int) -> Pixels:
 
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "JPEG", quality=quality)
-    with Image.open(file) as picture:
+    with Image.open(file, formats=["JPEG"]) as picture:
         return np.asarray(picture).reshape(pixels.shape)
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.whole_files import require_regular
 
 
 def keep_content(owner: object, name: str) -> None:
@@ -19,6 +20,7 @@ def keep_content(owner: object, name: str) -> None:
         raise InterventionError(f"{kind}: {name}={path!r:.100}, expected the path of a file")
     object.__setattr__(owner, name, Path(path).as_posix())
     try:
+        require_regular(path)
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise InterventionError(f"{kind}: {name}={str(path)!r} cannot be read ({_reason(error, path)})") from error

@@ -16,7 +16,7 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions.colors import luma, require_colors, rgb
 from pytest_biastransfer.interventions.files import keep_content
 from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
-from pytest_biastransfer.picture_errors import broken_picture
+from pytest_biastransfer.picture_files import RefusedFormatError, broken_picture, open_picture
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ class Stencil(_Picture):
     Parameters
     ----------
     path
-        A PNG or any other picture that Pillow reads; relative to the current directory. It is read when it is
+        A PNG, JPEG, BMP, GIF, PPM, TIFF or WebP picture; relative to the current directory. It is read when it is
         declared, and its content counts, not its place.
     size
         Its longer side as a fraction of the image's shorter side, in (0, 1].
@@ -122,15 +122,15 @@ class Stencil(_Picture):
 
     def picture(self) -> Image.Image:
         """Return the picture in the file."""
-        from PIL import Image
-
         try:
-            with Image.open(io.BytesIO(self.content)) as opened:
+            with open_picture(io.BytesIO(self.content), self.path) as opened:
                 if opened.mode.startswith(("I", "F")):
                     raise InterventionError(
                         f"Stencil: path={self.path!r} is of mode {opened.mode}, with more than 8 bits; save it with 8"
                     )
                 return opened.convert("RGBA")
+        except RefusedFormatError as error:
+            raise InterventionError(f"Stencil: path={self.path!r}: {error}") from error
         except broken_picture() as error:
             raise InterventionError(
                 f"Stencil: path={self.path!r} cannot be read ({_reason(error)}); expected a picture, such as a PNG"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store.checked import read_checked, write_checked
 from pytest_biastransfer.store.place import Place
+from pytest_biastransfer.whole_files import require_regular
 
 # A file that changes twice within the resolution of its time stamp looks unchanged; FAT's is two seconds.
 _SETTLED_SECONDS: Final = 2.0
@@ -56,6 +57,8 @@ class Facts:
         `paths` are absolute; `what` names the question. Raises what `find_out` and looking at the files raise.
         """
         states = [(path, os.stat(path)) for path in paths]  # noqa: PTH116 - half the time of Path.stat
+        for path, state in states:
+            require_regular(path, state)
         # The time of the last change of the file's entry tells of files that were given an old time of change.
         seen = [f"{path}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}" for path, state in states]
         settled = max(state.st_mtime for _, state in states) < time.time() - _SETTLED_SECONDS

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import os
+import reprlib
 import shutil
 import tempfile
 import weakref
@@ -96,6 +97,13 @@ class HubImages(RememberedImages):
         library = need("datasets", EXTRA, self._place)
         image = self._pictures.column_names[0]
         label = self._column("label", lambda feature: isinstance(feature, library.ClassLabel), "labels")
+        # Before they are read: the library would decode pictures among them in its own way.
+        feature = self._dataset.features[label]
+        if not _is_scalar(feature):
+            raise DatasetError(
+                f"{self._place}: the column {label!r} has {reprlib.repr(feature)}, expected whole numbers or names; "
+                f"name the column of the labels with label="
+            )
         labels, classes = _numbered(self._cells(label), self._dataset.features[label], f"{self._place}: {label!r}")
         contents, files = self._contents_and_files(self._pictures)
         others = [name for name in self._dataset.column_names if name not in (image, label)]
