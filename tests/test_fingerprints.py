@@ -258,6 +258,70 @@ def test_objects_are_their_type_and_content(make: Callable[[], object], change: 
     assert fingerprint(make()) != fingerprint(change())
 
 
+def doubled(times: int) -> list[object]:
+    nested: list[object] = [1]
+    for _ in range(times):
+        nested = [nested, nested]
+    return nested
+
+
+def test_an_object_that_is_referred_to_often_is_described_once() -> None:
+    # As many paths lead to the innermost list as there are atoms in the universe.
+    assert fingerprint(doubled(266)) == fingerprint(pickle.loads(pickle.dumps(doubled(266))))
+    assert fingerprint(doubled(266)) != fingerprint(doubled(267))
+
+
+def test_one_object_twice_is_two_equal_objects() -> None:
+    part = [1, {"a": 2}]
+    assert fingerprint([part, part]) == fingerprint([part, copy.deepcopy(part)])
+
+
+def chain(length: int, last: object) -> Linked:
+    first = current = Linked(0)
+    for number in range(1, length):
+        current.neighbour = Linked(number)
+        current = current.neighbour
+    current.neighbour = Linked(last)
+    return first
+
+
+def test_a_long_chain_of_objects_is_followed_to_its_end() -> None:
+    length = 2 * sys.getrecursionlimit()
+    assert fingerprint(chain(length, "a")) == fingerprint(chain(length, "a"))
+    assert fingerprint(chain(length, "a")) != fingerprint(chain(length, "b"))
+
+
+def web(content: object) -> list[Linked]:
+    """Return objects that all know one another."""
+    nodes = [Linked(number) for number in range(30)]
+    nodes[7].content = content
+    for node in nodes:
+        node.neighbour = cast(Any, nodes)
+    return nodes
+
+
+def test_objects_that_know_one_another_are_described_once_each() -> None:
+    assert fingerprint(web("a")) == fingerprint(pickle.loads(pickle.dumps(web("a"))))
+    assert fingerprint(web("a")) != fingerprint(web("b"))
+    # The same web, met at another of its objects first.
+    assert fingerprint(web("a")[3], web("a")) == fingerprint(web("a")[3], web("a"))
+
+
+class Team:
+    """Its members are in no order, and know it."""
+
+    def __init__(self, *names: str) -> None:
+        self.members = {Linked(name) for name in names}
+        for member in self.members:
+            member.neighbour = cast(Any, self)
+
+
+def test_a_set_of_objects_that_lead_back_to_it_is_fingerprinted() -> None:
+    prints = {fingerprint(Team(*names)) for names in itertools.permutations("abc")}
+    assert len(prints) == 1
+    assert fingerprint(Team("a", "b", "d")) not in prints
+
+
 # --------------------------------------------------------------------------------- tensors and arrays
 
 arrays = hnp.arrays(
@@ -499,6 +563,16 @@ def test_a_model_that_refers_to_itself_is_fingerprinted() -> None:
             setattr(part, "owner", [model])  # noqa: B010 - no parameter, module or tensor
     assert fingerprint(one) == fingerprint(other)
     assert fingerprint(one) != fingerprint(net())
+
+
+def traced(activation: nn.Module) -> nn.Module:
+    return torch.fx.symbolic_trace(nn.Sequential(*(nn.ReLU() for _ in range(20)), activation))
+
+
+@pytest.mark.timeout(30)
+def test_a_traced_model_is_fingerprinted_in_no_time() -> None:
+    assert fingerprint(traced(nn.GELU())) == fingerprint(traced(nn.GELU()))
+    assert fingerprint(traced(nn.GELU())) != fingerprint(traced(nn.SELU()))
 
 
 # ----------------------------------------------------------------------------------- functions, classes

@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pytest_biastransfer import BiasTransferError, Model, Preprocess, source_code
+from pytest_biastransfer import BiasTransferError, Model, Preprocess
+from pytest_biastransfer.fingerprints import source_code
 from pytest_biastransfer.models.known import DeferredModel, model_of_spec
 from pytest_biastransfer.store import Facts, Place, Store
 from tests.test_model_formats import exported, onnx, save_classifier, script, small_timm, trained

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_biastransfer.baseline.encoding import encode_classes, encode_images
-from pytest_biastransfer.source_code import versions
+from pytest_biastransfer.fingerprints.source_code import versions
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.estimate import Estimate

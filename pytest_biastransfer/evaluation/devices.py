@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.gpus import installed_gpus
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.source_code import versions
+from pytest_biastransfer.fingerprints.source_code import versions
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts

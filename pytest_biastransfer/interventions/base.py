@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.interventions.origin import Origin
-from pytest_biastransfer.source_code import versions
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.models.outputs import logits_of
 from pytest_biastransfer.models.weights_file import digest_of
-from pytest_biastransfer.source_code import versions
 
 
 class FileProgram(torch.nn.Module):

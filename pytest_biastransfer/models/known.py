@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
+from pytest_biastransfer.fingerprints.source_code import libraries, reads_elsewhere, user_files, versions
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.preprocess import Preprocess
-from pytest_biastransfer.source_code import libraries, reads_elsewhere, user_files, versions
 from pytest_biastransfer.specs import Spec
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.measuring import given_dataset, given_model
 from pytest_biastransfer.models import Model
 from pytest_biastransfer.models.known import DeferredModel
 from pytest_biastransfer.reporting.progress import progress_on
-from pytest_biastransfer.source_code import versions
 from pytest_biastransfer.store import Place, Store
 from pytest_biastransfer.store.chunks import ChunkStore
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode

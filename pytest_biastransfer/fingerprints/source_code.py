@@ -138,4 +138,4 @@ def _library_places() -> tuple[Path, ...]:
     paths = sysconfig.get_paths()
     installed = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"]]
     installed += [*site.getsitepackages(), site.getusersitepackages()]
-    return (*map(Path, installed), Path(__file__).parent)
+    return (*map(Path, installed), Path(__file__).parent.parent)
