@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.reports import CollectErrorRepr
 
-from pytest_biastransfer.names import BIAS_FIXTURE, MARKERS
+from pytest_biastransfer.names import BIAS_FIXTURE, GAP_MARKER, INTERVENTION_MARKER, MARKERS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.cases import Case
@@ -118,7 +121,12 @@ def case_of(item: pytest.Item) -> Case | None:
 
 
 def require_case(item: pytest.Item) -> None:
-    """Fail a test that carries the marker but was not parametrized by it: its limits would never be judged."""
+    """Fail a test that carries the marker but was not parametrized by it: its limits would never be judged.
+
+    Or one that carries a marker which looks like it, as a hook may have added.
+    """
+    for problem in misspelt_markers(item):
+        pytest.fail(problem, pytrace=False)
     if is_bias_test(item) and case_of(item) is None:
         pytest.fail(
             f"{' and '.join(_marker_names(item))} has no effect on {item.nodeid}. Write it above a test function or "
@@ -126,6 +134,77 @@ def require_case(item: pytest.Item) -> None:
             f"not add it in a hook",
             pytrace=False,
         )
+
+
+def refuse_misspelt_markers(report: pytest.CollectReport) -> None:
+    """Make an error of what was collected if a marker looks like one of ours under another name.
+
+    Its limits would never be judged, and the test would pass by its empty body.
+    """
+    items = [node for node in report.result or () if isinstance(node, pytest.Item)]
+    problems = dict.fromkeys(problem for item in items for problem in misspelt_markers(item))
+    if problems:
+        report.outcome, report.result = "failed", []
+        report.longrepr = CollectErrorRepr("\n".join(problems))
+
+
+def name_nearest_marker(report: pytest.CollectReport) -> None:
+    """Say which marker was meant where ``--strict-markers`` refuses the one that was written."""
+    text = str(report.longrepr)
+    for name in dict.fromkeys(re.findall(r"'(\w+)' not found in `markers` configuration option", text)):
+        meant = _similar_marker(name, has_arguments=True)
+        if meant is not None:
+            report.longrepr = CollectErrorRepr(f"{text}; did you mean {meant}?")
+
+
+def misspelt_markers(item: pytest.Item) -> Iterator[str]:
+    """Yield what is wrong with the markers of a test that look like bias markers and are none."""
+    for mark in item.iter_markers():
+        meant = None if mark.name in MARKERS else _meant_marker(mark, item.config)
+        if meant is not None:
+            test = item.nodeid.partition("[")[0]
+            yield f"{test}: unknown marker {mark.name!r}, which nobody would judge; did you mean {meant}?"
+
+
+def _meant_marker(mark: pytest.Mark, config: pytest.Config) -> str | None:
+    similar = _similar_marker(mark.name, has_arguments=bool(mark.args or mark.kwargs))
+    limited = any(keyword.startswith("max_") for keyword in mark.kwargs) and _marker_with_limits(mark)
+    if not (similar or limited):
+        return None
+    registered = {re.split("[(:]", line, maxsplit=1)[0].strip() for line in config.getini("markers")}
+    # A marker of somebody else's may look alike, or have such a keyword; both together are no coincidence.
+    if mark.name in registered and not (similar and limited):
+        return None
+    return similar or limited or None
+
+
+@functools.cache
+def _similar_marker(name: str, *, has_arguments: bool) -> str | None:
+    """Return the bias marker that a name looks like; without arguments, which all of them need, it has to be closer.
+
+    >>> _similar_marker("bias_interventions", has_arguments=True), _similar_marker("slow", has_arguments=True)
+    ('bias_intervention', None)
+    """
+    import difflib
+
+    words = re.findall("[a-z0-9]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    spellings = {"".join(words), "".join(reversed(words))}
+    ratios = {
+        marker: max(difflib.SequenceMatcher(None, text, marker.replace("_", "")).ratio() for text in spellings)
+        for marker in MARKERS
+    }
+    nearest = max(MARKERS, key=ratios.__getitem__)
+    return nearest if ratios[nearest] >= (0.8 if has_arguments else 0.9) else None
+
+
+def _marker_with_limits(mark: pytest.Mark) -> str | None:
+    """Return the bias marker that a limit among the keywords belongs to."""
+    from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS
+
+    for marker, metrics in ((INTERVENTION_MARKER, INTERVENTION_LIMITS), (GAP_MARKER, GAP_LIMITS)):
+        if any(f"max_{metric}" in mark.kwargs for metric in metrics):
+            return marker
+    return None
 
 
 def _marker_names(item: pytest.Item) -> list[str]:

@@ -54,12 +54,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Shorten tracebacks of users' mistakes in what a module declares."""
+    """Shorten tracebacks of users' mistakes in what a module declares, and let no misspelt marker pass."""
     report = yield
     if report.failed:
         from pytest_biastransfer import tracebacks
 
         tracebacks.hide_own_frames_of_module(collector, report)
+        collection.name_nearest_marker(report)
+    else:
+        collection.refuse_misspelt_markers(report)
     return report
 
 

@@ -91,7 +91,7 @@ class _Question:
         if SETTINGS not in config.stash:
             raise BiasTransferError(
                 "pytest does not load the plugin biastransfer here; remove -p no:biastransfer from addopts, or, where "
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD is set, add -p pytest_biastransfer.plugin"
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD is set, add -p biastransfer"
             )
         self.answer = SessionHere(config)
         return 0

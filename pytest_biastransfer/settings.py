@@ -188,6 +188,7 @@ def open_pictures_as_configured(config: pytest.Config) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Return the settings of this session; raises `pytest.UsageError` for a value that cannot be."""
+    _require_known_ini_keys(config)
     fixtures = (*_MODEL_FIXTURES, *_DATASET_FIXTURES)
     specs = {fixture: config.getini(ini_of(fixture)) for fixture in fixtures}
     return Settings(
@@ -219,6 +220,18 @@ def read_settings(config: pytest.Config) -> Settings:
 def ini_of(fixture: str) -> str:
     """Return the name of the ini value that configures a fixture."""
     return fixture if fixture.startswith("bias_") else f"bias_{fixture}"
+
+
+def _require_known_ini_keys(config: pytest.Config) -> None:
+    """Raise `pytest.UsageError` for a key that looks like one of ours: pytest only warns, and all passes without it."""
+    import difflib
+
+    fixtures = (*_MODEL_FIXTURES, *_DATASET_FIXTURES)
+    valid = [f"bias_{name}" for name in (*_OPTIONS, *_INI_ONLY, "report")] + [ini_of(name) for name in fixtures]
+    # pytest has no public way to ask which keys of the ini file nobody has declared.
+    for key in sorted(config._get_unknown_ini_keys()):
+        if difflib.get_close_matches(key, valid, n=1, cutoff=0.85):
+            raise pytest.UsageError(f"{config.inipath or 'ini file'}: unknown key {key}; {nearest(key, valid)}")
 
 
 def _flag(name: str) -> str:
