@@ -8,17 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from _pytest.skipping import evaluate_xfail_marks
 
 from pytest_biastransfer.baseline.entry import Entry, Key, encoded_evidence, entry_of, evidence_for
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
-from pytest_biastransfer.failures import NotCompared
+from pytest_biastransfer.cases import SearchCase
+from pytest_biastransfer.collection import case_of
+from pytest_biastransfer.failures import BiasRegression, NotCompared
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.judgement.regression import changes, comparable, newly_flipped, same_declaration, same_images
+from pytest_biastransfer.judgement.regression import (
+    changes,
+    comparable,
+    newly_flipped,
+    same_declaration,
+    same_images,
+)
 from pytest_biastransfer.metrics.measurement import Measurement
-from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
+from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, typed_name
+from pytest_biastransfer.regressions import baseline_name
 from pytest_biastransfer.reporting.failure import SHOWN, flip_texts
 from pytest_biastransfer.reporting.record import BaselineRecord
-from pytest_biastransfer.stash import BASELINE, SETTINGS
+from pytest_biastransfer.stash import BASELINE, COMPARISONS, SETTINGS, UNSETTLED
 
 if TYPE_CHECKING:
     from pytest_biastransfer.cases import Case
@@ -87,6 +97,51 @@ def require_compared(item: pytest.Item, record: BaselineRecord | None) -> None:
         ),
         pytrace=False,
     )
+
+
+def accepted_entry(item: pytest.Item) -> Entry | None:
+    """Return what the baseline has of a test; raises `BaselineError` for a file that is not whole."""
+    case = case_of(item)
+    # Searches take no part in it.
+    if case is None or isinstance(case, SearchCase):
+        return None
+    entry: Entry | None = (_baseline(item.config) or {}).get(key_of(item, case))
+    return entry
+
+
+def most_comparisons(session: pytest.Session) -> int:
+    """Return how many comparisons with the baseline the session's tests make at most.
+
+    Each worker has collected all of them. Raises `BaselineError` for a file that is not whole.
+    """
+    if COMPARISONS not in session.config.stash:
+        entries = ((case_of(item), accepted_entry(item)) for item in session.items)
+        session.config.stash[COMPARISONS] = sum(
+            len(comparable(entry, entry, case.expectation.metrics))
+            for case, entry in entries
+            if case is not None and entry is not None
+        )
+    return session.config.stash[COMPARISONS]
+
+
+def fails_on_regression(item: pytest.Item) -> bool:
+    """Whether a test fails that is within its limits and worse than the baseline: not if it is expected to fail."""
+    if not item.config.stash[SETTINGS].fails_on_regression:
+        return False
+    return item.config.option.runxfail or evaluate_xfail_marks(item) is None
+
+
+def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> None:
+    """Fail a test that is worse than the baseline whatever the session's other tests are; note one that may be."""
+    if record is None or not record.changes or not fails_on_regression(item):
+        return
+    from pytest_biastransfer.reporting.regressions import compared_alone, regression_text
+
+    test, settings = typed_name(item.config, item.nodeid), item.config.stash[SETTINGS]
+    compared = compared_alone(test, record, settings.alpha, most_comparisons(item.session))
+    if compared.meaning == "regression":
+        raise BiasRegression(regression_text(compared, baseline_name(item.config)), pytrace=False)
+    item.stash[UNSETTLED] = compared.is_unsettled
 
 
 def measured_entry(case: Case, found: Measurement | GapMeasurement, facts: Facts) -> Entry:

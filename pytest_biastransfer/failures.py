@@ -29,6 +29,12 @@ class NotCompared(Failed):
     __module__ = "builtins"
 
 
+class BiasRegression(Failed):
+    """A test within its limits that is worse than what was accepted."""
+
+    __module__ = "builtins"
+
+
 @contextmanager
 def clear_errors(place: str) -> Iterator[None]:
     """Show errors that the user can mend by their message alone."""

@@ -1,8 +1,10 @@
-"""What other reports show of a bias test: pytest's ``--junitxml``, and pytest-html."""
+"""What other reports show of a bias test: pytest's ``--junitxml``, pytest-html and allure-pytest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.reporting.junit import properties
 from pytest_biastransfer.stash import RECORD, SETTINGS
@@ -30,3 +32,33 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
             "extension": pictures["media_type"].rpartition("/")[2],
         }
         report.extras = [*getattr(report, "extras", ()), extra]  # type: ignore[attr-defined]
+
+
+def withhold(item: pytest.Item) -> str | None:
+    """Have allure-pytest, which writes an outcome where a test runs, write that this one has none yet.
+
+    Return the uuid that its result has there; None where that has another reason not to be green, or is not written.
+    """
+    listener: Any = item.config.pluginmanager.getplugin("allure_listener")
+    result = None if listener is None else listener.allure_logger.get_test(None)
+    if result is None or result.status != "passed":
+        return None
+    result.status = "unknown"
+    return str(result.uuid)
+
+
+def settle(config: pytest.Config, uuid: str, report: pytest.TestReport) -> None:
+    """Write the outcome of a test into allure-pytest's result that was written without one."""
+    directory = Path(config.invocation_params.dir, config.getoption("allure_report_dir"))
+    for path in directory.glob("*-result.json"):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            # Another session's, which is being written.
+            continue
+        if result.get("uuid") == uuid:
+            result["status"] = report.outcome
+            if report.failed:
+                text = str(report.longrepr)
+                result["statusDetails"] = {"message": text, "trace": text}
+            path.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")

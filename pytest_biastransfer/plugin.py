@@ -118,6 +118,17 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Keep the reports of a test whose outcome depends on the session's other tests."""
+    if collection.is_bias_test(item):
+        from pytest_biastransfer.session import held_reports
+
+        if held_reports.can_wait(item):
+            return held_reports.run_and_hold(item, nextitem)
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a test whose marker had no effect."""
     collection.require_case(item)

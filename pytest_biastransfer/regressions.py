@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest.outcomes import Failed
 
 from pytest_biastransfer.collection import case_of, is_bias_test
 from pytest_biastransfer.names import typed_name
-from pytest_biastransfer.stash import BASELINE, BASELINE_LINES, COMPARED, DESELECTED, SETTINGS
+from pytest_biastransfer.stash import BASELINE, BASELINE_LINES, COMPARED, DESELECTED, HELD, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.entry import Key
     from pytest_biastransfer.reporting.record import BaselineRecord
     from pytest_biastransfer.reporting.regressions import Compared
     from pytest_biastransfer.reporting.terminal import Line
-
-
-class BiasRegression(Failed):
-    """A test that is worse than what was accepted."""
-
-    # As pytest has it for its own outcomes: the short summary then has room for the message.
-    __module__ = "builtins"
+    from pytest_biastransfer.session.held_reports import HeldTest
 
 
 def watch_baseline(config: pytest.Config) -> None:
@@ -44,7 +36,7 @@ class BaselineWatch:
         self._config = config
         self._settings = config.stash[SETTINGS]
         self._records: dict[str, BaselineRecord] = {}
-        self._passed: dict[str, pytest.TestReport] = {}
+        self._passed: set[str] = set()
         self._not_collected = False
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -53,24 +45,30 @@ class BaselineWatch:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a bias test's report says."""
-        text = vars(report).get("bias_record")
-        if text is None:
+        if not hasattr(report, "bias_record"):
             return
+        self._note(report)
+        if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
+            self._passed.add(report.nodeid)
+
+    def _note(self, report: pytest.TestReport) -> None:
         from pytest_biastransfer.reporting.record import Record
 
-        beside = Record.from_json(text).baseline
+        beside = Record.from_json(vars(report)["bias_record"]).baseline
         if beside is not None:
             self._records[report.nodeid] = beside
-        if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
-            self._passed[report.nodeid] = report
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """Find out that the file is damaged before the tests run, and which of them got worse when they have."""
         self._require_whole(session)
-        result = yield
-        if self._records:
-            self._judge(session)
+        try:
+            result = yield
+        except BaseException:
+            self._judge(was_stopped=True)
+            raise
+        self._judge()
+        self._require_red(session)
         return result
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -104,40 +102,59 @@ class BaselineWatch:
     def _has_workers(self) -> bool:
         return self._config.pluginmanager.hasplugin("dsession")
 
-    def _judge(self, session: pytest.Session) -> None:
-        """Judge the changes of all tests together, and fail those that got worse."""
+    def _judge(self, *, was_stopped: bool = False) -> None:
+        """Judge the changes of all tests together, and give those an outcome that waited for that."""
         from pytest_biastransfer.reporting.regressions import baseline_lines
 
-        found = self._config.stash[COMPARED] = self._compared()
-        if self._settings.compare in ("fail", "require"):
-            for nodeid, one in found.items():
-                if one.meaning == "regression" and nodeid in self._passed:
-                    self._fail(self._passed[nodeid], one)
+        held = self._held()
+        for test in held:
+            self._note(test.call)
+        if not self._records:
+            return
+        # What was not compared might have been worse, or not: that it is missing is no reason to be less strict.
+        unmade = max((test.comparisons for test in held), default=0) if was_stopped else 0
+        found = self._config.stash[COMPARED] = self._compared(unmade)
+        for test in held:
+            self._settle(test, found[test.call.nodeid])
         if self._settings.update is None or any(one.record.changes for one in found.values()):
             exists = self._settings.baseline.exists()
             command = ["pytest", *map(str, self._config.invocation_params.args)]
-            self._say(list(baseline_lines(list(found.values()), self._name(), exists, command)))
+            self._say(list(baseline_lines(list(found.values()), baseline_name(self._config), exists, command)))
 
-    def _compared(self) -> dict[str, Compared]:
+    def _held(self) -> list[HeldTest]:
+        if not self._has_workers():
+            return self._config.stash.get(HELD, [])
+        controller: Any = self._config.pluginmanager.getplugin("biastransfer-controller")
+        return list(controller.held_tests())
+
+    def _compared(self, comparisons: int) -> dict[str, Compared]:
         from pytest_biastransfer.reporting.regressions import compared_together
 
         named = [(typed_name(self._config, nodeid), record) for nodeid, record in self._records.items()]
-        return dict(zip(self._records, compared_together(named, self._settings.alpha), strict=True))
+        together = compared_together(named, self._settings.alpha, comparisons)
+        return dict(zip(self._records, together, strict=True))
 
-    def _fail(self, passed: pytest.TestReport, found: Compared) -> None:
-        """Report a test as failed that had passed: what its change means among all was not known before."""
+    def _settle(self, test: HeldTest, found: Compared) -> None:
+        from pytest_biastransfer.other_reports import settle
         from pytest_biastransfer.reporting.regressions import regression_text
 
-        report = copy.copy(passed)
-        report.outcome = "failed"
-        try:
-            raise BiasRegression(regression_text(found, self._name()), pytrace=False)
-        except BiasRegression:
-            report.longrepr = pytest.ExceptionInfo.from_current().getrepr(style="value")
-        reporter = self._config.pluginmanager.getplugin("terminalreporter")
-        if reporter is not None and passed in reporter.stats.get("passed", ()):
-            reporter.stats["passed"].remove(passed)
-        self._config.hook.pytest_runtest_logreport(report=report)
+        is_worse = found.meaning == "regression"
+        test.log(regression_text(found, baseline_name(self._config)) if is_worse else "")
+        self._passed.discard(test.call.nodeid)
+        if test.allure is not None:
+            settle(self._config, test.allure, test.call)
+
+    def _require_red(self, session: pytest.Session) -> None:
+        """Fail the session if another plugin ran a test and reported it as passed that is worse among all."""
+        if not self._settings.fails_on_regression:
+            return
+        for nodeid, one in self._config.stash.get(COMPARED, {}).items():
+            if one.meaning == "regression" and nodeid in self._passed:
+                session.shouldfail = (
+                    f"{one.test} is worse than the baseline, see below: it was reported as passed by another plugin, "
+                    f"which ran it before that was known"
+                )
+                raise session.Failed(session.shouldfail)
 
     def _write(self, session: pytest.Session) -> str:
         """Write what the session measured into what the file has by now; return what became of it."""
@@ -162,7 +179,8 @@ class BaselineWatch:
             write_baseline(self._settings.baseline, after)
         added, removed = len(after.keys() - before.keys()), len(before.keys() - after.keys())
         changed = sum(before[key] != after[key] for key in before.keys() & after.keys())
-        return f"{self._name()}: {added} added, {changed} changed, {removed} removed, {len(after)} in all{problem}"
+        counts = f"{added} added, {changed} changed, {removed} removed, {len(after)} in all"
+        return f"{baseline_name(self._config)}: {counts}{problem}"
 
     def _existing(self, session: pytest.Session) -> set[Key] | None:
         """Return where the entries of all bias tests are; None if some, or all, may not have been collected."""
@@ -172,9 +190,6 @@ class BaselineWatch:
             return collected_keys(session) or None
         controller: Any = self._config.pluginmanager.getplugin("biastransfer-controller")
         return controller.collected_keys()  # type: ignore[no-any-return]
-
-    def _name(self) -> str:
-        return os.path.relpath(self._settings.baseline, self._config.invocation_params.dir)
 
     def _say(self, lines: Sequence[Line]) -> None:
         self._config.stash.setdefault(BASELINE_LINES, []).extend(lines)
@@ -188,6 +203,11 @@ def collected_keys(session: pytest.Session) -> set[Key] | None:
         return None
     cases = ((item, case_of(item)) for item in session.items)
     return {key_of(item, case) for item, case in cases if case is not None}
+
+
+def baseline_name(config: pytest.Config) -> str:
+    """Return the name of the baseline's file, which can be typed where the user is."""
+    return os.path.relpath(config.stash[SETTINGS].baseline, config.invocation_params.dir)
 
 
 def note_deselected(items: Sequence[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_biastransfer.cases import Case, GapCase, InterventionCase, SearchCase
-from pytest_biastransfer.comparing import beside_baseline, require_compared
+from pytest_biastransfer.comparing import beside_baseline, require_compared, require_no_regression
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.failures import LimitExceeded, MeasurementFailed, clear_errors
@@ -28,6 +28,7 @@ from pytest_biastransfer.stash import (
     RECORD,
     SEARCHED,
     SETTINGS,
+    UNSETTLED,
 )
 from pytest_biastransfer.workers.controller import watcher
 from pytest_biastransfer.workers.sharing import divide_threads
@@ -148,6 +149,7 @@ def judge_test(item: pytest.Item) -> None:
         _describe(item)
     if not verdict.holds:
         raise LimitExceeded(_failure(item, case, measurement, verdict), pytrace=False)
+    require_no_regression(item, item.stash[RECORD].baseline)
     require_compared(item, item.stash[RECORD].baseline)
 
 
@@ -181,6 +183,8 @@ def attach_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest
     """Attach the figures to a test's report, and undo an `xfail` that excused a failed measurement."""
     if report.when != "call" and report.passed:
         return
+    if report.when == "call" and not report.passed:
+        item.stash[UNSETTLED] = False
     if call.excinfo is not None and _is_no_verdict(call.excinfo.value, item, report):
         report.outcome = "failed"
         vars(report).pop("wasxfail", None)

@@ -130,6 +130,11 @@ class Settings:
         """Whether somebody will read more of a test than its verdict."""
         return bool(self.reports or self.html_path) or SUMMARY_VARIABLE in os.environ
 
+    @property
+    def fails_on_regression(self) -> bool:
+        """Whether a test fails that is worse than the baseline: not where it is to be accepted."""
+        return self.compare in ("fail", "require") and self.update != "all"
+
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options and ini values."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.terminal import Line
     from pytest_biastransfer.results import Results
     from pytest_biastransfer.searching import Searched
+    from pytest_biastransfer.session.held_reports import HeldTest
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Store
 
@@ -35,6 +36,9 @@ DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pyt
 REGISTRIES: Final[pytest.StashKey[dict[tuple[Any, ...], Registry]]] = pytest.StashKey()
 BASELINE: Final[pytest.StashKey[Entries | None]] = pytest.StashKey()
 DESELECTED: Final[pytest.StashKey[bool]] = pytest.StashKey()
+# How many comparisons with the baseline the session makes at most, and the tests whose outcome depends on them.
+COMPARISONS: Final[pytest.StashKey[int]] = pytest.StashKey()
+HELD: Final[pytest.StashKey[list[HeldTest]]] = pytest.StashKey()
 # Of the controller: what became of the baseline, and the bias tests that any worker collected.
 RESULTS: Final[pytest.StashKey[Results]] = pytest.StashKey()
 REPORT_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
@@ -49,5 +53,7 @@ SEARCHED: Final[pytest.StashKey[Searched]] = pytest.StashKey()
 MEASUREMENT: Final[pytest.StashKey[Measurement | GapMeasurement]] = pytest.StashKey()
 BODY_PASSED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()
+# Whether it passed and may still be a regression.
+UNSETTLED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 # What it found out besides, for the summary.
 NOTES: Final[pytest.StashKey[list[str]]] = pytest.StashKey()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -114,7 +115,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
 
 
+# Those of others, which an inner session has if it names them with -p.
+OTHER_PLUGINS = [
+    plugin.name
+    for plugin in importlib.metadata.entry_points(group="pytest11")
+    if plugin.name.partition(".")[0] not in ("biastransfer", "xdist")
+]
+
 MODES = {"no:xdist": ["-p", "no:xdist"], "n0": ["-n0"], "n2": ["-n2"]}
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A test directory whose sessions have no other plugin than pytest-xdist."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in OTHER_PLUGINS))
+    return pytester
 
 
 @pytest.fixture

@@ -166,9 +166,9 @@ def test_an_unchanged_gap_imports_neither_torch_nor_numpy(inner: pytest.Pytester
         torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2)).state_dict(),
         inner.path / "m.pt",
     )
-    first = inner.runpytest_subprocess("-s", "-p", "no:hypothesispytest")
+    first = inner.runpytest_subprocess("-s")
     first.assert_outcomes(passed=2)
-    again = inner.runpytest_subprocess("-s", "-p", "no:hypothesispytest")
+    again = inner.runpytest_subprocess("-s")
     again.stdout.fnmatch_lines(
         ["*False False*", "*2 bias tests: 2 passed; 0 images evaluated, 280 predictions reused*"]
     )

@@ -166,7 +166,7 @@ def test_a_misspelt_key_of_the_ini_file_is_a_usage_error(colors: pytest.Pytester
     colors.makepyfile("def test_it(): pass")
     result = colors.runpytest_inprocess("-p", "no:xdist")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*tox.ini: unknown key {key.partition(" ")[0]}; did you mean {meant}? Valid: *"])
+    result.stderr.fnmatch_lines([f"*tox.ini: unknown key {key.partition(' ')[0]}; did you mean {meant}? Valid: *"])
 
 
 def test_keys_of_others_are_left_alone(colors: pytest.Pytester) -> None:

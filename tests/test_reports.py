@@ -459,7 +459,7 @@ def test_junit_has_the_figures(run: Run, colors: pytest.Pytester) -> None:
 def test_pytest_html_shows_the_pictures(suite: pytest.Pytester, mode: str) -> None:
     pytest.importorskip("pytest_html")
     # pytest-html itself warns about its own hooks.
-    run_in(suite, mode, "--html=page.html", "--self-contained-html", "-W", "default")
+    run_in(suite, mode, "-p", "metadata", "-p", "html", "--html=page.html", "--self-contained-html", "-W", "default")
     page = (suite.path / "page.html").read_text()
     assert "data:image/webp;base64," in page.replace("&#34;", '"') or "image/webp" in page
 
@@ -480,8 +480,7 @@ def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester) -
             assert set(unwanted) & set(sys.modules) == set()
         """
     )
-    # pytest-html has its own uses for Jinja.
-    result = colors.runpytest_subprocess("-p", "no:xdist", "-p", "no:html")
+    result = colors.runpytest_subprocess("-p", "no:xdist")
     result.assert_outcomes(passed=2)
 
 

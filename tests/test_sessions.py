@@ -29,7 +29,7 @@ def test_session_without_bias_tests_imports_nothing_heavy(pytester: pytest.Pytes
             assert not set(sys.modules) & set({HEAVY})
         """
     )
-    result = pytester.runpytest_subprocess(*MODES[mode], "-p", "no:hypothesispytest", "-p", "no:html")
+    result = pytester.runpytest_subprocess(*MODES[mode])
     result.assert_outcomes(passed=1)
 
 

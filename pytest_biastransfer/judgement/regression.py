@@ -74,12 +74,26 @@ def newly_flipped(before: Entry, now: Entry) -> list[int]:
     return [image for image in decode_images(now.evidence["flipped"]) if image not in earlier]
 
 
-def meanings(found: Sequence[Change], alpha: float) -> list[Meaning]:
-    """Return what each of a session's changes means: the more there are, the less each of them tells (Holm 1979)."""
+def meanings(found: Sequence[Change], alpha: float, unmade: int = 0) -> list[Meaning]:
+    """Return what each of a session's changes means: the more there are, the less each of them tells (Holm 1979).
+
+    `unmade` comparisons count too, as if they had shown nothing: those that a session did not come to that was stopped.
+    """
     from pytest_biastransfer.metrics.comparison import holm
 
-    adjusted = holm([change.p for change in found])
-    return [change.meaning(p, alpha) for change, p in zip(found, adjusted, strict=True)]
+    adjusted = holm([change.p for change in found] + [1.0] * unmade)
+    return [change.meaning(p, alpha) for change, p in zip(found, adjusted, strict=False)]
+
+
+def settled_meanings(found: Sequence[Change], alpha: float, comparisons: int) -> list[Meaning | None]:
+    """Return what changes mean before the session's other comparisons are made; None where that depends on them.
+
+    There are at most so many `comparisons`. `meanings` multiplies a p-value by 1 at least, and by their number at most.
+    """
+    bounds = [
+        (change.meaning(change.p, alpha), change.meaning(min(1.0, comparisons * change.p), alpha)) for change in found
+    ]
+    return [at_least if at_least == at_most else None for at_least, at_most in bounds]
 
 
 def _has(entry: Entry, metric: str) -> bool:

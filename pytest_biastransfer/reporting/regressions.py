@@ -25,27 +25,48 @@ _COLORS: Final = {"regression": "red", "improvement": "green"}
 
 @dataclass(frozen=True)
 class Compared:
-    """One bias test beside its accepted measurement: what each of its changes means."""
+    """One bias test beside its accepted measurement: what each of its changes means.
+
+    None is the meaning of a change that depends on comparisons which are not made yet.
+    """
 
     test: str
     record: BaselineRecord
-    meanings: Sequence[Meaning]
+    meanings: Sequence[Meaning | None]
 
     @property
     def meaning(self) -> Meaning:
         """What all of it means."""
         return next((one for one in ("regression", "improvement") if one in self.meanings), "unchanged")
 
-    def changes(self, meaning: Meaning) -> list[Change]:
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether it may turn out to be a regression, and is none yet."""
+        return self.meaning != "regression" and any(change.now > change.before for change in self.changes(None))
+
+    def changes(self, meaning: Meaning | None) -> list[Change]:
         """Return the changes that mean this."""
         return [change for change, found in zip(self.record.changes, self.meanings, strict=True) if found == meaning]
 
 
-def compared_together(records: Sequence[tuple[str, BaselineRecord]], alpha: float) -> list[Compared]:
-    """Return tests, by their names, with what each of their changes means among those of all of them."""
+def compared_alone(test: str, record: BaselineRecord, alpha: float, comparisons: int) -> Compared:
+    """Return a test, by its name, with what its changes mean whatever the others of at most so many comparisons say."""
+    from pytest_biastransfer.judgement.regression import settled_meanings
+
+    return Compared(test, record, settled_meanings(record.changes, alpha, comparisons))
+
+
+def compared_together(
+    records: Sequence[tuple[str, BaselineRecord]], alpha: float, comparisons: int = 0
+) -> list[Compared]:
+    """Return tests, by their names, with what each of their changes means among those of all of them.
+
+    `comparisons` are those that the session would have made, where it was stopped before.
+    """
     from pytest_biastransfer.judgement.regression import meanings
 
-    meant = iter(meanings([change for _, record in records for change in record.changes], alpha))
+    made = [change for _, record in records for change in record.changes]
+    meant = iter(meanings(made, alpha, max(0, comparisons - len(made))))
     return [Compared(test, record, [next(meant) for _ in record.changes]) for test, record in records]
 
 
@@ -70,6 +91,7 @@ def regression_text(found: Compared, baseline: str) -> str:
     key = " ".join(found.record.key)
     lines = [f"bias regression: {worse}", "", f"  test      {found.test}", f"  baseline  {baseline}: {key}", ""]
     lines += [f"  {found.record.highlights}"]
+    lines += [f"  to be judged when all tests have run: {change_text(change)}" for change in found.changes(None)]
     if found.record.newly_flipped:
         lines += ["  newly flipped, the first:", *(f"    {image}" for image in found.record.newly_flipped)]
     return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([found])}"])
@@ -145,6 +167,7 @@ def changes_of(one: Compared) -> list[document.Change]:
             meaning=meaning,
         )
         for change, meaning in zip(one.record.changes, one.meanings, strict=True)
+        if meaning is not None
     ]
 
 

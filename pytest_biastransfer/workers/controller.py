@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
     from pytest_biastransfer.evaluation.evaluator import Progress
+    from pytest_biastransfer.session.held_reports import HeldTest
 
 _INPUT = "biastransfer_notices"
+_OUTPUT = "biastransfer_held"
 _WATCHED = "biastransfer_watched"
 _TESTS = "tests"
 _KEYS = "keys"
+_HELD = "held"
 
 
 def auto_workers(config: pytest.Config) -> int | None:
@@ -72,6 +76,14 @@ def tell_bias_tests(session: pytest.Session) -> None:
         write_notice(notices, worker, _KEYS, None if keys is None else sorted(keys))
 
 
+def hand_over(config: pytest.Config, held: Sequence[dict[str, Any]]) -> None:
+    """Leave the tests of this worker to the controller that wait for their outcome: all that there are by now."""
+    workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
+    write_notice(Path(workerinput[_INPUT]), workerinput["workerid"], _HELD, held)
+    # What reaches a controller on another machine, at the end.
+    config.workeroutput[_OUTPUT] = json.dumps(held)  # type: ignore[attr-defined]
+
+
 def watcher(config: pytest.Config) -> Callable[[Progress], None] | None:
     """Return what to tell the progress of evaluations to, in a worker or a session without workers."""
     workerinput: dict[str, Any] = getattr(config, "workerinput", {})
@@ -101,13 +113,16 @@ class Controller:
         self._config = config
         self._line = line
         self._notices = Path(tempfile.gettempdir()) / f"pytest-biastransfer-{uuid.uuid4().hex}"
+        self._nodes: dict[str, WorkerController] = {}
         self._remote: set[str] = set()
+        self._remotely_held: list[dict[str, Any]] = []
         self._reported: set[str] = set()
         self._deaths: list[str] = []
         self._internal_error = False
 
     def pytest_configure_node(self, node: WorkerController) -> None:
         """Tell a worker where to leave its notices, and whether anybody watches its progress."""
+        self._nodes[node.gateway.id] = node
         node.workerinput[_INPUT] = str(self._notices)
         node.workerinput[_WATCHED] = self._line is not None
 
@@ -126,8 +141,10 @@ class Controller:
         self._internal_error = True
 
     def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
-        """Note a worker that died."""
+        """Note a worker that died, and what one on another machine has left."""
         forget_progress(self._notices, node.gateway.id)
+        if not node.gateway.spec.popen:
+            self._remotely_held += json.loads(getattr(node, "workeroutput", {}).get(_OUTPUT, "[]"))
         if error is not None:
             self._deaths.append(f"{node.gateway.id}: {error}")
 
@@ -159,6 +176,14 @@ class Controller:
         """Return where the baseline's entries of all bias tests are; None if some may not have been collected."""
         found = list(read_notices(self._notices, _KEYS))
         return None if not found or None in found else {Key(*key) for keys in found for key in keys}
+
+    def held_tests(self) -> Iterator[HeldTest]:
+        """Yield the tests that workers have run and left without an outcome."""
+        from pytest_biastransfer.session.held_reports import HeldTest
+
+        notices = [notice for held in read_notices(self._notices, _HELD) for notice in held]
+        for notice in notices + self._remotely_held:
+            yield HeldTest.from_plain(notice, self._config, self._nodes[notice["worker"]])
 
     def _collected(self) -> set[str]:
         return {nodeid for notice in read_notices(self._notices, _TESTS) for nodeid in notice} | self._remote

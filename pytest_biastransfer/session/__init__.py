@@ -1,0 +1,1 @@
+"""What a session keeps back until all of its tests have run."""
