@@ -55,6 +55,23 @@ class StoreWarning(UserWarning):
 _MOST_SHOWN = 30
 
 
+def percent_hint(value: object) -> str:
+    """Return a half sentence that names the share where a percentage was written; nothing for what is none.
+
+    >>> percent_hint(5), percent_hint("12.5%"), percent_hint(1.5)
+    ('; did you mean 0.05?', '; did you mean 0.125?', '')
+    """
+    text = str(value).strip()
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        return ""
+    # What is little more than 1 is as likely a misplaced point.
+    is_percentage = text.endswith("%") or abs(number) >= 2
+    share = number / 100
+    return f"; did you mean {share:.10g}?" if is_percentage and abs(share) <= 1 and not isinstance(value, bool) else ""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a half sentence that names the valid word nearest to `name`, and all the others.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.cases import Case, GapCase, InterventionCase, SearchCase
-from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest
+from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest, percent_hint
 from pytest_biastransfer.gap import Gap
 from pytest_biastransfer.interventions import Intervention, Registry
 from pytest_biastransfer.judgement.expectation import (
@@ -181,7 +181,9 @@ def _limits(mark: pytest.Mark, place: str) -> Iterator[tuple[str, float]]:
             continue
         number = isinstance(limit, int | float) and not isinstance(limit, bool) and not math.isnan(limit)
         if not number or not low <= limit <= high:
-            raise MarkerError(f"{place}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}")
+            raise MarkerError(
+                f"{place}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}{percent_hint(limit)}"
+            )
         yield metric, float(limit)
 
 

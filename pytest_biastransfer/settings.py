@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 import pytest
 
 from pytest_biastransfer.baseline.location import default_baseline
-from pytest_biastransfer.errors import nearest
+from pytest_biastransfer.errors import nearest, percent_hint
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
     DATASET_FIXTURE,
@@ -302,7 +302,8 @@ def _probability(place: str, value: str | None) -> float | None:
     with contextlib.suppress(ValueError):
         if 0 < float(value) < 1:
             return float(value)
-    raise pytest.UsageError(f"{place}: got {value!r}, expected a number above 0 and below 1, such as 0.01")
+    hint = percent_hint(value)
+    raise pytest.UsageError(f"{place}: got {value!r}, expected a number above 0 and below 1, such as 0.01{hint}")
 
 
 def _store(config: pytest.Config) -> Path | None:

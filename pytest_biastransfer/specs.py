@@ -10,6 +10,12 @@ from urllib.parse import unquote
 
 from pytest_biastransfer.errors import SpecError, nearest
 
+_EXAMPLES: Final = "torchvision:resnet18 or imagefolder:data/val"
+_WEIGHTS: Final = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+# The schemes of files by their suffixes.
+_SCHEMES_OF_FILES: Final = {".pt2": "export", ".onnx": "onnx", ".ts": "torchscript", ".csv": "csv", ".npz": "npz"}
+# What Hugging Face's libraries write into the directories of models and datasets.
+_OF_HUGGING_FACE: Final = ("config.json", "dataset_info.json", "dataset_dict.json", "state.json")
 # Python refuses to read numbers of thousands of digits.
 _MOST_DIGITS: Final = 18
 
@@ -37,11 +43,15 @@ class Spec:
         """Parse a spec string; relative paths in it will be relative to `directory` (default: here)."""
         address, _, query = text.partition("?")
         scheme, colon, rest = address.partition(":")
-        if not colon or not scheme or not rest:
+        directory = directory or Path.cwd()
+        # A scheme of one letter is a drive of Windows.
+        if not colon or not scheme or not rest or len(scheme) == 1:
+            suggestion = _suggestion(address, query, directory)
             raise SpecError(
-                f"spec {text!r}: expected scheme:rest?key=value, such as torchvision:resnet18 or imagefolder:data/val"
+                f"spec {text!r}: expected scheme:rest?key=value, "
+                + (f"did you mean {suggestion}?" if suggestion else f"such as {_EXAMPLES}")
             )
-        return cls(text, scheme, rest, _pairs(text, query), directory or Path.cwd())
+        return cls(text, scheme, rest, _pairs(text, query), directory)
 
     def path(self, text: str | None = None) -> Path:
         """Return a path in this spec (default: its rest), absolute."""
@@ -115,6 +125,30 @@ class Spec:
             raise SpecError(
                 f"spec {self.text!r}: {key}={value!r}, expected numbers separated by commas, such as 0.5,0.5,0.5"
             ) from None
+
+
+def or_its_spec(value: object) -> str:
+    """Return a half sentence that suggests the spec of a `Path`, where that was put in place of a model or images.
+
+    >>> or_its_spec(Path("pets.pt"))
+    ", or a spec such as 'checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=N'"
+    """
+    suggestion = _suggestion(str(value), "", Path.cwd()) if isinstance(value, Path) else None
+    return f", or a spec such as {suggestion!r}" if suggestion else ""
+
+
+def _suggestion(address: str, query: str, directory: Path) -> str | None:
+    suffix, rest = Path(address).suffix.lower(), f"?{query}" if query else ""
+    if suffix in _WEIGHTS:
+        return f"checkpoint:{address}{rest or '?arch=torchvision:resnet18&num_classes=N'}"
+    if suffix in _SCHEMES_OF_FILES:
+        return f"{_SCHEMES_OF_FILES[suffix]}:{address}{rest}"
+    location = directory / address
+    if any((location / name).is_file() for name in _OF_HUGGING_FACE):
+        return f"hf:{address}{rest}"
+    if location.is_dir() or "/" in address or "\\" in address:
+        return f"imagefolder:{address}{rest}"
+    return None
 
 
 def _is_whole(text: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.errors import InterventionError, percent_hint
 from pytest_biastransfer.interventions import (
     JPEG,
     Blur,
@@ -121,6 +121,7 @@ def patches(
     if len(numbers) != 2 or not 0 < min_size <= max_size <= 1:
         raise InterventionError(
             f"patches: min_size={min_size!r}, max_size={max_size!r}, expected two numbers above 0 and at most 1"
+            f"{percent_hint(max_size)}"
         )
     for name, strategy in (("colors", colors), ("anchors", anchors)):
         if strategy is not None and not isinstance(strategy, SearchStrategy):

@@ -59,7 +59,7 @@ FIXTURES = {
     "no_model": (
         "model",
         '"resnet18.pt"',
-        "spec 'resnet18.pt': expected scheme:rest[?]key=value, such as torchvision:resnet18 or*",
+        "spec 'resnet18.pt': expected scheme:rest[?]key=value, did you mean checkpoint:resnet18.pt[?]arch=*",
     ),
     "pickle": (
         "model",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.specs import or_its_spec
 
 
 def as_images(found: object, place: str) -> LabelledImages:
@@ -13,7 +14,7 @@ def as_images(found: object, place: str) -> LabelledImages:
     if not hasattr(found, "__getitem__"):
         raise DatasetError(
             f"{place}: got {found!r:.100}, expected a map-style dataset of (image, label), such as "
-            f"torchvision.datasets.ImageFolder(...)"
+            f"torchvision.datasets.ImageFolder(...){or_its_spec(found)}"
         )
     from pytest_biastransfer.data.map_style import MapStyleImages
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 
-from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.errors import InterventionError, percent_hint
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.interventions.origin import Origin
@@ -264,7 +264,8 @@ def require_number(owner: object, name: str, expected: str, fits: Callable[[floa
     """Raise unless the field `name` of an intervention is a number that fits; make it a plain float."""
     value = getattr(owner, name)
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MOST or not fits(value):
-        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number {expected}")
+        hint = percent_hint(value) if isinstance(value, int | float) and value > 2 and fits(value / 100) else ""
+        raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number {expected}{hint}")
     object.__setattr__(owner, name, float(value))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, get_args
 
-from pytest_biastransfer.errors import BiasTransferError, nearest
+from pytest_biastransfer.errors import BiasTransferError, nearest, percent_hint
 from pytest_biastransfer.names import Rule
 
 # The metrics that can be limited, and the range of a sensible limit.
@@ -55,13 +55,17 @@ def require_early_stop(value: object) -> float | bool | None:
 def require_max_regression(value: object) -> float:
     """Return by how much a metric may become worse, if it is a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise BiasTransferError(f"max_regression={value!r}, expected a number from 0 to 1, such as 0.01")
+        raise BiasTransferError(
+            f"max_regression={value!r}, expected a number from 0 to 1, such as 0.01{percent_hint(value)}"
+        )
     return float(value)
 
 
 def _between_0_and_1(value: object, name: str, example: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise BiasTransferError(f"{name}={value!r}, expected a number above 0 and below 1, such as {example}")
+        raise BiasTransferError(
+            f"{name}={value!r}, expected a number above 0 and below 1, such as {example}{percent_hint(value)}"
+        )
     return float(value)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.specs import or_its_spec
 
 if TYPE_CHECKING:
     import torch
@@ -95,4 +96,5 @@ def as_model(found: object, place: str) -> Model:
     raise ModelError(
         f"{place}: got {found!r:.100}, expected a torch.nn.Module, or "
         f"pytest_biastransfer.Model(module, preprocess=Preprocess(size=, mean=, std=), classes=[...])"
+        f"{or_its_spec(found)}"
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.errors import ModelError, percent_hint
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models.channels import with_channels
 from pytest_biastransfer.models.resizing import (
@@ -195,7 +195,8 @@ def _resize_for(size: int | None, crop_pct: float | None) -> int | None:
     if crop_pct is None:
         return size
     if isinstance(crop_pct, bool) or not isinstance(crop_pct, int | float) or not 0.01 <= crop_pct <= 1:
-        raise ModelError(f"Preprocess: crop_pct={crop_pct!r}, expected a number from 0.01 to 1, such as 0.875")
+        hint = percent_hint(crop_pct)
+        raise ModelError(f"Preprocess: crop_pct={crop_pct!r}, expected a number from 0.01 to 1, such as 0.875{hint}")
     if size is None:
         raise ModelError(f"Preprocess: crop_pct={crop_pct!r} needs size=, the side of the crop that it is a share of")
     return math.floor(size / crop_pct)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.data.values import Values, values_of
-from pytest_biastransfer.errors import DatasetError, nearest
+from pytest_biastransfer.errors import DatasetError, nearest, percent_hint
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
@@ -41,7 +41,7 @@ class Request:
     def share(self, name: str, value: object) -> float:
         """Return an argument that is a number from 0 to 1."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise self.error(f"{name}={value!r:.100}, expected a number from 0 to 1")
+            raise self.error(f"{name}={value!r:.100}, expected a number from 0 to 1{percent_hint(value)}")
         return float(value)
 
     def size(self, value: object) -> int | None:
