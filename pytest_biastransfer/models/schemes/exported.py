@@ -11,10 +11,10 @@ import torch
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.declared import SHARED_KEYS
-from pytest_biastransfer.models.exported_archive import require_only_tensors_and_operators
 from pytest_biastransfer.models.file_program import FileProgram
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.plain_data import UNREADABLE, reason_of
+from pytest_biastransfer.models.safe_loading.export_archive import verified_export
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.weights_file import weights_file
 from pytest_biastransfer.specs import Spec
@@ -59,9 +59,9 @@ def _input_shape(path: Path, program: torch.export.ExportedProgram) -> list[int 
 def _load(spec: Spec, architectures: Architectures) -> Model:
     spec.check_keys(SHARED_KEYS)
     path = weights_file(spec)
-    require_only_tensors_and_operators(path)
+    archive = verified_export(path)
     try:
-        program = torch.export.load(path)
+        program = torch.export.load(archive)
     except (*UNREADABLE, SyntaxError) as error:
         raise ModelError(
             f"export {path}: cannot be loaded by torch {torch.__version__} ({reason_of(error)})"

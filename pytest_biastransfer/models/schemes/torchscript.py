@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +10,14 @@ from typing import Any, Final
 import torch
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.archives import opened
 from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.file_program import FileProgram
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.plain_data import reason_of
+from pytest_biastransfer.models.safe_loading.script_archive import verified_script
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.weights_file import weights_file
 from pytest_biastransfer.specs import Spec
-
-# What reaches files, as a word wherever it stands: a program may name a function in many ways. And the operators of
-# other libraries, which may do so too.
-_REACHES_FILES: Final = re.compile(
-    rb"\b(save|load|from_file|read_file|write_file)\b|\bops\s*\.\s*(?!(?:aten|prims?|torchvision|quantized)\b)\w+"
-)
 
 
 class _Script(FileProgram):
@@ -43,12 +36,12 @@ class _Script(FileProgram):
 def _load(spec: Spec, architectures: Architectures) -> Model:
     spec.check_keys(SHARED_KEYS)
     path = weights_file(spec)
-    _require_no_files_reached(path)
+    archive = verified_script(path)
     try:
         with warnings.catch_warnings():
             # Who has such a file cannot heed the advice to use torch.export instead.
             warnings.filterwarnings("ignore", r"`?torch\.jit\.load", category=Warning)
-            script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+            script = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise ModelError(f"torchscript {path}: not a TorchScript program, or damaged ({reason_of(error)})") from error
     return Model(_Script(path, script), name=path.stem)
@@ -56,17 +49,6 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
 
 def _made_of(spec: Spec, architectures: Architectures) -> Parts:
     return Parts((spec.path(),))
-
-
-def _require_no_files_reached(path: Path) -> None:
-    """Raise if the program may read or write files; loading it may run parts of it already."""
-    with opened(path, f"torchscript {path}") as members:
-        code = [members[name] for name in members if "/code/" in f"/{name}" and name.endswith(".py")]
-    for found in filter(None, map(_REACHES_FILES.search, code)):
-        raise ModelError(
-            f"torchscript {path}: its program has {found[0].decode(errors='replace')}, which may reach files; it was "
-            f"not run. Save the model's state dict, and load it with checkpoint:FILE?arch=..."
-        )
 
 
 SCHEME: Final = Scheme(_load, _made_of)
