@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pytest_biastransfer.evaluation.reproducibility import CHECKED_IMAGES
 from tests.warm_python import IMPORTED_ONCE, WarmPython, warm_python
 
 pytest_plugins = ["pytester"]
@@ -67,6 +68,11 @@ class Log(list[int]):
         return Log, ()
 
     __reduce_ex__ = lambda self, protocol: self.__reduce__()  # noqa: E731
+
+
+def predicted_twice(images: int) -> int:
+    """Return how many images a check that a model is deterministic runs through it: in batches of 4, the last one whole."""
+    return -(-min(images, CHECKED_IMAGES) // 4) * 4
 
 
 # A fixture's body in inner runs: a control model that a square leaves alone.

@@ -27,7 +27,7 @@ from pytest_biastransfer.reporting.ranking import Ranked, plot_ranking, ranking_
 from pytest_biastransfer.reporting.scan_progress import ScanProgress
 from pytest_biastransfer.scanning import Results, Subject, scan
 from pytest_biastransfer.store import Store
-from tests.conftest import Log
+from tests.conftest import Log, predicted_twice
 from tests.test_progress import Terminal
 
 N = 20
@@ -79,12 +79,13 @@ def test_as_many_forward_passes_as_interventions_and_one(stored: bool, tmp_path:
     model, control = brightest(), brightest(bias=0.5)
     results = scanned(interventions, model, control, store)
     assert [one.name for one in results.measured] == BUILT_IN.names
-    assert seen(model) == seen(control) == N * (len(interventions) + 1)
-    assert (results.computed, results.reused) == (2 * seen(model), 0)
+    measured = N * (len(interventions) + 1)
+    assert seen(model) == seen(control) == measured + predicted_twice(N)
+    assert (results.computed, results.reused) == (2 * measured, 0)
     again, same_control = brightest(), brightest(bias=0.5)
     results = scanned(interventions, again, same_control, store)
     assert (seen(again) == seen(same_control) == 0) == stored
-    assert results.reused == (2 * seen(model) if stored else 0)
+    assert results.reused == (2 * measured if stored else 0)
     assert len(results.measured) == len(interventions)
 
 
@@ -109,7 +110,7 @@ def test_what_is_wrong_with_the_model_stops_the_scan_at_the_first_intervention()
     model = brightest(classes=4)
     with pytest.raises(ModelError, match="3 outputs, but 4 class names"):
         scanned({"gray": Grayscale(), "yellow-square": Square(), "other": Square(size=0.5)}, model)
-    assert seen(model) == 2 * N
+    assert seen(model) == 2 * N + predicted_twice(N)
 
 
 class NotANumberOnBlack(Brightest):
@@ -403,7 +404,7 @@ def test_init_scan_and_pytest_give_green_tests_that_evaluate_nothing(
         ]
     )
     scan.stdout.no_fnmatch_line("*pytest does not know*")
-    assert passes(scan) == total
+    assert passes(scan) == total + predicted_twice(ALL) * (1 + controlled)
     assert (project.path / "ranking.svg").exists()
     result = project.run(sys.executable, "-m", "pytest", "--strict-markers", "-W", "error")
     left_out = (project.path / "test_bias.py").read_text().count("is left out")
@@ -418,7 +419,7 @@ def test_init_scan_and_pytest_give_green_tests_that_evaluate_nothing(
 def test_without_init_it_says_what_to_type_and_that_works(project: pytest.Pytester) -> None:
     scan = typed(project, "scan", "--model", MODEL, "--data", DATA, "--max-images=10", "--store=kept")
     assert scan.ret == 0
-    assert passes(scan) == 10 * (NAMES + 1)
+    assert passes(scan) == 10 * (NAMES + 1) + predicted_twice(10)
     lines = [line.strip() for line in scan.outlines]
     (init,) = [line for line in lines if line.startswith("python -m pytest_biastransfer init")]
     tests = lines[-1]
@@ -436,7 +437,7 @@ def test_ctrl_c_prints_what_is_measured_and_loses_nothing(
     arguments = ["scan", "--model", MODEL, "--data", DATA]
     with monkeypatch.context() as patch:
         # In the midst of the fourth intervention.
-        patch.setenv("INTERRUPTED_AT", str(ALL * 4))
+        patch.setenv("INTERRUPTED_AT", str(predicted_twice(ALL) + ALL * 4))
         stopped = typed(project, *arguments)
     assert stopped.ret == 130
     stopped.stdout.fnmatch_lines(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -128,7 +129,8 @@ def begin(
     intervention: Intervention | None,
     order: npt.NDArray[np.int64],
 ) -> contextlib.AbstractContextManager[Pass]:
-    """Start computing: only now torch and the model are needed."""
+    """Start computing: only now torch and the model are needed. Raises what a check of the model raised before."""
+    evaluator.require_unrefused(key)
     if evaluator.prepare:
         evaluator.prepare()
     import torch
@@ -145,5 +147,6 @@ def begin(
         device=device,
         precision=evaluator.precision,
         batch_size=evaluator.batch_size(key),
+        check_once=functools.partial(evaluator.check_once, key),
     )
     return running(work, model, device)

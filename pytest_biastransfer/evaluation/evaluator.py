@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer import __version__
-from pytest_biastransfer.errors import StoreWarning
+from pytest_biastransfer.errors import ModelError, StoreWarning
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.models.model import Model
-from pytest_biastransfer.store import Store
+from pytest_biastransfer.store import Place, Store
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.names import Precision
+    from pytest_biastransfer.store.chunks import Content
 
 # The decoded pixels of larger datasets are not kept.
 PIXEL_CACHE: Final = 4 * 2**30
 # Part of every key: predictions of another release may come from another rendering.
-_FORMAT: Final = f"2/{__version__}"
+_FORMAT: Final = f"3/{__version__}"
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,15 @@ class Key:
         Hash of all of it.
     model
         Hash of the model.
+    basis
+        Hash of all but the intervention.
     lasting
         Whether it means the same in other sessions.
     """
 
     text: str
     model: str
+    basis: str
     lasting: bool
 
     @property
@@ -123,18 +127,20 @@ class Evaluator:
         self._batch_size = batch_size
         self._batch_sizes: dict[str, BatchSize] = {}
         self._gathered: dict[str, Gathered] = {}
+        self._checked: dict[str, str | None] = {}
         self._kept: list[object] = []
 
     def keys(self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]) -> list[Key]:
         """Return what the predictions under each intervention depend on; the same key means the same predictions."""
         content, lasts = self._content(model)
         device_type = self.device.partition(":")[0]
-        common = (content, model.preprocess.fingerprint, images.fingerprint, self.precision, device_type, _FORMAT)
-        return [self._key(common, content, lasts, images, intervention) for intervention in interventions]
+        parts = (content, model.preprocess.fingerprint, images.fingerprint, self.precision, device_type, _FORMAT)
+        basis = fingerprint(parts)
+        return [self._key(basis, content, lasts, images, intervention) for intervention in interventions]
 
     def _key(
         self,
-        common: tuple[object, ...],
+        basis: str,
         model: str,
         lasts: bool,
         images: LabelledImages,
@@ -143,7 +149,7 @@ class Evaluator:
         change, change_lasts = self._content(intervention)
         names = () if intervention is None else intervention.mask_names
         masks = [images.masks(name).fingerprint for name in names]
-        return Key(fingerprint(common, change, masks), model, lasts and change_lasts)
+        return Key(fingerprint(basis, change, masks), model, basis, lasts and change_lasts)
 
     def collection(
         self,
@@ -188,6 +194,30 @@ class Evaluator:
             self._batch_sizes[key.model] = BatchSize(self._batch_size, self.device.partition(":")[0])
         return self._batch_sizes[key.model]
 
+    def check_once(self, key: Key, check: Callable[[], None]) -> None:
+        """Check a model on a dataset, unless another process or an earlier session has done it.
+
+        `check` raises `ModelError` for a model that does not pass; that is raised again each time.
+        """
+        from pytest_biastransfer.store.chunks import ChunkStore
+
+        if key.basis not in self._checked:
+            store = self.store.checks if key.lasting else ChunkStore(Place(None))
+            try:
+                # Another process that is checking it is waited for, as for predictions.
+                list(store.collect(key.basis, [range(1)], lambda _: _passed(check)))
+            except ModelError as error:
+                self._checked[key.basis] = str(error)
+            else:
+                self._checked[key.basis] = None
+        self.require_unrefused(key)
+
+    def require_unrefused(self, key: Key) -> None:
+        """Raise what a check of the same model and dataset raised in this session."""
+        refusal = self._checked.get(key.basis)
+        if refusal is not None:
+            raise ModelError(refusal)
+
     def _content(self, thing: Model | Intervention | None) -> tuple[str, bool]:
         """Return what a model or intervention is, and whether that can be told in other sessions too."""
         try:
@@ -204,3 +234,11 @@ class Evaluator:
                 self._kept.append(thing)
             state = thing.module.state_dict() if isinstance(thing, Model) else {}
             return fingerprint(id(getattr(thing, "module", thing)), dict(state)), False
+
+
+def _passed(check: Callable[[], None]) -> Content:
+    """Return what is kept of a check that raised nothing."""
+    import numpy as np
+
+    check()
+    return {"passed": np.ones(1, dtype=np.bool_)}

@@ -18,6 +18,7 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.order import chunks
 from pytest_biastransfer.evaluation.predict import Change, Predictor, ready_to_evaluate, source_change
+from pytest_biastransfer.evaluation.reproducibility import require_reproducible
 from pytest_biastransfer.evaluation.upload import Upload
 from pytest_biastransfer.interventions import Origin
 
@@ -54,6 +55,8 @@ class Pass:
         Where decoded pixels come from.
     device, precision, batch_size
         How it is computed.
+    check_once
+        Calls what it is given, unless the model was checked on these images before.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Pass:
         device: torch.device,
         precision: Precision,
         batch_size: BatchSize,
+        check_once: Callable[[Callable[[], None]], None],
     ) -> None:
         self._model = model
         self._images = images
@@ -81,6 +85,7 @@ class Pass:
         following = itertools.pairwise(chunks(len(order)))
         self._following = dict(following) if computes_beside(device) else {}
         self._loaded: dict[range, torch.Tensor] = {}
+        self._check_once: Callable[[Callable[[], None]], None] | None = check_once
 
     def predictions(self, chunk: range) -> Content:
         """Return the predictions of one chunk; see `Predictor.classes`."""
@@ -95,6 +100,9 @@ class Pass:
         pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
         change = None if self._after is None else Change(self._after, self._origin(indices, self._after))
         logits = self._predictor.logits(pixels, change)
+        if self._check_once is not None:
+            self._check_once(lambda: require_reproducible(self._predictor, pixels, change, logits))
+            self._check_once = None
         self._load_following(chunk)
         return logits
 

@@ -66,6 +66,8 @@ class Predictor:
         self._precision = precision
         # Channels last is what convolutions are fastest in; a model that asks for strides may mind it.
         self._layouts = [torch.channels_last, torch.contiguous_format]
+        # Of the last call of `logits`: the places of the images that were run at once.
+        self.batches: list[range] = []
 
     def logits(self, pixels: torch.Tensor, change: Change | None = None) -> torch.Tensor:
         """Return the model's output, [batch, classes]; a GPU may still be computing it.
@@ -85,13 +87,31 @@ class Predictor:
         with torch.inference_mode():
             return torch.cat(list(self._logits(pixels, change)))
 
+    @property
+    def model(self) -> Model:
+        """What is run."""
+        return self._model
+
+    @property
+    def precision(self) -> Precision:
+        """What it is computed in."""
+        return self._precision
+
+    def batch_logits(self, pixels: torch.Tensor, change: Change | None, batch: range) -> torch.Tensor:
+        """Return the model's output for the images of one batch, all at once; raises as `logits` does."""
+        with torch.inference_mode():
+            part = change and change.part(batch.start, batch.stop)
+            return self._forward(pixels[batch.start : batch.stop], part)
+
     def classes(self, logits: torch.Tensor, indices: Sequence[int]) -> Content:
         """Return the predicted ``classes``, int32 [batch], and the number of ``outputs``, int32 [1].
 
-        Raises `ModelError` if the logits of the images at `indices` are not finite numbers.
+        Raises `ModelError` if the logits of the images at `indices` are not finite numbers of two classes or more.
         """
         with torch.inference_mode():
             self._require_finite(logits, indices)
+            if logits.shape[1] == 1:
+                raise ModelError(_one_output(self._model, logits))
             classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
         return {"classes": classes, "outputs": np.array([logits.shape[1]], dtype=np.int32)}
 
@@ -109,6 +129,7 @@ class Predictor:
 
     def _logits(self, pixels: torch.Tensor, change: Change | None) -> Iterator[torch.Tensor]:
         start = 0
+        self.batches = []
         while start < len(pixels):
             stop = start + self._batch_size.next(len(pixels) - start)
             begun = time.perf_counter()
@@ -122,6 +143,7 @@ class Predictor:
                     ) from error
             else:
                 self._batch_size.note(stop - start, time.perf_counter() - begun)
+                self.batches.append(range(start, stop))
                 start = stop
                 continue
             # Outside of the handler, where the failed batch's activations are no longer referenced.
@@ -142,6 +164,8 @@ class Predictor:
                 f"model {self._model.name} raised {type(error).__name__} on images of shape {list(images.shape)}: "
                 f"{error}\n{input_advice(self._model.module, images)}"
             ) from error
+        if isinstance(logits, torch.Tensor) and logits.shape == (len(images),):
+            raise ModelError(_one_output(self._model, logits))
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(images):
             found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise ModelError(
@@ -172,6 +196,20 @@ class Predictor:
             f"model {self._model.name} returned NaN or infinite logits for {len(bad)} of {len(indices)} images "
             f"evaluated together, first for image {bad.min()}; expected finite numbers"
         )
+
+
+def _one_output(model: Model, outputs: torch.Tensor) -> str:
+    """Return what is missing in a model with one output an image, [batch] or [batch, 1], and how to add it."""
+    column = "x[:, None]" if outputs.ndim == 1 else "x"
+    probabilities = bool(((outputs >= 0) & (outputs <= 1)).all())
+    other = f"1 - {column}" if probabilities else f"-{column}"
+    boundary = "probability of 0.5" if probabilities else "logit of 0"
+    return (
+        f"model {model.name} has a single output an image, {list(outputs.shape)} for {len(outputs)} images; expected "
+        f"logits [batch, classes] of at least two classes. A single sigmoid output cannot be judged yet: the largest "
+        f"of one logit is always class 0, whatever the image is. Wrap the model so that it returns two columns, such "
+        f"as torch.cat([{other}, {column}], dim=1) of its output x: class 1 is then what is above a {boundary}"
+    )
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 
@@ -12,6 +13,9 @@ from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.models.outputs import logits_of
 from pytest_biastransfer.models.weights_file import digest_of
+
+# The operators' names, as the formats have them: of torch.ao, of ONNX, of torch.export.
+_QUANTIZES_BY_BATCH: Final = re.compile(rb"linear_dynamic|dynamic_linear|DynamicQuantizeLinear|choose_qparams")
 
 
 class FileProgram(torch.nn.Module):
@@ -27,6 +31,8 @@ class FileProgram(torch.nn.Module):
 
     # The distributions that compute it: their versions are part of what it is.
     runtimes: ClassVar[tuple[str, ...]] = ("torch",)
+    # Whether its inputs, and so what it computes of them, are numbers of 16 bits.
+    computes_in_16_bits = False
 
     def __init__(self, files: Sequence[Path], shape: Sequence[int | None] = (None,) * 4) -> None:
         super().__init__()
@@ -52,6 +58,10 @@ class FileProgram(torch.nn.Module):
     def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
         """Return what computes the logits of images on a device, in batches of the program's size."""
         raise NotImplementedError
+
+    def quantizes_by_batch(self) -> bool:
+        """Whether it quantizes what it computes while it runs, in steps that depend on the whole batch."""
+        return any(_QUANTIZES_BY_BATCH.search(file.read_bytes()) for file in self._files)
 
     def require_same_files(self) -> None:
         """Raise if what was loaded just now is not what this module is told by."""

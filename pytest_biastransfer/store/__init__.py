@@ -43,6 +43,11 @@ class Store:
         return self._chunks("rows")
 
     @functools.cached_property
+    def checks(self) -> ChunkStore:
+        """Which models were found to give the same results twice."""
+        return self._chunks("checks")
+
+    @functools.cached_property
     def trained(self) -> ChunkStore:
         """The weights of models that were trained here."""
         return self._chunks("trained")

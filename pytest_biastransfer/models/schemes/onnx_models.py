@@ -41,6 +41,7 @@ class _Graph(FileProgram):
             )
         super().__init__(files, [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape])
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
+        self.computes_in_16_bits = self._type is np.float16
         self._output = _output(self._path, [one.name for one in self._session.get_outputs()], output)
         self._made_for = (torch.device("cpu"), torch.get_num_threads())
 
