@@ -60,7 +60,7 @@ def _count(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Measure, print the ranking, plot it, and write the tests."""
     _require_places(options)
-    from pytest_biastransfer.reporting.scan_text import interrupted_sentence, results_lines, sentence
+    from pytest_biastransfer.reporting.scan_text import interrupted_sentence, results_lines, sentence, unheld_lines
     from pytest_biastransfer.scanning import Results
     from pytest_biastransfer.session_here import session_here
 
@@ -73,8 +73,8 @@ def run(options: argparse.Namespace) -> int:
         _write_lines([*results_lines(results, _width()), interrupted_sentence(results, session.store)])
         return _INTERRUPTED
     _write_lines([*results_lines(results, _width()), sentence(results, scanned)])
-    _write_files(options, results, scanned)
-    _write_lines(_next_steps(options, specs, session.settings))
+    ranking = _write_files(options, results, scanned)
+    _write_lines(_next_steps(options, specs, session.settings, unheld_lines(ranking)))
     return 0
 
 
@@ -145,8 +145,8 @@ def _scan(session: SessionHere, specs: Specs, results: Results) -> Scanned:
     return Scanned(subject.model.name, subject.images.name, control, results.n, total, datetime.date.today())
 
 
-def _write_files(options: argparse.Namespace, results: Results, scanned: Scanned) -> None:
-    """Write the plot and the tests."""
+def _write_files(options: argparse.Namespace, results: Results, scanned: Scanned) -> list[Ranked]:
+    """Write the plot and the tests; return the ranking."""
     from pytest_biastransfer.first_tests import first_tests_text, write_new
     from pytest_biastransfer.reporting.ranking import plot_ranking, worst_first
 
@@ -157,11 +157,12 @@ def _write_files(options: argparse.Namespace, results: Results, scanned: Scanned
         plot_ranking(ranking, f"{scanned.model} on {scanned.images}", options.plot)
         _write_lines([f"{options.plot}: the ranking as a plot"])
     write_new(options.out, first_tests_text(ranking, scanned))
+    return ranking
 
 
-def _next_steps(options: argparse.Namespace, specs: Specs, settings: Settings) -> list[str]:
+def _next_steps(options: argparse.Namespace, specs: Specs, settings: Settings, unheld: Sequence[str]) -> list[str]:
     """Return what to type now, so that the tests run on what was scanned."""
-    lines = [f"{options.out}: tests with limits at today's level, to be committed"]
+    lines = [f"{options.out}: tests with limits at today's level, to be committed", *unheld]
     if not _is_configured(specs, settings):
         named = {"model": specs.model, "data": specs.data, "control": specs.control}
         given = shlex.join(f"--{name}={spec}" for name, spec in named.items() if spec is not None)
@@ -170,7 +171,8 @@ def _next_steps(options: argparse.Namespace, specs: Specs, settings: Settings) -
             f"  python -m pytest_biastransfer init {given}",
         ]
     typed = shlex.join(["pytest", *_as_of_pytest(options, _DECIDING), str(options.out)])
-    return [*lines, "they pass now, from kept predictions:", f"  {typed}"]
+    expected = ", or fail as expected" if unheld else ""
+    return [*lines, f"they pass now{expected}, from kept predictions:", f"  {typed}"]
 
 
 def _is_configured(specs: Specs, settings: Settings) -> bool:
