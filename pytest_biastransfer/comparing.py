@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from _pytest.skipping import evaluate_xfail_marks
 
-from pytest_biastransfer.baseline.entry import Entry, Key, encoded_evidence, entry_of, evidence_for
+from pytest_biastransfer.baseline.entry import EncodedEvidence, Entry, Key, encoded_evidence, entry_of, evidence_for
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.cases import SearchCase
 from pytest_biastransfer.collection import case_of
@@ -206,7 +206,7 @@ def _evidence(found: Measurement | GapMeasurement, names: Sequence[str], facts: 
     if question is None:
         return encoded_evidence(found, names)
     evidence: dict[str, str] = facts.recall(
-        fingerprint("evidence", question, names), lambda: encoded_evidence(found, names)
+        fingerprint("evidence", question, names), lambda: encoded_evidence(found, names), EncodedEvidence
     )
     return evidence
 

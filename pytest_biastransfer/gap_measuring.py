@@ -12,7 +12,7 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.gap import Gap
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.measuring import given_dataset, given_model, require_counts
-from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
 from pytest_biastransfer.store import Store
@@ -109,7 +109,7 @@ def take_gaps(
     groups = images.attributes.get(gap.attribute)
     question = ("gaps", [key.text for key in keys], names, evaluator.max_images, gap, groups, confidence)
     answered = fingerprint(*question) if all(key.lasting for key in keys) else None
-    known = None if answered is None else evaluator.store.facts.get(answered)
+    known = None if answered is None else evaluator.store.facts.get(answered, description_form(control is not None))
     if known is None:
         from pytest_biastransfer.gap_observing import observed_gaps
 

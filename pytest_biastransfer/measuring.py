@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
@@ -15,7 +15,7 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
-from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.estimate import Estimate, Parts
 from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement, Provenance
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.store import Store
@@ -134,7 +134,7 @@ def take_measurement(
     # What is known of all images is better than what was known when it was enough.
     for asked in (None, stop) if stop else (None,):
         answered = fingerprint(*question, asked)
-        known = evaluator.store.facts.get(answered)
+        known = evaluator.store.facts.get(answered, _WithoutControl if control is None else _WithControl)
         if known is not None:
             provenance = Provenance(keys[0].lasting_model, images.fingerprint, answered)
             again = functools.partial(whole, asked)
@@ -143,6 +143,21 @@ def take_measurement(
     answered = fingerprint(*question, found.early and stop)
     evaluator.store.facts.put(answered, _description(found))
     return dataclasses.replace(found, provenance=dataclasses.replace(found.provenance, question=answered))
+
+
+class _Description(TypedDict):
+    n: Annotated[int, lambda n: n >= 0]
+    total: int
+    early: dict[str, bool] | None
+    estimates: Annotated[dict[str, Parts], lambda estimates: {"asr", "skew"} <= estimates.keys()]
+
+
+class _WithoutControl(_Description):
+    control: None
+
+
+class _WithControl(_Description):
+    control: _WithoutControl
 
 
 def _description(found: Measurement) -> dict[str, Any]:

@@ -366,11 +366,8 @@ def test_room_is_made_beside_processes_that_write_and_remove(tmp_path: Path) -> 
 # ------------------------------------------------------------------------------- disks that do not write
 
 
-@pytest.mark.parametrize("in_the_way", ["store", "store/key"])
-def test_where_nothing_can_be_written_everything_is_computed_with_one_warning(tmp_path: Path, in_the_way: str) -> None:
-    path = tmp_path / in_the_way
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("a file where a directory should be")
+def test_where_nothing_can_be_written_everything_is_computed_with_one_warning(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where a directory should be")
     store, compute = ChunkStore(Place(tmp_path / "store")), Counted()
     place = re.escape(str(tmp_path / "store"))
     with pytest.warns(StoreWarning, match=f"{place} cannot be written.*nothing more is kept there") as caught:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pytest_biastransfer.baseline.encoding import encode_classes, encode_images
 from pytest_biastransfer.fingerprints.source_code import versions
@@ -127,6 +127,12 @@ def encoded_evidence(found: Measurement, names: Collection[str]) -> dict[str, st
     sets = {"hits": outcomes.hits, "lost": outcomes.lost, "won": outcomes.won}
     parts |= {name: encode_images(images.tolist()) for name, images in sets.items() if images is not None}
     return {name: parts[name] for name in names if name in parts}
+
+
+# The form of evidence as plain data: see `encode_images` and `encode_classes`.
+EncodedEvidence: Final = dict[
+    str, Annotated[str, lambda text: bool(re.fullmatch(r"([0-9]{1,9}\.){1,2}[0-9A-Za-z+/]*={0,2}", text))]
+]
 
 
 def entry_of(found: Measurement | GapMeasurement, evidence: Mapping[str, str]) -> Entry:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.store.facts import Digest
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
@@ -19,7 +20,7 @@ def contents_of(paths: Sequence[str], facts: Facts, subject: Callable[[int | Non
     file, or for None where it is not known which one.
     """
     try:
-        contents: str = facts.of_files(paths, "contents", lambda: _digest(paths))
+        contents: str = facts.of_files(paths, "contents", lambda: _digest(paths), Digest)
     except OSError as error:
         place = paths.index(error.filename) if error.filename in paths else None
         raise DatasetError(f"{subject(place)} cannot be read ({error})") from error

@@ -7,13 +7,14 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 from pytest_biastransfer import __version__
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store import Facts, Place
+from pytest_biastransfer.store.facts import Digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +38,19 @@ class Findings(TypedDict):
     files: list[str] | None
     attributes: dict[str, list[str]]
     masks: list[str]
+
+
+def _agree(findings: Findings) -> bool:
+    """Whether all that is found out about images is of as many images, and the labels are labels."""
+    count = len(findings["labels"])
+    columns = [*findings["attributes"].values(), *([] if findings["files"] is None else [findings["files"]])]
+    return (
+        count > 0
+        and min(findings["labels"]) >= 0
+        and max(findings["labels"]) <= _LARGEST
+        and (findings["classes"] is None or max(findings["labels"]) < len(findings["classes"]))
+        and all(len(column) == count for column in columns)
+    )
 
 
 def require_labels(labels: Sequence[int], found: str) -> None:
@@ -68,7 +82,7 @@ class RememberedImages(LabelledImages):
     def _known(self) -> Findings:
         what = fingerprint("dataset", __version__, *self._question())
         try:
-            known: Findings = self._facts.of_files(self._sources(), what, self._find_out)
+            known: Findings = self._facts.of_files(self._sources(), what, self._find_out, Annotated[Findings, _agree])
         except OSError as error:
             raise DatasetError(f"{error.filename or self.name}: cannot be read ({error})") from error
         return known
@@ -108,7 +122,7 @@ class RememberedImages(LabelledImages):
         if name not in known:
             raise no_masks(name, self.name, known)
         what = fingerprint("masks", __version__, name, *self._question())
-        digest = self._facts.of_files(self._sources(), what, lambda: self._digest_of_masks(name))
+        digest = self._facts.of_files(self._sources(), what, lambda: self._digest_of_masks(name), Digest)
         return MasksByIndex(lambda index: self._mask(name, index), digest)
 
     def _digest_of_masks(self, name: str) -> str:

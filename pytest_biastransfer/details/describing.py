@@ -128,7 +128,7 @@ def _sheet(item: pytest.Item, given: Given, case: Case, found: Measurement, plac
 
     None where they cannot be drawn: the verdict does not need them.
     """
-    from pytest_biastransfer.details.pictures import draw, sheet_from_plain
+    from pytest_biastransfer.details.pictures import SheetForm, draw, sheet_from_plain
     from pytest_biastransfer.reporting.document import Shown
 
     intervention = _intervention(item, case)
@@ -143,7 +143,7 @@ def _sheet(item: pytest.Item, given: Given, case: Case, found: Measurement, plac
             content = drawn()
         else:
             key = fingerprint("sheet", _SHEETS, question, places)
-            content = session_store(item.config).facts.recall(key, drawn)
+            content = session_store(item.config).facts.recall(key, drawn, SheetForm)
     except (BiasTransferError, OSError) as error:
         warnings.warn(f"no pictures of {item.nodeid}: {error}", StoreWarning, stacklevel=2)
         return None

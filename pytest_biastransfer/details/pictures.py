@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ _QUALITIES: Final[Sequence[Mapping[str, Any]]] = (
     *({"quality": quality} for quality in (80, 60, 45, 30, 20, 10, 5)),
 )
 _SIDE: Final = 64
+_MEDIA_TYPES: Final = ("image/webp", "image/jpeg")
 _COLUMNS: Final = 8
 
 
@@ -52,6 +53,20 @@ class Sheet:
     pictures: Pictures | None
     confidences: Sequence[Sequence[float | None]]
     example: Shown | None = None
+
+
+def _is_sheet(content: Any) -> bool:
+    try:
+        sheet = from_plain(Sheet, content)
+        if sheet.pictures is not None:
+            base64.b64decode(sheet.pictures.data, validate=True)
+    except (TypeError, ValueError, LookupError):
+        return False
+    return sheet.pictures is None or sheet.pictures.media_type in _MEDIA_TYPES
+
+
+# The form of a sheet as plain data.
+SheetForm: Final = Annotated[Any, _is_sheet]
 
 
 def draw(

@@ -103,7 +103,7 @@ class Collection:
         total = len(gathered.order)
         missing = [chunk for chunk in chunks(total) if gathered.done <= chunk.start < count]
         done = gathered.done
-        for chunk, content in self._store.collect(self._key.text, missing, self._compute):
+        for chunk, content in self._store.collect(self._key.text, missing, self._compute, _are_predictions):
             gathered.classes[chunk.start : chunk.stop] = content["classes"]
             gathered.outputs = int(content["outputs"][0])
             done += len(chunk)
@@ -119,6 +119,18 @@ class Collection:
         content = self._pass.predictions(chunk)
         self._computed += len(chunk)
         return content
+
+
+def _are_predictions(chunk: range, content: Content) -> bool:
+    """Whether arrays are what `Predictor.classes` returns."""
+    if content.keys() != {"classes", "outputs"}:
+        return False
+    classes, outputs = content["classes"], content["outputs"]
+    return (
+        classes.dtype == outputs.dtype == np.int32
+        and (classes.shape, outputs.shape) == ((len(chunk),), (1,))
+        and bool(classes.min() >= 0 and classes.max() < outputs[0])
+    )
 
 
 def begin(

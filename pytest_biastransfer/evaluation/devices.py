@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.gpus import installed_gpus
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
 
 _FORM = re.compile(r"cpu|cuda(:\d+)?")
+# Where there is one of them, there may be devices that NVIDIA's library does not list.
+_DRIVERS: Final = ("/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu")
+_PARTS_OF_A_GPU: Final = 8
+_MOST_DEVICES: Final = 64
 
 
 def resolve_device(name: str, facts: Facts) -> str:
@@ -51,8 +55,15 @@ def resolve_device(name: str, facts: Facts) -> str:
 
 def _usable_devices(facts: Facts) -> int:
     """Return how many CUDA devices torch can use in this process."""
-    count: int = facts.recall(fingerprint("CUDA devices", _what_decides()), _ask_torch)
+    count: int = facts.recall(fingerprint("CUDA devices", _what_decides()), _ask_torch, Annotated[int, _is_possible])
     return count
+
+
+def _is_possible(count: int) -> bool:
+    """Whether this machine can have so many CUDA devices: if not, torch would raise what nobody understands."""
+    gpus = len(installed_gpus()) * _PARTS_OF_A_GPU
+    driven = sys.platform != "linux" or any(Path(driver).exists() for driver in _DRIVERS)
+    return 0 <= count <= (gpus or (_MOST_DEVICES if driven else 0))
 
 
 def _what_decides() -> list[Any]:

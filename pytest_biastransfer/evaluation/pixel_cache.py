@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_biastransfer import __version__
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.fingerprints import fingerprint
@@ -34,6 +36,7 @@ class PixelCache:
         self._store = store
         self._limit = limit
         self._places: dict[str, ChunkStore] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def read(
         self, images: LabelledImages, preprocess: Preprocess, chunk: range, indices: Sequence[int], threads: int = 1
@@ -41,12 +44,17 @@ class PixelCache:
         """Return the pixels of the images at `indices`, which are those of `chunk`; see `decode`."""
         key = _key(images, preprocess)
         if key not in self._places:
-            needed = self._bytes_of(images, preprocess, indices[0])
+            example = decode(images, [indices[0]], preprocess)
+            needed, self._shapes[key] = len(images) * example.nbytes, example.shape[1:]
             self._places[key] = (
                 self._store if self._store.make_room(key, needed, self._limit) else ChunkStore(Place(None))
             )
+        shape = (len(indices), *self._shapes[key])
         collected = self._places[key].collect(
-            key, [chunk], lambda _: {"pixels": decode(images, indices, preprocess, threads=threads)}
+            key,
+            [chunk],
+            lambda _: {"pixels": decode(images, indices, preprocess, threads=threads)},
+            lambda _, content: _are_pixels(content.get("pixels"), shape),
         )
         ((_, content),) = collected
         return content["pixels"]
@@ -57,6 +65,13 @@ class PixelCache:
 
     def _bytes_of(self, images: LabelledImages, preprocess: Preprocess, example: int) -> int:
         return len(images) * decode(images, [example], preprocess).nbytes
+
+
+def _are_pixels(pixels: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> bool:
+    """Whether an array is what `decode` returns."""
+    if pixels is None or pixels.shape != shape:
+        return False
+    return pixels.dtype == np.uint8 or (pixels.dtype == np.float32 and bool(np.isfinite(pixels).all()))
 
 
 def _key(images: LabelledImages, preprocess: Preprocess) -> str:

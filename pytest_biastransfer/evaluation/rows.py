@@ -54,8 +54,20 @@ def rows_of(
         work = _Work(evaluator, key, model, images, order, read, stack)
         store = evaluator.store.rows if key.lasting else ChunkStore(Place(None))
         found: npt.NDArray[Any] | None = None
-        for chunk, content in store.collect(fingerprint(key.text, kind), chunks(len(order)), work.compute):
+        shape: tuple[int, ...] | None = None
+
+        def are_rows(chunk: range, content: Content) -> bool:
+            rows = content.get("rows")
+            return (
+                rows is not None
+                and rows.shape[:1] == (len(chunk),)
+                and shape in (None, rows.shape[1:])
+                and (rows.dtype.kind != "f" or bool(np.isfinite(rows).all()))
+            )
+
+        for chunk, content in store.collect(fingerprint(key.text, kind), chunks(len(order)), work.compute, are_rows):
             part = content["rows"]
+            shape = part.shape[1:]
             if found is None:
                 found = np.zeros((len(images), *part.shape[1:]), part.dtype)
             found[order[chunk.start : chunk.stop]] = part

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import nan
-from typing import Any
+from typing import Annotated, Any
+
+# The form of what `Estimate.to_list` gives: the value, the ends, the confidence, the number of images and the method.
+Parts = tuple[float, float, float, float, Annotated[int, lambda n: n >= 0], str]
 
 
 class Estimate(float):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.estimate import Estimate, Parts
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Provenance
@@ -38,6 +38,29 @@ class GroupFigure:
     def words(self) -> str:
         """The group with its figure."""
         return f"{self.group} {self.estimate:.3f} (n = {self.size:,})"
+
+
+class _Description(TypedDict):
+    n: Annotated[int, lambda n: n >= 0]
+    total: int
+    groups: list[tuple[str, Parts, Annotated[int, lambda size: size >= 0], bool]]
+    ends: tuple[str, str]
+    estimates: Annotated[dict[str, Parts], lambda estimates: "gap" in estimates]
+    evidence: dict[str, str]
+
+
+class _WithoutControl(_Description):
+    control: None
+
+
+class _WithControl(_Description):
+    estimates: Annotated[dict[str, Parts], lambda estimates: {"gap", "gap_excess"} <= estimates.keys()]
+    control: _WithoutControl
+
+
+def description_form(with_control: bool) -> Any:
+    """Return the form of what `GapMeasurement.description` gives, with a control model or without one."""
+    return _WithControl if with_control else _WithoutControl
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
-from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.errors import BiasTransferError, ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.fingerprints.source_code import libraries, reads_elsewhere, user_files, versions
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.store.facts import Digest
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,29 @@ if TYPE_CHECKING:
 
 # What every loaded model rests on.
 _ALWAYS: Final = ("pytest-biastransfer", "torch", "torchvision")
+
+
+def _is_preprocess(parts: Mapping[str, Any]) -> bool:
+    try:
+        Preprocess(**parts)
+    except (TypeError, ValueError, BiasTransferError):
+        return False
+    return True
+
+
+class Description(TypedDict):
+    """What `DeferredModel.of` makes a model of, beside its name."""
+
+    fingerprint: Digest
+    preprocess: Annotated[dict[str, Any], _is_preprocess]
+    classes: list[str] | None
+
+
+class _Known(Description):
+    name: str
+    files: dict[str, Digest]
+    libraries: dict[str, str | None]
+    listings: dict[str, list[str]]
 
 
 class DeferredModel(Model):
@@ -78,7 +102,7 @@ def model_of_spec(text: str, directory: Path, facts: Facts, others: Others = nob
         return load_model(spec, others=others)
 
     key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
-    known = facts.get(key)
+    known = facts.get(key, _Known)
     if known is not None and _is_unchanged(known, facts):
         return DeferredModel.of(known, load)
     from pytest_biastransfer.models.loading import made_of

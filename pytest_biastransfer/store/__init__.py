@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.store.facts import Facts
 from pytest_biastransfer.store.place import Place
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store.chunks import ChunkStore
 
 __all__ = ["Facts", "Place", "Store"]
+
+
+_OF_PREDICTIONS: Final = 2**24
+_TRAINING_SECONDS: Final = 24 * 3600.0
 
 
 class Store:
@@ -30,7 +34,7 @@ class Store:
     @functools.cached_property
     def predictions(self) -> ChunkStore:
         """The predictions of models."""
-        return self._chunks("predictions")
+        return self._chunks("predictions", most_bytes=_OF_PREDICTIONS)
 
     @functools.cached_property
     def pixels(self) -> ChunkStore:
@@ -50,14 +54,15 @@ class Store:
     @functools.cached_property
     def trained(self) -> ChunkStore:
         """The weights of models that were trained here."""
-        return self._chunks("trained")
+        # Nobody trains beside another process that takes long.
+        return self._chunks("trained", patience=_TRAINING_SECONDS)
 
     def place(self, name: str) -> Place:
         """Return where files of another kind are."""
         return self._place.inside(name)
 
-    def _chunks(self, name: str) -> ChunkStore:
+    def _chunks(self, name: str, **options: Any) -> ChunkStore:
         # Only now: it imports numpy, which facts do not need.
         from pytest_biastransfer.store.chunks import ChunkStore
 
-        return ChunkStore(self._place.inside(name))
+        return ChunkStore(self._place.inside(name), **options)

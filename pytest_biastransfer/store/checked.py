@@ -1,31 +1,63 @@
 """Files that are whole and hold what they promise, or are taken for missing.
 
 A line with a checksum and a description of the content, then the content. Written to a temporary name and
-renamed, so that a file is whole or not there.
+renamed, so that a file is whole or not there. The checksum covers the file's name within the store too: what was
+written under one key is not read under another one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import hmac
 import json
 import mmap
-import warnings
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
-from pytest_biastransfer.errors import StoreWarning
-from pytest_biastransfer.whole_files import written_whole
+from pytest_biastransfer.whole_files import require_regular, written_whole
+
+Accepts = Callable[[Any, int], bool]
+"""Whether a file of that description and of so many further bytes is what was asked for."""
+
+# Longer descriptions are read after their checksum was compared.
+_SHORT: Final = 2**16
+_LONGEST: Final = 2**28
+# Opening a pipe would wait for whoever writes to it.
+_READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def write_checked(path: Path, description: Any, parts: Iterable[Any]) -> None:
+class Digest(Protocol):
+    """What makes a checksum: one of hashlib's or hmac's objects."""
+
+    def update(self, data: Any, /) -> None:
+        """Take more of the content."""
+
+    def hexdigest(self) -> str:
+        """Return the checksum."""
+
+
+class Seal:
+    """Makes the checksums of files: anybody's, or with a secret those of whoever knows it."""
+
+    def __init__(self, secret: bytes | None = None) -> None:
+        self._secret = secret
+
+    def digest(self, name: str) -> Digest:
+        """Begin the checksum of the file of that name."""
+        if self._secret is None:
+            return hashlib.sha256(name.encode(errors="surrogateescape") + b"\n")
+        return hmac.new(self._secret, name.encode(errors="surrogateescape") + b"\n", "sha256")
+
+
+def write_checked(path: Path, digest: Digest, description: Any, parts: Iterable[Any]) -> None:
     """Write a file; `parts` are what supports the buffer protocol, `description` is anything JSON can hold.
 
     Raises OSError where that cannot be done.
     """
     described = json.dumps(description).encode()
-    digest = hashlib.sha256(described)
+    digest.update(described)
     bodies = list(parts)
     for body in bodies:
         digest.update(body)
@@ -35,32 +67,45 @@ def write_checked(path: Path, description: Any, parts: Iterable[Any]) -> None:
             file.write(body)
 
 
-def read_checked(path: Path) -> tuple[Any, memoryview] | None:
-    """Return the description and the content of a file, memory-mapped; None if it is not there or damaged.
+def read_checked(path: Path, digest: Digest, accepts: Accepts) -> tuple[Any, memoryview]:
+    """Return the description and the content of a file, memory-mapped.
 
-    A damaged file is removed and warned of.
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError, RecursionError
+        If it is not what was asked for.
     """
-    try:
-        return _mapped(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:  # ValueError: of another content, or empty, which cannot be mapped.
-        # Before the warning, which the user may have made an error: the next session would meet it again.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        warnings.warn(f"{path}: {error}; it is computed again", StoreWarning, stacklevel=2)
-        return None
-
-
-def _mapped(path: Path) -> tuple[Any, memoryview]:
-    with path.open("rb") as file:
-        # Copy-on-write: torch takes only arrays that could be written to.
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    end = content.find(b"\n") + 1
+    content = _mapped(path)
+    end = content.find(b"\n", 0, _LONGEST) + 1
     checksum, _, described = content[: end - 1].partition(b" ") if end else (b"", b"", b"")
     body = memoryview(content)[end:]
-    digest = hashlib.sha256(described)
+    description: Any = None
+    # A file may say that it is larger than anybody has the time to read.
+    if len(described) <= _SHORT:
+        description = _accepted(described, len(body), accepts)
+    digest.update(described)
     digest.update(body)
-    if digest.hexdigest().encode() != checksum:
+    if not hmac.compare_digest(digest.hexdigest().encode(), checksum):
         raise ValueError("its content does not match its checksum")
-    return json.loads(described), body
+    if len(described) > _SHORT:
+        description = _accepted(described, len(body), accepts)
+    return description, body
+
+
+def _accepted(described: bytes, size: int, accepts: Accepts) -> Any:
+    description = json.loads(described)
+    if not accepts(description, size):
+        raise ValueError("its content is not of the form that it should have")
+    return description
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    descriptor = os.open(path, _READ_ONLY)
+    try:
+        require_regular(path, os.fstat(descriptor))
+        # Copy-on-write: torch takes only arrays that could be written to.
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    finally:
+        os.close(descriptor)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import pickle
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from pytest_biastransfer.store.checked import read_checked, write_checked
-
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Place
 
 # Writing must not take much of the time that it may save.
 _BETWEEN_SECONDS: Final = 10.0
+_DESCRIPTION: Final = "training"
 
 
 class Checkpoint:
@@ -24,20 +24,32 @@ class Checkpoint:
 
     def __init__(self, place: Place, key: str) -> None:
         self._place = place
-        self._key = key
+        self._name = f"{key}.training"
         self._written = time.monotonic()
 
     @property
     def path(self) -> Path | None:
         """The file, which need not exist."""
         directory = self._place.path if self._place.can_be_written else None
-        return None if directory is None else directory / f"{self._key}.training"
+        return None if directory is None else directory / self._name
 
     def read(self) -> dict[str, Any] | None:
         """Return the state that was written, or None."""
-        found = None if self.path is None else read_checked(self.path)
-        # Nothing but tensors and plain data is read.
-        return None if found is None else torch.load(io.BytesIO(found[1]), weights_only=True)
+        found = self._place.read(self._name, lambda description, _: description == _DESCRIPTION)
+        if found is None:
+            return None
+        try:
+            # Nothing but tensors and plain data is read.
+            state: dict[str, Any] = torch.load(io.BytesIO(found[1]), weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
+            self.drop(f"it is no state of a training ({type(error).__name__})")
+            return None
+        return state
+
+    def drop(self, reason: str) -> None:
+        """Remove a state that is of no use, and warn of it."""
+        if self.path is not None:
+            self._place.drop(self.path, reason)
 
     def write(self, state: dict[str, Any]) -> None:
         """Write the state of now."""
@@ -45,10 +57,7 @@ class Checkpoint:
             return
         content = io.BytesIO()
         torch.save(state, content)
-        try:
-            write_checked(self.path, "training", [content.getbuffer()])
-        except OSError as error:
-            self._place.give_up(error)
+        self._place.write(self._name, _DESCRIPTION, [content.getbuffer()])
         self._written = time.monotonic()
 
     def write_if_due(self, state: dict[str, Any]) -> None:

@@ -55,6 +55,11 @@ class Network:
         heads = tuple(f"{name}." for name in self.head.names)
         return {name: value for name, value in self.module.state_dict().items() if not name.startswith(heads)}
 
+    def accepts(self, _: range, weights: Content) -> bool:
+        """Whether arrays may be trained weights of this network, as `arrays_of` makes them."""
+        expected = {name: (value.dtype, value.shape) for name, value in arrays_of(self.part.state_dict()).items()}
+        return expected == {name: (value.dtype, value.shape) for name, value in weights.items()}
+
     def load(self, weights: Content) -> None:
         """Take trained weights, as `arrays_of` made them."""
         learnt = self.part.state_dict()

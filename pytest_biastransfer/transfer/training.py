@@ -234,12 +234,30 @@ class Training:
         state = self._checkpoint.read()
         if state is None:
             return 0
+        fresh = self._state(0)
+        try:
+            return self._take(state)
+        # What torch's `load_state_dict` raises for the state of something else.
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            self._checkpoint.drop(f"it is not the state of this training ({error})")
+            return self._take(fresh)
+
+    def _take(self, state: State) -> int:
+        """Take a state that `_state` returned; return how many epochs are done. Raises for anything else."""
+        shapes = {name: value.shape for name, value in self._trainee.part.state_dict().items()}
+        for kept in (state["part"], state["best"]):
+            if kept is not None and {name: value.shape for name, value in kept.items()} != shapes:
+                raise ValueError("other weights")
+        counts = state["epochs"], state["waited"], state["least"]
+        if [type(count) for count in counts] != [int, int, float] or not 0 <= counts[0] <= self._recipe.epochs:
+            raise ValueError("other counts")
         self._trainee.part.load_state_dict(state["part"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
-        self._best, self._least, self._waited = state["best"], state["least"], state["waited"]
-        return int(state["epochs"])
+        epochs: int = counts[0]
+        self._best, self._waited, self._least = state["best"], counts[1], counts[2]
+        return epochs
 
 
 def _split(images: int, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:

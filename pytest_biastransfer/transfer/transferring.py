@@ -16,7 +16,7 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.measuring import given_dataset, given_model
 from pytest_biastransfer.models import Model
-from pytest_biastransfer.models.known import DeferredModel
+from pytest_biastransfer.models.known import DeferredModel, Description
 from pytest_biastransfer.reporting.progress import progress_on
 from pytest_biastransfer.store import Place, Store
 from pytest_biastransfer.store.chunks import ChunkStore
@@ -129,7 +129,7 @@ def take_transfer(
     experiment = _Experiment.of(evaluator, source, images, require_mode(mode), classes, recipe)
     name = name or f"{source.name}, {mode} on {images.name}"
     facts, known_as = evaluator.store.facts, fingerprint("transferred", experiment.text)
-    known = facts.get(known_as) if experiment.key.lasting else None
+    known = facts.get(known_as, Description) if experiment.key.lasting else None
     # Without its weights it would have to be trained again, and might differ by the number of threads.
     if known is not None and evaluator.store.trained.has(experiment.text, _WHOLE):
         return DeferredModel.of({**known, "name": name}, experiment.model)
@@ -210,7 +210,7 @@ class _Experiment:
             return fit(self.evaluator, self.source, network, self.images, self.labels, self.recipe, key)
 
         store = self.evaluator.store.trained if self.key.lasting else ChunkStore(Place(None))
-        ((_, found),) = store.collect(self.text, [_WHOLE], weights)
+        ((_, found),) = store.collect(self.text, [_WHOLE], weights, network.accepts)
         network.load(found)
         return Model(
             network.module,

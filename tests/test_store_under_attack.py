@@ -1,0 +1,439 @@
+"""Whatever lies in the store in place of what should be there is dropped with a warning, and nothing waits for it."""
+
+from __future__ import annotations
+
+import faulthandler
+import functools
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+import numpy as np
+import pytest
+
+from pytest_biastransfer.errors import StoreWarning
+from pytest_biastransfer.store import Facts, Place, Store
+from pytest_biastransfer.store.chunks import ChunkStore, Content
+from pytest_biastransfer.store.forms import fits
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes among files")
+
+CHUNK = range(0, 4)
+
+
+def squares(chunk: range) -> Content:
+    return {"squares": np.array(chunk, dtype=np.int64) ** 2}
+
+
+def are_squares(chunk: range, content: Content) -> bool:
+    return content.keys() == {"squares"} and content["squares"].shape == (len(chunk),)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+
+
+def full_directory(path: Path) -> None:
+    (path / "deep").mkdir(parents=True)
+    (path / "deep" / "file").write_text("something")
+
+
+def listening_socket(path: Path) -> None:
+    # The paths of sockets are short.
+    here = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def endless_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def dangling_link(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere")
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def sparse_file(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(b"0" * 64 + b' {"squares": ["<i8", [4]]}\n')
+        file.truncate(2**41)
+
+
+def unreadable_file(path: Path) -> None:
+    path.write_text("something")
+    path.chmod(0)
+
+
+def file_of_text(path: Path) -> None:
+    path.write_text("something")
+
+
+OBSTACLES = [
+    *(pipe, directory, full_directory, listening_socket, endless_device, dangling_link, link_to_itself, sparse_file),
+    *(unreadable_file, file_of_text),
+]
+Obstacle = Callable[[Path], None]
+
+
+@pytest.fixture(params=OBSTACLES, ids=lambda obstacle: obstacle.__name__)
+def obstacle(request: pytest.FixtureRequest) -> Obstacle:
+    made: Obstacle = request.param
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _no_hanging() -> Iterator[None]:
+    """End the tests where one waits for a pipe: nothing would wake it."""
+    faulthandler.dump_traceback_later(120, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def with_warnings(work: Callable[[], Any]) -> tuple[Any, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = work()
+    assert {warning.category for warning in caught} <= {StoreWarning}
+    return found, [str(warning.message) for warning in caught]
+
+
+def collected(place: Path) -> list[int]:
+    computed: list[int] = []
+
+    def compute(chunk: range) -> Content:
+        computed.append(chunk.start)
+        return squares(chunk)
+
+    ((chunk, content),) = ChunkStore(Place(place)).collect("key", [CHUNK], compute, are_squares)
+    assert (chunk, content["squares"].tolist()) == (CHUNK, [0, 1, 4, 9])
+    return computed
+
+
+# --------------------------------------------------------------------------------- what is in the way
+
+
+def test_what_is_no_chunk_is_replaced(tmp_path: Path, obstacle: Obstacle) -> None:
+    (tmp_path / "key").mkdir()
+    obstacle(tmp_path / "key" / "0-4.chunk")
+    computed, warned = with_warnings(lambda: collected(tmp_path))
+    assert computed == [0]
+    assert len(warned) == 1
+    assert with_warnings(lambda: collected(tmp_path)) == ([], [])
+
+
+def test_what_is_no_lock_is_not_waited_for(tmp_path: Path, obstacle: Obstacle) -> None:
+    (tmp_path / "key").mkdir()
+    obstacle(tmp_path / "key" / "0-4.lock")
+    computed, warned = with_warnings(lambda: collected(tmp_path))
+    assert computed == [0]
+    # Of a lock, only that it is a file counts.
+    assert len(warned) == (0 if obstacle in (sparse_file, unreadable_file, file_of_text) else 1)
+    assert with_warnings(lambda: collected(tmp_path)) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["key", "room"])
+def test_what_is_no_directory_is_replaced(tmp_path: Path, obstacle: Obstacle, name: str) -> None:
+    inside = Place(tmp_path).inside("room")
+    (tmp_path / "room").mkdir()
+    place = tmp_path / "room" / "key" if name == "key" else tmp_path / "room"
+    if name == "room":
+        place.rmdir()
+    obstacle(place)
+    store = ChunkStore(inside)
+    _, warned = with_warnings(lambda: list(store.collect("key", [CHUNK], squares, are_squares)))
+    assert len(warned) == (0 if obstacle in (directory, full_directory) else 1)
+    found, warned = with_warnings(lambda: list(store.collect("key", [CHUNK], lambda _: {}, are_squares)))
+    assert found[0][1]["squares"].tolist() == [0, 1, 4, 9]
+    assert warned == []
+
+
+def test_what_is_no_fact_is_found_out_again(tmp_path: Path, obstacle: Obstacle) -> None:
+    for name in ("ab", "ab/abcd.fact"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        obstacle(path)
+        facts = Facts(Place(tmp_path))
+        found, warned = with_warnings(functools.partial(facts.recall, "abcd", lambda: {"a": 1}, dict[str, int]))
+        assert found == {"a": 1}
+        assert len(warned) <= 1
+        answer, warned = with_warnings(lambda: Facts(Place(tmp_path)).get("abcd", dict[str, int]))
+        assert (answer, warned) == ({"a": 1}, [])
+        shutil.rmtree(tmp_path / "ab")
+
+
+def test_what_cannot_be_removed_is_warned_of_once(tmp_path: Path) -> None:
+    # A directory that is the working directory of nobody but may not be removed: a mount point, or somebody else's.
+    facts = Facts(Place(tmp_path))
+    facts.put("abcd", 5)
+    (path,) = tmp_path.rglob("*.fact")
+    path.write_text("something")
+    path.parent.chmod(0o500)
+    try:
+        if os.access(path.parent, os.W_OK):
+            pytest.skip("nothing is forbidden to this user")
+        _, warned = with_warnings(lambda: [facts.get("abcd", int) for _ in range(3)])
+        assert len(warned) == 1
+    finally:
+        path.parent.chmod(0o700)
+
+
+# ---------------------------------------------------------------------------------- other content
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "content"),
+    [
+        ("O", [1], bytes(8)),
+        ("|V8", [1], bytes(8)),
+        ("<M8[s]", [1], bytes(8)),
+        ("<U2", [1], bytes(8)),
+        ("<i8", [-1], bytes(8)),
+        ("<i8", [2**62, 2**62, 0], b""),
+        ("<i8", [2**40], bytes(8)),
+        ("<i8", ["1"], bytes(8)),
+        ("<i8", [True], bytes(8)),
+        ("<i8", [1.0], bytes(8)),
+        ("<i8", 1, bytes(8)),
+        ("<i8", [1] * 100, bytes(8)),
+        ("i8, i8", [1], bytes(16)),
+        (5, [1], bytes(8)),
+        (None, [1], bytes(8)),
+        ("<i8", [3], bytes(24)),
+    ],
+)
+def test_an_array_of_another_form_is_computed_again(tmp_path: Path, dtype: Any, shape: Any, content: bytes) -> None:
+    Place(tmp_path).write("key/0-4.chunk", {"squares": [dtype, shape]}, [content])
+    computed, warned = with_warnings(lambda: collected(tmp_path))
+    assert (computed, len(warned)) == ([0], 1)
+    assert with_warnings(lambda: collected(tmp_path)) == ([], [])
+
+
+@pytest.mark.parametrize("description", [[], "squares", 5, None, {}, {"squares": []}, {"other": ["<i8", [4]]}])
+def test_a_description_of_something_else_is_computed_again(tmp_path: Path, description: Any) -> None:
+    Place(tmp_path).write("key/0-4.chunk", description, [bytes(32)])
+    assert with_warnings(lambda: collected(tmp_path))[0] == [0]
+
+
+def test_what_was_kept_under_another_key_is_not_read(tmp_path: Path) -> None:
+    collected(tmp_path)
+    list(ChunkStore(Place(tmp_path)).collect("other", [CHUNK], lambda chunk: {"squares": np.arange(4)}))
+    (tmp_path / "other" / "0-4.chunk").replace(tmp_path / "key" / "0-4.chunk")
+    computed, warned = with_warnings(lambda: collected(tmp_path))
+    assert (computed, len(warned)) == ([0], 1)
+
+
+class Found(TypedDict):
+    labels: list[int]
+    names: list[str] | None
+
+
+@pytest.mark.parametrize(
+    ("form", "right", "wrong"),
+    [
+        (int, 5, [True, 5.0, "5", [5], {}]),
+        (float, 5, [True, "5", [5]]),
+        (str, "5", [5, ["5"]]),
+        (list[int], [5], [5, [5.0], ["5"], {"a": 5}]),
+        (dict[str, int], {"a": 5}, [[5], {"a": "5"}]),
+        (tuple[int, str], [5, "a"], [[5], ["a", 5], [5, "a", 1], {"a": 5}]),
+        (int | str, "a", [5.5, ["a"]]),
+        (Literal["a", 1], 1, [True, "b", 1.0, [1]]),
+        (Found, {"labels": [0], "names": None, "more": 5}, [{"labels": [0]}, {"labels": ["0"], "names": None}, []]),
+        (Annotated[int, lambda number: number > 3], 5, [3, "5"]),
+    ],
+)
+def test_forms(tmp_path: Path, form: Any, right: Any, wrong: list[Any]) -> None:
+    assert fits(form, right)
+    facts = Facts(Place(tmp_path))
+    for content in [*wrong, *([] if form == (int | str) else ["another text", {"a": {}}])]:
+        if form is str and isinstance(content, str):
+            continue
+        facts.put("abcd", content)
+        found, warned = with_warnings(lambda: facts.get("abcd", form))
+        assert (found, len(warned)) == (None, 1), content
+        assert with_warnings(lambda: facts.get("abcd", form)) == (None, [])
+    facts.put("abcd", right)
+    assert facts.get("abcd", form) == right
+
+
+NESTED = "[" * 200_000 + "]" * 200_000
+
+
+@pytest.mark.parametrize("text", [NESTED, "9" * 10_000, '"' + "a" * 2**20 + '"', "[1", '{"a": 1', "\ud800"])
+def test_plain_data_that_cannot_be_read_is_found_out_again(tmp_path: Path, text: str) -> None:
+    content = text.encode(errors="surrogatepass")
+    checksum = hashlib.sha256(b"ab/abcd.fact\n" + content).hexdigest().encode()
+    (tmp_path / "ab").mkdir()
+    (tmp_path / "ab" / "abcd.fact").write_bytes(checksum + b" " + content + b"\n")
+    found, warned = with_warnings(lambda: Facts(Place(tmp_path)).recall("abcd", lambda: 5, int))
+    assert (found, len(warned)) == (5, 1)
+
+
+# ------------------------------------------------------------------------------------------ locks
+
+
+def test_a_lock_that_nobody_gives_back_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "key").mkdir()
+    chunks = [range(0, 4), range(4, 8)]
+    held = FileLock(tmp_path / "key" / "0-4.lock")
+    with held:
+        store = ChunkStore(Place(tmp_path), patience=0.2)
+        found = list(store.collect("key", chunks, squares))
+    assert [chunk.start for chunk, _ in found] == [4, 0]
+    assert with_warnings(lambda: collected(tmp_path)) == ([], [])
+
+
+def test_where_files_cannot_be_locked_everything_is_kept_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import fcntl
+
+    def unlockable(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", unlockable)
+    computed, warned = with_warnings(lambda: collected(tmp_path))
+    assert computed == [0]
+    assert len(warned) == 1
+    assert "files cannot be locked there" in warned[0]
+    assert [path.name for path in (tmp_path / "key").iterdir()] == ["0-4.chunk"]
+
+
+def test_room_is_made_whatever_lies_there(tmp_path: Path, obstacle: Obstacle) -> None:
+    obstacle(tmp_path / "thing")
+    store = ChunkStore(Place(tmp_path))
+    list(store.collect("old", [CHUNK], squares))
+    for name in ("old", "thing"):
+        os.utime(tmp_path / name, (0, 0), follow_symlinks=False)
+    assert store.make_room("new", 100, limit=100)
+    assert not (tmp_path / "old").exists()
+
+
+# ------------------------------------------------------------------------------------ whole sessions
+
+TESTS = """
+import pytest
+
+@pytest.mark.bias_intervention("yellow-square", max_asr=1)
+@pytest.mark.bias_intervention("grayscale", max_skew=1, max_accuracy_drop=1)
+def test_it(): pass
+
+@pytest.mark.bias_gap("group", metric="accuracy", max_gap=1, min_group_size=1)
+def test_gap(): pass
+"""
+DATASET = """
+from pathlib import Path
+import numpy as np
+groups = np.array(["a", "b"] * 10)
+pixels = np.stack([np.full((16, 16, 3), (77, 74, 79) if i < 5 else (0, 0, 255), np.uint8) for i in range(20)])
+np.savez("val.npz", images=pixels, labels=np.full(20, 2), classes=np.array(["red", "green", "blue"]), group=groups)
+"""
+ALLOWED = "-Wdefault::pytest_biastransfer.errors.StoreWarning"
+OPTIONS = ("-pno:xdist", "--bias-store=store", "-obias_dataset=npz:val.npz", "--bias-report=report.html", "-v")
+
+
+@pytest.fixture
+def done(colors: pytest.Pytester) -> pytest.Pytester:
+    """A directory in which a session has left its store."""
+    exec(DATASET, {})
+    conftest = colors.path / "conftest.py"
+    text, fixture, _ = conftest.read_text().partition('@pytest.fixture(scope="session")\ndef bias_dataset')
+    assert fixture
+    conftest.write_text(text)
+    os.utime("val.npz", (1e9, 1e9))
+    colors.makepyfile(TESTS)
+    colors.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=3)
+    return colors
+
+
+def stored(suffix: str) -> list[Path]:
+    return sorted(Path("store").rglob(f"*.{suffix}"))
+
+
+@pytest.mark.parametrize("made", [pipe, full_directory], ids=lambda made: made.__name__)
+def test_a_session_survives_whatever_lies_in_its_store(done: pytest.Pytester, made: Obstacle) -> None:
+    for path in [*stored("fact"), *stored("chunk"), *stored("lock")]:
+        path.unlink()
+        made(path)
+    done.runpytest_inprocess(*OPTIONS, ALLOWED).assert_outcomes(passed=3)
+    done.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=3)
+
+
+def junk(content: Any) -> list[Any]:
+    """Return plain data of other forms than that of some plain data, whole and in its parts."""
+    found: list[Any] = [[], {}, "text", -1, 10**30, 0.5, True, [content], {"a": content}]
+    if isinstance(content, dict):
+        for key, value in content.items():
+            found += [{name: part for name, part in content.items() if name != key}]
+            found += [{**content, key: part} for part in junk(value)[:9]]
+    return [other for other in found if json.dumps(other) != json.dumps(content)]
+
+
+@pytest.mark.parametrize("number", range(0, 40, 5))
+def test_facts_of_other_content_change_nothing(done: pytest.Pytester, number: int) -> None:
+    place, changed = Place(Path("store")), 0
+    for path in stored("fact"):
+        fact = json.loads(path.read_bytes().partition(b" ")[2])
+        others = junk(fact)
+        place.write(path.relative_to("store").as_posix(), others[number % len(others)], ())
+        changed += 1
+    assert changed >= 4
+    result = done.runpytest_inprocess(*OPTIONS, ALLOWED)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["test_it *0.250  0.250  asr <= 1 *passed"])
+    done.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"classes": np.zeros(20, np.int64), "outputs": np.array([3], np.int32)},
+        {"classes": np.full(20, 3, np.int32), "outputs": np.array([3], np.int32)},
+        {"classes": np.full(20, -1, np.int32), "outputs": np.array([3], np.int32)},
+        {"classes": np.zeros((20, 1), np.int32), "outputs": np.array([3], np.int32)},
+        {"classes": np.zeros(19, np.int32), "outputs": np.array([3], np.int32)},
+        {"classes": np.zeros(20, np.int32), "outputs": np.zeros(0, np.int32)},
+        {"classes": np.zeros(20, np.int32)},
+        {"pixels": np.zeros((20, 3, 8, 8), np.uint8), "rows": np.zeros(3)},
+        {"pixels": np.full((20, 3, 16, 16), np.nan, np.float32), "rows": np.full((20, 2), np.nan)},
+    ],
+    ids=range(9),
+)
+def test_chunks_of_other_content_change_nothing(done: pytest.Pytester, content: Content) -> None:
+    for path in stored("fact"):
+        path.unlink()
+    for path in stored("chunk"):
+        forms = {name: [array.dtype.str, list(array.shape)] for name, array in content.items()}
+        Place(Path("store")).write(
+            path.relative_to("store").as_posix(), forms, [array.data for array in content.values()]
+        )
+    result = done.runpytest_inprocess(*OPTIONS, ALLOWED)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["test_it *0.250  0.250  asr <= 1 *passed"])
+    done.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=3)
+
+
+def test_the_store_is_one_directory(tmp_path: Path) -> None:
+    assert Store(tmp_path).directory == tmp_path
