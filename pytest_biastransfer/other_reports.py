@@ -19,8 +19,11 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     if record is None or report.when != "call":
         return
     if item.config.getoption("xmlpath", None):
-        # Of the item: the file is written when it is torn down, from what is known then.
-        item.user_properties.extend(properties(record))
+        # Of the item: the file is written when it is torn down, from what is known then. A test may have several
+        # reports of its call, such as those of its subtests, and the last one counts.
+        figures = dict(properties(record))
+        others = [(name, value) for name, value in item.user_properties if name not in figures]
+        item.user_properties[:] = [*others, *figures.items()]
     pictures = (record.details or {}).get("pictures")
     if item.config.stash[SETTINGS].html_path and pictures is not None:
         # As pytest_html.extras.image makes them: importing it is not needed, and workers may lack it.

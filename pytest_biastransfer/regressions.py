@@ -48,8 +48,10 @@ class BaselineWatch:
         if not hasattr(report, "bias_record"):
             return
         self._note(report)
-        if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
-            self._passed.add(report.nodeid)
+        if report.when == "call":
+            # The last report counts: subtests, and runs that are repeated, have earlier ones.
+            is_green = report.passed and not hasattr(report, "wasxfail")
+            (self._passed.add if is_green else self._passed.discard)(report.nodeid)
 
     def _note(self, report: pytest.TestReport) -> None:
         from pytest_biastransfer.reporting.record import Record

@@ -82,6 +82,7 @@ class ReportWriter:
     def _tell_github(self, report: Report) -> None:
         from pytest_biastransfer.reporting.github import workflow_commands
         from pytest_biastransfer.reporting.markdown import markdown
+        from pytest_biastransfer.reporting.outcomes import FAILED
         from pytest_biastransfer.reporting.terminal import Line
 
         lines = self._config.stash[REPORT_LINES]
@@ -96,7 +97,10 @@ class ReportWriter:
             # Relative to what was checked out, which need not be where pytest looks for tests.
             root = Path(os.environ.get("GITHUB_WORKSPACE", self._config.rootpath))
             place = os.path.relpath(self._config.rootpath, root)
-            lines.extend(map(Line, workflow_commands(report, place)))
+            # pytest-github-actions-annotate-failures has an annotation of its own for what fails in a test's body.
+            others = ("failed",) if self._config.pluginmanager.hasplugin("annotate_errors") else ()
+            outcomes = [outcome for outcome in FAILED if outcome not in others]
+            lines.extend(map(Line, workflow_commands(report, place, outcomes)))
 
     def _report(self) -> Report:
         from pytest_biastransfer.reporting.document import Report, Session

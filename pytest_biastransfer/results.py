@@ -62,7 +62,8 @@ class Results:
         if outcome is None or not (hasattr(report, "bias_record") or outcome == "lost"):
             return
         known = self._worst.get(report.nodeid)
-        if known is None or SEVERITY.index(outcome) < SEVERITY.index(known[0]):
+        # Of equal ones the last: those of subtests, which are without a verdict, come before that of their test.
+        if known is None or SEVERITY.index(outcome) <= SEVERITY.index(known[0]):
             self._worst[report.nodeid] = (outcome, report)
 
     def __iter__(self) -> Iterator[Seen]:

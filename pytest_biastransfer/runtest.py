@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.skipping import xfailed_key
 
 from pytest_biastransfer.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.comparing import beside_baseline, require_compared, require_no_regression
@@ -179,25 +180,31 @@ def _failure(item: pytest.Item, case: Case, measurement: Measurement | GapMeasur
     return f"{text}\n\n{search_text(item.stash[SEARCHED], case)}"
 
 
-def attach_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Attach the figures to a test's report, and undo an `xfail` that excused a failed measurement."""
+def excuse_no_crash(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Have pytest see no `xfail` of a test where that would excuse a failed measurement.
+
+    Called before pytest makes the report: some plugins take the outcome from there.
+    """
+    if call.excinfo is not None and _is_no_verdict(call.excinfo.value, item, call.when):
+        item.stash[xfailed_key] = None
+
+
+def attach_record(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Attach the figures to a test's report."""
     if report.when != "call" and report.passed:
         return
     if report.when == "call" and not report.passed:
         item.stash[UNSETTLED] = False
-    if call.excinfo is not None and _is_no_verdict(call.excinfo.value, item, report):
-        report.outcome = "failed"
-        vars(report).pop("wasxfail", None)
     report.bias_record = item.stash.get(RECORD, Record()).to_json()  # type: ignore[attr-defined]
 
 
-def _is_no_verdict(error: BaseException, item: pytest.Item, report: pytest.TestReport) -> bool:
+def _is_no_verdict(error: BaseException, item: pytest.Item, when: str) -> bool:
     """Whether an `xfail` would excuse a crash, which would then look green.
 
     It may excuse an exceeded limit, and what the test's own body raises.
     """
     if isinstance(error, MeasurementFailed):
         return True
-    if report.when == "setup":
-        return hasattr(report, "wasxfail") and not isinstance(error, pytest.xfail.Exception)
-    return report.when == "call" and item.stash.get(BODY_PASSED, False) and not isinstance(error, LimitExceeded)
+    if when == "setup":
+        return not isinstance(error, pytest.xfail.Exception)
+    return when == "call" and item.stash.get(BODY_PASSED, False) and not isinstance(error, LimitExceeded)

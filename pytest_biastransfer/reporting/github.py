@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.reporting.outcomes import FAILED
+from pytest_biastransfer.reporting.outcomes import FAILED, Outcome
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.document import Report
 
 
-def workflow_commands(report: Report, place: str = ".") -> Iterator[str]:
-    """Yield a line for each test that failed.
+def workflow_commands(report: Report, place: str = ".", outcomes: Collection[Outcome] = FAILED) -> Iterator[str]:
+    """Yield a line for each test with one of the outcomes.
 
     `place` is where the tests' files are, relative to what was checked out. See "Workflow commands for GitHub Actions":
     the log itself is what carries them.
     """
     for test in report.tests:
-        if test.outcome in FAILED:
+        if test.outcome in outcomes:
             file = posixpath.normpath(PurePath(place, test.file).as_posix())
             line = f",line={test.line}" if test.line else ""
             message = test.message or f"{test.name}: {test.outcome}"

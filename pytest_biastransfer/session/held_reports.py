@@ -56,7 +56,7 @@ class HeldTest:
         if regression:
             self.call.outcome = "failed"
             try:
-                raise BiasRegression(regression, pytrace=False)
+                raise BiasRegression(regression, pytrace=False) from None
             except BiasRegression:
                 self.call.longrepr = pytest.ExceptionInfo.from_current().getrepr(style="value")
         for report in self.reports:
