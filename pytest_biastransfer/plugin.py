@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_biastransfer import collection, names, regressions, reports, results, settings, stash, summary
+from pytest_biastransfer.session import collected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,13 @@ def pytest_make_collect_report(
         collection.name_nearest_marker(report)
     else:
         collection.refuse_misspelt_markers(report)
+        collected.note_file(collector, report)
     return report
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note which bias tests there are, before other plugins take some away."""
+    collected.note_item(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.collection import case_of, is_bias_test
+from pytest_biastransfer.collection import is_bias_test
 from pytest_biastransfer.names import typed_name
 from pytest_biastransfer.stash import BASELINE, BASELINE_LINES, COMPARED, DESELECTED, HELD, SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.baseline.entry import Key
+    from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.reporting.record import BaselineRecord
     from pytest_biastransfer.reporting.regressions import Compared
     from pytest_biastransfer.reporting.terminal import Line
+    from pytest_biastransfer.session.collected import Collected
     from pytest_biastransfer.session.held_reports import HeldTest
 
 
@@ -161,7 +162,7 @@ class BaselineWatch:
     def _write(self, session: pytest.Session) -> str:
         """Write what the session measured into what the file has by now; return what became of it."""
         from pytest_biastransfer.baseline.entry import Entry, Key
-        from pytest_biastransfer.baseline.file import pruned, read_baseline, write_baseline
+        from pytest_biastransfer.baseline.file import read_baseline, write_baseline
 
         before = read_baseline(self._settings.baseline) or {}
         after = dict(before)
@@ -174,9 +175,7 @@ class BaselineWatch:
                 after[key] = known.joined(entry) if kept else entry.joined(known)
         problem = ""
         if self._settings.prune:
-            existing = self._existing(session)
-            problem = "" if existing is not None else "; nothing removed: not all tests were collected"
-            after = after if existing is None else pruned(after, existing)
+            after, problem = self._pruned(session, after)
         if after != before:
             write_baseline(self._settings.baseline, after)
         added, removed = len(after.keys() - before.keys()), len(before.keys() - after.keys())
@@ -184,27 +183,32 @@ class BaselineWatch:
         counts = f"{added} added, {changed} changed, {removed} removed, {len(after)} in all"
         return f"{baseline_name(self._config)}: {counts}{problem}"
 
-    def _existing(self, session: pytest.Session) -> set[Key] | None:
-        """Return where the entries of all bias tests are; None if some, or all, may not have been collected."""
+    def _pruned(self, session: pytest.Session, entries: Entries) -> tuple[Entries, str]:
+        """Return the entries without those of tests that are gone, and in words what could not be removed."""
+        from pytest_biastransfer.baseline.file import pruned
+        from pytest_biastransfer.baseline.pruning import remaining
+
+        existing = self._collected(session)
+        if existing is None or not existing.tests:
+            return entries, "; nothing removed: not all tests were collected"
+        rest = remaining(entries, existing.tests, existing.files, self._settings.baseline.parent)
+        unseen = len(rest - existing.tests)
+        problem = f"; {unseen} of them of tests that were not collected, in files that are there" if unseen else ""
+        return pruned(entries, rest), problem
+
+    def _collected(self, session: pytest.Session) -> Collected | None:
+        """Return which bias tests there are; None if some, or all, may not have been collected."""
+        from pytest_biastransfer.session.collected import collected
+
         if self._not_collected:
             return None
         if not self._has_workers():
-            return collected_keys(session) or None
+            return collected(session)
         controller: Any = self._config.pluginmanager.getplugin("biastransfer-controller")
-        return controller.collected_keys()  # type: ignore[no-any-return]
+        return controller.collected()  # type: ignore[no-any-return]
 
     def _say(self, lines: Sequence[Line]) -> None:
         self._config.stash.setdefault(BASELINE_LINES, []).extend(lines)
-
-
-def collected_keys(session: pytest.Session) -> set[Key] | None:
-    """Return where the entries of the collected bias tests are; None if some were deselected."""
-    from pytest_biastransfer.comparing import key_of
-
-    if session.config.stash.get(DESELECTED, False):
-        return None
-    cases = ((item, case_of(item)) for item in session.items)
-    return {key_of(item, case) for item, case in cases if case is not None}
 
 
 def baseline_name(config: pytest.Config) -> str:

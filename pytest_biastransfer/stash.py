@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.cases import Case
     from pytest_biastransfer.data import LabelledImages
@@ -35,6 +37,9 @@ DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pyt
 # By the functions that the names come from.
 REGISTRIES: Final[pytest.StashKey[dict[tuple[Any, ...], Registry]]] = pytest.StashKey()
 BASELINE: Final[pytest.StashKey[Entries | None]] = pytest.StashKey()
+# Where entries are to be pruned: the bias tests as they were collected, and the files that were.
+COLLECTED_ITEMS: Final[pytest.StashKey[list[pytest.Item]]] = pytest.StashKey()
+COLLECTED_FILES: Final[pytest.StashKey[set[Path]]] = pytest.StashKey()
 DESELECTED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 # How many comparisons with the baseline the session makes at most, and the tests whose outcome depends on them.
 COMPARISONS: Final[pytest.StashKey[int]] = pytest.StashKey()

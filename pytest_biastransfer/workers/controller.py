@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.baseline.entry import Key
 from pytest_biastransfer.collection import bias_tests
 from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.names import MARKERS, typed_name
-from pytest_biastransfer.regressions import collected_keys
 from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
 from pytest_biastransfer.reporting.terminal import lost_sentence
+from pytest_biastransfer.session.collected import Collected, collected
 from pytest_biastransfer.settings import Settings, read_settings
 from pytest_biastransfer.stash import BIAS_TESTS, SETTINGS
 from pytest_biastransfer.workers import sharing
@@ -36,7 +35,7 @@ _INPUT = "biastransfer_notices"
 _OUTPUT = "biastransfer_held"
 _WATCHED = "biastransfer_watched"
 _TESTS = "tests"
-_KEYS = "keys"
+_COLLECTED = "collected"
 _HELD = "held"
 
 
@@ -72,8 +71,8 @@ def tell_bias_tests(session: pytest.Session) -> None:
     notices, worker = Path(workerinput[_INPUT]), workerinput["workerid"]
     write_notice(notices, worker, _TESTS, bias_tests(session.items))
     if session.config.stash[SETTINGS].prune:
-        keys = collected_keys(session)
-        write_notice(notices, worker, _KEYS, None if keys is None else sorted(keys))
+        tests = collected(session)
+        write_notice(notices, worker, _COLLECTED, None if tests is None else tests.to_plain())
 
 
 def hand_over(config: pytest.Config, held: Sequence[dict[str, Any]]) -> None:
@@ -172,10 +171,16 @@ class Controller:
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR and missing and reporter is not None:
             reporter.write_line(lost_sentence([typed_name(self._config, nodeid) for nodeid in missing]), red=True)
 
-    def collected_keys(self) -> set[Key] | None:
-        """Return where the baseline's entries of all bias tests are; None if some may not have been collected."""
-        found = list(read_notices(self._notices, _KEYS))
-        return None if not found or None in found else {Key(*key) for keys in found for key in keys}
+    def collected(self) -> Collected | None:
+        """Return which bias tests there are; None if some may not have been collected."""
+        notices = list(read_notices(self._notices, _COLLECTED))
+        if not notices or None in notices:
+            return None
+        parts = [Collected.from_plain(notice) for notice in notices]
+        return Collected(
+            frozenset(test for part in parts for test in part.tests),
+            frozenset(file for part in parts for file in part.files),
+        )
 
     def held_tests(self) -> Iterator[HeldTest]:
         """Yield the tests that workers have run and left without an outcome."""
