@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,27 @@ def as_names(found: object, fail: Fail, expected: str) -> list[str]:
         if not isinstance(name, str) or not name.strip():
             raise fail(f"{expected}; found {reprlib.repr(name)} as name {number}")
     return [name.strip() for name in found]
+
+
+def composed(name: str) -> str:
+    """Return a name as it is compared with others: a Mac's disk has accents apart from their letters.
+
+    >>> composed("cafe\\u0301") == "caf\\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def nearest_name(name: str, valid: Sequence[str]) -> str | None:
+    """Return the name that is most like another one, whatever the case and the signs between words; None if none is."""
+    import difflib  # Only mistakes need it.
+
+    plain: dict[str, str] = {}
+    for other in valid:
+        plain.setdefault(_plain(other), other)
+    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.6)
+    return plain[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    return " ".join(composed(name).casefold().replace("_", " ").replace("-", " ").split())

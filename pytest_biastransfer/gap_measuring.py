@@ -105,7 +105,7 @@ def take_gaps(
     """
     models = [model] if control is None else [model, control]
     keys = [evaluator.keys(one, images, [None])[0] for one in models]
-    names = [images.naming, *(one.classes for one in models)]
+    names = [images.naming, *((one.classes, one.class_order) for one in models)]
     groups = images.attributes.get(gap.attribute)
     question = ("gaps", [key.text for key in keys], names, evaluator.max_images, gap, groups, confidence)
     answered = fingerprint(*question) if all(key.lasting for key in keys) else None

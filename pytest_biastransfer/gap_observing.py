@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.baseline.encoding import encode_groups, encode_numbers
-from pytest_biastransfer.data.labels import labels_for
+from pytest_biastransfer.data.labels import model_labels
 from pytest_biastransfer.data.values import values_of
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.fingerprints import fingerprint
@@ -92,12 +92,10 @@ def _see(evaluator: Evaluator, model: Model, key: Key, images: LabelledImages, g
         # Scores tell nothing of the number of classes: a few predictions do.
         found = collection.gather(collection.looks[0 if gap.needs_scores else -1])
         looks, total = found.indices, collection.looks[-1]
-    labels = labels_for(images, model.classes, found.outputs)
+    matched = model_labels(images, model.classes, found.outputs, model.class_order)
+    labels = matched.indices
     if labels is None:
-        raise BiasTransferError(
-            f"gaps of {model.name} on {images.name} need labels: the dataset's classes are not those of the model; "
-            f"give both the same class names"
-        )
+        raise BiasTransferError(f"gaps of {model.name} on {images.name} need labels: {matched.reason}")
     names = class_names_of(model, images, found.outputs, labels_fit=True)
     classes = target_classes(gap.positive, names, "positive")
     if len(classes) == len(names):

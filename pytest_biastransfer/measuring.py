@@ -129,7 +129,7 @@ def take_measurement(
 
     if not all(key.lasting for key in keys):
         return whole(stop, keys)
-    names = [images.naming, *(one.classes for one in models)]
+    names = [images.naming, *((one.classes, one.class_order) for one in models)]
     question = ("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
     # What is known of all images is better than what was known when it was enough.
     for asked in (None, stop) if stop else (None,):
@@ -149,6 +149,7 @@ class _Description(TypedDict):
     n: Annotated[int, lambda n: n >= 0]
     total: int
     early: dict[str, bool] | None
+    unlabelled: str
     estimates: Annotated[dict[str, Parts], lambda estimates: {"asr", "skew"} <= estimates.keys()]
 
 
@@ -166,6 +167,7 @@ def _description(found: Measurement) -> dict[str, Any]:
         "n": found.n,
         "total": found.total,
         "early": found.early,
+        "unlabelled": found.unlabelled,
         "estimates": {metric: estimate.to_list() for metric, estimate in found.estimates.items()},
         "control": None if found.control is None else _description(found.control),
     }
@@ -195,6 +197,7 @@ def _known_measurement(
         n=known["n"],
         total=known["total"],
         early=known["early"],
+        unlabelled=known["unlabelled"],
         estimates={metric: Estimate.from_list(parts) for metric, parts in known["estimates"].items()},
         control=None
         if control is None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.data.labels import labels_for
+from pytest_biastransfer.class_names import composed
+from pytest_biastransfer.data.labels import model_labels
 from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
 from pytest_biastransfer.judgement.early_stop import Watch
 from pytest_biastransfer.metrics import flips
@@ -71,6 +72,7 @@ class _Observed:
     class_names: tuple[str, ...]
     computed: int
     provenance: Provenance
+    unlabelled: str
     early: Mapping[str, bool] | None = None
     early_estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
@@ -119,7 +121,8 @@ def _observed(
             f"model {model.name} has {clean.outputs} outputs, but {len(model.classes)} class names; "
             f"expected as many names as outputs"
         )
-    labels = labels_for(images, model.classes, clean.outputs)
+    matched = model_labels(images, model.classes, clean.outputs, model.class_order)
+    labels = matched.indices
     order = np.argsort(clean.indices)
     indices = clean.indices[order]
     return _Observed(
@@ -129,6 +132,7 @@ def _observed(
         indices=indices,
         total=total,
         class_names=class_names_of(model, images, clean.outputs, labels is not None),
+        unlabelled=matched.reason,
         computed=clean.computed + intervened.computed,
         provenance=Provenance(keys[0].lasting_model, images.fingerprint),
     )
@@ -178,6 +182,7 @@ def _measurement(
         early=observed.early,
         provenance=observed.provenance,
         outcomes=outcomes_of(seen, observed.indices, compared.seen if compared else None, targets),
+        unlabelled=observed.unlabelled,
     )
 
 
@@ -188,9 +193,15 @@ def target_classes(target: Sequence[int | str], names: Sequence[str], keyword: s
 
 def _number_of(found: int | str, names: Sequence[str], keyword: str) -> int:
     if isinstance(found, str):
-        if found not in names:
+        same = [number for number, name in enumerate(names) if composed(name) == composed(found)]
+        if not same:
             raise BiasTransferError(f"{keyword}={found!r} is not a class of the model; {nearest(found, names)}")
-        return list(names).index(found)
+        if len(same) > 1:
+            numbers = " and ".join(map(str, same))
+            raise BiasTransferError(
+                f"{keyword}={found!r}: the model has several classes of this name; give the number of one: {numbers}"
+            )
+        return same[0]
     if not 0 <= found < len(names):
         raise BiasTransferError(
             f"{keyword}={found} is not a class of the model, which has the classes 0 to {len(names) - 1}"

@@ -41,9 +41,17 @@ class BrightestChannel(torch.nn.Module):
         return images.mean(dim=(2, 3)) @ self.weight
 
 
+class Named(list):
+    classes = ["red", "green", "blue"]
+
+
+# As reports name it.
+Named.__name__ = "list"
+
+
 def images(fragile=5, n=20):
     colors = [(0.30, 0.29, 0.31) if i < fragile else (0.0, 0.0, 1.0) for i in range(n)]
-    return [(torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors]
+    return Named((torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors)
 
 
 def brightest(name="brightest"):
@@ -91,7 +99,7 @@ ALWAYS_BLUE = """
 WEIGHING_BLUE = """
 import pytest
 import torch
-from conftest import brightest
+from conftest import Named, brightest
 
 @pytest.fixture(scope="session")
 def transferred_model():
@@ -102,7 +110,7 @@ def transferred_model():
 @pytest.fixture(scope="session")
 def bias_dataset():
     colors = [(0.30, 0.29, 0.31)] * 30 + [(0.28, 0.27, 0.35)] * 30 + [(0.0, 0.0, 1.0)] * 60
-    return [(torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors]
+    return Named((torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors)
 """
 
 Run = Callable[..., pytest.RunResult]

@@ -304,7 +304,7 @@ def test_undefined_metric_is_no_pass(run: Run, colors: pytest.Pytester) -> None:
 
         @pytest.fixture
         def bias_dataset():
-            return [(image, 0) for image, _ in conftest.images()]
+            return conftest.Named((image, 0) for image, _ in conftest.images())
 
         @pytest.mark.bias_intervention("grayscale", max_conditional_asr=1)
         def test_it(): pass
@@ -335,7 +335,7 @@ def test_a_limit_that_cannot_be_judged_is_not_excused(run: Run, colors: pytest.P
     result = run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["accuracy_drop of brightest on Animals is not available: the dataset's classes are not *"]
+        ["accuracy_drop of brightest on Animals is not available: 3 of the 3 classes of Animals are not classes of *"]
     )
 
 

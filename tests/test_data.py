@@ -183,7 +183,6 @@ class Named(list[tuple[Any, int]]):
         (["cat", "dog"], True),
         (("cat", "dog", "unused"), True),
         (["cat"], False),  # fewer names than labels
-        ([("cat", "kitty"), ("dog",)], False),
         ("cd", False),
         ({"cat": 0, "dog": 1}, False),
         (None, False),
@@ -193,6 +192,13 @@ def test_the_names_of_a_dataset_are_taken_if_its_labels_number_them(names: Any, 
     dataset = Named([(RGB, 0), (RGB, 1)])
     dataset.classes = names
     assert as_images(dataset, "dataset").classes == (tuple(names) if taken else None)
+
+
+def test_of_synonyms_the_first_is_the_name() -> None:
+    # As in torchvision's ImageNet.
+    dataset = Named([(RGB, 0), (RGB, 1)])
+    dataset.classes = [("cat", "kitty"), ("dog",)]
+    assert as_images(dataset, "dataset").classes == ("cat", "dog")
 
 
 # ------------------------------------------------------------------------------------------ 8 bits
@@ -537,12 +543,15 @@ CAT_DOG = ["cat", "dog"]
         # The dataset knows a class that the model does not: the numbers mean something else.
         ([0, 1], [*CAT_DOG, "yak"], CAT_DOG, 2, None),
         ([0, 1], ["n02121620", "n02084071"], CAT_DOG, 2, None),
-        # Without names on one side: as they are, if their number fits.
+        # Where the model names none: as they are, if their number fits.
         ([0, 1], CAT_DOG, None, 2, [0, 1]),
         ([0, 1], CAT_DOG, None, 3, None),
-        ([0, 1], None, CAT_DOG, 2, [0, 1]),
-        ([0, 1], None, ["a", "b", "c"], 3, [0, 1]),
         ([4, 1], None, None, 5, [4, 1]),
+        # Where only the model names its classes, the dataset's numbers may be in any order.
+        ([0, 1], None, CAT_DOG, 2, None),
+        ([0, 1], None, ["a", "b", "c"], 3, None),
+        ([0, 2], None, ["0", "1", "2"], 3, [0, 2]),
+        ([0, 2], None, ["0", "10", "2"], 3, None),
     ],
 )
 def test_labels_are_told_in_the_numbering_of_the_model_or_not_at_all(

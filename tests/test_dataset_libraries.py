@@ -739,3 +739,73 @@ def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:
     require_error("hf:pets.*pets has no files", "hf:pets", directory=tmp_path)
     (tmp_path / "pets" / "notes.txt").write_text("nothing")
     require_error("hf:pets.*", "hf:pets", directory=tmp_path)
+
+
+# ------------------------------------------------------------------------------------------ pictures as decoded there
+
+
+def photograph(orientation: int | None, seed: int) -> Image.Image:
+    picture = Image.fromarray(noise(6, 10, 3, seed=seed))
+    if orientation is not None:
+        picture.getexif()[0x0112] = orientation
+    return picture
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return folders of pictures in many modes and formats, held in all ways."""
+    directory = tmp_path_factory.mktemp("photographs")
+    for orientation in (None, 0, *range(1, 9), 77):
+        for suffix in ("jpg", "png", "webp", "tif"):
+            place = directory / ("ab"[(orientation or 0) % 2]) / f"{orientation}.{suffix}"
+            place.parent.mkdir(exist_ok=True)
+            picture = photograph(orientation, seed=orientation or 0)
+            picture.save(place, exif=picture.getexif())
+    for mode in ("L", "LA", "P", "RGBA", "CMYK", "1"):
+        suffix = "tif" if mode == "CMYK" else "png"
+        Image.fromarray(noise(6, 10, 3, seed=3)).convert(mode).save(directory / "a" / f"{mode}.{suffix}")
+    Image.fromarray(noise(6, 10, 3, seed=3)).convert("P").save(directory / "b" / "clear.png", transparency=5)
+    return directory
+
+
+@pytest.mark.parametrize("mode", [None, "L", "RGB", "RGBA", "CMYK", "1", "P"])
+def test_pictures_are_those_that_datasets_itself_gives(photographs: Path, tmp_path: Path, mode: str | None) -> None:
+    theirs = datasets.load_dataset("imagefolder", data_dir=str(photographs), split="train", cache_dir=str(tmp_path))
+    theirs = theirs.cast_column("image", datasets.Image(mode=mode))
+    theirs.save_to_disk(str(tmp_path / "saved"))
+    kinds = ["hf:saved"] if mode else ["hf:saved", f"hf:{photographs}"]
+    for spec in kinds:
+        ours = load_dataset(spec, directory=tmp_path)
+        assert len(ours) == len(theirs) == 51
+        for index, picture in enumerate(theirs["image"]):
+            assert np.array_equal(ours.image(index), as_rgb(picture)), (ours.files, index)
+
+
+def test_the_mode_of_a_column_is_part_of_what_a_dataset_is_known_by(photographs: Path, tmp_path: Path) -> None:
+    whole = datasets.load_dataset("imagefolder", data_dir=str(photographs), split="train", cache_dir=str(tmp_path))
+    known = {}
+    for mode in (None, "L", "RGB", "YCbCr"):
+        whole.cast_column("image", datasets.Image(mode=mode)).save_to_disk(str(tmp_path / f"{mode}"))
+        known[mode] = load_dataset(f"hf:{mode}", directory=tmp_path)
+    assert len({images.fingerprint for images in known.values()}) == 4
+    with pytest.raises(DatasetError, match=r"Image\(mode='YCbCr'\), which is neither gray nor RGB"):
+        known["YCbCr"].image(0)
+
+
+def test_folders_leave_the_orientation_alone_as_torchvision_does(photographs: Path) -> None:
+    theirs = torchvision.datasets.ImageFolder(photographs)
+    require_same(load_dataset(f"imagefolder:{photographs}"), theirs)
+
+
+def test_names_in_a_column_are_numbered_by_the_models_library(tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    pictures = [Image.fromarray(noise(4, 4, 3, seed=seed)) for seed in range(3)]
+    rows = {"image": pictures, "label": ["10", "9", "cafe\u0301"]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "saved"))
+    images = load_dataset("hf:saved", directory=tmp_path)
+    assert (images.classes, images.numbering) == (("10", "9", "caf\u00e9"), "sorted")
+    declared = datasets.ClassLabel(names=["10", "9", "caf\u00e9"])
+    rows["label"] = [0, 1, 2]
+    features["label"] = declared
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "numbered"))
+    assert load_dataset("hf:numbered", directory=tmp_path).numbering == "declared"

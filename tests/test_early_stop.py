@@ -57,11 +57,17 @@ class Fragile(torch.nn.Module):
         return logits
 
 
+class Named(list[tuple[torch.Tensor, int]]):
+    """Images with the names of their labels."""
+
+    classes = ("red", "green", "blue")
+
+
 def pictures(flips: Sequence[int], n: int) -> list[tuple[torch.Tensor, int]]:
     """Images of blue, of which those at `flips` turn red under a yellow square."""
     fragile, sturdy = torch.tensor([0.30, 0.29, 0.31]), torch.tensor([0.0, 0.0, 1.0])
     chosen = set(flips)
-    return [((fragile if i in chosen else sturdy).reshape(3, 1, 1).expand(3, 4, 4), 2) for i in range(n)]
+    return Named(((fragile if i in chosen else sturdy).reshape(3, 1, 1).expand(3, 4, 4), 2) for i in range(n))
 
 
 def measured(

@@ -28,7 +28,7 @@ RED, BLUE = picture((0.9, 0.1, 0.1)), picture((0.1, 0.1, 0.9))
 
 
 def groups(night=30, dawn=3):
-    return (
+    return Named(
         [(RED, 2, {"light": "night"})] * night
         + [(BLUE, 2, {"light": "night"})] * (60 - night)
         + [(BLUE, 2, {"light": "day"})] * 60
@@ -202,7 +202,7 @@ def marked(place, light):
 
 @pytest.fixture(scope="session")
 def bias_dataset():
-    return [marked(place, "night") for place in range(60)] + [marked(600 + place, "day") for place in range(60)]
+    return Named([*(marked(n, "night") for n in range(60)), *(marked(600 + n, "day") for n in range(60))])
 """
     )
 

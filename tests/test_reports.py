@@ -277,12 +277,12 @@ def test_gaps_and_searches_are_in_it(colors: pytest.Pytester) -> None:
     colors.makepyfile(
         """
         import pytest
-        from conftest import images
+        from conftest import Named, images
         from pytest_biastransfer import strategies
 
         @pytest.fixture(scope="session")
         def bias_dataset():
-            return [(image, label, {"place": "left" if n % 3 else "right"}) for n, (image, label) in enumerate(images(60, 120))]
+            return Named((image, label, {"place": "left" if n % 3 else "right"}) for n, (image, label) in enumerate(images(60, 120)))
 
         @pytest.mark.bias_gap("place", "accuracy", max_gap=0.5)
         def test_gap():

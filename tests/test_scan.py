@@ -51,10 +51,16 @@ def brightest(bias: float = 0.0, classes: int = 3) -> Model:
     return Model(Brightest(bias), classes=["red", "green", "blue", "grey"][:classes], name=f"brightest{bias}")
 
 
+class Named(list[Any]):
+    """Images with the names of their labels."""
+
+    classes = ("red", "green", "blue")
+
+
 def images(fragile: int = 5) -> list[Any]:
     """Return images of which a yellow square flips the fragile ones, to red."""
     colors = [(0.30, 0.29, 0.31) if i < fragile else (0.0, 0.0, 1.0) for i in range(N)]
-    return [(torch.tensor(color).reshape(3, 1, 1).expand(3, 32, 32), 2) for color in colors]
+    return Named((torch.tensor(color).reshape(3, 1, 1).expand(3, 32, 32), 2) for color in colors)
 
 
 def scanned(

@@ -101,7 +101,7 @@ def _require_scheme(name: str, spec: Spec, session: SessionHere) -> None:
 
 def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     """Load what the specs name, and have the models of the task predict one image; return what was seen."""
-    from pytest_biastransfer.data.labels import labels_for
+    from pytest_biastransfer.data.labels import model_labels
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.models.known import model_of_spec
     from pytest_biastransfer.scanning import Specs, load_subject
@@ -113,9 +113,8 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     evaluator, lines = Evaluator("cpu", max_images=1), []
     for model in subject.models:
         outputs = evaluator.predictions(model, subject.images).outputs
-        told = labels_for(subject.images, model.classes, outputs) is not None
-        labels = "" if told else ", which are not those of the images: no accuracy is told; map them by classes=FILE"
-        lines.append(f"{model.name}: {outputs} classes{labels}")
+        unknown = model_labels(subject.images, model.classes, outputs, model.class_order).reason
+        lines.append(f"{model.name}: {outputs} classes{f'; no accuracy is told: {unknown}' if unknown else ''}")
     if "source" in given:
         lines.append(f"{model_of_spec(given['source'], directory, facts, session.load_with_plugins).name}: the source")
     return [*lines, f"{subject.images.name}: {len(subject.images):,} images"]

@@ -6,11 +6,11 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.class_names import as_names, read_class_file
+from pytest_biastransfer.class_names import as_names, composed, read_class_file
 from pytest_biastransfer.data.class_map import ClassMap
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.data.views import View
@@ -19,6 +19,8 @@ from pytest_biastransfer.errors import DatasetError, nearest
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from pytest_biastransfer.data.images import Numbering
 
 _EXPECTED: Final = (
     "expected one name a line; or in a .json file a list of names, or an object from the dataset's classes to a "
@@ -63,6 +65,16 @@ class _Named(View):
         """The names in the file."""
         return self._names
 
+    @property
+    def names_by_number(self) -> Mapping[int, str]:
+        """The names in the file."""
+        return dict(enumerate(self._names))
+
+    @property
+    def numbering(self) -> Numbering:  # type: ignore[override]
+        """The file declares it."""
+        return "declared"
+
     @functools.cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """The places of the images' classes among the names."""
@@ -93,14 +105,15 @@ class _Named(View):
         inner = self.inner.classes
         if inner is None:
             return None
+        own = list(map(composed, self._names))
         for name in inner:
-            if self._names.count(name) != 1:
-                found = "twice" if name in self._names else f"not; {nearest(name, self._names)}"
+            if own.count(composed(name)) != 1:
+                found = "twice" if composed(name) in own else f"not; {nearest(name, self._names)}"
                 raise DatasetError(
                     f"{self._path}: {self.name} has the class {name!r}, which is named there {found}. To use other "
                     f"names than the dataset's, map them: write a JSON object such as {{{json.dumps(name)}: 0}}"
                 )
-        return [self._names.index(name) for name in inner]
+        return [own.index(composed(name)) for name in inner]
 
 
 def _read(path: Path) -> list[str] | dict[str, str | int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_biastransfer.class_names import composed
 from pytest_biastransfer.errors import DatasetError, nearest
 
 
@@ -56,17 +57,19 @@ class ClassMap:
                 f"{self.path}: maps to {target!r}, but the model does not name its classes; map to numbers, or name "
                 f"them with the model's classes="
             )
-        count = list(model_classes).count(target)
+        names = list(map(composed, model_classes))
+        count = names.count(composed(target))
         if count != 1:
             found = "two classes" if count else "no class"
             advice = "map to the number of the one that is meant" if count else nearest(target, set(model_classes))
             raise DatasetError(f"{self.path}: the model has {found} called {target!r}; {advice}")
-        return list(model_classes).index(target)
+        return names.index(composed(target))
 
 
 def _numbers(key: str, classes: Sequence[str] | None) -> list[int]:
     """Return the numbers of the classes that a key means: a name is one even if it looks like a number."""
-    if classes is not None and key in classes:
-        return [number for number, name in enumerate(classes) if name == key]
+    named = [number for number, name in enumerate(classes or ()) if composed(name) == composed(key)]
+    if named:
+        return named
     # Python refuses to read numbers of thousands of digits.
     return [int(key)] if key.isascii() and key.isdecimal() and len(key) <= 18 else []

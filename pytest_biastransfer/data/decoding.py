@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,7 +18,15 @@ from pytest_biastransfer.picture_files import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL.Image import Image as PillowImage
+
     from pytest_biastransfer.data.images import Image
+
+# The tag of EXIF data that says how a camera was held.
+_ORIENTATION: Final = 0x0112
+_COLOR_MODES: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK")
 
 
 def read_picture(path: Path, place: str | None = None) -> Image:
@@ -26,15 +34,34 @@ def read_picture(path: Path, place: str | None = None) -> Image:
     return _read(path, place or f"image {path}")
 
 
-def read_encoded(content: bytes, place: str) -> Image:
-    """Return the picture in the bytes of a file, as `read_picture` does."""
-    return _read(io.BytesIO(content), place)
+def read_encoded(content: bytes, place: str, mode: str | None = None) -> Image:
+    """Return the picture in the bytes of a file as uint8 RGB, decoded as Hugging Face's ``datasets`` does it.
+
+    It is turned as its EXIF data say, and converted to the `mode` that its column declares.
+    """
+    if mode not in (None, *_COLOR_MODES):
+        raise DatasetError(
+            f"{place}: its column declares Image(mode={mode!r}), which is neither gray nor RGB; expected one of "
+            f"{', '.join(_COLOR_MODES)}: cast the column again, or load it with python:package.module:factory"
+        )
+    return _read(io.BytesIO(content), place, lambda picture: _as_datasets_decodes(picture, mode))
 
 
-def _read(source: Path | io.BytesIO, place: str) -> Image:
+def _as_datasets_decodes(picture: PillowImage, mode: str | None) -> PillowImage:
+    from PIL.ImageOps import exif_transpose
+
+    picture.load()
+    if picture.getexif().get(_ORIENTATION) is not None:
+        picture = exif_transpose(picture)
+    return picture.convert(mode) if mode not in (None, picture.mode) else picture
+
+
+def _read(
+    source: Path | io.BytesIO, place: str, decoded: Callable[[PillowImage], PillowImage] = lambda picture: picture
+) -> Image:
     try:
         with open_picture(source) as picture:
-            return _picture_pixels(picture, place)
+            return _picture_pixels(decoded(picture), place)
     except broken_picture() as error:
         raise _unreadable(place, error) from error
 

@@ -6,7 +6,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models.preprocess import Preprocess
 
     Image = npt.NDArray[np.uint8 | np.float32]
+
+Numbering = Literal["declared", "sorted", "by its library"]
 
 
 class LabelledImages(ABC):
@@ -33,12 +35,16 @@ class LabelledImages(ABC):
         Which class of a model each class is, where somebody has said so; else None.
     reads_in_parallel
         Whether several threads may read images at once.
+    numbering
+        Where the classes' numbers come from: ``declared``, or merely ``sorted`` here by name, or so ``by its library``,
+        which sorts by code points.
     """
 
     name: str
     classes: tuple[str, ...] | None
     class_map: ClassMap | None = None
     reads_in_parallel: bool = False
+    numbering: Numbering = "declared"
 
     @property
     @abstractmethod
@@ -88,9 +94,15 @@ class LabelledImages(ABC):
         raise no_masks(name, self.name, ())
 
     @property
+    def names_by_number(self) -> Mapping[int, str]:
+        """The names of the labels, by number: all `classes`, or of numbers with gaps those that have a name."""
+        return dict(enumerate(self.classes or ()))
+
+    @property
     def naming(self) -> tuple[object, ...]:
         """All that decides, besides the labels, which classes of a model the labels are."""
-        return self.classes, None if self.class_map is None else self.class_map.pairs
+        pairs = None if self.class_map is None else self.class_map.pairs
+        return self.classes, sorted(self.names_by_number.items()), self.numbering, pairs
 
     @abstractmethod
     def image(self, index: int) -> Image:

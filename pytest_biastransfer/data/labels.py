@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_biastransfer.class_names import composed, nearest_name
+from pytest_biastransfer.class_order import ClassOrder, ambiguity, natural_order
 from pytest_biastransfer.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -15,31 +19,63 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.class_map import ClassMap
     from pytest_biastransfer.data.images import LabelledImages
 
+_MOST_LISTED: Final = 5
+
+
+@dataclass(frozen=True)
+class ModelLabels:
+    """The labels of a dataset as indices of a model's logits.
+
+    Attributes
+    ----------
+    indices
+        int64 of shape [images]; None where they are not known.
+    reason
+        Why they are not known, and what to type; empty where they are.
+    """
+
+    indices: npt.NDArray[np.int64] | None
+    reason: str = ""
+
 
 def labels_for(
-    images: LabelledImages, model_classes: Sequence[str] | None, outputs: int
+    images: LabelledImages, model_classes: Sequence[str] | None, outputs: int, order: ClassOrder | None = None
 ) -> npt.NDArray[np.int64] | None:
-    """Return the labels as places of the model's `outputs` logits, or None where they cannot be told.
+    """Return the labels as indices of the model's `outputs` logits, or None where they are not known."""
+    return model_labels(images, model_classes, outputs, order).indices
 
-    By the dataset's map where it has one. Else by name where dataset and model both name their classes; as
-    they are where the dataset names nothing or as many classes as there are logits. A dataset that names
-    other classes than the model has labels in a numbering of its own: they are not guessed.
+
+def model_labels(
+    images: LabelledImages, model_classes: Sequence[str] | None, outputs: int, order: ClassOrder | None = None
+) -> ModelLabels:
+    """Return the labels as indices of the model's `outputs` logits, or why they are not known.
+
+    By the dataset's map where it has one. Else by name where dataset and model both name their classes. Where the
+    model names none, as they are, if the dataset names none either, or as many as there are logits: then in the
+    `order` in which the model's library numbers classes by name. All else would be a guess.
     """
-    labels = images.labels
     if images.class_map is not None:
-        return _by_map(images, images.class_map, model_classes, outputs)
-    names = images.classes
-    if names is not None and model_classes is not None and list(names) != list(model_classes):
-        return _by_name(labels, names, model_classes)
+        return ModelLabels(_by_map(images, images.class_map, model_classes, outputs))
+    if model_classes is not None and images.names_by_number:
+        return _by_name(images, images.names_by_number, model_classes)
+    _require_outputs(images, outputs)
+    if images.classes is not None and len(images.classes) != outputs:
+        return ModelLabels(None, _other_count(images, images.classes, outputs))
+    if model_classes is not None and list(model_classes) != list(map(str, range(outputs))):
+        return ModelLabels(None, _no_names(images, model_classes))
+    if images.classes is None:
+        return ModelLabels(images.labels)
+    return _by_order(images, images.classes, order)
+
+
+def _require_outputs(images: LabelledImages, outputs: int) -> None:
+    labels = images.labels
     if labels.max() >= outputs:
         index = int(labels.argmax())
         raise DatasetError(
             f"image {index} of {images.name} has the label {labels[index]}, but the model has only {outputs} "
             f"classes (0 to {outputs - 1}); check that the model and the dataset belong together"
         )
-    if images.classes is not None and len(images.classes) != outputs:
-        return None
-    return labels
 
 
 def _by_map(
@@ -50,7 +86,7 @@ def _by_map(
     occurring, which = np.unique(labels, return_inverse=True)
     for label in occurring.tolist():
         if label not in places:
-            name = str(label) if images.classes is None else images.classes[label]
+            name = images.names_by_number.get(label, str(label))
             raise DatasetError(
                 f"{class_map.path}: does not say which class of the model {name!r} is, the label of image "
                 f"{int((labels == label).argmax())} of {images.name}; map all classes that occur"
@@ -58,10 +94,83 @@ def _by_map(
     return np.array([places[label] for label in occurring.tolist()], dtype=np.int64)[which]
 
 
-def _by_name(
-    labels: npt.NDArray[np.int64], names: Sequence[str], model_names: Sequence[str]
-) -> npt.NDArray[np.int64] | None:
-    """Return the labels by name, or None if a name is missing, or stands for two classes (as "crane" in ImageNet)."""
-    if any(model_names.count(name) != 1 for name in names):
-        return None
-    return np.array([model_names.index(name) for name in names], dtype=np.int64)[labels]
+def _by_name(images: LabelledImages, names: Mapping[int, str], model_classes: Sequence[str]) -> ModelLabels:
+    """Match by name; a name that stands for two classes (as "crane" in ImageNet) has to be at its own number."""
+    wanted = list(map(composed, model_classes))
+    found = {number: composed(name) for number, name in names.items()}
+    if found == dict(enumerate(wanted)):
+        return ModelLabels(images.labels)
+    counts = Counter(wanted)
+    differing = [names[number] for number in sorted(names) if counts[found[number]] != 1]
+    if differing:
+        return ModelLabels(None, _other_names(images, differing, len(names), model_classes, counts))
+    occurring, which = np.unique(images.labels, return_inverse=True)
+    for number in occurring.tolist():
+        if number not in names:
+            raise DatasetError(
+                f"image {int((images.labels == number).argmax())} of {images.name} has the label {number}, but there "
+                f"are names of {len(names)} {'class' if len(names) == 1 else 'classes'} only; name all that occur"
+            )
+    indices = [wanted.index(found[number]) for number in occurring.tolist()]
+    return ModelLabels(np.array(indices, dtype=np.int64)[which])
+
+
+def _by_order(images: LabelledImages, names: Sequence[str], order: ClassOrder | None) -> ModelLabels:
+    """Return the labels in the order that the model's library gives to names, where the dataset's is only sorted."""
+    if images.numbering == "declared":
+        return ModelLabels(images.labels)
+    problem = ambiguity(names, order, fixed=images.numbering == "by its library")
+    if problem:
+        return ModelLabels(
+            None,
+            f"the classes of {images.name} are {problem}; say which with the model: class_order=string or "
+            f"class_order=natural in its spec (in Python Model(..., class_order=...)), or name its classes in the "
+            f"order of its outputs, with classes=",
+        )
+    if order != "natural":
+        return ModelLabels(images.labels)
+    return ModelLabels(np.argsort(natural_order(names))[images.labels])
+
+
+def _no_names(images: LabelledImages, model_classes: Sequence[str]) -> str:
+    return (
+        f"{images.name} has numbers as labels and no names of its classes, so nothing says which of the model's "
+        f"classes ({_listed(model_classes)}) each number is; name them in the order of the numbers: classes=FILE "
+        f"in the dataset's spec, or an attribute `classes` of the dataset object"
+    )
+
+
+def _other_count(images: LabelledImages, names: Sequence[str], outputs: int) -> str:
+    occurring = set(images.labels.tolist())
+    empty = [name for number, name in enumerate(names) if number not in occurring]
+    without = f", {len(empty)} of them without images ({_listed(empty)})" if empty else ""
+    return (
+        f"{images.name} has {len(names)} classes ({_listed(names)}){without}, and the model {outputs} outputs without "
+        f"names; name the model's classes in the order of its outputs: classes=FILE in its spec, or "
+        f"Model(..., classes=[...])"
+    )
+
+
+def _other_names(
+    images: LabelledImages, differing: Sequence[str], count: int, model_classes: Sequence[str], counts: Counter[str]
+) -> str:
+    """Return which names the model does not have, each with the nearest that it has."""
+    lines = []
+    for name in differing[:_MOST_LISTED]:
+        if counts[composed(name)] > 1:
+            lines.append(f"{name!r} (the model has {counts[composed(name)]} classes of this name)")
+            continue
+        near = nearest_name(name, model_classes)
+        lines.append(f"{name!r} (the model has {near!r})" if near else repr(name))
+    pair = f'{{"{differing[0]}": "{nearest_name(differing[0], model_classes) or 0}"}}'
+    more = f", and {len(differing) - _MOST_LISTED} more" if len(differing) > _MOST_LISTED else ""
+    return (
+        f"{len(differing)} of the {count} classes of {images.name} are not classes of the model: "
+        f"{', '.join(lines)}{more}; give both the same names, or say which is which with classes=FILE in the "
+        f"dataset's spec, a JSON object such as {pair}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_LISTED])
+    return f"{shown}, ..." if len(names) > _MOST_LISTED else shown

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_biastransfer.data.class_folders import are_parts
 from pytest_biastransfer.data.decoding import pixels
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.data.masks import MasksByIndex, as_mask, no_masks
+from pytest_biastransfer.data.object_names import LabelNames, names_of_labels
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.picture_files import only_allowed_formats, unreadable_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.images import Image, Numbering
     from pytest_biastransfer.data.masks import Mask, Masks
 
 _ITEM_LENGTHS = (2, 3)
@@ -49,13 +51,31 @@ class MapStyleImages(LabelledImages):
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """The dataset's ``classes``, if its labels number them."""
-        names = getattr(self._dataset, "classes", None)
-        if not isinstance(names, Sequence) or isinstance(names, str):
-            return None
-        if not all(isinstance(name, str) for name in names) or self.labels.max() >= len(names):
-            return None
-        return tuple(names)
+        """The names of the labels, if they are numbered from 0 on without a gap."""
+        names = self.names_by_number
+        return tuple(map(names.__getitem__, range(len(names)))) if names and max(names) < len(names) else None
+
+    @property
+    def names_by_number(self) -> Mapping[int, str]:
+        """The names that the dataset, or one that it wraps, has for the labels as they come out."""
+        return self._label_names.by_number
+
+    @property
+    def numbering(self) -> Numbering:  # type: ignore[override]
+        """Whether the labels number folders as torchvision has sorted them."""
+        names = self.classes
+        return "by its library" if names and self._label_names.from_folders and _is_sorted(names) else "declared"
+
+    @functools.cached_property
+    def _label_names(self) -> LabelNames:
+        found = names_of_labels(self._dataset, self.labels)
+        names = [found.by_number[number] for number in sorted(found.by_number)]
+        if found.from_folders and are_parts(names):
+            raise DatasetError(
+                f"{self._place}: {' and '.join(names)} are parts of a dataset, not classes; give {self.name} the "
+                f"folder of one part"
+            )
+        return found
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -201,3 +221,7 @@ def _label(label: Any, place: str) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise DatasetError(f"{place}: the label is {label!r:.60}, expected a whole number from 0 on")
     return number
+
+
+def _is_sorted(names: Sequence[str]) -> bool:
+    return list(names) == sorted(names)

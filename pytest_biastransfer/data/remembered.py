@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 from pytest_biastransfer import __version__
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.images import LabelledImages, Numbering
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store import Facts, Place
@@ -28,12 +28,14 @@ _LARGEST: Final = 2**63 - 1
 
 
 class Findings(TypedDict):
-    """What one reading tells: `contents` is a hash of all images in order, `masks` are the names
-    of those that there are; the others are as in `LabelledImages`.
+    """What one reading tells: `contents` is a hash of all images in order, `masks` are the names of those that there
+    are, `sorted` says whether the classes are numbered here, in the order of their names; the others are as in
+    `LabelledImages`.
     """
 
     labels: list[int]
     classes: list[str] | None
+    sorted: bool
     contents: str
     files: list[str] | None
     attributes: dict[str, list[str]]
@@ -80,7 +82,7 @@ class RememberedImages(LabelledImages):
 
     @functools.cached_property
     def _known(self) -> Findings:
-        what = fingerprint("dataset", __version__, *self._question())
+        what = fingerprint("dataset", __version__, sorted(Findings.__annotations__), *self._question())
         try:
             known: Findings = self._facts.of_files(self._sources(), what, self._find_out, Annotated[Findings, _agree])
         except OSError as error:
@@ -92,6 +94,11 @@ class RememberedImages(LabelledImages):
         """The names of the classes, if there are any."""
         names = self._known["classes"]
         return None if names is None else tuple(names)
+
+    @property
+    def numbering(self) -> Numbering:  # type: ignore[override]
+        """Where the classes' numbers come from."""
+        return "sorted" if self._known["sorted"] else "declared"
 
     @functools.cached_property
     def labels(self) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.class_map import ClassMap
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.images import Image, Numbering
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 
@@ -29,6 +29,16 @@ class View(LabelledImages):
     def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
         """The names of the inner classes."""
         return self.inner.classes
+
+    @property
+    def names_by_number(self) -> Mapping[int, str]:
+        """The names of the inner labels."""
+        return self.inner.names_by_number
+
+    @property
+    def numbering(self) -> Numbering:  # type: ignore[override]
+        """Where the inner numbers come from."""
+        return self.inner.numbering
 
     @property
     def class_map(self) -> ClassMap | None:  # type: ignore[override]

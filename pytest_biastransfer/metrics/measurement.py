@@ -91,6 +91,8 @@ class Measurement:
         What it rests on.
     outcomes
         What happened to which image.
+    unlabelled
+        Why the labels are not known, and what to type; empty where they are.
     """
 
     model: str
@@ -108,6 +110,7 @@ class Measurement:
     early: Mapping[str, bool] | None
     provenance: Provenance
     outcomes: Outcomes
+    unlabelled: str = ""
 
     @property
     def declaration(self) -> str:
@@ -191,22 +194,15 @@ class Measurement:
         """Return the estimate of that name; raises `BiasTransferError` telling what it needs."""
         if metric in self.estimates:
             return self.estimates[metric]
-        raise BiasTransferError(f"{metric} of {self.model} on {self.dataset} is not available: {_NEEDS[metric]}")
+        need = self.unlabelled or _TARGET
+        if metric in _EXCESSES:
+            need = _CONTROL
+        raise BiasTransferError(f"{metric} of {self.model} on {self.dataset} is not available: {need}")
 
 
-_LABELS = "the dataset's classes are not those of the model; give both the same class names"
-_TARGET = f"it needs a target class (target=...), or {_LABELS}"
+_TARGET = "it needs a target class (target=...)"
 _CONTROL = "it needs a control model (control=...)"
-_NEEDS = {
-    "conditional_asr": _LABELS,
-    "targeted_asr": _TARGET,
-    "clean_target_rate": _TARGET,
-    "accuracy": _LABELS,
-    "intervened_accuracy": _LABELS,
-    "accuracy_drop": _LABELS,
-    "asr_excess": _CONTROL,
-    "skew_excess": _CONTROL,
-}
+_EXCESSES = ("asr_excess", "skew_excess")
 
 
 class KnownMeasurement(Measurement):

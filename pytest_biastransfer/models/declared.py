@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pytest_biastransfer.class_names import as_names, read_class_file
-from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.class_order import ClassOrder
+from pytest_biastransfer.errors import ModelError, SpecError, nearest
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.specs import Spec
@@ -37,7 +38,7 @@ _READERS: Final = MappingProxyType[str, Callable[[Spec, str], Any]](
         "normalized_input": Spec.switch,
     }
 )
-SHARED_KEYS: Final = (*_READERS, "classes", "name", "sha256")
+SHARED_KEYS: Final = (*_READERS, "class_order", "classes", "name", "sha256")
 
 
 def declares_all_preprocessing(spec: Spec) -> bool:
@@ -54,9 +55,18 @@ def with_declared(model: Model, spec: Spec) -> Model:
         changes["preprocess"] = _preprocess(model.preprocess, declared, spec)
     if "classes" in spec.query:
         changes["classes"] = _class_names(spec.path(spec.query["classes"]))
+    if "class_order" in spec.query:
+        changes["class_order"] = _class_order(spec)
     if "name" in spec.query:
         changes["name"] = spec.query["name"]
     return dataclasses.replace(model, **changes) if changes else model
+
+
+def _class_order(spec: Spec) -> str:
+    order = spec.query["class_order"]
+    if order not in get_args(ClassOrder):
+        raise SpecError(f"spec {spec.text!r}: class_order={order!r}; {nearest(order, get_args(ClassOrder))}")
+    return order
 
 
 def _preprocess(came: Preprocess, declared: dict[str, Any], spec: Spec) -> Preprocess:

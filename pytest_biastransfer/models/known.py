@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
+from pytest_biastransfer.class_order import ClassOrder
 from pytest_biastransfer.errors import BiasTransferError, ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.fingerprints.source_code import libraries, reads_elsewhere, user_files, versions
@@ -49,6 +50,7 @@ class Description(TypedDict):
 
 class _Known(Description):
     name: str
+    class_order: ClassOrder | None
     files: dict[str, Digest]
     libraries: dict[str, str | None]
     listings: dict[str, list[str]]
@@ -68,6 +70,7 @@ class DeferredModel(Model):
             "preprocess": Preprocess(**known["preprocess"]),
             "classes": None if known["classes"] is None else tuple(known["classes"]),
             "name": known["name"],
+            "class_order": known.get("class_order"),
             "_load": load,
             "_known_fingerprint": known["fingerprint"],
         }
@@ -133,6 +136,7 @@ def _note(key: str, model: Model, files: dict[str, str], parts: Parts, facts: Fa
         "preprocess": dataclasses.asdict(model.preprocess),
         "classes": model.classes,
         "name": model.name,
+        "class_order": model.class_order,
         "files": files | {str(file): facts.digest(file) for file in code},
         "libraries": libraries(modules),
         "listings": {str(directory): _listing(directory) for directory in parts.directories},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from pytest_biastransfer.class_order import ClassOrder
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models.preprocess import Preprocess
@@ -27,10 +28,13 @@ class Model:
     preprocess
         What happens to an image before the module sees it. Default: nothing but scaling to [0, 1].
     classes
-        The class names, in the order of the logits; without them the dataset's names or the numbers
-        are shown, and labels are taken as the places of the logits.
+        The class names, in the order of the logits; labels are matched with them by name. Without them labels are
+        taken as the places of the logits, and the dataset's names or the numbers are shown.
     name
         Name in reports; default: the name of the module's class.
+    class_order
+        Without class names: how the library that trained the model numbers folders by their names, ``"string"`` as
+        torchvision does or ``"natural"`` as timm does. Only where the two differ does it matter.
 
     Examples
     --------
@@ -44,6 +48,7 @@ class Model:
     preprocess: Preprocess = dataclasses.field(default_factory=Preprocess)
     classes: Sequence[str] | None = None
     name: str = ""
+    class_order: ClassOrder | None = None
 
     def __post_init__(self) -> None:
         import torch
@@ -58,6 +63,8 @@ class Model:
             if isinstance(self.classes, str) or not all(isinstance(name, str) for name in self.classes):
                 raise ModelError(f"Model: classes={self.classes!r}, expected the class names as a list of strings")
             object.__setattr__(self, "classes", tuple(self.classes))
+        if self.class_order not in (None, *get_args(ClassOrder)):
+            raise ModelError(f"Model: class_order={self.class_order!r}, expected 'string' or 'natural'")
         if not self.name:
             object.__setattr__(self, "name", type(self.module).__name__)
 

@@ -71,7 +71,7 @@ class Question:
     def accuracy(self, evaluator: Evaluator, model: Model) -> float:
         """Return the share of the images that a model classifies rightly; NaN if that cannot be told."""
         found = evaluator.predictions(model, self.images)
-        labels = labels_for(self.images, model.classes, found.outputs)
+        labels = labels_for(self.images, model.classes, found.outputs, model.class_order)
         return math.nan if labels is None else float((labels[found.indices] == found.classes).mean())
 
     def __str__(self) -> str:

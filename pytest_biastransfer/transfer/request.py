@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pytest_biastransfer.class_names import composed
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.data.values import Values, values_of
 from pytest_biastransfer.errors import DatasetError, nearest, percent_hint
@@ -93,7 +94,7 @@ class Request:
         names = self.images.classes
         if names is None:
             raise self.error(f"{self.images.name} does not name its classes; give the number of {name!r}")
-        found = [number for number, one in enumerate(names) if one == name]
+        found = [number for number, one in enumerate(names) if composed(one) == composed(name)]
         if not found:
             raise self.error(f"{self.images.name} has no class {name!r}; {nearest(name, set(names))}")
         if len(found) > 1:

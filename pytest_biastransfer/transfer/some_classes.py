@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.data.images import Numbering
 
 
 class OfClasses(Chosen):
@@ -30,6 +31,17 @@ class OfClasses(Chosen):
         """The names of these classes, if there are any."""
         names = self.inner.classes
         return None if names is None else tuple(names[number] for number in self._numbers)
+
+    @property
+    def names_by_number(self) -> Mapping[int, str]:
+        """The names of these classes, by their new numbers."""
+        inner = self.inner.names_by_number
+        return {new: inner[number] for new, number in enumerate(self._numbers) if number in inner}
+
+    @property
+    def numbering(self) -> Numbering:  # type: ignore[override]
+        """These numbers are declared."""
+        return "declared"
 
     @property
     def class_map(self) -> ClassMap | None:  # type: ignore[override]

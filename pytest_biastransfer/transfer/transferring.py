@@ -185,7 +185,8 @@ class _Experiment:
     ) -> _Experiment:
         names = tuple(images.classes or ()) or None if classes is None else tuple(classes)
         outputs = len(names) if names is not None else int(images.labels.max()) + 1
-        labels = labels_for(images, names, outputs)
+        # The names that are given to images without any are of these numbers.
+        labels = labels_for(images, names if images.names_by_number else None, outputs)
         if labels is None:
             raise TransferError(
                 f"classes={list(names or ())!r:.100} are not those of {images.name}, "

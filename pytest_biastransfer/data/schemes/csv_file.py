@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.class_names import composed
 from pytest_biastransfer.data.image_files import ImageFiles
 from pytest_biastransfer.data.masks import MaskFiles, no_masks
 from pytest_biastransfer.data.tables import Table, files_in, read_table
@@ -49,6 +50,7 @@ class ListedImages(ImageFiles):
             )
         files = files_in(table, image, "image")
         self.classes, labels = _numbered(table, table.column(label))
+        self.numbering = "declared" if self.classes is None else "sorted"
         super().__init__(table.path.parent, files, labels, facts)
         self.name = table.path.stem
         self._table = table
@@ -81,6 +83,7 @@ def _numbered(table: Table, labels: Sequence[str]) -> tuple[tuple[str, ...] | No
         raise DatasetError(
             f"{table.place(row)}: the label is {labels[row]}, expected a whole number from 0 on, or the name of a class"
         )
+    labels = list(map(composed, labels))
     names = sorted(set(labels))
     numbers = {name: number for number, name in enumerate(names)}
     return tuple(names), [numbers[label] for label in labels]

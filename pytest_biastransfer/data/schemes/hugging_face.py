@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_biastransfer.class_names import composed
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
 from pytest_biastransfer.data.masks import mask_of_pixels
 from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
@@ -61,7 +62,11 @@ class HubImages(RememberedImages):
 
     def _question(self) -> tuple[object, ...]:
         query = self._spec.query
-        return "hf", self._version(), *(query.get(key) for key in ("split", "config", "image", "label"))
+        return (
+            "hf, decoded as the library does",
+            self._version(),
+            *(query.get(key) for key in ("split", "config", "image", "label")),
+        )
 
     def _version(self) -> str:
         """Return the version of the library, which decides what it finds in files, without importing it."""
@@ -104,13 +109,15 @@ class HubImages(RememberedImages):
                 f"{self._place}: the column {label!r} has {reprlib.repr(feature)}, expected whole numbers or names; "
                 f"name the column of the labels with label="
             )
-        labels, classes = _numbered(self._cells(label), self._dataset.features[label], f"{self._place}: {label!r}")
+        cells = self._cells(label)
+        labels, classes = _numbered(cells, self._dataset.features[label], f"{self._place}: {label!r}")
         contents, files = self._contents_and_files(self._pictures)
         others = [name for name in self._dataset.column_names if name not in (image, label)]
         features = self._dataset.features
         return {
             "labels": labels,
             "classes": classes,
+            "sorted": isinstance(cells[0], str),
             "contents": contents,
             "files": files,
             "attributes": {
@@ -143,7 +150,8 @@ class HubImages(RememberedImages):
 
     def _contents_and_files(self, pictures: Any) -> tuple[str, list[str] | None]:
         """Return a hash of the bytes of a column of pictures, and the names of their files if all have one."""
-        digest, files = hashlib.sha256(), []
+        # The mode decides about the pixels, as the bytes do.
+        digest, files = hashlib.sha256(f"{self._mode(pictures.column_names[0])}".encode()), []
         for index in range(len(pictures)):
             content, path = self._encoded(pictures, index)
             digest.update(hashlib.sha256(content).digest())
@@ -176,7 +184,13 @@ class HubImages(RememberedImages):
         from pytest_biastransfer.data.decoding import read_encoded
 
         content, path = self._encoded(self._pictures, index)
-        return read_encoded(content, f"{self._place}: image {index}" + (f" ({path})" if path else ""))
+        place = f"{self._place}: image {index}" + (f" ({path})" if path else "")
+        return read_encoded(content, place, self._mode(self._pictures.column_names[0]))
+
+    def _mode(self, column: str) -> str | None:
+        """Return the mode that a column of pictures declares."""
+        mode: str | None = getattr(self._dataset.features[column], "mode", None)
+        return mode
 
     def _digest_of_masks(self, name: str) -> str:
         return self._contents_and_files(self._undecoded(name))[0]
@@ -186,7 +200,7 @@ class HubImages(RememberedImages):
 
         content, _ = self._encoded(self._undecoded(name), index)
         place = f"{self._place}: {name} {index}"
-        return mask_of_pixels(read_encoded(content, place), place)
+        return mask_of_pixels(read_encoded(content, place, self._mode(name)), place)
 
 
 def _numbered(cells: Sequence[Any], feature: Any, place: str) -> tuple[list[int], list[str] | None]:
@@ -199,9 +213,10 @@ def _numbered(cells: Sequence[Any], feature: Any, place: str) -> tuple[list[int]
         names: list[str] | None = getattr(feature, "names", None)
         require_labels(cells, f"{place}: has")
         return list(cells), names
-    sorted_names = sorted(set(cells))
+    names_of_cells = [composed(str(cell)) for cell in cells]
+    sorted_names = sorted(set(names_of_cells))
     numbers = {name: number for number, name in enumerate(sorted_names)}
-    return [numbers[cell] for cell in cells], sorted_names
+    return [numbers[name] for name in names_of_cells], sorted_names
 
 
 def _is_scalar(feature: Any) -> bool:

@@ -88,6 +88,7 @@ class ArrayImages(RememberedImages):
         return {
             "labels": labels,
             "classes": classes,
+            "sorted": False,
             "contents": _digest(images),
             "files": None,
             "attributes": {

@@ -101,6 +101,7 @@ class TorchvisionImages(RememberedImages):
         return {
             "labels": images.labels.tolist(),
             "classes": _names(self._dataset, max(images.labels)),
+            "sorted": False,
             "contents": images.fingerprint,
             "files": None if images.files is None else list(images.files),
             "attributes": {},

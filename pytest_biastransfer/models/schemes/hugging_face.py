@@ -70,7 +70,7 @@ def _model(spec: Spec, found: hub.Snapshot, module: Any, config: Any) -> Model:
     name = found.directory.name if found.commit is None else f"{spec.rest}{found.revision}"
     _forget_place(module)
     # In float32, whatever the file's numbers are: the device's precision is chosen elsewhere.
-    return Model(module.float(), preprocess, classes=_classes(config), name=name)
+    return Model(module.float(), preprocess, classes=_classes(config), name=name, class_order="string")
 
 
 def _preprocess(spec: Spec, processor: Any) -> Preprocess:

@@ -47,7 +47,8 @@ def _architecture(spec: Spec) -> Model:
         )
     options = {key: value for key in ("num_classes", "in_chans") if (value := spec.number(key)) is not None}
     module = timm.create_model(spec.rest, pretrained=False, **options)
-    return Model(module, preprocess=_preprocess(spec, timm.data.resolve_model_data_config(module)), name=spec.rest)
+    preprocess = _preprocess(spec, timm.data.resolve_model_data_config(module))
+    return Model(module, preprocess=preprocess, name=spec.rest, class_order="natural")
 
 
 def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:

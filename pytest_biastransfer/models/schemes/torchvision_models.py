@@ -47,7 +47,9 @@ def _architecture(spec: Spec) -> Model:
     )
     weights = _weights(spec)
     module = _built(spec, None)
-    return Model(module, name=spec.rest) if weights is None else _described(module, weights, spec)
+    if weights is None:
+        return Model(module, name=spec.rest, class_order="string")
+    return _described(module, weights, spec)
 
 
 def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
@@ -84,6 +86,7 @@ def _described(module: Any, weights: Any, spec: Spec) -> Model:
         ),
         classes=categories if categories and count in (None, len(categories)) else None,
         name=spec.rest,
+        class_order="string",
     )
 
 
