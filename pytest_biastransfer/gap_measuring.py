@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.fingerprints import fingerprint
@@ -104,20 +106,33 @@ def take_gaps(
     What was measured before, in whatever session, is known by its key.
     """
     models = [model] if control is None else [model, control]
+    return undisturbed(lambda: _gaps(evaluator, models, images, gap, confidence))
+
+
+def _gaps(
+    evaluator: Evaluator, models: Sequence[Model], images: LabelledImages, gap: Gap, confidence: float
+) -> GapMeasurement:
     keys = [evaluator.keys(one, images, [None])[0] for one in models]
+    for one, key in zip(models, keys, strict=True):
+        evaluator.verify_loaded(one, images, key)
     names = [images.naming, *((one.classes, one.class_order) for one in models)]
     groups = images.attributes.get(gap.attribute)
     question = ("gaps", [key.text for key in keys], names, evaluator.max_images, gap, groups, confidence)
     answered = fingerprint(*question) if all(key.lasting for key in keys) else None
-    known = None if answered is None else evaluator.store.facts.get(answered, description_form(control is not None))
+    bases = tuple(dict.fromkeys(key.basis for key in keys))
+    known = None
+    if answered is not None and not evaluator.verifies_all:
+        known = evaluator.store.facts.get(answered, description_form(len(models) > 1))
     if known is None:
         from pytest_biastransfer.gap_observing import observed_gaps
 
         found = observed_gaps(evaluator, models, keys, images, gap, confidence)
         if answered is not None:
             evaluator.store.facts.put(answered, found.description())
-        return dataclasses.replace(found, provenance=dataclasses.replace(found.provenance, question=answered))
-    provenances = [Provenance(key.lasting_model, images.fingerprint, answered) for key in keys]
+        return dataclasses.replace(
+            found, provenance=dataclasses.replace(found.provenance, question=answered, bases=bases)
+        )
+    provenances = [Provenance(key.lasting_model, images.fingerprint, answered, bases) for key in keys]
     return GapMeasurement.from_description(
         known,
         [one.name for one in models],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
+from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
 from pytest_biastransfer.fingerprints import fingerprint
@@ -118,7 +119,23 @@ def take_measurement(
 
     words = words or BUILT_IN.described(intervention)
     models = [model] if control is None else [model, control]
+    return undisturbed(lambda: _measured(evaluator, models, images, intervention, target, confidence, stop, words))
+
+
+def _measured(
+    evaluator: Evaluator,
+    models: Sequence[Model],
+    images: LabelledImages,
+    intervention: Intervention,
+    target: Sequence[int | str],
+    confidence: float,
+    stop: EarlyStop | None,
+    words: str,
+) -> Measurement:
+    model, control = models[0], models[1] if len(models) > 1 else None
     keys = [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
+    for one, key in zip(models, keys[1::2], strict=True):
+        evaluator.verify_loaded(one, images, key, intervention, words)
 
     def whole(stop: EarlyStop | None, keys: Sequence[Key] | None = None) -> Measurement:
         from pytest_biastransfer.observing import observed_measurement
@@ -129,20 +146,23 @@ def take_measurement(
 
     if not all(key.lasting for key in keys):
         return whole(stop, keys)
+    bases = tuple(dict.fromkeys(key.basis for key in keys))
     names = [images.naming, *((one.classes, one.class_order) for one in models)]
     question = ("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
     # What is known of all images is better than what was known when it was enough.
     for asked in (None, stop) if stop else (None,):
         answered = fingerprint(*question, asked)
-        known = evaluator.store.facts.get(answered, _WithoutControl if control is None else _WithControl)
+        # What was estimated need not be of what was verified.
+        form = _WithoutControl if control is None else _WithControl
+        known = None if evaluator.verifies_all else evaluator.store.facts.get(answered, form)
         if known is not None:
-            provenance = Provenance(keys[0].lasting_model, images.fingerprint, answered)
+            provenance = Provenance(keys[0].lasting_model, images.fingerprint, answered, bases)
             again = functools.partial(whole, asked)
             return _known_measurement(known, provenance, model, images, words, control, again)
     found = whole(stop, keys)
     answered = fingerprint(*question, found.early and stop)
     evaluator.store.facts.put(answered, _description(found))
-    return dataclasses.replace(found, provenance=dataclasses.replace(found.provenance, question=answered))
+    return dataclasses.replace(found, provenance=dataclasses.replace(found.provenance, question=answered, bases=bases))
 
 
 class _Description(TypedDict):

@@ -139,6 +139,7 @@ class ReportWriter:
             standing=standing(compared) if compared else "",
             changes=changes_of(compared) if compared else (),
             notes=vars(report).get("bias_notes", ()),
+            stale=record.stale,
             details=None if record.details is None else from_plain(Details, record.details),
             key=record.key,
             entry=record.entry,

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+
+from pytest_biastransfer.names import typed_name
 from pytest_biastransfer.reporting.outcomes import SEVERITY
-from pytest_biastransfer.stash import BIAS_TESTS, RESULTS
+from pytest_biastransfer.stash import BIAS_TESTS, REPORT_LINES, RESULTS
 
 if TYPE_CHECKING:
-    import pytest
-
     from pytest_biastransfer.reporting.outcomes import Outcome
     from pytest_biastransfer.reporting.record import Record
 
@@ -53,10 +54,12 @@ class Results:
         self._config = config
         self._worst: dict[str, tuple[Outcome, pytest.TestReport]] = {}
         self._seconds: dict[str, float] = {}
+        self._some_stale = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a report, if it is of a bias test that somebody wants to know of."""
         self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + getattr(report, "duration", 0.0)
+        self._some_stale |= hasattr(report, "bias_stale")
         outcome = _outcome(report)
         # Reports carry a record, unless the worker died.
         if outcome is None or not (hasattr(report, "bias_record") or outcome == "lost"):
@@ -65,6 +68,21 @@ class Results:
         # Of equal ones the last: those of subtests, which are without a verdict, come before that of their test.
         if known is None or SEVERITY.index(outcome) <= SEVERITY.index(known[0]):
             self._worst[report.nodeid] = (outcome, report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Let no session be green whose tests passed with what turned out to be stale afterwards."""
+        if not self._some_stale:
+            return
+        from pytest_biastransfer.reporting.terminal import stale_lines
+        from pytest_biastransfer.session.verifying import measured_of_stale
+
+        seen = list(self)
+        too_late = [typed_name(self._config, nodeid) for nodeid in measured_of_stale(seen)]
+        findings = dict.fromkeys(text for one in seen for text in one.record.stale)
+        self._config.stash.setdefault(REPORT_LINES, []).extend(stale_lines(list(findings), too_late))
+        if too_late and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def __iter__(self) -> Iterator[Seen]:
         """Yield the tests in the order of the files, whatever order workers finished in."""

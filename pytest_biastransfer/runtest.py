@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +22,7 @@ from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.measuring import take_measurement
 from pytest_biastransfer.names import BIAS_FIXTURE, DEVICE_FIXTURE, typed_name
 from pytest_biastransfer.reporting.record import Record, of_search, record_of
+from pytest_biastransfer.session.verifying import begin_verifying, note_stale, session_canary
 from pytest_biastransfer.settings import Settings
 from pytest_biastransfer.stash import (
     BODY_PASSED,
@@ -29,6 +33,7 @@ from pytest_biastransfer.stash import (
     RECORD,
     SEARCHED,
     SETTINGS,
+    STALE,
     UNSETTLED,
 )
 from pytest_biastransfer.workers.controller import watcher
@@ -53,7 +58,8 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
             )
     given = _given(request, case)
     measurement: Measurement | GapMeasurement
-    with clear_errors(request.node.nodeid):
+    begin_verifying(request.node, case)
+    with clear_errors(request.node.nodeid), _stale_noted(request.node):
         if isinstance(case, SearchCase):
             from pytest_biastransfer.searchtest import searched
 
@@ -69,6 +75,14 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
     stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, _record(request.node, measurement, None)
     _describe(request.node)
     return measurement
+
+
+@contextlib.contextmanager
+def _stale_noted(item: pytest.Item) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        note_stale(item)
 
 
 def _measured(
@@ -128,6 +142,7 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
             pixel_cache=settings.pixel_cache,
             prepare=divide_threads,
             on_progress=watcher(config),
+            canary=session_canary(config),
         )
     return known[device, most]
 
@@ -195,6 +210,13 @@ def attach_record(item: pytest.Item, report: pytest.TestReport) -> None:
         return
     if report.when == "call" and not report.passed:
         item.stash[UNSETTLED] = False
+    stale = item.stash.get(STALE, [])
+    if stale:
+        record = item.stash.get(RECORD, Record())
+        item.stash[RECORD] = replace(record, stale=list(map(str, stale)), dropped=[one.basis for one in stale])
+        # Other plugins' reports show what else a test has said.
+        report.sections.extend(("stale predictions", str(one)) for one in stale)
+        report.bias_stale = True  # type: ignore[attr-defined]
     report.bias_record = item.stash.get(RECORD, Record()).to_json()  # type: ignore[attr-defined]
 
 

@@ -15,6 +15,7 @@ import pytest
 from pytest_biastransfer.baseline.location import default_baseline
 from pytest_biastransfer.errors import nearest, percent_hint
 from pytest_biastransfer.names import (
+    CANARY_IMAGES,
     CONTROL_FIXTURE,
     DATASET_FIXTURE,
     FINETUNING_FIXTURE,
@@ -46,6 +47,11 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "measurement that cannot be compared fails too, for want of an entry or of the file",
     ),
     "images": ("MODE", "of which tests a report shows flipped images: failed (default), all or none"),
+    "verify": (
+        "HOW",
+        "how many kept predictions are made again where a model is loaded: auto (default; 16), off, a number of "
+        "images, or all, which loads models for it too (for nightly jobs)",
+    ),
     "early_stop": ("ALPHA", "stop once a limit's verdict is known, with this probability of error (default: 0.01)"),
 }
 # Options that may stand without a value, and what that means.
@@ -62,6 +68,14 @@ REPORT_SUFFIXES: Final = (".html", ".json", ".md")
 # Where GitHub Actions shows what a step wrote.
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 _UNITS: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+
+
+@dataclass(frozen=True)
+class Verify:
+    """How many images of each key are verified, None for all, and the seed that chooses them, if one is typed."""
+
+    images: int | None
+    seed: str
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,8 @@ class Settings:
         Which measurements are written there, what a worse one does, and whether those of no test are removed.
     alpha
         Level of the tests for regressions, in (0, 1).
+    verify
+        How many kept predictions are made again; None for none.
     early_stop
         The probability of an early verdict's error; None to measure on all images.
     reports
@@ -120,6 +136,7 @@ class Settings:
     compare: Compare
     prune: bool
     alpha: float
+    verify: Verify | None
     early_stop: float | None
     reports: tuple[Path, ...]
     images: Images
@@ -213,6 +230,7 @@ def read_settings(config: pytest.Config) -> Settings:
         compare=_word(_both("compare"), _value(config, "compare") or "fail", Compare),
         prune=config.getoption("bias_prune"),
         alpha=_probability("bias_alpha in the ini file", config.getini("bias_alpha")) or 0.01,
+        verify=_verify(config),
         early_stop=_probability(
             f"{_both('early_stop')}, before a path as {_flag('early_stop')}=0.01", _value(config, "early_stop")
         ),
@@ -260,6 +278,21 @@ def _count(config: pytest.Config, name: str) -> int | None:
     if not value.isdecimal() or int(value) == 0:
         raise pytest.UsageError(f"{_both(name)}: got {value!r}, expected a whole number above 0")
     return int(value)
+
+
+def _verify(config: pytest.Config) -> Verify | None:
+    value = _value(config, "verify") or "auto"
+    how, _, seed = value.partition("@")
+    if value == "off":
+        return None
+    if how == "all":
+        return Verify(None, seed)
+    if how == "auto" or (how.isascii() and how.isdecimal() and int(how) > 0):
+        return Verify(CANARY_IMAGES if how == "auto" else int(how), seed)
+    raise pytest.UsageError(
+        f"{_both('verify')}: got {value!r}, expected auto, off, all or a whole number above 0, such as 16; or what a "
+        f"message about stale predictions shows, such as 16@3f2a9c"
+    )
 
 
 def _bytes(config: pytest.Config, name: str, default: str) -> int:

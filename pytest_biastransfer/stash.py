@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.cases import Case
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.details.describing import Given
+    from pytest_biastransfer.evaluation.canary import Canary, Stale
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
 STORE: Final[pytest.StashKey[Store]] = pytest.StashKey()
 EVALUATORS: Final[pytest.StashKey[dict[tuple[str, int | None], Evaluator]]] = pytest.StashKey()
+CANARY: Final[pytest.StashKey[Canary | None]] = pytest.StashKey()
 MODELS_OF_SPECS: Final[pytest.StashKey[dict[str, Model]]] = pytest.StashKey()
 DATASETS_OF_SPECS: Final[pytest.StashKey[dict[str, LabelledImages]]] = pytest.StashKey()
 DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pytest.StashKey()
@@ -58,6 +60,8 @@ SEARCHED: Final[pytest.StashKey[Searched]] = pytest.StashKey()
 MEASUREMENT: Final[pytest.StashKey[Measurement | GapMeasurement]] = pytest.StashKey()
 BODY_PASSED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()
+# What it found to be stale in the store.
+STALE: Final[pytest.StashKey[list[Stale]]] = pytest.StashKey()
 # Whether it passed and may still be a regression.
 UNSETTLED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 # What it found out besides, for the summary.

@@ -103,7 +103,7 @@ class Collection:
         total = len(gathered.order)
         missing = [chunk for chunk in chunks(total) if gathered.done <= chunk.start < count]
         done = gathered.done
-        for chunk, content in self._store.collect(self._key.text, missing, self._compute, _are_predictions):
+        for chunk, content in self._store.collect(self._key.text, missing, self._compute, are_predictions):
             gathered.classes[chunk.start : chunk.stop] = content["classes"]
             gathered.outputs = int(content["outputs"][0])
             done += len(chunk)
@@ -121,7 +121,7 @@ class Collection:
         return content
 
 
-def _are_predictions(chunk: range, content: Content) -> bool:
+def are_predictions(chunk: range, content: Content) -> bool:
     """Whether arrays are what `Predictor.classes` returns."""
     if content.keys() != {"classes", "outputs"}:
         return False
@@ -145,6 +145,7 @@ def begin(
     evaluator.require_unrefused(key)
     if evaluator.prepare:
         evaluator.prepare()
+    evaluator.verify_to_compute(model, images, key)
     import torch
 
     from pytest_biastransfer.evaluation.passes import Pass, running

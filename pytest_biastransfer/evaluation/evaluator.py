@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer import __version__
 from pytest_biastransfer.errors import ModelError, StoreWarning
+from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.store import Place, Store
@@ -18,6 +19,7 @@ from pytest_biastransfer.store import Place, Store
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.batch_size import BatchSize
+    from pytest_biastransfer.evaluation.canary import Canary
     from pytest_biastransfer.evaluation.collecting import Collection, Gathered, Predictions
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
     from pytest_biastransfer.interventions import Intervention
@@ -64,7 +66,9 @@ class Key:
     model
         Hash of the model.
     basis
-        Hash of all but the intervention.
+        Hash of all but the intervention, and of how often what was kept under it was dropped.
+    first_basis
+        The same before it was ever dropped.
     lasting
         Whether it means the same in other sessions.
     """
@@ -72,6 +76,7 @@ class Key:
     text: str
     model: str
     basis: str
+    first_basis: str
     lasting: bool
 
     @property
@@ -103,6 +108,8 @@ class Evaluator:
         Called before anything is computed.
     on_progress
         Called after each chunk that was not there yet.
+    canary
+        Verifies what is kept; None to believe it.
     """
 
     def __init__(
@@ -116,6 +123,7 @@ class Evaluator:
         pixel_cache: int = PIXEL_CACHE,
         prepare: Callable[[], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        canary: Canary | None = None,
     ) -> None:
         self.store = store or Store()
         self.device = device
@@ -124,6 +132,7 @@ class Evaluator:
         self._pixel_cache = pixel_cache
         self.prepare = prepare
         self.on_progress = on_progress
+        self._canary = canary
         self._batch_size = batch_size
         self._batch_sizes: dict[str, BatchSize] = {}
         self._gathered: dict[str, Gathered] = {}
@@ -149,7 +158,8 @@ class Evaluator:
         change, change_lasts = self._content(intervention)
         names = () if intervention is None else intervention.mask_names
         masks = [images.masks(name).fingerprint for name in names]
-        return Key(fingerprint(basis, change, masks), model, basis, lasts and change_lasts)
+        current = self.store.generations.current(basis)
+        return Key(fingerprint(current, change, masks), model, current, basis, lasts and change_lasts)
 
     def collection(
         self,
@@ -174,17 +184,50 @@ class Evaluator:
         self, model: Model, images: LabelledImages, intervention: Intervention | None = None
     ) -> Predictions:
         """Return the model's predictions on all images."""
-        key = self.keys(model, images, [intervention])[0]
-        with contextlib.ExitStack() as stack:
-            collection = self.collection(model, images, intervention, key, stack)
-            return collection.gather(collection.looks[-1])
+
+        def gathered() -> Predictions:
+            key = self.keys(model, images, [intervention])[0]
+            self.verify_loaded(model, images, key)
+            with contextlib.ExitStack() as stack:
+                collection = self.collection(model, images, intervention, key, stack)
+                return collection.gather(collection.looks[-1])
+
+        return undisturbed(gathered)
+
+    @property
+    def verifies_all(self) -> bool:
+        """Whether nothing is believed that was not predicted again in this session."""
+        return self._canary is not None and self._canary.verification.verifies_all
+
+    def verify_loaded(
+        self,
+        model: Model,
+        images: LabelledImages,
+        key: Key,
+        intervention: Intervention | None = None,
+        words: str = "",
+    ) -> None:
+        """Verify what is kept of a model where that is loaded, or all is verified; raise `DroppedError` if it is stale.
+
+        `key` is that of what is measured now, `words` are the intervention's.
+        """
+        if self._canary is None or not (model.is_loaded or self.verifies_all):
+            return
+        self._canary.verify(self, model, images, key.basis)
+        if intervention is not None and self._canary.verifies_each:
+            self._canary.verify_intervention(self, model, images, intervention, words, key)
+
+    def verify_to_compute(self, model: Model, images: LabelledImages, key: Key) -> None:
+        """Verify what is kept of a model that is loaded now; raise `DroppedError` if it is stale."""
+        if self._canary is not None:
+            self._canary.verify(self, model, images, key.basis)
 
     @functools.cached_property
     def pixels(self) -> PixelCache:
         """Where decoded pixels come from."""
         from pytest_biastransfer.evaluation.pixel_cache import PixelCache
 
-        return PixelCache(self.store.pixels, self._pixel_cache)
+        return PixelCache(self.store.pixels, self._pixel_cache, self.store.generations)
 
     def batch_size(self, key: Key) -> BatchSize:
         """Return the chooser of batches for a model, which remembers what it has measured."""

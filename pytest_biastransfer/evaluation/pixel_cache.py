@@ -10,7 +10,7 @@ import numpy as np
 from pytest_biastransfer import __version__
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.store import Place
+from pytest_biastransfer.store import Generations, Place
 from pytest_biastransfer.store.chunks import ChunkStore
 
 if TYPE_CHECKING:
@@ -30,10 +30,13 @@ class PixelCache:
     limit
         The most bytes that may be kept. To make room, the pixels that were used longest ago are dropped;
         those of a dataset that is too large are decoded each time.
+    generations
+        Which of them are not believed any more.
     """
 
-    def __init__(self, store: ChunkStore, limit: int) -> None:
+    def __init__(self, store: ChunkStore, limit: int, generations: Generations) -> None:
         self._store = store
+        self._generations = generations
         self._limit = limit
         self._places: dict[str, ChunkStore] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -42,7 +45,7 @@ class PixelCache:
         self, images: LabelledImages, preprocess: Preprocess, chunk: range, indices: Sequence[int], threads: int = 1
     ) -> npt.NDArray[Any]:
         """Return the pixels of the images at `indices`, which are those of `chunk`; see `decode`."""
-        key = _key(images, preprocess)
+        key = self._key(images, preprocess)
         if key not in self._places:
             example = decode(images, [indices[0]], preprocess)
             needed, self._shapes[key] = len(images) * example.nbytes, example.shape[1:]
@@ -58,6 +61,22 @@ class PixelCache:
         )
         ((_, content),) = collected
         return content["pixels"]
+
+    def kept(
+        self, images: LabelledImages, preprocess: Preprocess, chunk: range, shape: Sequence[int]
+    ) -> npt.NDArray[Any] | None:
+        """Return what is kept of a chunk's pixels, of images of a shape; None if nothing is."""
+        expected = (len(chunk), *shape)
+        key = self._key(images, preprocess)
+        content = self._store.get(key, chunk, lambda _, found: _are_pixels(found.get("pixels"), expected))
+        return None if content is None else content["pixels"]
+
+    def drop(self, images: LabelledImages, preprocess: Preprocess) -> None:
+        """Believe none of the pixels any more that are kept of a dataset."""
+        self._generations.drop(_key(images, preprocess), self._key(images, preprocess))
+
+    def _key(self, images: LabelledImages, preprocess: Preprocess) -> str:
+        return self._generations.current(_key(images, preprocess))
 
     def fits(self, images: LabelledImages, preprocess: Preprocess) -> bool:
         """Whether the pixels of all images are no more than may be kept."""

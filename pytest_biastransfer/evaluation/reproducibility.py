@@ -46,13 +46,16 @@ class Rounding:
     def differing(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Return for each image whether its logits, [images, classes], differ by more than that; bool [images]."""
         first, second = first.double(), second.double()
-        size = torch.maximum(first.abs(), first.abs().median(dim=1, keepdim=True).values)
-        allowed = self.of_spread * spread_of(first) + self.of_size * size
         # Not "above": what is no number differs.
-        return ~((first - second).abs() <= allowed).all(dim=1)
+        return ~((first - second).abs() <= self.allowed(first)).all(dim=1)
+
+    def allowed(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return by how much each of the logits, [images, classes], may differ."""
+        size = torch.maximum(logits.abs(), logits.abs().median(dim=1, keepdim=True).values)
+        return self.of_spread * spread_of(logits) + self.of_size * size
 
 
-_ROUNDING: Final[Mapping[str, Rounding]] = {
+ROUNDING: Final[Mapping[str, Rounding]] = {
     "float32": Rounding(1e-3, 64 * torch.finfo(torch.float32).eps),
     "tf32": Rounding(1e-2, 4e-3),
     "bf16": Rounding(3e-2, 3e-2),
@@ -93,11 +96,11 @@ def require_reproducible(
     again = _in_other_batches(predictor, pixels, change, count)
     if again is None:
         again = _in_same_batch(predictor, pixels, change)[:count]
-    first, precision = logits[: len(again)], _precision_of(predictor, logits)
-    if not _ROUNDING[precision].differing(first, again).any():
+    first, precision = logits[: len(again)], precision_of(predictor, logits)
+    if not ROUNDING[precision].differing(first, again).any():
         return
     # Now it may take longer.
-    rounding = _ROUNDING[_coarsest(predictor, pixels, change, precision)]
+    rounding = ROUNDING[coarsest_precision(predictor, pixels, change, precision)]
     differing = rounding.differing(first, again)
     if differing.any():
         same_batch = _in_same_batch(predictor, pixels, change)
@@ -131,11 +134,12 @@ def _in_same_batch(predictor: Predictor, pixels: torch.Tensor, change: Change | 
     return predictor.batch_logits(pixels, change, predictor.batches[0])
 
 
-def _precision_of(predictor: Predictor, logits: torch.Tensor) -> str:
+def precision_of(predictor: Predictor, logits: torch.Tensor) -> str:
+    """Return what a model has computed in, as far as its logits tell."""
     return "bf16" if logits.dtype in (torch.bfloat16, torch.float16) else predictor.precision
 
 
-def _coarsest(predictor: Predictor, pixels: torch.Tensor, change: Change | None, precision: str) -> str:
+def coarsest_precision(predictor: Predictor, pixels: torch.Tensor, change: Change | None, precision: str) -> str:
     """Return the coarsest kind of number that a model computes in, which its logits need not tell."""
     module = predictor.model.module
     if isinstance(module, FileProgram):

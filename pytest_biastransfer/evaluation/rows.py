@@ -52,7 +52,7 @@ def rows_of(
     order = visiting_order(len(images))[:limit]
     with contextlib.ExitStack() as stack:
         work = _Work(evaluator, key, model, images, order, read, stack)
-        store = evaluator.store.rows if key.lasting else ChunkStore(Place(None))
+        store = evaluator.store.rows if key.lasting and not evaluator.verifies_all else ChunkStore(Place(None))
         found: npt.NDArray[Any] | None = None
         shape: tuple[int, ...] | None = None
 

@@ -51,11 +51,14 @@ class Provenance:
         Fingerprint of the images and labels.
     question
         Fingerprint of all that was asked; None where it means nothing in other sessions.
+    bases
+        What its predictions were kept under, of the model and of the control; see `evaluation.evaluator.Key`.
     """
 
     model: str | None
     dataset: str
     question: str | None = None
+    bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,11 @@ class DeferredModel(Model):
         return loaded.module
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the module was asked for."""
+        return "module" in vars(self)
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the module's content; as long as it is not loaded, nobody can have changed it."""
         return super().fingerprint if "module" in vars(self) else self._known_fingerprint

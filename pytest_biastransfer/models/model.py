@@ -72,6 +72,11 @@ class Model:
         return f"model {self.name}"
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the module is there already."""
+        return True
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the module's content: its weights, its structure, the code of its classes.
 

@@ -208,6 +208,8 @@ class Result:
         How its metrics changed.
     notes
         What the test found out besides, such as an attribution, as text of several lines.
+    stale
+        What was found to be stale in the store while it was measured, and was measured again.
     details
         The rest; None if nothing was measured.
     key, entry
@@ -228,6 +230,7 @@ class Result:
     standing: str = ""
     changes: Sequence[Change] = ()
     notes: Sequence[str] = ()
+    stale: Sequence[str] = ()
     details: Details | None = None
     key: Sequence[str] | None = None
     entry: Mapping[str, Any] | None = None

@@ -13,6 +13,8 @@ def properties(record: Record) -> Iterator[tuple[str, str]]:
     """Yield names and values, as text: what else there is, execnet may not carry."""
     if record.total:
         yield "bias.images", str(record.seen)
+    for text in record.stale:
+        yield "bias.stale", text
     for metric, value in (("asr", record.asr), ("skew", record.skew)):
         if value is not None:
             yield f"bias.{metric}", repr(value)

@@ -31,6 +31,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield "## Bias transfer"
     yield ""
     yield _sentence(report)
+    for text in dict.fromkeys(text for test in report.tests for text in test.stale):
+        yield ""
+        yield f"**{html_escaped(text)}**"
     shown = [test for test in report.tests if _matters(test)]
     if shown:
         yield ""

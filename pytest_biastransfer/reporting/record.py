@@ -70,6 +70,10 @@ class Record:
         What a baseline would have of it, for a report.
     max_regression
         By how much each limited metric may become worse.
+    bases
+        What its predictions were kept under.
+    stale, dropped
+        What was found to be stale while it was measured, in words, and what it was kept under.
     details
         What else a report says of it: the fields of `pytest_biastransfer.reporting.document.Details`.
     """
@@ -85,6 +89,9 @@ class Record:
     key: Sequence[str] | None = None
     entry: Mapping[str, Any] | None = None
     max_regression: float = 0.0
+    bases: Sequence[str] = ()
+    stale: Sequence[str] = ()
+    dropped: Sequence[str] = ()
     details: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
@@ -111,6 +118,7 @@ def record_of(
         seen=measurement.n,
         total=measurement.total,
         baseline=baseline,
+        bases=measurement.provenance.bases,
     )
 
 

@@ -142,6 +142,15 @@ def again_sentence(rows: Sequence[Row], command: Sequence[str], *, can_repeat: b
     return f"  to run what failed again: {shlex.join([*command, '--lf'] if can_repeat else ['pytest', *failed])}"
 
 
+def stale_lines(findings: Sequence[str], too_late: Sequence[str]) -> list[Line]:
+    """Return what was stale in the store, and which tests had passed with it before that was known."""
+    lines = [Line("  ", text, "red") for text in findings]
+    if too_late:
+        tests = f"{counted(len(too_late), 'test')} had passed with them: {', '.join(too_late)}"
+        lines.append(Line("  ", f"{tests}. Run again: they are measured anew then", "red"))
+    return lines
+
+
 def lost_sentence(tests: Sequence[str]) -> str:
     """Return the sentence that names the tests which no worker brought to an end."""
     return f"{counted(len(tests), 'bias test')} without a result: {', '.join(tests)}"

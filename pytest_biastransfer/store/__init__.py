@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.store.facts import Facts
+from pytest_biastransfer.store.generations import Generations
 from pytest_biastransfer.store.place import Place
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store.chunks import ChunkStore
 
-__all__ = ["Facts", "Place", "Store"]
+__all__ = ["Facts", "Generations", "Place", "Store"]
 
 
 _OF_PREDICTIONS: Final = 2**24
@@ -25,6 +26,7 @@ class Store:
     def __init__(self, directory: Path | None = None) -> None:
         self._place = Place(directory)
         self.facts = Facts(self._place.inside("facts"))
+        self.generations = Generations(self.facts, self._place.inside("facts"))
 
     @property
     def directory(self) -> Path | None:

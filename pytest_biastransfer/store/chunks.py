@@ -97,6 +97,10 @@ class ChunkStore:
             return self._place.path is not None and (self._place.path / _file(key, chunk)).is_file()
         return False
 
+    def get(self, key: str, chunk: range, accepts: Callable[[range, Content], bool]) -> Content | None:
+        """Return the content of a chunk that is there, `accepts` is as of `collect`; else None."""
+        return None if self._place.path is None else self._read(key, chunk, accepts)
+
     def make_room(self, key: str, needed: int, limit: int) -> bool:
         """Drop what was used longest ago until `needed` bytes under `key` fit into `limit`; return whether they do.
 
