@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pytest_biastransfer.plain_text import shown
+
 
 class BiasTransferError(Exception):
-    """Base of all errors of this package: a mistake in what it was given, never a verdict."""
+    """Base of all errors of this package: a mistake in what it was given, never a verdict.
+
+    Messages have names of strangers in them; what a terminal or a log would obey in these is escaped.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(shown(part) if isinstance(part, str) else part for part in arguments))
 
 
 class MarkerError(BiasTransferError):
@@ -50,6 +58,9 @@ class ReportError(BiasTransferError):
 
 class StoreWarning(UserWarning):
     """Something in the prediction store could not be used; the results are right all the same."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(shown(part) if isinstance(part, str) else part for part in arguments))
 
 
 _MOST_SHOWN = 30

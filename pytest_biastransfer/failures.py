@@ -8,28 +8,36 @@ from contextlib import contextmanager
 from _pytest.outcomes import Failed
 
 from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.plain_text import shown
 
 
-class MeasurementFailed(Failed):
+class _Shown(Failed):
+    """An outcome whose message, which names of strangers are a part of, is shown and not obeyed."""
+
+    def __init__(self, message: str, *, pytrace: bool = True) -> None:
+        super().__init__(shown(message), pytrace=pytrace)
+
+
+class MeasurementFailed(_Shown):
     """Nothing could be measured: an error of what the test was given, which no ``xfail`` excuses."""
 
     # As pytest has it for its own outcomes: the short summary then has room for the message.
     __module__ = "builtins"
 
 
-class LimitExceeded(Failed):
+class LimitExceeded(_Shown):
     """The verdict on a test whose own body passed: what an ``xfail`` may excuse."""
 
     __module__ = "builtins"
 
 
-class NotCompared(Failed):
+class NotCompared(_Shown):
     """A test within its limits that had to be compared with a baseline and could not be; no ``xfail`` excuses that."""
 
     __module__ = "builtins"
 
 
-class BiasRegression(Failed):
+class BiasRegression(_Shown):
     """A test within its limits that is worse than what was accepted."""
 
     __module__ = "builtins"

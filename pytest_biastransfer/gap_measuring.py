@@ -17,6 +17,7 @@ from pytest_biastransfer.measuring import given_dataset, given_model, require_co
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
+from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ def _gaps(
     provenances = [Provenance(key.lasting_model, images.fingerprint, answered, bases) for key in keys]
     return GapMeasurement.from_description(
         known,
-        [one.name for one in models],
+        [in_one_line(one.name) for one in models],
         provenances,
-        dataset=images.name,
+        dataset=in_one_line(images.name),
         declaration=str(gap),
         metric=gap.metric,
     )

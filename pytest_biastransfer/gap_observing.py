@@ -20,6 +20,7 @@ from pytest_biastransfer.metrics import gaps
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.observing import class_names_of, target_classes
+from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -156,21 +157,22 @@ def _measurement(
     confidence: float,
 ) -> GapMeasurement:
     codes = values.codes[seen.indices]
+    groups = tuple(map(in_one_line, values.names))
     options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
     if seen.hits is not None and seen.among is not None:
-        found = gaps.rate_gaps(_rate(gap), seen.hits, seen.among, codes, values.names, **options)
+        found = gaps.rate_gaps(_rate(gap), seen.hits, seen.among, codes, groups, **options)
         judged = [group.judged for group in found.groups]
         hits = {"hits": encode_groups(_groups_of(seen, codes, np.flatnonzero(judged)))}
         among = seen.among
     else:
         assert seen.scores is not None
-        found = gaps.auc_gaps(seen.scores, seen.positive, codes, values.names, negatives=gap.negatives, **options)
+        found = gaps.auc_gaps(seen.scores, seen.positive, codes, groups, negatives=gap.negatives, **options)
         hits, among = {}, seen.positive
     if found.worst is None or found.best is None:
         raise BiasTransferError(_too_few(found, images, gap))
     return GapMeasurement(
-        model=model.name,
-        dataset=images.name,
+        model=in_one_line(model.name),
+        dataset=in_one_line(images.name),
         declaration=str(gap),
         metric=gap.metric,
         n=len(seen.indices),

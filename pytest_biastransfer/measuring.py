@@ -19,6 +19,7 @@ from pytest_biastransfer.judgement.expectation import require_confidence, requir
 from pytest_biastransfer.metrics.estimate import Estimate, Parts
 from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement, Provenance
 from pytest_biastransfer.models import Model, as_model
+from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
@@ -211,8 +212,8 @@ def _known_measurement(
 
     return KnownMeasurement.of(
         whole,
-        model=model.name,
-        dataset=images.name,
+        model=in_one_line(model.name),
+        dataset=in_one_line(images.name),
         intervention=words,
         n=known["n"],
         total=known["total"],

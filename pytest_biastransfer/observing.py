@@ -18,6 +18,7 @@ from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenance
 from pytest_biastransfer.metrics.observation import Observation, estimates_of
 from pytest_biastransfer.metrics.outcomes import outcomes_of
+from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -82,7 +83,7 @@ class _Observed:
         # Without a map, labels without names that are told are places of logits.
         unnamed = self.class_names if self.seen.labels is not None and self.images.class_map is None else None
         names = self.images.classes or unnamed
-        return names[label] if names is not None else str(label)
+        return in_one_line(names[label]) if names is not None else str(label)
 
 
 def _observe(
@@ -141,9 +142,9 @@ def _observed(
 def class_names_of(model: Model, images: LabelledImages, outputs: int, labels_fit: bool) -> tuple[str, ...]:
     """Return the names of a model's classes, or their numbers; the dataset's where they have the same labels."""
     if model.classes is not None:
-        return tuple(model.classes)
+        return tuple(map(in_one_line, model.classes))
     if images.classes is not None and images.class_map is None and labels_fit:
-        return images.classes
+        return tuple(map(in_one_line, images.classes))
     return tuple(map(str, range(outputs)))
 
 
@@ -158,8 +159,8 @@ def _measurement(
     seen, names = observed.seen, observed.class_names
     targets = target_classes(target, names)
     return Measurement(
-        model=observed.model.name,
-        dataset=observed.images.name,
+        model=in_one_line(observed.model.name),
+        dataset=in_one_line(observed.images.name),
         intervention=words,
         n=len(seen.clean),
         total=observed.total,
@@ -193,6 +194,7 @@ def target_classes(target: Sequence[int | str], names: Sequence[str], keyword: s
 
 def _number_of(found: int | str, names: Sequence[str], keyword: str) -> int:
     if isinstance(found, str):
+        found = in_one_line(found)
         same = [number for number, name in enumerate(names) if composed(name) == composed(found)]
         if not same:
             raise BiasTransferError(f"{keyword}={found!r} is not a class of the model; {nearest(found, names)}")

@@ -100,7 +100,8 @@ class ReportWriter:
             # pytest-github-actions-annotate-failures has an annotation of its own for what fails in a test's body.
             others = ("failed",) if self._config.pluginmanager.hasplugin("annotate_errors") else ()
             outcomes = [outcome for outcome in FAILED if outcome not in others]
-            lines.extend(map(Line, workflow_commands(report, place, outcomes)))
+            commands = workflow_commands(report, place, outcomes)
+            lines.extend(Line(command, is_command=True) for command in commands)
 
     def _report(self) -> Report:
         from pytest_biastransfer.reporting.document import Report, Session

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_biastransfer.names import typed_name
+from pytest_biastransfer.plain_text import in_one_line, shown
 from pytest_biastransfer.results import place_of
 from pytest_biastransfer.stash import BASELINE_LINES, COMPARED, NOTES, REPORT_LINES, RESULTS
 
@@ -56,7 +57,7 @@ def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
     _write_line(reporter, Line(sentence(rows)))
     lost = sorted(row.test for row in rows if row.outcome == "lost")
     if lost:
-        reporter.write_line(lost_sentence(lost), red=True)
+        _write_line(reporter, Line(in_one_line(lost_sentence(lost)), color="red"))
     if reporter.verbosity >= 0:
         config = reporter.config
         command = ["pytest", *map(str, config.invocation_params.args)]
@@ -82,7 +83,7 @@ def _rows(config: pytest.Config, seen: Sequence[Seen]) -> list[Row]:
 def attach_notes(item: pytest.Item, report: pytest.TestReport) -> None:
     """Attach what a test found out besides its verdict to its report, as text that travels between processes."""
     if report.when == "call" and NOTES in item.stash:
-        report.bias_notes = item.stash[NOTES]  # type: ignore[attr-defined]
+        report.bias_notes = [shown(note) for note in item.stash[NOTES]]  # type: ignore[attr-defined]
 
 
 def _write_notes(reporter: TerminalReporter) -> None:
@@ -92,12 +93,12 @@ def _write_notes(reporter: TerminalReporter) -> None:
         reporter.write_sep("=", "bias transfer: experiments")
     for report in sorted(reports, key=place_of):
         for note in report.bias_notes:
-            reporter.write_line(f"{typed_name(reporter.config, report.nodeid)}: {note}")
+            reporter.write_line(shown(f"{in_one_line(typed_name(reporter.config, report.nodeid))}: {note}"))
 
 
 def _write_line(reporter: TerminalReporter, line: Line) -> None:
     if not line.text and not line.verdict:
         return
-    line = line.in_encoding(getattr(reporter._tw._file, "encoding", None))
+    line = line.shown().in_encoding(getattr(reporter._tw._file, "encoding", None))
     reporter.write(line.text)
     reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.outcomes import FAILED
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     compared = _compared(old, new, options.old)
     before, now = _by_name(old), _by_name(new)
     broken = [name for name, test in now.items() if test.outcome in FAILED and not _failed(before.get(name))]
-    sys.stdout.writelines(f"{line}\n" for line in _lines(compared, before, now, broken))
+    sys.stdout.writelines(f"{in_one_line(line)}\n" for line in _lines(compared, before, now, broken))
     worse = bool(broken) or any(one.meaning == "regression" for one in compared)
     return 1 if worse and options.fail_on_regression else 0
 

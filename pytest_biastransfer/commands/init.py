@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, FIRST_TESTS, MODEL_FIXTURE, SOURCE_FIXTURE
+from pytest_biastransfer.plain_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -175,4 +176,4 @@ def _next(session: SessionHere) -> list[str]:
 
 
 def _write_lines(lines: Iterable[str]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, FIRST_TESTS, MODEL_FIXTURE
+from pytest_biastransfer.plain_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -186,4 +187,4 @@ def _width() -> int:
 
 
 def _write_lines(lines: Iterable[str]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))

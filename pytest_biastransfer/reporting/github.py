@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.plain_text import shown
 from pytest_biastransfer.reporting.outcomes import FAILED, Outcome
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def workflow_commands(report: Report, place: str = ".", outcomes: Collection[Out
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return shown(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

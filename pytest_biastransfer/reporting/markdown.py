@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.plain_text import in_one_line, shown
 from pytest_biastransfer.reporting.outcomes import FAILED, SEVERITY, Outcome
 from pytest_biastransfer.reporting.terminal import counted
 
@@ -105,13 +106,13 @@ def _standing(test: Result) -> str:
 
 
 def _why(test: Result) -> Iterator[str]:
-    yield f"<details><summary>{html_escaped(test.name[:_MOST_LETTERS])}</summary>"
+    yield f"<details><summary>{html_escaped(in_one_line(test.name)[:_MOST_LETTERS])}</summary>"
     yield ""
     if test.details is not None:
         yield from _details(test.details)
     if test.message:
         # A fence that no line of the message ends.
-        message = test.message[:_MOST_MESSAGE]
+        message = shown(test.message[:_MOST_MESSAGE])
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", message)), default=0))
         yield f"{fence}text"
         yield message
@@ -144,7 +145,7 @@ def code(text: str) -> str:
     >>> code("test_x[a|b]")
     '`test_x[a\\\\|b]`'
     """
-    line = " ".join(text.split())
+    line = in_one_line(" ".join(text.split()))
     line = line if len(line) <= _MOST_LETTERS else f"{line[:_MOST_LETTERS]}…"
     ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     space = " " if line.startswith("`") or line.endswith("`") else ""
@@ -157,7 +158,7 @@ def escaped(text: str) -> str:
     >>> escaped("<b>_x_|y</b>")
     '&lt;b&gt;\\\\_x\\\\_\\\\|y&lt;/b&gt;'
     """
-    line = " ".join(text.split())
+    line = in_one_line(" ".join(text.split()))
     line = line if len(line) <= _MOST_LETTERS else f"{line[:_MOST_LETTERS]}…"
     return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", html_escaped(line))
 

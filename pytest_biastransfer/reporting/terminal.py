@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Final
 
+from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.bar import WIDTH as BAR_WIDTH
 from pytest_biastransfer.reporting.bar import Scale
 from pytest_biastransfer.reporting.figures import Limit
@@ -55,11 +56,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: its text, and the verdict at its end in its colour."""
+    """A line of the table: its text, and the verdict at its end in its colour.
+
+    It gives no command to who reads the log, unless it `is_command`.
+    """
 
     text: str
     verdict: str = ""
     color: str = ""
+    is_command: bool = False
+
+    def shown(self) -> Line:
+        """Return it without anything that is obeyed in place of being shown."""
+        return self if self.is_command else replace(self, text=in_one_line(self.text))
 
     def in_encoding(self, encoding: str | None) -> Line:
         """Return it with plainer characters where the terminal's encoding lacks some."""

@@ -16,6 +16,7 @@ import pytest
 from pytest_biastransfer.collection import bias_tests
 from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.names import MARKERS, typed_name
+from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
 from pytest_biastransfer.reporting.terminal import lost_sentence
 from pytest_biastransfer.session.collected import Collected, collected
@@ -169,7 +170,8 @@ class Controller:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         missing = self._missing()
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR and missing and reporter is not None:
-            reporter.write_line(lost_sentence([typed_name(self._config, nodeid) for nodeid in missing]), red=True)
+            lost = lost_sentence([typed_name(self._config, nodeid) for nodeid in missing])
+            reporter.write_line(in_one_line(lost), red=True)
 
     def collected(self) -> Collected | None:
         """Return which bias tests there are; None if some may not have been collected."""

@@ -31,7 +31,9 @@ TONES: Final[Mapping[Outcome, str]] = {
     "skipped": "odd",
 }
 # HTML cannot hold these, and UTF-8 cannot hold the lone surrogates that stand for the bytes of odd file names.
-_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
 # A terminal's colours, in messages of other plugins.
 _COLORS: Final = re.compile("\x1b\\[[0-9;]*m")
 
