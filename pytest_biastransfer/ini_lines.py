@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from pytest_biastransfer.errors import SpecError
 NEW_NAME: Final = "pytest.ini"
 _TOML: Final = ".toml"
 _TABLE: Final = "tool.pytest.ini_options"
+# Without the plugin, the first stops pytest, and the second makes an error of its markers.
+PROTECTION: Final = {"required_plugins": "pytest-biastransfer", "addopts": "--strict-markers"}
 
 
 def section_of(path: Path) -> str:
@@ -27,19 +30,45 @@ def section_of(path: Path) -> str:
     return "[tool:pytest]" if path.suffix == ".cfg" else "[pytest]"
 
 
-def lines_of(values: Mapping[str, str], path: Path) -> list[str]:
-    """Return the lines that give these values in a file of that name.
+def lines_of(values: Mapping[str, str], path: Path, comments: Mapping[str, str] | None = None) -> list[str]:
+    """Return the lines that give these values in a file of that name, each below its comment if it has one.
 
     >>> lines_of({"bias_dataset": "imagefolder:data/val"}, Path("pytest.ini"))
     ['bias_dataset = imagefolder:data/val']
     >>> lines_of({"bias_dataset": "imagefolder:data/val"}, Path("pyproject.toml"))
     ['bias_dataset = "imagefolder:data/val"']
     """
+    lines = []
+    for name, value in values.items():
+        lines += [f"# {comments[name]}"] if comments and name in comments else []
+        lines.append(f"{name} = {_in_file(name, value, path)}")
+    return lines
+
+
+def with_protection(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values with those that keep a bias test from passing where this plugin is not loaded."""
+    return {**values, **PROTECTION}
+
+
+def lacking_protection(name: str, present: Sequence[str]) -> bool:
+    """Whether the ini value `name`, which has these words, does not protect.
+
+    >>> lacking_protection("required_plugins", ["pytest-biastransfer>=0.1"]), lacking_protection("addopts", ["-ra"])
+    (False, True)
+    """
+    if name == "addopts":
+        return not {"--strict-markers", "--strict"} & set(present)
+    return not any(
+        re.match(rf"{PROTECTION[name]}($|[^\w-])", word.replace("_", "-"), re.IGNORECASE) for word in present
+    )
+
+
+def _in_file(name: str, value: str, path: Path) -> str:
+    if path.suffix != _TOML:
+        return value
     # A string of JSON is one of TOML, as long as no control characters are in it.
-    return [
-        f"{name} = {json.dumps(value, ensure_ascii=False) if path.suffix == _TOML else value}"
-        for name, value in values.items()
-    ]
+    takes_lists = name in PROTECTION and section_of(path) in ("[tool.pytest]", "[pytest]")
+    return json.dumps([value] if takes_lists else value, ensure_ascii=False)
 
 
 def require_one_line(spec: str, place: str) -> None:
@@ -48,9 +77,9 @@ def require_one_line(spec: str, place: str) -> None:
         raise SpecError(f"{place}: got {spec!r}, expected one line without control characters or spaces around it")
 
 
-def new_file(values: Mapping[str, str]) -> str:
+def new_file(values: Mapping[str, str], comments: Mapping[str, str] | None = None) -> str:
     """Return the text of a new ``pytest.ini``."""
-    return "\n".join(["[pytest]", *lines_of(values, Path(NEW_NAME))]) + "\n"
+    return "\n".join(["[pytest]", *lines_of(values, Path(NEW_NAME), comments)]) + "\n"
 
 
 def has_room(path: Path) -> bool:
@@ -58,10 +87,10 @@ def has_room(path: Path) -> bool:
     return path.name == "pyproject.toml" and not _pytest_table(path)
 
 
-def with_table(text: str, values: Mapping[str, str]) -> str | None:
+def with_table(text: str, values: Mapping[str, str], comments: Mapping[str, str] | None = None) -> str | None:
     """Return a pyproject.toml with pytest's table at its end; None where that would change what else it says."""
     end = "\r\n" if "\r\n" in text else "\n"
-    added = ["", f"[{_TABLE}]", *lines_of(values, Path("pyproject.toml"))]
+    added = ["", f"[{_TABLE}]", *lines_of(values, Path("pyproject.toml"), comments)]
     changed = text + end * (not text.endswith("\n")) + "".join(f"{line}{end}" for line in added)
     expected = tomllib.loads(text)
     expected.setdefault("tool", {})["pytest"] = {"ini_options": dict(values)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.specs import Spec
+
+_STRICT: Final = ("strict_markers", "strict")
 
 
 class SessionHere:
@@ -38,6 +40,17 @@ class SessionHere:
     def ini(self) -> Path | None:
         """The file that pytest reads its configuration from; None where it finds none."""
         return self._config.inipath
+
+    def words_of(self, name: str) -> list[str]:
+        """Return the words that the ini file has for an option of pytest's own, such as ``addopts``."""
+        words: list[str] = self._config.getini(name)
+        return words
+
+    @property
+    def has_strict_markers(self) -> bool:
+        """Whether an option, or since pytest 9 the ini file, makes an error of unknown markers."""
+        asked = [self._config.getoption(name, False) for name in ("strict_markers", "strict")]
+        return any(asked) or any(self._config.getini(name) for name in _STRICT if name in self._config._parser._inidict)
 
     @functools.cached_property
     def store(self) -> Path | None:

@@ -15,9 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pytest_biastransfer import Model
+from pytest_biastransfer.commands.preprocessing import completed
 from pytest_biastransfer.ini_lines import lines_of, new_file, with_table
+from pytest_biastransfer.models.declared import with_declared
+from pytest_biastransfer.specs import Spec
 
-MODEL = "checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37&size=224&mean=0.485,0.456,0.406"
+MODEL = (
+    "checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37&size=224&mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
+)
 DATA = "imagefolder:data/val"
 ASK = (
     "import json; from pytest_biastransfer.session_here import session_here; "
@@ -117,14 +123,141 @@ def test_an_ini_file_stays_and_the_printed_lines_work_in_it(
     assert result.ret == 0
     assert path.read_text() == text
     result.stdout.fnmatch_lines([f"{name}: is left as it is; add to its section {section.replace('[', '[[]', 1)}"])
-    lines = [line for line in result.outlines if line.startswith("  bias_")]
-    assert len(lines) == 2
-    path.write_text(text + "".join(f"{line.strip()}\n" for line in lines))
+    lines = [line for line in result.outlines if line.startswith(("  bias_", "  required_plugins"))]
+    assert len(lines) == 3
+    # A second addopts would be an error, or hide the first one.
+    result.stdout.fnmatch_lines([f"{name}: has addopts already; add to its value, *", "  --strict-markers"])
+    longer = '"-ra", "--strict-markers"' if '["-ra"]' in text else "-ra --strict-markers"
+    path.write_text(text.replace('"-ra"' if '["-ra"]' in text else "-ra", longer))
+    with path.open("a") as file:
+        file.write("".join(f"{line.strip()}\n" for line in lines))
+    pytester.makepyfile("def test_it(): pass")
+    pytester.run(sys.executable, "-m", "pytest", "--strict-config", "-W", "error").assert_outcomes(passed=1)
     assert known(pytester) == {"transferred_model": MODEL, "bias_dataset": DATA}
     init(pytester).stdout.fnmatch_lines([f"{name}: says all of it already"])
     other = init(pytester, data="imagefolder:data/test")
     other.stdout.fnmatch_lines([f"{name}: names something else there; change to", "  bias_dataset = *data/test*"])
     assert not any("bias_transferred_model" in line for line in other.outlines)
+
+
+BIAS_TEST = """
+import pytest
+
+@pytest.mark.bias_intervention("yellow-square", max_asr=0.1)
+def test_it(): pass
+"""
+
+
+@pytest.mark.parametrize("text", [None, '[project]\nname = "pets"\n'])
+@pytest.mark.parametrize("without", ["", "required_plugins", "addopts"])
+def test_without_the_plugin_no_bias_test_passes(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, text: str | None, without: str
+) -> None:
+    if text is not None:
+        (pytester.path / "pyproject.toml").write_text(text)
+    init(pytester)
+    ini = pytester.path / ("pytest.ini" if text is None else "pyproject.toml")
+    assert {"required_plugins", "addopts"} <= {line.partition(" ")[0] for line in ini.read_text().splitlines()}
+    # Either of the two lines is enough.
+    lines = [line for line in ini.read_text().splitlines() if not without or not line.startswith(without)]
+    ini.write_text("\n".join(lines))
+    pytester.makepyfile(BIAS_TEST)
+    for option in ([], ["-p", "no:biastransfer"]):
+        if not option:
+            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        result = pytester.run(sys.executable, "-m", "pytest", "-W", "ignore", *option)
+        monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+        is_late = without == "required_plugins"
+        assert result.ret == (pytest.ExitCode.INTERRUPTED if is_late else pytest.ExitCode.USAGE_ERROR)
+        assert " passed" not in result.stdout.str()
+
+
+def test_where_nothing_is_loaded_by_itself_the_plugin_is_loaded_by_name(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init(pytester)
+    pytester.makepyfile("def test_it(): pass")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.run(sys.executable, "-m", "pytest", "-p", "biastransfer").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("line", ["required_plugins = pytest_BiasTransfer>=0.1", "required_plugins = pytest-xdist"])
+def test_plugins_that_are_required_already_stay(pytester: pytest.Pytester, line: str) -> None:
+    pytester.makeini(f"[pytest]\naddopts = --strict-markers\n{line}\n")
+    result = init(pytester)
+    added = "*has required_plugins already; add to its value, *"
+    if "xdist" in line:
+        result.stdout.fnmatch_lines([added, "  pytest-biastransfer"])
+    else:
+        result.stdout.no_fnmatch_line(added)
+    result.stdout.no_fnmatch_line("*--strict-markers")
+
+
+IMAGENET = "mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
+
+
+@pytest.mark.parametrize(
+    ("model", "written"),
+    [
+        ("checkpoint:a.pt?arch=torchvision:resnet18&num_classes=37", f"&size=224&crop_pct=0.875&{IMAGENET}"),
+        ("checkpoint:a.pt?arch=torchvision:resnet50&size=128", f"&{IMAGENET}"),
+        ("torchvision:vgg11", f"?size=224&crop_pct=0.875&{IMAGENET}"),
+        # Said already, or by the model itself.
+        (f"checkpoint:a.pt?arch=torchvision:resnet18&{IMAGENET}", ""),
+        ("checkpoint:a.pt?arch=torchvision:resnet18&mean=0&std=1", ""),
+        ("torchvision:resnet18?weights=DEFAULT", ""),
+        ("checkpoint:a.pt?arch=timm:vit_base_patch16_224", ""),
+        ("hf:tuned", ""),
+    ],
+)
+def test_preprocessing_that_is_known_is_written_and_said(model: str, written: str) -> None:
+    found = completed("bias_transferred_model", Spec.parse(model))
+    assert found.spec == model + written
+    assert found.question == ""
+    assert (f"{written[1:]} is added, as torchvision's own weights of" in found.note) == bool(written)
+
+
+@pytest.mark.parametrize(
+    ("model", "lacking"),
+    [
+        ("onnx:a.onnx", "mean, std, size"),
+        ("torchscript:a.pt?size=32", "mean, std"),
+        ("python:nets:make", "mean, std, size"),
+        ("checkpoint:a.pt?arch=python:nets:make", "mean, std, size"),
+        ("checkpoint:a.pt?arch=torchvision:resnet18&size=224&mean=0.5", "std"),
+        ("zoo:pets", "mean, std, size"),
+        ("torchvision:of_tomorrow", "mean, std, size"),
+    ],
+)
+def test_preprocessing_that_is_not_known_is_asked_for(model: str, lacking: str) -> None:
+    found = completed("bias_transferred_model", Spec.parse(model))
+    assert found.spec == model
+    assert found.note.startswith(f"bias_transferred_model: with what {lacking} was this model trained? ")
+    assert found.question in found.note.replace(": add for example", ", for example")
+
+
+@pytest.mark.parametrize("text", [None, '[project]\nname = "pets"\n'])
+def test_the_question_is_a_comment_above_the_line(pytester: pytest.Pytester, text: str | None) -> None:
+    if text is not None:
+        (pytester.path / "pyproject.toml").write_text(text)
+    result = init(pytester, model="onnx:a.onnx")
+    result.stdout.fnmatch_lines(["bias_transferred_model: with what mean, std, size was this model trained? *"])
+    lines = (pytester.path / ("pytest.ini" if text is None else "pyproject.toml")).read_text().splitlines()
+    (place,) = [index for index, line in enumerate(lines) if line.startswith("bias_transferred_model")]
+    assert lines[place - 1].startswith("# with what mean, std, size was this model trained? ")
+    assert known(pytester) == {"transferred_model": "onnx:a.onnx", "bias_dataset": DATA}
+
+
+def test_what_is_written_is_what_each_of_torchvisions_weights_wants() -> None:
+    from torchvision import models
+
+    for name in models.list_models(module=models):
+        preset = models.get_model_weights(name).DEFAULT.transforms()
+        said = f"mean={','.join(map(str, preset.mean))}&std={','.join(map(str, preset.std))}"
+        written = Spec.parse(completed("key", Spec.parse(f"torchvision:{name}")).spec)
+        assert written.text.endswith(said)
+        preprocess = with_declared(Model(torch.nn.Identity()), written).preprocess
+        assert (preprocess.resize, preprocess.crop) == (preset.resize_size[0], preset.crop_size[0]), name
 
 
 def test_where_a_table_would_change_the_file_its_lines_are_printed(pytester: pytest.Pytester) -> None:
@@ -209,7 +342,21 @@ def test_check_loads_all_of_it_first(pytester: pytest.Pytester) -> None:
     spec = "checkpoint:small.pt?arch=python:nets:Small"
     result = init(pytester, "--check", "--source", spec, model=spec, data="imagefolder:val")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["small: 2 classes", "small: the source", "val: 2 images", "pytest.ini: written"])
+    picture = pytester.path / ".pytest_cache" / "d" / "biastransfer" / "check-transferred_model.png"
+    result.stdout.fnmatch_lines(
+        [
+            "small: 2 classes",
+            "small: no preprocessing declared, images are only scaled to [[]0, 1[]]",
+            "small: gets values from 0.00 to 1.00 of the first image",
+            f"{picture}: the first image as it was loaded, and as small gets it before normalization",
+            "small: the source",
+            "val: 2 images",
+            "*pytest.ini: written",
+        ]
+    )
+    with Image.open(picture) as drawn:
+        assert drawn.size == (8 + 8 + 8, 8)
+        assert drawn.getpixel((0, 0)) == drawn.getpixel((23, 7)) == (255, 0, 0)
     (pytester.path / "pytest.ini").unlink()
     (pytester.path / "conftest.py").unlink()
     for arguments, message in [
@@ -221,6 +368,20 @@ def test_check_loads_all_of_it_first(pytester: pytest.Pytester) -> None:
         result.stderr.fnmatch_lines([message])
         assert not (pytester.path / "pytest.ini").exists()
         assert not (pytester.path / "conftest.py").exists()
+
+
+def test_check_shows_what_preprocessing_makes_of_an_image(pytester: pytest.Pytester) -> None:
+    small_project(pytester.path)
+    spec = "checkpoint:small.pt?arch=python:nets:Small&resize=8&crop=4&mean=0.5&std=0.25"
+    result = init(pytester, "--check", model=spec, data="imagefolder:val")
+    result.stdout.fnmatch_lines(
+        [
+            "small: resize 8 (shortest, bilinear), crop 4, mean 0.5, std 0.25",
+            "small: gets values from -2.00 to 2.00 of the first image",
+        ]
+    )
+    with Image.open(pytester.path / ".pytest_cache" / "d" / "biastransfer" / "check-transferred_model.png") as drawn:
+        assert drawn.size == (8 + 8 + 8, 8)
 
 
 def test_check_says_where_labels_are_not_the_models(pytester: pytest.Pytester) -> None:

@@ -13,8 +13,8 @@ def remaining(entries: Iterable[Key], tests: Collection[Key], files: Collection[
     """Return the entries that have to stay: all but those of tests that certainly exist no longer.
 
     A test that was not collected may be one that a plugin, a conftest or a condition in its file took away here, and
-    not elsewhere. Its entry goes only if its file is gone, or was collected and has neither the function in its text nor,
-    where it has, this case of it.
+    not elsewhere. Its entry goes only if its file is gone, or was collected and has neither the function in its text
+    nor, where it has, this case of it.
 
     Parameters
     ----------

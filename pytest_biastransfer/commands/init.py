@@ -70,6 +70,7 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check the specs, and write or print what pytest has to know."""
+    from pytest_biastransfer.commands.preprocessing import completed
     from pytest_biastransfer.ini_lines import require_one_line
     from pytest_biastransfer.session_here import session_here
     from pytest_biastransfer.settings import ini_of
@@ -81,11 +82,14 @@ def run(options: argparse.Namespace) -> int:
     session = session_here()
     for name, spec in given.items():
         _require_scheme(name, Spec.parse(spec), session)
+    specs = {name: completed(ini_of(_FIXTURES[name]), Spec.parse(given[name])) for name in given if name != "data"}
+    given |= {name: one.spec for name, one in specs.items()}
     if options.check:
         _write_lines(_checked(session, given))
     values = {ini_of(_FIXTURES[name]): spec for name, spec in given.items()}
-    known = {ini_of(fixture): spec for fixture, spec in session.settings.specs.items()}
-    _write_lines([*_into_ini(session.ini, values, known), _write_conftest(), *_next(session)])
+    comments = {ini_of(_FIXTURES[name]): one.question for name, one in specs.items() if one.question}
+    _write_lines(one.note for one in specs.values() if one.note)
+    _write_lines([*_into_ini(session, values, comments), _write_conftest(), *_next(session)])
     return 0
 
 
@@ -102,6 +106,7 @@ def _require_scheme(name: str, spec: Spec, session: SessionHere) -> None:
 
 def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     """Load what the specs name, and have the models of the task predict one image; return what was seen."""
+    from pytest_biastransfer.commands.preprocessing import preprocessing_lines
     from pytest_biastransfer.data.labels import model_labels
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.models.known import model_of_spec
@@ -112,50 +117,72 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     specs = Specs(given["model"], given["data"], given.get("control"), directory)
     subject = load_subject(specs, facts, session.load_with_plugins)
     evaluator, lines = Evaluator("cpu", max_images=1), []
-    for model in subject.models:
+    for fixture, model in zip((MODEL_FIXTURE, CONTROL_FIXTURE), subject.models, strict=False):
         outputs = evaluator.predictions(model, subject.images).outputs
         unknown = model_labels(subject.images, model.classes, outputs, model.class_order).reason
         lines.append(f"{model.name}: {outputs} classes{f'; no accuracy is told: {unknown}' if unknown else ''}")
+        picture = (session.store or Path.cwd()) / f"check-{fixture}.png"
+        lines += preprocessing_lines(model, subject.images, picture)
     if "source" in given:
         lines.append(f"{model_of_spec(given['source'], directory, facts, session.load_with_plugins).name}: the source")
     return [*lines, f"{subject.images.name}: {len(subject.images):,} images"]
 
 
-def _into_ini(ini: Path | None, values: Mapping[str, str], known: Mapping[str, str]) -> Iterable[str]:
+def _into_ini(session: SessionHere, values: Mapping[str, str], comments: Mapping[str, str]) -> Iterable[str]:
     """Write the values where nothing can be damaged, and yield what was done, or what is left to do by hand."""
-    from pytest_biastransfer.ini_lines import NEW_NAME, has_room, new_file, with_table
+    from pytest_biastransfer.ini_lines import NEW_NAME, has_room, new_file, with_protection, with_table
     from pytest_biastransfer.whole_files import written_whole
 
+    ini, protected = session.ini, with_protection(values)
     if ini is None:
         with Path(NEW_NAME).open("x", encoding="utf-8", newline="\n") as file:
-            file.write(new_file(values))
+            file.write(new_file(protected, comments))
         return [f"{NEW_NAME}: written"]
     if ini.parent == Path.cwd() and has_room(ini):
-        changed = with_table(ini.read_bytes().decode(), values)
+        changed = with_table(ini.read_bytes().decode(), protected, comments)
         if changed is not None:
             with written_whole(ini, ini.stat().st_mode & 0o777) as binary:
                 binary.write(changed.encode())
             return [f"{ini.name}: pytest's table is added at its end"]
-    return _by_hand(ini, values, known)
+    return _by_hand(session, ini, values, comments)
 
 
-def _by_hand(ini: Path, values: Mapping[str, str], known: Mapping[str, str]) -> Iterable[str]:
+def _by_hand(session: SessionHere, ini: Path, values: Mapping[str, str], comments: Mapping[str, str]) -> Iterable[str]:
     """Yield the lines that a user has to write into an ini file."""
-    from pytest_biastransfer.ini_lines import lines_of, section_of
+    from pytest_biastransfer.ini_lines import PROTECTION, lines_of, section_of
+    from pytest_biastransfer.settings import ini_of
 
     place = Path(os.path.relpath(ini))
+    known = {ini_of(fixture): spec for fixture, spec in session.settings.specs.items()}
     missing = {name: spec for name, spec in values.items() if name not in known}
     others = {name: spec for name, spec in values.items() if known.get(name, spec) != spec}
-    if not missing and not others:
+    unprotected = _unprotected(session)
+    missing |= {name: PROTECTION[name] for name, words in unprotected.items() if not words}
+    longer = [name for name, words in unprotected.items() if words]
+    if not missing and not others and not longer:
         yield f"{place}: says all of it already"
     if missing:
         yield f"{place}: is left as it is; add to its section {section_of(ini)}"
-        yield from (f"  {line}" for line in lines_of(missing, ini))
+        yield from (f"  {line}" for line in lines_of(missing, ini, comments))
+    for name in longer:
+        yield f"{place}: has {name} already; add to its value, so that no bias test passes without the plugin"
+        yield f"  {PROTECTION[name]}"
     if others:
         yield f"{place}: names something else there; change to"
-        yield from (f"  {line}" for line in lines_of(others, ini))
+        yield from (f"  {line}" for line in lines_of(others, ini, comments))
     if ini.parent != Path.cwd() and (missing or others):
         yield f"  relative paths in these lines start at {ini.parent}"
+
+
+def _unprotected(session: SessionHere) -> dict[str, list[str]]:
+    """Return the words of those ini values that do not keep a bias test from passing without the plugin."""
+    from pytest_biastransfer.ini_lines import PROTECTION, lacking_protection
+
+    present = {name: session.words_of(name) for name in PROTECTION}
+    lacking = {name: words for name, words in present.items() if lacking_protection(name, words)}
+    if session.has_strict_markers:
+        lacking.pop("addopts", None)
+    return lacking
 
 
 def _write_conftest() -> str:
@@ -170,9 +197,14 @@ def _write_conftest() -> str:
 def _next(session: SessionHere) -> list[str]:
     if session.settings.transfer:
         return ["the ini file has bias_transfer too, which makes the model under test: remove one of them"]
+    in_ci = [
+        "once bias-baseline.json is written and committed, let CI insist on it:",
+        "  pytest --bias-update=new",
+        "  pytest --bias-compare=require",
+    ]
     if Path(FIRST_TESTS).exists():
-        return [f"the tests in {FIRST_TESTS} find them now:", "  pytest"]
-    return ["a first file of tests comes from", "  python -m pytest_biastransfer scan"]
+        return [*in_ci, f"the tests in {FIRST_TESTS} find them now:", "  pytest"]
+    return [*in_ci, "a first file of tests comes from", "  python -m pytest_biastransfer scan"]
 
 
 def _write_lines(lines: Iterable[str]) -> None:

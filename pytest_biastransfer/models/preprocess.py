@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pytest_biastransfer.errors import ModelError, percent_hint
 from pytest_biastransfer.fingerprints import fingerprint
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.models.resizing import Image
+
+_MOST_OF_A_BYTE: Final = 255
+# In units of [0, 1]; nobody divides by more than twice the whole range.
+_MOST: Final = {"mean": 1, "fill": 1, "std": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +130,32 @@ class Preprocess:
                 object.__setattr__(self, name, _numbers(name, value))
 
     @property
+    def undeclared(self) -> list[str]:
+        """What nothing was said about: whether, and how, images are normalized, and, if so, resized.
+
+        >>> Preprocess(size=224).undeclared, Preprocess().undeclared, Preprocess(mean=0, std=1).undeclared
+        (['mean', 'std'], ['mean', 'std', 'size'], [])
+        """
+        lacking = [name for name in ("mean", "std") if getattr(self, name) is None]
+        return [*lacking, "size"] if lacking and self.resize is None and self.crop is None else lacking
+
+    @property
+    def in_words(self) -> str:
+        """All that happens to an image.
+
+        >>> Preprocess(size=224, mean=0.5, std=0.25).in_words
+        'resize 224 (shortest, bilinear), crop 224, mean 0.5, std 0.25'
+        """
+        resizing = None if self.resize is None else f"{self.resize} ({self.resize_mode}, {self.interpolation})"
+        parts = {"resize": resizing, "crop": self.crop, "mean": self.mean, "std": self.std}
+        texts = {name: _plain(value) for name, value in parts.items() if value is not None}
+        if not texts:
+            return "no preprocessing declared, images are only scaled to [0, 1]"
+        words = ", ".join(f"{name} {text}" for name, text in texts.items())
+        lacking = self.undeclared
+        return f"{words}; no {' and no '.join(lacking)} declared" if lacking else words
+
+    @property
     def fingerprint(self) -> str:
         """Hash of all that decides about the model's input."""
         return fingerprint(self._geometry, self.mean, self.std, self.normalized_input)
@@ -202,6 +232,10 @@ def _resize_for(size: int | None, crop_pct: float | None) -> int | None:
     return math.floor(size / crop_pct)
 
 
+def _plain(value: object) -> str:
+    return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+
+
 def _require_word(name: str, value: object, words: Sequence[str]) -> None:
     if value not in words:
         raise ModelError(f"Preprocess: {name}={value!r}, expected one of {words}")
@@ -215,6 +249,10 @@ def _numbers(name: str, value: object) -> tuple[float, ...]:
     if wrong or (name == "std" and min(parts) <= 0):
         condition = ", above 0" if name == "std" else ""
         raise ModelError(f"Preprocess: {name}={value!r}, expected one number or one a channel{condition}")
+    if max(parts) > _MOST[name]:
+        shares = ",".join(f"{part / _MOST_OF_A_BYTE:.3g}" for part in parts)
+        hint = f", not of 0 to 255; did you mean {shares}?" if max(parts) <= _MOST_OF_A_BYTE else ""
+        raise ModelError(f"Preprocess: {name}={value!r}, expected numbers in units of [0, 1]{hint}")
     return tuple(map(float, parts))
 
 
