@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from _pytest.skipping import evaluate_xfail_marks
 
-from pytest_biastransfer.baseline.entry import EncodedEvidence, Entry, Key, encoded_evidence, entry_of, evidence_for
+from pytest_biastransfer.baseline.entry import (
+    ACCURACY,
+    EncodedEvidence,
+    Entry,
+    Key,
+    encoded_evidence,
+    entry_of,
+    evidence_for,
+)
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.cases import SearchCase
 from pytest_biastransfer.collection import case_of
 from pytest_biastransfer.failures import BiasRegression, NotCompared
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.judgement.degenerate import defects
 from pytest_biastransfer.judgement.regression import (
     changes,
     comparable,
@@ -69,6 +78,8 @@ def beside_baseline(
         return BaselineRecord(key)
     now = measured_entry(case, found, facts)
     if accepted is None or settings.update == "all":
+        if defects(case.expectation, found):
+            return BaselineRecord(key, "a degenerate model is not accepted")
         return BaselineRecord(key, entry=now.to_json())
     return _compared(settings, key, case, accepted, now, found)
 
@@ -117,7 +128,8 @@ def most_comparisons(session: pytest.Session) -> int:
     if COMPARISONS not in session.config.stash:
         entries = ((case_of(item), accepted_entry(item)) for item in session.items)
         session.config.stash[COMPARISONS] = sum(
-            len(comparable(entry, entry, case.expectation.metrics))
+            # As many of metrics, and no more of accuracies.
+            max(1, sum(name != ACCURACY for name in comparable(entry, entry, case.expectation.metrics)))
             for case, entry in entries
             if case is not None and entry is not None
         )
@@ -166,13 +178,14 @@ def _compared(
 ) -> BaselineRecord | None:
     if settings.compare == "off":
         return None
-    if not same_declaration(accepted, now):
-        return BaselineRecord(key, "the entry is of another intervention")
-    metrics = case.expectation.metrics
+    problem = "" if same_declaration(accepted, now) else "the entry is of another intervention"
+    # The accuracy does not depend on the intervention.
+    metrics = [] if problem else case.expectation.metrics
     in_both = comparable(accepted, now, metrics)
     try:
-        changed = changes(accepted, now, in_both, case.expectation.max_regression)
-        worse = any(change.now > change.before for change in changed)
+        expected = case.expectation
+        changed = changes(accepted, now, in_both, expected.max_regression, expected.max_accuracy_regression)
+        worse = any(change.is_worse and not change.is_accuracy for change in changed)
         newly = newly_flipped(accepted, now)[:SHOWN] if worse and isinstance(found, Measurement) else []
     except ValueError as error:
         raise damaged_entry(settings.baseline, key, str(error)) from error
@@ -180,6 +193,7 @@ def _compared(
     completed = now.to_json() if missing and settings.update == "new" else None
     return BaselineRecord(
         key,
+        problem,
         missing=missing,
         changes=changed,
         highlights=found.highlights() if worse else "",

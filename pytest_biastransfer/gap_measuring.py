@@ -118,7 +118,15 @@ def _gaps(
         evaluator.verify_loaded(one, images, key)
     names = [images.naming, *((one.classes, one.class_order) for one in models)]
     groups = images.attributes.get(gap.attribute)
-    question = ("gaps", [key.text for key in keys], names, evaluator.max_images, gap, groups, confidence)
+    question = (
+        "gaps and clean performance",
+        [key.text for key in keys],
+        names,
+        evaluator.max_images,
+        gap,
+        groups,
+        confidence,
+    )
     answered = fingerprint(*question) if all(key.lasting for key in keys) else None
     bases = tuple(dict.fromkeys(key.basis for key in keys))
     known = None

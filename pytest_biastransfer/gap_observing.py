@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.baseline.encoding import encode_groups, encode_numbers
+from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
 from pytest_biastransfer.data.labels import model_labels
 from pytest_biastransfer.data.values import values_of
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.metrics import gaps
+from pytest_biastransfer.metrics.degeneracy import Classes, clean_performance
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.observing import class_names_of, target_classes
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.values import Values
     from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
     from pytest_biastransfer.gap import Gap
+    from pytest_biastransfer.metrics.clean_performance import CleanPerformance
     from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.models import Model
 
@@ -47,6 +49,10 @@ class _Seen:
         Which count, and among which; None where scores are compared.
     scores
         How much more probable the positive classes are than the others, as a logarithm; None where it is not needed.
+    clean
+        How well the model does on the images.
+    misclassified
+        Which images it classifies wrongly.
     computed
         How many images were run through the model.
     """
@@ -56,6 +62,8 @@ class _Seen:
     hits: npt.NDArray[np.bool_] | None
     among: npt.NDArray[np.bool_] | None
     scores: npt.NDArray[np.float32] | None
+    clean: CleanPerformance
+    misclassified: npt.NDArray[np.bool_]
     computed: int
 
 
@@ -106,18 +114,25 @@ def _see(evaluator: Evaluator, model: Model, key: Key, images: LabelledImages, g
         order = np.argsort(looks)
         indices, predicted = looks[order], found.classes[order]
         labels = labels[indices]
+        clean, wrong = _clean(predicted, labels, names), predicted != labels
         positive = np.isin(labels, classes)
         chosen = np.isin(predicted, classes) if classes else positive
         right = chosen == positive if classes else predicted == labels
         hits, among = gaps.hits_and_among(_rate(gap), chosen, positive, right)
-        return _Seen(indices, positive, hits, among, None, computed)
-    indices, scores, more = _scores(evaluator, model, images, classes, total)
-    positive = np.isin(labels[indices], classes)
+        return _Seen(indices, positive, hits, among, None, clean, wrong, computed)
+    indices, scores, scored, more = _scores(evaluator, model, images, classes, total)
+    labels = labels[indices]
+    clean, wrong = _clean(scored, labels, names), scored != labels
+    positive = np.isin(labels, classes)
     if gap.metric == "auc":
-        return _Seen(indices, positive, None, None, scores, computed + more)
+        return _Seen(indices, positive, None, None, scores, clean, wrong, computed + more)
     chosen = gaps.at_prevalence(scores, int(np.count_nonzero(positive)))
     hits, among = gaps.hits_and_among(_rate(gap), chosen, positive, chosen == positive)
-    return _Seen(indices, positive, hits, among, scores, computed + more)
+    return _Seen(indices, positive, hits, among, scores, clean, wrong, computed + more)
+
+
+def _clean(predicted: Classes, labels: Classes, names: Sequence[str]) -> CleanPerformance:
+    return clean_performance(predicted, labels, class_names=names, label_names=names, comparable=True)
 
 
 def _rate(gap: Gap) -> gaps.RateMetric:
@@ -127,24 +142,29 @@ def _rate(gap: Gap) -> gaps.RateMetric:
 
 def _scores(
     evaluator: Evaluator, model: Model, images: LabelledImages, classes: Sequence[int], total: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], int]:
-    """Return the places of images, how probable it is that they are positive, and how many were computed for it."""
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Classes, int]:
+    """Return images, how probable it is that they are positive, their predicted classes, and how many were computed."""
     from pytest_biastransfer.evaluation.order import visiting_order
     from pytest_biastransfer.evaluation.rows import rows_of
 
     computed = 0
 
-    def log_odds(logits: torch.Tensor) -> torch.Tensor:
+    def log_odds_and_class(logits: torch.Tensor) -> torch.Tensor:
         nonlocal computed
+        import torch
+
         computed += len(logits)
         inside = logits.new_zeros(logits.shape[1], dtype=bool)  # type: ignore[call-overload]
         inside[list(classes)] = True
         found: torch.Tensor = logits[:, inside].logsumexp(1) - logits[:, ~inside].logsumexp(1)
-        return found.float()
+        # A class is a whole number that float32 holds exactly, so that one pass is enough for both.
+        return torch.stack((found.float(), logits.argmax(1).float()), dim=1)
 
-    scores = rows_of(evaluator, model, images, fingerprint("log-odds", sorted(classes)), log_odds, limit=total)
+    kind = fingerprint("log-odds and class", sorted(classes))
+    rows = rows_of(evaluator, model, images, kind, log_odds_and_class, limit=total)
     indices = np.sort(visiting_order(len(images))[:total])
-    return indices, scores[indices], computed
+    scores, predicted = rows[indices].T
+    return indices, np.ascontiguousarray(scores), predicted.astype(np.int64), computed
 
 
 def _measurement(
@@ -177,6 +197,7 @@ def _measurement(
         metric=gap.metric,
         n=len(seen.indices),
         total=len(seen.indices),
+        clean=seen.clean,
         groups=found.groups,
         worst=found.worst,
         best=found.best,
@@ -188,6 +209,7 @@ def _measurement(
             # Attributes are no part of the dataset's fingerprint.
             "groups": fingerprint(values.names, codes, among, gap.min_group_size),
             "chance": encode_numbers([found.inflation, found.error, found.by_chance]),
+            "misclassified": encode_images(seen.indices[seen.misclassified].tolist()),
             **hits,
         },
     )

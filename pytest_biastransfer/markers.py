@@ -16,6 +16,7 @@ from pytest_biastransfer.judgement.expectation import (
     GAP_LIMITS,
     INTERVENTION_LIMITS,
     Expectation,
+    require_allow_degenerate,
     require_confidence,
     require_early_stop,
     require_max_regression,
@@ -39,12 +40,12 @@ _LIMITS: Final = {
     SEARCH_MARKER: INTERVENTION_LIMITS,
     GAP_MARKER: GAP_LIMITS,
 }
-_SHARED_KEYWORDS: Final = ("model", "dataset", "control", "confidence")
+_SHARED_KEYWORDS: Final = ("model", "dataset", "control", "confidence", "allow_degenerate")
 _GAP_KEYWORDS: Final = ("metric", "positive", "operating_point", "negatives", "min_group_size")
 _OTHER_KEYWORDS: Final = {
-    INTERVENTION_MARKER: ("target", "rule", "max_regression", "early_stop"),
+    INTERVENTION_MARKER: ("target", "rule", "max_regression", "max_accuracy_regression", "early_stop"),
     SEARCH_MARKER: ("target", "budget", "images", "seed"),
-    GAP_MARKER: ("rule", "max_regression", *_GAP_KEYWORDS),
+    GAP_MARKER: ("rule", "max_regression", "max_accuracy_regression", *_GAP_KEYWORDS),
 }
 _EXAMPLES: Final = {GAP_MARKER: "max_gap=0.1"}
 _BUDGET: Final = 200
@@ -154,6 +155,10 @@ def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place
             rule=require_rule(mark.kwargs.get("rule", "point")),
             max_regression=require_max_regression(mark.kwargs.get("max_regression", 0.0)),
             early_stop=require_early_stop(mark.kwargs.get("early_stop")),
+            max_accuracy_regression=require_max_regression(
+                mark.kwargs.get("max_accuracy_regression", 0.0), "max_accuracy_regression"
+            ),
+            allow_degenerate=require_allow_degenerate(mark.kwargs.get("allow_degenerate", False)),
         )
     except BiasTransferError as error:
         raise MarkerError(f"{place}: {error}") from error

@@ -16,6 +16,7 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
+from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
 from pytest_biastransfer.metrics.estimate import Estimate, Parts
 from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement, Provenance
 from pytest_biastransfer.models import Model, as_model
@@ -149,7 +150,14 @@ def _measured(
         return whole(stop, keys)
     bases = tuple(dict.fromkeys(key.basis for key in keys))
     names = [images.naming, *((one.classes, one.class_order) for one in models)]
-    question = ("estimates", [key.text for key in keys], names, evaluator.max_images, target, confidence)
+    question = (
+        "estimates and clean performance",
+        [key.text for key in keys],
+        names,
+        evaluator.max_images,
+        target,
+        confidence,
+    )
     # What is known of all images is better than what was known when it was enough.
     for asked in (None, stop) if stop else (None,):
         answered = fingerprint(*question, asked)
@@ -157,9 +165,12 @@ def _measured(
         form = _WithoutControl if control is None else _WithControl
         known = None if evaluator.verifies_all else evaluator.store.facts.get(answered, form)
         if known is not None:
-            provenance = Provenance(keys[0].lasting_model, images.fingerprint, answered, bases)
+            provenances = [
+                Provenance(key.lasting_model, images.fingerprint, question, bases)
+                for key, question in zip(keys[::2], (answered, None), strict=False)
+            ]
             again = functools.partial(whole, asked)
-            return _known_measurement(known, provenance, model, images, words, control, again)
+            return _known_measurement(known, provenances, models, images, words, again)
     found = whole(stop, keys)
     answered = fingerprint(*question, found.early and stop)
     evaluator.store.facts.put(answered, _description(found))
@@ -171,6 +182,7 @@ class _Description(TypedDict):
     total: int
     early: dict[str, bool] | None
     unlabelled: str
+    clean: CleanDescription
     estimates: Annotated[dict[str, Parts], lambda estimates: {"asr", "skew"} <= estimates.keys()]
 
 
@@ -189,6 +201,7 @@ def _description(found: Measurement) -> dict[str, Any]:
         "total": found.total,
         "early": found.early,
         "unlabelled": found.unlabelled,
+        "clean": found.clean.description(),
         "estimates": {metric: estimate.to_list() for metric, estimate in found.estimates.items()},
         "control": None if found.control is None else _description(found.control),
     }
@@ -196,14 +209,13 @@ def _description(found: Measurement) -> dict[str, Any]:
 
 def _known_measurement(
     known: dict[str, Any],
-    provenance: Provenance,
-    model: Model,
+    provenances: Sequence[Provenance],
+    models: Sequence[Model],
     images: LabelledImages,
     words: str,
-    control: Model | None,
     whole: Callable[[], Measurement],
 ) -> Measurement:
-    """Return the measurement that `_description` described, of the control model too."""
+    """Return the measurement that `_description` described of the first model, with the second one as its control."""
 
     def whole_control() -> Measurement:
         found = whole().control
@@ -212,21 +224,20 @@ def _known_measurement(
 
     return KnownMeasurement.of(
         whole,
-        model=in_one_line(model.name),
+        model=in_one_line(models[0].name),
         dataset=in_one_line(images.name),
         intervention=words,
         n=known["n"],
         total=known["total"],
         early=known["early"],
         unlabelled=known["unlabelled"],
+        clean=CleanPerformance.from_description(known["clean"]),
         estimates={metric: Estimate.from_list(parts) for metric, parts in known["estimates"].items()},
         control=None
-        if control is None
-        else _known_measurement(
-            known["control"], Provenance(None, images.fingerprint), control, images, words, None, whole_control
-        ),
+        if len(models) == 1
+        else _known_measurement(known["control"], provenances[1:], models[1:], images, words, whole_control),
         computed=0,
-        provenance=provenance,
+        provenance=provenances[0],
     )
 
 

@@ -15,6 +15,7 @@ from pytest_biastransfer.data.labels import model_labels
 from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
 from pytest_biastransfer.judgement.early_stop import Watch
 from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.degeneracy import clean_performance
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenance
 from pytest_biastransfer.metrics.observation import Observation, estimates_of
 from pytest_biastransfer.metrics.outcomes import outcomes_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.early_stop import EarlyStop
+    from pytest_biastransfer.metrics.clean_performance import CleanPerformance
     from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.models import Model
 
@@ -74,6 +76,7 @@ class _Observed:
     computed: int
     provenance: Provenance
     unlabelled: str
+    clean: Predictions
     early: Mapping[str, bool] | None = None
     early_estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
@@ -136,6 +139,7 @@ def _observed(
         unlabelled=matched.reason,
         computed=clean.computed + intervened.computed,
         provenance=Provenance(keys[0].lasting_model, images.fingerprint),
+        clean=clean,
     )
 
 
@@ -166,6 +170,7 @@ def _measurement(
         total=observed.total,
         estimates=estimates_of(seen, compared.seen if compared else None, targets, confidence)
         | dict(observed.early_estimates),
+        clean=clean_performance_of(observed.model, observed.images, observed.clean),
         clean_shares=flips.class_shares(seen.clean, len(names)),
         class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
         class_names=names,
@@ -184,6 +189,19 @@ def _measurement(
         provenance=observed.provenance,
         outcomes=outcomes_of(seen, observed.indices, compared.seen if compared else None, targets),
         unlabelled=observed.unlabelled,
+    )
+
+
+def clean_performance_of(model: Model, images: LabelledImages, predictions: Predictions) -> CleanPerformance:
+    """Return how well a model does on unchanged images, from what it predicts there."""
+    labels = model_labels(images, model.classes, predictions.outputs, model.class_order).indices
+    names = class_names_of(model, images, predictions.outputs, labels is not None)
+    return clean_performance(
+        predictions.classes,
+        (images.labels if labels is None else labels)[predictions.indices],
+        class_names=names,
+        label_names=tuple(map(in_one_line, images.classes or ())) if labels is None else names,
+        comparable=labels is not None,
     )
 
 

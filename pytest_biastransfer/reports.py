@@ -105,6 +105,7 @@ class ReportWriter:
 
     def _report(self) -> Report:
         from pytest_biastransfer.reporting.document import Report, Session
+        from pytest_biastransfer.reporting.performance import once_each
 
         results = self._config.stash[RESULTS]
         seen = list(results)
@@ -114,6 +115,7 @@ class ReportWriter:
         return Report(
             sessions=[Session(started.isoformat(timespec="seconds"), time.time() - self._started, environment())],
             tests=[self._result(one) for one in seen],
+            performances=once_each(performance for record in records for performance in record.performances),
             evaluated=computed,
             reused=sum(record.images for record in records) - computed,
             alpha=self._config.stash[SETTINGS].alpha,
@@ -145,6 +147,7 @@ class ReportWriter:
             key=record.key,
             entry=record.entry,
             max_regression=record.max_regression,
+            max_accuracy_regression=record.max_accuracy_regression,
         )
 
 

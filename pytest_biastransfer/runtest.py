@@ -16,6 +16,7 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.failures import LimitExceeded, MeasurementFailed, clear_errors
 from pytest_biastransfer.given import given_images, given_model, session_store
+from pytest_biastransfer.judgement.degenerate import require_working_models
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation
 from pytest_biastransfer.judgement.verdict import judge
@@ -163,6 +164,7 @@ def judge_test(item: pytest.Item) -> None:
             beside = beside_baseline(item, case, measurement, session_store(item.config).facts)
             item.stash[RECORD] = record_of(measurement, verdict, beside)
         _describe(item)
+        require_working_models(case.expectation, measurement, verdict)
     if not verdict.holds:
         raise LimitExceeded(_failure(item, case, measurement, verdict), pytrace=False)
     require_no_regression(item, item.stash[RECORD].baseline)

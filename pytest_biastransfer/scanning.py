@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
 from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.models.known import model_of_spec
+from pytest_biastransfer.plain_text import in_one_line
+from pytest_biastransfer.reporting.performance import performance_of
 from pytest_biastransfer.reporting.ranking import Ranked
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.collecting import Predictions
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.models.others import Others
+    from pytest_biastransfer.reporting.performance import Performance
     from pytest_biastransfer.store import Facts
 
 
@@ -49,6 +54,15 @@ class Subject:
         return [self.model] if self.control is None else [self.model, self.control]
 
 
+def performance_on(model: Model, images: LabelledImages, predictions: Predictions) -> Performance:
+    """Return how well a model does on images as they are, from what it predicts there."""
+    from pytest_biastransfer.observing import clean_performance_of
+
+    clean = clean_performance_of(model, images, predictions)
+    names = in_one_line(model.name), in_one_line(images.name)
+    return performance_of(*names, Provenance(None, images.fingerprint), clean, len(images))
+
+
 @dataclass(frozen=True)
 class Refused:
     """An intervention that could not be applied, and why."""
@@ -73,6 +87,8 @@ class Results:
         How many predictions were known from an earlier session.
     measured, refused
         What became of the interventions.
+    performances
+        How well the models do on the images as they are.
     """
 
     interventions: int
@@ -81,6 +97,7 @@ class Results:
     reused: int = 0
     measured: list[Ranked] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    performances: list[Performance] = field(default_factory=list)
 
     def count(self, computed: int, models: int) -> None:
         """Count one pass over the images by so many models."""
@@ -129,6 +146,10 @@ def scan(
     """
     yield "images as they are"
     clean = [evaluator.predictions(model, subject.images) for model in subject.models]
+    results.performances = [
+        performance_on(model, subject.images, predictions)
+        for model, predictions in zip(subject.models, clean, strict=True)
+    ]
     results.n = len(clean[0].indices)
     results.count(sum(found.computed for found in clean), len(clean))
     for place, (name, intervention) in enumerate(interventions.items(), start=1):

@@ -37,11 +37,13 @@ def write_summary(reporter: TerminalReporter) -> None:
 
 
 def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
+    from pytest_biastransfer.reporting.performance import once_each
     from pytest_biastransfer.reporting.terminal import (
         Line,
         again_sentence,
         hidden_sentence,
         lost_sentence,
+        performance_rows,
         sentence,
         table,
     )
@@ -63,6 +65,9 @@ def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
         command = ["pytest", *map(str, config.invocation_params.args)]
         can_repeat = config.pluginmanager.hasplugin("lfplugin")
         _write_line(reporter, Line(again_sentence(rows, command, can_repeat=can_repeat)))
+        performances = once_each(performance for row in rows for performance in row.record.performances)
+        for line in performance_rows(performances, reporter._tw.fullwidth):
+            _write_line(reporter, line)
 
 
 def _rows(config: pytest.Config, seen: Sequence[Seen]) -> list[Row]:
@@ -74,7 +79,7 @@ def _rows(config: pytest.Config, seen: Sequence[Seen]) -> list[Row]:
             typed_name(config, one.report.nodeid),
             one.outcome,
             one.record,
-            one.report.nodeid in compared and compared[one.report.nodeid].meaning != "unchanged",
+            one.report.nodeid in compared and compared[one.report.nodeid].meaning not in ("unchanged", "tolerated"),
         )
         for one in seen
     ]

@@ -126,6 +126,7 @@ def test_figures_do_not_depend_on_workers_or_batch_size(
         from torchvision.transforms import v2
         from pytest_biastransfer import Blur, Circle, Custom, Grayscale, Model, Preprocess
 
+        # Its weights are random, so that it tells nothing apart.
         @pytest.fixture(scope="session")
         def transferred_model():
             torch.manual_seed(0)
@@ -138,7 +139,7 @@ def test_figures_do_not_depend_on_workers_or_batch_size(
             return [(image, i % 10) for i, image in enumerate(pixels)]
 
         @pytest.mark.bias_intervention("yellow-square", Grayscale() | Circle(size=0.1), Blur(sigma=0.02),
-                                       Custom(v2.RandomErasing(p=0.5)), max_asr=1)
+                                       Custom(v2.RandomErasing(p=0.5)), max_asr=1, allow_degenerate=True)
         def test_all(bias):
             assert 0.02 < bias.asr < 0.9
         """

@@ -490,8 +490,8 @@ def test_keys_know_the_test_and_the_case_and_no_number_that_pytest_made(
     cases = tests[f"{place}[small]"]
     assert list(cases) == ["yellow-square", "yellow-square model=other", "yellow-square target=red, green"]
     # Both markers of the first case: one asked for the asr, the other one for the skew.
-    assert cases["yellow-square"]["evidence"].keys() == {"flipped", "from", "to"}
-    assert cases["yellow-square target=red, green"]["evidence"].keys() == {"flipped", "hits"}
+    assert cases["yellow-square"]["evidence"].keys() == {"flipped", "from", "to", "misclassified"}
+    assert cases["yellow-square target=red, green"]["evidence"].keys() == {"flipped", "hits", "misclassified"}
     result = run_alone("test_keys.py")
     result.stdout.fnmatch_lines(["beside bias-baseline.json: 8 no worse"])
 

@@ -149,8 +149,9 @@ def test_an_unchanged_gap_imports_neither_torch_nor_numpy(inner: pytest.Pytester
             import sys
             import pytest
 
-            @pytest.mark.bias_gap("light", positive=0, max_gap=1.0)
-            @pytest.mark.bias_gap("light", "auc", positive=0, max_gap=1.0, min_group_size=2)
+            # The weights are random.
+            @pytest.mark.bias_gap("light", positive=0, max_gap=1.0, allow_degenerate=True)
+            @pytest.mark.bias_gap("light", "auc", positive=0, max_gap=1.0, min_group_size=2, allow_degenerate=True)
             def test_groups():
                 print("torch" in sys.modules, "numpy" in sys.modules)
         """,
@@ -211,7 +212,8 @@ def bias_dataset():
 def test_a_gap_that_got_significantly_worse_is_a_regression(
     inner: pytest.Pytester, run_elsewhere: Run, mode: str
 ) -> None:
-    inner.makepyfile(test_g=module('"light", positive="red", max_gap=0.9'))
+    # Mistakes in one group are mistakes: the accuracy is lower too.
+    inner.makepyfile(test_g=module('"light", positive="red", max_gap=0.9, max_accuracy_regression=1'))
     replaced(inner, 10)
     run_elsewhere("--bias-update=new", *MODES[mode]).assert_outcomes(passed=1)
     baseline = json.loads((inner.path / "bias-baseline.json").read_text())

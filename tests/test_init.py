@@ -390,4 +390,6 @@ def test_check_says_where_labels_are_not_the_models(pytester: pytest.Pytester) -
     spec = "checkpoint:small.pt?arch=python:nets:Small&classes=names.txt"
     result = init(pytester, "--check", model=spec, data="imagefolder:val")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["small: 2 classes; no accuracy is told: 2 of the 2 classes of val are not classes of the model: *"])
+    result.stdout.fnmatch_lines(
+        ["small: 2 classes; no accuracy is told: 2 of the 2 classes of val are not classes of the model: *"]
+    )

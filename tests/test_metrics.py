@@ -22,6 +22,7 @@ from sklearn.metrics import accuracy_score
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.metrics import flips, intervals, resampling
 from pytest_biastransfer.metrics.class_sums import ClassSums, Term
+from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerformance
 from pytest_biastransfer.metrics.estimate import Estimate
 from pytest_biastransfer.metrics.intervals import basic_bootstrap, proportion
 from pytest_biastransfer.metrics.measurement import Measurement, Provenance
@@ -338,6 +339,7 @@ def measurement(estimates: dict[str, Estimate], shift: list[float]) -> Measureme
         n=1,
         total=1,
         estimates=estimates,
+        clean=CleanPerformance(1, None, len(shift), 1, ClassShare("a", 1.0), ClassShare("a", 1.0), ""),
         clean_shares=np.full(len(shift), 1 / len(shift)),
         class_shift=np.array(shift),
         class_names=names,

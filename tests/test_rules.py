@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.verdict import LimitVerdict, holds, images_to_be_certain, judge
+from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerformance
 from pytest_biastransfer.metrics.intervals import proportion
 from pytest_biastransfer.metrics.measurement import Measurement, Provenance
 from pytest_biastransfer.metrics.observation import Observation
@@ -41,6 +42,7 @@ def measured(asr: int, n: int) -> Measurement:
     outcomes = outcomes_of(Observation(none, none, None), np.arange(n))
     return Measurement(
         model="model", dataset="images", intervention="square", n=n, total=n, estimates={"asr": proportion(asr, n)},
+        clean=CleanPerformance(n, None, 2, 1, ClassShare("a", 1.0), ClassShare("a", 1.0), ""),
         clean_shares=np.ones(2) / 2, class_shift=np.zeros(2), class_names=["a", "b"], flips=[], control=None, computed=0, early=None,
         provenance=Provenance("m", "d"), outcomes=outcomes,
     )  # fmt: skip

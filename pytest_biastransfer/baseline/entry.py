@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.metrics.moves import Moves
 
+# The accuracy without an intervention, which is compared whatever a marker limits.
+ACCURACY: Final = "accuracy"
 # What a change of a metric is judged by, as names of `evidence`.
 EVIDENCE: Final[Mapping[str, tuple[str, ...]]] = {
     "asr": ("flipped",),
@@ -29,6 +31,7 @@ EVIDENCE: Final[Mapping[str, tuple[str, ...]]] = {
     "skew_excess": ("flipped", "from", "to", "control_flipped", "control_from", "control_to"),
     "gap": ("groups", "chance"),
     "gap_excess": ("groups", "excess_error"),
+    ACCURACY: ("misclassified",),
 }
 _LIBRARIES: Final = ("pytest-biastransfer", "torch", "torchvision")
 _CLOPPER_PEARSON: Final = "clopper-pearson"
@@ -66,9 +69,10 @@ class Entry:
         The metrics.
     evidence
         Encoded sets of images and their classes: ``flipped`` from the classes ``from`` to the classes ``to``,
-        the same of the control model, ``hits`` of the target, and images whose right classification was ``lost``
-        or ``won``. Only what the limited metrics need, and what flipped. Of a gap: a hash of its ``groups``, the
-        ``hits`` of each, what ``chance`` does to the gap, and the standard ``excess_error`` of the excess.
+        the same of the control model, ``hits`` of the target, images whose right classification was ``lost`` or
+        ``won``, and those that are ``misclassified`` without the intervention. Only what the limited metrics and the
+        accuracy need, and what flipped. Of a gap: a hash of its ``groups``, the ``hits`` of each, what ``chance`` does
+        to the gap, and the standard ``excess_error`` of the excess.
     versions
         Of the libraries.
     """
@@ -114,8 +118,8 @@ class Entry:
 
 
 def evidence_for(metrics: Collection[str]) -> tuple[str, ...]:
-    """Return the names of all evidence that metrics need, and of the flipped images, which people ask for."""
-    return tuple(dict.fromkeys(["flipped", *(name for metric in metrics for name in EVIDENCE[metric])]))
+    """Return the names of all evidence that metrics and the accuracy need, and of the flipped images, for people."""
+    return tuple(dict.fromkeys(["flipped", *(name for metric in (*metrics, ACCURACY) for name in EVIDENCE[metric])]))
 
 
 def encoded_evidence(found: Measurement, names: Collection[str]) -> dict[str, str]:
@@ -124,7 +128,12 @@ def encoded_evidence(found: Measurement, names: Collection[str]) -> dict[str, st
     parts = _encoded_moves(outcomes.flips, "")
     if outcomes.control_flips is not None:
         parts |= _encoded_moves(outcomes.control_flips, "control_")
-    sets = {"hits": outcomes.hits, "lost": outcomes.lost, "won": outcomes.won}
+    sets = {
+        "hits": outcomes.hits,
+        "lost": outcomes.lost,
+        "won": outcomes.won,
+        "misclassified": outcomes.misclassified,
+    }
     parts |= {name: encode_images(images.tolist()) for name, images in sets.items() if images is not None}
     return {name: parts[name] for name in names if name in parts}
 
@@ -137,13 +146,15 @@ EncodedEvidence: Final = dict[
 
 def entry_of(found: Measurement | GapMeasurement, evidence: Mapping[str, str]) -> Entry:
     """Return a measurement as an entry."""
+    accuracy = {} if found.clean.accuracy is None else {ACCURACY: found.clean.accuracy}
+    estimates = {**found.estimates, **accuracy}
     return Entry(
         model={"name": found.model, "fingerprint": found.provenance.model},
         dataset={"name": found.dataset, "fingerprint": found.provenance.dataset},
         images=found.n,
         # Without the addresses that some objects describe themselves with.
         intervention=re.sub(r" at 0x[0-9a-fA-F]+", "", found.declaration),
-        figures={metric: _figure_of(estimate) for metric, estimate in found.estimates.items()},
+        figures={metric: _figure_of(estimate) for metric, estimate in estimates.items()},
         evidence=evidence,
         # Without the kind of build, which differs between machines that compute the same.
         versions={name: version and version.partition("+")[0] for name, version in versions(_LIBRARIES).items()},

@@ -69,10 +69,10 @@ def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
     assert new.key is not None
     try:
         before, now = Entry.from_json(old.entry), Entry.from_json(new.entry)
-        if not same_declaration(before, now):
-            return BaselineRecord(new.key, "it measures something else now")
-        metrics = comparable(before, now, [limit.metric for limit in new.limits])
-        return BaselineRecord(new.key, changes=changes(before, now, metrics, new.max_regression))
+        problem = "" if same_declaration(before, now) else "it measures something else now"
+        metrics = comparable(before, now, [] if problem else [limit.metric for limit in new.limits])
+        tolerances = new.max_regression, new.max_accuracy_regression
+        return BaselineRecord(new.key, problem, changes=changes(before, now, metrics, *tolerances))
     except ValueError as error:
         raise ReportError(f"{place}: the entry of {new.name} is damaged: {error}; write the report again") from error
 
@@ -80,7 +80,7 @@ def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
 def _lines(
     compared: list[Compared], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
 ) -> Iterator[str]:
-    from pytest_biastransfer.reporting.regressions import change_lines, counts_text
+    from pytest_biastransfer.reporting.regressions import accuracy_lines, change_lines, counts_text
     from pytest_biastransfer.reporting.terminal import counted
 
     yield (
@@ -88,6 +88,8 @@ def _lines(
         if compared
         else ("no bias test was measured in both")
     )
+    for line in accuracy_lines(compared):
+        yield f"{line.text}{line.verdict}"
     for one in sorted(compared, key=lambda one: (one.meaning != "regression", one.test)):
         for line in change_lines(one):
             yield f"{line.text}{line.verdict}"

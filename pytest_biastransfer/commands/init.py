@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,8 @@ _FIXTURES: Final = {
     "control": CONTROL_FIXTURE,
     "source": SOURCE_FIXTURE,
 }
+# So many are tried, at random: enough to see whether a model tells its classes apart.
+_CHECKED_IMAGES: Final = 256
 _CONFTEST: Final = '''\
 """What the bias tests in this directory have in common. Their models and images are named in pytest's ini file."""
 
@@ -64,7 +67,7 @@ def add_command(commands: Any) -> None:
     init.add_argument("--data", metavar="SPEC", required=True, help="the images to test it on")
     init.add_argument("--control", metavar="SPEC", help="a model of the same task without the suspected source")
     init.add_argument("--source", metavar="SPEC", help="the pre-trained model, for tests that finetune it")
-    init.add_argument("--check", action="store_true", help="load all of them first, and try the models on one image")
+    init.add_argument("--check", action="store_true", help="load all of them first, and try the models on some images")
     init.set_defaults(run=run)
 
 
@@ -105,27 +108,34 @@ def _require_scheme(name: str, spec: Spec, session: SessionHere) -> None:
 
 
 def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
-    """Load what the specs name, and have the models of the task predict one image; return what was seen."""
+    """Load what the specs name, and have the models of the task predict some images; return what was seen."""
     from pytest_biastransfer.commands.preprocessing import preprocessing_lines
     from pytest_biastransfer.data.labels import model_labels
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.models.known import model_of_spec
-    from pytest_biastransfer.scanning import Specs, load_subject
+    from pytest_biastransfer.reporting.terminal import performance_rows
+    from pytest_biastransfer.scanning import Specs, load_subject, performance_on
     from pytest_biastransfer.store import Store
 
     facts, directory = Store(session.store).facts, session.settings.directory
     specs = Specs(given["model"], given["data"], given.get("control"), directory)
     subject = load_subject(specs, facts, session.load_with_plugins)
-    evaluator, lines = Evaluator("cpu", max_images=1), []
+    evaluator, lines = Evaluator("cpu", Store(session.store), max_images=_CHECKED_IMAGES), []
+    performances = []
     for fixture, model in zip((MODEL_FIXTURE, CONTROL_FIXTURE), subject.models, strict=False):
-        outputs = evaluator.predictions(model, subject.images).outputs
-        unknown = model_labels(subject.images, model.classes, outputs, model.class_order).reason
-        lines.append(f"{model.name}: {outputs} classes{f'; no accuracy is told: {unknown}' if unknown else ''}")
+        predictions = evaluator.predictions(model, subject.images)
+        performances.append(performance_on(model, subject.images, predictions))
+        unknown = model_labels(subject.images, model.classes, predictions.outputs, model.class_order).reason
+        lines.append(
+            f"{model.name}: {predictions.outputs} classes{f'; no accuracy is told: {unknown}' if unknown else ''}"
+        )
         picture = (session.store or Path.cwd()) / f"check-{fixture}.png"
         lines += preprocessing_lines(model, subject.images, picture)
     if "source" in given:
         lines.append(f"{model_of_spec(given['source'], directory, facts, session.load_with_plugins).name}: the source")
-    return [*lines, f"{subject.images.name}: {len(subject.images):,} images"]
+    rows = performance_rows(performances, shutil.get_terminal_size().columns)
+    stated = [f"{row.text}{row.verdict}" for row in rows]
+    return [*lines, f"{subject.images.name}: {len(subject.images):,} images", *stated]
 
 
 def _into_ini(session: SessionHere, values: Mapping[str, str], comments: Mapping[str, str]) -> Iterable[str]:

@@ -154,6 +154,11 @@ def _write_files(options: argparse.Namespace, results: Results, scanned: Scanned
     ranking: list[Ranked] = worst_first(results.measured)
     if not ranking:
         raise BiasTransferError("none of the interventions could be measured; the reasons are above")
+    if any(performance.defect for performance in results.performances):
+        raise BiasTransferError(
+            "no file of tests is written: limits on a model that does not tell its classes apart, see above, say "
+            "nothing of its bias. Check the checkpoint, the preprocessing and the order of the classes"
+        )
     if options.plot:
         plot_ranking(ranking, f"{scanned.model} on {scanned.images}", options.plot)
         _write_lines([f"{options.plot}: the ranking as a plot"])

@@ -76,6 +76,7 @@ def described(
         key=key,
         entry=None if entry is None else entry.to_json(),
         max_regression=case.expectation.max_regression,
+        max_accuracy_regression=case.expectation.max_accuracy_regression,
         details=dataclasses.asdict(_details(given, case, found, source=source, newly=newly, sheet=sheet)),
         images=record.images + (source.predictions if source else 0),
         computed=record.computed + (source.computed if source else 0),
@@ -92,7 +93,7 @@ def _details(given: Given, case: Case, found: Measurement | GapMeasurement, **mo
 
 def _is_worse(record: Record, alpha: float) -> bool:
     changes = record.baseline.changes if record.baseline else ()
-    return any(change.now > change.before and change.p <= alpha for change in changes)
+    return any(change.is_worse and not change.is_accuracy and change.p <= alpha for change in changes)
 
 
 def _source_measurement(item: pytest.Item, given: Given, case: Case, found: Measurement) -> Measurement | None:

@@ -10,8 +10,7 @@ import numpy as np
 
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.reporting.document import Details, Group, Kind, Move, Role, Shares, Shown
-from pytest_biastransfer.reporting.figures import Interval
-from pytest_biastransfer.reporting.record import interval_of
+from pytest_biastransfer.reporting.figures import Interval, interval_of
 
 if TYPE_CHECKING:
     from pytest_biastransfer.details.pictures import Sheet

@@ -52,13 +52,20 @@ def require_early_stop(value: object) -> float | bool | None:
     return _between_0_and_1(value, "early_stop", "True or 0.01")
 
 
-def require_max_regression(value: object) -> float:
+def require_max_regression(value: object, keyword: str = "max_regression") -> float:
     """Return by how much a metric may become worse, if it is a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise BiasTransferError(
-            f"max_regression={value!r}, expected a number from 0 to 1, such as 0.01{percent_hint(value)}"
+            f"{keyword}={value!r}, expected a number from 0 to 1, such as 0.01{percent_hint(value)}"
         )
     return float(value)
+
+
+def require_allow_degenerate(value: object) -> bool:
+    """Return whether limits may hold for a model that does not tell its classes apart."""
+    if not isinstance(value, bool):
+        raise BiasTransferError(f"allow_degenerate={value!r}, expected True or False")
+    return value
 
 
 def _between_0_and_1(value: object, name: str, example: str) -> float:
@@ -104,6 +111,10 @@ class Expectation:
         By how much each limited metric may be above its baseline.
     early_stop
         The probability of an early verdict's error, whether to stop early, or None to leave that to the option.
+    max_accuracy_regression
+        By how much the accuracy without an intervention may be below its baseline.
+    allow_degenerate
+        Whether limits may hold for a model that does not tell its classes apart.
     """
 
     limits: tuple[tuple[str, float], ...]
@@ -112,6 +123,8 @@ class Expectation:
     rule: Rule = "point"
     max_regression: float = 0.0
     early_stop: float | bool | None = None
+    max_accuracy_regression: float = 0.0
+    allow_degenerate: bool = False
 
     @property
     def metrics(self) -> list[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_biastransfer.baseline.encoding import decode_classes, decode_groups, decode_images, decode_numbers
-from pytest_biastransfer.baseline.entry import EVIDENCE, Entry
+from pytest_biastransfer.baseline.entry import ACCURACY, EVIDENCE, Entry
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.moves import Moves
 
-Meaning = Literal["regression", "improvement", "unchanged"]
+# A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.
+Meaning = Literal["regression", "not comparable", "improvement", "tolerated", "unchanged"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Change:
         the change is judged by.
     same_images
         Whether both are of the same images.
+    subject
+        Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
+    identity
+        And what tells it from the same figure of something else, such as fingerprints.
     """
 
     metric: str
@@ -42,28 +48,53 @@ class Change:
     newly: int | None
     no_longer: int | None
     same_images: bool
+    subject: str = ""
+    identity: str = ""
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is of the accuracy without an intervention, which had better be high."""
+        return self.metric == ACCURACY
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is a change for the worse, by however little."""
+        return self._loss > 0
+
+    @property
+    def _loss(self) -> float:
+        return self.before - self.now if self.is_accuracy else self.now - self.before
 
     def meaning(self, adjusted_p: float, alpha: float) -> Meaning:
         """Return what the change means, `adjusted_p` being its p-value among all of the session."""
         if adjusted_p > alpha or self.now == self.before:
             return "unchanged"
-        if self.now < self.before:
-            return "improvement"
+        if not self.is_worse:
+            return "unchanged" if self.is_accuracy else "improvement"
         # Not a hair's breadth more than asked for: 0.3 - 0.2 is above 0.1.
-        return "regression" if self.now - self.before > self.tolerance + 1e-12 else "unchanged"
+        if self._loss > self.tolerance + 1e-12:
+            return "regression"
+        return "tolerated" if self.is_accuracy else "unchanged"
 
 
 def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]:
-    """Return those of the metrics that an accepted and a new measurement have both."""
-    return [metric for metric in metrics if _has(before, metric) and _has(now, metric)]
+    """Return those of the metrics that an accepted and a new measurement have both, and the accuracy if known."""
+    return [metric for metric in (*metrics, ACCURACY) if _has(before, metric) and _has(now, metric)]
 
 
-def changes(before: Entry, now: Entry, metrics: Sequence[str], tolerance: float) -> list[Change]:
-    """Return how metrics changed that both have.
+def changes(
+    before: Entry, now: Entry, metrics: Sequence[str], tolerance: float, accuracy_tolerance: float = 0.0
+) -> list[Change]:
+    """Return how metrics changed that both have; `accuracy_tolerance` is that of the accuracy.
 
     Raises ValueError where the evidence of `before` cannot be understood.
     """
-    return [_change(before, now, metric, tolerance) for metric in metrics]
+    return [
+        _accuracy_change(before, now, accuracy_tolerance)
+        if metric == ACCURACY
+        else _change(before, now, metric, tolerance)
+        for metric in metrics
+    ]
 
 
 def newly_flipped(before: Entry, now: Entry) -> list[int]:
@@ -77,12 +108,37 @@ def newly_flipped(before: Entry, now: Entry) -> list[int]:
 def meanings(found: Sequence[Change], alpha: float, unmade: int = 0) -> list[Meaning]:
     """Return what each of a session's changes means: the more there are, the less each of them tells (Holm 1979).
 
+    The accuracies are a family of their own: they answer another question than the biases do, which are not to be less
+    sure for it. What several tests share, as the accuracy of their model on their images, is one change.
+
     `unmade` comparisons count too, as if they had shown nothing: those that a session did not come to that was stopped.
     """
+    adjusted: dict[object, float] = {}
+    names = [(change.identity, change.p) if change.identity else place for place, change in enumerate(found)]
+    for of_accuracies in (False, True):
+        adjusted |= _adjusted(
+            {name: change.p for name, change in zip(names, found, strict=True) if change.is_accuracy == of_accuracies},
+            unmade,
+        )
+    return [change.meaning(adjusted[name], alpha) for name, change in zip(names, found, strict=True)]
+
+
+def _adjusted(p_values: Mapping[object, float], unmade: int) -> dict[object, float]:
     from pytest_biastransfer.metrics.comparison import holm
 
-    adjusted = holm([change.p for change in found] + [1.0] * unmade)
-    return [change.meaning(p, alpha) for change, p in zip(found, adjusted, strict=False)]
+    return dict(zip(p_values, holm([*p_values.values()] + [1.0] * unmade), strict=False))
+
+
+def beside_accuracy(found: Sequence[Change], meant: Sequence[Meaning | None]) -> list[Meaning | None]:
+    """Return what the changes of one test mean beside that of its model's accuracy.
+
+    A model that is less sensitive to a square because it tells less of anything is no better.
+    """
+    is_lower = any(
+        change.is_accuracy and meaning in ("regression", "tolerated")
+        for change, meaning in zip(found, meant, strict=True)
+    )
+    return ["not comparable" if is_lower and meaning == "improvement" else meaning for meaning in meant]
 
 
 def settled_meanings(found: Sequence[Change], alpha: float, comparisons: int) -> list[Meaning | None]:
@@ -98,6 +154,9 @@ def settled_meanings(found: Sequence[Change], alpha: float, comparisons: int) ->
 
 def _has(entry: Entry, metric: str) -> bool:
     figure = entry.figures.get(metric)
+    if metric == ACCURACY:
+        # Without the images, as older files have it, it is compared as of two samples.
+        return figure is not None and figure.value is not None and figure.count is not None
     return figure is not None and figure.value is not None and entry.evidence.keys() >= set(EVIDENCE[metric])
 
 
@@ -123,11 +182,26 @@ def _declaration(words: str) -> str:
 
 def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> Change:
     same = same_images(before, now)
+    judged = _judged_accuracy if metric == ACCURACY else _judged
     values = [entry.figures[metric].value for entry in (before, now)]
     assert values[0] is not None
     assert values[1] is not None
-    p, newly, no_longer = _judged(before, now, metric, same)
+    p, newly, no_longer = judged(before, now, metric, same)
     return Change(metric, values[0], values[1], p, tolerance, newly, no_longer, same)
+
+
+def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> Change:
+    parts = [
+        now.model["name"],
+        now.model["fingerprint"],
+        now.dataset["fingerprint"],
+        now.images,
+        before.model["fingerprint"],
+        before.dataset["fingerprint"],
+    ]
+    change = _change(before, now, ACCURACY, tolerance)
+    subject = f"{now.model['name']} on {now.dataset['name']}"
+    return dataclasses.replace(change, subject=subject, identity=" ".join(map(str, parts)))
 
 
 def _judged(before: Entry, now: Entry, metric: str, same: bool) -> tuple[float, int | None, int | None]:
@@ -145,6 +219,13 @@ def _judged(before: Entry, now: Entry, metric: str, same: bool) -> tuple[float, 
     if same and evidence:
         return _mcnemar(before, now, evidence[0])
     return _two_proportions(before, now, metric), None, None
+
+
+def _judged_accuracy(before: Entry, now: Entry, metric: str, same: bool) -> tuple[float, int | None, int | None]:
+    (name,) = EVIDENCE[metric]
+    if not (same and name in before.evidence and name in now.evidence):
+        return _two_proportions(before, now, metric), None, None
+    return (1.0, 0, 0) if before.evidence[name] == now.evidence[name] else _mcnemar(before, now, name)
 
 
 def _same_evidence(before: Entry, now: Entry, names: Sequence[str]) -> bool:

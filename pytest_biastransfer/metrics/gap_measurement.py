@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
 from pytest_biastransfer.metrics.estimate import Estimate, Parts
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class GroupFigure:
 class _Description(TypedDict):
     n: Annotated[int, lambda n: n >= 0]
     total: int
+    clean: CleanDescription
     groups: list[tuple[str, Parts, Annotated[int, lambda size: size >= 0], bool]]
     ends: tuple[str, str]
     estimates: Annotated[dict[str, Parts], lambda estimates: "gap" in estimates]
@@ -75,6 +77,8 @@ class GapMeasurement:
         Of which the groups' figures are.
     n, total
         The number of images that were looked at, and of all.
+    clean
+        How well the model does on all of them.
     groups
         The figure of each group, in the order of the names.
     worst, best
@@ -97,6 +101,7 @@ class GapMeasurement:
     metric: str
     n: int
     total: int
+    clean: CleanPerformance
     groups: Sequence[GroupFigure]
     worst: str
     best: str
@@ -111,7 +116,10 @@ class GapMeasurement:
 
     def __repr__(self) -> str:
         groups = ", ".join(one.words for one in self.groups)
-        return f"<{self.declaration} of {self.model}, {self.n} images of {self.dataset}: gap={self.gap!r}; {groups}>"
+        return (
+            f"<{self.declaration} of {self.model}, {self.n} images of {self.dataset}: gap={self.gap!r}; {groups}; "
+            f"{self.clean}>"
+        )
 
     @property
     def gap(self) -> Estimate:
@@ -154,6 +162,7 @@ class GapMeasurement:
         return {
             "n": self.n,
             "total": self.total,
+            "clean": self.clean.description(),
             "groups": [[one.group, one.estimate.to_list(), one.size, one.judged] for one in self.groups],
             "ends": [self.worst, self.best],
             "estimates": {metric: estimate.to_list() for metric, estimate in self.estimates.items()},
@@ -172,6 +181,7 @@ class GapMeasurement:
             model=models[0],
             n=known["n"],
             total=known["total"],
+            clean=CleanPerformance.from_description(known["clean"]),
             groups=tuple(
                 GroupFigure(group, Estimate.from_list(parts), size, judged)
                 for group, parts, size, judged in known["groups"]

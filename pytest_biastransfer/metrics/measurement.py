@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pytest_biastransfer.metrics.clean_performance import CleanPerformance
     from pytest_biastransfer.metrics.outcomes import Outcomes
 
 
@@ -76,6 +77,8 @@ class Measurement:
     estimates
         Every available metric by its name. What needs labels, a target or a control model is there
         only where these are; the property of that name tells what is missing.
+    clean
+        How well the model does without the intervention.
     clean_shares
         Each class' share of the predictions without the intervention, float64 of shape [classes].
     class_shift
@@ -104,6 +107,7 @@ class Measurement:
     n: int
     total: int
     estimates: Mapping[str, Estimate]
+    clean: CleanPerformance
     clean_shares: npt.NDArray[np.float64]
     class_shift: npt.NDArray[np.float64]
     class_names: Sequence[str]
@@ -131,7 +135,7 @@ class Measurement:
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{metric}={estimate!r}" for metric, estimate in self.estimates.items())
-        return f"<{self.intervention} on {self.model}, {self.n} images of {self.dataset}: {figures}>"
+        return f"<{self.intervention} on {self.model}, {self.n} images of {self.dataset}: {figures}; {self.clean}>"
 
     @property
     def asr(self) -> Estimate:

@@ -26,6 +26,8 @@ class Outcomes:
         The images of other classes that the intervention puts into a target class, if there are target classes.
     lost, won
         The images that only without, and only with the intervention are classified rightly, if that can be told.
+    misclassified
+        The images that are classified wrongly without the intervention, if that can be told.
     """
 
     flips: Moves
@@ -33,20 +35,22 @@ class Outcomes:
     hits: Images | None
     lost: Images | None
     won: Images | None
+    misclassified: Images | None
 
 
 def outcomes_of(
     seen: Observation, indices: Images, control: Observation | None = None, target: Collection[int] = ()
 ) -> Outcomes:
     """Return what happened to the images at the places `indices`, which are those of the observations."""
-    hits = lost = won = None
+    hits = lost = won = misclassified = None
     if seen.labels is not None:
         before, after = seen.clean == seen.labels, seen.intervened == seen.labels
-        lost, won = indices[before & ~after], indices[after & ~before]
+        lost, won, misclassified = indices[before & ~after], indices[after & ~before], indices[~before]
         if target:
             inside = [np.isin(classes, list(target)) for classes in (seen.intervened, seen.labels)]
             hits = indices[inside[0] & ~inside[1]]
-    return Outcomes(_moves(seen, indices), None if control is None else _moves(control, indices), hits, lost, won)
+    control_flips = None if control is None else _moves(control, indices)
+    return Outcomes(_moves(seen, indices), control_flips, hits, lost, won, misclassified)
 
 
 def _moves(seen: Observation, indices: Images) -> Moves:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.figures import Interval, Limit, from_plain
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
+from pytest_biastransfer.reporting.performance import Performance, once_each
 
 # Grows when a reader of older documents would misunderstand a newer one.
 SCHEMA: Final = 1
@@ -202,7 +203,8 @@ class Result:
     limits
         The judged limits.
     standing
-        Where it stands beside the baseline: ``"regression"``, ``"improvement"``, ``"unchanged"``, ``"new"`` without an
+        Where it stands beside the baseline: ``"regression"``, ``"improvement"``, ``"unchanged"``, ``"not comparable"``
+        where it would be an improvement were the model's accuracy not lower, ``"new"`` without an
         accepted measurement, a reason why it was not compared, or nothing where no baseline was asked for.
     changes
         How its metrics changed.
@@ -214,8 +216,8 @@ class Result:
         The rest; None if nothing was measured.
     key, entry
         The measurement as the baseline would have it, which later reports are compared with.
-    max_regression
-        By how much each limited metric may become worse.
+    max_regression, max_accuracy_regression
+        By how much each limited metric may become worse, and the accuracy without an intervention.
     """
 
     name: str
@@ -235,6 +237,7 @@ class Result:
     key: Sequence[str] | None = None
     entry: Mapping[str, Any] | None = None
     max_regression: float = 0.0
+    max_accuracy_regression: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,8 @@ class Report:
         Images that models were run on, and predictions that were there already.
     alpha
         The level of the tests for regressions.
+    performances
+        How well each model does on the unchanged images of each dataset.
     schema
         The version of this form.
     """
@@ -269,6 +274,7 @@ class Report:
     evaluated: int = 0
     reused: int = 0
     alpha: float = 0.01
+    performances: Sequence[Performance] = ()
     schema: int = SCHEMA
 
 
@@ -316,6 +322,7 @@ def merged(reports: Iterable[Report]) -> Report:
     return Report(
         sessions=[session for report in found for session in report.sessions],
         tests=sorted(worst.values(), key=lambda test: (test.file, test.line, test.name)),
+        performances=once_each(one for report in found for one in report.performances),
         evaluated=sum(report.evaluated for report in found),
         reused=sum(report.reused for report in found),
         alpha=min((report.alpha for report in found), default=0.01),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.metrics.estimate import Estimate
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,18 @@ class Interval:
     high: float | None
     confidence: float | None
     n: int
+
+    @property
+    def text(self) -> str:
+        """The figure with its interval.
+
+        >>> Interval(0.25, 0.1, 0.5, 0.95, 8).text
+        '0.250 [0.100, 0.500]'
+        """
+        if self.value is None:
+            return "undefined"
+        ends = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{ends}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,13 @@ _WORDS: Final[Mapping[Any, str]] = {
     int: "a whole number",
     bool: "true or false",
 }
+
+
+def interval_of(estimate: Estimate) -> Interval:
+    """Return an estimate as plain data."""
+    numbers = (estimate, estimate.low, estimate.high, estimate.confidence)
+    value, low, high, confidence = (None if math.isnan(number) else float(number) for number in numbers)
+    return Interval(value, low, high, confidence, estimate.n)
 
 
 def from_plain(kind: Any, content: Any) -> Any:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.plain_text import in_one_line, shown
 from pytest_biastransfer.reporting.outcomes import FAILED, SEVERITY, Outcome
+from pytest_biastransfer.reporting.performance import titled
 from pytest_biastransfer.reporting.terminal import counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.document import Details, Report, Result, Shares
-    from pytest_biastransfer.reporting.figures import Interval, Limit
+    from pytest_biastransfer.reporting.figures import Limit
 
 # Longer names and messages are cut: a summary has at most a megabyte.
 _MOST_LETTERS: Final = 200
@@ -35,6 +36,7 @@ def _lines(report: Report) -> Iterator[str]:
     for text in dict.fromkeys(text for test in report.tests for text in test.stale):
         yield ""
         yield f"**{html_escaped(text)}**"
+    yield from _performances(report)
     shown = [test for test in report.tests if _matters(test)]
     if shown:
         yield ""
@@ -57,6 +59,14 @@ def _sentence(report: Report) -> str:
         f"{counted(len(report.tests), 'bias test')}: {outcomes}. "
         f"{report.evaluated:,} images evaluated, {report.reused:,} predictions reused."
     )
+
+
+def _performances(report: Report) -> Iterator[str]:
+    if report.performances:
+        yield ""
+    for title, performance in titled(report.performances):
+        defect = f" **Degenerate**: {escaped(performance.defect)}." if performance.defect else ""
+        yield f"- {escaped(title)}: {escaped(performance.figures)}.{defect}"
 
 
 def counts_in_order(tests: Iterable[Result]) -> list[Outcome]:
@@ -84,20 +94,7 @@ def _table(tests: Sequence[Result]) -> Iterator[str]:
 def _limit(limit: Limit) -> str:
     sign = {True: "≤", False: "**>**", None: "?"}[limit.holds]
     note = f", {escaped(limit.note)}" if limit.note else ""
-    return f"{limit.metric} {interval(limit.observed)} {sign} {limit.limit:g}{note}"
-
-
-def interval(found: Interval) -> str:
-    """Return a figure with its interval.
-
-    >>> from pytest_biastransfer.reporting.figures import Interval
-    >>> interval(Interval(0.25, 0.1, 0.5, 0.95, 8))
-    '0.250 [0.100, 0.500]'
-    """
-    if found.value is None:
-        return "undefined"
-    ends = "" if found.low is None or found.high is None else f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"{found.value:.3f}{ends}"
+    return f"{limit.metric} {limit.observed.text} {sign} {limit.limit:g}{note}"
 
 
 def _standing(test: Result) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.judgement.regression import Change
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
-from pytest_biastransfer.reporting.figures import Interval, Limit, from_plain
+from pytest_biastransfer.reporting.figures import Limit, from_plain, interval_of
+from pytest_biastransfer.reporting.performance import Performance, performances_of
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
-    from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.searching import Searched
 
@@ -74,6 +73,10 @@ class Record:
         What its predictions were kept under.
     stale, dropped
         What was found to be stale while it was measured, in words, and what it was kept under.
+    max_accuracy_regression
+        By how much the accuracy without an intervention may become lower.
+    performances
+        How well the model does on unchanged images, and the control model if there is one.
     details
         What else a report says of it: the fields of `pytest_biastransfer.reporting.document.Details`.
     """
@@ -92,6 +95,8 @@ class Record:
     bases: Sequence[str] = ()
     stale: Sequence[str] = ()
     dropped: Sequence[str] = ()
+    max_accuracy_regression: float = 0.0
+    performances: Sequence[Performance] = ()
     details: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
@@ -119,6 +124,7 @@ def record_of(
         total=measurement.total,
         baseline=baseline,
         bases=measurement.provenance.bases,
+        performances=performances_of(measurement),
     )
 
 
@@ -149,10 +155,3 @@ def _limit_record(measurement: Measurement | GapMeasurement, limit: LimitVerdict
         observed=interval_of(limit.observed),
         control=None if compared is None else interval_of(compared),
     )
-
-
-def interval_of(estimate: Estimate) -> Interval:
-    """Return an estimate as plain data."""
-    numbers = (estimate, estimate.low, estimate.high, estimate.confidence)
-    value, low, high, confidence = (None if math.isnan(number) else float(number) for number in numbers)
-    return Interval(value, low, high, confidence, estimate.n)

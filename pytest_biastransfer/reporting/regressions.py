@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
 
 _ACCEPT: Final = "--bias-update=all"
 _ADD: Final = "--bias-update=new"
-_WORDS: Final = {"regression": "worse", "improvement": "better", "unchanged": "no worse"}
+_NOT_COMPARABLE: Final = "not comparable"
+_WORDS: Final[Mapping[Meaning, str]] = {
+    "regression": "worse",
+    "not comparable": _NOT_COMPARABLE,
+    "improvement": "better",
+    "tolerated": "no worse",
+    "unchanged": "no worse",
+}
 _MISSING: Final = "without an entry"
 _INCOMPLETE: Final = "with an entry that lacks its metrics"
-_COLORS: Final = {"regression": "red", "improvement": "green"}
+_COLORS: Final[Mapping[Meaning, str]] = {"regression": "red", "not comparable": "yellow", "improvement": "green"}
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,27 @@ class Compared:
     @property
     def meaning(self) -> Meaning:
         """What all of it means."""
-        return next((one for one in ("regression", "improvement") if one in self.meanings), "unchanged")
+        return next((one for one in _WORDS if one in self.meanings), "unchanged")
 
     @property
     def is_unsettled(self) -> bool:
         """Whether it may turn out to be a regression, and is none yet."""
-        return self.meaning != "regression" and any(change.now > change.before for change in self.changes(None))
+        return self.meaning != "regression" and any(change.is_worse for change in self.changes(None))
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether a metric that the marker limits was compared, and not the accuracy alone."""
+        return any(not change.is_accuracy for change in self.record.changes)
+
+    @property
+    def lost_accuracy(self) -> Change | None:
+        """The change of the accuracy without an intervention, where that is lower than chance and the marker allow."""
+        return next((change for change in self.changes("regression") if change.is_accuracy), None)
+
+    @property
+    def lower_accuracy(self) -> Change | None:
+        """The same, whatever the marker allows."""
+        return self.lost_accuracy or next(iter(self.changes("tolerated")), None)
 
     def changes(self, meaning: Meaning | None) -> list[Change]:
         """Return the changes that mean this."""
@@ -51,9 +74,10 @@ class Compared:
 
 def compared_alone(test: str, record: BaselineRecord, alpha: float, comparisons: int) -> Compared:
     """Return a test, by its name, with what its changes mean whatever the others of at most so many comparisons say."""
-    from pytest_biastransfer.judgement.regression import settled_meanings
+    from pytest_biastransfer.judgement.regression import beside_accuracy, settled_meanings
 
-    return Compared(test, record, settled_meanings(record.changes, alpha, comparisons))
+    meant = settled_meanings(record.changes, alpha, comparisons)
+    return Compared(test, record, beside_accuracy(record.changes, meant))
 
 
 def compared_together(
@@ -63,11 +87,15 @@ def compared_together(
 
     `comparisons` are those that the session would have made, where it was stopped before.
     """
-    from pytest_biastransfer.judgement.regression import meanings
+    from pytest_biastransfer.judgement.regression import beside_accuracy, meanings
 
     made = [change for _, record in records for change in record.changes]
-    meant = iter(meanings(made, alpha, max(0, comparisons - len(made))))
-    return [Compared(test, record, [next(meant) for _ in record.changes]) for test, record in records]
+    of_metrics = sum(not change.is_accuracy for change in made)
+    meant = iter(meanings(made, alpha, max(0, comparisons - of_metrics)))
+    return [
+        Compared(test, record, beside_accuracy(record.changes, [next(meant) for _ in record.changes]))
+        for test, record in records
+    ]
 
 
 def change_text(change: Change) -> str:
@@ -81,8 +109,21 @@ def change_text(change: Change) -> str:
     if change.newly is not None:
         verb = "flip" if change.metric == "asr" else "hit the target"
         counts = f"; {counted(change.newly, 'image')} newly {verb}, {change.no_longer} no longer do"
+        if change.is_accuracy:
+            counts = f"; {counted(change.newly, 'image')} newly misclassified, {change.no_longer} no longer"
     other = "" if change.same_images else ", not the same images: compared unpaired"
-    return f"{change.metric} {change.before:.3f} → {change.now:.3f}{counts} (p = {change.p:.1g}{other})"
+    name = "clean accuracy" if change.is_accuracy else change.metric
+    return f"{name} {change.before:.3f} → {change.now:.3f}{counts} (p = {change.p:.1g}{other})"
+
+
+def not_comparable_text(change: Change) -> str:
+    """Return why nothing is better of a model with this change of its accuracy.
+
+    >>> from pytest_biastransfer.judgement.regression import Change
+    >>> not_comparable_text(Change("accuracy", 0.651, 0.1, 7.6e-58, 0.0, 291, 26, True))
+    'not comparable: clean accuracy 0.65 → 0.10'
+    """
+    return f"{_NOT_COMPARABLE}: clean accuracy {change.before:.2f} → {change.now:.2f}"
 
 
 def regression_text(found: Compared, baseline: str) -> str:
@@ -90,10 +131,15 @@ def regression_text(found: Compared, baseline: str) -> str:
     worse = "; ".join(map(change_text, found.changes("regression")))
     key = " ".join(found.record.key)
     lines = [f"bias regression: {worse}", "", f"  test      {found.test}", f"  baseline  {baseline}: {key}", ""]
-    lines += [f"  {found.record.highlights}"]
+    lines += [f"  {found.record.highlights}"] * bool(found.record.highlights)
+    if found.lower_accuracy is not None:
+        not_comparable = not_comparable_text(found.lower_accuracy)
+        lines += [f"  {change_text(change)}: {not_comparable}" for change in found.changes("not comparable")]
     lines += [f"  to be judged when all tests have run: {change_text(change)}" for change in found.changes(None)]
     if found.record.newly_flipped:
         lines += ["  newly flipped, the first:", *(f"    {image}" for image in found.record.newly_flipped)]
+    if found.lost_accuracy is not None:
+        return "\n".join([*lines, "", f"  {_tolerate([found.lost_accuracy])}"])
     return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([found])}"])
 
 
@@ -128,9 +174,10 @@ def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool, comma
     order = list(_WORDS)
     found = sorted(found, key=lambda one: (order.index(one.meaning), one.test))
     yield Line(f"beside {baseline}: {counts_text(found)}")
+    yield from accuracy_lines(found)
     for one in found:
         yield from change_lines(one)
-    changed = [one for one in found if one.meaning != "unchanged"]
+    changed = [one for one in found if one.meaning in ("regression", "improvement") and one.lost_accuracy is None]
     if changed:
         yield Line(f"  to accept what changed: {_accept(changed, command)}")
     if any(_standing(one) == _MISSING for one in found):
@@ -146,9 +193,11 @@ def counts_text(found: Sequence[Compared]) -> str:
 
 def standing(one: Compared) -> str:
     """Return where a test stands, as `pytest_biastransfer.reporting.document.Result` has it."""
-    if one.record.problem:
+    if one.record.problem and one.meaning != "regression":
         return one.record.problem
-    return one.meaning if one.record.changes else "new"
+    if one.meaning not in ("tolerated", "unchanged"):
+        return one.meaning
+    return "unchanged" if one.has_metrics else "new"
 
 
 def changes_of(one: Compared) -> list[document.Change]:
@@ -173,18 +222,45 @@ def changes_of(one: Compared) -> list[document.Change]:
 
 def _standing(one: Compared) -> str:
     """Return where a test stands, as a word to count."""
+    if one.lower_accuracy is not None and all(change.is_accuracy for change in one.changes("regression")):
+        return _NOT_COMPARABLE
     if one.record.problem:
         return f"not compared ({one.record.problem})"
-    if one.record.changes:
+    if one.has_metrics:
         return _WORDS[one.meaning]
     return _INCOMPLETE if one.record.missing else _MISSING
+
+
+def accuracy_lines(found: Sequence[Compared]) -> Iterator[Line]:
+    """Yield a line for each model whose accuracy is lower on the images of a dataset, and what to do about it."""
+    lower = {change.identity: change for one in found if (change := one.lower_accuracy) is not None}
+    lost = {change.identity: change for one in found if (change := one.lost_accuracy) is not None}
+    for identity, change in lower.items():
+        yield Line(f"  {change.subject}: {change_text(change)}  ", "lower", "red" if identity in lost else "yellow")
+    if lost:
+        yield Line(f"  {_tolerate([*lost.values()])}")
+
+
+def _tolerate(lower: Sequence[Change]) -> str:
+    """Return what to do about lower accuracies: they are not for a baseline of biases to accept."""
+    most = max(change.before - change.now for change in lower)
+    return (
+        f"a model that does worse on unchanged images is not better in anything: check the checkpoint and its "
+        f"preprocessing; if it is meant, tolerate it by max_accuracy_regression={math.ceil(most * 100) / 100:g} in the "
+        f"marker"
+    )
 
 
 def change_lines(one: Compared) -> Iterator[Line]:
     """Yield a line for each metric that got worse or better, and what the accepted measurement lacks."""
     for meaning, color in _COLORS.items():
-        for change in one.changes(meaning):  # type: ignore[arg-type]
-            yield Line(f"  {one.test}: {change_text(change)}  ", _WORDS[meaning], color)
+        for change in one.changes(meaning):
+            if change.is_accuracy:
+                continue
+            word = _WORDS[meaning]
+            if meaning == _NOT_COMPARABLE and one.lower_accuracy is not None:
+                word = not_comparable_text(one.lower_accuracy)
+            yield Line(f"  {one.test}: {change_text(change)}  ", word, color)
     lacking = one.record.missing
     if lacking:
         yield Line(f"  {one.test}: the entry has no {', '.join(lacking)}; to write it: {_accept([one])}")

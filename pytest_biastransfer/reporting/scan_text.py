@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.reporting.ranking import ranking_lines, worst_first
-from pytest_biastransfer.reporting.terminal import counted
+from pytest_biastransfer.reporting.terminal import counted, performance_rows
 
 if TYPE_CHECKING:
     from pytest_biastransfer.first_tests import Scanned
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 
 def results_lines(results: Results, width: int) -> list[str]:
-    """Return the ranking for a terminal of `width` columns, and the reasons of the interventions that it lacks."""
+    """Return what there is to say for a terminal of `width` columns.
+
+    That is the ranking, why interventions are missing in it, and how well the models do on images as they are.
+    """
     ranking = ranking_lines(worst_first(results.measured), width) if results.measured else []
     refused = [f"  {one.name}: {one.reason}" for one in results.refused]
-    return [*ranking, *(["", "not measured:", *refused] if refused else []), ""]
+    performances = [f"{line.text}{line.verdict}" for line in performance_rows(results.performances, width)]
+    return [*ranking, *(["", "not measured:", *refused] if refused else []), "", *performances]
 
 
 def sentence(results: Results, scanned: Scanned) -> str:

@@ -15,6 +15,7 @@ from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.bar import WIDTH as BAR_WIDTH
 from pytest_biastransfer.reporting.bar import Scale
 from pytest_biastransfer.reporting.figures import Limit
+from pytest_biastransfer.reporting.performance import Performance, titled
 from pytest_biastransfer.reporting.record import Record
 from pytest_biastransfer.reporting.shortening import shortened
 
@@ -158,6 +159,16 @@ def stale_lines(findings: Sequence[str], too_late: Sequence[str]) -> list[Line]:
         tests = f"{counted(len(too_late), 'test')} had passed with them: {', '.join(too_late)}"
         lines.append(Line("  ", f"{tests}. Run again: they are measured anew then", "red"))
     return lines
+
+
+def performance_rows(performances: Sequence[Performance], width: int) -> Iterator[Line]:
+    """Yield how well models do on unchanged images, for a terminal of `width` columns."""
+    for title, performance in titled(performances):
+        text = f"{title}: {performance.figures}"
+        for line in textwrap.wrap(text, max(width - 1, _LEAST), subsequent_indent="  ", break_on_hyphens=False):
+            yield Line(line)
+        if performance.defect:
+            yield Line("  degenerate: ", performance.defect, "red")
 
 
 def lost_sentence(tests: Sequence[str]) -> str:

@@ -32,13 +32,14 @@ from pytest_biastransfer.reporting.html.words import (
     measured_images,
 )
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
+from pytest_biastransfer.reporting.performance import title_of, titled
 
 # So many tests, and images of each, are shown at the top; the others are where all of them are.
 ON_TOP: Final = 12
 IMAGES_ON_TOP: Final = 3
 # A command with more names than this is longer than what it saves.
 _REPEATED: Final = 20
-_STANDINGS: Final = ("regression", "improvement", "unchanged", "new")
+_STANDINGS: Final = ("regression", "not comparable", "improvement", "tolerated", "unchanged", "new")
 
 
 @dataclass(frozen=True)
@@ -188,8 +189,10 @@ class TestSection:
 
     @property
     def accept(self) -> str:
-        """What to type to accept what it measured, where that is worse than what was accepted."""
-        return command([self.test.name], "--bias-update=all") if self.test.standing == "regression" else ""
+        """What to type to accept what it measured, where that is worse than what was accepted, and no less accurate."""
+        is_less_accurate = any(one.metric == "accuracy" for one in self.regressions)
+        can_accept = self.test.standing == "regression" and not is_less_accurate
+        return command([self.test.name], "--bias-update=all") if can_accept else ""
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,7 @@ def page(report: Report) -> str:
         report=report,
         counts=counts,
         regressions=sum(one.test.standing == "regression" for one in sections),
+        performances=list(titled(report.performances)),
         sections=sections,
         worst=worst,
         worse=worse[:ON_TOP],
@@ -265,4 +269,5 @@ def _title(report: Report, counts: Sequence[OutcomeCount]) -> str:
     if not report.tests:
         return "Bias report: no tests"
     outcomes = ", ".join(f"{one.tests} {one.words}" for one in counts)
-    return f"Bias report: {outcomes} of {counted(len(report.tests), 'test')}"
+    accuracy = title_of(report.performances)
+    return f"Bias report: {outcomes} of {counted(len(report.tests), 'test')}{f'; {accuracy}' if accuracy else ''}"

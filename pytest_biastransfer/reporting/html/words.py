@@ -170,8 +170,11 @@ def change_words(change: Change) -> str:
     if change.newly is not None and change.no_longer is not None:
         verb = "flips" if change.newly == 1 else "flip"
         images = f"; {counted(change.newly, 'image')} newly {verb}, {change.no_longer:,} no longer do"
+        if change.metric == "accuracy":
+            images = f"; {counted(change.newly, 'image')} newly misclassified, {change.no_longer:,} no longer"
     other = "" if change.same_images else ", on other images"
-    return f"{change.metric} {figure(change.before)} → {figure(change.now)}{images} ({p_words(change.p)}{other})"
+    name = "clean accuracy" if change.metric == "accuracy" else change.metric
+    return f"{name} {figure(change.before)} → {figure(change.now)}{images} ({p_words(change.p)}{other})"
 
 
 def p_words(p: float) -> str:
