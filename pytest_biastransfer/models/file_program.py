@@ -12,6 +12,8 @@ import torch
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.models.outputs import logits_of
+from pytest_biastransfer.models.safe_loading.isolated_program import IsolatedProgram
+from pytest_biastransfer.models.safe_loading.programs import FORMATS
 from pytest_biastransfer.models.weights_file import digest_of
 
 # The operators' names, as the formats have them: of torch.ao, of ONNX, of torch.export.
@@ -96,6 +98,58 @@ def _advice(wanted: Sequence[int | None], offered: Sequence[int]) -> str:
 def _channels_are_last(wanted: Sequence[int | None]) -> bool:
     first, last = wanted[0], wanted[-1]
     return last in (1, 3, 4) and first not in (1, 3, 4)
+
+
+class IsolatedFile(FileProgram):
+    """A program of torch's own formats, computed in a process that cannot change anything.
+
+    Raises `ModelError` if the file is no such program, or reaches more than tensors, and where there is no sandbox.
+    """
+
+    def __init__(self, kind: str, path: Path) -> None:
+        super().__init__([path])
+        self._program = IsolatedProgram(kind, path)
+        self._program.start(torch.device("cpu"))
+        self._shape = tuple(self._program.shape)
+        self._mode: bool | None = None
+        self.require_same_files()
+
+    def train(self, mode: bool = True) -> IsolatedFile:
+        """Put the program into training or evaluation mode; until then it is in the one that it was saved in."""
+        self._mode = mode
+        super().train(mode)
+        return self
+
+    def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        """Return what asks the process on a device, which is started if there is none."""
+        if self._program.start_on(device):
+            self.require_same_files()
+        return lambda images: self._program.run(images, self._mode)
+
+
+class TrustedFile(FileProgram):
+    """A program of torch's own formats, computed in this process."""
+
+    def __init__(self, kind: str, path: Path) -> None:
+        super().__init__([path])
+        self._program = FORMATS[kind].load(FORMATS[kind].verified(path), f"{kind} {path}")
+        self._shape = tuple(self._program.shape)
+        # As a child it is moved and put into evaluation mode with this module; an exported program refuses that.
+        self.script = getattr(self._program, "script", None)
+        self.require_same_files()
+
+    def __fingerprint__(self) -> object:
+        state = {} if self.script is None else dict(self.script.state_dict())
+        return super().__fingerprint__(), state
+
+    def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        """Return the program on a device."""
+        return self._program.run_on(device, None)
+
+
+def saved_program(kind: str, path: Path, *, trusted: bool) -> FileProgram:
+    """Return the program in a file of torch's own formats, in this process only if its maker is trusted."""
+    return TrustedFile(kind, path) if trusted else IsolatedFile(kind, path)
 
 
 def _filled_up(batch: torch.Tensor, size: int) -> torch.Tensor:
