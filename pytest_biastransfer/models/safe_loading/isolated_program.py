@@ -76,7 +76,7 @@ class IsolatedProgram:
         if reason is not None:
             raise self._without_sandbox(reason)
         archive = FORMATS[self._kind].verified(self._path)
-        self._process = _Process(place, device)
+        self._process = _Process(device)
         header = {"format": self._kind, "place": place, "device": str(device)}
         answer, _ = self._asked(header, memoryview(archive.read()))
         shape = answer.get("shape")
@@ -156,9 +156,8 @@ class IsolatedProgram:
 class _Process:
     """The process, and the channel to it."""
 
-    def __init__(self, place: str, device: torch.device) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._place = place
         here, there = socket.socketpair()
         with there:
             self._popen = subprocess.Popen(
@@ -171,13 +170,14 @@ class _Process:
                 start_new_session=True,
             )
         here.settimeout(_PERIOD_S)
-        self._channel = Channel(here, self._require_progress)
+        self._progress = _Progress(self._popen)
+        # Nothing of the channel refers to this object: it ends with its last user.
+        self._channel = Channel(here, self._progress.require)
         self.end = weakref.finalize(self, _end, self._popen, here, os.getpid())
 
     def ask(self, header: dict[str, Any], body: memoryview) -> Message:
         """Return the answer to a message."""
-        self._asked_at = self._progress_at = time.monotonic()
-        self._work = -1
+        self._progress.begin()
         self._channel.send(header, body)
         return self._channel.receive(_LONGEST_ANSWER)
 
@@ -192,19 +192,32 @@ class _Process:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
         return f"was ended by the signal {name}"
 
-    def _require_progress(self) -> None:
+
+class _Progress:
+    """Whether there is something to wait for."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to wait for an answer."""
+        self._begun = self._changed = time.monotonic()
+        self._work = -1
+
+    def require(self) -> None:
         """Raise `ChannelError` for a process that is stopped or does nothing, `EOFError` for one that has ended."""
-        if self._popen.poll() is not None:
+        if self._process.poll() is not None:
             raise EOFError
         now = time.monotonic()
-        state, work = _activity(self._popen.pid)
+        state, work = _activity(self._process.pid)
         if state in ("T", "t"):
             raise ChannelError("was stopped by a signal")
         if work != self._work:
-            self._work, self._progress_at = work, now
-        if now - self._progress_at > _IDLE_S:
+            self._work, self._changed = work, now
+        if now - self._changed > _IDLE_S:
             raise ChannelError(f"has done nothing for {_IDLE_S:.0f} seconds")
-        if now - self._asked_at > _LONGEST_S:
+        if now - self._begun > _LONGEST_S:
             raise ChannelError(f"has not answered for {_LONGEST_S:.0f} seconds")
 
 
