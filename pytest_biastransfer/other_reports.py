@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +52,7 @@ def withhold(item: pytest.Item) -> str | None:
     return str(result.uuid)
 
 
-def settle(config: pytest.Config, uuid: str, report: pytest.TestReport) -> None:
+def settle(config: pytest.Config, result_uuid: str, report: pytest.TestReport) -> None:
     """Write the outcome of a test into allure-pytest's result that was written without one."""
     directory = Path(config.invocation_params.dir, config.getoption("allure_report_dir"))
     for path in directory.glob("*-result.json"):
@@ -59,9 +61,30 @@ def settle(config: pytest.Config, uuid: str, report: pytest.TestReport) -> None:
         except (OSError, ValueError):
             # Another session's, which is being written.
             continue
-        if result.get("uuid") == uuid:
+        if result.get("uuid") == result_uuid:
             result["status"] = report.outcome
             if report.failed:
                 text = str(report.longrepr)
                 result["statusDetails"] = {"message": text, "trace": text}
             path.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
+
+
+def report_lost(config: pytest.Config, report: pytest.TestReport) -> None:
+    """Write a result into allure-pytest's directory for a test whose worker did not live to write it."""
+    listener: Any = config.pluginmanager.getplugin("allure_listener")
+    if listener is None:
+        return
+    from allure_commons.model2 import StatusDetails, TestResult
+
+    now = round(time.time() * 1000)
+    result = TestResult(
+        uuid=str(uuid.uuid4()),
+        name=report.nodeid.rpartition("::")[2],
+        fullName=report.nodeid,
+        status="broken",
+        statusDetails=StatusDetails(message=str(report.longrepr)),
+        start=now,
+        stop=now,
+    )
+    listener.allure_logger.schedule_test(result.uuid, result)
+    listener.allure_logger.close_test(result.uuid)

@@ -98,7 +98,7 @@ class ReportWriter:
             root = Path(os.environ.get("GITHUB_WORKSPACE", self._config.rootpath))
             place = os.path.relpath(self._config.rootpath, root)
             # pytest-github-actions-annotate-failures has an annotation of its own for what fails in a test's body.
-            others = ("failed",) if self._config.pluginmanager.hasplugin("annotate_errors") else ()
+            others = ("failed", "lost") if self._config.pluginmanager.hasplugin("annotate_errors") else ()
             outcomes = [outcome for outcome in FAILED if outcome not in others]
             commands = workflow_commands(report, place, outcomes)
             lines.extend(Line(command, is_command=True) for command in commands)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from pytest_biastransfer.names import typed_name
 from pytest_biastransfer.reporting.outcomes import SEVERITY
-from pytest_biastransfer.stash import BIAS_TESTS, REPORT_LINES, RESULTS
+from pytest_biastransfer.stash import REPORT_LINES, RESULTS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.outcomes import Outcome
@@ -87,9 +87,7 @@ class Results:
     def __iter__(self) -> Iterator[Seen]:
         """Yield the tests in the order of the files, whatever order workers finished in."""
         for outcome, report in sorted(self._worst.values(), key=lambda found: place_of(found[1])):
-            # Of what was lost, it is known from the collection what it was.
-            if outcome != "lost" or report.nodeid in self._config.stash.get(BIAS_TESTS, ()):
-                yield Seen(outcome, report, self._seconds[report.nodeid])
+            yield Seen(outcome, report, self._seconds[report.nodeid])
 
 
 def watch_results(config: pytest.Config) -> None:
@@ -97,6 +95,20 @@ def watch_results(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.stash[RESULTS] = Results(config)
         config.pluginmanager.register(config.stash[RESULTS], "biastransfer-results")
+
+
+def as_lost(report: pytest.TestReport, phase: Literal["call", "teardown"]) -> None:
+    """Have a report say of a bias test that no process brought it to the end of a phase.
+
+    To others it is one of a test that failed. "???", which pytest-xdist has for the phase, is not shown by all.
+    """
+    report.when = phase
+    report.bias_lost = True  # type: ignore[attr-defined]
+
+
+def is_lost(report: pytest.TestReport) -> bool:
+    """Whether a report says that."""
+    return hasattr(report, "bias_lost")
 
 
 def place_of(report: pytest.TestReport) -> tuple[str, int, str]:
@@ -107,7 +119,7 @@ def place_of(report: pytest.TestReport) -> tuple[str, int, str]:
 
 def _outcome(report: pytest.TestReport) -> Outcome | None:
     """Return pytest's word for a report; None for one that says nothing of its own, as a passed setup does."""
-    if str(report.when) == "???":
+    if is_lost(report):
         return "lost"
     if hasattr(report, "wasxfail") and report.when != "teardown":
         return "xfailed" if report.skipped else "xpassed" if report.passed else "failed"

@@ -51,7 +51,6 @@ RESULTS: Final[pytest.StashKey[Results]] = pytest.StashKey()
 REPORT_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
 COMPARED: Final[pytest.StashKey[dict[str, Compared]]] = pytest.StashKey()
 BASELINE_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
-BIAS_TESTS: Final[pytest.StashKey[set[str]]] = pytest.StashKey()
 
 # Of a test, on the item.
 CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()

@@ -141,7 +141,7 @@ REPORTS: Final[Mapping[str, Callable[[Path], list[tuple[str, str]]]]] = {
 PLUGINS: Final = (
     *("-p", "metadata", "-p", "html", "--html=page.html", "--self-contained-html"),
     *("-p", "pytest_jsonreport", "--json-report", "--json-report-file=report.json"),
-    *("-p", "allure_pytest", "--alluredir=allure", "--clean-alluredir"),
+    *("-p", "allure_pytest", "--alluredir=allure"),
     *("--junitxml=junit.xml", "--bias-report=bias.json", "-W", "default"),
 )
 
@@ -334,19 +334,51 @@ def test_a_test_that_another_plugin_runs_is_no_false_pass(run_alone: Run, projec
     result.stdout.fnmatch_lines(["*test_worse_among_all* is worse than the baseline, see below: *another plugin*"])
 
 
-def test_what_waited_outlives_its_worker(project: pytest.Pytester, warm: WarmPython) -> None:
-    crash = "\nimport os\ndef test_crashes():\n    os._exit(1)\n"
-    project.makepyfile(
-        test_pets=TESTS.replace(
-            "@pytest.mark.bias_intervention(redder(20)", crash + "@pytest.mark.bias_intervention(redder(20)"
-        )
+CRASHES: Final = """
+import os
+
+def crash(images):
+    os._exit(1)
+
+@pytest.mark.bias_intervention(Custom(crash, name="crash"), max_asr=1)
+def test_crashes():
+    pass
+
+@pytest.fixture
+def crash_in_teardown():
+    yield
+    os._exit(1)
+
+@pytest.mark.bias_intervention(redder(0), max_asr=1)
+def test_crashes_in_teardown(crash_in_teardown):
+    pass
+"""
+
+
+def test_what_waited_outlives_its_worker_and_what_did_not_is_in_every_report(
+    project: pytest.Pytester, warm: WarmPython
+) -> None:
+    before, mark, after = TESTS.partition("@pytest.mark.bias_intervention(redder(20)")
+    project.makepyfile(test_pets=before + CRASHES + mark + after)
+    result = project.runpytest_inprocess("-n1", *PLUGINS, plugins=[warm])
+    result.assert_outcomes(failed=3, passed=3, errors=1)
+    expected = {test: [outcome] for test, outcome in OUTCOMES.items()} | {"test_crashes": ["failed"]}
+    for name, read in {"junit": of_junit, "html": of_pytest_html}.items():
+        outcomes = outcomes_by_test(read(project.path))
+        # Its call had passed before. pytest-html has a row for the phase.
+        teardown = outcomes.pop("test_crashes_in_teardown") + outcomes.pop("teardown", [])
+        assert teardown == (["failed"] if name == "junit" else ["passed", "error"])
+        assert outcomes == expected, name
+    statuses = outcomes_by_test(
+        [
+            (content["name"], content["status"])
+            for content in (json.loads(path.read_text()) for path in project.path.glob("allure/*-result.json"))
+        ]
     )
-    result = project.runpytest_inprocess("-n1", "--junitxml=junit.xml", plugins=[warm])
-    result.assert_outcomes(failed=3, passed=2)
-    assert outcomes_by_test(of_junit(project.path)) == {
-        **{test: [outcome] for test, outcome in OUTCOMES.items()},
-        "test_crashes": ["failed"],
-    }
+    assert statuses == expected | {"test_crashes": ["broken"], "test_crashes_in_teardown": ["broken"]}
+    ours = json.loads((project.path / "bias.json").read_text())["tests"]
+    lost = [test["name"].partition("[")[0] for test in ours if test["outcome"] == "lost"]
+    assert lost == ["test_pets.py::test_crashes", "test_pets.py::test_crashes_in_teardown"]
 
 
 def test_one_certain_regression_does_not_wait_for_another() -> None:

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_biastransfer import other_reports
 from pytest_biastransfer.collection import bias_tests
 from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.names import MARKERS, typed_name
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
 from pytest_biastransfer.reporting.terminal import lost_sentence
+from pytest_biastransfer.results import as_lost, is_lost
 from pytest_biastransfer.session.collected import Collected, collected
 from pytest_biastransfer.settings import Settings, read_settings
-from pytest_biastransfer.stash import BIAS_TESTS, SETTINGS
+from pytest_biastransfer.stash import SETTINGS
 from pytest_biastransfer.workers import sharing
 from pytest_biastransfer.workers.notices import read_notices, write_notice
 from pytest_biastransfer.workers.progress import ProgressWatch, forget_progress, progress_teller
@@ -116,7 +118,10 @@ class Controller:
         self._nodes: dict[str, WorkerController] = {}
         self._remote: set[str] = set()
         self._remotely_held: list[dict[str, Any]] = []
+        self._node_of: dict[str, WorkerController] = {}
+        self._called: set[str] = set()
         self._reported: set[str] = set()
+        self._lost_reports: list[pytest.TestReport] = []
         self._deaths: list[str] = []
         self._internal_error = False
 
@@ -132,9 +137,21 @@ class Controller:
             self._remote.update(ids)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note which tests have come to an end."""
+        """Note which tests have come to an end, and which with their worker."""
+        node: WorkerController | None = getattr(report, "node", None)
+        if node is not None:
+            self._node_of[report.nodeid] = node
         if report.when != "setup" or not report.passed:
             self._reported.add(report.nodeid)
+        if is_lost(report):
+            self._lost_reports.append(report)
+        elif report.when == "call":
+            self._called.add(report.nodeid)
+
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """Have the report that pytest-xdist makes of a bias test whose worker died be one that others show too."""
+        if crashitem in self._collected():
+            as_lost(report, "teardown" if crashitem in self._called else "call")
 
     def pytest_internalerror(self) -> None:
         """Note an error that pytest or a plugin had in a worker."""
@@ -157,9 +174,9 @@ class Controller:
         finally:
             if watch:
                 watch.stop()
-        self._config.stash[BIAS_TESTS] = self._collected()
         for nodeid in self._missing():
             self._config.hook.pytest_runtest_logreport(report=self._lost(nodeid))
+        self._finish()
         if self._internal_error and not session.testsfailed:
             session.shouldfail = "a worker had an internal error, see above: its tests have no result"
             raise session.Failed(session.shouldfail)
@@ -202,7 +219,22 @@ class Controller:
         causes = self._deaths or ["see the internal error above" if self._internal_error else "no worker ran it"]
         message = f"no result ({'; '.join(causes)}). Run it again: pytest {typed_name(self._config, nodeid)}"
         path = nodeid.partition("::")[0]
-        return pytest.TestReport(nodeid, (path, None, nodeid), {}, "failed", message, "???")  # type: ignore[arg-type]
+        report = pytest.TestReport(nodeid, (path, None, nodeid), {}, "failed", message, "call")
+        as_lost(report, "call")
+        if nodeid in self._node_of:
+            report.node = self._node_of[nodeid]  # type: ignore[attr-defined]
+        return report
+
+    def _finish(self) -> None:
+        """Have other reports show the bias tests that are lost: some show only what was torn down."""
+        for lost in self._lost_reports:
+            if lost.when == "call":
+                report = pytest.TestReport(lost.nodeid, lost.location, {}, "passed", None, "teardown")
+                vars(report).update({name: value for name, value in vars(lost).items() if name == "node"})
+                self._config.hook.pytest_runtest_logreport(report=report)
+        # pytest-xdist may run a test again that crashes.
+        for lost in {lost.nodeid: lost for lost in self._lost_reports}.values():
+            other_reports.report_lost(self._config, lost)
 
     def pytest_unconfigure(self) -> None:
         """Remove the notices."""
