@@ -358,6 +358,25 @@ def test_a_session_says_what_was_stale_and_is_right(run: Run, colors: pytest.Pyt
     again.stdout.no_fnmatch_line("*stale predictions*")
 
 
+def test_an_intervention_that_cannot_be_measured_is_left_to_its_own_test(colors: pytest.Pytester) -> None:
+    colors.makeconftest(CONFTEST)
+    colors.makepyfile(
+        """
+        import pytest
+        from pytest_biastransfer import Occlude
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=1)
+        def test_fine(): pass
+
+        @pytest.mark.bias_intervention(Occlude("object", fill="black"), max_asr=1)
+        def test_without_masks(): pass
+        """
+    )
+    for seed in ("1", "2", "3", "4"):
+        result = colors.runpytest_inprocess("-p", "no:xdist", "--bias-store=store", f"--bias-verify=auto@{seed}")
+        result.assert_outcomes(passed=1, errors=1)
+
+
 def test_it_can_be_off(colors: pytest.Pytester) -> None:
     colors.makeconftest(CONFTEST)
     colors.makepyfile(test_it=TESTS)

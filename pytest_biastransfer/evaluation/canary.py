@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.fingerprints import NotFingerprintableError
 from pytest_biastransfer.names import CANARY_IMAGES
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class Canary:
         if basis in self._examined:
             return
         self._examined.add(basis)
-        turn = self.in_turn()
+        turn = _usable(self.in_turn(), images)
         # One description of the model for both keys: it takes a look at all weights.
         clean, *others = evaluator.keys(model, images, [None] if turn is None else [None, turn[0]])
         if clean.lasting:
@@ -175,6 +177,17 @@ class Canary:
             )
         )
         raise DroppedError
+
+
+def _usable(turn: tuple[Intervention, str] | None, images: LabelledImages) -> tuple[Intervention, str] | None:
+    """Return the intervention of another test, unless it cannot be measured here: that test says so itself."""
+    if turn is None:
+        return None
+    try:
+        _ = (turn[0].fingerprint, [images.masks(name) for name in turn[0].mask_names])
+    except (BiasTransferError, NotFingerprintableError):
+        return None
+    return turn
 
 
 def undisturbed(measure: Callable[[], Result]) -> Result:

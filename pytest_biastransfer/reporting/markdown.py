@@ -35,7 +35,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield _sentence(report)
     for text in dict.fromkeys(text for test in report.tests for text in test.stale):
         yield ""
-        yield f"**{html_escaped(text)}**"
+        yield f"**{escaped(text, _MOST_MESSAGE)}**"
     yield from _performances(report)
     shown = [test for test in report.tests if _matters(test)]
     if shown:
@@ -149,14 +149,14 @@ def code(text: str) -> str:
     return f"{ticks}{space}{line}{space}{ticks}".replace("|", "\\|")
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, most: int = _MOST_LETTERS) -> str:
     """Return a text without anything that Markdown or HTML would take for more than letters.
 
     >>> escaped("<b>_x_|y</b>")
     '&lt;b&gt;\\\\_x\\\\_\\\\|y&lt;/b&gt;'
     """
     line = in_one_line(" ".join(text.split()))
-    line = line if len(line) <= _MOST_LETTERS else f"{line[:_MOST_LETTERS]}…"
+    line = line if len(line) <= most else f"{line[:most]}…"
     return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", html_escaped(line))
 
 

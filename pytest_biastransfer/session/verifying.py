@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 def session_canary(config: pytest.Config) -> Canary | None:
     """Return what verifies kept predictions in this session; None where that is off."""
     if CANARY not in config.stash:
-        settings = config.stash[SETTINGS]
-        config.stash[CANARY] = Canary(_verification(config, settings)) if settings.verify else None
+        # The same in all workers, and another one in each session.
+        workerinput: dict[str, Any] = getattr(config, "workerinput", {})
+        seed = str(workerinput.get("testrunuid", ""))[:8]
+        config.stash[CANARY] = canary_of(config.stash[SETTINGS], seed)
     return config.stash[CANARY]
 
 
-def _verification(config: pytest.Config, settings: Settings) -> Verification:
-    assert settings.verify is not None
-    # The same in all workers, and another one in each session.
-    workerinput: dict[str, Any] = getattr(config, "workerinput", {})
-    seed = settings.verify.seed or str(workerinput.get("testrunuid", ""))[:8]
-    return Verification(settings.verify.images, seed) if seed else Verification(settings.verify.images)
+def canary_of(settings: Settings, seed: str = "") -> Canary | None:
+    """Return what verifies as the settings say, with their seed or this one or another one each time; None if off."""
+    if settings.verify is None:
+        return None
+    seed = settings.verify.seed or seed
+    return Canary(Verification(settings.verify.images, seed) if seed else Verification(settings.verify.images))
 
 
 def begin_verifying(item: pytest.Item, case: Case) -> None:
