@@ -295,6 +295,13 @@ def test_weights_of_an_onnx_graph_cannot_be_elsewhere(tmp_path: Path) -> None:
         library.save(model, "outside.onnx")
         with pytest.raises(ModelError, match=rf"has weights in '{location}', outside of its directory"):
             load_model("onnx:outside.onnx")
+    Path("elsewhere").mkdir()
+    Path("net.onnx.data").rename("elsewhere/net.onnx.data")
+    Path("inside").mkdir()
+    Path("net.onnx").rename("inside/net.onnx")
+    Path("inside/net.onnx.data").symlink_to(tmp_path / "elsewhere" / "net.onnx.data")
+    with pytest.raises(ModelError, match=r"has weights in 'net\.onnx\.data', outside of its directory"):
+        load_model("onnx:inside/net.onnx")
 
 
 # ------------------------------------------------------------------------------------------- torchvision

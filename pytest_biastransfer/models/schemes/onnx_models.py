@@ -98,11 +98,19 @@ def _data_files(path: Path) -> list[Path]:
     tensors = itertools.chain.from_iterable(map(_tensors, (model.graph, *model.functions)))
     locations = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
     for location in locations:
-        if Path(location).is_absolute() or os.path.normpath(location).startswith(".."):
+        if not _stays_beside(path, location):
             raise ModelError(
                 f"onnx {path}: has weights in {location!r}, outside of its directory; nothing was read there"
             )
     return sorted(path.parent / location for location in locations)
+
+
+def _stays_beside(path: Path, location: str) -> bool:
+    """Whether a file that a graph names is in its directory; either may be a link, as in the hub's cache."""
+    if Path(location).is_absolute() or os.path.normpath(location).startswith(".."):
+        return False
+    real = (path.parent / location).resolve()
+    return any(real.is_relative_to(directory) for directory in (path.parent.resolve(), path.resolve().parent))
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
