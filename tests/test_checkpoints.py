@@ -124,7 +124,11 @@ def test_an_entry_may_be_named(net: torch.nn.Module) -> None:
     torch.save({"model": other, "ema": prefixed(dict(net.state_dict()), "module."), "mine": net.state_dict()}, "two.pt")
     for entry in ("ema", "mine"):
         assert torch.equal(logits(SPEC.format("two.pt") + f"&entry={entry}"), net(images()))
-    assert logits(SPEC.format("two.pt")).eq(0).all()
+    with pytest.raises(
+        ModelError, match=r"two\.pt: has several sets of weights for Net, under model, ema, mine; .*&entry=model"
+    ):
+        load_model(SPEC.format("two.pt"))
+    assert logits(SPEC.format("two.pt") + "&entry=model").eq(0).all()
     with pytest.raises(ModelError, match=r"two\.pt: has no entry 'emas'; did you mean ema\?"):
         load_model(SPEC.format("two.pt") + "&entry=emas")
 
@@ -141,7 +145,7 @@ def test_of_two_sets_of_weights_that_fit_one_is_asked_for(net: torch.nn.Module) 
 def test_an_entry_that_is_no_state_dict_is_not_passed_over(net: torch.nn.Module) -> None:
     for first in ({**net.state_dict(), "step": 3}, {"body": dict(net.state_dict())}):
         torch.save({"state_dict": first, "ema": net.state_dict()}, "two.pt")
-        with pytest.raises(ModelError, match=r"under the first of state_dict, .* that is there.*&entry=NAME"):
+        with pytest.raises(ModelError, match=r"under one of state_dict, model, .*&entry=NAME"):
             load_model(SPEC.format("two.pt"))
 
 
@@ -221,6 +225,143 @@ def test_relative_paths_start_at_the_given_directory(net: torch.nn.Module, tmp_p
     assert load_model(SPEC.format("a.pt"), directory=tmp_path / "sub").name == "a"
 
 
+# ------------------------------------------------------------------------------------------- which weights
+
+
+class WithHead(torch.nn.Module):
+    """A net whose outputs go into another head."""
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        super().__init__()
+        self.backbone = net
+        self.classifier = torch.nn.Linear(5, 3)
+
+
+@pytest.mark.parametrize("classes", ["", "&num_classes=3", "&num_classes=5"])
+def test_weights_that_are_left_over_are_named(net: torch.nn.Module, classes: str) -> None:
+    torch.save(WithHead(net).state_dict(), "larger.pt")
+    with pytest.raises(ModelError) as caught:
+        load_model(SPEC.format("larger.pt") + classes)
+    message = str(caught.value)
+    assert (
+        "larger.pt: Net is only the part under backbone. of the model that was saved. Name the whole of it" in message
+    )
+    assert "2 left over:\n  classifier.weight [3, 5]\n  classifier.bias [3]" in message
+    assert "add &prefix=backbone." in message
+    assert "type num_classes" not in message
+
+
+def test_a_part_that_is_named_is_loaded_alone(net: torch.nn.Module) -> None:
+    torch.save(WithHead(net).state_dict(), "larger.pt")
+    assert torch.equal(logits(SPEC.format("larger.pt") + "&prefix=backbone."), net(images()))
+
+
+HARMLESS: dict[str, torch.Tensor] = {
+    "loss.weight": torch.ones(5),
+    "criterion.pos_weight": torch.ones(5),
+    "train_loss.ce.weight": torch.ones(5),
+    "n_averaged": torch.tensor(3),
+    "global_step": torch.tensor([3]),
+    "other_bn.num_batches_tracked": torch.tensor(3),
+    "total_ops": torch.zeros(1, dtype=torch.float64),
+    "val_acc.tp": torch.zeros(5),
+    "metrics.accuracy.total": torch.tensor(9.0),
+    "metrics.confmat.confmat": torch.zeros(5, 5),
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("name", list(HARMLESS))
+def test_what_only_training_needs_may_be_left_over(net: torch.nn.Module, name: str, prefix: str) -> None:
+    torch.save(prefixed(dict(net.state_dict()), prefix) | {name: HARMLESS[name]}, "trained.pt")
+    assert torch.equal(logits(SPEC.format("trained.pt")), net(images()))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *(("loss.weight", (5, 4)), ("metric_fc.weight", (5, 4)), ("arcface.W", (5, 4)), ("fc.weight", (5, 4))),
+        *(("normalize.mean", (3,)), ("temperature", ()), ("discriminator.weight", (1, 4)), ("ema.shadow", (2,))),
+    ],
+)
+def test_what_predictions_may_depend_on_is_not_left_over(
+    net: torch.nn.Module, name: str, shape: tuple[int, ...]
+) -> None:
+    for prefix, message in (("", r"1 unexpected"), ("model.", r"Net is only the part under model\..*1 left over")):
+        torch.save(prefixed(dict(net.state_dict()), prefix) | {name: torch.zeros(shape)}, "more.pt")
+        with pytest.raises(ModelError, match=rf"(?s){message}:\n  {name.replace('.', '[.]')} "):
+            load_model(SPEC.format("more.pt"))
+
+
+def zeros(state: State) -> State:
+    return {name: torch.zeros_like(value) for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("raw", "averaged"),
+    [
+        *(("model", "model_ema"), ("state_dict", "state_dict_ema"), ("model", "ema"), ("state_dict", "ema_state_dict")),
+        *(("student", "teacher"), ("model", "swa"), ("model", "ema.shadow"), ("state_dict", "callbacks.EMA.weights")),
+    ],
+)
+def test_averaged_weights_beside_the_raw_ones_are_asked_for(net: torch.nn.Module, raw: str, averaged: str) -> None:
+    inside: Any = prefixed(zeros(dict(net.state_dict())), "module.")
+    for name in reversed(averaged.split(".")[1:]):
+        inside = {name: inside}
+    checkpoint = {"epoch": 1, raw: net.state_dict(), averaged.partition(".")[0]: inside, "args": {"lr": 0.1}}
+    torch.save(checkpoint, "both.pt")
+    with pytest.raises(
+        ModelError, match=rf"both\.pt: .*(has several sets .* under {raw}, {averaged}|expected a state dict)"
+    ):
+        load_model(SPEC.format("both.pt"))
+    assert torch.equal(logits(SPEC.format("both.pt") + f"&entry={raw}"), net(images()))
+    assert logits(SPEC.format("both.pt") + f"&entry={averaged}").eq(0).all()
+
+
+def test_other_networks_of_a_checkpoint_are_no_rivals(net: torch.nn.Module) -> None:
+    other = {"discriminator": torch.nn.Linear(4, 1).state_dict(), "resnet": torch.nn.Conv2d(3, 64, 7).state_dict()}
+    extra: dict[str, Any] = {
+        "model_ema": None,
+        "module": "net",
+        "class_weights": {"cat": torch.ones(1)},
+        "optimizer": {"state": {}},
+    }
+    torch.save({"model": net.state_dict(), **other, **extra}, "many.pt")
+    assert torch.equal(logits(SPEC.format("many.pt")), net(images()))
+
+
+def test_what_holds_itself_is_not_searched_for_ever(net: torch.nn.Module) -> None:
+    state: dict[str, Any] = {"state_dict": net.state_dict()}
+    state["self"] = state["callbacks"] = {"self": state}
+    torch.save(state, "loop.pt")
+    assert torch.equal(logits(SPEC.format("loop.pt") + "&entry=state_dict"), net(images()))
+
+
+@pytest.mark.parametrize(
+    ("entries", "chosen"),
+    [
+        (("state_dict", "state_dict_ema"), "state_dict_ema"),
+        (("model", "model_ema"), "model_ema"),
+        (("model", "state_dict"), "state_dict"),
+        (("model",), "model"),
+    ],
+)
+def test_timm_takes_the_weights_that_timm_would(entries: tuple[str, ...], chosen: str) -> None:
+    timm = pytest.importorskip("timm")
+    states = {}
+    for seed, name in enumerate(entries):
+        torch.manual_seed(seed)
+        states[name] = timm.create_model("resnet10t", num_classes=3).state_dict()
+    torch.save(states, "timm.pth")
+    theirs = timm.create_model("resnet10t", num_classes=3, checkpoint_path="timm.pth").state_dict()
+    ours = load_model("timm:resnet10t?checkpoint=timm.pth&num_classes=3").module.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert all(torch.equal(ours[name], states[chosen][name]) for name in theirs)
+    torch.save(states | {"ema": states[entries[0]]}, "more.pth")
+    with pytest.raises(ModelError, match=r"several sets of weights for ResNet, under .*ema; say which is meant"):
+        load_model("timm:resnet10t?checkpoint=more.pth&num_classes=3")
+
+
 # ------------------------------------------------------------------------------------------- what does not fit
 
 
@@ -269,7 +410,7 @@ def test_files_that_are_no_state_dict(content: Callable[[str], object], message:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("checkpoint:~nobody-here/a.pt?arch=x:y", "spec 'checkpoint:~nobody-here/a.pt.*~nobody-here/a.pt"),
+        ("checkpoint:~nobody-here/a.pt?arch=python:x:y", "spec 'checkpoint:~nobody-here/a.pt.*~nobody-here/a.pt"),
         ("checkpoint:a.pt?arch=torchvision:resnet18%00", "arch= has a character that no path can have"),
         ("checkpoint:a.pt", "a state dict needs its architecture, such as &arch=torchvision:resnet18"),
         ("checkpoint:a.pt?arch=torchvision:squeezenet1_1", r"spec .*a\.pt: no such file"),

@@ -659,6 +659,25 @@ def test_an_adapter_of_another_model_is_refused() -> None:
         load_model("hf:pets")
 
 
+def test_weights_that_no_place_is_for_are_an_error() -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_classifier("pets")
+    state = load_file("pets/model.safetensors")
+    harmless = {
+        "resnet.pooler.dense.weight": torch.ones(2, 2),
+        "loss.weight": torch.ones(5),
+        "n_averaged": torch.ones(1),
+    }
+    save_file(state | harmless, "pets/model.safetensors", {"format": "pt"})
+    assert load_model("hf:pets").name == "pets"
+    save_file(state | {"projection.weight": torch.ones(2, 5)}, "pets/model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        ModelError, match=r"pets has weights that ResNet.* has no place for: projection\.weight \[2, 5\]"
+    ):
+        load_model("hf:pets")
+
+
 def test_weights_that_are_missing_are_an_error_not_random() -> None:
     net = small_classifier()
     net.resnet.save_pretrained("backbone")  # type: ignore[operator, union-attr]

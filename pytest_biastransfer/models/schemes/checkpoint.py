@@ -9,7 +9,7 @@ from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.state_dicts import load_state, read_state
+from pytest_biastransfer.models.state_dicts import load_checkpoint
 from pytest_biastransfer.models.weights_file import weights_file
 from pytest_biastransfer.specs import Spec
 
@@ -21,8 +21,7 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     arch = _arch(spec)
     path = weights_file(spec)
     model = architectures.model(arch)
-    state = read_state(path, spec.query.get("entry"))
-    load_state(model.module, state, f"checkpoint {path}", spec.query.get("prefix"))
+    load_checkpoint(model.module, path, spec.query.get("entry"), spec.query.get("prefix"))
     return dataclasses.replace(model, name=path.stem)
 
 

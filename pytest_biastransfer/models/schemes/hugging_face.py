@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.plain_data import UNREADABLE
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.state_dicts import is_for_training
 from pytest_biastransfer.models.weights_file import weights_files, without_weights_file
 from pytest_biastransfer.specs import Spec
 
@@ -28,6 +30,8 @@ _PATTERNS: Final = ("*.json", "*.safetensors")
 _PROCESSORS: Final = ("preprocessor_config.json", "processor_config.json")
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
+# What classifiers do not use of a backbone, and what transformers computes anew: pooled features, masks, positions.
+_OF_NO_USE: Final = re.compile(r"(^|\.)pooler\.|(^|\.)(mask_token|position_ids|\w*relative_position_index|attn_mask)$")
 # Nothing but what is in the directory, and no code that is in it.
 _OWN_CODE_ONLY: Final = {"trust_remote_code": False, "local_files_only": True}
 
@@ -105,10 +109,31 @@ def _trained(spec: Spec, directory: Path) -> Any:
             f"spec {spec.text!r}: {directory} has no weights for {', '.join(missing[:5])}; expected a fine-tuned image "
             f"classifier, as save_pretrained() of an AutoModelForImageClassification writes it"
         )
+    # A head that transformers does not know of is left out with no more than a warning.
+    files = [f"{name} {list(tensor.shape)}" for name, tensor in _unused(spec, directory, info["unexpected_keys"])]
+    if files:
+        raise ModelError(
+            f"spec {spec.text!r}: {directory} has weights that {type(module).__name__} has no place for: "
+            f"{', '.join(files[:5])}; the model that was saved is another one: load it in a fixture, or save what is "
+            f"meant with save_pretrained()"
+        )
     # It may be the file itself, mapped into memory, which is not to change while tests run.
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.clone()
     return module
+
+
+def _unused(spec: Spec, directory: Path, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors that were not loaded, but for those that no prediction depends on."""
+    from safetensors import safe_open
+
+    wanted = {name for name in names if not _OF_NO_USE.search(name)}
+    for path in _weights(spec, directory) if wanted else ():
+        with safe_open(path, framework="pt") as file:
+            for name in sorted(wanted & set(file.keys())):
+                tensor = file.get_tensor(name)
+                if not is_for_training(name, tensor):
+                    yield name, tensor
 
 
 def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:

@@ -13,12 +13,14 @@ from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.resizing import ResizeMode
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.state_dicts import load_state, read_state
+from pytest_biastransfer.models.state_dicts import load_checkpoint
 from pytest_biastransfer.models.weights_file import weights_file, without_weights_file
 from pytest_biastransfer.specs import Spec
 
 _KEYS: Final = (*SHARED_KEYS, "checkpoint", "num_classes", "in_chans", "pretrained", "entry", "prefix", *hub.KEYS)
 _HUB_FILE: Final = "model.safetensors"
+# Where timm's create_model looks for the weights of a checkpoint: their average before themselves.
+_ENTRIES: Final = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
 def _load(spec: Spec, architectures: Architectures) -> Model:
@@ -32,8 +34,7 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     else:
         found = _snapshot(spec, model.module)
         path, name = found.directory / _HUB_FILE, f"{spec.rest}{found.revision}"
-    state = read_state(weights_file(spec, path), spec.query.get("entry"))
-    load_state(model.module, state, f"checkpoint {path}", spec.query.get("prefix"))
+    load_checkpoint(model.module, weights_file(spec, path), spec.query.get("entry"), spec.query.get("prefix"), _ENTRIES)
     return dataclasses.replace(model, name=name)
 
 
