@@ -427,6 +427,7 @@ def test_init_scan_and_pytest_give_green_tests_that_evaluate_nothing(
         [
             "rank*intervention*asr*skew*gained most*" + "control*excess" * controlled,
             "*company-logo*",
+            "brightest on photos: accuracy 1.000 [[]0.846, 1.000], n = 22; 3 of 3 classes predicted, at most 90.9 % c *",
             f"{NAMES + 2} interventions, brightest on 22 images of photos{beside}: {total} images evaluated, 0 *reused",
             "*pytest test_bias.py",
         ]
@@ -444,6 +445,22 @@ def test_init_scan_and_pytest_give_green_tests_that_evaluate_nothing(
     assert again.ret == 2
     assert passes(again) == 0
     again.stderr.fnmatch_lines(["error: test_bias.py: is there already*--out*"])
+
+
+def test_a_model_that_does_not_tell_classes_apart_gets_no_tests(project: pytest.Pytester) -> None:
+    from PIL import Image
+
+    torch.save({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, project.path / "brightest.pt")
+    for name in ("a", "b"):
+        for number in range(1, 12):
+            Image.new("RGB", (32, 32), (255, 20 * number, 0)).save(project.path / "photos" / name / f"{number}.png")
+    scan = typed(project, "scan", "--model", MODEL, "--data", DATA)
+    assert scan.ret == 2
+    scan.stdout.fnmatch_lines(
+        ["  degenerate: a is predicted for 100 % of the 44 images, and no class has more than 45.5 % of the labels"]
+    )
+    scan.stderr.fnmatch_lines(["error: no file of tests is written: limits on a model that does not tell its classes*"])
+    assert not (project.path / "test_bias.py").exists()
 
 
 def test_what_no_limit_can_hold_is_said_and_turns_red_when_the_model_gets_better(project: pytest.Pytester) -> None:
