@@ -13,7 +13,7 @@ from pytest_biastransfer.failures import clear_errors
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.known import model_of_spec
 from pytest_biastransfer.names import DATASET_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
-from pytest_biastransfer.settings import cached_store, ini_of
+from pytest_biastransfer.settings import cached_store, ini_of, store_secret
 from pytest_biastransfer.specs import Spec
 from pytest_biastransfer.stash import DATASETS, DATASETS_OF_SPECS, MODELS_OF_SPECS, SETTINGS, STORE
 from pytest_biastransfer.store import Store
@@ -66,7 +66,8 @@ def given_images(config: pytest.Config, found: object, place: str) -> LabelledIm
 def session_store(config: pytest.Config) -> Store:
     """Return the session's store."""
     if STORE not in config.stash:
-        config.stash[STORE] = Store(config.stash[SETTINGS].store or cached_store(config))
+        settings = config.stash[SETTINGS]
+        config.stash[STORE] = Store(settings.store or cached_store(config), store_secret(settings))
     return config.stash[STORE]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.registering import registry_of
-from pytest_biastransfer.settings import cached_store
+from pytest_biastransfer.settings import cached_store, store_secret
 from pytest_biastransfer.stash import SETTINGS
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class SessionHere:
     def store(self) -> Path | None:
         """Where it would keep predictions, made now if it is in pytest's cache; None where it keeps none."""
         return self.settings.store or cached_store(self._config)
+
+    @property
+    def secret(self) -> bytes | None:
+        """What it would seal them with."""
+        return store_secret(self.settings)
 
     @functools.cached_property
     def registry(self) -> Registry:

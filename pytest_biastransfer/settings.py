@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Final, get_args
 import pytest
 
 from pytest_biastransfer.baseline.location import default_baseline
-from pytest_biastransfer.errors import nearest, percent_hint
+from pytest_biastransfer.errors import StoreWarning, nearest, percent_hint
 from pytest_biastransfer.names import (
     CANARY_IMAGES,
     CONTROL_FIXTURE,
@@ -61,9 +62,11 @@ _INI_ONLY: Final[Mapping[str, str]] = {
     "precision": "what models compute in: float32 (default), tf32 or bf16",
     "transfer": "how the fixture transferred_model is made from source_model and bias_finetuning_dataset, such as "
     "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
+    "store_key": "the environment variable that has the secret with which the store is sealed, such as BIAS_STORE_KEY",
     "alpha": "the probability of calling chance a regression, over all comparisons of a session (default: 0.01)",
 }
 _PICTURE_FORMATS: Final = "bias_picture_formats"
+_LEAST_SECRET: Final = 16
 REPORT_SUFFIXES: Final = (".html", ".json", ".md")
 # Where GitHub Actions shows what a step wrote.
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
@@ -106,6 +109,8 @@ class Settings:
         The file of the accepted measurements, which need not be there.
     update, compare, prune
         Which measurements are written there, what a worse one does, and whether those of no test are removed.
+    store_key
+        The name of the environment variable that has the secret of the store, if it has one.
     alpha
         Level of the tests for regressions, in (0, 1).
     verify
@@ -135,6 +140,7 @@ class Settings:
     update: Update | None
     compare: Compare
     prune: bool
+    store_key: str | None
     alpha: float
     verify: Verify | None
     early_stop: float | None
@@ -229,6 +235,7 @@ def read_settings(config: pytest.Config) -> Settings:
         update=_update(config),
         compare=_word(_both("compare"), _value(config, "compare") or "fail", Compare),
         prune=config.getoption("bias_prune"),
+        store_key=_store_key(config),
         alpha=_probability("bias_alpha in the ini file", config.getini("bias_alpha")) or 0.01,
         verify=_verify(config),
         early_stop=_probability(
@@ -344,6 +351,41 @@ def _store(config: pytest.Config) -> Path | None:
     if path is not None and path.exists() and not path.is_dir():
         raise pytest.UsageError(f"{_both('store')}: {path} is not a directory")
     return path
+
+
+def _store_key(config: pytest.Config) -> str | None:
+    name: str = config.getini("bias_store_key") or ""
+    if name and not re.fullmatch("[A-Z][A-Z0-9_]*", name):
+        # It is not shown: it may be the secret itself.
+        raise pytest.UsageError(
+            "bias_store_key in the ini file: expected the name of an environment variable in capital letters, such as "
+            "BIAS_STORE_KEY, that has the secret; the secret itself does not belong into a file"
+        )
+    return name or None
+
+
+def store_secret(settings: Settings) -> bytes | None:
+    """Return the secret that the store is sealed with; None where there is none, which is warned of if one is named.
+
+    Raises `pytest.UsageError` for one that is too short. It is never shown.
+    """
+    if settings.store_key is None:
+        return None
+    secret = os.environ.get(settings.store_key, "").encode(errors="surrogateescape")
+    if not secret:
+        warnings.warn(
+            f"bias_store_key: the environment variable {settings.store_key} is not set; what is kept has no seal, and "
+            f"what was sealed is not read",
+            StoreWarning,
+            stacklevel=2,
+        )
+        return None
+    if len(secret) < _LEAST_SECRET:
+        raise pytest.UsageError(
+            f"bias_store_key: the secret in the environment variable {settings.store_key} is shorter than "
+            f"{_LEAST_SECRET} characters; make one with python -c 'import secrets; print(secrets.token_hex(32))'"
+        )
+    return secret
 
 
 def _path(config: pytest.Config, name: str) -> Path | None:

@@ -10,6 +10,8 @@ import os
 import shutil
 import socket
 import sys
+import time
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -437,3 +439,134 @@ def test_chunks_of_other_content_change_nothing(done: pytest.Pytester, content: 
 
 def test_the_store_is_one_directory(tmp_path: Path) -> None:
     assert Store(tmp_path).directory == tmp_path
+
+
+# ------------------------------------------------------------------------------------ with a secret
+
+SECRET, OTHER = b"a secret of the CI, long enough", b"another secret, as long as that"
+
+
+@pytest.mark.parametrize("reader", [None, OTHER])
+def test_what_has_another_seal_or_none_is_not_read_and_stays(tmp_path: Path, reader: bytes | None) -> None:
+    Store(tmp_path, SECRET).facts.put("abcd", 5)
+    Store(tmp_path, reader).facts.put("abcd", 6)
+    assert Store(tmp_path, SECRET).facts.get("abcd", int) == 5
+    assert Store(tmp_path, reader).facts.get("abcd", int) == 6
+    # Put where the other one looks, by whoever can write there.
+    (kept,) = Store(tmp_path, SECRET).place("facts").path.rglob("*.fact")  # type: ignore[union-attr]
+    (own,) = set(tmp_path.rglob("*.fact")) - {kept}
+    shutil.copy(own, kept)
+    found, warned = with_warnings(lambda: Store(tmp_path, SECRET).facts.get("abcd", int))
+    assert (found, len(warned)) == (None, 1)
+    assert not any(SECRET in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_with_a_secret_no_byte_can_be_changed_and_no_checksum_made(tmp_path: Path) -> None:
+    store = Store(tmp_path, SECRET)
+    list(store.predictions.collect("key", [CHUNK], squares))
+    (path,) = tmp_path.rglob("*.chunk")
+    whole = path.read_bytes()
+    checksum, _, rest = whole.partition(b" ")
+    described, _, body = rest.partition(b"\n")
+    name = path.relative_to(path.parents[2]).as_posix().encode()
+    forged = body[:-8] + bytes(8)
+    plain = hashlib.sha256(name + b"\n" + described + forged).hexdigest().encode()
+    for content in (checksum + b" " + described + b"\n" + forged, plain + b" " + described + b"\n" + forged):
+        path.write_bytes(content)
+        again, warned = with_warnings(
+            lambda: list(Store(tmp_path, SECRET).predictions.collect("key", [CHUNK], squares))
+        )
+        assert again[0][1]["squares"].tolist() == [0, 1, 4, 9]
+        assert len(warned) == 1
+    assert path.read_bytes() == whole
+    assert "secret" not in repr(vars(Store(tmp_path, SECRET)))
+    # Libraries' own files cannot be sealed.
+    assert store.facts.directory("datasets") is None
+
+
+def test_a_session_seals_what_it_keeps(done: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIAS_STORE_KEY", SECRET.decode())
+    options = (*OPTIONS, "-obias_store_key=BIAS_STORE_KEY")
+    unsealed = set(Path("store").rglob("*"))
+    # What was kept without a seal is not read.
+    done.runpytest_inprocess(*options).stdout.fnmatch_lines(["3 bias tests: 3 passed; 60 images evaluated, 40 *"])
+    again = done.runpytest_inprocess(*options)
+    again.stdout.fnmatch_lines(["3 bias tests: 3 passed; 0 images evaluated, 100 *"])
+    assert unsealed <= set(Path("store").rglob("*"))
+    assert SECRET.decode() not in again.stdout.str() + Path("report.html").read_text()
+    monkeypatch.delenv("BIAS_STORE_KEY")
+    without = done.runpytest_inprocess(*options, ALLOWED)
+    without.stdout.fnmatch_lines(["*environment variable BIAS_STORE_KEY is not set; what is kept has no seal*"])
+    monkeypatch.setenv("BIAS_STORE_KEY", "short")
+    result = done.runpytest_inprocess(*options)
+    assert result.ret != 0
+    assert "shorter than 16 characters" in result.stdout.str() + result.stderr.str()
+
+
+def test_the_secret_itself_in_the_ini_file_is_refused_and_not_shown(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("-obias_store_key=hunter2hunter2hunter2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: bias_store_key in the ini file: expected the name of an environment variable *"]
+    )
+    assert "hunter2" not in result.stderr.str()
+
+
+# ------------------------------------------------------------------------------------ times of files
+
+
+def test_times_that_tell_nothing_are_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("one")
+    os.utime(path, (1e9, 1e9))
+    real = path.stat()
+    year = 10**9
+
+    def asked(state: dict[str, int], *, read_only: bool = False) -> int:
+        """Return how often a file of such times is read in three sessions."""
+        fields = {name: getattr(real, name) for name in ("st_mode", "st_size", "st_ino", "st_dev")}
+        times = {"st_mtime_ns": 1_500_000_000 * year + 5, "st_ctime_ns": 1_600_000_000 * year + 7} | state
+        seconds = {name.removesuffix("_ns"): value / year for name, value in times.items() if name.endswith("_ns")}
+        found = types.SimpleNamespace(**(fields | times | seconds))
+        flags = types.SimpleNamespace(f_flag=os.ST_RDONLY if read_only else 0)
+        count: list[int] = []
+
+        def look() -> int:
+            count.append(1)
+            return len(count)
+
+        with monkeypatch.context() as patched:
+            system = types.SimpleNamespace(stat=lambda _: found, statvfs=lambda _: flags, ST_RDONLY=os.ST_RDONLY)
+            patched.setattr("pytest_biastransfer.store.facts.os", system)
+            for _ in range(3):
+                facts = Facts(Place(tmp_path / "store"))
+                facts.of_files([path], f"{state}{read_only}", look)
+        return len(count)
+
+    now = int(time.time() * year)
+    assert asked({}) == 1
+    assert asked({"st_mtime_ns": 1_600_000_000 * year, "st_ctime_ns": 1_600_000_000 * year}) == 3
+    assert asked({"st_mtime_ns": 1_600_000_000 * year + 3, "st_ctime_ns": 1_600_000_000 * year + 3}) == 1
+    assert asked({"st_mtime_ns": 1 * year}) == 3
+    assert asked({"st_mtime_ns": 315_532_800 * year}) == 3
+    assert asked({"st_ctime_ns": 0}) == 3
+    assert asked({"st_mtime_ns": now + 60 * year}) == 3
+    assert asked({"st_ctime_ns": now + 60 * year}) == 3
+    assert asked({"st_ctime_ns": now // year * year}) == 3
+    assert asked({}, read_only=True) == 3
+
+
+def test_a_file_in_the_place_of_another_one_is_read(tmp_path: Path) -> None:
+    contents = []
+    for content in ("one", "two"):
+        path = tmp_path / content
+        path.write_text(content)
+        os.utime(path, (1e9 + 0.5, 1e9 + 0.5))
+    time.sleep(0.1)
+    for content in ("one", "two"):
+        link = tmp_path / "link"
+        link.unlink(missing_ok=True)
+        os.link(tmp_path / content, link)
+        time.sleep(0.05)
+        contents.append(Facts(Place(tmp_path / "store")).digest(link))
+    assert contents[0] != contents[1]

@@ -117,7 +117,7 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     from pytest_biastransfer.scanning import Specs, load_subject, performance_on
     from pytest_biastransfer.store import Store
 
-    facts, directory = Store(session.store).facts, session.settings.directory
+    facts, directory = Store(session.store, session.secret).facts, session.settings.directory
     specs = Specs(given["model"], given["data"], given.get("control"), directory)
     subject = load_subject(specs, facts, session.load_with_plugins)
     evaluator, lines = Evaluator("cpu", Store(session.store), max_images=_CHECKED_IMAGES), []

@@ -125,7 +125,7 @@ def _scan(session: SessionHere, specs: Specs, results: Results) -> Scanned:
     from pytest_biastransfer.scanning import load_subject, scan
     from pytest_biastransfer.store import Store
 
-    settings, store, progress = session.settings, Store(session.store), ScanProgress(sys.stderr)
+    settings, store, progress = session.settings, Store(session.store, session.secret), ScanProgress(sys.stderr)
     registry = session.registry
     evaluator = Evaluator(
         resolve_device(settings.device, store.facts),

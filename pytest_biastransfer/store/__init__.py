@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_biastransfer.store.checked import Seal
 from pytest_biastransfer.store.facts import Facts
 from pytest_biastransfer.store.generations import Generations
 from pytest_biastransfer.store.place import Place
@@ -21,10 +22,15 @@ _TRAINING_SECONDS: Final = 24 * 3600.0
 
 
 class Store:
-    """All that is kept in one directory; nothing is kept where that is None."""
+    """All that is kept in one directory; nothing is kept where that is None.
 
-    def __init__(self, directory: Path | None = None) -> None:
-        self._place = Place(directory)
+    With a `secret`, only what was written with the same one is read. It has a directory of its own in there, so that
+    sessions with other secrets, or without one, neither read nor remove it.
+    """
+
+    def __init__(self, directory: Path | None = None, secret: bytes | None = None) -> None:
+        seal = Seal(secret)
+        self._place = Place(directory and directory / seal.name, seal)
         self.facts = Facts(self._place.inside("facts"))
         self.generations = Generations(self.facts, self._place.inside("facts"))
 

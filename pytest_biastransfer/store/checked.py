@@ -44,6 +44,21 @@ class Seal:
     def __init__(self, secret: bytes | None = None) -> None:
         self._secret = secret
 
+    def __repr__(self) -> str:
+        return f"<Seal {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """The name of the directory of what has this seal; it does not tell the secret."""
+        if self._secret is None:
+            return ""
+        return f"sealed-{hmac.new(self._secret, b'name of a directory', 'sha256').hexdigest()[:16]}"
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether only those who know a secret can make it."""
+        return self._secret is not None
+
     def digest(self, name: str) -> Digest:
         """Begin the checksum of the file of that name."""
         if self._secret is None:

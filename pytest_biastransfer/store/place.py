@@ -40,6 +40,11 @@ class Place:
         """Whether there is a directory, and nothing has failed there yet."""
         return self._root.can_be_written
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether what is read was written by somebody who knows a secret."""
+        return self._root.seal.is_secret
+
     def inside(self, name: str) -> Place:
         """Return a subdirectory."""
         found = Place(None)
