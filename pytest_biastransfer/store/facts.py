@@ -94,7 +94,7 @@ def _times_tell(states: Sequence[tuple[Path | str, os.stat_result]]) -> bool:
     now = time.time_ns()
     changes = [state.st_mtime_ns for _, state in states]
     entries = [state.st_ctime_ns for _, state in states]
-    if min(min(changes), min(entries)) < _FIRST_DAYS or max(changes) > now - _SETTLED or max(entries) > now:
+    if min(*changes, *entries) < _FIRST_DAYS or max(changes) > now - _SETTLED or max(entries) > now:
         return False
     in_seconds = [(change, entry) for change, entry in zip(changes, entries, strict=True) if entry % _SECOND == 0]
     if any(change == entry or entry > now - _SETTLED for change, entry in in_seconds):
