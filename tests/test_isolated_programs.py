@@ -23,8 +23,10 @@ import torch
 from pytest_biastransfer import load_model
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.models.file_program import IsolatedFile
+from pytest_biastransfer.models.known import DeferredModel, model_of_spec
 from pytest_biastransfer.models.safe_loading import isolated_program, sandbox, script_archive
 from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, described, tensor_of
+from pytest_biastransfer.store import Store
 
 pytestmark = pytest.mark.skipif(sandbox.unsupported() is not None, reason="this system has no sandbox")
 
@@ -299,6 +301,20 @@ def test_where_there_is_no_sandbox_trust_is_asked_for(originals: Path, monkeypat
     for value in ("2", "yes"):
         with pytest.raises(SpecError, match=rf"trust='{value}', expected 1 or 0"):
             load_model(f"torchscript:net.pt?trust={value}")
+
+
+def test_a_known_program_starts_no_process(originals: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path("net.pt")
+    file.write_bytes((originals / "net.pt").read_bytes())
+    os.utime(file, (time.time() - 1000, time.time() - 1000))
+    facts = Store(here / "store").facts
+    loaded = model_of_spec("torchscript:net.pt", here, facts)
+    started: list[object] = []
+    monkeypatch.setattr(isolated_program, "_Process", started.append)
+    known = model_of_spec("torchscript:net.pt", here, facts)
+    assert isinstance(known, DeferredModel)
+    assert known.fingerprint == loaded.fingerprint
+    assert not started
 
 
 # ------------------------------------------------------------------------------------- how it can end
