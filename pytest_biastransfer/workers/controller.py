@@ -206,7 +206,9 @@ class Controller:
         from pytest_biastransfer.session.held_reports import HeldTest
 
         notices = [notice for held in read_notices(self._notices, _HELD) for notice in held]
-        for notice in notices + self._remotely_held:
+        # Of a worker that was started from elsewhere on this machine, the notices are here as well.
+        here = {notice["worker"] for notice in notices}
+        for notice in [*notices, *(notice for notice in self._remotely_held if notice["worker"] not in here)]:
             yield HeldTest.from_plain(notice, self._config, self._nodes[notice["worker"]])
 
     def _collected(self) -> set[str]:
