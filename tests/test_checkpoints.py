@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
 import json
 import os
 import pathlib
 import pickle
 import random
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -464,6 +467,49 @@ def test_what_a_hostile_pickle_wanted_to_call_is_said() -> None:
     torch.save({"weight": Hostile()}, "a.pt")
     with pytest.raises(ModelError, match=r"\(it calls posix\.mkdir\); nothing in it was run"):
         load_model(SPEC.format("a.pt"))
+
+
+@pytest.mark.parametrize("metadata", [3, "x", {1: 2}, {"": 3}, {"bn": {"version": 2}}, {"bn": [1]}])
+def test_metadata_of_another_form_are_left_alone(net: torch.nn.Module, metadata: Any) -> None:
+    for prefix in ("", "module."):
+        state = OrderedDict(prefixed(dict(net.state_dict()), prefix))
+        state._metadata = metadata  # type: ignore[attr-defined]
+        torch.save(state, "a.pt")
+        assert torch.equal(logits(SPEC.format("a.pt")), net(images()))
+
+
+BESIDE: dict[str, Any] = {
+    "array": np.arange(3, dtype=np.float32),
+    "names": np.array(["cat", "dog"]),
+    "random state": np.random.RandomState(0).get_state(),
+    "float16": np.float16(0.9),
+    "text": np.str_("cat"),
+    "uint8": np.uint8(3),
+    "truth": np.bool_(True),
+    "defaultdict": collections.defaultdict(list, {"loss": [0.1]}),
+    "datetime": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
+    "duration": datetime.timedelta(seconds=3),
+}
+
+
+@pytest.mark.parametrize("name", list(BESIDE))
+def test_plain_data_beside_weights_is_read(net: torch.nn.Module, name: str) -> None:
+    torch.save({"model": net.state_dict(), "extra": BESIDE[name]}, "a.pt")
+    assert torch.equal(logits(SPEC.format("a.pt")), net(images()))
+
+
+class Plain:
+    """What a user's own code would have saved."""
+
+
+def test_the_advice_to_run_what_is_in_a_file_is_not_repeated() -> None:
+    contents: list[Any] = [Plain(), Hostile(), np.array([Plain()], dtype=object), {"a": collections.UserDict()}]
+    for content in contents:
+        torch.save({"state_dict": {"a": torch.ones(1)}, "extra": content}, "a.pt")
+        with pytest.raises(ModelError) as caught:
+            load_model(SPEC.format("a.pt"))
+        assert "weights_only" not in str(caught.value)
+        assert re.search(r"\(it calls |ObjectDType", str(caught.value))
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import pathlib
 import pickle
 import re
@@ -16,6 +17,7 @@ from typing import IO, Any, Final
 UNREADABLE: Final = (
     pickle.UnpicklingError,
     RuntimeError,
+    MemoryError,
     EOFError,
     ValueError,
     KeyError,
@@ -51,7 +53,13 @@ def reason_of(error: Exception) -> str:
     if called:
         return f"it calls {called[1]}"
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]
+    # Torch advises to run whatever is in the file, and says what it found there further below.
+    advice = ("weights_only", "Weights only load failed")
+    return next((line for line in lines if line.strip() and not any(part in line for part in advice)), "other objects")
+
+
+def _empty(*factory: object) -> dict[Any, Any]:
+    return {}
 
 
 def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
@@ -59,8 +67,16 @@ def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     import numpy as np
 
     scalar: Any = np.float64(0).__reduce__()[0]
-    kinds = {type(np.dtype(kind)) for kind in (bool, int, float, "int32", "float32")}
+    array: Any = np.zeros(1).__reduce__()[0]
+    kinds = {type(np.dtype(kind)) for kind in (*np.typecodes["AllInteger"], *np.typecodes["AllFloat"], "?", "U", "S")}
     return [
+        # Torch fills no subclass of dict but its own few.
+        (_empty, "collections.defaultdict"),
+        *(list, dict, int, float, str, set),
+        *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
+        np.ndarray,
+        (array, "numpy.core.multiarray._reconstruct"),
+        (array, "numpy._core.multiarray._reconstruct"),
         argparse.Namespace,
         pathlib.PosixPath,
         pathlib.WindowsPath,

@@ -307,10 +307,17 @@ def _unwrapped(state: State, expected: State, prefix: str | None, place: str) ->
     found = _prefix(names, expected, place) if prefix is None else prefix
     unwrapped = OrderedDict((name.removeprefix(found), state[names[name]]) for name in names if name.startswith(found))
     # The versions of the modules that were saved: some load what an older version saved in another way.
-    versions = getattr(state, "_metadata", None)
+    versions = _versions(getattr(state, "_metadata", None))
     unwrapped._metadata = _unwrapped_versions(versions, found) if versions else expected._metadata  # type: ignore[attr-defined]
     beside = {name: state[names[name]] for name in names if not name.startswith(found)}
     return unwrapped, {found: beside} if prefix is None else {}
+
+
+def _versions(metadata: object) -> dict[str, object]:
+    """Return what a state dict says of its modules, as far as it is of the form that torch writes."""
+    if not isinstance(metadata, Mapping):
+        return {}
+    return {name: entry for name, entry in metadata.items() if isinstance(name, str) and isinstance(entry, dict)}
 
 
 def _unwrapped_versions(versions: Mapping[str, object], prefix: str) -> dict[str, object]:
