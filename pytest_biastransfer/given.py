@@ -63,6 +63,20 @@ def given_images(config: pytest.Config, found: object, place: str) -> LabelledIm
     return known[id(found)][1]
 
 
+def preprocessing_remark(model: Model, fixture: str) -> str:
+    """Return what is to be said of a model that nobody declared a preprocessing for; empty where one is declared."""
+    undeclared = model.preprocess.undeclared
+    if not undeclared:
+        return ""
+    *others, last = undeclared
+    names = f"{', '.join(others)} and {last}" if others else last
+    return (
+        f"preprocessing of {model.name} ({fixture}): no {names} declared, it gets pixels from 0 to 1. Add what it was "
+        f"trained with to its spec, such as &size=224&mean=...&std=..., or return Model(module, "
+        f"preprocess=Preprocess(size=224, mean=..., std=...)); mean=0 and std=1 say that there was none"
+    )
+
+
 def session_store(config: pytest.Config) -> Store:
     """Return the session's store."""
     if STORE not in config.stash:

@@ -15,7 +15,7 @@ from pytest_biastransfer.comparing import beside_baseline, require_compared, req
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.failures import LimitExceeded, MeasurementFailed, clear_errors
-from pytest_biastransfer.given import given_images, given_model, session_store
+from pytest_biastransfer.given import given_images, given_model, preprocessing_remark, session_store
 from pytest_biastransfer.judgement.degenerate import require_working_models
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation
@@ -32,6 +32,7 @@ from pytest_biastransfer.stash import (
     GIVEN,
     MEASUREMENT,
     RECORD,
+    REMARKS,
     SEARCHED,
     SETTINGS,
     STALE,
@@ -69,6 +70,8 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
         else:
             measurement = _measured(request, case, *given)
     stash[BODY_PASSED] = False
+    models = [(given[0], case.model), *([(given[2], case.control)] if given[2] and case.control else [])]
+    stash[REMARKS] = [remark for model, fixture in models if (remark := preprocessing_remark(model, fixture))]
     if request.config.stash[SETTINGS].wants_details:
         from pytest_biastransfer.details.describing import Given
 

@@ -63,5 +63,7 @@ RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()
 STALE: Final[pytest.StashKey[list[Stale]]] = pytest.StashKey()
 # Whether it passed and may still be a regression.
 UNSETTLED: Final[pytest.StashKey[bool]] = pytest.StashKey()
+# What is to be said once a session of the models that it was given.
+REMARKS: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
 # What it found out besides, for the summary.
 NOTES: Final[pytest.StashKey[list[str]]] = pytest.StashKey()

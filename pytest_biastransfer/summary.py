@@ -9,7 +9,7 @@ import pytest
 from pytest_biastransfer.names import typed_name
 from pytest_biastransfer.plain_text import in_one_line, shown
 from pytest_biastransfer.results import place_of
-from pytest_biastransfer.stash import BASELINE_LINES, COMPARED, NOTES, REPORT_LINES, RESULTS
+from pytest_biastransfer.stash import BASELINE_LINES, COMPARED, NOTES, REMARKS, REPORT_LINES, RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ def write_summary(reporter: TerminalReporter) -> None:
     for line in (*stash.get(BASELINE_LINES, ()), *stash.get(REPORT_LINES, ())):
         _write_line(reporter, line)
     if reporter.verbosity >= 0:
+        _write_remarks(reporter, seen)
         _write_notes(reporter)
 
 
@@ -89,6 +90,17 @@ def attach_notes(item: pytest.Item, report: pytest.TestReport) -> None:
     """Attach what a test found out besides its verdict to its report, as text that travels between processes."""
     if report.when == "call" and NOTES in item.stash:
         report.bias_notes = [shown(note) for note in item.stash[NOTES]]  # type: ignore[attr-defined]
+    if report.when == "call" and item.stash.get(REMARKS, []):
+        report.bias_remarks = item.stash[REMARKS]  # type: ignore[attr-defined]
+
+
+def _write_remarks(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
+    """Write once what is to be said of the models of several tests."""
+    from pytest_biastransfer.reporting.terminal import Line
+
+    remarks = (remark for one in seen for remark in vars(one.report).get("bias_remarks", ()))
+    for remark in dict.fromkeys(remarks):
+        _write_line(reporter, Line(in_one_line(remark)))
 
 
 def _write_notes(reporter: TerminalReporter) -> None:

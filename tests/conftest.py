@@ -29,7 +29,7 @@ for module in IMPORTED_ONCE:
 INNER_CONFTEST = """
 import pytest
 import torch
-from pytest_biastransfer import Model
+from pytest_biastransfer import Model, Preprocess
 
 
 class BrightestChannel(torch.nn.Module):
@@ -55,7 +55,8 @@ def images(fragile=5, n=20):
 
 
 def brightest(name="brightest"):
-    return Model(BrightestChannel(), classes=["red", "green", "blue"], name=name)
+    declared = Preprocess(mean=0, std=1)
+    return Model(BrightestChannel(), preprocess=declared, classes=["red", "green", "blue"], name=name)
 
 
 @pytest.fixture(scope="session")
