@@ -11,14 +11,16 @@ was reached first.
 from __future__ import annotations
 
 import copyreg
-import functools
 import hashlib
+import os
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from pytest_biastransfer.fingerprints.source_code import code_identity, is_users
+from pytest_biastransfer.fingerprints.installed import FRAMEWORKS
+from pytest_biastransfer.fingerprints.patches import Origins, described, unwrapped
+from pytest_biastransfer.fingerprints.source_code import CodeBase, is_users
 
 Content = bytes | memoryview
 
@@ -104,7 +106,18 @@ class _Description:
         # An identity may be used again once its object is gone.
         self._alive: list[object] = []
         # Identifying the code of a module reads files, and many classes and functions come from one module.
-        self._code_of = functools.cache(code_identity)
+        self._code_of = CodeBase().identity
+        self._origins = Origins()
+        self._by_kind: tuple[tuple[type, Callable[[Any], _Parts]], ...] = (
+            (types.ModuleType, self._imported),
+            (type, self._class),
+            (types.FunctionType, self._function),
+            (types.CodeType, _code),
+            # Pickle would save its name only, but any function can be bound to any object.
+            (types.MethodType, lambda method: _all("method", (method.__self__, method.__func__))),
+            # What is read of it is observed.
+            (type(os.environ), lambda environment: iter([_word("environment")])),
+        )
 
     def token(self, value: object) -> bytes:
         """Return bytes that stand for the content of an object."""
@@ -184,27 +197,11 @@ class _Description:
 
     def _parts(self, value: Any) -> _Parts:
         """Yield the description of an object that is not plain."""
-        if isinstance(value, types.ModuleType):
-            yield _word("module", f"{value.__name__} {self._code_of(value.__name__)}".encode())
-        elif isinstance(value, type):
-            yield from self._class(value)
-        elif isinstance(value, types.FunctionType):
-            yield from self._function(value)
-        elif isinstance(value, types.CodeType):
-            # Not the file name nor the line numbers: a moved function is the same function.
-            yield _word("bytecode", value.co_code)
-            yield from _all("names", (value.co_names, value.co_varnames, value.co_consts))
-        elif isinstance(value, types.MethodType):
-            # Pickle would save its name only, but any function can be bound to any object.
-            yield from _all("method", (value.__self__, value.__func__))
-        elif type(value) in (tuple, list):
-            yield from _all(type(value).__name__, value)
-        elif type(value) in (set, frozenset):
-            yield _word(type(value).__name__)
-            yield _InAnyOrder(value)
-        elif type(value) is dict:
-            yield from _all("keys", value.keys())
-            yield from _all("values", value.values())
+        describe = next((describe for kinds, describe in self._by_kind if isinstance(value, kinds)), None)
+        if describe is not None:
+            yield from describe(value)
+        elif type(value) in (tuple, list, set, frozenset, dict):
+            yield from _container(value)
         elif hasattr(type(value), "__fingerprint__"):
             # Of this package: what the object holds cannot be looked into, and it knows what tells it from others.
             yield from _all("own", (type(value), value.__fingerprint__()))
@@ -215,22 +212,36 @@ class _Description:
             yield from words
         elif _is_torch(value, "nn", "Module"):
             yield from self._module(value)
+        elif _is_torch(value, "fx", "Graph"):
+            # Its nodes know one another, and where they came from.
+            yield _word("graph", str(value).encode())
+            yield from _all("targets", [node.target for node in value.nodes])
         else:
             yield from self._object(value)
+
+    def _imported(self, value: types.ModuleType) -> _Parts:
+        yield _word("module", f"{value.__name__} {self._code_of(value.__name__)}".encode())
 
     def _class(self, value: type) -> _Parts:
         yield _word("class", f"{value.__module__}.{value.__qualname__} {self._code_of(value.__module__)}".encode())
         if is_users(sys.modules.get(value.__module__)):
             yield from _all("bases", value.__bases__)
             yield from _named("members", dict(_members(value)))
+        else:
+            yield from _named("constants", _library_constants(value))
+            yield from _named("patched", self._origins.patches_of(value))
 
     def _function(self, value: types.FunctionType) -> _Parts:
         yield _word("function", f"{value.__module__}.{value.__qualname__}".encode())
-        yield _word("code", self._code_of(value.__module__).encode())
+        # Not the module that it says: functools.wraps takes over that of another function.
+        home = str(value.__globals__.get("__name__"))
+        yield _word("code", self._code_of(home).encode())
         yield from _all("defaults", (value.__code__, value.__defaults__, value.__kwdefaults__))
         yield from _all("closure", (_cell_content(cell) for cell in value.__closure__ or ()))
-        if is_users(sys.modules.get(value.__module__)):
+        if is_users(sys.modules.get(home)):
             yield from _named("globals", _used_globals(value))
+            # What it wraps is in its closure.
+            yield from _named("attributes", {name: part for name, part in vars(value).items() if name != "__wrapped__"})
 
     def _module(self, module: Any) -> _Parts:
         """Describe a torch.nn.Module: class, plain attributes, parameters, buffers, hooks, children.
@@ -239,8 +250,17 @@ class _Description:
         the counters that number the hooks.
         """
         yield _Of(type(module))
+        torch: Any = sys.modules["torch"]
+        yield _word("default", str(torch.get_default_dtype()).encode())
+        everywhere = torch.nn.modules.module
+        for hooks in (everywhere._global_forward_hooks, everywhere._global_forward_pre_hooks):
+            yield from _all("hooks of all modules", hooks.values())
         state = dict(vars(module))
-        for name in sorted(vars(sys.modules["torch"].nn.Module()).keys() & state.keys()):
+        if isinstance(module, torch.fx.GraphModule):
+            # Its class has the function that was made of the graph. What tools have noted is not computed with.
+            state.pop("_graph", None)
+            state.pop("meta", None)
+        for name in sorted(vars(torch.nn.Module()).keys() & state.keys()):
             content = state.pop(name)
             if name in ("_parameters", "_buffers", "_modules"):
                 yield from _all(name, (*content.keys(), *content.values()))
@@ -281,6 +301,23 @@ def _all(kind: str, values: Iterable[object]) -> _Parts:
     yield from map(_Of, every)
 
 
+def _code(value: types.CodeType) -> _Parts:
+    # Not the file name nor the line numbers: a moved function is the same function.
+    yield _word("bytecode", value.co_code)
+    yield from _all("names", (value.co_names, value.co_varnames, value.co_consts))
+
+
+def _container(value: Any) -> _Parts:
+    if type(value) in (tuple, list):
+        yield from _all(type(value).__name__, value)
+    elif type(value) is dict:
+        yield from _all("keys", value.keys())
+        yield from _all("values", value.values())
+    else:
+        yield _word(type(value).__name__)
+        yield _InAnyOrder(value)
+
+
 def _named(kind: str, values: Mapping[str, object]) -> _Parts:
     names = sorted(values)
     yield from _all(kind, names)
@@ -309,12 +346,37 @@ def _in_order(state: object) -> object:
 def _members(value: type) -> Iterator[tuple[str, object]]:
     """Yield what a user's class defines: methods, and attributes that may have been changed since."""
     for name, member in vars(value).items():
-        wrappers = ("__func__", "fget", "func", "__wrapped__")
-        function = next(filter(None, (getattr(member, name, None) for name in wrappers)), member)
-        if isinstance(function, types.FunctionType):
-            yield name, function
+        if unwrapped(member):
+            yield name, described(member)
         elif not (name.startswith(("__", "_abc_")) or hasattr(member, "__get__")):
             yield name, member
+
+
+def _library_constants(value: type) -> dict[str, object]:
+    """Return the plain values that a library's class has, and those that its methods take from its module."""
+    members = {
+        f"{base.__qualname__}.{name}": member
+        for base in value.__mro__
+        for name, member in vars(base).items()
+        if not name.startswith("__") and _plain(member) is not None
+    }
+    if value.__module__.partition(".")[0] in FRAMEWORKS | sys.stdlib_module_names:
+        return members
+    for member in vars(value).values():
+        for function in unwrapped(member):
+            names = set(_names(function.__code__)) & function.__globals__.keys()
+            used = {name: function.__globals__[name] for name in names}
+            members |= {name: constant for name, constant in used.items() if _is_data(constant)}
+    return members
+
+
+def _is_data(value: object, depth: int = 3) -> bool:
+    """Whether a value is plain, or a container of such values."""
+    if type(value) in (list, tuple, set, frozenset):
+        return depth > 0 and all(_is_data(member, depth - 1) for member in value)  # type: ignore[attr-defined]
+    if type(value) is dict:
+        return depth > 0 and all(_is_data(member, depth - 1) for pair in value.items() for member in pair)
+    return _plain(value) is not None
 
 
 def _cell_content(cell: types.CellType) -> object:
@@ -327,7 +389,8 @@ def _cell_content(cell: types.CellType) -> object:
 def _used_globals(function: types.FunctionType) -> dict[str, object]:
     """Return the values of its module's names that a function uses, directly or as ``module.name``.
 
-    They may come from a file or from the environment, which the source does not tell.
+    They may come from a file or from the environment, which the source does not tell. The environment itself is left
+    out: what is read of it is observed.
     """
     names = set(_names(function.__code__))
     used = {name: function.__globals__[name] for name in names & function.__globals__.keys()}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import torch
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.fingerprints.source_code import versions
+from pytest_biastransfer.fingerprints.source_code import identities
 from pytest_biastransfer.models.outputs import logits_of
 from pytest_biastransfer.models.safe_loading.isolated_program import IsolatedProgram
 from pytest_biastransfer.models.safe_loading.programs import FORMATS
@@ -44,7 +44,7 @@ class FileProgram(torch.nn.Module):
 
     def __fingerprint__(self) -> object:
         """Return what tells this module from others."""
-        return self._digests, versions(self.runtimes)
+        return self._digests, identities(self.runtimes)
 
     def forward(self, images: torch.Tensor) -> Any:
         """Return the logits [batch, classes] of images [batch, channels, height, width]."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 from pytest_biastransfer.class_order import ClassOrder
 from pytest_biastransfer.errors import BiasTransferError, ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
-from pytest_biastransfer.fingerprints.source_code import libraries, reads_elsewhere, user_files, versions
+from pytest_biastransfer.fingerprints.source_code import libraries, reads_elsewhere, records, user_files, versions
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.preprocess import Preprocess
@@ -155,7 +155,7 @@ def _is_unchanged(known: Mapping[str, Any], facts: Facts) -> bool:
         files = files and all(_listing(Path(place)) == names for place, names in known["listings"].items())
     except OSError:
         return False
-    return files and versions(known["libraries"]) == known["libraries"]
+    return files and records(known["libraries"]) == known["libraries"]
 
 
 def _listing(directory: Path) -> list[str]:
