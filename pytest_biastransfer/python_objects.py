@@ -6,7 +6,8 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from pytest_biastransfer.errors import SpecError, nearest
 from pytest_biastransfer.specs import Spec
@@ -41,12 +42,20 @@ def call_factory(spec: Spec, reserved: Collection[str] = ()) -> object:
     return factory(**{key: int(value) if value.isdecimal() else value for key, value in own.items()})
 
 
-def _import(name: str, spec: Spec) -> object:
+@contextmanager
+def importable_beside(spec: Spec) -> Iterator[None]:
+    """Let imports find the modules beside the configuration file, too."""
     place = str(spec.directory)
     if place in sys.path:
-        return importlib.import_module(name)
+        yield
+        return
     sys.path.insert(0, place)
     try:
-        return importlib.import_module(name)
+        yield
     finally:
         sys.path.remove(place)
+
+
+def _import(name: str, spec: Spec) -> object:
+    with importable_beside(spec):
+        return importlib.import_module(name)

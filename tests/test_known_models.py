@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from pytest_biastransfer import BiasTransferError, Model, Preprocess
-from pytest_biastransfer.fingerprints import source_code
+from pytest_biastransfer.fingerprints import installed, source_code
 from pytest_biastransfer.models.known import DeferredModel, model_of_spec
 from pytest_biastransfer.store import Facts, Place, Store
 from tests.test_model_formats import exported, onnx, save_classifier, script, small_timm, trained
@@ -196,19 +197,130 @@ def test_a_file_that_was_given_an_old_time_is_read_again(project: Project) -> No
     assert facts.digest(path) != first
 
 
+READING = {
+    "environ.get": "import os\nSCALE = float(os.environ.get('SCALE', 1))\n",
+    "environ": "from os import environ\nSCALE = float(environ['SCALE']) if 'SCALE' in environ else 1\n",
+    "getenv": "from os import getenv\nSCALE = float(getenv('SCALE', '1'))\n",
+    "environb": "import os\nSCALE = float(os.environb.get(b'SCALE', b'1'))\n",
+    "a file": "import pathlib\nSCALE = float(pathlib.Path(__file__).with_name('scale.txt').read_text())\n",
+    "json": "import json\nwith open('scale.txt') as file:\n    SCALE = json.load(file)\n",
+    "parsed": "import configparser\nCONF = configparser.ConfigParser()\nCONF.read('scale.ini')\n",
+    "bytes": "import io\nwith io.open('scale.txt', 'rb') as file:\n    SCALE = file.read()\n",
+    "a listing": "import os\nSCALE = len(os.listdir('scales'))\n",
+    "glob": "import glob\nSCALE = len(glob.glob('scales/*'))\n",
+    "a file that is not there": "try:\n    SCALE = __import__('pathlib').Path('more.txt').read_text()\nexcept OSError:\n    SCALE = 1\n",
+}
+
+
+@pytest.mark.parametrize("when", ["imported", "constructed"])
+@pytest.mark.parametrize("reading", READING)
+def test_what_is_read_when_a_model_is_loaded_is_part_of_what_it_is_known_by(
+    reading: str, when: str, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.directory)
+    monkeypatch.setenv("SCALE", "1")
+    for name, text in (("scale.txt", "1"), ("scale.ini", "[net]\nscale = 1\n"), ("scales/1", "")):
+        (project.directory / name).parent.mkdir(exist_ok=True)
+        project.write(name, text)
+    path = project.directory / f"{project.module}_parts.py"
+    code = READING[reading]
+    if when == "constructed":
+        lines = "\n        ".join(code.splitlines())
+        project.write(path.name, path.read_text().replace("super().__init__()", f"super().__init__()\n        {lines}"))
+    else:
+        project.write(path.name, path.read_text() + code)
+    assert not project.is_known()
+    assert project.is_known()
+    monkeypatch.setenv("SCALE", "2")
+    for name, text in (("scale.txt", "2"), ("scale.ini", "[net]\nscale = 2\n"), ("scales/2", ""), ("more.txt", "2")):
+        project.write(name, text)
+    assert not project.is_known()
+
+
 @pytest.mark.parametrize(
     "added",
     [
-        'import os\nSCALE = float(os.environ.get("SCALE", 1))\n',
-        "from pathlib import Path\ndef text():\n    return Path(__file__).read_text()\n",
-        "import json\nwith open(__file__) as file:\n    FIRST = file.readline()\n",
+        "import os\nSCALE = len(os.environ)\n",
+        "import os\nSETTINGS = dict(os.environ)\n",
+        "import sys\nSCALE = len(sys.argv[1:])\n",
+        "import socket\nHOST = socket.gethostname()\n",
+        "import subprocess\nSCALE = subprocess.check_output(['true'])\n",
+        "import sqlite3\nBASE = sqlite3.connect(':memory:')\n",
+        "import pathlib\nCPUS = pathlib.Path('/proc/cpuinfo').read_text()\n",
+        "from pydantic_settings import BaseSettings\nclass Settings(BaseSettings):\n    pool: str = 'mean'\nS = Settings()\n",
+        "from safetensors import safe_open\n",
     ],
 )
-def test_code_that_looks_elsewhere_is_loaded_each_time(project: Project, added: str) -> None:
+def test_code_that_asks_for_what_cannot_be_compared_is_loaded_each_time(added: str, project: Project) -> None:
+    if "pydantic_settings" in added:
+        pytest.importorskip("pydantic_settings")
     path = project.directory / f"{project.module}_parts.py"
     project.write(path.name, path.read_text() + added)
     project.model()
     assert not project.is_known()
+
+
+def test_code_that_was_imported_before_is_loaded_each_time(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(project.directory)
+    spec = f"checkpoint:weights.safetensors?arch=python:{project.module}:Net&mean=0.5&std=0.5"
+    for _ in range(2):
+        importlib.import_module(f"{project.module}_parts")
+        assert not isinstance(model_of_spec(spec, project.directory, project.facts), DeferredModel)
+        for name in [name for name in sys.modules if name.startswith(project.module)]:
+            del sys.modules[name]
+
+
+def test_two_models_of_one_architecture_are_both_known(project: Project) -> None:
+    spec = f"checkpoint:weights.safetensors?arch=python:{project.module}:Net&mean=0.5&std=0.5"
+    specs = [spec, f"{spec}&name=other"]
+    for expected in (False, True):
+        models = [model_of_spec(text, project.directory, project.facts) for text in specs]
+        assert [isinstance(model, DeferredModel) for model in models] == [expected] * 2
+        for name in [name for name in sys.modules if name.startswith(project.module)]:
+            del sys.modules[name]
+
+
+def test_a_known_model_is_loaded_where_a_library_was_patched(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = project.model().fingerprint
+    known = project.model()
+    assert isinstance(known, DeferredModel)
+    monkeypatch.setattr(torch.nn.Linear, "forward", lambda self, features: features * 2)
+    assert known.fingerprint != before, "patched after it was known"
+    assert not project.is_known()
+    monkeypatch.undo()
+    assert project.model().fingerprint == before
+
+
+def test_a_module_that_comes_before_the_models_own_is_noticed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.model()
+    assert project.is_known()
+    # A package comes before a module of the same name.
+    package = project.directory / f"{project.module}_parts"
+    package.mkdir()
+    project.write(f"{package.name}/__init__.py", PARTS)
+    assert not project.is_known()
+
+
+def test_another_install_of_the_same_version_is_another_model(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.test_installed_code import install
+
+    project.write(f"{project.module}.py", ARCH.format(module="petparts").replace("petparts_parts", "petparts"))
+    (project.directory / f"{project.module}_parts.py").unlink()
+    site = project.directory / "site"
+    monkeypatch.syspath_prepend(site)
+    known = []
+    for text in (PARTS, PARTS, PARTS + "\nMORE = 1\n", PARTS + "\nMORE = 1\n"):
+        install(site, "petparts", text)
+        sys.modules.pop("petparts", None)
+        importlib.invalidate_caches()
+        installed._installed_at.cache_clear()
+        known.append(project.is_known())
+    sys.modules.pop("petparts", None)
+    assert known == [False, True, False, True]
 
 
 @pytest.mark.parametrize(

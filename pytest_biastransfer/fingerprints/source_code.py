@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import re
 import sys
 import sysconfig
 import types
@@ -16,10 +15,6 @@ from typing import Final
 from pytest_biastransfer.fingerprints.imports import Module, content_of, imported_by, module_named, module_of
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, Installed, distribution_of, identity_of, record_of
 
-_READING: Final = re.compile(
-    rb"\b(environ|getenv|argv|open|load|safe_load|loads|loadtxt|genfromtxt|fromfile|read_\w+|imread|from_pretrained|"
-    rb"import_module|glob|iglob|rglob|listdir|scandir|iterdir|Popen|check_output|urlopen)\b"
-)
 _THIS_PACKAGE: Final = __name__.partition(".")[0]
 
 
@@ -79,17 +74,20 @@ class CodeBase:
         return self._digests[module.name]
 
 
-def user_files(module_names: Iterable[str]) -> set[Path]:
-    """Return the files of the user's own code among the named modules, and of all that they import."""
+def user_modules(module_names: Iterable[str]) -> dict[str, Module]:
+    """Return the user's own modules among the named ones, and all of theirs that these import."""
     code = CodeBase()
     named = [sys.modules[name] for name in module_names if name in sys.modules]
-    modules = [module for start in named if is_users(start) for module in code.reached(start).values()]
-    return {container_of(module.file) for module in modules if module.file}
+    reached: dict[str, Module] = {}
+    for start in named:
+        if is_users(start) and start.__name__ not in reached:
+            reached |= code.reached(start)
+    return reached
 
 
-def reads_elsewhere(files: Iterable[Path]) -> bool:
-    """Whether code may depend on more than itself: on the environment, on arguments, on files that it reads."""
-    return any(_READING.search(file.read_bytes()) for file in files)
+def user_files(module_names: Iterable[str]) -> set[Path]:
+    """Return the files of the user's own code among the named modules, and of all that they import."""
+    return {container_of(module.file) for module in user_modules(module_names).values() if module.file}
 
 
 def libraries(module_names: Iterable[str]) -> dict[str, str | None]:
@@ -166,7 +164,7 @@ def is_users_file(file: str | None, module_name: str) -> bool:
     top = module_name.partition(".")[0]
     if file is None or top == _THIS_PACKAGE or top in FRAMEWORKS:
         return False
-    if _is_of_python(file):
+    if is_of_python(file):
         return False
     installed = distribution_of(file)
     return installed is None or installed.is_local
@@ -192,7 +190,8 @@ def _owner_of_package(top: str) -> Installed | None:
 
 
 @functools.cache
-def _is_of_python(file: str) -> bool:
+def is_of_python(file: str) -> bool:
+    """Whether a file is part of Python."""
     if any(part in ("site-packages", "dist-packages") for part in Path(file).parts):
         return False
     return any(Path(file).is_relative_to(place) for place in _python_places())

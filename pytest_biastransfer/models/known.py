@@ -1,6 +1,7 @@
 """What is known of the model of a spec from an earlier session, so that it need not be loaded to be told.
 
-A model that is made of a file of weights and of code is the same one as long as these are.
+A model that is made of a file of weights and of code is the same one as long as these are, and all else that was
+read when it was loaded: files, directories and environment variables.
 """
 
 from __future__ import annotations
@@ -15,10 +16,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 from pytest_biastransfer.class_order import ClassOrder
 from pytest_biastransfer.errors import BiasTransferError, ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
-from pytest_biastransfer.fingerprints.source_code import libraries, reads_elsewhere, records, user_files, versions
+from pytest_biastransfer.fingerprints.imports import module_named
+from pytest_biastransfer.fingerprints.observation import (
+    Reads,
+    is_of_a_library,
+    observing,
+    reads_below_python,
+    reads_of_imports,
+    variable,
+)
+from pytest_biastransfer.fingerprints.source_code import libraries, records, user_files, user_modules, versions
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.python_objects import importable_beside
 from pytest_biastransfer.specs import Spec
 from pytest_biastransfer.store.facts import Digest
 
@@ -51,8 +62,12 @@ class Description(TypedDict):
 class _Known(Description):
     name: str
     class_order: ClassOrder | None
-    files: dict[str, Digest]
+    # None for what was looked for and is not there.
+    files: dict[str, Digest | None]
+    variables: dict[str, Digest | None]
+    modules: dict[str, str | None]
     libraries: dict[str, str | None]
+    types: dict[str, Digest]
     listings: dict[str, list[str]]
 
 
@@ -61,10 +76,16 @@ class DeferredModel(Model):
 
     _load: Callable[[], Model]
     _known_fingerprint: str
+    _is_untouched: Callable[[], bool]
 
     @classmethod
-    def of(cls, known: Mapping[str, Any], load: Callable[[], Model]) -> DeferredModel:
-        """Return the model that `_description` described."""
+    def of(
+        cls, known: Mapping[str, Any], load: Callable[[], Model], is_untouched: Callable[[], bool] = lambda: True
+    ) -> DeferredModel:
+        """Return the model that `_description` described.
+
+        `is_untouched` tells whether nobody can have changed its code in this process.
+        """
         model = object.__new__(cls)
         values = {
             "preprocess": Preprocess(**known["preprocess"]),
@@ -73,6 +94,7 @@ class DeferredModel(Model):
             "class_order": known.get("class_order"),
             "_load": load,
             "_known_fingerprint": known["fingerprint"],
+            "_is_untouched": is_untouched,
         }
         vars(model).update(values)
         return model
@@ -93,7 +115,9 @@ class DeferredModel(Model):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the module's content; as long as it is not loaded, nobody can have changed it."""
+        """Hash of the module's content; it is loaded for it if somebody may have changed its code."""
+        if "module" not in vars(self) and not self._is_untouched():
+            vars(self)["module"] = self._load().module
         return super().fingerprint if "module" in vars(self) else self._known_fingerprint
 
 
@@ -111,8 +135,8 @@ def model_of_spec(text: str, directory: Path, facts: Facts, others: Others = nob
 
     key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
     known = facts.get(key, _Known)
-    if known is not None and _is_unchanged(known, facts):
-        return DeferredModel.of(known, load)
+    if known is not None and _is_unchanged(known, spec, facts):
+        return DeferredModel.of(known, load, lambda: _is_untouched(known))
     from pytest_biastransfer.models.loading import made_of
 
     parts = made_of(spec, others)
@@ -120,42 +144,97 @@ def model_of_spec(text: str, directory: Path, facts: Facts, others: Others = nob
         return load()
     # Before loading: if a file changes meanwhile, the model is not known to be made of it.
     digests = {str(file): facts.digest(file) for file in parts.files if file.is_file()}
-    model = load()
+    listings = {str(place): _listing(place) for place in parts.directories}
+    with observing() as reads:
+        model = load()
     if len(digests) == len(parts.files):
-        _note(key, model, digests, parts, facts)
+        _note(key, model, digests, listings, parts, reads, facts)
     return model
 
 
-def _note(key: str, model: Model, files: dict[str, str], parts: Parts, facts: Facts) -> None:
+def _note(
+    key: str,
+    model: Model,
+    files: dict[str, str],
+    listings: dict[str, list[str]],
+    parts: Parts,
+    reads: Reads,
+    facts: Facts,
+) -> None:
     """Keep what the model is, and all that this rests on, unless it may rest on more than can be told."""
     modules = {*parts.modules, *(type(part).__module__ for part in model.module.modules())}
-    code = user_files(modules)
-    if reads_elsewhere(code) or not _is_made_of_its_file(model.module):
+    code = user_modules({*modules, *reads.modules})
+    imports = reads_of_imports(code)
+    if imports is None or not _is_made_of_its_file(model.module):
+        return
+    reads |= imports
+    own = {str(file): facts.digest(file) for file in user_files(code)}
+    others = reads.files_besides([*files, *own])
+    if others is None or reads.elsewhere or reads_below_python(map(Path, own)):
         return
     try:
         content = model.fingerprint
-    except NotFingerprintableError:
+        places = {place: _listing(Path(place)) for place in reads.directories if not is_of_a_library(place)}
+    except (NotFingerprintableError, OSError):
         return
+    classes = {type(part) for part in model.module.modules()}
     known = {
         "fingerprint": content,
         "preprocess": dataclasses.asdict(model.preprocess),
         "classes": model.classes,
         "name": model.name,
         "class_order": model.class_order,
-        "files": files | {str(file): facts.digest(file) for file in code},
-        "libraries": libraries(modules),
-        "listings": {str(directory): _listing(directory) for directory in parts.directories},
+        "files": files | own | others,
+        "variables": reads.variables,
+        "modules": {name: module.file for name, module in code.items()},
+        "libraries": libraries({*modules, *code}) | records(getattr(model.module, "runtimes", ())),
+        "types": {f"{kind.__module__}:{kind.__qualname__}": fingerprint(kind) for kind in classes},
+        "listings": places | listings,
     }
     facts.put(key, known)
 
 
-def _is_unchanged(known: Mapping[str, Any], facts: Facts) -> bool:
+def _is_unchanged(known: Mapping[str, Any], spec: Spec, facts: Facts) -> bool:
     try:
-        files = all(facts.digest(Path(file)) == digest for file, digest in known["files"].items())
+        files = all(_digest(Path(file), facts) == digest for file, digest in known["files"].items())
         files = files and all(_listing(Path(place)) == names for place, names in known["listings"].items())
     except OSError:
         return False
-    return files and records(known["libraries"]) == known["libraries"]
+    return (
+        files
+        and all(variable(name) == value for name, value in known["variables"].items())
+        and records(known["libraries"]) == known["libraries"]
+        and _is_untouched(known)
+        and _are_found_again(known["modules"], spec)
+    )
+
+
+def _is_untouched(known: Mapping[str, Any]) -> bool:
+    """Whether none of the code was imported, as it may have been patched, and what was of the libraries is not."""
+    if known["modules"].keys() & sys.modules.keys():
+        return False
+    for name, content in known["types"].items():
+        module, _, path = name.partition(":")
+        if module in sys.modules and fingerprint(_member(sys.modules[module], path)) != content:
+            return False
+    return True
+
+
+def _member(module: object, path: str) -> object:
+    for name in path.split("."):
+        module = getattr(module, name, None)
+    return module
+
+
+def _are_found_again(modules: Mapping[str, str | None], spec: Spec) -> bool:
+    """Whether an import of the model's modules would give the same files."""
+    with importable_beside(spec):
+        reached = {name: module_named(name) for name in modules}
+    return all(module is not None and module.file == modules[name] for name, module in reached.items())
+
+
+def _digest(file: Path, facts: Facts) -> str | None:
+    return facts.digest(file) if file.exists() else None
 
 
 def _listing(directory: Path) -> list[str]:

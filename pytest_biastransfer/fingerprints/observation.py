@@ -1,0 +1,273 @@
+"""What code reads besides itself while it runs: files, directories, environment variables, and what else decides.
+
+Python tells of files, directories, programs and connections through its audit hooks. Of the environment it tells
+nothing: so the mapping itself observes who asks it. What is read below Python, as by C's ``getenv`` or by a library
+that opens files in C++ or Rust, is not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, distribution_of
+from pytest_biastransfer.fingerprints.source_code import is_of_python
+
+_THIS_PACKAGE: Final = __name__.partition(".")[0]
+_LISTING: Final = ("os.listdir", "os.scandir")
+# What may be answered in another way the next time.
+_ELSEWHERE: Final = (
+    "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "urllib.", "http.",
+    "ftplib.", "sqlite3.", "ctypes.dlopen", "winreg.",
+)  # fmt: skip
+_BELOW_PYTHON: Final = re.compile(
+    rb"\b(safe_open|load_file|jit\.load|load_library|imread|read_image|read_file|decode_image|InferenceSession|h5py|"
+    rb"VideoReader|VideoCapture|CDLL)\b"
+)
+_OF_THE_MACHINE: Final = ("/proc/", "/sys/", "/dev/")
+
+
+@dataclass
+class Reads:
+    """What was read.
+
+    Attributes
+    ----------
+    files
+        Absolute paths, and their sizes and times when they were read; None for a file that was not there.
+    directories
+        Of which the entries were listed.
+    variables
+        Names of environment variables, and hashes of their values; None for one that was not set.
+    elsewhere
+        What cannot be compared with the next time.
+    modules
+        Which were imported meanwhile.
+    """
+
+    files: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
+    variables: dict[str, str | None] = field(default_factory=dict)
+    elsewhere: set[str] = field(default_factory=set)
+    modules: set[str] = field(default_factory=set)
+
+    def __or__(self, other: Reads) -> Reads:
+        """Return what either has read."""
+        return Reads(
+            {**other.files, **self.files},
+            self.directories | other.directories,
+            {**other.variables, **self.variables},
+            self.elsewhere | other.elsewhere,
+            self.modules | other.modules,
+        )
+
+    def files_besides(self, covered: Iterable[Path | str]) -> dict[str, str | None] | None:
+        """Return the hashes of the files that are neither in `covered` nor a library's; None if that fails.
+
+        A file that is not there any more, or that has changed since it was read, has no hash to compare with.
+        """
+        own = {os.path.abspath(path) for path in covered}  # noqa: PTH100 - strings
+        digests: dict[str, str | None] = {}
+        for path, state in self.files.items():
+            source = _source_of(path)
+            if path in own or source in own or is_of_a_library(source):
+                continue
+            if path.startswith(_OF_THE_MACHINE) or state != _state(path):
+                return None
+            try:
+                digests[path] = None if state is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            except OSError:
+                return None
+        return digests
+
+
+def reads_below_python(files: Iterable[Path]) -> bool:
+    """Whether code names what opens files in C++ or Rust, which no audit hook sees."""
+    return any(_BELOW_PYTHON.search(file.read_bytes()) for file in files)
+
+
+def variable(name: str) -> str | None:
+    """Return a hash of the value of an environment variable, None if it is not set."""
+    value = os.environ.get(name)
+    return None if value is None else hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def reads_of_imports(names: Iterable[str]) -> Reads | None:
+    """Return what was read while the named modules were imported; None if one of them was imported unobserved."""
+    reads = Reads()
+    for name in names:
+        module = sys.modules.get(name)
+        if module is None:
+            continue
+        imported, observed = _imported.get(name, (None, Reads()))
+        if imported is None or imported() is not module:
+            return None
+        reads |= observed
+    return reads
+
+
+@contextmanager
+def observing() -> Iterator[Reads]:
+    """Observe what is read, by whichever thread."""
+    if not _hooked:
+        _hooked.append(True)
+        # It cannot be removed, and does nothing as long as nobody observes.
+        sys.addaudithook(_hook)
+    reads, before, arguments = Reads(), set(sys.modules), sys.argv
+    sys.argv = _Arguments(arguments)
+    watched = [each for each in (os.environ, getattr(os, "environb", None)) if type(each) is _Environ]
+    if len(watched) == 0:
+        reads.elsewhere.add("an environment of another type")
+    for each in watched:
+        each.__class__ = _ObservedEnvironment
+    _active.append(reads)
+    try:
+        yield reads
+    finally:
+        _active.remove(reads)
+        if not _active:
+            for each in watched:
+                each.__class__ = _Environ
+        if type(sys.argv) is _Arguments:
+            sys.argv = arguments
+        reads.modules |= set(sys.modules) - before
+        for name in reads.modules & sys.modules.keys():
+            _imported[name] = weakref.ref(sys.modules[name]), reads
+
+
+_Environ: Final = type(os.environ)
+# Of the process, as an audit hook is.
+_active: Final[list[Reads]] = []
+_hooked: Final[list[bool]] = []
+_imported: Final[dict[str, tuple[Any, Reads]]] = {}
+_here: Final = threading.local()
+
+
+class _ObservedEnvironment(_Environ):  # type: ignore[valid-type, misc]
+    def __getitem__(self, key: Any) -> Any:
+        if _is_of_interest(sys._getframe(1)):
+            name = os.fsdecode(key) if isinstance(key, str | bytes) else str(key)
+            value = self._data.get(self.encodekey(key)) if isinstance(key, str | bytes) else None
+            text = None if value is None else os.fsdecode(value)
+            digest = None if text is None else hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+            for reads in _active:
+                reads.variables.setdefault(name, digest)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        _note_elsewhere("all environment variables", sys._getframe(1))
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        _note_elsewhere("all environment variables", sys._getframe(1))
+        return super().__len__()
+
+
+class _Arguments(list[str]):
+    def __getitem__(self, index: Any) -> Any:
+        _note_elsewhere("arguments", sys._getframe(1))
+        return super().__getitem__(index)
+
+    def __iter__(self) -> Iterator[str]:
+        _note_elsewhere("arguments", sys._getframe(1))
+        return super().__iter__()
+
+
+def _note_elsewhere(what: str, frame: types.FrameType) -> None:
+    if _is_of_interest(frame):
+        for reads in _active:
+            reads.elsewhere.add(what)
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _active or getattr(_here, "busy", False):
+        return
+    is_open, is_listing = event == "open", event in _LISTING
+    if not (is_open or is_listing or event.startswith(_ELSEWHERE)):
+        return
+    _here.busy = True
+    try:
+        if _is_of_interest(sys._getframe(1)):
+            _note(event, arguments, is_open, is_listing)
+    finally:
+        _here.busy = False
+
+
+def _note(event: str, arguments: tuple[Any, ...], is_open: bool, is_listing: bool) -> None:
+    path = arguments[0] if arguments else None
+    if is_open and (isinstance(path, int) or not _reads(*arguments[1:3])):
+        return
+    if event == "ctypes.dlopen" and (path is None or is_of_a_library(os.path.abspath(os.fsdecode(path)))):  # noqa: PTH100
+        return
+    for reads in _active:
+        if not (is_open or is_listing):
+            reads.elsewhere.add(event)
+        elif isinstance(path, int):
+            reads.elsewhere.add("a directory by its number")
+        else:
+            absolute = os.path.abspath(os.fsdecode(path if path is not None else "."))  # noqa: PTH100 - a string
+            if is_open:
+                reads.files.setdefault(absolute, _state(absolute))
+            else:
+                reads.directories.add(absolute)
+
+
+def _reads(mode: Any, flags: Any) -> bool:
+    """Whether a file is opened to be read."""
+    if isinstance(mode, str):
+        return "r" in mode or "+" in mode
+    return not isinstance(flags, int) or flags & os.O_WRONLY == 0
+
+
+def _is_of_interest(frame: types.FrameType | None) -> bool:
+    """Whether the user's code reads, directly or through a library.
+
+    What this package reads is known to it, and what the frameworks read when they are imported, or when this package
+    calls them, is their own.
+    """
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        top = name.partition(".")[0] if isinstance(name, str) else ""
+        if top in FRAMEWORKS:
+            if frame.f_code.co_name == "<module>":
+                return False
+        elif name != __name__ and top == _THIS_PACKAGE:
+            return False
+        elif name != __name__ and (top not in sys.stdlib_module_names or top == "__main__"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        state = os.stat(path)  # noqa: PTH116 - half the time of Path.stat
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
+def _source_of(path: str) -> str:
+    try:
+        return importlib.util.source_from_cache(path)
+    except ValueError:
+        return path
+
+
+def is_of_a_library(path: str) -> bool:
+    """Whether a file is part of Python or of an installed library, which is told by its RECORD."""
+    if is_of_python(path):
+        return True
+    installed = distribution_of(path)
+    return installed is not None and not installed.is_local
