@@ -99,7 +99,8 @@ def _model_of_spec(config: pytest.Config, spec: str) -> Model:
 
 def _dataset_of_spec(config: pytest.Config, spec: str) -> LabelledImages:
     known = config.stash.setdefault(DATASETS_OF_SPECS, {})
-    if spec not in known:
+    # The dataset of one's own code may be changed meanwhile.
+    if spec not in known or not known[spec].looks_unchanged():
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
         known[spec] = load_dataset(spec, directory=directory, facts=facts)
     return known[spec]

@@ -429,3 +429,21 @@ def test_models_of_all_files_are_known(
     except BiasTransferError:
         return
     assert not isinstance(again, DeferredModel)
+
+
+def test_what_an_installed_package_reads_is_part_of_what_its_model_is_known_by(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.test_installed_code import install
+
+    code = (project.directory / f"{project.module}.py").read_text().replace(f"{project.module}_parts", "petparts")
+    install(project.directory / "site", "petparts", PARTS + "import os\nSCALE = float(os.environ.get('SCALE', 1))\n")
+    project.write(f"{project.module}.py", code)
+    monkeypatch.syspath_prepend(project.directory / "site")
+    known = []
+    for scale in ("1", "1", "2", "2"):
+        monkeypatch.setenv("SCALE", scale)
+        sys.modules.pop("petparts", None)
+        known.append(project.is_known())
+    sys.modules.pop("petparts", None)
+    assert known == [False, True, False, True]

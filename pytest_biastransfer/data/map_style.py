@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_biastransfer.data.class_folders import are_parts
+from pytest_biastransfer.data.dataset_state import DatasetState
 from pytest_biastransfer.data.decoding import pixels
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.data.masks import MasksByIndex, as_mask, no_masks
@@ -39,6 +40,8 @@ class MapStyleImages(LabelledImages):
         self._place = place
         self.name = type(dataset).__name__
         self._mask_digests: dict[str, list[bytes]] = {}
+        # When the images were read.
+        self._state: DatasetState | None = None
         try:
             self._length = len(dataset)
         except TypeError as error:
@@ -138,31 +141,55 @@ class MapStyleImages(LabelledImages):
 
     @functools.cached_property
     def _content(self) -> tuple[npt.NDArray[np.int64], str, list[bytes], list[dict[str, str]]]:
-        digests, attributes = [], []
+        images, digests, attributes = [], [], []
         labels = np.empty(self._length, dtype=np.int64)
         for index in range(self._length):
             image, labels[index], told = self._item(index)
-            digests.append(_digest(image, labels[index]))
             attributes.append(_scalars(told))
+            images.append(_digest(image, labels[index]))
+            digests.append(_digest(image, labels[index], attributes[-1]))
         changed = self._changed(digests, self._item_digest)
         if changed is not None:
             raise DatasetError(
                 f"{self._place}: item {changed} of {self.name} differs each time it is read; remove random "
                 f"augmentations from the dataset, a measurement needs the same images each time"
             )
-        return labels, hashlib.sha256(b"".join(digests)).hexdigest()[:32], digests, attributes
+        self._state = DatasetState(self._dataset)
+        return labels, hashlib.sha256(b"".join(images)).hexdigest()[:32], digests, attributes
 
     def looks_unchanged(self) -> bool:
-        """Whether the length and some items, read again, are what they were."""
+        """Whether the object's attributes, the length and some items, read again, are what they were.
+
+        Where they are not, all is read again when it is next asked for.
+        """
+        if self._is_unchanged():
+            return True
+        for name in ("_content", "classes", "attributes", "files", "_listed", "_known_masks"):
+            vars(self).pop(name, None)
+        self._mask_digests.clear()
+        self._length, self._state = len(self._dataset), None
+        return False
+
+    def _is_unchanged(self) -> bool:
+        if self._state is not None and self._state != DatasetState(self._dataset):
+            return False
         known: list[tuple[list[bytes], Callable[[int], bytes]]] = []
         for name, digests in self._mask_digests.items():
             known.append((digests, functools.partial(self._mask_digest, name)))
         if "_content" in vars(self):
             known.append((self._content[2], self._item_digest))
-        return len(self._dataset) == self._length and all(self._changed(*one) is None for one in known)
+        unchanged = len(self._dataset) == self._length and all(self._changed(*one) is None for one in known)
+        if self._state is not None:
+            # Reading may fill caches.
+            self._state = DatasetState(self._dataset)
+        return unchanged
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**super().__getstate__(), "_state": None}
 
     def _item_digest(self, index: int) -> bytes:
-        return _digest(*self._item(index)[:2])
+        image, label, told = self._item(index)
+        return _digest(image, label, _scalars(told))
 
     def _changed(self, digests: Sequence[bytes], digest: Callable[[int], bytes]) -> int | None:
         """Read some items again; a random augmentation changes at least one of them, almost surely."""
@@ -211,8 +238,8 @@ def _scalars(told: Mapping[Any, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in values.items() if isinstance(value, str | int | float)}
 
 
-def _digest(image: npt.NDArray[Any], label: int) -> bytes:
-    form = f"{image.dtype}{image.shape}{label}".encode()
+def _digest(image: npt.NDArray[Any], label: int, attributes: Mapping[str, str] | None = None) -> bytes:
+    form = f"{image.dtype}{image.shape}{label}{sorted((attributes or {}).items()) or ''}".encode()
     return hashlib.sha256(form + np.ascontiguousarray(image).tobytes()).digest()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
+from pytest_biastransfer.evaluation.forward_reads import ReadsMoreError
 from pytest_biastransfer.evaluation.order import chunks
 from pytest_biastransfer.store import Place
 from pytest_biastransfer.store.chunks import ChunkStore, Content
@@ -103,7 +105,7 @@ class Collection:
         total = len(gathered.order)
         missing = [chunk for chunk in chunks(total) if gathered.done <= chunk.start < count]
         done = gathered.done
-        for chunk, content in self._store.collect(self._key.text, missing, self._compute, are_predictions):
+        for chunk, content in collected(self._store, self._key.text, missing, self._compute, are_predictions):
             gathered.classes[chunk.start : chunk.stop] = content["classes"]
             gathered.outputs = int(content["outputs"][0])
             done += len(chunk)
@@ -119,6 +121,23 @@ class Collection:
         content = self._pass.predictions(chunk)
         self._computed += len(chunk)
         return content
+
+
+def collected(
+    store: ChunkStore,
+    key: str,
+    missing: Sequence[range],
+    compute: Callable[[range], Content],
+    is_whole: Callable[[range, Content], bool],
+) -> Iterator[tuple[range, Content]]:
+    """Yield chunks as the store does; none is kept where the model turns out to read what its key does not tell."""
+    left = list(missing)
+    try:
+        for chunk, content in store.collect(key, missing, compute, is_whole):
+            left.remove(chunk)
+            yield chunk, content
+    except ReadsMoreError:
+        yield from ChunkStore(Place(None)).collect(key, left, compute, is_whole)
 
 
 def are_predictions(chunk: range, content: Content) -> bool:

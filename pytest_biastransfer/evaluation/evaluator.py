@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from pytest_biastransfer import __version__
 from pytest_biastransfer.errors import ModelError, StoreWarning
 from pytest_biastransfer.evaluation.canary import undisturbed
+from pytest_biastransfer.evaluation.forward_reads import ForwardReads, ReadsMoreError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
+from pytest_biastransfer.fingerprints.content import fingerprint_in_session
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.store import Place, Store
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.canary import Canary
     from pytest_biastransfer.evaluation.collecting import Collection, Gathered, Predictions
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
+    from pytest_biastransfer.fingerprints.observation import Reads
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.names import Precision
     from pytest_biastransfer.store.chunks import Content
@@ -64,7 +67,9 @@ class Key:
     text
         Hash of all of it.
     model
-        Hash of the model.
+        Hash of the model, and of what it reads while it predicts.
+    content
+        Hash of the model alone.
     basis
         Hash of all but the intervention, and of how often what was kept under it was dropped.
     first_basis
@@ -75,6 +80,7 @@ class Key:
 
     text: str
     model: str
+    content: str
     basis: str
     first_basis: str
     lasting: bool
@@ -137,29 +143,34 @@ class Evaluator:
         self._batch_sizes: dict[str, BatchSize] = {}
         self._gathered: dict[str, Gathered] = {}
         self._checked: dict[str, str | None] = {}
-        self._kept: list[object] = []
+        self._kept: dict[int, list[object]] = {}
+        self._forward_reads = ForwardReads(self.store.facts)
+        self._unkept: set[str] = set()
 
     def keys(self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]) -> list[Key]:
         """Return what the predictions under each intervention depend on; the same key means the same predictions."""
         content, lasts = self._content(model)
+        reads, is_all = self._forward_reads.state(content)
+        whole = content if reads is None else fingerprint(content, reads)
         device_type = self.device.partition(":")[0]
-        parts = (content, model.preprocess.fingerprint, images.fingerprint, self.precision, device_type, _FORMAT)
-        basis = fingerprint(parts)
-        return [self._key(basis, content, lasts, images, intervention) for intervention in interventions]
+        parts = (whole, model.preprocess.fingerprint, images.fingerprint, self.precision, device_type, _FORMAT)
+        common = (whole, content, fingerprint(parts))
+        return [self._key(common, lasts and is_all, images, intervention) for intervention in interventions]
 
     def _key(
         self,
-        basis: str,
-        model: str,
+        common: tuple[str, str, str],
         lasts: bool,
         images: LabelledImages,
         intervention: Intervention | None,
     ) -> Key:
+        model, content, basis = common
         change, change_lasts = self._content(intervention)
         names = () if intervention is None else intervention.mask_names
         masks = [images.masks(name).fingerprint for name in names]
         current = self.store.generations.current(basis)
-        return Key(fingerprint(current, change, masks), model, current, basis, lasts and change_lasts)
+        text = fingerprint(current, change, masks)
+        return Key(text, model, content, current, basis, lasts and change_lasts)
 
     def collection(
         self,
@@ -237,23 +248,34 @@ class Evaluator:
             self._batch_sizes[key.model] = BatchSize(self._batch_size, self.device.partition(":")[0])
         return self._batch_sizes[key.model]
 
-    def check_once(self, key: Key, check: Callable[[], None]) -> None:
+    def check_once(self, key: Key, check: Callable[[], None], reads: Reads) -> None:
         """Check a model on a dataset, unless another process or an earlier session has done it.
 
-        `check` raises `ModelError` for a model that does not pass; that is raised again each time.
+        `check` raises `ModelError` for a model that does not pass; that is raised again each time. It predicts: what
+        the model reads meanwhile, and has read before, is noted. Raises `ReadsMoreError`, once for a key, where that
+        was not known yet.
         """
         from pytest_biastransfer.store.chunks import ChunkStore
 
         if key.basis not in self._checked:
             store = self.store.checks if key.lasting else ChunkStore(Place(None))
+
+            def observed() -> None:
+                self._forward_reads.observe(key.content, check, reads)
+
             try:
                 # Another process that is checking it is waited for, as for predictions.
-                list(store.collect(key.basis, [range(1)], lambda _: _passed(check)))
+                list(store.collect(key.basis, [range(1)], lambda _: _passed(observed)))
             except ModelError as error:
                 self._checked[key.basis] = str(error)
             else:
                 self._checked[key.basis] = None
         self.require_unrefused(key)
+        state, is_all = self._forward_reads.state(key.content)
+        whole = key.content if state is None else fingerprint(key.content, state)
+        if (whole != key.model or not is_all) and key.lasting and key.text not in self._unkept:
+            self._unkept.add(key.text)
+            raise ReadsMoreError
 
     def require_unrefused(self, key: Key) -> None:
         """Raise what a check of the same model and dataset raised in this session."""
@@ -266,17 +288,17 @@ class Evaluator:
         try:
             return ("clean" if thing is None else thing.fingerprint), True
         except NotFingerprintableError as error:
-            if not any(thing is kept for kept in self._kept):
+            if id(thing) not in self._kept:
                 warnings.warn(
                     f"predictions with {thing} are kept for this session only, because its content cannot be told: "
                     f"it holds {error}",
                     StoreWarning,
                     stacklevel=2,
                 )
-                # In this session an object can be told by its identity, as long as it is kept alive.
-                self._kept.append(thing)
-            state = thing.module.state_dict() if isinstance(thing, Model) else {}
-            return fingerprint(id(getattr(thing, "module", thing)), dict(state)), False
+            # In this session an object can be told by its identity, as long as it is kept alive.
+            content, identified = fingerprint_in_session(thing.module if isinstance(thing, Model) else thing)
+            self._kept.setdefault(id(thing), [thing]).extend(identified)
+            return content, False
 
 
 def _passed(check: Callable[[], None]) -> Content:

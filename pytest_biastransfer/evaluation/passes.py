@@ -20,6 +20,7 @@ from pytest_biastransfer.evaluation.order import chunks
 from pytest_biastransfer.evaluation.predict import Change, Predictor, ready_to_evaluate, source_change
 from pytest_biastransfer.evaluation.reproducibility import require_reproducible
 from pytest_biastransfer.evaluation.upload import Upload
+from pytest_biastransfer.fingerprints.observation import Reads, observing
 from pytest_biastransfer.interventions import Origin
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Pass:
         device: torch.device,
         precision: Precision,
         batch_size: BatchSize,
-        check_once: Callable[[Callable[[], None]], None],
+        check_once: Callable[[Callable[[], None], Reads], None],
     ) -> None:
         self._model = model
         self._images = images
@@ -85,7 +86,7 @@ class Pass:
         following = itertools.pairwise(chunks(len(order)))
         self._following = dict(following) if computes_beside(device) else {}
         self._loaded: dict[range, torch.Tensor] = {}
-        self._check_once: Callable[[Callable[[], None]], None] | None = check_once
+        self._check_once: Callable[[Callable[[], None], Reads], None] | None = check_once
 
     def predictions(self, chunk: range) -> Content:
         """Return the predictions of one chunk; see `Predictor.classes`."""
@@ -99,9 +100,13 @@ class Pass:
         indices = self._indices(chunk)
         pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
         change = None if self._after is None else Change(self._after, self._origin(indices, self._after))
-        logits = self._predictor.logits(pixels, change)
-        if self._check_once is not None:
-            self._check_once(lambda: require_reproducible(self._predictor, pixels, change, logits))
+        if self._check_once is None:
+            logits = self._predictor.logits(pixels, change)
+        else:
+            # What the model imports while it predicts, it imports the first time.
+            with observing() as reads:
+                logits = self._predictor.logits(pixels, change)
+            self._check_once(lambda: require_reproducible(self._predictor, pixels, change, logits), reads)
             self._check_once = None
         self._load_following(chunk)
         return logits

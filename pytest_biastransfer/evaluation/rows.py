@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.evaluation.collecting import begin
+from pytest_biastransfer.evaluation.collecting import begin, collected
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
 from pytest_biastransfer.evaluation.order import chunks, visiting_order
 from pytest_biastransfer.fingerprints import fingerprint
@@ -65,7 +65,8 @@ def rows_of(
                 and (rows.dtype.kind != "f" or bool(np.isfinite(rows).all()))
             )
 
-        for chunk, content in store.collect(fingerprint(key.text, kind), chunks(len(order)), work.compute, are_rows):
+        rows_key = fingerprint(key.text, kind)
+        for chunk, content in collected(store, rows_key, chunks(len(order)), work.compute, are_rows):
             part = content["rows"]
             shape = part.shape[1:]
             if found is None:

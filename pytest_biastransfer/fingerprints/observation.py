@@ -7,6 +7,7 @@ that opens files in C++ or Rust, is not seen.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, distribution_of
-from pytest_biastransfer.fingerprints.source_code import is_of_python
+from pytest_biastransfer.fingerprints.source_code import is_of_python, is_users_file
 
 _THIS_PACKAGE: Final = __name__.partition(".")[0]
 _LISTING: Final = ("os.listdir", "os.scandir")
@@ -35,6 +36,8 @@ _BELOW_PYTHON: Final = re.compile(
     rb"\b(safe_open|load_file|jit\.load|load_library|imread|read_image|read_file|decode_image|InferenceSession|h5py|"
     rb"VideoReader|VideoCapture|CDLL)\b"
 )
+# What they read decides about how fast something is.
+_COMPILERS: Final = ("torch._dynamo", "torch._inductor")
 _OF_THE_MACHINE: Final = ("/proc/", "/sys/", "/dev/")
 
 
@@ -80,13 +83,15 @@ class Reads:
         own = {os.path.abspath(path) for path in covered}  # noqa: PTH100 - strings
         digests: dict[str, str | None] = {}
         for path, state in self.files.items():
-            source = _source_of(path)
+            source = source_of(path)
             if path in own or source in own or is_of_a_library(source):
                 continue
-            if path.startswith(_OF_THE_MACHINE) or state != _state(path):
+            # Python writes a compiled file when it has read the source.
+            before = _state(source) if source != path else state
+            if source.startswith(_OF_THE_MACHINE) or before != _state(source):
                 return None
             try:
-                digests[path] = None if state is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
+                digests[source] = None if before is None else hashlib.sha256(Path(source).read_bytes()).hexdigest()
             except OSError:
                 return None
         return digests
@@ -124,7 +129,7 @@ def observing() -> Iterator[Reads]:
         _hooked.append(True)
         # It cannot be removed, and does nothing as long as nobody observes.
         sys.addaudithook(_hook)
-    reads, before, arguments = Reads(), set(sys.modules), sys.argv
+    reads, before, arguments = Reads(), set(map(id, sys.modules.values())), sys.argv
     sys.argv = _Arguments(arguments)
     watched = [each for each in (os.environ, getattr(os, "environb", None)) if type(each) is _Environ]
     if len(watched) == 0:
@@ -141,9 +146,11 @@ def observing() -> Iterator[Reads]:
                 each.__class__ = _Environ
         if type(sys.argv) is _Arguments:
             sys.argv = arguments
-        reads.modules |= set(sys.modules) - before
+        # Another name of a module that was there is no import: multiprocessing gives one to `__main__`.
+        reads.modules |= {name for name, module in list(sys.modules.items()) if id(module) not in before}
         for name in reads.modules & sys.modules.keys():
-            _imported[name] = weakref.ref(sys.modules[name]), reads
+            if isinstance(sys.modules[name], types.ModuleType):
+                _imported[name] = weakref.ref(sys.modules[name]), reads
 
 
 _Environ: Final = type(os.environ)
@@ -167,11 +174,11 @@ class _ObservedEnvironment(_Environ):  # type: ignore[valid-type, misc]
 
     def __iter__(self) -> Iterator[Any]:
         _note_elsewhere("all environment variables", sys._getframe(1))
-        return super().__iter__()
+        yield from super().__iter__()
 
     def __len__(self) -> int:
         _note_elsewhere("all environment variables", sys._getframe(1))
-        return super().__len__()
+        return len(self._data)
 
 
 class _Arguments(list[str]):
@@ -198,7 +205,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         return
     _here.busy = True
     try:
-        if _is_of_interest(sys._getframe(1)):
+        frame = sys._getframe(1)
+        # Imports list directories, too: that they would find the same modules is looked at otherwise.
+        if not (is_listing and frame.f_code.co_filename.startswith("<frozen ")) and _is_of_interest(frame):
             _note(event, arguments, is_open, is_listing)
     finally:
         _here.busy = False
@@ -236,18 +245,29 @@ def _is_of_interest(frame: types.FrameType | None) -> bool:
     What this package reads is known to it, and what the frameworks read when they are imported, or when this package
     calls them, is their own.
     """
+    by_a_library = False
     while frame is not None:
         name = frame.f_globals.get("__name__")
         top = name.partition(".")[0] if isinstance(name, str) else ""
         if top in FRAMEWORKS:
-            if frame.f_code.co_name == "<module>":
+            if frame.f_code.co_name == "<module>" or str(name).startswith(_COMPILERS):
                 return False
+            by_a_library = False
         elif name != __name__ and top == _THIS_PACKAGE:
-            return False
-        elif name != __name__ and (top not in sys.stdlib_module_names or top == "__main__"):
-            return True
+            # Of another library if that is what it has called: the model's own package may be installed.
+            return by_a_library
+        elif name != __name__ and top not in sys.stdlib_module_names | {"__main__"}:
+            if _is_users(frame.f_code.co_filename, top):
+                return True
+            by_a_library = True
         frame = frame.f_back
-    return False
+    return by_a_library
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_users(file: str, top: str) -> bool:
+    # What was made by code has no file.
+    return file.startswith("<") or is_users_file(os.path.abspath(file), top)  # noqa: PTH100 - a string
 
 
 def _state(path: str) -> tuple[int, int] | None:
@@ -258,7 +278,8 @@ def _state(path: str) -> tuple[int, int] | None:
     return state.st_size, state.st_mtime_ns
 
 
-def _source_of(path: str) -> str:
+def source_of(path: str) -> str:
+    """Return the file that a compiled module was made of; the path itself for any other file."""
     try:
         return importlib.util.source_from_cache(path)
     except ValueError:

@@ -80,7 +80,8 @@ def user_modules(module_names: Iterable[str]) -> dict[str, Module]:
     named = [sys.modules[name] for name in module_names if name in sys.modules]
     reached: dict[str, Module] = {}
     for start in named:
-        if is_users(start) and start.__name__ not in reached:
+        # One without a file was made by another one, or by an extension module.
+        if _file_of(start) is not None and is_users(start) and start.__name__ not in reached:
             reached |= code.reached(start)
     return reached
 
