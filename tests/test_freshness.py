@@ -16,7 +16,7 @@ from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.store import Store
-from tests.test_installed_code import write
+from tests.test_fingerprints import write
 
 # Answers with the channel that something outside of it names.
 NET = """
@@ -52,7 +52,9 @@ def in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
         monkeypatch.setenv("CHANNEL", str(channel))
         texts = {"channel.txt": f"{channel}", "channel.ini": f"[net]\nchannel = {channel}\n"}
-        write(tmp_path, {**texts, "heads.py": f"channel = {channel}\n", "channel_nets.py": NET.format(code=code)})
+        # Of another length: Python takes files of the same second and length for the same.
+        heads = f"channel = {channel}\n" + "#\n" * channel
+        write(tmp_path, {**texts, "heads.py": heads, "channel_nets.py": NET.format(code=code)})
         for name in ("heads", "channel_nets"):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
