@@ -478,6 +478,24 @@ def test_metadata_of_another_form_are_left_alone(net: torch.nn.Module, metadata:
         assert torch.equal(logits(SPEC.format("a.pt")), net(images()))
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 46830571\n"
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors", "a.bin"])
+def test_what_stands_in_for_weights_is_named(net: torch.nn.Module, name: str) -> None:
+    Path(name).write_text(POINTER)
+    with pytest.raises(
+        ModelError, match=r"is a Git LFS pointer, its 46,830,571 bytes are elsewhere; type: git lfs pull"
+    ):
+        load_model(SPEC.format(name))
+    Path(name).write_text("\n<!DOCTYPE html><html>404</html>")
+    with pytest.raises(ModelError, match="is an HTML page, no weights; download the file itself"):
+        load_model(SPEC.format(name))
+    save_file(dict(net.state_dict()), "a.bin")
+    with pytest.raises(ModelError, match=r"a\.bin: is a safetensors file; rename it to a\.safetensors"):
+        load_model(SPEC.format("a.bin"))
+
+
 BESIDE: dict[str, Any] = {
     "array": np.arange(3, dtype=np.float32),
     "names": np.array(["cat", "dog"]),

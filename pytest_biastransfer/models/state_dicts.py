@@ -77,6 +77,7 @@ def read_states(path: Path, entry: str | None = None) -> Mapping[str, State]:
     """
     if path.suffix == ".safetensors":
         return {"": _read_safetensors(path)}
+    _require_no_safetensors(path)
     content = _read_plain(path)
     if entry is not None:
         return {entry: _entry(content, entry, path)}
@@ -215,6 +216,17 @@ def _read_plain(path: Path) -> Any:
             f"checkpoint {path}: holds more than plain data, or is damaged ({reason_of(error)}); nothing in it was "
             f"run. Save it with torch.save(model.state_dict(), ...) or as safetensors"
         ) from error
+
+
+def _require_no_safetensors(path: Path) -> None:
+    # It begins with the length of its header, which is JSON.
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise ModelError(f"checkpoint {path}: cannot be read ({error.strerror})") from error
+    if len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        raise ModelError(f"checkpoint {path}: is a safetensors file; rename it to {path.stem}.safetensors")
 
 
 def _read_safetensors(path: Path) -> State:

@@ -11,6 +11,7 @@ from typing import Final
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.specs import Spec
 
+_POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?size ([0-9]{1,18})\n")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,6 +32,7 @@ def weights_files(spec: Spec, paths: Sequence[Path]) -> Sequence[Path]:
         if not path.is_file():
             found = "a directory" if path.is_dir() else "no such file"
             raise ModelError(f"spec {spec.text!r}: {path}: {found}")
+        _require_no_stand_in(spec, path)
     expected = _expected_digests(spec)
     if expected and len(expected) != len(paths):
         names = ", ".join(path.name for path in paths)
@@ -41,6 +43,23 @@ def weights_files(spec: Spec, paths: Sequence[Path]) -> Sequence[Path]:
     for path, digest in zip(paths, expected, strict=False):
         _require_digest(spec, path, digest)
     return paths
+
+
+def _require_no_stand_in(spec: Spec, path: Path) -> None:
+    """Raise for what stands where a file of weights should be: a pointer of Git LFS, or a page of the web."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise ModelError(f"spec {spec.text!r}: {path}: cannot be read ({error.strerror})") from error
+    size = _POINTER.match(start)
+    if size:
+        raise ModelError(
+            f"spec {spec.text!r}: {path} is a Git LFS pointer, its {int(size[1]):,} bytes are elsewhere; "
+            f"type: git lfs pull"
+        )
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise ModelError(f"spec {spec.text!r}: {path} is an HTML page, no weights; download the file itself")
 
 
 def without_weights_file(spec: Spec, what_to_type: str) -> None:
