@@ -7,8 +7,12 @@ it. So a picture is opened only as one of the formats that images are kept in, a
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import importlib
+import importlib.metadata
 import os
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -27,6 +31,8 @@ _KINDS_OF_JPEG: Final = ("MPO",)
 # Pillow imports them with all its other formats, which takes long, unless they are imported before.
 _IMPORTED_LATE: Final = ("TiffImagePlugin", "WebPImagePlugin")
 _PREFIX_BYTES: Final = 16
+# Lines of a RECORD with the hash of a compiled file.
+_COMPILED: Final = re.compile(r"\.(so|pyd|dll|dylib)[.\w-]*,sha256=")
 
 
 class RefusedFormatError(OSError):
@@ -68,6 +74,20 @@ def allow_picture_formats(*formats: str) -> tuple[str, ...]:
     """
     before, _ALLOWED.more = _ALLOWED.more, tuple(name.upper() for name in formats)
     return before
+
+
+@functools.cache
+def decoder() -> str:
+    """Return what decodes pictures: Pillow's release, and the libraries in its build. Pillow is not imported for it.
+
+    The same release decodes other pixels with another libjpeg.
+    """
+    try:
+        pillow = importlib.metadata.distribution("pillow")
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+    compiled = [line for line in (pillow.read_text("RECORD") or "").splitlines() if _COMPILED.search(line)]
+    return hashlib.sha256("\n".join([pillow.version, *sorted(compiled)]).encode()).hexdigest()
 
 
 def open_picture(source: Path | IO[bytes], name: str = "") -> Image.Image:

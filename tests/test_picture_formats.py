@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import os
 import re
@@ -19,7 +20,7 @@ import pytest
 import torchvision
 from PIL import EpsImagePlugin, Image
 
-from pytest_biastransfer import Stencil, allow_picture_formats, load_dataset
+from pytest_biastransfer import Stencil, allow_picture_formats, load_dataset, picture_files
 from pytest_biastransfer.data import LabelledImages, as_images
 from pytest_biastransfer.data.decoding import read_encoded, read_picture
 from pytest_biastransfer.errors import BiasTransferError, DatasetError, InterventionError
@@ -304,3 +305,20 @@ def test_a_session_opens_what_its_ini_file_names(pytester: pytest.Pytester) -> N
     # No later session opens it.
     with pytest.raises(InterventionError, match="format TGA"):
         Stencil("logo.tga")
+
+
+def test_another_build_of_the_same_pillow_is_another_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoder_of(record: str | None) -> str:
+        class Pillow:
+            version = "13.0.0"
+
+            def read_text(self, name: str) -> str | None:
+                return record if name == "RECORD" else None
+
+        monkeypatch.setattr(importlib.metadata, "distribution", lambda _: Pillow())
+        return picture_files.decoder.__wrapped__()
+
+    one = "pillow.libs/libjpeg-1.so.62,sha256=aa,5\nPIL/Image.py,sha256=cc,7\n"
+    assert decoder_of(one) != decoder_of(one.replace("aa", "bb")) != decoder_of(None)
+    # What an installer has compiled besides does not decide.
+    assert decoder_of(one) == decoder_of(one + "PIL/__pycache__/Image.cpython-311.pyc,,\n")

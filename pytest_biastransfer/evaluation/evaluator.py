@@ -16,6 +16,7 @@ from pytest_biastransfer.evaluation.forward_reads import ForwardReads, ReadsMore
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.fingerprints.content import fingerprint_in_session
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.picture_files import decoder
 from pytest_biastransfer.store import Place, Store
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ class Evaluator:
         reads, is_all = self._forward_reads.state(content)
         whole = content if reads is None else fingerprint(content, reads)
         device_type = self.device.partition(":")[0]
-        parts = (whole, model.preprocess.fingerprint, images.fingerprint, self.precision, device_type, _FORMAT)
+        preprocess = model.preprocess.fingerprint
+        parts = (whole, preprocess, images.fingerprint, self.precision, device_type, _FORMAT, decoder())
         common = (whole, content, fingerprint(parts))
         return [self._key(common, lasts and is_all, images, intervention) for intervention in interventions]
 

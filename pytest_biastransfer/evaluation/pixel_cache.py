@@ -10,6 +10,7 @@ import numpy as np
 from pytest_biastransfer import __version__
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.picture_files import decoder
 from pytest_biastransfer.store import Generations, Place
 from pytest_biastransfer.store.chunks import ChunkStore
 
@@ -94,4 +95,4 @@ def _are_pixels(pixels: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> bool
 
 
 def _key(images: LabelledImages, preprocess: Preprocess) -> str:
-    return fingerprint(images.fingerprint, preprocess.pixels_fingerprint, __version__)
+    return fingerprint(images.fingerprint, preprocess.pixels_fingerprint, __version__, decoder())
