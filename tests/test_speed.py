@@ -321,7 +321,7 @@ def test_a_session_in_which_everything_is_there_imports_neither_torch_nor_numpy(
         """
         import pytest
 
-        @pytest.mark.bias_intervention("yellow-square", "grayscale", max_asr=1, max_skew=1)
+        @pytest.mark.bias_intervention("yellow-square", "grayscale", max_asr=1, max_skew=1, allow_degenerate=True)
         def test_it():
             pass
         """
