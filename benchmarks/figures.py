@@ -97,6 +97,7 @@ CPU_FIGURES: Final = (
     Figure("warm-torch", "second run, one process: imports of torch", "warm.torch", must=0, sense="=", unit=""),
     Figure("warm-torch-n2", "second run, `-n 2`: imports of torch", "warm-n2.torch", must=0, sense="=", unit=""),
     Figure("many", "200 tests, all in the store / trivial session", "many.seconds", "trivial.seconds", 3, 2),
+    Figure("canary", "second run, a fixture's model / without its canary", "canary.auto", "canary.off", 1.05),
     Figure(
         "memory", "peak memory / with a tenth of the images", "memory.bytes", "memory-tenth.bytes", 1.10, unit="bytes"
     ),

@@ -100,6 +100,18 @@ class Workbench:
             self._bias_session(project, (), _MANY, reused=False)
         return {"seconds": self._bias_session(project, (), _MANY, reused=True).seconds}
 
+    def canary(self) -> Quantities:
+        """Time a session that has everything in the store and loads its model, with and without the canary."""
+        project = self._place / "canary"
+        if not project.exists():
+            self._project("canary", {"test_biases.py": "fixture_model.py"})
+            self._bias_session(project, (), _TESTS, reused=False)
+        modes = ("auto", "off")
+        seconds = [
+            self._bias_session(project, (f"--bias-verify={mode}",), _TESTS, reused=True).seconds for mode in modes
+        ]
+        return dict(zip(modes, seconds, strict=True))
+
     def memory(self) -> Quantities:
         """Tell the most memory that the first session of one bias test takes."""
         project = self._project("memory", {"test_biases.py": "one_intervention.py"})
@@ -232,6 +244,7 @@ def cpu_measurements(whole: Workbench, tenth: Workbench) -> dict[str, Measuremen
         "trivial-n2": partial(whole.trivial, two),
         "hand-n2": partial(whole.hand, two),
         "many": whole.many,
+        "canary": whole.canary,
         "memory": whole.memory,
         "memory-tenth": tenth.memory,
         "all-images": partial(whole.early_stop, None),

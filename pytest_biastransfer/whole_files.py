@@ -1,15 +1,24 @@
-"""Files that are whole or not there: written under a temporary name and renamed. What is no file is not read."""
+"""Files that are whole or not there: written under a temporary name and renamed. What is no file is not read.
+
+And what stands where a file should be: a pointer of Git LFS, or a page of the web.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+# So much of a file tells what stands in for it.
+START_BYTES: Final = 512
+_POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?size ([0-9]{1,18})\n")
+_PAGE: Final = (b"<!doctype html", b"<html")
 
 
 def require_regular(path: os.PathLike[str] | str, state: os.stat_result | None = None) -> None:
@@ -22,6 +31,18 @@ def require_regular(path: os.PathLike[str] | str, state: os.stat_result | None =
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def stand_in(start: bytes) -> str | None:
+    """Return what a file is that begins so, and what to do, if it only stands in for the file that is meant.
+
+    >>> stand_in(b"<!DOCTYPE html><html>")
+    'an HTML page; download the file itself'
+    """
+    size = _POINTER.match(start)
+    if size:
+        return f"a Git LFS pointer, its {int(size[1]):,} bytes are elsewhere; type: git lfs pull"
+    return "an HTML page; download the file itself" if start.lstrip().lower().startswith(_PAGE) else None
 
 
 @contextmanager

@@ -489,11 +489,14 @@ def test_what_stands_in_for_weights_is_named(net: torch.nn.Module, name: str) ->
     ):
         load_model(SPEC.format(name))
     Path(name).write_text("\n<!DOCTYPE html><html>404</html>")
-    with pytest.raises(ModelError, match="is an HTML page, no weights; download the file itself"):
+    with pytest.raises(ModelError, match="is an HTML page; download the file itself"):
         load_model(SPEC.format(name))
     save_file(dict(net.state_dict()), "a.bin")
     with pytest.raises(ModelError, match=r"a\.bin: is a safetensors file; rename it to a\.safetensors"):
         load_model(SPEC.format("a.bin"))
+    torch.save(net.state_dict(), "b.safetensors")
+    with pytest.raises(ModelError, match=r"b\.safetensors: is a file of torch\.save; rename it to b\.pt"):
+        load_model(SPEC.format("b.safetensors"))
 
 
 BESIDE: dict[str, Any] = {

@@ -655,8 +655,37 @@ def test_a_configuration_that_refers_elsewhere_is_refused(change: dict[str, Any]
 def test_an_adapter_of_another_model_is_refused() -> None:
     save_classifier("pets")
     Path("pets/adapter_config.json").write_text('{"base_model_name_or_path": "evil/net"}')
-    with pytest.raises(ModelError, match=r"adapter_config\.json refers to the model that it adapts"):
+    with pytest.raises(ModelError, match=r"is a PEFT adapter of evil/net, .*merge_and_unload\(\)\.save_pretrained"):
         load_model("hf:pets")
+    Path("pets/model.safetensors").rename("pets.safetensors")
+    with pytest.raises(ModelError, match=r"is a PEFT adapter of evil/net"):
+        load_model("hf:pets")
+    with pytest.raises(ModelError, match=r"is a PEFT adapter of evil/net"):
+        load_model("checkpoint:pets.safetensors?arch=hf:pets")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"id2label": None},
+            r"classifier\.1\.weight is \[3, 16\], expected \[2, 16\].*num_labels where id2label is .* null",
+        ),
+        (
+            {"id2label": {"0": "cat", "1": None, "2": 5}},
+            r"id2label in config\.json has \['cat', None, 5\], expected a text",
+        ),
+    ],
+)
+def test_names_of_classes_that_a_configuration_lacks_are_named(change: dict[str, Any], message: str) -> None:
+    save_classifier("pets")
+    config = Path("pets/config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(ModelError, match=message):
+        load_model("hf:pets")
+    complete = change | {"id2label": None, "label2id": None, "num_labels": 3}
+    config.write_text(json.dumps(json.loads(config.read_text()) | complete))
+    assert load_model("hf:pets").classes is None
 
 
 def test_weights_that_no_place_is_for_are_an_error() -> None:

@@ -322,3 +322,20 @@ def test_another_build_of_the_same_pillow_is_another_decoder(monkeypatch: pytest
     assert decoder_of(one) != decoder_of(one.replace("aa", "bb")) != decoder_of(None)
     # What an installer has compiled besides does not decide.
     assert decoder_of(one) == decoder_of(one + "PIL/__pycache__/Image.cpython-311.pyc,,\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 46830\n",
+            "is a Git LFS pointer, its 46,830",
+        ),
+        (b"<!DOCTYPE html><html>404</html>", "is an HTML page; download the file itself"),
+    ],
+)
+def test_what_stands_in_for_a_picture_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    (tmp_path / "val" / "cat" / "0.jpg").write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"0\.jpg.* {message}"):
+        load_dataset(f"imagefolder:{tmp_path / 'val'}").image(0)

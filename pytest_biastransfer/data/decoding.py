@@ -16,6 +16,7 @@ from pytest_biastransfer.picture_files import (
     open_picture,
     require_allowed_format,
 )
+from pytest_biastransfer.whole_files import START_BYTES, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,19 @@ def _read(
         with open_picture(source) as picture:
             return _picture_pixels(decoded(picture), place)
     except broken_picture() as error:
+        instead = stand_in(_start(source))
+        if instead is not None:
+            raise DatasetError(f"{place}: is {instead}") from error
         raise _unreadable(place, error) from error
+
+
+def _start(source: Path | io.BytesIO) -> bytes:
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:START_BYTES]
+    if not source.is_file():
+        return b""
+    with source.open("rb") as file:
+        return file.read(START_BYTES)
 
 
 def pixels(image: object, place: str) -> Image:

@@ -22,7 +22,7 @@ def require_no_reference(spec: Spec, directory: Path) -> None:
     for path in sorted(directory.glob("*config.json")):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            reference = "the model that it adapts" if path.name == _ADAPTER else next(_references(found), None)
+            reference = next(_references(found), None)
         except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"spec {spec.text!r}: {path} cannot be loaded: not JSON ({error})") from error
         if reference is not None:
@@ -30,6 +30,22 @@ def require_no_reference(spec: Spec, directory: Path) -> None:
                 f"spec {spec.text!r}: {path} refers to {reference}, which is not loaded; save the whole model with "
                 f"save_pretrained(), or load it in a fixture"
             )
+
+
+def require_no_adapter(spec: Spec, directory: Path) -> None:
+    """Raise `ModelError` for what PEFT saves: the changes of a model that is elsewhere."""
+    path = directory / _ADAPTER
+    if not path.is_file():
+        return
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"spec {spec.text!r}: {path} cannot be loaded: not JSON ({error})") from error
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    raise ModelError(
+        f"spec {spec.text!r}: {directory} is a PEFT adapter of {base or 'another model'}, which alone is no model; "
+        f"save the whole of it: model.merge_and_unload().save_pretrained(DIR)"
+    )
 
 
 def _references(value: Any) -> Iterator[str]:

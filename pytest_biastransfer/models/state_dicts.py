@@ -236,6 +236,9 @@ def _read_safetensors(path: Path) -> State:
     try:
         found: State = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
+        with path.open("rb") as file:
+            if file.read(len(_ARCHIVE)) == _ARCHIVE:
+                raise ModelError(f"checkpoint {path}: is a file of torch.save; rename it to {path.stem}.pt") from error
         raise ModelError(f"checkpoint {path}: not a safetensors file, or damaged ({error})") from error
     return found
 

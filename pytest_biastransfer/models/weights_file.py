@@ -10,8 +10,8 @@ from typing import Final
 
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.whole_files import START_BYTES, stand_in
 
-_POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?size ([0-9]{1,18})\n")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,17 +49,12 @@ def _require_no_stand_in(spec: Spec, path: Path) -> None:
     """Raise for what stands where a file of weights should be: a pointer of Git LFS, or a page of the web."""
     try:
         with path.open("rb") as file:
-            start = file.read(512)
+            start = file.read(START_BYTES)
     except OSError as error:
         raise ModelError(f"spec {spec.text!r}: {path}: cannot be read ({error.strerror})") from error
-    size = _POINTER.match(start)
-    if size:
-        raise ModelError(
-            f"spec {spec.text!r}: {path} is a Git LFS pointer, its {int(size[1]):,} bytes are elsewhere; "
-            f"type: git lfs pull"
-        )
-    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        raise ModelError(f"spec {spec.text!r}: {path} is an HTML page, no weights; download the file itself")
+    instead = stand_in(start)
+    if instead is not None:
+        raise ModelError(f"spec {spec.text!r}: {path} is {instead}")
 
 
 def without_weights_file(spec: Spec, what_to_type: str) -> None:

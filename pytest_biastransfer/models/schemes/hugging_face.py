@@ -15,7 +15,7 @@ from pytest_biastransfer import hub
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.extras import need
 from pytest_biastransfer.models.declared import SHARED_KEYS, declares_all_preprocessing
-from pytest_biastransfer.models.hub_references import require_no_reference
+from pytest_biastransfer.models.hub_references import require_no_adapter, require_no_reference
 from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.plain_data import UNREADABLE
@@ -39,6 +39,7 @@ _OWN_CODE_ONLY: Final = {"trust_remote_code": False, "local_files_only": True}
 def _load(spec: Spec, architectures: Architectures) -> Model:
     spec.check_keys(_KEYS)
     found = _snapshot(spec)
+    require_no_adapter(spec, found.directory)
     weights_files(spec, _weights(spec, found.directory))
     config = _config(spec, found.directory)
     return _model(spec, found, _trained(spec, found.directory), config)
@@ -49,6 +50,7 @@ def _architecture(spec: Spec) -> Model:
     spec.check_keys((*_KEYS, "num_classes"))
     without_weights_file(spec, "check the checkpoint's file")
     found = _snapshot(spec)
+    require_no_adapter(spec, found.directory)
     config = _config(spec, found.directory)
     count = spec.number("num_classes")
     if count is not None and count != config.num_labels:
@@ -74,7 +76,7 @@ def _model(spec: Spec, found: hub.Snapshot, module: Any, config: Any) -> Model:
     name = found.directory.name if found.commit is None else f"{spec.rest}{found.revision}"
     _forget_place(module)
     # In float32, whatever the file's numbers are: the device's precision is chosen elsewhere.
-    return Model(module.float(), preprocess, classes=_classes(config), name=name, class_order="string")
+    return Model(module.float(), preprocess, classes=_classes(spec, config), name=name, class_order="string")
 
 
 def _preprocess(spec: Spec, processor: Any) -> Preprocess:
@@ -101,9 +103,18 @@ def _flip_channels(module: torch.nn.Module, images: tuple[torch.Tensor]) -> torc
 def _trained(spec: Spec, directory: Path) -> Any:
     auto = _transformers(spec).AutoModelForImageClassification
     with _clear_errors(spec, directory):
-        module, info = auto.from_pretrained(directory, use_safetensors=True, output_loading_info=True, **_OWN_CODE_ONLY)
-    # What is missing would be drawn at random, with no more than a warning.
-    missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+        module, info = auto.from_pretrained(
+            directory, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **_OWN_CODE_ONLY
+        )
+    # What is missing, or of another shape, would be drawn at random, with no more than a warning.
+    misfits = [f"{name} is {list(saved)}, expected {list(wanted)}" for name, saved, wanted in info["mismatched_keys"]]
+    if misfits:
+        raise ModelError(
+            f"spec {spec.text!r}: {directory} has weights of other shapes than its config.json says: "
+            f"{'; '.join(sorted(misfits)[:3])}. Its number of classes comes from id2label, or from num_labels where "
+            f"id2label is missing or null"
+        )
+    missing = sorted(info["missing_keys"])
     if missing:
         raise ModelError(
             f"spec {spec.text!r}: {directory} has no weights for {', '.join(missing[:5])}; expected a fine-tuned image "
@@ -186,9 +197,13 @@ def _config(spec: Spec, directory: Path) -> Any:
         return _transformers(spec).AutoConfig.from_pretrained(directory, **_OWN_CODE_ONLY)
 
 
-def _classes(config: Any) -> list[str] | None:
+def _classes(spec: Spec, config: Any) -> list[str] | None:
     """Return the names of the classes, unless they are no more than their numbers."""
     names = [config.id2label.get(number, f"LABEL_{number}") for number in range(config.num_labels)]
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError(
+            f"spec {spec.text!r}: id2label in config.json has {names!r:.200}, expected a text for each class"
+        )
     return None if names == [f"LABEL_{number}" for number in range(len(names))] else names
 
 
