@@ -106,6 +106,8 @@ class Pass:
             # What the model imports while it predicts, it imports the first time.
             with observing() as reads:
                 logits = self._predictor.logits(pixels, change)
+            # Numbers that are none differ from themselves.
+            self._predictor.require_finite(logits, indices)
             self._check_once(lambda: require_reproducible(self._predictor, pixels, change, logits), reads)
             self._check_once = None
         self._load_following(chunk)

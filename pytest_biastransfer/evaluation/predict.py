@@ -109,7 +109,7 @@ class Predictor:
         Raises `ModelError` if the logits of the images at `indices` are not finite numbers of two classes or more.
         """
         with torch.inference_mode():
-            self._require_finite(logits, indices)
+            self.require_finite(logits, indices)
             if logits.shape[1] == 1:
                 raise ModelError(_one_output(self._model, logits))
             classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
@@ -123,7 +123,7 @@ class Predictor:
         Raises `ModelError` if they are not finite numbers.
         """
         with torch.inference_mode():
-            self._require_finite(outputs, indices)
+            self.require_finite(outputs, indices)
             found: npt.NDArray[Any] = read(outputs).cpu().numpy()
         return found
 
@@ -187,7 +187,8 @@ class Predictor:
             self._layouts.pop(0)
             return self._run(images)
 
-    def _require_finite(self, logits: torch.Tensor, indices: Sequence[int]) -> None:
+    def require_finite(self, logits: torch.Tensor, indices: Sequence[int]) -> None:
+        """Raise `ModelError` if the logits of the images at `indices` are not finite numbers."""
         finite = torch.isfinite(logits).all(dim=1).cpu().numpy()
         if finite.all():
             return
