@@ -91,7 +91,7 @@ def attach_notes(item: pytest.Item, report: pytest.TestReport) -> None:
     if report.when == "call" and NOTES in item.stash:
         report.bias_notes = [shown(note) for note in item.stash[NOTES]]  # type: ignore[attr-defined]
     if report.when == "call" and item.stash.get(REMARKS, []):
-        report.bias_remarks = item.stash[REMARKS]  # type: ignore[attr-defined]
+        report.bias_remarks = [shown(remark) for remark in item.stash[REMARKS]]  # type: ignore[attr-defined]
 
 
 def _write_remarks(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:

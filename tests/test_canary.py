@@ -414,7 +414,8 @@ def test_models_of_specs_are_verified_where_they_are_loaded(pytester: pytest.Pyt
         f"bias_transferred_model = checkpoint:weights.safetensors?arch=python:{project.module}:Net&size=16\n"
     )
     pytester.makepyfile(
-        test_it=TESTS + "\n\n@pytest.mark.bias_intervention('blur', max_asr=1)\ndef test_more(): pass\n"
+        test_it=TESTS.replace("max_asr=1", "max_asr=1, allow_degenerate=True")
+        + "\n\n@pytest.mark.bias_intervention('blur', max_asr=1, allow_degenerate=True)\ndef test_more(): pass\n"
     )
 
     def run(*arguments: str) -> pytest.RunResult:

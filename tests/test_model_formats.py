@@ -272,8 +272,10 @@ def test_what_is_made_of_a_program_is_another_model(write: Callable[[str], Path]
         handle.remove()
         assert loaded.fingerprint == before
         with monkeypatch.context() as patched:
-            patched.setattr("pytest_biastransfer.models.file_program.versions", lambda names: dict.fromkeys(names, "9"))
-            assert loaded.fingerprint != before, "it is computed by another version"
+            patched.setattr(
+                "pytest_biastransfer.models.file_program.identities", lambda names: dict.fromkeys(names, "9")
+            )
+            assert loaded.fingerprint != before, "it is computed by another release"
 
 
 def test_onnx_on_a_device_that_onnxruntime_does_not_have() -> None:

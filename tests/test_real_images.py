@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import warnings
 from pathlib import Path
@@ -66,6 +67,7 @@ class Photographs:
 
     def __init__(self, directory: Path) -> None:
         self.files = sorted(directory.glob("*/*.jpg"))
+        self.classes = json.loads((directory.parent / "weights" / "imagenet_classes.json").read_text())
 
     def __len__(self) -> int:
         return len(self.files)

@@ -345,12 +345,14 @@ class Brightest(torch.nn.Module):
 
     def forward(self, images):
         sys.seen_images += len(images)
-        if sys.seen_images > int(os.environ.get("INTERRUPTED_AT", "1000000")):
+        if sys.seen_images > getattr(sys, "interrupted_at", 1000000):
             os.kill(os.getpid(), signal.SIGINT)
         return images.mean(dim=(2, 3)) @ self.weight + self.bias
 """
 COUNTED = (
-    "import runpy, sys; sys.argv = ['pytest_biastransfer', *sys.argv[1:]]; code = 0\n"
+    "import os, runpy, sys; sys.argv = ['pytest_biastransfer', *sys.argv[1:]]; code = 0\n"
+    # Not read by the model: what a model reads is part of what its predictions are known by.
+    "sys.interrupted_at = int(os.environ.get('INTERRUPTED_AT', '1000000'))\n"
     "try: runpy.run_module('pytest_biastransfer', run_name='__main__', alter_sys=True)\n"
     "except SystemExit as end: code = end.code\n"
     "sys.stderr.write(f'forward passes: {getattr(sys, \"seen_images\", 0)}\\n'); sys.exit(code)"

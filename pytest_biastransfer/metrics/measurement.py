@@ -201,12 +201,14 @@ class Measurement:
         """Return the estimate of that name; raises `BiasTransferError` telling what it needs."""
         if metric in self.estimates:
             return self.estimates[metric]
-        need = self.unlabelled or _TARGET
+        need = self.unlabelled or (_TARGET if metric in _TARGETED else _LABELS)
         if metric in _EXCESSES:
             need = _CONTROL
         raise BiasTransferError(f"{metric} of {self.model} on {self.dataset} is not available: {need}")
 
 
+_LABELS = "it needs labels of the model's classes, which class names tell"
+_TARGETED = ("targeted_asr", "clean_target_rate")
 _TARGET = "it needs a target class (target=...)"
 _CONTROL = "it needs a control model (control=...)"
 _EXCESSES = ("asr_excess", "skew_excess")
