@@ -735,7 +735,8 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, damage: str) -> None:
     place = [file for file, _ in theirs.samples].index(str(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about broken metadata
-        with pytest.raises(DatasetError, match=re.escape(str(path)) + r": cannot be read \(.*repair or remove"):
+        said = r": is an HTML page; download" if damage == "text" else r": cannot be read \(.*repair or remove"
+        with pytest.raises(DatasetError, match=re.escape(str(path)) + said):
             images.image(place)
         wrapped = as_images(theirs, "dataset")
         with pytest.raises(DatasetError, match=rf"item {place} of ImageFolder \({re.escape(str(path))}\): cannot be"):

@@ -351,7 +351,7 @@ def test_check_loads_all_of_it_first(pytester: pytest.Pytester) -> None:
             f"{picture}: the first image as it was loaded, and as small gets it before normalization",
             "small: the source",
             "val: 2 images",
-            "small on val: accuracy *, n = 2; 2 of 2 classes predicted,*",
+            "small on val: accuracy *, n = 2; [12] of 2 classes predicted,*",
             "*pytest.ini: written",
         ]
     )

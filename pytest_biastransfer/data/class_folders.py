@@ -69,7 +69,8 @@ def _pictures(directory: str, folder: str) -> Iterator[str]:
     for parent, _, names in sorted(_walked(f"{directory}/{folder}")):
         inside = parent[len(directory) + 1 :].replace(os.sep, "/")
         for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not is_hidden(name):
+            # No name of litter ends as a picture's.
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
                 yield f"{inside}/{name}"
 
 

@@ -121,6 +121,11 @@ def versions(distributions: Iterable[str]) -> dict[str, str | None]:
 
 
 def _version(distribution: str) -> str | None:
+    return _version_on(distribution, tuple(sys.path))
+
+
+@functools.cache
+def _version_on(distribution: str, path: tuple[str, ...]) -> str | None:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -61,7 +62,8 @@ class Facts:
         """
         states = [(path, os.stat(path)) for path in paths]  # noqa: PTH116 - half the time of Path.stat
         for path, state in states:
-            require_regular(path, state)
+            if not stat.S_ISREG(state.st_mode):
+                require_regular(path, state)
         if not _times_tell(states):
             return find_out()
         # The time of the last change of the file's entry tells of files that were given an old time of change.
