@@ -33,11 +33,13 @@ def data() -> Path:
 
 
 class ImageNetSample(ImageFolder):  # type: ignore[misc]
-    """Photographs of every fourth ImageNet class; a folder's name begins with the number of its class."""
+    """Photographs of every fourth ImageNet class; a folder's name is the number of its class and the class' name."""
 
-    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        classes, _ = super().find_classes(directory)
-        return classes, {name: int(name.partition("_")[0]) for name in classes}
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        # Labels are matched with a model's classes by name.
+        self.classes = [folder.partition("_")[2] for folder in self.classes]
+        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
 
 
 @pytest.fixture(scope="session")
