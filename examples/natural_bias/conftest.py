@@ -50,7 +50,8 @@ class ImageNetSample(ImageFolder):  # type: ignore[misc]
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         # Labels are matched with a model's classes by name.
-        self.classes = [folder.partition("_")[2] for folder in self.classes]
+        folders: list[str] = sorted(path.name for path in directory.iterdir())
+        self.classes = [folder.partition("_")[2] for folder in folders]
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
 
 
