@@ -151,8 +151,7 @@ class Evaluator:
     def keys(self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]) -> list[Key]:
         """Return what the predictions under each intervention depend on; the same key means the same predictions."""
         content, lasts = self._content(model)
-        reads, is_all = self._forward_reads.state(content)
-        whole = content if reads is None else fingerprint(content, reads)
+        whole, is_all = self._with_forward_reads(content)
         device_type = self.device.partition(":")[0]
         preprocess = model.preprocess.fingerprint
         parts = (whole, preprocess, images.fingerprint, self.precision, device_type, _FORMAT, decoder())
@@ -273,11 +272,15 @@ class Evaluator:
             else:
                 self._checked[key.basis] = None
         self.require_unrefused(key)
-        state, is_all = self._forward_reads.state(key.content)
-        whole = key.content if state is None else fingerprint(key.content, state)
+        whole, is_all = self._with_forward_reads(key.content)
         if (whole != key.model or not is_all) and key.lasting and key.text not in self._unkept:
             self._unkept.add(key.text)
             raise ReadsMoreError
+
+    def _with_forward_reads(self, content: str) -> tuple[str, bool]:
+        """Return the hash of a model and of what it reads while it predicts, and whether that is all that decides."""
+        state, is_all = self._forward_reads.state(content)
+        return content if state is None else fingerprint(content, state), is_all
 
     def require_unrefused(self, key: Key) -> None:
         """Raise what a check of the same model and dataset raised in this session."""
