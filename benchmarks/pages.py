@@ -40,7 +40,7 @@ def _page(environment: Mapping[str, str]) -> Quantities:
 
 def main() -> None:
     """Print the seconds and the bytes."""
-    from tests.sample_reports import large_report
+    from tests.support.sample_reports import large_report
 
     report = large_report(TESTS, IMAGES)
     start = time.perf_counter()

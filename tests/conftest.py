@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from pytest_biastransfer.evaluation.reproducibility import CHECKED_IMAGES
-from tests.warm_python import IMPORTED_ONCE, WarmPython, warm_python
+from tests.support.warm_python import IMPORTED_ONCE, WarmPython, warm_python
 
 pytest_plugins = ["pytester"]
 

@@ -1,0 +1,230 @@
+"""The HTML report in a real browser: it opens, sorts, filters, fits small and large screens, and is accessible."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from PIL import Image
+
+from pytest_biastransfer.reporting.html import render_html, render_trend
+from tests.support.sample_reports import HOSTILE, hostile_report, large_report, report_of, sample_report, several_runs
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as Tab
+
+CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome")
+WIDTHS: Final = (400, 1400)
+OPEN_ALL, CLOSE_ALL = (
+    f"document.querySelectorAll('details').forEach((part) => {{ part.open = {whether}; }})"
+    for whether in ("true", "false")
+)
+# Elements whose own text or picture goes beyond the window; what a box cuts off or scrolls is inside.
+BEYOND: Final = """() => {
+  const cut = (part) => part && (getComputedStyle(part).overflowX !== 'visible' || cut(part.parentElement));
+  return [...document.body.querySelectorAll('*')]
+    .filter((part) => part.getBoundingClientRect().right > innerWidth + 1 && !cut(part.parentElement))
+    .map((part) => part.outerHTML.slice(0, 80));
+}"""
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "sample": lambda: render_html(sample_report()),
+    "empty": lambda: render_html(report_of()),
+    "trend": lambda: render_trend(several_runs(6)),
+    **{f"hostile-{place}": (lambda name=name: render_html(hostile_report(name))) for place, name in enumerate(HOSTILE)},  # type: ignore[misc]
+}
+
+Open = Callable[..., "Tab"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if executable is None:
+        pytest.skip("needs Chromium, such as Debian's package chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture
+def opened(browser: Browser, folder: Path) -> Iterator[Open]:
+    """Open a page; it must neither ask for anything nor complain, and no script of a name may run."""
+    tabs: list[Tab] = []
+    complaints: list[str] = []
+
+    def open_page(name: str, width: int = 1400, fragment: str = "", **options: object) -> Tab:
+        file = folder / f"{name}.html"
+        if not file.exists():
+            file.write_text(PAGES[name](), encoding="utf-8")
+        tab = browser.new_page(viewport={"width": width, "height": 900}, **options)  # type: ignore[arg-type]
+        tabs.append(tab)
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+        address = file.as_uri()
+        tab.on(
+            "request",
+            lambda request: complaints.append(request.url) if not request.url.startswith((address, "data:")) else None,
+        )
+        tab.goto(address + fragment)
+        return tab
+
+    yield open_page
+    for tab in tabs:
+        tab.close()
+    assert complaints == []
+
+
+def rows(tab: Tab) -> list[int]:
+    """Return the numbers of the tests that the table shows, in its order."""
+    found: list[str] = tab.locator("#tests tbody tr:visible").evaluate_all(
+        "rows => rows.map((row) => row.dataset.test)"
+    )
+    return [int(number) for number in found]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_its_window(opened: Open, name: str) -> None:
+    tab = opened(name)
+    for width in WIDTHS:
+        tab.set_viewport_size({"width": width, "height": 900})
+        for details in (CLOSE_ALL, OPEN_ALL):
+            tab.evaluate(details)
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
+            assert tab.evaluate(BEYOND) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_screenshot_is_as_wide_as_the_window_and_as_light_as_wished(opened: Open, width: int) -> None:
+    tab = opened("sample", width)
+    for scheme, least, most in (("light", 240, 255), ("dark", 0, 40)):
+        tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        with Image.open(io.BytesIO(tab.screenshot(full_page=True))) as picture:
+            assert picture.width == width
+            background = picture.convert("L").getpixel((2, 2))
+        assert isinstance(background, int)
+        assert least <= background <= most
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["sample", "empty", "trend"])
+def test_axe_finds_no_serious_fault(opened: Open, name: str, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the package axe-playwright-python")
+    tab = opened(name, width, color_scheme=scheme)
+    tab.evaluate(OPEN_ALL)
+    violations = axe.Axe().run(tab).response["violations"]
+    assert [
+        (one["id"], one["nodes"][0]["html"]) for one in violations if one["impact"] in ("serious", "critical")
+    ] == []
+
+
+def test_columns_sort_up_and_down_by_what_they_mean(opened: Open) -> None:
+    tab = opened("sample")
+    observed = [limits[0].observed.value if (limits := test.limits) else None for test in sample_report().tests]
+    button = tab.get_by_role("button", name="Observed")
+    button.click()
+    known = [number for number in rows(tab) if observed[number - 1] is not None]
+    values = [observed[number - 1] for number in known]
+    assert values == sorted(values, key=float)  # type: ignore[arg-type]
+    # What has no value is last, both ways.
+    assert rows(tab)[: len(known)] == known
+    assert tab.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    button.press("Enter")
+    assert [observed[number - 1] for number in rows(tab)[: len(known)]] == values[::-1]
+    assert tab.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    tab.get_by_role("button", name="Outcome").click()
+    words = tab.locator("#tests tbody .badge").all_inner_texts()
+    assert words == sorted(words)
+    assert tab.locator("th[aria-sort]").count() == 1
+
+
+def test_filters_narrow_the_table_and_the_sections(opened: Open) -> None:
+    tab = opened("sample")
+    assert rows(tab) == list(range(1, 11))
+    tab.get_by_label("Filter").fill("TENNIS")
+    assert rows(tab) == [3, 7]
+    assert tab.locator("#matching").inner_text() == "2 of 10 shown"
+    assert tab.locator("details.test:visible").count() == 2
+    tab.get_by_label("Outcome").select_option("lost")
+    assert rows(tab) == [3]
+    tab.get_by_label("Filter").fill("")
+    tab.get_by_label("Outcome").select_option("regression")
+    assert rows(tab) == [2, 7]
+    tab.get_by_label("Outcome").select_option("passed")
+    assert rows(tab) == [1, 5]
+    tab.get_by_label("Filter").fill("no such test")
+    assert rows(tab) == []
+    tab.get_by_label("Filter").fill("")
+    tab.get_by_label("Outcome").select_option("all")
+    assert rows(tab) == list(range(1, 11))
+    assert tab.locator("#matching").inner_text() == ""
+
+
+def test_links_open_what_they_lead_to(opened: Open) -> None:
+    tab = opened("sample")
+    passed = tab.locator("details[data-test='1']")
+    assert passed.get_attribute("open") is None
+    tab.locator("#tests a[href='#t1']").click()
+    assert passed.get_attribute("open") is not None
+    assert opened("sample", fragment="#t9").locator("details[data-test='9']").get_attribute("open") is not None
+
+
+def test_all_open_and_close_at_once(opened: Open) -> None:
+    tab = opened("sample")
+    tab.get_by_role("button", name="Open all").click()
+    assert tab.locator("details.test[open]").count() == 10
+    tab.get_by_role("button", name="Close all").click()
+    assert tab.locator("details.test[open]").count() == 0
+
+
+def test_without_javascript_all_is_there_but_what_needs_it(opened: Open) -> None:
+    tab = opened("sample", java_script_enabled=False)
+    assert tab.locator("#tests tbody tr:visible").count() == 10
+    assert tab.locator(".controls:visible").count() == 0
+    assert tab.get_by_role("button").count() == 0
+    assert tab.locator("details[data-test='2'] figure:visible").count() == 17
+    tab.locator("details[data-test='1'] > summary").click()
+    assert tab.locator("details[data-test='1'] table.shares").is_visible()
+
+
+def test_the_intervened_image_is_beside_the_clean_one(opened: Open) -> None:
+    tab = opened("sample")
+    picture = tab.locator("article figure svg").first.screenshot()
+    with Image.open(io.BytesIO(picture)) as both:
+        width, height = both.size
+        clean, intervened = (both.convert("RGB").getpixel((x, height // 8)) for x in (width // 16, width * 9 // 16))
+    # A yellow square, as far as a compressed picture keeps it.
+    assert isinstance(clean, tuple)
+    assert isinstance(intervened, tuple)
+    assert min(intervened[:2]) > 200
+    assert intervened[2] < 100
+    assert clean != intervened
+
+
+def test_a_printed_page_is_on_white_paper_with_its_pictures(opened: Open) -> None:
+    tab = opened("sample", color_scheme="dark")
+    tab.emulate_media(media="print", color_scheme="dark")
+    assert tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.locator(".controls:visible").count() == 0
+    assert tab.locator("article figure svg").first.is_visible()
+
+
+def test_a_large_report_opens(opened: Open, folder: Path) -> None:
+    (folder / "large.html").write_text(render_html(large_report(60, 8)), encoding="utf-8")
+    tab = opened("large")
+    assert len(rows(tab)) == 60
+    tab.get_by_label("Outcome").select_option("failed")
+    assert rows(tab) == [4, 14, 24, 34, 44, 54]
