@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from pytest_biastransfer._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import load_dataset as load_dataset

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import pytest_biastransfer
 from pytest_biastransfer.errors import BiasTransferError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 # Where dataclasses say that the functions are which they make.
 _MADE: Final = "<string>"
+_PACKAGE: Final = Path(pytest_biastransfer.__path__[0])
 
 
 def hide_own_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -46,7 +48,7 @@ def _shown(error: BiasTransferError) -> pytest.ExceptionInfo[BaseException]:
 
 
 def _is_own(file: str) -> bool:
-    return file == _MADE or Path(file).is_relative_to(Path(__file__).parent)
+    return file == _MADE or Path(file).is_relative_to(_PACKAGE)
 
 
 def _frames(first: types.TracebackType | None) -> Iterator[types.TracebackType]:

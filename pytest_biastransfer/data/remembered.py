@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
-from pytest_biastransfer import __version__
+from pytest_biastransfer._version import __version__
 from pytest_biastransfer.data.images import LabelledImages, Numbering
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import fingerprint

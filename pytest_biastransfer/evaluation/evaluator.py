@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer import __version__
+from pytest_biastransfer._version import __version__
 from pytest_biastransfer.errors import ModelError, StoreWarning
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.forward_reads import ForwardReads, ReadsMoreError

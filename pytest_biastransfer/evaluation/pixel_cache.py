@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer import __version__
+from pytest_biastransfer._version import __version__
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.picture_files import decoder
