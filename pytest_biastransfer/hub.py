@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pytest_biastransfer.errors import SpecError
-from pytest_biastransfer.extras import need
+from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import Spec
 
 KEYS: Final = ("revision", "download")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.extras import need
+from pytest_biastransfer.optional_dependencies import need
 
 # What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` write.
 _STATE: Final = "state.json"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from pytest_biastransfer.errors import ReportError
-from pytest_biastransfer.extras import need
 from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.optional_dependencies import need
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Measurement

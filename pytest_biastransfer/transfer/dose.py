@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError
-from pytest_biastransfer.extras import need
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.measuring import given_dataset, given_model
+from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 from pytest_biastransfer.transfer.repeated import Question, Repeated, repeat, require_seeds
 from pytest_biastransfer.transfer.transferring import evaluator_for

@@ -238,7 +238,7 @@ def test_a_dose_response_is_saved_as_json_and_as_a_plot(tmp_path: Path, monkeypa
     def missing(name: str) -> None:
         raise ModuleNotFoundError(name=name.partition(".")[0])
 
-    monkeypatch.setattr("pytest_biastransfer.extras.importlib.import_module", missing)
+    monkeypatch.setattr("pytest_biastransfer.optional_dependencies.importlib.import_module", missing)
     with pytest.raises(SpecError, match=r"dose\.png: needs matplotlib, which is not installed; type: pip install"):
         RESPONSE.save(tmp_path / "dose.png")
 

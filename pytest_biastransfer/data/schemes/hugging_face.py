@@ -19,9 +19,9 @@ from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
 from pytest_biastransfer.data.masks import mask_of_pixels
 from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
-from pytest_biastransfer.extras import need
 from pytest_biastransfer.hub import KEYS as HUB_KEYS
 from pytest_biastransfer.hub import snapshot
+from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import Spec
 from pytest_biastransfer.store import Facts
 

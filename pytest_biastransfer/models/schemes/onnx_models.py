@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from pytest_biastransfer.errors import ModelError, nearest
-from pytest_biastransfer.extras import need
 from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.file_program import FileProgram
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.weights_file import weights_file, weights_files
+from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import Spec
 
 _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from pytest_biastransfer import hub
 from pytest_biastransfer.errors import ModelError, nearest
-from pytest_biastransfer.extras import need
 from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
@@ -15,6 +14,7 @@ from pytest_biastransfer.models.resizing import ResizeMode
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.state_dicts import load_checkpoint
 from pytest_biastransfer.models.weights_file import weights_file, without_weights_file
+from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import Spec
 
 _KEYS: Final = (*SHARED_KEYS, "checkpoint", "num_classes", "in_chans", "pretrained", "entry", "prefix", *hub.KEYS)
