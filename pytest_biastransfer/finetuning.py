@@ -9,7 +9,7 @@ from pytest_biastransfer.errors import SpecError, nearest
 from pytest_biastransfer.failures import clear_errors
 from pytest_biastransfer.given import configured_model, given_images, given_model
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.stash import NOTES, SETTINGS
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 

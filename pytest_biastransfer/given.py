@@ -14,7 +14,7 @@ from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.known import model_of_spec
 from pytest_biastransfer.names import DATASET_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.settings import cached_store, ini_of, store_secret
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.stash import DATASETS, DATASETS_OF_SPECS, MODELS_OF_SPECS, SETTINGS, STORE
 from pytest_biastransfer.store import Store
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.specs import Spec
+    from pytest_biastransfer.specs.spec import Spec
 
 
 @pytest.hookspec(firstresult=True)

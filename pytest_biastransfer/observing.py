@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.class_names import composed
 from pytest_biastransfer.data.labels import model_labels
 from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
 from pytest_biastransfer.judgement.early_stop import Watch
@@ -20,6 +19,7 @@ from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenanc
 from pytest_biastransfer.metrics.observation import Observation, estimates_of
 from pytest_biastransfer.metrics.outcomes import outcomes_of
 from pytest_biastransfer.plain_text import in_one_line
+from pytest_biastransfer.specs.class_names import composed
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -20,7 +20,7 @@ from pytest_biastransfer.stash import SETTINGS
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.settings import Settings
-    from pytest_biastransfer.specs import Spec
+    from pytest_biastransfer.specs.spec import Spec
 
 _STRICT: Final = ("strict_markers", "strict")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pytest_biastransfer.session_here import SessionHere
-    from pytest_biastransfer.specs import Spec
+    from pytest_biastransfer.specs.spec import Spec
 
 _FIXTURES: Final = {
     "model": MODEL_FIXTURE,
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_biastransfer.ini_lines import require_one_line
     from pytest_biastransfer.session_here import session_here
     from pytest_biastransfer.settings import ini_of
-    from pytest_biastransfer.specs import Spec
+    from pytest_biastransfer.specs.spec import Spec
 
     given = {name: getattr(options, name) for name in _FIXTURES if getattr(options, name) is not None}
     for name, spec in given.items():

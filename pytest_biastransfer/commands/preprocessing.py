@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.specs import Spec
+    from pytest_biastransfer.specs.spec import Spec
 
 _EXAMPLE: Final = "size=224&mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
 _SIZES: Final = ("size", "resize", "crop")

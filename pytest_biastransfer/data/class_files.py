@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.class_names import as_names, composed, read_class_file
 from pytest_biastransfer.data.class_map import ClassMap
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.data.views import View
 from pytest_biastransfer.errors import DatasetError, nearest
+from pytest_biastransfer.specs.class_names import as_names, composed, read_class_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_biastransfer.class_names import composed
 from pytest_biastransfer.errors import DatasetError, nearest
+from pytest_biastransfer.specs.class_names import composed
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pytest_biastransfer.data.images import LabelledImages
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 SHARED_KEYS: Final = ("attributes", "classes", "limit", "name", "seed")
 

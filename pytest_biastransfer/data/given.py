@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.specs import or_its_spec
+from pytest_biastransfer.specs.spec import or_its_spec
 
 
 def as_images(found: object, place: str) -> LabelledImages:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_biastransfer.class_names import composed, nearest_name
-from pytest_biastransfer.class_order import ClassOrder, ambiguity, natural_order
 from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.specs.class_names import composed, nearest_name
+from pytest_biastransfer.specs.class_order import ClassOrder, ambiguity, natural_order
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_biastransfer.data.declared import SHARED_KEYS, with_declared
 from pytest_biastransfer.data.images import LabelledImages
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts

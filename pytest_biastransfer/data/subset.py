@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_biastransfer.data.images import LabelledImages
 from pytest_biastransfer.data.selection import Selection
 from pytest_biastransfer.errors import SpecError
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 if TYPE_CHECKING:
     import numpy as np

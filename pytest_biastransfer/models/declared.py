@@ -8,12 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, get_args
 
-from pytest_biastransfer.class_names import as_names, read_class_file
-from pytest_biastransfer.class_order import ClassOrder
 from pytest_biastransfer.errors import ModelError, SpecError, nearest
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.class_names import as_names, read_class_file
+from pytest_biastransfer.specs.class_order import ClassOrder
+from pytest_biastransfer.specs.spec import Spec
 
 
 def _word(spec: Spec, key: str) -> str | None:

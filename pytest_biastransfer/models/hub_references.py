@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 # Weights that libraries of their own read.
 _FOREIGN: Final = ("quantization_config",)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
-from pytest_biastransfer.class_order import ClassOrder
 from pytest_biastransfer.errors import BiasTransferError, ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
 from pytest_biastransfer.fingerprints.imports import module_named
@@ -29,8 +28,9 @@ from pytest_biastransfer.fingerprints.source_code import libraries, records, use
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.preprocess import Preprocess
-from pytest_biastransfer.python_objects import importable_beside
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.class_order import ClassOrder
+from pytest_biastransfer.specs.python_factory import importable_beside
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store.facts import Digest
 
 if TYPE_CHECKING:

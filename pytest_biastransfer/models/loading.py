@@ -13,7 +13,7 @@ from pytest_biastransfer.models.declared import with_declared
 from pytest_biastransfer.models.model import Model, as_model
 from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.scheme import Parts, Scheme
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 # Where the scheme lives: a module of its own, imported when a spec asks for it.
 _HOMES: Final = MappingProxyType(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from pytest_biastransfer.class_order import ClassOrder
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models.preprocess import Preprocess
-from pytest_biastransfer.specs import or_its_spec
+from pytest_biastransfer.specs.class_order import ClassOrder
+from pytest_biastransfer.specs.spec import or_its_spec
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 # Returns what a spec of somebody else's scheme names, or None if the scheme is not theirs.
 Others = Callable[[Spec], object]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_biastransfer.models.model import Model
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pytest_biastransfer import Model
 from pytest_biastransfer.commands.preprocessing import completed
 from pytest_biastransfer.ini_lines import lines_of, new_file, with_table
 from pytest_biastransfer.models.declared import with_declared
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 MODEL = (
     "checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37&size=224&mean=0.485,0.456,0.406&std=0.229,0.224,0.225"

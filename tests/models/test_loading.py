@@ -11,7 +11,7 @@ from torchvision import models
 
 from pytest_biastransfer import BiasTransferError, Model, Preprocess, load_dataset, load_model
 from pytest_biastransfer.errors import ModelError, SpecError
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 SQUEEZENET = "torchvision:squeezenet1_1?num_classes=4"
 

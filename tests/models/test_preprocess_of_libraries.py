@@ -23,7 +23,7 @@ from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
 from pytest_biastransfer.models.schemes.timm_models import _preprocess as of_timm
 from pytest_biastransfer.models.schemes.torchvision_models import _described
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 # One step of a pixel of 8 bits, and what float32 rounds.
 STEP = 1 / 255 + 1e-5

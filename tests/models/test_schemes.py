@@ -22,7 +22,7 @@ from torchvision import models
 from pytest_biastransfer import Model, load_model
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.models.loading import made_of
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

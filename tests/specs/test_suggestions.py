@@ -16,7 +16,7 @@ from pytest_biastransfer.markers import cases_of
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.loading import load_model
 from pytest_biastransfer.models.preprocess import Preprocess
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.strategies import patches
 from pytest_biastransfer.transfer import plant
 

@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.class_names import composed
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
 from pytest_biastransfer.data.masks import mask_of_pixels
 from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
-from pytest_biastransfer.hub import KEYS as HUB_KEYS
-from pytest_biastransfer.hub import snapshot
 from pytest_biastransfer.optional_dependencies import need
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.class_names import composed
+from pytest_biastransfer.specs.hub import KEYS as HUB_KEYS
+from pytest_biastransfer.specs.hub import snapshot
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Final
 from pytest_biastransfer.data.class_folders import SUFFIXES, pictures_by_class
 from pytest_biastransfer.data.image_files import ImageFiles
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 KEYS: Final = ()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_biastransfer.data.masks import as_mask
 from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:

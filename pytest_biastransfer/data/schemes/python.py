@@ -6,8 +6,8 @@ from typing import Final
 
 from pytest_biastransfer.data.given import as_images
 from pytest_biastransfer.data.images import LabelledImages
-from pytest_biastransfer.python_objects import call_factory
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.python_factory import call_factory
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 KEYS: Final = None

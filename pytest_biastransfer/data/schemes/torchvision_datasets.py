@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_biastransfer.data.declared import SHARED_KEYS
 from pytest_biastransfer.data.remembered import Findings, RememberedImages
 from pytest_biastransfer.errors import DatasetError, SpecError, nearest
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:

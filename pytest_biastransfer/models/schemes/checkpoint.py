@@ -11,7 +11,7 @@ from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.state_dicts import load_checkpoint
 from pytest_biastransfer.models.weights_file import weights_file
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 _KEYS: Final = (*SHARED_KEYS, "arch", "num_classes", "entry", "prefix")
 

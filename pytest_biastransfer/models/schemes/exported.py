@@ -9,7 +9,7 @@ from pytest_biastransfer.models.file_program import saved_program
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.weights_file import weights_file
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 
 def _load(spec: Spec, architectures: Architectures) -> Model:

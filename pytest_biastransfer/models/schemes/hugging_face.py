@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import torch
 
-from pytest_biastransfer import hub
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.declared import SHARED_KEYS, declares_all_preprocessing
 from pytest_biastransfer.models.hub_references import require_no_adapter, require_no_reference
@@ -23,7 +22,8 @@ from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.state_dicts import is_for_training
 from pytest_biastransfer.models.weights_file import weights_files, without_weights_file
 from pytest_biastransfer.optional_dependencies import need
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs import hub
+from pytest_biastransfer.specs.spec import Spec
 
 _KEYS: Final = (*SHARED_KEYS, *hub.KEYS)
 _PATTERNS: Final = ("*.json", "*.safetensors")

@@ -8,8 +8,8 @@ from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.model import Model, as_model
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.weights_file import without_weights_file
-from pytest_biastransfer.python_objects import call_factory
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.python_factory import call_factory
+from pytest_biastransfer.specs.spec import Spec
 
 
 def _architecture(spec: Spec) -> Model:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from pytest_biastransfer import hub
 from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.model import Model
@@ -15,7 +14,8 @@ from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.state_dicts import load_checkpoint
 from pytest_biastransfer.models.weights_file import weights_file, without_weights_file
 from pytest_biastransfer.optional_dependencies import need
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs import hub
+from pytest_biastransfer.specs.spec import Spec
 
 _KEYS: Final = (*SHARED_KEYS, "checkpoint", "num_classes", "in_chans", "pretrained", "entry", "prefix", *hub.KEYS)
 _HUB_FILE: Final = "model.safetensors"

@@ -15,7 +15,7 @@ from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.state_dicts import load_state, read_state
 from pytest_biastransfer.models.weights_file import weights_file, without_weights_file
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 # What torchvision builds otherwise where it puts its own weights in: their training had an input of its own.
 _WITH_WEIGHTS: Final = MappingProxyType(

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.optional_dependencies import need
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 KEYS: Final = ("revision", "download")
 _SHOWN_DIGITS: Final = 10

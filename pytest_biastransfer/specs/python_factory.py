@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from pytest_biastransfer.errors import SpecError, nearest
-from pytest_biastransfer.specs import Spec
+from pytest_biastransfer.specs.spec import Spec
 
 
 def call_factory(spec: Spec, reserved: Collection[str] = ()) -> object:
