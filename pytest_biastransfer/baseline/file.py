@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pytest_biastransfer.baseline.entry import Entry, Key
 from pytest_biastransfer.errors import BaselineError
-from pytest_biastransfer.whole_files import written_whole
+from pytest_biastransfer.store.atomic_files import written_whole
 
 _FORMAT: Final = 1
 

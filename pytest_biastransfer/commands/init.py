@@ -141,7 +141,7 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
 def _into_ini(session: SessionHere, values: Mapping[str, str], comments: Mapping[str, str]) -> Iterable[str]:
     """Write the values where nothing can be damaged, and yield what was done, or what is left to do by hand."""
     from pytest_biastransfer.ini_lines import NEW_NAME, has_room, new_file, with_protection, with_table
-    from pytest_biastransfer.whole_files import written_whole
+    from pytest_biastransfer.store.atomic_files import written_whole
 
     ini, protected = session.ini, with_protection(values)
     if ini is None:

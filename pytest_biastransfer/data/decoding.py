@@ -16,7 +16,7 @@ from pytest_biastransfer.picture_files import (
     open_picture,
     require_allowed_format,
 )
-from pytest_biastransfer.whole_files import START_BYTES, stand_in
+from pytest_biastransfer.store.atomic_files import START_BYTES, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

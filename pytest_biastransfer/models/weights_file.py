@@ -10,7 +10,7 @@ from typing import Final
 
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.specs.spec import Spec
-from pytest_biastransfer.whole_files import START_BYTES, stand_in
+from pytest_biastransfer.store.atomic_files import START_BYTES, stand_in
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 

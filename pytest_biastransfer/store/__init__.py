@@ -6,10 +6,10 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.store.checked import Seal
+from pytest_biastransfer.store.checksummed_files import Seal
+from pytest_biastransfer.store.directory import Place
 from pytest_biastransfer.store.facts import Facts
 from pytest_biastransfer.store.generations import Generations
-from pytest_biastransfer.store.place import Place
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store.chunks import ChunkStore

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.errors import StoreWarning
-from pytest_biastransfer.store.forms import fits
-from pytest_biastransfer.store.place import Place
+from pytest_biastransfer.store.content_formats import fits
+from pytest_biastransfer.store.directory import Place
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.store.forms import fits
-from pytest_biastransfer.store.place import Place
-from pytest_biastransfer.whole_files import require_regular
+from pytest_biastransfer.store.atomic_files import require_regular
+from pytest_biastransfer.store.content_formats import fits
+from pytest_biastransfer.store.directory import Place
 
 _SECOND: Final = 10**9
 # A file that changes twice within the resolution of its time stamp looks unchanged; FAT's is two seconds.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pytest_biastransfer.fingerprints import fingerprint
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.store.directory import Place
     from pytest_biastransfer.store.facts import Facts
-    from pytest_biastransfer.store.place import Place
 
 _WAIT_SECONDS: Final = 10
 _FORM: Final = dict[str, Annotated[int, lambda count: count > 0]]

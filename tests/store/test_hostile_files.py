@@ -23,7 +23,7 @@ import pytest
 from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.store import Facts, Place, Store
 from pytest_biastransfer.store.chunks import ChunkStore, Content
-from pytest_biastransfer.store.forms import fits
+from pytest_biastransfer.store.content_formats import fits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes among files")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_biastransfer.errors import StoreWarning
-from pytest_biastransfer.store.checked import Accepts, Seal, read_checked, write_checked
+from pytest_biastransfer.store.checksummed_files import Accepts, Seal, read_checked, write_checked
 
 
 @dataclass
