@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 
 from pytest_biastransfer import Custom, Intervention
 from pytest_biastransfer.interventions import BUILT_IN
-from pytest_biastransfer.interventions.reading import read
+from pytest_biastransfer.interventions.parsing import read
 from pytest_biastransfer.showing import sample, sample_mask
 
 PAGE: Final = Path(__file__).parent / "interventions.md"

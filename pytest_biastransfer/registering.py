@@ -34,7 +34,7 @@ def registry_of(node: pytest.Collector | pytest.Item) -> Registry:
 
 def _registry(config: pytest.Config, functions: tuple[Any, ...]) -> Registry:
     from pytest_biastransfer.interventions import BUILT_IN
-    from pytest_biastransfer.project_file import with_declared
+    from pytest_biastransfer.interventions.pyproject import with_declared
 
     registry = with_declared(BUILT_IN, config.rootpath)
     for function in functions:

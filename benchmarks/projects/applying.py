@@ -28,7 +28,7 @@ from pytest_biastransfer import (
     Text,
 )
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
-from pytest_biastransfer.interventions.reading import kinds
+from pytest_biastransfer.interventions.parsing import kinds
 
 IMAGES, SIDE, RUNS = 256, 224, 5
 # What the forward pass is fastest with.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_biastransfer.interventions import BUILT_IN
-from pytest_biastransfer.interventions.reading import read
-from pytest_biastransfer.project_file import with_declared
+from pytest_biastransfer.interventions.parsing import read
+from pytest_biastransfer.interventions.pyproject import with_declared
 
 
 def add_command(commands: Any) -> None:

@@ -5,12 +5,12 @@ Importing this package needs neither torch nor numpy; applying an intervention d
 
 from pytest_biastransfer.interventions.appearance import Brightness, ColorCast, Contrast, Grayscale, Saturation, Tint
 from pytest_biastransfer.interventions.base import Composition, Intervention
-from pytest_biastransfer.interventions.chance import Random, Sometimes
+from pytest_biastransfer.interventions.batch_info import Origin
 from pytest_biastransfer.interventions.custom import Custom
 from pytest_biastransfer.interventions.degradations import JPEG, Blur, Border, Pixelate, Vignette
-from pytest_biastransfer.interventions.origin import Origin
 from pytest_biastransfer.interventions.patterns import GaussianPattern, Noise, Pattern, Stripes
 from pytest_biastransfer.interventions.pictures import Stencil, Text
+from pytest_biastransfer.interventions.randomized import Random, Sometimes
 from pytest_biastransfer.interventions.regions import Background, Occlude
 from pytest_biastransfer.interventions.registry import BUILT_IN, Registry
 from pytest_biastransfer.interventions.shapes import (

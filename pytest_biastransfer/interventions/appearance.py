@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, require_number, require_share
+from pytest_biastransfer.interventions.batch_info import Origin
 from pytest_biastransfer.interventions.colors import LUMA, luma, painted, require_colors, rgb
-from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 from pytest_biastransfer.errors import InterventionError, percent_hint
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
-from pytest_biastransfer.interventions.origin import Origin
+from pytest_biastransfer.interventions.batch_info import Origin
 
 if TYPE_CHECKING:
     import torch

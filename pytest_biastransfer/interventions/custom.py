@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, check_rendering, require_seed
-from pytest_biastransfer.interventions.origin import Origin
-from pytest_biastransfer.interventions.seeds import mixed_seed
+from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.random_sources import mixed_seed
 
 if TYPE_CHECKING:
     import torch

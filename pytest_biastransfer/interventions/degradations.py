@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.interventions.base import Intervention, require_count, require_number, require_share
+from pytest_biastransfer.interventions.batch_info import Origin
 from pytest_biastransfer.interventions.colors import painted, require_colors, rgb
-from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
     import numpy as np

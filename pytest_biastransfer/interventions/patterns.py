@@ -22,11 +22,11 @@ from pytest_biastransfer.interventions.base import (
     require_seed,
     require_share,
 )
+from pytest_biastransfer.interventions.batch_info import Origin
 from pytest_biastransfer.interventions.blending import Mixed
 from pytest_biastransfer.interventions.colors import painted, rgb
-from pytest_biastransfer.interventions.files import keep_content
-from pytest_biastransfer.interventions.origin import Origin
-from pytest_biastransfer.interventions.seeds import generator
+from pytest_biastransfer.interventions.file_fields import keep_content
+from pytest_biastransfer.interventions.random_sources import generator
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions.colors import luma, require_colors, rgb
-from pytest_biastransfer.interventions.files import keep_content
+from pytest_biastransfer.interventions.file_fields import keep_content
 from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
 from pytest_biastransfer.picture_files import RefusedFormatError, broken_picture, open_picture
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError, TooSmallError, nearest
 from pytest_biastransfer.interventions.base import require_angle, require_number, require_share
+from pytest_biastransfer.interventions.batch_info import Origin
 from pytest_biastransfer.interventions.blending import Mixed
-from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
     import torch

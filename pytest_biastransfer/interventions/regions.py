@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention
+from pytest_biastransfer.interventions.batch_info import Origin
 from pytest_biastransfer.interventions.colors import painted, rgb
-from pytest_biastransfer.interventions.origin import Origin
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.interventions.seeds import mixed_seed
+from pytest_biastransfer.interventions.random_sources import mixed_seed
 from pytest_biastransfer.permutation import permutation
 
 if TYPE_CHECKING:

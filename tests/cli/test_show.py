@@ -13,7 +13,7 @@ from pytest_biastransfer.__main__ import main
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.interventions.base import Intervention
-from pytest_biastransfer.interventions.reading import kinds, read
+from pytest_biastransfer.interventions.parsing import kinds, read
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from pytest_biastransfer import Custom
 from pytest_biastransfer.interventions import BUILT_IN
-from pytest_biastransfer.interventions.reading import kinds
+from pytest_biastransfer.interventions.parsing import kinds
 from pytest_biastransfer.showing import sample
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -19,7 +19,7 @@ from pytest_biastransfer.data import LabelledImages, as_images
 from pytest_biastransfer.data.pixels import decode, decode_masks
 from pytest_biastransfer.errors import DatasetError, InterventionError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.interventions.reading import read
+from pytest_biastransfer.interventions.parsing import read
 from tests.conftest import Run
 from tests.support.small_datasets import noise, write_picture
 

@@ -36,8 +36,8 @@ from pytest_biastransfer import (
     Triangle,
 )
 from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions.parsing import from_table, kinds, read
 from pytest_biastransfer.interventions.placement import ANCHORS, Placed
-from pytest_biastransfer.interventions.reading import from_table, kinds, read
 from pytest_biastransfer.strategies import anchors, colors, interventions, patches, single_interventions
 
 # A blur adds up to 9,000 products in single precision, in whatever order is fastest; a level of 8 bits is 4e-3.

@@ -10,7 +10,7 @@ from pytest_biastransfer import Blur, Composition, Grayscale, Random, Square, St
 from pytest_biastransfer.__main__ import main
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions import BUILT_IN
-from pytest_biastransfer.project_file import with_declared
+from pytest_biastransfer.interventions.pyproject import with_declared
 from tests.conftest import MODES, Run
 from tests.support.small_datasets import noise, write_picture
 

@@ -34,7 +34,7 @@ def with_declared(registry: Registry, directory: Path) -> Registry:
     declared = _table(own, "interventions", place)
     if not declared:
         return registry
-    from pytest_biastransfer.interventions.reading import from_table
+    from pytest_biastransfer.interventions.parsing import from_table
 
     added = {}
     for name in declared:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, Stage, require_seed, require_share
-from pytest_biastransfer.interventions.origin import Origin
+from pytest_biastransfer.interventions.batch_info import Origin
 from pytest_biastransfer.interventions.placement import Placed
-from pytest_biastransfer.interventions.seeds import source_of_chance
+from pytest_biastransfer.interventions.random_sources import source_of_chance
 
 if TYPE_CHECKING:
     import torch
