@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Triangle as Triangle
     from pytest_biastransfer.interventions import Vignette as Vignette
     from pytest_biastransfer.measuring import measure as measure
-    from pytest_biastransfer.metrics.estimate import Estimate as Estimate
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement as GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement as Measurement
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate as Estimate
     from pytest_biastransfer.models import Model as Model
     from pytest_biastransfer.models import Preprocess as Preprocess
     from pytest_biastransfer.models.loading import load_model as load_model
@@ -68,7 +68,7 @@ _HOMES = {
     "Composition": "interventions",
     "Contrast": "interventions",
     "Custom": "interventions",
-    "Estimate": "metrics.estimate",
+    "Estimate": "metrics.statistics.estimate",
     "Gap": "gap",
     "GapMeasurement": "metrics.gap_measurement",
     "GaussianPattern": "interventions",

@@ -14,7 +14,7 @@ from pytest_biastransfer.errors import ReportError
 if TYPE_CHECKING:
     import datetime
 
-    from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.reporting.ranking import Ranked
 
 _STEPS: Final = 1000
@@ -60,7 +60,7 @@ def todays_limit(figure: Estimate) -> float:
 
     It is never below 0: a model that minds less than its control is asked to mind no more than that.
 
-    >>> from pytest_biastransfer.metrics.estimate import Estimate
+    >>> from pytest_biastransfer.metrics.statistics.estimate import Estimate
     >>> todays_limit(Estimate(0.144, low=0.134, high=0.1541))
     0.155
     >>> todays_limit(Estimate(-0.05, low=-0.07, high=-0.03))
@@ -75,7 +75,7 @@ def limit_to_come(figure: Estimate) -> float:
 
     It is below the figure itself, so that today's model exceeds it.
 
-    >>> from pytest_biastransfer.metrics.estimate import Estimate
+    >>> from pytest_biastransfer.metrics.statistics.estimate import Estimate
     >>> limit_to_come(Estimate(1.0, low=0.8316, high=1.0)), limit_to_come(Estimate(1.0, low=1.0, high=1.0))
     (0.831, 0.999)
     """

@@ -16,7 +16,7 @@ from pytest_biastransfer.data.labels import model_labels
 from pytest_biastransfer.data.values import values_of
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.metrics import gaps
+from pytest_biastransfer.metrics import group_gaps
 from pytest_biastransfer.metrics.degeneracy import Classes, clean_performance
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.measurement import Provenance
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
     from pytest_biastransfer.gap import Gap
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance
-    from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.models import Model
 
 
@@ -118,7 +118,7 @@ def _see(evaluator: Evaluator, model: Model, key: Key, images: LabelledImages, g
         positive = np.isin(labels, classes)
         chosen = np.isin(predicted, classes) if classes else positive
         right = chosen == positive if classes else predicted == labels
-        hits, among = gaps.hits_and_among(_rate(gap), chosen, positive, right)
+        hits, among = group_gaps.hits_and_among(_rate(gap), chosen, positive, right)
         return _Seen(indices, positive, hits, among, None, clean, wrong, computed)
     indices, scores, scored, more = _scores(evaluator, model, images, classes, total)
     labels = labels[indices]
@@ -126,8 +126,8 @@ def _see(evaluator: Evaluator, model: Model, key: Key, images: LabelledImages, g
     positive = np.isin(labels, classes)
     if gap.metric == "auc":
         return _Seen(indices, positive, None, None, scores, clean, wrong, computed + more)
-    chosen = gaps.at_prevalence(scores, int(np.count_nonzero(positive)))
-    hits, among = gaps.hits_and_among(_rate(gap), chosen, positive, chosen == positive)
+    chosen = group_gaps.at_prevalence(scores, int(np.count_nonzero(positive)))
+    hits, among = group_gaps.hits_and_among(_rate(gap), chosen, positive, chosen == positive)
     return _Seen(indices, positive, hits, among, scores, clean, wrong, computed + more)
 
 
@@ -135,7 +135,7 @@ def _clean(predicted: Classes, labels: Classes, names: Sequence[str]) -> CleanPe
     return clean_performance(predicted, labels, class_names=names, label_names=names, comparable=True)
 
 
-def _rate(gap: Gap) -> gaps.RateMetric:
+def _rate(gap: Gap) -> group_gaps.RateMetric:
     assert gap.metric != "auc"
     return gap.metric
 
@@ -180,13 +180,13 @@ def _measurement(
     groups = tuple(map(in_one_line, values.names))
     options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
     if seen.hits is not None and seen.among is not None:
-        found = gaps.rate_gaps(_rate(gap), seen.hits, seen.among, codes, groups, **options)
+        found = group_gaps.rate_gaps(_rate(gap), seen.hits, seen.among, codes, groups, **options)
         judged = [group.judged for group in found.groups]
         hits = {"hits": encode_groups(_groups_of(seen, codes, np.flatnonzero(judged)))}
         among = seen.among
     else:
         assert seen.scores is not None
-        found = gaps.auc_gaps(seen.scores, seen.positive, codes, groups, negatives=gap.negatives, **options)
+        found = group_gaps.auc_gaps(seen.scores, seen.positive, codes, groups, negatives=gap.negatives, **options)
         hits, among = {}, seen.positive
     if found.worst is None or found.best is None:
         raise BiasTransferError(_too_few(found, images, gap))
@@ -227,10 +227,10 @@ def _excess(seen: Sequence[_Seen], values: Values, gap: Gap, confidence: float) 
     codes, groups = values.codes[model.indices], len(values.names)
     options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
     if model.hits is not None and control.hits is not None and model.among is not None:
-        return gaps.gap_excess(model.hits, control.hits, model.among, codes, groups, **options)
+        return group_gaps.gap_excess(model.hits, control.hits, model.among, codes, groups, **options)
     assert model.scores is not None
     assert control.scores is not None
-    return gaps.auc_gap_excess(
+    return group_gaps.auc_gap_excess(
         model.scores, control.scores, model.positive, codes, groups, negatives=gap.negatives, **options
     )
 
@@ -242,7 +242,7 @@ def _error_of(estimate: Estimate) -> float:
     return float((estimate.high - estimate.low) / (2 * ndtri((1 + estimate.confidence) / 2)))
 
 
-def _too_few(found: gaps.GroupGaps, images: LabelledImages, gap: Gap) -> str:
+def _too_few(found: group_gaps.GroupGaps, images: LabelledImages, gap: Gap) -> str:
     kinds = {"fpr": "negatives", "tpr": "positives", "auc": "positives and negatives"}
     sizes = ", ".join(f"{one.group} {one.size:,}" for one in found.groups)
     return (

@@ -17,8 +17,8 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
-from pytest_biastransfer.metrics.estimate import Estimate, Parts
 from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement, Provenance
+from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.store import Store

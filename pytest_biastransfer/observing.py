@@ -15,9 +15,9 @@ from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
 from pytest_biastransfer.judgement.early_stop import Watch
 from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.degeneracy import clean_performance
+from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenance
-from pytest_biastransfer.metrics.observation import Observation, estimates_of
-from pytest_biastransfer.metrics.outcomes import outcomes_of
+from pytest_biastransfer.metrics.paired_predictions import Observation, estimates_of
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.specs.class_names import composed
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.early_stop import EarlyStop
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance
-    from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.models import Model
 
 

@@ -20,7 +20,7 @@ from planted import PLANTED, normalized, planted_model, read_images  # type: ign
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.order import visiting_order
 from pytest_biastransfer.interventions import Intervention
-from pytest_biastransfer.metrics.intervals import proportion
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.search.engine import search
 from pytest_biastransfer.search.trials import Trials
 from pytest_biastransfer.strategies import patches

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.observation import Observation, estimates_of
+from pytest_biastransfer.metrics.paired_predictions import Observation, estimates_of
 
 IMAGES, CLASSES, RUNS = 50_000, 1000, 7
 

@@ -13,10 +13,10 @@ from pytest_biastransfer.baseline.encoding import encode_classes, encode_images
 from pytest_biastransfer.fingerprints.source_code import versions
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
-    from pytest_biastransfer.metrics.moves import Moves
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
+    from pytest_biastransfer.metrics.statistics.transitions import Moves
 
 # The accuracy without an intervention, which is compared whatever a marker limits.
 ACCURACY: Final = "accuracy"

@@ -14,9 +14,9 @@ from pytest_biastransfer.reporting.figures import Interval, interval_of
 
 if TYPE_CHECKING:
     from pytest_biastransfer.details.pictures import Sheet
-    from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Flip
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 # More classes, moves and images than these nobody looks at.
 MOST_CLASSES: Final = 20

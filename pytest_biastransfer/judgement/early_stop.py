@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from pytest_biastransfer.judgement.expectation import Expectation
-    from pytest_biastransfer.metrics.observation import Observation
+    from pytest_biastransfer.metrics.paired_predictions import Observation
     from pytest_biastransfer.names import Rule
 
 # What is counted for a limit: the metrics that are shares of images, and the asr, which the skew never exceeds.
@@ -84,7 +84,7 @@ class Watch:
 
     def estimates(self, seen: Observation, total: int, class_names: Sequence[str]) -> dict[str, Estimate]:
         """Return the limited shares with intervals that hold although the number of images was not fixed before."""
-        from pytest_biastransfer.metrics.sequential import interval, prior_for
+        from pytest_biastransfer.metrics.statistics.sequential import interval, prior_for
 
         found = {}
         for metric, limit in self._stop.limits:
@@ -102,7 +102,7 @@ class Watch:
         # That the interval of the asr is below the limit does not say so of the interval of the skew.
         if counted is None or (metric == "skew" and self._stop.rule == "certain"):
             return None
-        from pytest_biastransfer.metrics.sequential import decide, prior_for
+        from pytest_biastransfer.metrics.statistics.sequential import decide, prior_for
 
         hits, among = counted
         # Of how many images the share is, is known at the end only, unless it is of all images.
@@ -119,7 +119,7 @@ class Watch:
         if metric not in self._most:
             import numpy as np
 
-            from pytest_biastransfer.metrics.sequential import most_hits
+            from pytest_biastransfer.metrics.statistics.sequential import most_hits
 
             sizes = np.arange(total + 1, dtype=np.int64)
             rule = "point" if metric == "skew" else self._stop.rule

@@ -11,7 +11,7 @@ from pytest_biastransfer.baseline.encoding import decode_classes, decode_groups,
 from pytest_biastransfer.baseline.entry import ACCURACY, EVIDENCE, Entry
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.metrics.moves import Moves
+    from pytest_biastransfer.metrics.statistics.transitions import Moves
 
 # A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.
 Meaning = Literal["regression", "not comparable", "improvement", "tolerated", "unchanged"]
@@ -124,7 +124,7 @@ def meanings(found: Sequence[Change], alpha: float, unmade: int = 0) -> list[Mea
 
 
 def _adjusted(p_values: Mapping[object, float], unmade: int) -> dict[object, float]:
-    from pytest_biastransfer.metrics.comparison import holm
+    from pytest_biastransfer.metrics.statistics.change_tests import holm
 
     return dict(zip(p_values, holm([*p_values.values()] + [1.0] * unmade), strict=False))
 
@@ -235,7 +235,7 @@ def _same_evidence(before: Entry, now: Entry, names: Sequence[str]) -> bool:
 
 def _gap_p(before: Entry, now: Entry, metric: str, same: bool) -> float:
     """Return the p-value of a change of a gap: by image where its groups are the same and it is of a rate."""
-    from pytest_biastransfer.metrics.gap_change import SizedGap, paired_gap_change, unpaired_gap_change
+    from pytest_biastransfer.metrics.statistics.gap_change_test import SizedGap, paired_gap_change, unpaired_gap_change
 
     same_groups = same and before.evidence["groups"] == now.evidence["groups"]
     if metric == "gap" and same_groups and before.evidence.keys() & now.evidence.keys() >= {"hits"}:
@@ -274,7 +274,7 @@ def _outcomes(
 
 
 def _mcnemar(before: Entry, now: Entry, name: str) -> tuple[float, int, int]:
-    from pytest_biastransfer.metrics.comparison import mcnemar
+    from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
 
     earlier, later = (set(decode_images(entry.evidence[name])) for entry in (before, now))
     newly, no_longer = len(later - earlier), len(earlier - later)
@@ -285,7 +285,7 @@ def _two_proportions(before: Entry, now: Entry, metric: str) -> float:
     first, second = before.figures[metric], now.figures[metric]
     if (first.count, first.images) == (second.count, second.images):
         return 1.0
-    from pytest_biastransfer.metrics.comparison import two_proportions
+    from pytest_biastransfer.metrics.statistics.change_tests import two_proportions
 
     return two_proportions(second.count or 0, second.images, first.count or 0, first.images)
 
@@ -293,7 +293,7 @@ def _two_proportions(before: Entry, now: Entry, metric: str) -> float:
 def _mean_p(before: Entry, now: Entry, names: Sequence[str], same: bool) -> float:
     import numpy as np
 
-    from pytest_biastransfer.metrics.comparison import mean_change
+    from pytest_biastransfer.metrics.statistics.change_tests import mean_change
 
     (first_plus, first_minus), (second_plus, second_minus) = (
         [np.array(decode_images(entry.evidence[name]), dtype=np.int64) for name in names] for entry in (before, now)
@@ -302,7 +302,7 @@ def _mean_p(before: Entry, now: Entry, names: Sequence[str], same: bool) -> floa
 
 
 def _skew_p(before: Entry, now: Entry, metric: str, same: bool) -> float:
-    from pytest_biastransfer.metrics.comparison import skew_change
+    from pytest_biastransfer.metrics.statistics.change_tests import skew_change
 
     prefixes = ("", "control_") if metric == "skew_excess" else ("",)
     first, second = ([_moves(entry.evidence, prefix) for prefix in prefixes] for entry in (before, now))
@@ -312,7 +312,7 @@ def _skew_p(before: Entry, now: Entry, metric: str, same: bool) -> float:
 def _moves(evidence: Mapping[str, str], prefix: str) -> Moves:
     import numpy as np
 
-    from pytest_biastransfer.metrics.moves import Moves
+    from pytest_biastransfer.metrics.statistics.transitions import Moves
 
     images = decode_images(evidence[f"{prefix}flipped"])
     classes = [decode_classes(evidence[f"{prefix}{name}"], len(images)) for name in ("from", "to")]

@@ -11,9 +11,9 @@ from pytest_biastransfer.judgement.expectation import GAP_LIMITS, LIMITS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.expectation import Expectation
-    from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.names import Rule
 
 

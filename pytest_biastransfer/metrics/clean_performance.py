@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Protocol, TypedDict
 
-from pytest_biastransfer.metrics.estimate import Estimate, Parts
+from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerformance
-from pytest_biastransfer.metrics.intervals import proportion, upper_end
+from pytest_biastransfer.metrics.statistics.intervals import proportion, upper_end
 
 Classes = npt.NDArray[np.integer]
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.intervals import basic_bootstrap, bootstrap, proportion
-from pytest_biastransfer.metrics.moves import Moves
-from pytest_biastransfer.metrics.resampling import resampled_skews, skew_of
+from pytest_biastransfer.metrics.statistics.bootstrap import resampled_skews, skew_of
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.intervals import basic_bootstrap, bootstrap, proportion
+from pytest_biastransfer.metrics.statistics.transitions import Moves
 
 Classes = npt.NDArray[Any]
 

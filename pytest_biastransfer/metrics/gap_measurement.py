@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
-from pytest_biastransfer.metrics.estimate import Estimate, Parts
+from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Provenance

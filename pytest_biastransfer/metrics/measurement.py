@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance
-    from pytest_biastransfer.metrics.outcomes import Outcomes
+    from pytest_biastransfer.metrics.image_outcomes import Outcomes
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pytest_biastransfer.metrics.measurement import Measurement
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
-    from pytest_biastransfer.metrics.estimate import Estimate
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Flip
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 # So many images are shown.
 SHOWN = 5

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.metrics.estimate import Estimate
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from pytest_biastransfer.errors import ReportError
-from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.optional_dependencies import need
 
 if TYPE_CHECKING:

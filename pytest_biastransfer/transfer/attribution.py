@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.measuring import given_dataset, given_model
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.seeds import difference_over_seeds
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 from pytest_biastransfer.transfer.repeated import Question, Repeated, repeat, require_seeds
 from pytest_biastransfer.transfer.transferring import evaluator_for

@@ -12,8 +12,8 @@ from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
 from pytest_biastransfer.gap import Gap
 from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS, LIMITS, require_target
 from pytest_biastransfer.measuring import given_intervention, take_measurement
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.seeds import mean_over_seeds
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.seed_intervals import mean_over_seeds
 from pytest_biastransfer.transfer.recipe import Mode, Recipe
 from pytest_biastransfer.transfer.transferring import take_transfer
 

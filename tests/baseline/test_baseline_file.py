@@ -17,7 +17,7 @@ from pytest_biastransfer.baseline.entry import Entry, Figure, Key
 from pytest_biastransfer.baseline.file import pruned, read_baseline, write_baseline
 from pytest_biastransfer.errors import BaselineError
 from pytest_biastransfer.judgement.regression import Change, changes, comparable, meanings, newly_flipped
-from pytest_biastransfer.metrics.comparison import mcnemar, two_proportions
+from pytest_biastransfer.metrics.statistics.change_tests import mcnemar, two_proportions
 from tests.conftest import Run
 
 # The first images are fragile: 200 images decide more than 20.

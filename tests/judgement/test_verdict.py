@@ -14,10 +14,10 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.verdict import LimitVerdict, holds, images_to_be_certain, judge
 from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerformance
-from pytest_biastransfer.metrics.intervals import proportion
+from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Measurement, Provenance
-from pytest_biastransfer.metrics.observation import Observation
-from pytest_biastransfer.metrics.outcomes import outcomes_of
+from pytest_biastransfer.metrics.paired_predictions import Observation
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import Rule
 from tests.conftest import ALWAYS_BLUE, Run
 

@@ -20,14 +20,15 @@ from scipy import stats
 from sklearn.metrics import accuracy_score
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.metrics import flips, intervals, resampling
-from pytest_biastransfer.metrics.class_sums import ClassSums, Term
+from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerformance
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.intervals import basic_bootstrap, proportion
+from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Measurement, Provenance
-from pytest_biastransfer.metrics.observation import Observation, estimates_of
-from pytest_biastransfer.metrics.outcomes import outcomes_of
+from pytest_biastransfer.metrics.paired_predictions import Observation, estimates_of
+from pytest_biastransfer.metrics.statistics import bootstrap, intervals
+from pytest_biastransfer.metrics.statistics.class_sums import ClassSums, Term
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.intervals import basic_bootstrap, proportion
 
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -467,7 +468,7 @@ def test_random_weights_are_like_drawing_other_images(
     few: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resampling, "_FEW", few)
+    monkeypatch.setattr(bootstrap, "_FEW", few)
     model = biased_model(300)
     arrays = [model[place] for place in columns]
     found, by_weights = drawn_by(monkeypatch, metric, arrays)
@@ -541,7 +542,7 @@ def test_images_that_all_agree_leave_room_for_those_that_were_not_seen(images: i
 
 
 def test_the_size_of_the_slices_of_random_bits_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling, "_FEW", 0)
+    monkeypatch.setattr(bootstrap, "_FEW", 0)
     clean, intervened, _ = biased_model(400)
     whole = flips.skew(clean, intervened)
     sizes: list[int] = []
@@ -550,9 +551,9 @@ def test_the_size_of_the_slices_of_random_bits_changes_nothing(monkeypatch: pyte
         sizes.append(rows * draws)
         return random_bits(generator, rows, draws)
 
-    random_bits = resampling._random_bits
-    monkeypatch.setattr(resampling, "_random_bits", watched)
-    monkeypatch.setattr(resampling, "_SLICE", 20_000)
+    random_bits = bootstrap._random_bits
+    monkeypatch.setattr(bootstrap, "_random_bits", watched)
+    monkeypatch.setattr(bootstrap, "_SLICE", 20_000)
     assert figures(flips.skew(clean, intervened)) == figures(whole)
     assert len(sizes) > 5
     assert max(sizes) <= 20_000
@@ -565,7 +566,7 @@ def test_random_bits_do_not_care_for_the_order_of_the_images(arrays: Arrays) -> 
     more = [np.append(array, np.zeros(100, dtype=np.int64)) for array in arrays]
     order = np.random.default_rng(0).permutation(len(more[0]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resampling, "_FEW", 0)
+        patch.setattr(bootstrap, "_FEW", 0)
         for metric, _, columns in (CASES[0], CASES[2]):
             found = metric(*[more[place] for place in columns])
             assert figures(metric(*[more[place][order] for place in columns])) == figures(found)
@@ -573,7 +574,7 @@ def test_random_bits_do_not_care_for_the_order_of_the_images(arrays: Arrays) -> 
 
 def test_random_bits_are_the_same_on_every_machine() -> None:
     # The raw numbers of PCG64 that numpy's own tests fix, least significant bit last of each byte.
-    (bits,) = resampling.coins(resampling.generator_of(0), 1)
+    (bits,) = bootstrap.coins(bootstrap.generator_of(0), 1)
     raw = np.random.PCG64(0).random_raw(32)
     expected = [int(bit) for word in raw.tolist() for byte in word.to_bytes(8, "little") for bit in f"{byte:08b}"]
     assert bits.shape == (1, 2000)

@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from pytest_biastransfer.metrics.auc import area_estimates, areas, drawn_areas
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.gaps import (
+from pytest_biastransfer.metrics.group_gaps import (
     GroupGaps,
     RateMetric,
     at_prevalence,
@@ -28,7 +26,9 @@ from pytest_biastransfer.metrics.gaps import (
     hits_and_among,
     rate_gaps,
 )
-from pytest_biastransfer.metrics.intervals import proportion
+from pytest_biastransfer.metrics.statistics.auc import area_estimates, areas, drawn_areas
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import Negatives
 
 Marked = npt.NDArray[np.bool_]

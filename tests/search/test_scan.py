@@ -23,7 +23,7 @@ from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Progress
 from pytest_biastransfer.first_tests import Scanned, first_tests_text, limit_to_come, todays_limit
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
-from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.reporting.ranking import Ranked, plot_ranking, ranking_lines, require_plot, worst_first
 from pytest_biastransfer.reporting.scan_progress import ScanProgress
 from pytest_biastransfer.scanning import Results, Subject, scan

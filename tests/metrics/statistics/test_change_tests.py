@@ -19,9 +19,9 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from pytest_biastransfer.metrics import sign_test
-from pytest_biastransfer.metrics.comparison import holm, mcnemar, mean_change, skew_change, two_proportions
-from pytest_biastransfer.metrics.moves import Moves
+from pytest_biastransfer.metrics.statistics import sign_test
+from pytest_biastransfer.metrics.statistics.change_tests import holm, mcnemar, mean_change, skew_change, two_proportions
+from pytest_biastransfer.metrics.statistics.transitions import Moves
 
 Classes = npt.NDArray[Any]
 Images = npt.NDArray[np.int64]
@@ -120,7 +120,7 @@ assert "numpy" not in sys.modules
 comparison.mcnemar(3, 4)
 comparison.two_proportions(1, 20, 9, 20)
 import numpy as np
-from pytest_biastransfer.metrics.moves import Moves
+from pytest_biastransfer.metrics.statistics.transitions import Moves
 images, none = np.arange(40), np.arange(0)
 comparison.mean_change((images, none), (none, images), 50, 50, paired=True)
 moves = [Moves(images, images, images + 1)], [Moves(images, images % 7, images % 7 + 1)]

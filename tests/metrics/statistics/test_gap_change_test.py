@@ -13,8 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_biastransfer.metrics.gap_change import EXCHANGES, SizedGap, paired_gap_change, unpaired_gap_change
-from pytest_biastransfer.metrics.gaps import GroupGaps, auc_gaps, rate_gaps
+from pytest_biastransfer.metrics.group_gaps import GroupGaps, auc_gaps, rate_gaps
+from pytest_biastransfer.metrics.statistics.gap_change_test import (
+    EXCHANGES,
+    SizedGap,
+    paired_gap_change,
+    unpaired_gap_change,
+)
 
 Marked = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]

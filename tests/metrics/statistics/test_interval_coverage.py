@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from pytest_biastransfer.metrics import flips, resampling
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.intervals import proportion
+from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.statistics import bootstrap
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 
 Classes = npt.NDArray[Any]
 
@@ -122,7 +123,7 @@ SKEWS = [
 
 
 def weigh_by(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling, "_FEW", {"bits": 0, "counts": 10**9}[weights])
+    monkeypatch.setattr(bootstrap, "_FEW", {"bits": 0, "counts": 10**9}[weights])
 
 
 @pytest.mark.parametrize(("weights", "n", "classes", "asr", "drawn_in", "reached"), SKEWS)

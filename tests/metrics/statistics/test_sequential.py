@@ -17,8 +17,8 @@ from scipy import stats
 
 from pytest_biastransfer.evaluation.order import chunks
 from pytest_biastransfer.judgement.verdict import holds
-from pytest_biastransfer.metrics.intervals import proportion
-from pytest_biastransfer.metrics.sequential import (
+from pytest_biastransfer.metrics.statistics.intervals import proportion
+from pytest_biastransfer.metrics.statistics.sequential import (
     Prior,
     decide,
     interval,
@@ -272,7 +272,7 @@ def test_decide_refuses_populations_that_do_not_fit(populations: range, sizes: i
 def test_deciding_needs_no_scipy_stats() -> None:
     code = (
         "import sys, numpy as np\n"
-        "from pytest_biastransfer.metrics.sequential import *\n"
+        "from pytest_biastransfer.metrics.statistics.sequential import *\n"
         "assert decide(0, 500, range(900, 901), most_hits(np.array([900]), .05, 'certain', .95), (1, 19), .01)\n"
         "sys.exit('scipy.stats' in sys.modules)"
     )

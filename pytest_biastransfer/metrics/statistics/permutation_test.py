@@ -13,10 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.class_sums import ClassSums, Term, summed
-from pytest_biastransfer.metrics.combinations import log_share
-from pytest_biastransfer.metrics.moves import Moves
-from pytest_biastransfer.metrics.resampling import (
+from pytest_biastransfer.metrics.statistics.bootstrap import (
     Moving,
     coins,
     excess,
@@ -25,6 +22,9 @@ from pytest_biastransfer.metrics.resampling import (
     move_numbers,
     rows_by_kind,
 )
+from pytest_biastransfer.metrics.statistics.class_sums import ClassSums, Term, summed
+from pytest_biastransfer.metrics.statistics.combinatorics import log_share
+from pytest_biastransfer.metrics.statistics.transitions import Moves
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

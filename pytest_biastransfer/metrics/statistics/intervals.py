@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.resampling import resampled_counts
+from pytest_biastransfer.metrics.statistics.bootstrap import resampled_counts
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 # Statistics of many resampled tables at once: counts [draws, cells] -> values [draws].
 Statistic = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]

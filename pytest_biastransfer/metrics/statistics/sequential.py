@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.intervals import lower_end, upper_end
+from pytest_biastransfer.metrics.statistics.intervals import lower_end, upper_end
 
 if TYPE_CHECKING:
     from pytest_biastransfer.names import Rule

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.moves import Moves
-from pytest_biastransfer.metrics.observation import Observation
+from pytest_biastransfer.metrics.paired_predictions import Observation
+from pytest_biastransfer.metrics.statistics.transitions import Moves
 
 Images = npt.NDArray[np.int64]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.intervals import basic_bootstrap
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.intervals import basic_bootstrap
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.estimate import Estimate
-from pytest_biastransfer.metrics.intervals import proportion
-from pytest_biastransfer.metrics.resampling import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 
 Scores = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]

@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.auc import Areas, area_estimates, areas, drawn_areas
-from pytest_biastransfer.metrics.estimate import Estimate
 from pytest_biastransfer.metrics.gap_measurement import GroupFigure
-from pytest_biastransfer.metrics.intervals import proportion
-from pytest_biastransfer.metrics.resampling import DRAWS, generator_of
-from pytest_biastransfer.metrics.spread import Spread, spread_estimate, spread_excess
+from pytest_biastransfer.metrics.statistics.auc import Areas, area_estimates, areas, drawn_areas
+from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.gap_intervals import Spread, spread_estimate, spread_excess
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import GapMetric, Negatives
 
 RateMetric = Literal["fpr", "tpr", "accuracy", "selection_rate"]

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.class_sums import ClassSums, Term, summed
-from pytest_biastransfer.metrics.moves import Moves
+from pytest_biastransfer.metrics.statistics.class_sums import ClassSums, Term, summed
+from pytest_biastransfer.metrics.statistics.transitions import Moves
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

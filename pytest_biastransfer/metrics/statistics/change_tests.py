@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_biastransfer.metrics.moves import Moves
+    from pytest_biastransfer.metrics.statistics.transitions import Moves
 
     Images = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ def two_proportions(hits: int, n: int, other_hits: int, other_n: int) -> float:
     """
     import numpy as np
 
-    from pytest_biastransfer.metrics.combinations import log_ways
+    from pytest_biastransfer.metrics.statistics.combinatorics import log_ways
 
     both = hits + other_hits
     least = max(0, both - other_n)
@@ -109,14 +109,14 @@ def skew_change(before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_
     Examples
     --------
     >>> import numpy as np
-    >>> from pytest_biastransfer.metrics.moves import Moves
+    >>> from pytest_biastransfer.metrics.statistics.transitions import Moves
     >>> none = Moves(*[np.array([], dtype=np.int64)] * 3)
     >>> five = Moves(np.arange(5), before=np.arange(5), after=np.full(5, 9))
     >>> skew_change([none], [five], 100, 100, paired=True)
     0.0625
     """
-    from pytest_biastransfer.metrics.permutation import permuted_changes
-    from pytest_biastransfer.metrics.resampling import excess, skew_of
+    from pytest_biastransfer.metrics.statistics.bootstrap import excess, skew_of
+    from pytest_biastransfer.metrics.statistics.permutation_test import permuted_changes
 
     change = excess([skew_of(one, n_now) for one in now]) - excess([skew_of(one, n_before) for one in before])
     permuted = permuted_changes(before, now, n_before, n_now, paired=paired)
@@ -153,7 +153,7 @@ def mean_change(
     >>> mean_change((none, none), (np.arange(5), none), 100, 100, paired=True)
     0.0625
     """
-    from pytest_biastransfer.metrics.sign_test import paired_means, unpaired_means
+    from pytest_biastransfer.metrics.statistics.sign_test import paired_means, unpaired_means
 
     if paired:
         return paired_means(before, now)
@@ -163,7 +163,7 @@ def mean_change(
 def _resampled_changes(
     before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_now: int, paired: bool
 ) -> Floats:
-    from pytest_biastransfer.metrics.resampling import excess, resampled_skews
+    from pytest_biastransfer.metrics.statistics.bootstrap import excess, resampled_skews
 
     if paired:
         skews = resampled_skews([*before, *now], n_now)

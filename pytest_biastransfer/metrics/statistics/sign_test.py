@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.combinations import log_share, log_ways
+from pytest_biastransfer.metrics.statistics.combinatorics import log_share, log_ways
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, variance
 
-from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 _METHOD = "t over seeds"
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics import flips
-from pytest_biastransfer.metrics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True)

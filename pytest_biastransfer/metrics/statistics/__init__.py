@@ -1,0 +1,1 @@
+"""Intervals, tests of change, bootstrap and sequential tests: pure functions on arrays."""
