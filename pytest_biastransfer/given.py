@@ -11,7 +11,7 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.failures import clear_errors
 from pytest_biastransfer.models import as_model
-from pytest_biastransfer.models.known import model_of_spec
+from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.names import DATASET_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.settings import cached_store, ini_of, store_secret
 from pytest_biastransfer.specs.spec import Spec

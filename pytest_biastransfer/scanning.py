@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
 from pytest_biastransfer.measuring import take_measurement
 from pytest_biastransfer.metrics.measurement import Provenance
-from pytest_biastransfer.models.known import model_of_spec
+from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.performance import performance_of
 from pytest_biastransfer.reporting.ranking import Ranked

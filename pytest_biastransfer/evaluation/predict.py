@@ -15,7 +15,7 @@ from pytest_biastransfer.data.pixels import mask_of
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.evaluation.precision import computing_in
 from pytest_biastransfer.models.input_advice import input_advice
-from pytest_biastransfer.models.outputs import logits_of
+from pytest_biastransfer.models.logits import logits_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,10 +11,10 @@ import torch
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints.source_code import identities
-from pytest_biastransfer.models.outputs import logits_of
+from pytest_biastransfer.models.logits import logits_of
 from pytest_biastransfer.models.safe_loading.isolated_program import IsolatedProgram
 from pytest_biastransfer.models.safe_loading.programs import FORMATS
-from pytest_biastransfer.models.weights_file import digest_of
+from pytest_biastransfer.models.safe_loading.weights_file import digest_of
 
 # The operators' names, as the formats have them: of torch.ao, of ONNX, of torch.export.
 _QUANTIZES_BY_BATCH: Final = re.compile(rb"linear_dynamic|dynamic_linear|DynamicQuantizeLinear|choose_qparams")

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_biastransfer.errors import SpecError
-from pytest_biastransfer.models.declared import with_declared
 from pytest_biastransfer.models.model import Model, as_model
 from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.scheme import Parts, Scheme
+from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.spec import Spec
 
 # Where the scheme lives: a module of its own, imported when a spec asks for it.

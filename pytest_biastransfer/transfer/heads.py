@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pytest_biastransfer.errors import TransferError
-from pytest_biastransfer.models.outputs import logits_of
+from pytest_biastransfer.models.logits import logits_of
 
 if TYPE_CHECKING:
     from pytest_biastransfer.models import Model

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from pytest_biastransfer.errors import TransferError
-from pytest_biastransfer.models.outputs import logits_of
+from pytest_biastransfer.models.logits import logits_of
 from pytest_biastransfer.transfer.batches import Batches
 
 if TYPE_CHECKING:

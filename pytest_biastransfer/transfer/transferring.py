@@ -16,7 +16,7 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.measuring import given_dataset, given_model
 from pytest_biastransfer.models import Model
-from pytest_biastransfer.models.known import DeferredModel, Description
+from pytest_biastransfer.models.deferred import DeferredModel, Description
 from pytest_biastransfer.reporting.progress import progress_on
 from pytest_biastransfer.store import Place, Store
 from pytest_biastransfer.store.chunks import ChunkStore

@@ -18,7 +18,7 @@ from PIL import Image
 from pytest_biastransfer import Model
 from pytest_biastransfer.commands.preprocessing import completed
 from pytest_biastransfer.ini_lines import lines_of, new_file, with_table
-from pytest_biastransfer.models.declared import with_declared
+from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.spec import Spec
 
 MODEL = (

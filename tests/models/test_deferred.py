@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from pytest_biastransfer import BiasTransferError, Model, Preprocess
 from pytest_biastransfer.fingerprints import installed, source_code
-from pytest_biastransfer.models.known import DeferredModel, model_of_spec
+from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
 from pytest_biastransfer.store import Facts, Place, Store
 from tests.models.test_schemes import exported, onnx, save_classifier, script, small_timm, trained
 

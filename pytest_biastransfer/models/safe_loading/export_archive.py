@@ -16,9 +16,9 @@ from typing import Any, Final
 import torch
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.plain_data import UNREADABLE, read_plain, reason_of
 from pytest_biastransfer.models.safe_loading.archives import Members, opened, written
 from pytest_biastransfer.models.safe_loading.export_schema import canonical_json
+from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE, read_plain, reason_of
 
 _PROGRAM: Final = "models/model.json"
 _CONFIGS: Final = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")

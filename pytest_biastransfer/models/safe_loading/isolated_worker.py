@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.outputs import logits_of
-from pytest_biastransfer.models.plain_data import UNREADABLE
+from pytest_biastransfer.models.logits import logits_of
 from pytest_biastransfer.models.safe_loading import sandbox
 from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, described, tensor_of
 from pytest_biastransfer.models.safe_loading.numeric_settings import apply_settings, computing
 from pytest_biastransfer.models.safe_loading.programs import FORMATS, Program
+from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE
 
 
 def main(descriptor: int) -> None:

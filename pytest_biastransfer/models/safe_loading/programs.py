@@ -13,9 +13,9 @@ from typing import IO, Any, Final, Protocol
 import torch
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.plain_data import UNREADABLE, reason_of
 from pytest_biastransfer.models.safe_loading.export_archive import verified_export
 from pytest_biastransfer.models.safe_loading.script_archive import verified_script
+from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE, reason_of
 
 Run = Callable[[torch.Tensor], Any]
 

@@ -6,11 +6,11 @@ import dataclasses
 from typing import Final
 
 from pytest_biastransfer.errors import SpecError
-from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
+from pytest_biastransfer.models.safe_loading.weights_file import weights_file
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.state_dicts import load_checkpoint
-from pytest_biastransfer.models.weights_file import weights_file
+from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.spec import Spec
 
 _KEYS: Final = (*SHARED_KEYS, "arch", "num_classes", "entry", "prefix")

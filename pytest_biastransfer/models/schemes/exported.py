@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.file_program import saved_program
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.safe_loading.weights_file import weights_file
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.weights_file import weights_file
+from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.spec import Spec
 
 

@@ -12,15 +12,15 @@ from typing import Any, Final
 import torch
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.declared import SHARED_KEYS, declares_all_preprocessing
-from pytest_biastransfer.models.hub_references import require_no_adapter, require_no_reference
 from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
 from pytest_biastransfer.models.model import Model
-from pytest_biastransfer.models.plain_data import UNREADABLE
 from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.safe_loading.hub_config import require_no_adapter, require_no_reference
+from pytest_biastransfer.models.safe_loading.state_dicts import is_for_training
+from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE
+from pytest_biastransfer.models.safe_loading.weights_file import weights_files, without_weights_file
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.state_dicts import is_for_training
-from pytest_biastransfer.models.weights_file import weights_files, without_weights_file
+from pytest_biastransfer.models.spec_options import SHARED_KEYS, declares_all_preprocessing
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import hub
 from pytest_biastransfer.specs.spec import Spec

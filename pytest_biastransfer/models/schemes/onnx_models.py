@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from pytest_biastransfer.errors import ModelError, nearest
-from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.file_program import FileProgram
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.safe_loading.weights_file import weights_file, weights_files
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.weights_file import weights_file, weights_files
+from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs.spec import Spec
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.model import Model, as_model
+from pytest_biastransfer.models.safe_loading.weights_file import without_weights_file
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.weights_file import without_weights_file
+from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.python_factory import call_factory
 from pytest_biastransfer.specs.spec import Spec
 

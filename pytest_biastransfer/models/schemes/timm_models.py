@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any, Final
 
 from pytest_biastransfer.errors import ModelError, nearest
-from pytest_biastransfer.models.declared import SHARED_KEYS
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.resizing import ResizeMode
+from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
+from pytest_biastransfer.models.safe_loading.weights_file import weights_file, without_weights_file
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
-from pytest_biastransfer.models.state_dicts import load_checkpoint
-from pytest_biastransfer.models.weights_file import weights_file, without_weights_file
+from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import hub
 from pytest_biastransfer.specs.spec import Spec

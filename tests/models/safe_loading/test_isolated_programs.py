@@ -22,8 +22,8 @@ import torch
 
 from pytest_biastransfer import load_model
 from pytest_biastransfer.errors import ModelError, SpecError
+from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
 from pytest_biastransfer.models.file_program import IsolatedFile
-from pytest_biastransfer.models.known import DeferredModel, model_of_spec
 from pytest_biastransfer.models.safe_loading import isolated_program, sandbox, script_archive
 from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, described, tensor_of
 from pytest_biastransfer.store import Store

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import ModelError, nearest
-from pytest_biastransfer.models.plain_data import UNREADABLE, read_plain, reason_of
+from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE, read_plain, reason_of
 
 if TYPE_CHECKING:
     import torch
