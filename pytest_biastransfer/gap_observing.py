@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
-from pytest_biastransfer.data.labels import model_labels
-from pytest_biastransfer.data.values import values_of
+from pytest_biastransfer.data.attribute_values import values_of
+from pytest_biastransfer.data.label_mapping import model_labels
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.metrics import group_gaps
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.data.values import Values
+    from pytest_biastransfer.data.attribute_values import Values
     from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
     from pytest_biastransfer.gap import Gap
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance

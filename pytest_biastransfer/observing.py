@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.data.labels import model_labels
+from pytest_biastransfer.data.label_mapping import model_labels
 from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
 from pytest_biastransfer.judgement.early_stop import Watch
 from pytest_biastransfer.metrics import flips

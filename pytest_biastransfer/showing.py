@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image, ImageDraw
 
-    from pytest_biastransfer.data.images import Image as Pixels
+    from pytest_biastransfer.data.labelled_images import Image as Pixels
 
 _SIDE = 224
 _GAP = 8
@@ -80,7 +80,7 @@ def _mask(path: Path) -> torch.Tensor:
 
 
 def _read(path: Path, what: str) -> Pixels:
-    from pytest_biastransfer.data.decoding import read_picture
+    from pytest_biastransfer.data.picture_decoding import read_picture
 
     if not path.is_file():
         raise DatasetError(f"{what} {path}: no such file")

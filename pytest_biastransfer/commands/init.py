@@ -110,7 +110,7 @@ def _require_scheme(name: str, spec: Spec, session: SessionHere) -> None:
 def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     """Load what the specs name, and have the models of the task predict some images; return what was seen."""
     from pytest_biastransfer.commands.preprocessing import preprocessing_lines
-    from pytest_biastransfer.data.labels import model_labels
+    from pytest_biastransfer.data.label_mapping import model_labels
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.models.deferred import model_of_spec
     from pytest_biastransfer.reporting.terminal import performance_rows

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data.class_map import ClassMap
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.data.views import View
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.specs.class_names import as_names, composed, read_class_file
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import Numbering
+    from pytest_biastransfer.data.labelled_images import Numbering
 
 _EXPECTED: Final = (
     "expected one name a line; or in a .json file a list of names, or an object from the dataset's classes to a "

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.data.file_contents import contents_of
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.file_hashes import contents_of
+from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.store import Facts, Place
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.labelled_images import Image
 
 
 class ImageFiles(LabelledImages):
@@ -56,7 +56,7 @@ class ImageFiles(LabelledImages):
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, uint8 RGB."""
-        from pytest_biastransfer.data.decoding import read_picture
+        from pytest_biastransfer.data.picture_decoding import read_picture
 
         return read_picture(Path(self._path(self._files[index])), self._place(index))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_biastransfer.data.declared import SHARED_KEYS, with_declared
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.labelled_images import LabelledImages
+from pytest_biastransfer.data.spec_options import SHARED_KEYS, with_declared
 from pytest_biastransfer.specs.spec import Spec
 
 if TYPE_CHECKING:

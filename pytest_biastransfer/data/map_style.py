@@ -13,17 +13,17 @@ import numpy as np
 
 from pytest_biastransfer.data.class_folders import are_parts
 from pytest_biastransfer.data.dataset_state import DatasetState
-from pytest_biastransfer.data.decoding import pixels
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.data.masks import MasksByIndex, as_mask, no_masks
 from pytest_biastransfer.data.object_names import LabelNames, names_of_labels
+from pytest_biastransfer.data.picture_decoding import pixels
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.picture_files import only_allowed_formats, unreadable_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import Image, Numbering
+    from pytest_biastransfer.data.labelled_images import Image, Numbering
     from pytest_biastransfer.data.masks import Mask, Masks
 
 _ITEM_LENGTHS = (2, 3)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.data.file_contents import contents_of
+from pytest_biastransfer.data.file_hashes import contents_of
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.store import Facts, Place
 
@@ -79,7 +79,7 @@ class MaskFiles(Masks):
 
     def mask(self, index: int) -> Mask:
         """Return the mask in one file."""
-        from pytest_biastransfer.data.decoding import read_picture
+        from pytest_biastransfer.data.picture_decoding import read_picture
 
         place = f"{self._place(index)}: the mask {self._paths[index]}"
         return mask_of_pixels(read_picture(Path(self._paths[index]), place), place)
@@ -95,7 +95,7 @@ def as_mask(found: Any, place: str) -> Mask:
     import numpy as np
 
     if hasattr(found, "convert"):
-        from pytest_biastransfer.data.decoding import pixels
+        from pytest_biastransfer.data.picture_decoding import pixels
 
         return mask_of_pixels(pixels(found, place), place)
     array = np.asarray(found.detach().cpu().float() if hasattr(found, "detach") else found)

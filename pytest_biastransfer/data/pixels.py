@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_biastransfer.data.decoding import as_8_bit, require_unit_range
+from pytest_biastransfer.data.picture_decoding import as_8_bit, require_unit_range
 from pytest_biastransfer.errors import DatasetError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import Image, LabelledImages
+    from pytest_biastransfer.data.labelled_images import Image, LabelledImages
     from pytest_biastransfer.data.masks import Mask, Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 

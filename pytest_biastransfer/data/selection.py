@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.data.views import View
 from pytest_biastransfer.fingerprints import fingerprint
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.labelled_images import Image
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.data.selection import Selection
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.specs.spec import Spec
@@ -47,7 +47,7 @@ class Subset(Selection):
         """The places of the images that were drawn, which are drawn when they are first asked for."""
         import numpy as np
 
-        from pytest_biastransfer.permutation import permutation
+        from pytest_biastransfer.data.permutation import permutation
 
         return np.sort(permutation(len(self.inner), self._seed)[: self._limit])
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.permutation import permutation
+from pytest_biastransfer.data.permutation import permutation
 
 if TYPE_CHECKING:
     import numpy as np

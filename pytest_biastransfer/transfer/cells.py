@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_biastransfer.data.permutation import permutation
 from pytest_biastransfer.interventions.random_sources import mixed_seed
-from pytest_biastransfer.permutation import permutation
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.values import Values
+    from pytest_biastransfer.data.attribute_values import Values
     from pytest_biastransfer.transfer.request import Request
 
 

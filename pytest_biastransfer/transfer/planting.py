@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.data.decoding import require_unit_range
+from pytest_biastransfer.data.picture_decoding import require_unit_range
 from pytest_biastransfer.data.pixels import as_deep, as_float, decode_all_masks
 from pytest_biastransfer.data.views import View
 from pytest_biastransfer.errors import DatasetError, InterventionError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.labelled_images import Image
     from pytest_biastransfer.models.preprocess import Preprocess
 
 

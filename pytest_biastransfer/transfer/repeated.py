@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.data.labels import labels_for
+from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
 from pytest_biastransfer.gap import Gap
 from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS, LIMITS, require_target

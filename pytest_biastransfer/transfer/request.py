@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_biastransfer.data import as_images, load_dataset
-from pytest_biastransfer.data.values import Values, values_of
+from pytest_biastransfer.data.attribute_values import Values, values_of
 from pytest_biastransfer.errors import DatasetError, nearest, percent_hint
 from pytest_biastransfer.specs.class_names import composed
 

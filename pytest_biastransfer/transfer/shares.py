@@ -15,7 +15,7 @@ from pytest_biastransfer.transfer.proportions import Counts, Proportions
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.values import Values
+    from pytest_biastransfer.data.attribute_values import Values
     from pytest_biastransfer.errors import DatasetError
     from pytest_biastransfer.transfer.request import Request
 

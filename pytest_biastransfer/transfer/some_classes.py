@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.data.images import Numbering
+    from pytest_biastransfer.data.labelled_images import Numbering
 
 
 class OfClasses(Chosen):

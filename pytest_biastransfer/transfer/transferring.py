@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.data.labels import labels_for
+from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress

@@ -105,7 +105,7 @@ def test_a_link_to_a_folder_that_it_is_in_repeats_nothing(tmp_path: Path) -> Non
 
 
 def test_empty_folders_are_classes_of_a_model_that_names_them(tmp_path: Path) -> None:
-    from pytest_biastransfer.data.labels import labels_for, model_labels
+    from pytest_biastransfer.data.label_mapping import labels_for, model_labels
 
     spec = write(tmp_path, "cat/0.png", "yak/0.png")
     (tmp_path / "dog").mkdir()

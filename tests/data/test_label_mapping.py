@@ -17,8 +17,8 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 from pytest_biastransfer import BiasTransferError, Model, Square, load_dataset, load_model, measure
 from pytest_biastransfer.data import LabelledImages, as_images
-from pytest_biastransfer.data.images import Numbering
-from pytest_biastransfer.data.labels import labels_for, model_labels
+from pytest_biastransfer.data.label_mapping import labels_for, model_labels
+from pytest_biastransfer.data.labelled_images import Numbering
 from pytest_biastransfer.errors import DatasetError, ModelError, SpecError
 from pytest_biastransfer.observing import target_classes
 from pytest_biastransfer.specs.class_order import ClassOrder, natural_order

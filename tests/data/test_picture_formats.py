@@ -22,7 +22,7 @@ from PIL import EpsImagePlugin, Image
 
 from pytest_biastransfer import Stencil, allow_picture_formats, load_dataset, picture_files
 from pytest_biastransfer.data import LabelledImages, as_images
-from pytest_biastransfer.data.decoding import read_encoded, read_picture
+from pytest_biastransfer.data.picture_decoding import read_encoded, read_picture
 from pytest_biastransfer.errors import BiasTransferError, DatasetError, InterventionError
 from pytest_biastransfer.picture_files import FORMATS
 from pytest_biastransfer.showing import side_by_side

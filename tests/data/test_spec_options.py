@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from pytest_biastransfer import Model, Square, load_dataset, measure
 from pytest_biastransfer.data import LabelledImages, as_images, class_files
-from pytest_biastransfer.data.labels import labels_for
+from pytest_biastransfer.data.label_mapping import labels_for
+from pytest_biastransfer.data.permutation import permutation
 from pytest_biastransfer.data.subset import Subset
 from pytest_biastransfer.errors import DatasetError, SpecError
-from pytest_biastransfer.permutation import permutation
 from tests.support.small_datasets import (
     GROUPS,
     LABELS,

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from torchvision import models
 
 from pytest_biastransfer import Preprocess
-from pytest_biastransfer.data.decoding import read_picture
+from pytest_biastransfer.data.picture_decoding import read_picture
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
 from pytest_biastransfer.models.schemes.timm_models import _preprocess as of_timm

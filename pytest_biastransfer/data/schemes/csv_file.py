@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.data.csv_table import Table, files_in, read_table
 from pytest_biastransfer.data.image_files import ImageFiles
 from pytest_biastransfer.data.masks import MaskFiles, no_masks
-from pytest_biastransfer.data.tables import Table, files_in, read_table
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.specs.class_names import composed
 from pytest_biastransfer.specs.spec import Spec

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
+from pytest_biastransfer.data.cached_index import Findings, RememberedImages, require_labels
 from pytest_biastransfer.data.masks import mask_of_pixels
-from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs.class_names import composed
@@ -26,7 +26,7 @@ from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.labelled_images import Image
     from pytest_biastransfer.data.masks import Mask
 
 KEYS: Final = (*HUB_KEYS, "config", "image", "label", "split")
@@ -181,7 +181,7 @@ class HubImages(RememberedImages):
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, uint8 RGB."""
-        from pytest_biastransfer.data.decoding import read_encoded
+        from pytest_biastransfer.data.picture_decoding import read_encoded
 
         content, path = self._encoded(self._pictures, index)
         place = f"{self._place}: image {index}" + (f" ({path})" if path else "")
@@ -196,7 +196,7 @@ class HubImages(RememberedImages):
         return self._contents_and_files(self._undecoded(name))[0]
 
     def _mask(self, name: str, index: int) -> Mask:
-        from pytest_biastransfer.data.decoding import read_encoded
+        from pytest_biastransfer.data.picture_decoding import read_encoded
 
         content, _ = self._encoded(self._undecoded(name), index)
         place = f"{self._place}: {name} {index}"

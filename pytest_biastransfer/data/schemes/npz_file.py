@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_biastransfer.data.cached_index import Findings, RememberedImages, require_labels
 from pytest_biastransfer.data.masks import as_mask
-from pytest_biastransfer.data.remembered import Findings, RememberedImages, require_labels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
@@ -19,7 +19,7 @@ from pytest_biastransfer.store import Facts
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.labelled_images import Image
     from pytest_biastransfer.data.masks import Mask
 
     Arrays = Mapping[str, npt.NDArray[Any]]
@@ -126,7 +126,7 @@ class ArrayImages(RememberedImages):
 
     def image(self, index: int) -> Image:
         """Return one image, as it is in the array."""
-        from pytest_biastransfer.data.decoding import pixels
+        from pytest_biastransfer.data.picture_decoding import pixels
 
         return pixels(self._images[index], f"image {index} of {self._path}")
 

@@ -37,7 +37,7 @@ from pytest_biastransfer import (
 )
 from pytest_biastransfer.data import LabelledImages, as_images
 from pytest_biastransfer.data.class_files import with_classes
-from pytest_biastransfer.data.labels import labels_for
+from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.data.masks import Masks, MasksByIndex
 from pytest_biastransfer.data.pixels import as_float, decode, decode_all_masks
 from pytest_biastransfer.data.selection import Chosen, Selection

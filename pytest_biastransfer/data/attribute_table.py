@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.csv_table import Table, files_in
+from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.data.masks import MaskFiles, no_masks
-from pytest_biastransfer.data.tables import Table, files_in
 from pytest_biastransfer.data.views import View
 from pytest_biastransfer.errors import DatasetError
 

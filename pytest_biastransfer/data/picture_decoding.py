@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image as PillowImage
 
-    from pytest_biastransfer.data.images import Image
+    from pytest_biastransfer.data.labelled_images import Image
 
 # The tag of EXIF data that says how a camera was held.
 _ORIENTATION: Final = 0x0112

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.class_map import ClassMap
-    from pytest_biastransfer.data.images import LabelledImages
+    from pytest_biastransfer.data.labelled_images import LabelledImages
 
 _MOST_LISTED: Final = 5
 

@@ -13,7 +13,7 @@ from pytest_biastransfer.errors import DatasetError, nearest
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.images import LabelledImages
+    from pytest_biastransfer.data.labelled_images import LabelledImages
 
 _NO_ATTRIBUTES: Final = (
     "it has none: declare them with attributes=FILE.csv in its spec, or return (image, label, {attribute: value}) from "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.specs.spec import or_its_spec
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 from pytest_biastransfer._version import __version__
-from pytest_biastransfer.data.images import LabelledImages, Numbering
+from pytest_biastransfer.data.labelled_images import LabelledImages, Numbering
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store import Facts, Place

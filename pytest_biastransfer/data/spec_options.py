@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_biastransfer.data.images import LabelledImages
+from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.specs.spec import Spec
 
 SHARED_KEYS: Final = ("attributes", "classes", "limit", "name", "seed")
@@ -17,8 +17,8 @@ def with_declared(images: LabelledImages, spec: Spec) -> LabelledImages:
 
         images = with_classes(images, spec.path(spec.query["classes"]))
     if "attributes" in spec.query:
-        from pytest_biastransfer.data.joined import WithAttributes
-        from pytest_biastransfer.data.tables import read_table
+        from pytest_biastransfer.data.attribute_table import WithAttributes
+        from pytest_biastransfer.data.csv_table import read_table
 
         # Before any are left out: whether a table is complete is not to depend on the seed.
         images = WithAttributes(images, read_table(spec.path(spec.query["attributes"])))
