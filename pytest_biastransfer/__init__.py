@@ -13,7 +13,6 @@ from pytest_biastransfer._version import __version__ as __version__
 if TYPE_CHECKING:
     from pytest_biastransfer.data import load_dataset as load_dataset
     from pytest_biastransfer.errors import BiasTransferError as BiasTransferError
-    from pytest_biastransfer.gap import Gap as Gap
     from pytest_biastransfer.gap_measuring import measure_gaps as measure_gaps
     from pytest_biastransfer.interventions import JPEG as JPEG
     from pytest_biastransfer.interventions import Background as Background
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Tint as Tint
     from pytest_biastransfer.interventions import Triangle as Triangle
     from pytest_biastransfer.interventions import Vignette as Vignette
+    from pytest_biastransfer.judgement.gap import Gap as Gap
     from pytest_biastransfer.measuring import measure as measure
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement as GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement as Measurement
@@ -69,7 +69,7 @@ _HOMES = {
     "Contrast": "interventions",
     "Custom": "interventions",
     "Estimate": "metrics.statistics.estimate",
-    "Gap": "gap",
+    "Gap": "judgement.gap",
     "GapMeasurement": "metrics.gap_measurement",
     "GaussianPattern": "interventions",
     "Grayscale": "interventions",

@@ -14,7 +14,7 @@ from _pytest.reports import CollectErrorRepr
 from pytest_biastransfer.names import BIAS_FIXTURE, GAP_MARKER, INTERVENTION_MARKER, MARKERS
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.cases import Case
+    from pytest_biastransfer.judgement.cases import Case
 
 
 @contextmanager

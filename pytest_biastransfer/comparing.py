@@ -20,10 +20,10 @@ from pytest_biastransfer.baseline.entry import (
     evidence_for,
 )
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
-from pytest_biastransfer.cases import SearchCase
 from pytest_biastransfer.collection import case_of
 from pytest_biastransfer.failures import BiasRegression, NotCompared
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.judgement.cases import SearchCase
 from pytest_biastransfer.judgement.degenerate import defects
 from pytest_biastransfer.judgement.regression import (
     changes,
@@ -40,7 +40,7 @@ from pytest_biastransfer.reporting.record import BaselineRecord
 from pytest_biastransfer.stash import BASELINE, COMPARISONS, SETTINGS, UNSETTLED
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.cases import Case
+    from pytest_biastransfer.judgement.cases import Case
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Facts

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.gap import Gap
     from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.measuring import Target
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.transfer.attribution import Attribution

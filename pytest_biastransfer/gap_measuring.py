@@ -11,8 +11,8 @@ from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.gap import Gap
 from pytest_biastransfer.judgement.expectation import require_confidence
+from pytest_biastransfer.judgement.gap import Gap
 from pytest_biastransfer.measuring import given_dataset, given_model, require_counts
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
 from pytest_biastransfer.metrics.measurement import Provenance

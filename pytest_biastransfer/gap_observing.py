@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.data.attribute_values import Values
     from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
-    from pytest_biastransfer.gap import Gap
+    from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.models import Model

@@ -7,10 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest, percent_hint
-from pytest_biastransfer.gap import Gap
 from pytest_biastransfer.interventions import Intervention, Registry
+from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.judgement.expectation import (
     AGAINST_CONTROL,
     GAP_LIMITS,
@@ -23,6 +22,7 @@ from pytest_biastransfer.judgement.expectation import (
     require_rule,
     require_target,
 )
+from pytest_biastransfer.judgement.gap import Gap
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
     DATASET_FIXTURE,

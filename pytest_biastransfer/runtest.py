@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.skipping import xfailed_key
 
-from pytest_biastransfer.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.comparing import beside_baseline, require_compared, require_no_regression
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.failures import LimitExceeded, MeasurementFailed, clear_errors
 from pytest_biastransfer.given import given_images, given_model, preprocessing_remark, session_store
+from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.judgement.degenerate import require_working_models
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from hypothesis.database import ExampleDatabase
     from PIL import Image
 
-    from pytest_biastransfer.cases import SearchCase
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.canvas import Canvas
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.cases import SearchCase
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
 

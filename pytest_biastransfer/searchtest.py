@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import pytest
     from PIL import Image
 
-    from pytest_biastransfer.cases import SearchCase
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.judgement.cases import SearchCase
     from pytest_biastransfer.models import Model
 
 

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_biastransfer.baseline.file import Entries
-    from pytest_biastransfer.cases import Case
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.details.describing import Given
     from pytest_biastransfer.evaluation.canary import Canary, Stale
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Registry
+    from pytest_biastransfer.judgement.cases import Case
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.cases import GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.comparing import flipped_since, key_of, measured_entry
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
 from pytest_biastransfer.failures import MeasurementFailed
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.given import given_model, session_store
+from pytest_biastransfer.judgement.cases import GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.measuring import take_measurement
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import SOURCE_FIXTURE
@@ -22,11 +22,11 @@ from pytest_biastransfer.stash import SEARCHED, SETTINGS
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_biastransfer.cases import Case
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.details.pictures import Sheet
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.cases import Case
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.reporting.document import Details, Kind

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, INTERVENTION_MARKER, MODEL_FIXTURE
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.cases import SearchCase
+    from pytest_biastransfer.judgement.cases import SearchCase
     from pytest_biastransfer.searching import Searched
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.cases import InterventionCase
 from pytest_biastransfer.collection import case_of
 from pytest_biastransfer.evaluation.canary import Canary, Verification
+from pytest_biastransfer.judgement.cases import InterventionCase
 from pytest_biastransfer.stash import CANARY, SETTINGS, STALE
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_biastransfer.cases import Case
     from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.cases import Case
     from pytest_biastransfer.results import Seen
     from pytest_biastransfer.settings import Settings
 

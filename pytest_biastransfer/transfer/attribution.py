@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.gap import Gap
     from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.measuring import Target
     from pytest_biastransfer.models import Model
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
-from pytest_biastransfer.gap import Gap
 from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS, LIMITS, require_target
+from pytest_biastransfer.judgement.gap import Gap
 from pytest_biastransfer.measuring import given_intervention, take_measurement
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import mean_over_seeds

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_biastransfer.names import DATASET_FIXTURE, GAP_MARKER, INTERVENTION_MARKER, MODEL_FIXTURE, SEARCH_MARKER
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.gap import Gap
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.expectation import Expectation
+    from pytest_biastransfer.judgement.gap import Gap
 
 
 @dataclass(frozen=True)
