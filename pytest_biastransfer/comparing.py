@@ -20,18 +20,18 @@ from pytest_biastransfer.baseline.entry import (
     evidence_for,
 )
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
-from pytest_biastransfer.collection import case_of
-from pytest_biastransfer.failures import BiasRegression, NotCompared
-from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.judgement.cases import SearchCase
-from pytest_biastransfer.judgement.degenerate import defects
-from pytest_biastransfer.judgement.regression import (
+from pytest_biastransfer.baseline.regression import (
     changes,
     comparable,
     newly_flipped,
     same_declaration,
     same_images,
 )
+from pytest_biastransfer.collection import case_of
+from pytest_biastransfer.failures import BiasRegression, NotCompared
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.judgement.cases import SearchCase
+from pytest_biastransfer.judgement.degenerate import defects
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, typed_name
 from pytest_biastransfer.regressions import baseline_name

@@ -63,7 +63,7 @@ def _compared(old: Report, new: Report, place: Path) -> list[Compared]:
 
 def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
     from pytest_biastransfer.baseline.entry import Entry
-    from pytest_biastransfer.judgement.regression import changes, comparable, same_declaration
+    from pytest_biastransfer.baseline.regression import changes, comparable, same_declaration
     from pytest_biastransfer.reporting.record import BaselineRecord
 
     assert new.key is not None

@@ -24,7 +24,7 @@ Role = Literal["source", "transferred", "control"]
 
 @dataclass(frozen=True)
 class Change:
-    """How a metric changed since it was accepted; see `pytest_biastransfer.judgement.regression.Change`."""
+    """How a metric changed since it was accepted; see `pytest_biastransfer.baseline.regression.Change`."""
 
     metric: str
     before: float

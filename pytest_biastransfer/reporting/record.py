@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.judgement.regression import Change
+from pytest_biastransfer.baseline.regression import Change
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.reporting.figures import Limit, from_plain, interval_of
 from pytest_biastransfer.reporting.performance import Performance, performances_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_biastransfer.reporting.terminal import NAMED, Line, counted
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.judgement.regression import Change, Meaning
+    from pytest_biastransfer.baseline.regression import Change, Meaning
     from pytest_biastransfer.reporting import document
     from pytest_biastransfer.reporting.record import BaselineRecord
 
@@ -74,7 +74,7 @@ class Compared:
 
 def compared_alone(test: str, record: BaselineRecord, alpha: float, comparisons: int) -> Compared:
     """Return a test, by its name, with what its changes mean whatever the others of at most so many comparisons say."""
-    from pytest_biastransfer.judgement.regression import beside_accuracy, settled_meanings
+    from pytest_biastransfer.baseline.regression import beside_accuracy, settled_meanings
 
     meant = settled_meanings(record.changes, alpha, comparisons)
     return Compared(test, record, beside_accuracy(record.changes, meant))
@@ -87,7 +87,7 @@ def compared_together(
 
     `comparisons` are those that the session would have made, where it was stopped before.
     """
-    from pytest_biastransfer.judgement.regression import beside_accuracy, meanings
+    from pytest_biastransfer.baseline.regression import beside_accuracy, meanings
 
     made = [change for _, record in records for change in record.changes]
     of_metrics = sum(not change.is_accuracy for change in made)
@@ -101,7 +101,7 @@ def compared_together(
 def change_text(change: Change) -> str:
     """Return a change in words.
 
-    >>> from pytest_biastransfer.judgement.regression import Change
+    >>> from pytest_biastransfer.baseline.regression import Change
     >>> change_text(Change("asr", 0.031, 0.084, 7.6e-58, 0.0, 291, 26, True))
     'asr 0.031 → 0.084; 291 images newly flip, 26 no longer do (p = 8e-58)'
     """
@@ -119,7 +119,7 @@ def change_text(change: Change) -> str:
 def not_comparable_text(change: Change) -> str:
     """Return why nothing is better of a model with this change of its accuracy.
 
-    >>> from pytest_biastransfer.judgement.regression import Change
+    >>> from pytest_biastransfer.baseline.regression import Change
     >>> not_comparable_text(Change("accuracy", 0.651, 0.1, 7.6e-58, 0.0, 291, 26, True))
     'not comparable: clean accuracy 0.65 → 0.10'
     """

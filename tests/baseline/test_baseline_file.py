@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pytest_biastransfer.baseline.encoding import decode_classes, decode_images, encode_classes, encode_images
 from pytest_biastransfer.baseline.entry import Entry, Figure, Key
 from pytest_biastransfer.baseline.file import pruned, read_baseline, write_baseline
+from pytest_biastransfer.baseline.regression import Change, changes, comparable, meanings, newly_flipped
 from pytest_biastransfer.errors import BaselineError
-from pytest_biastransfer.judgement.regression import Change, changes, comparable, meanings, newly_flipped
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar, two_proportions
 from tests.conftest import Run
 

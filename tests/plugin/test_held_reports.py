@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytest_biastransfer.judgement.regression import Change, meanings, settled_meanings
+from pytest_biastransfer.baseline.regression import Change, meanings, settled_meanings
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
 from pytest_biastransfer.reporting.record import BaselineRecord
 from pytest_biastransfer.reporting.regressions import compared_alone, regression_text

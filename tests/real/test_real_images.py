@@ -17,11 +17,11 @@ from PIL import Image
 
 from pytest_biastransfer import Measurement, Model, load_dataset, load_model, measure
 from pytest_biastransfer.baseline.entry import encoded_evidence, entry_of, evidence_for
+from pytest_biastransfer.baseline.regression import changes, meanings, newly_flipped
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
-from pytest_biastransfer.judgement.regression import changes, meanings, newly_flipped
 from pytest_biastransfer.measuring import take_measurement
 
 if TYPE_CHECKING:
