@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw
 from torchvision.transforms import v2
 
 from pytest_biastransfer import Custom, Intervention
+from pytest_biastransfer.evaluation.side_by_side import sample, sample_mask
 from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.interventions.parsing import read
-from pytest_biastransfer.showing import sample, sample_mask
 
 PAGE: Final = Path(__file__).parent / "interventions.md"
 PICTURES: Final = Path(__file__).parent / "interventions"

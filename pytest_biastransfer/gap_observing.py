@@ -144,8 +144,8 @@ def _scores(
     evaluator: Evaluator, model: Model, images: LabelledImages, classes: Sequence[int], total: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Classes, int]:
     """Return images, how probable it is that they are positive, their predicted classes, and how many were computed."""
-    from pytest_biastransfer.evaluation.order import visiting_order
-    from pytest_biastransfer.evaluation.rows import rows_of
+    from pytest_biastransfer.evaluation.per_image_outputs import rows_of
+    from pytest_biastransfer.evaluation.visiting_order import visiting_order
 
     computed = 0
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.collecting import Predictions
     from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+    from pytest_biastransfer.evaluation.predictions import Predictions
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.early_stop import EarlyStop
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance

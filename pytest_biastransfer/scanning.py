@@ -18,8 +18,8 @@ from pytest_biastransfer.reporting.ranking import Ranked
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.collecting import Predictions
     from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.evaluation.predictions import Predictions
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.models.others import Others

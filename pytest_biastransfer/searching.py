@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.canvas import Canvas
     from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.evaluation.preview import Canvas
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.cases import SearchCase
     from pytest_biastransfer.metrics.measurement import Measurement
@@ -105,14 +105,14 @@ class Search:
     @functools.cached_property
     def _canvas(self) -> Canvas:
         """The images that are looked at to see how much an intervention changes; only where that is asked for."""
-        from pytest_biastransfer.evaluation.canvas import Canvas
+        from pytest_biastransfer.evaluation.preview import Canvas
 
         return Canvas(self.images, self.model.preprocess, range(min(_LOOKED_AT, len(self.images))))
 
     def picture(self, searched: Searched) -> Image.Image:
         """Return an image before and after the intervention that was found: the first one that flips, if any does."""
-        from pytest_biastransfer.evaluation.canvas import Canvas
-        from pytest_biastransfer.showing import beside
+        from pytest_biastransfer.evaluation.preview import Canvas
+        from pytest_biastransfer.evaluation.side_by_side import beside
 
         flips = searched.measurement.flips
         canvas = Canvas(self.images, self.model.preprocess, [flips[0].index if flips else 0])

@@ -18,7 +18,7 @@ from hypothesis import seed as seeded
 from planted import PLANTED, normalized, planted_model, read_images  # type: ignore[import-not-found]
 
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
-from pytest_biastransfer.evaluation.order import visiting_order
+from pytest_biastransfer.evaluation.visiting_order import visiting_order
 from pytest_biastransfer.interventions import Intervention
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.search.engine import search

@@ -59,8 +59,8 @@ def preprocessing_lines(model: Model, images: LabelledImages, path: Path) -> lis
     """Return in words what happens to an image before a model sees it, and draw it beside the image in a file."""
     import torch
 
-    from pytest_biastransfer.evaluation.canvas import Canvas
-    from pytest_biastransfer.showing import beside
+    from pytest_biastransfer.evaluation.preview import Canvas
+    from pytest_biastransfer.evaluation.side_by_side import beside
 
     as_loaded = dataclasses.replace(model.preprocess, resize=None, crop=None)
     before, after = (Canvas(images, preprocess, [0]).pixels for preprocess in (as_loaded, model.preprocess))

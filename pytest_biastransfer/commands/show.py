@@ -24,7 +24,7 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw it."""
-    from pytest_biastransfer.showing import side_by_side
+    from pytest_biastransfer.evaluation.side_by_side import side_by_side
 
     intervention = read(options.intervention, with_declared(BUILT_IN, Path.cwd()))
     place = options.out or Path("intervention.png")

@@ -13,8 +13,8 @@ import torch
 from PIL import Image, features
 from torch.nn import functional
 
-from pytest_biastransfer.evaluation.canvas import Canvas
-from pytest_biastransfer.evaluation.predict import Predictor, ready_to_evaluate
+from pytest_biastransfer.evaluation.predictor import Predictor, ready_to_evaluate
+from pytest_biastransfer.evaluation.preview import Canvas
 from pytest_biastransfer.reporting.document import Pictures, Shown
 from pytest_biastransfer.reporting.figures import from_plain
 

@@ -155,7 +155,7 @@ class Canary:
         words: str,
         key: Key,
     ) -> None:
-        from pytest_biastransfer.evaluation.kept_predictions import compared_with_kept
+        from pytest_biastransfer.evaluation.stored_predictions import compared_with_kept
 
         compared = compared_with_kept(evaluator, model, images, intervention, key, self.verification)
         if compared is None or not compared.differing:

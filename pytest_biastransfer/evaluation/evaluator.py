@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.batch_size import BatchSize
     from pytest_biastransfer.evaluation.canary import Canary
-    from pytest_biastransfer.evaluation.collecting import Collection, Gathered, Predictions
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
+    from pytest_biastransfer.evaluation.predictions import Collection, Gathered, Predictions
     from pytest_biastransfer.fingerprints.observation import Reads
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.names import Precision
@@ -185,8 +185,8 @@ class Evaluator:
 
         `key` is theirs; what it has to keep ready meanwhile is left to the `stack`.
         """
-        from pytest_biastransfer.evaluation.collecting import Collection, Gathered
-        from pytest_biastransfer.evaluation.order import visiting_order
+        from pytest_biastransfer.evaluation.predictions import Collection, Gathered
+        from pytest_biastransfer.evaluation.visiting_order import visiting_order
 
         if key.text not in self._gathered:
             self._gathered[key.text] = Gathered.nothing(visiting_order(len(images))[: self.max_images])

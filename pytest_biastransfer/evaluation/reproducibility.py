@@ -18,7 +18,7 @@ from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.file_program import FileProgram
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.evaluation.predict import Change, Predictor
+    from pytest_biastransfer.evaluation.predictor import Change, Predictor
 
 # So many images are predicted a second time, in small batches: each is another draw of what is random.
 CHECKED_IMAGES: Final = 64

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from pytest_biastransfer.data.pixels import decode
-from pytest_biastransfer.evaluation.order import CHUNK_IMAGES, chunks, visiting_order
-from pytest_biastransfer.evaluation.predict import in_unit_range
+from pytest_biastransfer.evaluation.predictor import in_unit_range
+from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
 
 if TYPE_CHECKING:
     import numpy.typing as npt

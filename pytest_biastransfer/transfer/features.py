@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_biastransfer.data.selection import Selection
-from pytest_biastransfer.evaluation.rows import rows_of
+from pytest_biastransfer.evaluation.per_image_outputs import rows_of
 
 if TYPE_CHECKING:
     import numpy as np

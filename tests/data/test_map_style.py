@@ -29,7 +29,7 @@ from pytest_biastransfer.data.picture_decoding import as_8_bit, read_picture
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.data.schemes.image_folder import ImageFolder
 from pytest_biastransfer.errors import DatasetError, SpecError
-from pytest_biastransfer.evaluation.predict import source_change
+from pytest_biastransfer.evaluation.predictor import source_change
 
 Pixels = npt.NDArray[np.uint8]
 AS_THEY_ARE = Preprocess()

@@ -24,8 +24,8 @@ from pytest_biastransfer import Stencil, allow_picture_formats, load_dataset, pi
 from pytest_biastransfer.data import LabelledImages, as_images
 from pytest_biastransfer.data.picture_decoding import read_encoded, read_picture
 from pytest_biastransfer.errors import BiasTransferError, DatasetError, InterventionError
+from pytest_biastransfer.evaluation.side_by_side import side_by_side
 from pytest_biastransfer.picture_files import FORMATS
-from pytest_biastransfer.showing import side_by_side
 from tests.support.small_datasets import noise, write_picture, write_table
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"

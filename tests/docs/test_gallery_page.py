@@ -14,9 +14,9 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from pytest_biastransfer import Custom
+from pytest_biastransfer.evaluation.side_by_side import sample
 from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.interventions.parsing import kinds
-from pytest_biastransfer.showing import sample
 
 DOCS = Path(__file__).parents[2] / "docs"
 MOST_BYTES = 400_000

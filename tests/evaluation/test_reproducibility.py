@@ -18,7 +18,7 @@ from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.evaluation.batch_size import BatchSize
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.evaluation.predict import Predictor
+from pytest_biastransfer.evaluation.predictor import Predictor
 from pytest_biastransfer.evaluation.reproducibility import CHECKED_IMAGES, require_reproducible
 from pytest_biastransfer.names import Precision
 from pytest_biastransfer.store import Store

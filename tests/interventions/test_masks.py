@@ -279,7 +279,7 @@ def test_attributes_that_are_no_masks_are_left_alone() -> None:
 
 @pytest.mark.parametrize("color", [(0, 0, 255), (128, 0, 0), (1, 1, 1)])
 def test_a_picture_is_the_same_mask_wherever_it_comes_from(color: tuple[int, int, int], tmp_path: Path) -> None:
-    from pytest_biastransfer.showing import _mask
+    from pytest_biastransfer.evaluation.side_by_side import _mask
 
     picture = Image.new("RGB", (16, 12))
     picture.paste(color, (4, 2, 10, 8))

@@ -12,7 +12,7 @@ import torch
 from pytest_biastransfer import Estimate, Grayscale, Model, Square
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.evaluation.order import chunks, visiting_order
+from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.verdict import judge

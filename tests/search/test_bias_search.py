@@ -336,7 +336,7 @@ def images_visited_first(colors: pytest.Pytester, *, fragile: bool, count: int, 
 
 @pytest.fixture(scope="session")
 def bias_dataset():
-    from pytest_biastransfer.evaluation.order import visiting_order
+    from pytest_biastransfer.evaluation.visiting_order import visiting_order
 
     found = images(fragile={fragile_others}, n=600)
     for place in visiting_order(600)[:{count}]:
@@ -430,7 +430,7 @@ def test_what_is_blurred_or_gray_has_an_area_of_one() -> None:
 
     from pytest_biastransfer import Preprocess
     from pytest_biastransfer.data import as_images
-    from pytest_biastransfer.evaluation.canvas import Canvas
+    from pytest_biastransfer.evaluation.preview import Canvas
 
     image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
     canvas = Canvas(as_images([(image, 0), (1 - image, 0)], "dataset"), Preprocess(), [0, 1])

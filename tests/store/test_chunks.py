@@ -32,7 +32,7 @@ from torchvision.transforms import v2
 
 from pytest_biastransfer import Custom, measure
 from pytest_biastransfer.errors import StoreWarning
-from pytest_biastransfer.evaluation.order import CHUNK_IMAGES, chunks, visiting_order
+from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
 from pytest_biastransfer.store import Place
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_biastransfer.evaluation.order import chunks
+from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.judgement.verdict import holds
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.metrics.statistics.sequential import (

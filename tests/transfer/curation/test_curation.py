@@ -45,8 +45,8 @@ from pytest_biastransfer.data.subset import Subset
 from pytest_biastransfer.data.views import Renamed
 from pytest_biastransfer.errors import BiasTransferError, DatasetError, InterventionError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.evaluation.order import visiting_order
-from pytest_biastransfer.evaluation.predict import source_change
+from pytest_biastransfer.evaluation.predictor import source_change
+from pytest_biastransfer.evaluation.visiting_order import visiting_order
 from pytest_biastransfer.transfer.curation import (
     balanced,
     of_classes,

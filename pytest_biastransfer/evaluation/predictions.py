@@ -13,7 +13,7 @@ import numpy as np
 
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
 from pytest_biastransfer.evaluation.forward_reads import ReadsMoreError
-from pytest_biastransfer.evaluation.order import chunks
+from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.store import Place
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.passes import Pass
+    from pytest_biastransfer.evaluation.chunk_runner import Pass
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
 
@@ -167,7 +167,7 @@ def begin(
     evaluator.verify_to_compute(model, images, key)
     import torch
 
-    from pytest_biastransfer.evaluation.passes import Pass, running
+    from pytest_biastransfer.evaluation.chunk_runner import Pass, running
 
     device = torch.device(evaluator.device)
     work = Pass(

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
-from pytest_biastransfer.evaluation.collecting import are_predictions
-from pytest_biastransfer.evaluation.order import CHUNK_IMAGES, chunks, visiting_order
-from pytest_biastransfer.evaluation.predict import Change, Predictor, ready_to_evaluate, source_change
+from pytest_biastransfer.evaluation.predictions import are_predictions
+from pytest_biastransfer.evaluation.predictor import Change, Predictor, ready_to_evaluate, source_change
 from pytest_biastransfer.evaluation.reproducibility import ROUNDING, coarsest_precision, precision_of
+from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
 from pytest_biastransfer.interventions import Origin
 
 if TYPE_CHECKING:

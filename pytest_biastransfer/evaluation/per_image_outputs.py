@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.evaluation.collecting import begin, collected
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
-from pytest_biastransfer.evaluation.order import chunks, visiting_order
+from pytest_biastransfer.evaluation.predictions import begin, collected
+from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store import Place
 from pytest_biastransfer.store.chunks import ChunkStore, Content
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.passes import Pass
+    from pytest_biastransfer.evaluation.chunk_runner import Pass
     from pytest_biastransfer.models import Model
 
 

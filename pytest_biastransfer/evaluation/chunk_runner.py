@@ -16,10 +16,10 @@ import torch
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
-from pytest_biastransfer.evaluation.order import chunks
-from pytest_biastransfer.evaluation.predict import Change, Predictor, ready_to_evaluate, source_change
+from pytest_biastransfer.evaluation.predictor import Change, Predictor, ready_to_evaluate, source_change
 from pytest_biastransfer.evaluation.reproducibility import require_reproducible
 from pytest_biastransfer.evaluation.upload import Upload
+from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.fingerprints.observation import Reads, observing
 from pytest_biastransfer.interventions import Origin
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
-from pytest_biastransfer.evaluation.predict import in_unit_range, source_change
+from pytest_biastransfer.evaluation.predictor import in_unit_range, source_change
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
