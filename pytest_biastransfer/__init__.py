@@ -13,7 +13,6 @@ from pytest_biastransfer._version import __version__ as __version__
 if TYPE_CHECKING:
     from pytest_biastransfer.data import load_dataset as load_dataset
     from pytest_biastransfer.errors import BiasTransferError as BiasTransferError
-    from pytest_biastransfer.gap_measuring import measure_gaps as measure_gaps
     from pytest_biastransfer.interventions import JPEG as JPEG
     from pytest_biastransfer.interventions import Background as Background
     from pytest_biastransfer.interventions import Blur as Blur
@@ -46,7 +45,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Triangle as Triangle
     from pytest_biastransfer.interventions import Vignette as Vignette
     from pytest_biastransfer.judgement.gap import Gap as Gap
-    from pytest_biastransfer.measuring import measure as measure
+    from pytest_biastransfer.measurement.measure import measure as measure
+    from pytest_biastransfer.measurement.measure_gaps import measure_gaps as measure_gaps
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement as GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement as Measurement
     from pytest_biastransfer.metrics.statistics.estimate import Estimate as Estimate
@@ -98,8 +98,8 @@ _HOMES = {
     "allow_picture_formats": "picture_files",
     "load_dataset": "data",
     "load_model": "models.loading",
-    "measure": "measuring",
-    "measure_gaps": "gap_measuring",
+    "measure": "measurement.measure",
+    "measure_gaps": "measurement.measure_gaps",
 }
 
 __all__ = list(_HOMES)

@@ -20,7 +20,7 @@ from pytest_biastransfer.judgement.degenerate import require_working_models
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation
 from pytest_biastransfer.judgement.verdict import judge
-from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.measurement.measure import take_measurement
 from pytest_biastransfer.names import BIAS_FIXTURE, DEVICE_FIXTURE, typed_name
 from pytest_biastransfer.reporting.record import Record, of_search, record_of
 from pytest_biastransfer.session.verifying import begin_verifying, note_stale, session_canary
@@ -94,7 +94,7 @@ def _measured(
 ) -> Measurement | GapMeasurement:
     evaluator, confidence = evaluator_of(request), case.expectation.confidence
     if isinstance(case, GapCase):
-        from pytest_biastransfer.gap_measuring import take_gaps
+        from pytest_biastransfer.measurement.measure_gaps import take_gaps
 
         return take_gaps(evaluator, model, images, case.gap, control=control, confidence=confidence)
     assert isinstance(case, InterventionCase)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
-from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.measurement.measure import take_measurement
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.plain_text import in_one_line
@@ -56,7 +56,7 @@ class Subject:
 
 def performance_on(model: Model, images: LabelledImages, predictions: Predictions) -> Performance:
     """Return how well a model does on images as they are, from what it predicts there."""
-    from pytest_biastransfer.observing import clean_performance_of
+    from pytest_biastransfer.measurement.from_predictions import clean_performance_of
 
     clean = clean_performance_of(model, images, predictions)
     names = in_one_line(model.name), in_one_line(images.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.measurement.measure import take_measurement
 from pytest_biastransfer.search.engine import Found, search
 from pytest_biastransfer.search.trials import Trial, Trials
 

@@ -14,7 +14,7 @@ from pytest_biastransfer.failures import MeasurementFailed
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.given import given_model, session_store
 from pytest_biastransfer.judgement.cases import GapCase, InterventionCase, SearchCase
-from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.measurement.measure import take_measurement
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import SOURCE_FIXTURE
 from pytest_biastransfer.stash import SEARCHED, SETTINGS

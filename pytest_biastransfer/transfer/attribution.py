@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.judgement.expectation import require_confidence
-from pytest_biastransfer.measuring import given_dataset, given_model
+from pytest_biastransfer.measurement.measure import given_dataset, given_model
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.gap import Gap
-    from pytest_biastransfer.measuring import Target
+    from pytest_biastransfer.measurement.measure import Target
     from pytest_biastransfer.models import Model
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.judgement.expectation import require_confidence
-from pytest_biastransfer.measuring import given_dataset, given_model
+from pytest_biastransfer.measurement.measure import given_dataset, given_model
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 from pytest_biastransfer.transfer.repeated import Question, Repeated, repeat, require_seeds
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.gap import Gap
-    from pytest_biastransfer.measuring import Target
+    from pytest_biastransfer.measurement.measure import Target
     from pytest_biastransfer.models import Model
 
 # Makes of the finetuning data and a level the data that are trained on.

@@ -11,7 +11,7 @@ from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
 from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS, LIMITS, require_target
 from pytest_biastransfer.judgement.gap import Gap
-from pytest_biastransfer.measuring import given_intervention, take_measurement
+from pytest_biastransfer.measurement.measure import given_intervention, take_measurement
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import mean_over_seeds
 from pytest_biastransfer.transfer.recipe import Mode, Recipe
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
-    from pytest_biastransfer.measuring import Target
+    from pytest_biastransfer.measurement.measure import Target
     from pytest_biastransfer.models import Model
 
 
@@ -62,7 +62,7 @@ class Question:
     def figure(self, evaluator: Evaluator, model: Model) -> float:
         """Return the figure of a model."""
         if isinstance(self.asked, Gap):
-            from pytest_biastransfer.gap_measuring import take_gaps
+            from pytest_biastransfer.measurement.measure_gaps import take_gaps
 
             return float(take_gaps(evaluator, model, self.images, self.asked).gap)
         found = take_measurement(evaluator, model, self.images, self.asked, target=self.target)

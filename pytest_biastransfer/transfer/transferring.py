@@ -14,7 +14,7 @@ from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
-from pytest_biastransfer.measuring import given_dataset, given_model
+from pytest_biastransfer.measurement.measure import given_dataset, given_model
 from pytest_biastransfer.models import Model
 from pytest_biastransfer.models.deferred import DeferredModel, Description
 from pytest_biastransfer.reporting.progress import progress_on

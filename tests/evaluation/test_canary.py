@@ -17,10 +17,10 @@ from pytest_biastransfer import Model, Square, load_dataset, measure
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.canary import Canary, Verification
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.gap_measuring import take_gaps
 from pytest_biastransfer.interventions import Grayscale, Intervention
 from pytest_biastransfer.judgement.gap import Gap
-from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure_gaps import take_gaps
 from pytest_biastransfer.store import Place, Store
 from tests.conftest import Log, Run
 

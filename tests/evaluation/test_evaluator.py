@@ -17,7 +17,7 @@ from pytest_biastransfer.errors import BiasTransferError, ModelError, StoreWarni
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import Composition
-from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.measurement.measure import take_measurement
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
 

@@ -16,7 +16,7 @@ from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.verdict import judge
-from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.measurement.measure import take_measurement
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import Rule
 from pytest_biastransfer.store import Store

@@ -22,7 +22,7 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
-from pytest_biastransfer.measuring import take_measurement
+from pytest_biastransfer.measurement.measure import take_measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -42,7 +42,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import pytest_biastransfer.measuring  # Imported here, it does not count for the time limit of a test.
+import pytest_biastransfer.measurement.measure  # Imported here, it does not count for the time limit of a test.
 from pytest_biastransfer import Custom, Model
 
 BGR = Custom(lambda images: images[:, [2, 1, 0]], name="bgr")

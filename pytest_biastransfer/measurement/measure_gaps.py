@@ -13,7 +13,7 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.judgement.gap import Gap
-from pytest_biastransfer.measuring import given_dataset, given_model, require_counts
+from pytest_biastransfer.measurement.measure import given_dataset, given_model, require_counts
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.measuring import Target
+    from pytest_biastransfer.measurement.measure import Target
     from pytest_biastransfer.models import Model
 
 
@@ -133,7 +133,7 @@ def _gaps(
     if answered is not None and not evaluator.verifies_all:
         known = evaluator.store.facts.get(answered, description_form(len(models) > 1))
     if known is None:
-        from pytest_biastransfer.gap_observing import observed_gaps
+        from pytest_biastransfer.measurement.gaps_from_predictions import observed_gaps
 
         found = observed_gaps(evaluator, models, keys, images, gap, confidence)
         if answered is not None:

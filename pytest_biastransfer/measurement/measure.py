@@ -140,7 +140,7 @@ def _measured(
         evaluator.verify_loaded(one, images, key, intervention, words)
 
     def whole(stop: EarlyStop | None, keys: Sequence[Key] | None = None) -> Measurement:
-        from pytest_biastransfer.observing import observed_measurement
+        from pytest_biastransfer.measurement.from_predictions import observed_measurement
 
         return observed_measurement(
             evaluator, model, images, intervention, control, target, confidence, words=words, keys=keys, stop=stop

@@ -16,11 +16,11 @@ from pytest_biastransfer.data.attribute_values import values_of
 from pytest_biastransfer.data.label_mapping import model_labels
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.measurement.from_predictions import class_names_of, target_classes
 from pytest_biastransfer.metrics import group_gaps
 from pytest_biastransfer.metrics.degeneracy import Classes, clean_performance
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.measurement import Provenance
-from pytest_biastransfer.observing import class_names_of, target_classes
 from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""From predictions to measurements: `measure` and `measure_gaps`."""
