@@ -17,7 +17,7 @@ from pytest_biastransfer.errors import BiasTransferError, StoreWarning
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.given import session_store
 from pytest_biastransfer.runtest import evaluator_of
-from pytest_biastransfer.searching import Search, Searched
+from pytest_biastransfer.search.bias_search import Search, Searched
 
 _NAME_LETTERS: Final = 60
 

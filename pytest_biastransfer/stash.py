@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.regressions import Compared
     from pytest_biastransfer.reporting.terminal import Line
     from pytest_biastransfer.results import Results
-    from pytest_biastransfer.searching import Searched
+    from pytest_biastransfer.search.bias_search import Searched
     from pytest_biastransfer.session.held_reports import HeldTest
     from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Store

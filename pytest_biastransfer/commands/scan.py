@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.first_tests import Scanned
     from pytest_biastransfer.reporting.ranking import Ranked
-    from pytest_biastransfer.scanning import Results, Specs
+    from pytest_biastransfer.search.scan import Results, Specs
     from pytest_biastransfer.session_here import SessionHere
     from pytest_biastransfer.settings import Settings
 
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the ranking, plot it, and write the tests."""
     _require_places(options)
     from pytest_biastransfer.reporting.scan_text import interrupted_sentence, results_lines, sentence, unheld_lines
-    from pytest_biastransfer.scanning import Results
+    from pytest_biastransfer.search.scan import Results
     from pytest_biastransfer.session_here import session_here
 
     session = session_here(_as_of_pytest(options, _OF_PYTEST))
@@ -96,7 +96,7 @@ def _as_of_pytest(options: argparse.Namespace, names: Sequence[str]) -> list[str
 
 def _specs(options: argparse.Namespace, settings: Settings) -> Specs:
     """Return the specs of the command line, relative to the current directory, or those of the ini file."""
-    from pytest_biastransfer.scanning import Specs
+    from pytest_biastransfer.search.scan import Specs
 
     if options.model and options.data:
         return Specs(options.model, options.data, options.control, Path.cwd())
@@ -122,7 +122,7 @@ def _scan(session: SessionHere, specs: Specs, results: Results) -> Scanned:
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.first_tests import Scanned
     from pytest_biastransfer.reporting.scan_progress import ScanProgress
-    from pytest_biastransfer.scanning import load_subject, scan
+    from pytest_biastransfer.search.scan import load_subject, scan
     from pytest_biastransfer.store import Store
 
     settings, store, progress = session.settings, Store(session.store, session.secret), ScanProgress(sys.stderr)

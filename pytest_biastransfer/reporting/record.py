@@ -15,7 +15,7 @@ from pytest_biastransfer.reporting.performance import Performance, performances_
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.measurement import Measurement
-    from pytest_biastransfer.searching import Searched
+    from pytest_biastransfer.search.bias_search import Searched
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pytest_biastransfer.reporting.terminal import counted, performance_rows
 if TYPE_CHECKING:
     from pytest_biastransfer.first_tests import Scanned
     from pytest_biastransfer.reporting.ranking import Ranked
-    from pytest_biastransfer.scanning import Results
+    from pytest_biastransfer.search.scan import Results
 
 
 def results_lines(results: Results, width: int) -> list[str]:

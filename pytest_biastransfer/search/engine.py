@@ -11,7 +11,7 @@ from hypothesis.errors import Flaky, Unsatisfiable
 
 from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.interventions import Intervention
-from pytest_biastransfer.search.memory import Memory
+from pytest_biastransfer.search.example_database import Memory
 from pytest_biastransfer.search.trials import BudgetSpent, Trial, Trials
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.reporting.ranking import Ranked, plot_ranking, ranking_lines, require_plot, worst_first
 from pytest_biastransfer.reporting.scan_progress import ScanProgress
-from pytest_biastransfer.scanning import Results, Subject, scan
+from pytest_biastransfer.search.scan import Results, Subject, scan
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
 from tests.plugin.xdist.test_worker_progress import Terminal
