@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.measurement.measure import Target
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.transfer.attribution import Attribution
-    from pytest_biastransfer.transfer.dose import DoseResponse
+    from pytest_biastransfer.transfer.dose_response import DoseResponse
 
 
 class Transfer(Protocol):
@@ -54,7 +54,7 @@ def transfer_in_session(request: pytest.FixtureRequest) -> Transfer:
         recipe: Recipe | None = None,
         name: str = "",
     ) -> Model:
-        from pytest_biastransfer.transfer.transferring import take_transfer
+        from pytest_biastransfer.transfer.transfer_model import take_transfer
 
         model = given_model(request.config, source, "source")
         images = given_images(request.config, dataset, "dataset")
@@ -78,7 +78,7 @@ def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attr
         **given: Any,
     ) -> Attribution:
         from pytest_biastransfer.transfer.attribution import take_attribution
-        from pytest_biastransfer.transfer.repeated import Question
+        from pytest_biastransfer.transfer.seed_repeats import Question
 
         config = request.config
         sources = (given_model(config, source, "source"), given_model(config, control, "control"))
@@ -104,8 +104,8 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., Do
         target: Target | None = None,
         **given: Any,
     ) -> DoseResponse:
-        from pytest_biastransfer.transfer.dose import take_dose_response
-        from pytest_biastransfer.transfer.repeated import Question
+        from pytest_biastransfer.transfer.dose_response import take_dose_response
+        from pytest_biastransfer.transfer.seed_repeats import Question
 
         config = request.config
         question = Question.of(given_images(config, evaluation, "evaluation"), asked, metric, target)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.transfer.attribution import Attribution
-    from pytest_biastransfer.transfer.dose import DoseResponse
+    from pytest_biastransfer.transfer.dose_response import DoseResponse
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ def bias_dataset(request: pytest.FixtureRequest) -> LabelledImages:
 def bias_finetuning_dataset(request: pytest.FixtureRequest) -> LabelledImages:
     """The images to finetune on: from ini `bias_finetuning_dataset`, or override this fixture in a conftest.
 
-    Return a spec string, a dataset as in `bias_dataset`, or a view of pytest_biastransfer.transfer.curation.
+    Return a spec string, a dataset as in `bias_dataset`, or a view of pytest_biastransfer.transfer.curation.functions.
     """
     from pytest_biastransfer.given import configured_dataset
 

@@ -11,31 +11,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_biastransfer.transfer.attribution import Attribution as Attribution
     from pytest_biastransfer.transfer.attribution import attribute_bias as attribute_bias
-    from pytest_biastransfer.transfer.curation import balanced as balanced
-    from pytest_biastransfer.transfer.curation import of_classes as of_classes
-    from pytest_biastransfer.transfer.curation import plant as plant
-    from pytest_biastransfer.transfer.curation import reweighted as reweighted
-    from pytest_biastransfer.transfer.curation import with_correlation as with_correlation
-    from pytest_biastransfer.transfer.curation import with_share as with_share
-    from pytest_biastransfer.transfer.dose import DoseResponse as DoseResponse
-    from pytest_biastransfer.transfer.dose import dose_response as dose_response
+    from pytest_biastransfer.transfer.curation.functions import balanced as balanced
+    from pytest_biastransfer.transfer.curation.functions import of_classes as of_classes
+    from pytest_biastransfer.transfer.curation.functions import plant as plant
+    from pytest_biastransfer.transfer.curation.functions import reweighted as reweighted
+    from pytest_biastransfer.transfer.curation.functions import with_correlation as with_correlation
+    from pytest_biastransfer.transfer.curation.functions import with_share as with_share
+    from pytest_biastransfer.transfer.dose_response import DoseResponse as DoseResponse
+    from pytest_biastransfer.transfer.dose_response import dose_response as dose_response
     from pytest_biastransfer.transfer.recipe import Recipe as Recipe
-    from pytest_biastransfer.transfer.transferring import transfer as transfer
+    from pytest_biastransfer.transfer.transfer_model import transfer as transfer
 
 # Where each public name lives.
 _HOMES = {
     "Attribution": "attribution",
-    "DoseResponse": "dose",
+    "DoseResponse": "dose_response",
     "Recipe": "recipe",
     "attribute_bias": "attribution",
-    "balanced": "curation",
-    "dose_response": "dose",
-    "of_classes": "curation",
-    "plant": "curation",
-    "reweighted": "curation",
-    "transfer": "transferring",
-    "with_correlation": "curation",
-    "with_share": "curation",
+    "balanced": "curation.functions",
+    "dose_response": "dose_response",
+    "of_classes": "curation.functions",
+    "plant": "curation.functions",
+    "reweighted": "curation.functions",
+    "transfer": "transfer_model",
+    "with_correlation": "curation.functions",
+    "with_share": "curation.functions",
 }
 
 __all__ = list(_HOMES)

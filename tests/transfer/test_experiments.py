@@ -19,7 +19,7 @@ from pytest_biastransfer import Gap, Model, Square
 from pytest_biastransfer.errors import BiasTransferError, SpecError
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_over_seeds
 from pytest_biastransfer.transfer import DoseResponse, Recipe, attribute_bias, dose_response, plant, transfer
-from pytest_biastransfer.transfer.repeated import Repeated
+from pytest_biastransfer.transfer.seed_repeats import Repeated
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -47,7 +47,8 @@ from pytest_biastransfer.errors import BiasTransferError, DatasetError, Interven
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.predictor import source_change
 from pytest_biastransfer.evaluation.visiting_order import visiting_order
-from pytest_biastransfer.transfer.curation import (
+from pytest_biastransfer.transfer.curation.feasible_shares import Proportions
+from pytest_biastransfer.transfer.curation.functions import (
     balanced,
     of_classes,
     plant,
@@ -55,7 +56,6 @@ from pytest_biastransfer.transfer.curation import (
     with_correlation,
     with_share,
 )
-from pytest_biastransfer.transfer.proportions import Proportions
 from tests.support.small_datasets import make_listed, noise
 
 PETS = ("cat", "dog", "yak", "emu")
@@ -715,7 +715,7 @@ def test_making_a_view_needs_no_torch(tmp_path: Path) -> None:
     script = """
 import sys
 from pytest_biastransfer import load_dataset
-from pytest_biastransfer.transfer.curation import balanced, plant, reweighted
+from pytest_biastransfer.transfer.curation.functions import balanced, plant, reweighted
 view = plant(load_dataset("csv:val.csv"), "yellow-square", 0.5, "cat")
 assert balanced(reweighted(plant(view, "dark", 0.5, attribute="dark"), "dark"), "dark").fingerprint
 assert "torch" not in sys.modules

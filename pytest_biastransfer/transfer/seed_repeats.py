@@ -15,7 +15,7 @@ from pytest_biastransfer.measurement.measure import given_intervention, take_mea
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import mean_over_seeds
 from pytest_biastransfer.transfer.recipe import Mode, Recipe
-from pytest_biastransfer.transfer.transferring import take_transfer
+from pytest_biastransfer.transfer.transfer_model import take_transfer
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.attribute_values import Values
-    from pytest_biastransfer.transfer.request import Request
+    from pytest_biastransfer.transfer.curation.arguments import Request
 
 
 @dataclass(frozen=True)

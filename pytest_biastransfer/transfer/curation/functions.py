@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_biastransfer.data.selection import Chosen, Selection
-from pytest_biastransfer.transfer.cells import cells_of, drawn, labelled, mixed_permutation
-from pytest_biastransfer.transfer.planting import Planted, as_intervention
-from pytest_biastransfer.transfer.request import Classes, Request
-from pytest_biastransfer.transfer.reweighting import Reweighted
-from pytest_biastransfer.transfer.shares import Asked
-from pytest_biastransfer.transfer.some_classes import OfClasses
+from pytest_biastransfer.transfer.curation.arguments import Classes, Request
+from pytest_biastransfer.transfer.curation.class_subset import OfClasses
+from pytest_biastransfer.transfer.curation.contingency import cells_of, drawn, labelled, mixed_permutation
+from pytest_biastransfer.transfer.curation.planting import Planted, as_intervention
+from pytest_biastransfer.transfer.curation.reweighting import Reweighted
+from pytest_biastransfer.transfer.curation.share_selection import Asked
 
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention

@@ -55,7 +55,7 @@ def transfer(
         A torch module, a `Model` with its preprocessing, or a spec string. It stays as it is.
     dataset
         What to train on: a map-style dataset of ``(image, label)`` or ``(image, label, attributes)``, a view of
-        `pytest_biastransfer.transfer.curation`, or a spec string. There is no augmentation.
+        `pytest_biastransfer.transfer.curation.functions`, or a spec string. There is no augmentation.
     mode
         ``"fixed-feature"``: a new last layer is trained on the source's features, which stay as they are, BatchNorm's
         statistics too; ``"full-network"``: all weights are tuned, from the source's on; ``"scratch"``: all weights are

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_biastransfer.data.selection import Chosen
-from pytest_biastransfer.transfer.cells import drawn
-from pytest_biastransfer.transfer.proportions import Counts, Proportions
+from pytest_biastransfer.transfer.curation.contingency import drawn
+from pytest_biastransfer.transfer.curation.feasible_shares import Counts, Proportions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.attribute_values import Values
     from pytest_biastransfer.errors import DatasetError
-    from pytest_biastransfer.transfer.request import Request
+    from pytest_biastransfer.transfer.curation.arguments import Request
 
 
 @dataclass(frozen=True)

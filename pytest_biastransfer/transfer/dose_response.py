@@ -15,8 +15,8 @@ from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.measurement.measure import given_dataset, given_model
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
-from pytest_biastransfer.transfer.repeated import Question, Repeated, repeat, require_seeds
-from pytest_biastransfer.transfer.transferring import evaluator_for
+from pytest_biastransfer.transfer.seed_repeats import Question, Repeated, repeat, require_seeds
+from pytest_biastransfer.transfer.transfer_model import evaluator_for
 
 if TYPE_CHECKING:
     import torch
