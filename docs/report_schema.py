@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
-from pytest_biastransfer.reporting.document import SCHEMA, Report
+from pytest_biastransfer.reporting.report import SCHEMA, Report
 
 PLACE: Final = Path(__file__).with_name("report.schema.json")
 _TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean"}

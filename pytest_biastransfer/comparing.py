@@ -35,7 +35,7 @@ from pytest_biastransfer.judgement.degenerate import defects
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, typed_name
 from pytest_biastransfer.regressions import baseline_name
-from pytest_biastransfer.reporting.failure import SHOWN, flip_texts
+from pytest_biastransfer.reporting.failure_text import SHOWN, flip_texts
 from pytest_biastransfer.reporting.record import BaselineRecord
 from pytest_biastransfer.stash import BASELINE, COMPARISONS, SETTINGS, UNSETTLED
 
@@ -92,7 +92,7 @@ def require_compared(item: pytest.Item, record: BaselineRecord | None) -> None:
         return
     if not (record.problem or record.missing or not record.changes):
         return
-    from pytest_biastransfer.reporting.regressions import not_compared_text
+    from pytest_biastransfer.reporting.regression_text import not_compared_text
 
     here = item.config.invocation_params.dir
     inifile = item.config.getoption("inifilename", None)
@@ -147,7 +147,7 @@ def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> N
     """Fail a test that is worse than the baseline whatever the session's other tests are; note one that may be."""
     if record is None or not record.changes or not fails_on_regression(item):
         return
-    from pytest_biastransfer.reporting.regressions import compared_alone, regression_text
+    from pytest_biastransfer.reporting.regression_text import compared_alone, regression_text
 
     test, settings = typed_name(item.config, item.nodeid), item.config.stash[SETTINGS]
     compared = compared_alone(test, record, settings.alpha, most_comparisons(item.session))

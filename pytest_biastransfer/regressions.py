@@ -15,8 +15,8 @@ from pytest_biastransfer.stash import BASELINE, BASELINE_LINES, COMPARED, DESELE
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.reporting.record import BaselineRecord
-    from pytest_biastransfer.reporting.regressions import Compared
-    from pytest_biastransfer.reporting.terminal import Line
+    from pytest_biastransfer.reporting.regression_text import Compared
+    from pytest_biastransfer.reporting.summary_table import Line
     from pytest_biastransfer.session.collected import Collected
     from pytest_biastransfer.session.held_reports import HeldTest
 
@@ -79,7 +79,7 @@ class BaselineWatch:
         if not (self._settings.update and self._records) and not self._settings.prune:
             return
         from pytest_biastransfer.errors import BaselineError
-        from pytest_biastransfer.reporting.terminal import Line
+        from pytest_biastransfer.reporting.summary_table import Line
 
         try:
             text = self._write(session)
@@ -107,7 +107,7 @@ class BaselineWatch:
 
     def _judge(self, *, was_stopped: bool = False) -> None:
         """Judge the changes of all tests together, and give those an outcome that waited for that."""
-        from pytest_biastransfer.reporting.regressions import baseline_lines
+        from pytest_biastransfer.reporting.regression_text import baseline_lines
 
         held = self._held()
         for test in held:
@@ -131,7 +131,7 @@ class BaselineWatch:
         return list(controller.held_tests())
 
     def _compared(self, comparisons: int) -> dict[str, Compared]:
-        from pytest_biastransfer.reporting.regressions import compared_together
+        from pytest_biastransfer.reporting.regression_text import compared_together
 
         named = [(typed_name(self._config, nodeid), record) for nodeid, record in self._records.items()]
         together = compared_together(named, self._settings.alpha, comparisons)
@@ -139,7 +139,7 @@ class BaselineWatch:
 
     def _settle(self, test: HeldTest, found: Compared) -> None:
         from pytest_biastransfer.other_reports import settle
-        from pytest_biastransfer.reporting.regressions import regression_text
+        from pytest_biastransfer.reporting.regression_text import regression_text
 
         is_worse = found.meaning == "regression"
         test.log(regression_text(found, baseline_name(self._config)) if is_worse else "")

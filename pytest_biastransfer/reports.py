@@ -17,7 +17,7 @@ from pytest_biastransfer.settings import SUMMARY_VARIABLE
 from pytest_biastransfer.stash import COMPARED, REPORT_LINES, RESULTS, SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.document import Report, Result
+    from pytest_biastransfer.reporting.report import Report, Result
     from pytest_biastransfer.results import Seen
 
 _LIBRARIES: Final = ("pytest-biastransfer", "pytest", "torch", "torchvision", "numpy")
@@ -61,7 +61,7 @@ class ReportWriter:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write them."""
         from pytest_biastransfer.errors import ReportError
-        from pytest_biastransfer.reporting.terminal import Line
+        from pytest_biastransfer.reporting.summary_table import Line
 
         if exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
             return
@@ -83,7 +83,7 @@ class ReportWriter:
         from pytest_biastransfer.reporting.github import workflow_commands
         from pytest_biastransfer.reporting.markdown import markdown
         from pytest_biastransfer.reporting.outcomes import FAILED
-        from pytest_biastransfer.reporting.terminal import Line
+        from pytest_biastransfer.reporting.summary_table import Line
 
         lines = self._config.stash[REPORT_LINES]
         summary = os.environ.get(SUMMARY_VARIABLE)
@@ -104,8 +104,8 @@ class ReportWriter:
             lines.extend(Line(command, is_command=True) for command in commands)
 
     def _report(self) -> Report:
-        from pytest_biastransfer.reporting.document import Report, Session
         from pytest_biastransfer.reporting.performance import once_each
+        from pytest_biastransfer.reporting.report import Report, Session
 
         results = self._config.stash[RESULTS]
         seen = list(results)
@@ -122,9 +122,9 @@ class ReportWriter:
         )
 
     def _result(self, seen: Seen) -> Result:
-        from pytest_biastransfer.reporting.document import Details, Result
         from pytest_biastransfer.reporting.figures import from_plain
-        from pytest_biastransfer.reporting.regressions import changes_of, standing
+        from pytest_biastransfer.reporting.regression_text import changes_of, standing
+        from pytest_biastransfer.reporting.report import Details, Result
 
         record, report = seen.record, seen.report
         compared = self._config.stash.get(COMPARED, {}).get(report.nodeid)
@@ -182,7 +182,7 @@ def rendered(report: Report, suffix: str) -> str:
         from pytest_biastransfer.reporting.markdown import markdown
 
         return markdown(report)
-    from pytest_biastransfer.reporting.document import to_json
+    from pytest_biastransfer.reporting.report import to_json
 
     return to_json(report)
 

@@ -74,7 +74,7 @@ class Results:
         """Let no session be green whose tests passed with what turned out to be stale afterwards."""
         if not self._some_stale:
             return
-        from pytest_biastransfer.reporting.terminal import stale_lines
+        from pytest_biastransfer.reporting.summary_table import stale_lines
         from pytest_biastransfer.session.verifying import measured_of_stale
 
         seen = list(self)

@@ -189,13 +189,13 @@ def _record(item: pytest.Item, measurement: Measurement | GapMeasurement, verdic
 
 
 def _failure(item: pytest.Item, case: Case, measurement: Measurement | GapMeasurement, verdict: Verdict) -> str:
-    from pytest_biastransfer.reporting.failure import failure_text
+    from pytest_biastransfer.reporting.failure_text import failure_text
 
     test = typed_name(item.config, item.nodeid)
     text = failure_text(test, ", ".join(case.fixtures), measurement, verdict)
     if not isinstance(case, SearchCase):
         return text
-    from pytest_biastransfer.reporting.search import search_text
+    from pytest_biastransfer.reporting.search_text import search_text
 
     return f"{text}\n\n{search_text(item.stash[SEARCHED], case)}"
 

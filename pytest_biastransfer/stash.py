@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.reporting.record import Record
-    from pytest_biastransfer.reporting.regressions import Compared
-    from pytest_biastransfer.reporting.terminal import Line
+    from pytest_biastransfer.reporting.regression_text import Compared
+    from pytest_biastransfer.reporting.summary_table import Line
     from pytest_biastransfer.results import Results
     from pytest_biastransfer.search.bias_search import Searched
     from pytest_biastransfer.session.held_reports import HeldTest

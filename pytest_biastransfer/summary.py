@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-    from pytest_biastransfer.reporting.terminal import Line, Row
+    from pytest_biastransfer.reporting.summary_table import Line, Row
     from pytest_biastransfer.results import Seen
 
 
@@ -39,7 +39,7 @@ def write_summary(reporter: TerminalReporter) -> None:
 
 def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
     from pytest_biastransfer.reporting.performance import once_each
-    from pytest_biastransfer.reporting.terminal import (
+    from pytest_biastransfer.reporting.summary_table import (
         Line,
         again_sentence,
         hidden_sentence,
@@ -72,7 +72,7 @@ def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
 
 
 def _rows(config: pytest.Config, seen: Sequence[Seen]) -> list[Row]:
-    from pytest_biastransfer.reporting.terminal import Row
+    from pytest_biastransfer.reporting.summary_table import Row
 
     compared = config.stash.get(COMPARED, {})
     return [
@@ -96,7 +96,7 @@ def attach_notes(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def _write_remarks(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
     """Write once what is to be said of the models of several tests."""
-    from pytest_biastransfer.reporting.terminal import Line
+    from pytest_biastransfer.reporting.summary_table import Line
 
     remarks = (remark for one in seen for remark in vars(one.report).get("bias_remarks", ()))
     for remark in dict.fromkeys(remarks):

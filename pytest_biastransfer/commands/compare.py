@@ -13,9 +13,9 @@ from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.outcomes import FAILED
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.document import Report, Result
     from pytest_biastransfer.reporting.record import BaselineRecord
-    from pytest_biastransfer.reporting.regressions import Compared
+    from pytest_biastransfer.reporting.regression_text import Compared
+    from pytest_biastransfer.reporting.report import Report, Result
 
 
 def add_command(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare them."""
-    from pytest_biastransfer.reporting.document import read_report
+    from pytest_biastransfer.reporting.report import read_report
 
     old, new = read_report(options.old), read_report(options.new)
     compared = _compared(old, new, options.old)
@@ -50,7 +50,7 @@ def _failed(test: Result | None) -> bool:
 
 def _compared(old: Report, new: Report, place: Path) -> list[Compared]:
     """Return the tests that both have measured."""
-    from pytest_biastransfer.reporting.regressions import compared_together
+    from pytest_biastransfer.reporting.regression_text import compared_together
 
     before = {tuple(test.key): test for test in old.tests if test.key is not None and test.entry is not None}
     records = [
@@ -80,8 +80,8 @@ def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
 def _lines(
     compared: list[Compared], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
 ) -> Iterator[str]:
-    from pytest_biastransfer.reporting.regressions import accuracy_lines, change_lines, counts_text
-    from pytest_biastransfer.reporting.terminal import counted
+    from pytest_biastransfer.reporting.regression_text import accuracy_lines, change_lines, counts_text
+    from pytest_biastransfer.reporting.summary_table import counted
 
     yield (
         f"{counted(len(compared), 'bias test')} in both: {counts_text(compared)}"

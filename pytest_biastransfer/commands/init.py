@@ -113,7 +113,7 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     from pytest_biastransfer.data.label_mapping import model_labels
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.models.deferred import model_of_spec
-    from pytest_biastransfer.reporting.terminal import performance_rows
+    from pytest_biastransfer.reporting.summary_table import performance_rows
     from pytest_biastransfer.search.scan import Specs, load_subject, performance_on
     from pytest_biastransfer.store import Store
 

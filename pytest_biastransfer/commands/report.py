@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.errors import ReportError
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.document import Report
+    from pytest_biastransfer.reporting.report import Report
 
 
 def add_command(commands: Any) -> None:
@@ -33,7 +33,7 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page."""
-    from pytest_biastransfer.reporting.document import merged, read_report
+    from pytest_biastransfer.reporting.report import merged, read_report
     from pytest_biastransfer.reports import rendered, save
     from pytest_biastransfer.settings import REPORT_SUFFIXES
 

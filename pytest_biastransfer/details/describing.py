@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.details.pictures import Sheet
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.cases import Case
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.reporting.document import Details, Kind
     from pytest_biastransfer.reporting.record import Record
+    from pytest_biastransfer.reporting.report import Details, Kind
+    from pytest_biastransfer.reporting.tile_sheet import Sheet
 
 _KINDS: Final[dict[type, Kind]] = {InterventionCase: "intervention", SearchCase: "search", GapCase: "gap"}
 # Grows when sheets are drawn differently.
@@ -55,7 +55,7 @@ def described(
     Whoever looks at a test that got worse wants to see where that comes from: then the source model is measured too,
     if the test has one.
     """
-    from pytest_biastransfer.details.gathering import shown_images
+    from pytest_biastransfer.reporting.details import shown_images
 
     if not record.limits:
         # The test's own body has yet to run, and may fail.
@@ -84,7 +84,7 @@ def described(
 
 
 def _details(given: Given, case: Case, found: Measurement | GapMeasurement, **more: Any) -> Details:
-    from pytest_biastransfer.details.gathering import details_of
+    from pytest_biastransfer.reporting.details import details_of
 
     # Which of several GPUs it was makes no difference.
     device = given.evaluator.device.partition(":")[0]
@@ -129,8 +129,8 @@ def _sheet(item: pytest.Item, given: Given, case: Case, found: Measurement, plac
 
     None where they cannot be drawn: the verdict does not need them.
     """
-    from pytest_biastransfer.details.pictures import SheetForm, draw, sheet_from_plain
-    from pytest_biastransfer.reporting.document import Shown
+    from pytest_biastransfer.reporting.report import Shown
+    from pytest_biastransfer.reporting.tile_sheet import SheetForm, draw, sheet_from_plain
 
     intervention = _intervention(item, case)
 

@@ -11,7 +11,7 @@ from pytest_biastransfer.plain_text import shown
 from pytest_biastransfer.reporting.outcomes import FAILED, Outcome
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.document import Report
+    from pytest_biastransfer.reporting.report import Report
 
 
 def workflow_commands(report: Report, place: str = ".", outcomes: Collection[Outcome] = FAILED) -> Iterator[str]:

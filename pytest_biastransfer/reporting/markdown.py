@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from pytest_biastransfer.plain_text import in_one_line, shown
 from pytest_biastransfer.reporting.outcomes import FAILED, SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import titled
-from pytest_biastransfer.reporting.terminal import counted
+from pytest_biastransfer.reporting.summary_table import counted
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.document import Details, Report, Result, Shares
     from pytest_biastransfer.reporting.figures import Limit
+    from pytest_biastransfer.reporting.report import Details, Report, Result, Shares
 
 # Longer names and messages are cut: a summary has at most a megabyte.
 _MOST_LETTERS: Final = 200

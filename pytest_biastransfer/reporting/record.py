@@ -78,7 +78,7 @@ class Record:
     performances
         How well the model does on unchanged images, and the control model if there is one.
     details
-        What else a report says of it: the fields of `pytest_biastransfer.reporting.document.Details`.
+        What else a report says of it: the fields of `pytest_biastransfer.reporting.report.Details`.
     """
 
     asr: float | None = None

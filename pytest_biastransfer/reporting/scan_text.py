@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.reporting.ranking import ranking_lines, worst_first
-from pytest_biastransfer.reporting.terminal import counted, performance_rows
+from pytest_biastransfer.reporting.summary_table import counted, performance_rows
 
 if TYPE_CHECKING:
     from pytest_biastransfer.first_tests import Scanned

@@ -19,7 +19,7 @@ from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.names import MARKERS, typed_name
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
-from pytest_biastransfer.reporting.terminal import lost_sentence
+from pytest_biastransfer.reporting.summary_table import lost_sentence
 from pytest_biastransfer.results import as_lost, is_lost
 from pytest_biastransfer.session.collected import Collected, collected
 from pytest_biastransfer.settings import Settings, read_settings

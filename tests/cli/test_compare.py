@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_biastransfer.__main__ import main
-from pytest_biastransfer.reporting.document import Report, Result, read_report, to_json
+from pytest_biastransfer.reporting.report import Report, Result, read_report, to_json
 from tests.conftest import WEIGHING_BLUE
 
 TEST = (

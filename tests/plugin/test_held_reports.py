@@ -15,7 +15,7 @@ import pytest
 from pytest_biastransfer.baseline.regression import Change, meanings, settled_meanings
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
 from pytest_biastransfer.reporting.record import BaselineRecord
-from pytest_biastransfer.reporting.regressions import compared_alone, regression_text
+from pytest_biastransfer.reporting.regression_text import compared_alone, regression_text
 from tests.conftest import Run
 from tests.support.warm_python import WarmPython
 

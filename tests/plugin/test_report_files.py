@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from pytest_biastransfer.errors import ReportError
-from pytest_biastransfer.reporting.document import Report, Result, merged, read_report, to_json
+from pytest_biastransfer.reporting.report import Report, Result, merged, read_report, to_json
 from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -477,7 +477,7 @@ def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester) -
             pass
 
         def test_modules():
-            unwanted = ["jinja2", "pytest_biastransfer.details", "pytest_biastransfer.reporting.document",
+            unwanted = ["jinja2", "pytest_biastransfer.details", "pytest_biastransfer.reporting.report",
                         "pytest_biastransfer.reporting.html", "pytest_biastransfer.reporting.markdown"]
             assert set(unwanted) & set(sys.modules) == set()
         """

@@ -7,10 +7,10 @@ import textwrap
 
 import pytest
 
-from pytest_biastransfer.reporting.bar import Scale
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.interval_bar import Scale
 from pytest_biastransfer.reporting.record import Record
-from pytest_biastransfer.reporting.terminal import Row, in_encoding, table
+from pytest_biastransfer.reporting.summary_table import Row, in_encoding, table
 from tests.conftest import ALWAYS_BLUE, WEIGHING_BLUE, Run
 
 TEST = f"""

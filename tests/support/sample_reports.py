@@ -14,7 +14,9 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pytest_biastransfer.reporting.document import (
+from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.outcomes import Outcome
+from pytest_biastransfer.reporting.report import (
     Change,
     Details,
     Group,
@@ -27,8 +29,6 @@ from pytest_biastransfer.reporting.document import (
     Shares,
     Shown,
 )
-from pytest_biastransfer.reporting.figures import Interval, Limit
-from pytest_biastransfer.reporting.outcomes import Outcome
 
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 COLUMNS: Final = 8

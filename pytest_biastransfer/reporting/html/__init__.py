@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.document import Report
+    from pytest_biastransfer.reporting.report import Report
 
 __all__ = ["render_html", "render_trend"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_biastransfer.reporting.document import Details, Group, Move, Result, Shares
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
-from pytest_biastransfer.reporting.html.words import counted, figure, percentage, spread
-from pytest_biastransfer.reporting.shortening import shortened
+from pytest_biastransfer.reporting.html.wording import counted, figure, percentage, spread
+from pytest_biastransfer.reporting.report import Details, Group, Move, Result, Shares
+from pytest_biastransfer.reporting.wording import shortened
 
 # Of names beside pictures.
 NAME = 60

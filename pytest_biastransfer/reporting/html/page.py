@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from pytest_biastransfer.reporting.document import Change, Report, Result, Shown
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis
 from pytest_biastransfer.reporting.html.charts import (
@@ -24,7 +23,7 @@ from pytest_biastransfer.reporting.html.charts import (
 )
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.html.tiles import Sheet, sheet_of
-from pytest_biastransfer.reporting.html.words import (
+from pytest_biastransfer.reporting.html.wording import (
     OUTCOME_WORDS,
     TONES,
     command,
@@ -33,6 +32,7 @@ from pytest_biastransfer.reporting.html.words import (
 )
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import title_of, titled
+from pytest_biastransfer.reporting.report import Change, Report, Result, Shown
 
 # So many tests, and images of each, are shown at the top; the others are where all of them are.
 ON_TOP: Final = 12

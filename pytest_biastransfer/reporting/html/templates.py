@@ -11,23 +11,23 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
-from pytest_biastransfer.reporting.html import words
-from pytest_biastransfer.reporting.shortening import shortened
+from pytest_biastransfer.reporting.html import wording
+from pytest_biastransfer.reporting.wording import shortened
 
 _PACKAGE: Final = "pytest_biastransfer.reporting.html"
 _FILTERS: Final[Mapping[str, Any]] = {
-    "basis": words.basis,
-    "broken": words.broken,
-    "change": words.change_words,
-    "counted": words.counted,
-    "demand": words.demand,
-    "duration": words.duration,
-    "figure": words.figure,
-    "moment": words.moment,
-    "percent": words.percent,
+    "basis": wording.basis,
+    "broken": wording.broken,
+    "change": wording.change_words,
+    "counted": wording.counted,
+    "demand": wording.demand,
+    "duration": wording.duration,
+    "figure": wording.figure,
+    "moment": wording.moment,
+    "percent": wording.percent,
     "short": shortened,
-    "spread": words.spread,
-    "verdict": words.verdict,
+    "spread": wording.spread,
+    "verdict": wording.verdict,
     # 38.0 is written 38.
     "g": lambda number: f"{number:g}",
 }
@@ -44,7 +44,7 @@ def rendered(template: str, **given: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(_FILTERS)
-    environment.globals.update(words=words.OUTCOME_WORDS, tones=words.TONES)
+    environment.globals.update(words=wording.OUTCOME_WORDS, tones=wording.TONES)
     script = _text("page.js")
     return environment.get_template(template).render(
         # They are ours, and hold nothing of a report.
@@ -61,4 +61,4 @@ def _text(name: str) -> str:
 
 def _printable(value: Any) -> Any:
     # Pages are written in UTF-8, whatever the names in them are.
-    return words.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return wording.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

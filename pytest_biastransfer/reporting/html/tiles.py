@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_biastransfer.reporting.document import Pictures, Shown
+from pytest_biastransfer.reporting.report import Pictures, Shown
 
 # Tiles that are smaller than this are shown with their pixels as they are: smoothed, they would be a blur.
 PIXELATED = 48

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.reporting.terminal import NAMED, Line, counted
+from pytest_biastransfer.reporting.summary_table import NAMED, Line, counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.regression import Change, Meaning
-    from pytest_biastransfer.reporting import document
+    from pytest_biastransfer.reporting import report
     from pytest_biastransfer.reporting.record import BaselineRecord
 
 _ACCEPT: Final = "--bias-update=all"
@@ -192,7 +192,7 @@ def counts_text(found: Sequence[Compared]) -> str:
 
 
 def standing(one: Compared) -> str:
-    """Return where a test stands, as `pytest_biastransfer.reporting.document.Result` has it."""
+    """Return where a test stands, as `pytest_biastransfer.reporting.report.Result` has it."""
     if one.record.problem and one.meaning != "regression":
         return one.record.problem
     if one.meaning not in ("tolerated", "unchanged"):
@@ -200,12 +200,12 @@ def standing(one: Compared) -> str:
     return "unchanged" if one.has_metrics else "new"
 
 
-def changes_of(one: Compared) -> list[document.Change]:
+def changes_of(one: Compared) -> list[report.Change]:
     """Return how a test's metrics changed, and what that means."""
-    from pytest_biastransfer.reporting import document
+    from pytest_biastransfer.reporting import report
 
     return [
-        document.Change(
+        report.Change(
             metric=change.metric,
             before=change.before,
             now=change.now,

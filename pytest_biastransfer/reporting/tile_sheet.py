@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from pytest_biastransfer.evaluation.predictor import Predictor, ready_to_evaluate
 from pytest_biastransfer.evaluation.preview import Canvas
-from pytest_biastransfer.reporting.document import Pictures, Shown
 from pytest_biastransfer.reporting.figures import from_plain
+from pytest_biastransfer.reporting.report import Pictures, Shown
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages

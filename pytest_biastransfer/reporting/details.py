@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_biastransfer.metrics.measurement import Measurement
-from pytest_biastransfer.reporting.document import Details, Group, Kind, Move, Role, Shares, Shown
 from pytest_biastransfer.reporting.figures import Interval, interval_of
+from pytest_biastransfer.reporting.report import Details, Group, Kind, Move, Role, Shares, Shown
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.details.pictures import Sheet
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Flip
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
+    from pytest_biastransfer.reporting.tile_sheet import Sheet
 
 # More classes, moves and images than these nobody looks at.
 MOST_CLASSES: Final = 20

@@ -12,12 +12,12 @@ from itertools import zip_longest
 from typing import Final
 
 from pytest_biastransfer.plain_text import in_one_line
-from pytest_biastransfer.reporting.bar import WIDTH as BAR_WIDTH
-from pytest_biastransfer.reporting.bar import Scale
 from pytest_biastransfer.reporting.figures import Limit
+from pytest_biastransfer.reporting.interval_bar import WIDTH as BAR_WIDTH
+from pytest_biastransfer.reporting.interval_bar import Scale
 from pytest_biastransfer.reporting.performance import Performance, titled
 from pytest_biastransfer.reporting.record import Record
-from pytest_biastransfer.reporting.shortening import shortened
+from pytest_biastransfer.reporting.wording import shortened
 
 # pytest's words for outcomes, in the order of the sentence, with their colour.
 OUTCOMES: Final[Mapping[str, str]] = {

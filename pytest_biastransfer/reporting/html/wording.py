@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pytest_biastransfer.reporting.document import Change, Result
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
+from pytest_biastransfer.reporting.report import Change, Result
 
 OUTCOME_WORDS: Final[Mapping[Outcome, str]] = {
     "failed": "failed",
