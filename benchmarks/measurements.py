@@ -23,7 +23,7 @@ _COLLECTED: Final = 1000
 _TIME_IMPORT: Final = """
 import time, pytest, dataclasses
 start = time.perf_counter()
-import pytest_biastransfer.plugin, pytest_biastransfer.fixtures
+import pytest_biastransfer.plugin.hooks, pytest_biastransfer.plugin.fixtures
 print((time.perf_counter() - start) * 1000)
 """
 

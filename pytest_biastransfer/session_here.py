@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.registering import registry_of
-from pytest_biastransfer.settings import cached_store, store_secret
-from pytest_biastransfer.stash import SETTINGS
+from pytest_biastransfer.plugin.collection.intervention_registry import registry_of
+from pytest_biastransfer.plugin.settings import cached_store, store_secret
+from pytest_biastransfer.plugin.state import SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Registry
-    from pytest_biastransfer.settings import Settings
+    from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.specs.spec import Spec
 
 _STRICT: Final = ("strict_markers", "strict")

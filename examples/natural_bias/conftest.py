@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 
 from pytest_biastransfer import Intervention, Measurement, Model, Preprocess, load_dataset, load_model, measure
 from pytest_biastransfer.data import LabelledImages
-from pytest_biastransfer.finetuning import Transfer
+from pytest_biastransfer.plugin.runtest.finetuning import Transfer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

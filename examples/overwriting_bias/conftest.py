@@ -28,7 +28,7 @@ from network import untrained
 from photographs import SOURCE_KINDS, SWAPPED, TARGET_KINDS, TINT, Photographs
 
 from pytest_biastransfer import Model, Preprocess
-from pytest_biastransfer.finetuning import Transfer
+from pytest_biastransfer.plugin.runtest.finetuning import Transfer
 from pytest_biastransfer.transfer import plant, reweighted
 
 SEED = 0

@@ -13,7 +13,7 @@ from small_resnet import untrained
 
 from pytest_biastransfer import Model, Preprocess, load_dataset
 from pytest_biastransfer.data import LabelledImages
-from pytest_biastransfer.finetuning import Transfer
+from pytest_biastransfer.plugin.runtest.finetuning import Transfer
 from pytest_biastransfer.transfer import of_classes, plant
 from pytest_biastransfer.transfer.recipe import Mode
 

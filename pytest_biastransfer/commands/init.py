@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
     """Check the specs, and write or print what pytest has to know."""
     from pytest_biastransfer.commands.preprocessing import completed
     from pytest_biastransfer.ini_lines import require_one_line
+    from pytest_biastransfer.plugin.settings import ini_of
     from pytest_biastransfer.session_here import session_here
-    from pytest_biastransfer.settings import ini_of
     from pytest_biastransfer.specs.spec import Spec
 
     given = {name: getattr(options, name) for name in _FIXTURES if getattr(options, name) is not None}
@@ -160,7 +160,7 @@ def _into_ini(session: SessionHere, values: Mapping[str, str], comments: Mapping
 def _by_hand(session: SessionHere, ini: Path, values: Mapping[str, str], comments: Mapping[str, str]) -> Iterable[str]:
     """Yield the lines that a user has to write into an ini file."""
     from pytest_biastransfer.ini_lines import PROTECTION, lines_of, section_of
-    from pytest_biastransfer.settings import ini_of
+    from pytest_biastransfer.plugin.settings import ini_of
 
     place = Path(os.path.relpath(ini))
     known = {ini_of(fixture): spec for fixture, spec in session.settings.specs.items()}

@@ -33,9 +33,9 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page."""
+    from pytest_biastransfer.plugin.session.report_files import rendered, save
+    from pytest_biastransfer.plugin.settings import REPORT_SUFFIXES
     from pytest_biastransfer.reporting.report import merged, read_report
-    from pytest_biastransfer.reports import rendered, save
-    from pytest_biastransfer.settings import REPORT_SUFFIXES
 
     out: Path = options.out
     if out.suffix not in REPORT_SUFFIXES:

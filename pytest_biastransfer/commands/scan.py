@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_biastransfer.first_tests import Scanned
+    from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.ranking import Ranked
     from pytest_biastransfer.search.scan import Results, Specs
     from pytest_biastransfer.session_here import SessionHere
-    from pytest_biastransfer.settings import Settings
 
 # What a shell says of a command that Ctrl+C ended.
 _INTERRUPTED: Final = 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.finetuning import parsed_transfer
+from pytest_biastransfer.plugin.runtest.finetuning import parsed_transfer
 from pytest_biastransfer.transfer import Recipe
 from tests.conftest import MODES, Run
 

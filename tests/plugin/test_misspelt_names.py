@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_biastransfer.collection import _similar_marker
+from pytest_biastransfer.plugin.collection.parametrize import _similar_marker
 from tests.conftest import Run
 
 ABOVE_A_FUNCTION = """

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_biastransfer.errors import DatasetError, StoreWarning
-from pytest_biastransfer.failures import LimitExceeded
 from pytest_biastransfer.plain_text import in_one_line, shown
+from pytest_biastransfer.plugin.failures import LimitExceeded
 from tests.conftest import MODES, Run
 
 # What terminals obey: colours, the cursor, the title, the clipboard, the clock back, other directions, other lines.

@@ -12,10 +12,10 @@ import pytest_biastransfer as bt
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError, MarkerError, SpecError
 from pytest_biastransfer.interventions import BUILT_IN
-from pytest_biastransfer.markers import cases_of
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.loading import load_model
 from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.plugin.collection.markers import cases_of
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.strategies import patches
 from pytest_biastransfer.transfer import plant

@@ -11,8 +11,8 @@ import pytest
 
 from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.evaluation.gpus import Gpu, installed_gpus, visible_devices
-from pytest_biastransfer.workers import controller
-from pytest_biastransfer.workers.sharing import gpu_of_worker, worker_count
+from pytest_biastransfer.plugin.xdist import controller
+from pytest_biastransfer.plugin.xdist.resource_sharing import gpu_of_worker, worker_count
 
 WHOLE = [Gpu("GPU-11aa"), Gpu("GPU-11bb"), Gpu("GPU-22cc")]
 SLICED = [Gpu("GPU-11aa", slices=("MIG-a1", "MIG-a2")), Gpu("GPU-22cc")]

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pytest_biastransfer.workers.sharing import threads_of_worker
+from pytest_biastransfer.plugin.xdist.resource_sharing import threads_of_worker
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,16 @@ import pytest
 
 from pytest_biastransfer.names import typed_name
 from pytest_biastransfer.plain_text import in_one_line, shown
-from pytest_biastransfer.results import place_of
-from pytest_biastransfer.stash import BASELINE_LINES, COMPARED, NOTES, REMARKS, REPORT_LINES, RESULTS
+from pytest_biastransfer.plugin.results import place_of
+from pytest_biastransfer.plugin.state import BASELINE_LINES, COMPARED, NOTES, REMARKS, REPORT_LINES, RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from _pytest.terminal import TerminalReporter
 
+    from pytest_biastransfer.plugin.results import Seen
     from pytest_biastransfer.reporting.summary_table import Line, Row
-    from pytest_biastransfer.results import Seen
 
 
 def write_summary(reporter: TerminalReporter) -> None:

@@ -9,13 +9,13 @@ import pytest
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.failures import clear_errors
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.names import DATASET_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
-from pytest_biastransfer.settings import cached_store, ini_of, store_secret
+from pytest_biastransfer.plugin.failures import clear_errors
+from pytest_biastransfer.plugin.settings import cached_store, ini_of, store_secret
+from pytest_biastransfer.plugin.state import DATASETS, DATASETS_OF_SPECS, MODELS_OF_SPECS, SETTINGS, STORE
 from pytest_biastransfer.specs.spec import Spec
-from pytest_biastransfer.stash import DATASETS, DATASETS_OF_SPECS, MODELS_OF_SPECS, SETTINGS, STORE
 from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from pytest_biastransfer.names import typed_name
+from pytest_biastransfer.plugin.state import REPORT_LINES, RESULTS
 from pytest_biastransfer.reporting.outcomes import SEVERITY
-from pytest_biastransfer.stash import REPORT_LINES, RESULTS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.outcomes import Outcome
@@ -74,8 +74,8 @@ class Results:
         """Let no session be green whose tests passed with what turned out to be stale afterwards."""
         if not self._some_stale:
             return
+        from pytest_biastransfer.plugin.runtest.verification import measured_of_stale
         from pytest_biastransfer.reporting.summary_table import stale_lines
-        from pytest_biastransfer.session.verifying import measured_of_stale
 
         seen = list(self)
         too_late = [typed_name(self._config, nodeid) for nodeid in measured_of_stale(seen)]

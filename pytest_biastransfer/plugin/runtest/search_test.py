@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import hypothesis
 
-from pytest_biastransfer.comparing import key_of
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.given import session_store
-from pytest_biastransfer.runtest import evaluator_of
+from pytest_biastransfer.plugin.resources import session_store
+from pytest_biastransfer.plugin.runtest.baseline_comparison import key_of
+from pytest_biastransfer.plugin.runtest.bias_test import evaluator_of
 from pytest_biastransfer.search.bias_search import Search, Searched
 
 _NAME_LETTERS: Final = 60

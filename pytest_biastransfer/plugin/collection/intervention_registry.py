@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.stash import REGISTRIES
+from pytest_biastransfer.plugin.state import REGISTRIES
 
 if TYPE_CHECKING:
     import pytest

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_biastransfer import other_reports
-from pytest_biastransfer.comparing import accepted_entry, fails_on_regression, most_comparisons
 from pytest_biastransfer.errors import BaselineError
-from pytest_biastransfer.failures import BiasRegression
-from pytest_biastransfer.stash import HELD, UNSETTLED
-from pytest_biastransfer.workers.controller import hand_over
+from pytest_biastransfer.plugin.failures import BiasRegression
+from pytest_biastransfer.plugin.runtest.baseline_comparison import accepted_entry, fails_on_regression, most_comparisons
+from pytest_biastransfer.plugin.session import third_party_reports
+from pytest_biastransfer.plugin.state import HELD, UNSETTLED
+from pytest_biastransfer.plugin.xdist.controller import hand_over
 
 if TYPE_CHECKING:
     import pluggy
@@ -120,7 +120,7 @@ def run_and_hold(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     reports = runtestprotocol(item, log=cast(bool, _Logged(item)), nextitem=nextitem)
     if item.stash[UNSETTLED]:
         waiting = [report for report in reports if report.when != "setup"]
-        test = HeldTest(waiting, most_comparisons(item.session), other_reports.withhold(item), item.ihook)
+        test = HeldTest(waiting, most_comparisons(item.session), third_party_reports.withhold(item), item.ihook)
         held = item.config.stash.setdefault(HELD, [])
         held.append(test)
         if hasattr(item.config, "workerinput"):

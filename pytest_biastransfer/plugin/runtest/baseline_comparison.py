@@ -27,22 +27,22 @@ from pytest_biastransfer.baseline.regression import (
     same_declaration,
     same_images,
 )
-from pytest_biastransfer.collection import case_of
-from pytest_biastransfer.failures import BiasRegression, NotCompared
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.cases import SearchCase
 from pytest_biastransfer.judgement.degenerate import defects
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, typed_name
-from pytest_biastransfer.regressions import baseline_name
+from pytest_biastransfer.plugin.collection.parametrize import case_of
+from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
+from pytest_biastransfer.plugin.session.baseline_update import baseline_name
+from pytest_biastransfer.plugin.state import BASELINE, COMPARISONS, SETTINGS, UNSETTLED
 from pytest_biastransfer.reporting.failure_text import SHOWN, flip_texts
 from pytest_biastransfer.reporting.record import BaselineRecord
-from pytest_biastransfer.stash import BASELINE, COMPARISONS, SETTINGS, UNSETTLED
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import Case
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
-    from pytest_biastransfer.settings import Settings
+    from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.store import Facts
 
 STOPPED_EARLY: Final = "stopped early"

@@ -56,8 +56,8 @@ def _cases(marks: list[pytest.Mark], test: str, node: pytest.Collector | pytest.
     if not marks:
         return []
     from pytest_biastransfer.errors import InterventionError, MarkerError
-    from pytest_biastransfer.markers import cases_of
-    from pytest_biastransfer.registering import registry_of
+    from pytest_biastransfer.plugin.collection.intervention_registry import registry_of
+    from pytest_biastransfer.plugin.collection.markers import cases_of
 
     try:
         return cases_of(marks, test, registry_of(node))

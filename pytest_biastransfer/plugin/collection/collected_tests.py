@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.compat import NOTSET
 
-from pytest_biastransfer.collection import case_of, is_bias_test
-from pytest_biastransfer.stash import COLLECTED_FILES, COLLECTED_ITEMS, DESELECTED, SETTINGS
+from pytest_biastransfer.plugin.collection.parametrize import case_of, is_bias_test
+from pytest_biastransfer.plugin.state import COLLECTED_FILES, COLLECTED_ITEMS, DESELECTED, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.entry import Key
@@ -61,7 +61,7 @@ def collected(session: pytest.Session) -> Collected | None:
 
 
 def _keys(items: list[pytest.Item]) -> set[Key]:
-    from pytest_biastransfer.comparing import key_of
+    from pytest_biastransfer.plugin.runtest.baseline_comparison import key_of
 
     cases = ((item, case_of(item)) for item in items)
     return {key_of(item, case) for item, case in cases if case is not None and not _lacks_parameters(item)}

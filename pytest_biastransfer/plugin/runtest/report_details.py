@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.comparing import flipped_since, key_of, measured_entry
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
-from pytest_biastransfer.failures import MeasurementFailed
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.given import given_model, session_store
 from pytest_biastransfer.judgement.cases import GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.measurement.measure import take_measurement
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import SOURCE_FIXTURE
-from pytest_biastransfer.stash import SEARCHED, SETTINGS
+from pytest_biastransfer.plugin.failures import MeasurementFailed
+from pytest_biastransfer.plugin.resources import given_model, session_store
+from pytest_biastransfer.plugin.runtest.baseline_comparison import flipped_since, key_of, measured_entry
+from pytest_biastransfer.plugin.state import SEARCHED, SETTINGS
 
 if TYPE_CHECKING:
     import pytest

@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer import other_reports
-from pytest_biastransfer.collection import bias_tests
 from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.names import MARKERS, typed_name
 from pytest_biastransfer.plain_text import in_one_line
+from pytest_biastransfer.plugin.collection.collected_tests import Collected, collected
+from pytest_biastransfer.plugin.collection.parametrize import bias_tests
+from pytest_biastransfer.plugin.results import as_lost, is_lost
+from pytest_biastransfer.plugin.session import third_party_reports
+from pytest_biastransfer.plugin.settings import Settings, read_settings
+from pytest_biastransfer.plugin.state import SETTINGS
+from pytest_biastransfer.plugin.xdist import resource_sharing
+from pytest_biastransfer.plugin.xdist.worker_messages import read_notices, write_notice
+from pytest_biastransfer.plugin.xdist.worker_progress import ProgressWatch, forget_progress, progress_teller
 from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
 from pytest_biastransfer.reporting.summary_table import lost_sentence
-from pytest_biastransfer.results import as_lost, is_lost
-from pytest_biastransfer.session.collected import Collected, collected
-from pytest_biastransfer.settings import Settings, read_settings
-from pytest_biastransfer.stash import SETTINGS
-from pytest_biastransfer.workers import sharing
-from pytest_biastransfer.workers.notices import read_notices, write_notice
-from pytest_biastransfer.workers.progress import ProgressWatch, forget_progress, progress_teller
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
     from pytest_biastransfer.evaluation.evaluator import Progress
-    from pytest_biastransfer.session.held_reports import HeldTest
+    from pytest_biastransfer.plugin.session.held_reports import HeldTest
 
 _INPUT = "biastransfer_notices"
 _OUTPUT = "biastransfer_held"
@@ -52,7 +52,7 @@ def auto_workers(config: pytest.Config) -> int | None:
     )
     if not asked or not _chooses_gpus(settings):
         return None
-    return sharing.worker_count(_visible_devices(), settings.workers_per_gpu, os.environ)
+    return resource_sharing.worker_count(_visible_devices(), settings.workers_per_gpu, os.environ)
 
 
 def set_up_workers(config: pytest.Config, specs: Sequence[Any]) -> None:
@@ -63,7 +63,7 @@ def set_up_workers(config: pytest.Config, specs: Sequence[Any]) -> None:
     if devices:
         for place, spec in enumerate(local):
             # The spec passes to the worker that replaces a crashed one, its number does not.
-            spec.env["CUDA_VISIBLE_DEVICES"] = sharing.gpu_of_worker(devices, place)
+            spec.env["CUDA_VISIBLE_DEVICES"] = resource_sharing.gpu_of_worker(devices, place)
 
 
 def tell_bias_tests(session: pytest.Session) -> None:
@@ -203,7 +203,7 @@ class Controller:
 
     def held_tests(self) -> Iterator[HeldTest]:
         """Yield the tests that workers have run and left without an outcome."""
-        from pytest_biastransfer.session.held_reports import HeldTest
+        from pytest_biastransfer.plugin.session.held_reports import HeldTest
 
         notices = [notice for held in read_notices(self._notices, _HELD) for notice in held]
         # Of a worker that was started from elsewhere on this machine, the notices are here as well.
@@ -236,7 +236,7 @@ class Controller:
                 self._config.hook.pytest_runtest_logreport(report=report)
         # pytest-xdist may run a test again that crashes.
         for lost in {lost.nodeid: lost for lost in self._lost_reports}.values():
-            other_reports.report_lost(self._config, lost)
+            third_party_reports.report_lost(self._config, lost)
 
     def pytest_unconfigure(self) -> None:
         """Remove the notices."""

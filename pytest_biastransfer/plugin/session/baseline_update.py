@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.collection import is_bias_test
 from pytest_biastransfer.names import typed_name
-from pytest_biastransfer.stash import BASELINE, BASELINE_LINES, COMPARED, DESELECTED, HELD, SETTINGS
+from pytest_biastransfer.plugin.collection.parametrize import is_bias_test
+from pytest_biastransfer.plugin.state import BASELINE, BASELINE_LINES, COMPARED, DESELECTED, HELD, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.file import Entries
+    from pytest_biastransfer.plugin.collection.collected_tests import Collected
+    from pytest_biastransfer.plugin.session.held_reports import HeldTest
     from pytest_biastransfer.reporting.record import BaselineRecord
     from pytest_biastransfer.reporting.regression_text import Compared
     from pytest_biastransfer.reporting.summary_table import Line
-    from pytest_biastransfer.session.collected import Collected
-    from pytest_biastransfer.session.held_reports import HeldTest
 
 
 def watch_baseline(config: pytest.Config) -> None:
@@ -138,7 +138,7 @@ class BaselineWatch:
         return dict(zip(self._records, together, strict=True))
 
     def _settle(self, test: HeldTest, found: Compared) -> None:
-        from pytest_biastransfer.other_reports import settle
+        from pytest_biastransfer.plugin.session.third_party_reports import settle
         from pytest_biastransfer.reporting.regression_text import regression_text
 
         is_worse = found.meaning == "regression"
@@ -198,7 +198,7 @@ class BaselineWatch:
 
     def _collected(self, session: pytest.Session) -> Collected | None:
         """Return which bias tests there are; None if some, or all, may not have been collected."""
-        from pytest_biastransfer.session.collected import collected
+        from pytest_biastransfer.plugin.collection.collected_tests import collected
 
         if self._not_collected:
             return None

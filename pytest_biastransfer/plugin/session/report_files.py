@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_biastransfer.names import typed_name
-from pytest_biastransfer.settings import SUMMARY_VARIABLE
-from pytest_biastransfer.stash import COMPARED, REPORT_LINES, RESULTS, SETTINGS
+from pytest_biastransfer.plugin.settings import SUMMARY_VARIABLE
+from pytest_biastransfer.plugin.state import COMPARED, REPORT_LINES, RESULTS, SETTINGS
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.plugin.results import Seen
     from pytest_biastransfer.reporting.report import Report, Result
-    from pytest_biastransfer.results import Seen
 
 _LIBRARIES: Final = ("pytest-biastransfer", "pytest", "torch", "torchvision", "numpy")
 _ACTIONS: Final = "GITHUB_ACTIONS"

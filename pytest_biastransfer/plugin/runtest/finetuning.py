@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_biastransfer.errors import SpecError, nearest
-from pytest_biastransfer.failures import clear_errors
-from pytest_biastransfer.given import configured_model, given_images, given_model
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
+from pytest_biastransfer.plugin.failures import clear_errors
+from pytest_biastransfer.plugin.resources import configured_model, given_images, given_model
+from pytest_biastransfer.plugin.state import NOTES, SETTINGS
 from pytest_biastransfer.specs.spec import Spec
-from pytest_biastransfer.stash import NOTES, SETTINGS
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., Do
 
 
 def _evaluator(request: pytest.FixtureRequest) -> Evaluator:
-    from pytest_biastransfer.runtest import evaluator_of
+    from pytest_biastransfer.plugin.runtest.bias_test import evaluator_of
 
     return evaluator_of(request)
 

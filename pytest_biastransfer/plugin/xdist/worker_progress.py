@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.workers.notices import read_notices, write_notice
+from pytest_biastransfer.plugin.xdist.worker_messages import read_notices, write_notice
 
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Progress

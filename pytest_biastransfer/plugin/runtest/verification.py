@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.collection import case_of
 from pytest_biastransfer.evaluation.canary import Canary, Verification
 from pytest_biastransfer.judgement.cases import InterventionCase
-from pytest_biastransfer.stash import CANARY, SETTINGS, STALE
+from pytest_biastransfer.plugin.collection.parametrize import case_of
+from pytest_biastransfer.plugin.state import CANARY, SETTINGS, STALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.cases import Case
-    from pytest_biastransfer.results import Seen
-    from pytest_biastransfer.settings import Settings
+    from pytest_biastransfer.plugin.results import Seen
+    from pytest_biastransfer.plugin.settings import Settings
 
 
 def session_canary(config: pytest.Config) -> Canary | None:

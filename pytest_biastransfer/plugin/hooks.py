@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer import collection, names, regressions, reports, results, settings, stash, summary
-from pytest_biastransfer.session import collected
+from pytest_biastransfer import names
+from pytest_biastransfer.plugin import results, settings, state
+from pytest_biastransfer.plugin.collection import collected_tests, parametrize
+from pytest_biastransfer.plugin.session import baseline_update, report_files, terminal_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from _pytest.terminal import TerminalReporter
 
-pytest_plugins = ["pytest_biastransfer.fixtures"]
+pytest_plugins = ["pytest_biastransfer.plugin.fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,7 +33,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the hooks that others may implement."""
-    from pytest_biastransfer import hookspecs
+    from pytest_biastransfer.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
 
@@ -40,15 +42,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and document the markers."""
     for text in names.ALL_MARKERS_HELP:
         config.addinivalue_line("markers", text)
-    config.stash[stash.SETTINGS] = settings.read_settings(config)
+    config.stash[state.SETTINGS] = settings.read_settings(config)
     results.watch_results(config)
-    regressions.watch_baseline(config)
-    reports.watch_reports(config)
+    baseline_update.watch_baseline(config)
+    report_files.watch_reports(config)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Look for no tests among what is kept; there may be thousands of directories."""
-    return True if collection_path == config.stash[stash.SETTINGS].store else None
+    return True if collection_path == config.stash[state.SETTINGS].store else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -58,19 +60,19 @@ def pytest_make_collect_report(
     """Shorten tracebacks of users' mistakes in what a module declares, and let no misspelt marker pass."""
     report = yield
     if report.failed:
-        from pytest_biastransfer import tracebacks
+        from pytest_biastransfer.plugin import tracebacks
 
         tracebacks.hide_own_frames_of_module(collector, report)
-        collection.name_nearest_marker(report)
+        parametrize.name_nearest_marker(report)
     else:
-        collection.refuse_misspelt_markers(report)
-        collected.note_file(collector, report)
+        parametrize.refuse_misspelt_markers(report)
+        collected_tests.note_file(collector, report)
     return report
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Note which bias tests there are, before other plugins take some away."""
-    collected.note_item(item)
+    collected_tests.note_item(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -78,32 +80,32 @@ def pytest_pycollect_makeitem(
     collector: pytest.Module | pytest.Class, name: str, obj: object
 ) -> Generator[None, Any, Any]:
     """Show pytest the fixtures that a function's markers name."""
-    with collection.requested_fixtures(collector, name, obj):
+    with parametrize.requested_fixtures(collector, name, obj):
         return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each marker and intervention."""
-    collection.parametrize(metafunc)
+    parametrize.parametrize(metafunc)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect other tests where that was asked for."""
-    if config.stash[stash.SETTINGS].only:
-        collection.keep_bias_tests(config, items)
+    if config.stash[state.SETTINGS].only:
+        parametrize.keep_bias_tests(config, items)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     """Note that the session does not run all bias tests."""
-    regressions.note_deselected(items)
+    baseline_update.note_deselected(items)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tell the controller which tests are bias tests, before it is told that they were collected."""
-    if hasattr(session.config, "workerinput") and collection.bias_tests(session.items):
-        from pytest_biastransfer.workers import controller
+    if hasattr(session.config, "workerinput") and parametrize.bias_tests(session.items):
+        from pytest_biastransfer.plugin.xdist import controller
 
         controller.tell_bias_tests(session)
 
@@ -111,7 +113,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Count GPUs instead of cores where bias tests were asked for."""
-    from pytest_biastransfer.workers import controller
+    from pytest_biastransfer.plugin.xdist import controller
 
     return controller.auto_workers(config)
 
@@ -119,7 +121,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Give each worker a GPU, and watch over their reports."""
-    from pytest_biastransfer.workers import controller
+    from pytest_biastransfer.plugin.xdist import controller
 
     controller.set_up_workers(config, specs)
 
@@ -127,8 +129,8 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Keep the reports of a test whose outcome depends on the session's other tests."""
-    if collection.is_bias_test(item):
-        from pytest_biastransfer.session import held_reports
+    if parametrize.is_bias_test(item):
+        from pytest_biastransfer.plugin.session import held_reports
 
         if held_reports.can_wait(item):
             return held_reports.run_and_hold(item, nextitem)
@@ -138,17 +140,17 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a test whose marker had no effect."""
-    collection.require_case(item)
+    parametrize.require_case(item)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Judge the limits after the test's own body has passed."""
     result = yield
-    if collection.is_bias_test(item):
-        from pytest_biastransfer import runtest
+    if parametrize.is_bias_test(item):
+        from pytest_biastransfer.plugin.runtest import bias_test
 
-        runtest.judge_test(item)
+        bias_test.judge_test(item)
     return result
 
 
@@ -158,23 +160,24 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Shorten tracebacks of users' mistakes; attach the figures of a bias test to its report."""
     if call.excinfo is not None:
-        from pytest_biastransfer import tracebacks
+        from pytest_biastransfer.plugin import tracebacks
 
         tracebacks.hide_own_frames(call.excinfo)
-        if collection.is_bias_test(item):
-            from pytest_biastransfer import runtest
+        if parametrize.is_bias_test(item):
+            from pytest_biastransfer.plugin.runtest import bias_test
 
-            runtest.excuse_no_crash(item, call)
+            bias_test.excuse_no_crash(item, call)
     report = yield
-    summary.attach_notes(item, report)
-    if collection.is_bias_test(item):
-        from pytest_biastransfer import other_reports, runtest
+    terminal_summary.attach_notes(item, report)
+    if parametrize.is_bias_test(item):
+        from pytest_biastransfer.plugin.runtest import bias_test
+        from pytest_biastransfer.plugin.session import third_party_reports
 
-        runtest.attach_record(item, report)
-        other_reports.attach(item, report)
+        bias_test.attach_record(item, report)
+        third_party_reports.attach(item, report)
     return report
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Write the summary of the bias tests."""
-    summary.write_summary(terminalreporter)
+    terminal_summary.write_summary(terminalreporter)

@@ -8,8 +8,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_biastransfer.plugin.state import RECORD, SETTINGS
 from pytest_biastransfer.reporting.junit import properties
-from pytest_biastransfer.stash import RECORD, SETTINGS
 
 if TYPE_CHECKING:
     import pytest

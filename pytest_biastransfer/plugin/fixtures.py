@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.finetuning import Transfer
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
+    from pytest_biastransfer.plugin.runtest.finetuning import Transfer
     from pytest_biastransfer.transfer.attribution import Attribution
     from pytest_biastransfer.transfer.dose_response import DoseResponse
 
@@ -25,7 +25,7 @@ def source_model(request: pytest.FixtureRequest) -> Model:
     Return a spec string, a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...),
     classes=[...]).
     """
-    from pytest_biastransfer.given import configured_model
+    from pytest_biastransfer.plugin.resources import configured_model
 
     return configured_model(request)
 
@@ -40,7 +40,7 @@ def transferred_model(request: pytest.FixtureRequest) -> Model:
     Return a spec string, a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...),
     classes=[...]).
     """
-    from pytest_biastransfer.finetuning import configured_transferred_model
+    from pytest_biastransfer.plugin.runtest.finetuning import configured_transferred_model
 
     return configured_transferred_model(request)
 
@@ -52,7 +52,7 @@ def control_model(request: pytest.FixtureRequest) -> Model:
     Return a spec string, a torch.nn.Module, or pytest_biastransfer.Model(module, preprocess=Preprocess(...),
     classes=[...]).
     """
-    from pytest_biastransfer.given import configured_model
+    from pytest_biastransfer.plugin.resources import configured_model
 
     return configured_model(request)
 
@@ -64,7 +64,7 @@ def bias_dataset(request: pytest.FixtureRequest) -> LabelledImages:
     Return a spec string, or any map-style dataset of (image, label) or (image, label, attributes); an image is a
     PIL image, or a tensor [channels, height, width] of uint8 or of floats in [0, 1].
     """
-    from pytest_biastransfer.given import configured_dataset
+    from pytest_biastransfer.plugin.resources import configured_dataset
 
     return configured_dataset(request)
 
@@ -75,7 +75,7 @@ def bias_finetuning_dataset(request: pytest.FixtureRequest) -> LabelledImages:
 
     Return a spec string, a dataset as in `bias_dataset`, or a view of pytest_biastransfer.transfer.curation.functions.
     """
-    from pytest_biastransfer.given import configured_dataset
+    from pytest_biastransfer.plugin.resources import configured_dataset
 
     return configured_dataset(request)
 
@@ -87,7 +87,7 @@ def bias_transfer(request: pytest.FixtureRequest) -> Transfer:
     It is pytest_biastransfer.transfer.transfer on this session's device and with its store, so that all workers and
     later sessions share what it has trained.
     """
-    from pytest_biastransfer.finetuning import transfer_in_session
+    from pytest_biastransfer.plugin.runtest.finetuning import transfer_in_session
 
     return transfer_in_session(request)
 
@@ -98,7 +98,7 @@ def bias_attribution(request: pytest.FixtureRequest) -> Callable[..., Attributio
 
     On this session's device and with its store; what it finds is a section of the session's summary.
     """
-    from pytest_biastransfer.finetuning import attribution_in_session
+    from pytest_biastransfer.plugin.runtest.finetuning import attribution_in_session
 
     return attribution_in_session(request)
 
@@ -109,7 +109,7 @@ def bias_dose_response(request: pytest.FixtureRequest) -> Callable[..., DoseResp
 
     On this session's device and with its store; what it finds is a section of the session's summary.
     """
-    from pytest_biastransfer.finetuning import dose_response_in_session
+    from pytest_biastransfer.plugin.runtest.finetuning import dose_response_in_session
 
     return dose_response_in_session(request)
 
@@ -117,7 +117,7 @@ def bias_dose_response(request: pytest.FixtureRequest) -> Callable[..., DoseResp
 @pytest.fixture(scope="session")
 def bias_device(request: pytest.FixtureRequest) -> str:
     """The name of the device that bias tests run on, such as "cuda": from --bias-device, or ini `bias_device`."""
-    from pytest_biastransfer.given import configured_device
+    from pytest_biastransfer.plugin.resources import configured_device
 
     return configured_device(request)
 
@@ -128,6 +128,6 @@ def bias(request: pytest.FixtureRequest) -> Measurement | GapMeasurement:
 
     Only in tests with a marker such as `bias_intervention`, which does not need it: its limits are judged anyway.
     """
-    from pytest_biastransfer.runtest import measure_test
+    from pytest_biastransfer.plugin.runtest.bias_test import measure_test
 
     return measure_test(request)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.details.describing import Given
     from pytest_biastransfer.evaluation.canary import Canary, Stale
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Registry
@@ -19,13 +18,14 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
+    from pytest_biastransfer.plugin.results import Results
+    from pytest_biastransfer.plugin.runtest.report_details import Given
+    from pytest_biastransfer.plugin.session.held_reports import HeldTest
+    from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.regression_text import Compared
     from pytest_biastransfer.reporting.summary_table import Line
-    from pytest_biastransfer.results import Results
     from pytest_biastransfer.search.bias_search import Searched
-    from pytest_biastransfer.session.held_reports import HeldTest
-    from pytest_biastransfer.settings import Settings
     from pytest_biastransfer.store import Store
 
 # Of the session, on the config.

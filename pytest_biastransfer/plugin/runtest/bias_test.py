@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.skipping import xfailed_key
 
-from pytest_biastransfer.comparing import beside_baseline, require_compared, require_no_regression
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.failures import LimitExceeded, MeasurementFailed, clear_errors
-from pytest_biastransfer.given import given_images, given_model, preprocessing_remark, session_store
 from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.judgement.degenerate import require_working_models
 from pytest_biastransfer.judgement.early_stop import EarlyStop
@@ -22,10 +19,16 @@ from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectat
 from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.measurement.measure import take_measurement
 from pytest_biastransfer.names import BIAS_FIXTURE, DEVICE_FIXTURE, typed_name
-from pytest_biastransfer.reporting.record import Record, of_search, record_of
-from pytest_biastransfer.session.verifying import begin_verifying, note_stale, session_canary
-from pytest_biastransfer.settings import Settings
-from pytest_biastransfer.stash import (
+from pytest_biastransfer.plugin.failures import LimitExceeded, MeasurementFailed, clear_errors
+from pytest_biastransfer.plugin.resources import given_images, given_model, preprocessing_remark, session_store
+from pytest_biastransfer.plugin.runtest.baseline_comparison import (
+    beside_baseline,
+    require_compared,
+    require_no_regression,
+)
+from pytest_biastransfer.plugin.runtest.verification import begin_verifying, note_stale, session_canary
+from pytest_biastransfer.plugin.settings import Settings
+from pytest_biastransfer.plugin.state import (
     BODY_PASSED,
     CASE,
     EVALUATORS,
@@ -38,8 +41,9 @@ from pytest_biastransfer.stash import (
     STALE,
     UNSETTLED,
 )
-from pytest_biastransfer.workers.controller import watcher
-from pytest_biastransfer.workers.sharing import divide_threads
+from pytest_biastransfer.plugin.xdist.controller import watcher
+from pytest_biastransfer.plugin.xdist.resource_sharing import divide_threads
+from pytest_biastransfer.reporting.record import Record, of_search, record_of
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
@@ -63,7 +67,7 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
     begin_verifying(request.node, case)
     with clear_errors(request.node.nodeid), _stale_noted(request.node):
         if isinstance(case, SearchCase):
-            from pytest_biastransfer.searchtest import searched
+            from pytest_biastransfer.plugin.runtest.search_test import searched
 
             found = searched(request, case, *given)
             stash[SEARCHED], measurement = found, found.measurement
@@ -73,7 +77,7 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
     models = [(given[0], case.model), *([(given[2], case.control)] if given[2] and case.control else [])]
     stash[REMARKS] = [remark for model, fixture in models if (remark := preprocessing_remark(model, fixture))]
     if request.config.stash[SETTINGS].wants_details:
-        from pytest_biastransfer.details.describing import Given
+        from pytest_biastransfer.plugin.runtest.report_details import Given
 
         stash[GIVEN] = Given(request, evaluator_of(request), *given[:2])
     stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, _record(request.node, measurement, None)
@@ -177,7 +181,7 @@ def judge_test(item: pytest.Item) -> None:
 def _describe(item: pytest.Item) -> None:
     """Add to a test's record what reports say of it, where somebody reads them."""
     if GIVEN in item.stash:
-        from pytest_biastransfer.details.describing import described
+        from pytest_biastransfer.plugin.runtest.report_details import described
 
         stash = item.stash
         stash[RECORD] = described(item, stash[GIVEN], stash[CASE], stash[MEASUREMENT], stash[RECORD])

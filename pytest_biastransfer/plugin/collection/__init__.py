@@ -1,0 +1,1 @@
+"""The collection phase: from markers to parametrized tests."""

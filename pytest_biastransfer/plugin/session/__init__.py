@@ -1,0 +1,1 @@
+"""The session: outcomes, baseline, report files and the terminal summary."""
