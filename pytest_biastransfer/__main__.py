@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from pytest_biastransfer.commands import compare, init, listing, report, scan, show
+from pytest_biastransfer.cli import compare, init, list_interventions, report, scan, show
 from pytest_biastransfer.errors import BiasTransferError
 
-_COMMANDS: Final = (listing, show, init, scan, report, compare)
+_COMMANDS: Final = (list_interventions, show, init, scan, report, compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pytest_biastransfer import Model
-from pytest_biastransfer.commands.preprocessing import completed
-from pytest_biastransfer.ini_lines import lines_of, new_file, with_table
+from pytest_biastransfer.cli.ini_file import lines_of, new_file, with_table
+from pytest_biastransfer.cli.preprocessing import completed
 from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.spec import Spec
 
@@ -26,7 +26,7 @@ MODEL = (
 )
 DATA = "imagefolder:data/val"
 ASK = (
-    "import json; from pytest_biastransfer.session_here import session_here; "
+    "import json; from pytest_biastransfer.cli.pytest_session import session_here; "
     "print(json.dumps(dict(session_here().settings.specs)))"
 )
 NATIVE = pytest.mark.skipif(int(pytest.__version__.partition(".")[0]) < 9, reason="TOML with types came with pytest 9")

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from pytest_biastransfer.__main__ import main
-from pytest_biastransfer.commands import compare, init, report, scan
+from pytest_biastransfer.cli import compare, init, report, scan
 from tests.conftest import INNER_CONFTEST
 
 ROOT: Final = Path(__file__).parents[2]

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from pytest_biastransfer import Custom, Grayscale, Model, Occlude, Square
 from pytest_biastransfer.__main__ import main
+from pytest_biastransfer.cli.generated_tests import Scanned, first_tests_text, limit_to_come, todays_limit
+from pytest_biastransfer.cli.scan_progress import ScanProgress
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Progress
-from pytest_biastransfer.first_tests import Scanned, first_tests_text, limit_to_come, todays_limit
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.reporting.ranking import Ranked, plot_ranking, ranking_lines, require_plot, worst_first
-from pytest_biastransfer.reporting.scan_progress import ScanProgress
 from pytest_biastransfer.search.scan import Results, Subject, scan
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice

@@ -15,7 +15,7 @@ from pytest_biastransfer.plain_text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_biastransfer.session_here import SessionHere
+    from pytest_biastransfer.cli.pytest_session import SessionHere
     from pytest_biastransfer.specs.spec import Spec
 
 _FIXTURES: Final = {
@@ -73,10 +73,10 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check the specs, and write or print what pytest has to know."""
-    from pytest_biastransfer.commands.preprocessing import completed
-    from pytest_biastransfer.ini_lines import require_one_line
+    from pytest_biastransfer.cli.ini_file import require_one_line
+    from pytest_biastransfer.cli.preprocessing import completed
+    from pytest_biastransfer.cli.pytest_session import session_here
     from pytest_biastransfer.plugin.settings import ini_of
-    from pytest_biastransfer.session_here import session_here
     from pytest_biastransfer.specs.spec import Spec
 
     given = {name: getattr(options, name) for name in _FIXTURES if getattr(options, name) is not None}
@@ -109,7 +109,7 @@ def _require_scheme(name: str, spec: Spec, session: SessionHere) -> None:
 
 def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     """Load what the specs name, and have the models of the task predict some images; return what was seen."""
-    from pytest_biastransfer.commands.preprocessing import preprocessing_lines
+    from pytest_biastransfer.cli.preprocessing import preprocessing_lines
     from pytest_biastransfer.data.label_mapping import model_labels
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.models.deferred import model_of_spec
@@ -140,7 +140,7 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
 
 def _into_ini(session: SessionHere, values: Mapping[str, str], comments: Mapping[str, str]) -> Iterable[str]:
     """Write the values where nothing can be damaged, and yield what was done, or what is left to do by hand."""
-    from pytest_biastransfer.ini_lines import NEW_NAME, has_room, new_file, with_protection, with_table
+    from pytest_biastransfer.cli.ini_file import NEW_NAME, has_room, new_file, with_protection, with_table
     from pytest_biastransfer.store.atomic_files import written_whole
 
     ini, protected = session.ini, with_protection(values)
@@ -159,7 +159,7 @@ def _into_ini(session: SessionHere, values: Mapping[str, str], comments: Mapping
 
 def _by_hand(session: SessionHere, ini: Path, values: Mapping[str, str], comments: Mapping[str, str]) -> Iterable[str]:
     """Yield the lines that a user has to write into an ini file."""
-    from pytest_biastransfer.ini_lines import PROTECTION, lines_of, section_of
+    from pytest_biastransfer.cli.ini_file import PROTECTION, lines_of, section_of
     from pytest_biastransfer.plugin.settings import ini_of
 
     place = Path(os.path.relpath(ini))
@@ -186,7 +186,7 @@ def _by_hand(session: SessionHere, ini: Path, values: Mapping[str, str], comment
 
 def _unprotected(session: SessionHere) -> dict[str, list[str]]:
     """Return the words of those ini values that do not keep a bias test from passing without the plugin."""
-    from pytest_biastransfer.ini_lines import PROTECTION, lacking_protection
+    from pytest_biastransfer.cli.ini_file import PROTECTION, lacking_protection
 
     present = {name: session.words_of(name) for name in PROTECTION}
     lacking = {name: words for name, words in present.items() if lacking_protection(name, words)}

@@ -10,7 +10,7 @@ from pytest_biastransfer.reporting.ranking import ranking_lines, worst_first
 from pytest_biastransfer.reporting.summary_table import counted, performance_rows
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.first_tests import Scanned
+    from pytest_biastransfer.cli.generated_tests import Scanned
     from pytest_biastransfer.reporting.ranking import Ranked
     from pytest_biastransfer.search.scan import Results
 
@@ -37,7 +37,7 @@ def sentence(results: Results, scanned: Scanned) -> str:
 
 def unheld_lines(ranking: Sequence[Ranked]) -> list[str]:
     """Return what is said of the interventions that no limit can hold."""
-    from pytest_biastransfer.first_tests import is_held
+    from pytest_biastransfer.cli.generated_tests import is_held
 
     others = [one for one in ranking if not is_held(one)]
     if not others:

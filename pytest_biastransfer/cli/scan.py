@@ -16,11 +16,11 @@ from pytest_biastransfer.plain_text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_biastransfer.first_tests import Scanned
+    from pytest_biastransfer.cli.generated_tests import Scanned
+    from pytest_biastransfer.cli.pytest_session import SessionHere
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.ranking import Ranked
     from pytest_biastransfer.search.scan import Results, Specs
-    from pytest_biastransfer.session_here import SessionHere
 
 # What a shell says of a command that Ctrl+C ended.
 _INTERRUPTED: Final = 130
@@ -61,9 +61,9 @@ def _count(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Measure, print the ranking, plot it, and write the tests."""
     _require_places(options)
-    from pytest_biastransfer.reporting.scan_text import interrupted_sentence, results_lines, sentence, unheld_lines
+    from pytest_biastransfer.cli.pytest_session import session_here
+    from pytest_biastransfer.cli.scan_output import interrupted_sentence, results_lines, sentence, unheld_lines
     from pytest_biastransfer.search.scan import Results
-    from pytest_biastransfer.session_here import session_here
 
     session = session_here(_as_of_pytest(options, _OF_PYTEST))
     specs = _specs(options, session.settings)
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _require_places(options: argparse.Namespace) -> None:
     """Raise before anything is measured if what will be found could not be written."""
-    from pytest_biastransfer.first_tests import require_new
+    from pytest_biastransfer.cli.generated_tests import require_new
     from pytest_biastransfer.reporting.ranking import require_plot
 
     require_new(options.out)
@@ -118,10 +118,10 @@ def _scan(session: SessionHere, specs: Specs, results: Results) -> Scanned:
     """Add to the results what becomes known; return what it is known of."""
     import datetime
 
+    from pytest_biastransfer.cli.generated_tests import Scanned
+    from pytest_biastransfer.cli.scan_progress import ScanProgress
     from pytest_biastransfer.evaluation.devices import resolve_device
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.first_tests import Scanned
-    from pytest_biastransfer.reporting.scan_progress import ScanProgress
     from pytest_biastransfer.search.scan import load_subject, scan
     from pytest_biastransfer.store import Store
 
@@ -148,7 +148,7 @@ def _scan(session: SessionHere, specs: Specs, results: Results) -> Scanned:
 
 def _write_files(options: argparse.Namespace, results: Results, scanned: Scanned) -> list[Ranked]:
     """Write the plot and the tests; return the ranking."""
-    from pytest_biastransfer.first_tests import first_tests_text, write_new
+    from pytest_biastransfer.cli.generated_tests import first_tests_text, write_new
     from pytest_biastransfer.reporting.ranking import plot_ranking, worst_first
 
     ranking: list[Ranked] = worst_first(results.measured)
