@@ -1,1 +1,0 @@
-"""What a session keeps back until all of its tests have run."""
