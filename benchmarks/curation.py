@@ -23,7 +23,7 @@ from benchmarks.measurements import Measurement, Quantities
 from benchmarks.processes import run
 from pytest_biastransfer import Square
 from pytest_biastransfer.data import LabelledImages
-from pytest_biastransfer.data.selection import Selection
+from pytest_biastransfer.data.subset import Selection
 from pytest_biastransfer.transfer.curation.functions import (
     balanced,
     of_classes,

@@ -1,10 +1,11 @@
-"""``python -m pytest_biastransfer``: first tests, interventions to look at, and reports of several sessions."""
+"""``biastransfer``, or ``python -m pytest_biastransfer``: first tests, interventions to look at, and reports of several sessions."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from pytest_biastransfer.cli import compare, init, list_interventions, report, scan, show
@@ -15,7 +16,7 @@ _COMMANDS: Final = (list_interventions, show, init, scan, report, compare)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pytest_biastransfer", description=__doc__)
+    parser = argparse.ArgumentParser(prog="biastransfer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for command in _COMMANDS:
         command.add_command(commands)
@@ -27,6 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     return status
+
+
+def run_script() -> int:
+    """Run ``biastransfer``; as with ``python -m``, modules in the current directory can be imported."""
+    sys.path.insert(0, str(Path.cwd()))
+    return main()
 
 
 if __name__ == "__main__":

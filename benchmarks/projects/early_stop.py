@@ -18,7 +18,7 @@ from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.verdict import judge
-from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -39,7 +39,7 @@ def main() -> None:
     # What the first pass of a process alone pays for is in neither.
     module.eval()(torch.zeros(64, 3, 32, 32))
     start = time.perf_counter()
-    found = take_measurement(Evaluator("cpu"), model, images, BUILT_IN.named("yellow-square"), stop=stop)
+    found = measure_loaded(Evaluator("cpu"), model, images, BUILT_IN.named("yellow-square"), stop=stop)
     verdict = judge(expectation, found)
     seconds = time.perf_counter() - start
     content = {"seconds": seconds, "images": found.n, "share": found.n / found.total, "holds": int(verdict.holds)}

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.paired_predictions import Observation, estimates_of
+from pytest_biastransfer.metrics.paired_predictions import PairedPredictions, estimates_of
 
 IMAGES, CLASSES, RUNS = 50_000, 1000, 7
 
@@ -30,12 +30,12 @@ def main() -> None:
     sys.stdout.write(json.dumps(found) + "\n")
 
 
-def _observed(generator: np.random.Generator, labels: npt.NDArray[np.int64], share: float) -> Observation:
+def _observed(generator: np.random.Generator, labels: npt.NDArray[np.int64], share: float) -> PairedPredictions:
     """Return predictions of which this share flips, a third of them to one class."""
     clean = np.where(generator.random(IMAGES) < 0.75, labels, generator.integers(CLASSES, size=IMAGES))
     to = np.where(generator.random(IMAGES) < 1 / 3, 7, generator.integers(CLASSES, size=IMAGES))
     intervened = np.where(generator.random(IMAGES) < share, to, clean)
-    return Observation(clean.astype(np.int32), intervened.astype(np.int32), labels)
+    return PairedPredictions(clean.astype(np.int32), intervened.astype(np.int32), labels)
 
 
 def _median(run: Callable[[], object]) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
-    from pytest_biastransfer.metrics.statistics.transitions import Moves
+    from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 # The accuracy without an intervention, which is compared whatever a marker limits.
 ACCURACY: Final = "accuracy"
@@ -37,7 +37,7 @@ _LIBRARIES: Final = ("pytest-biastransfer", "torch", "torchvision")
 _CLOPPER_PEARSON: Final = "clopper-pearson"
 
 
-class Key(NamedTuple):
+class EntryKey(NamedTuple):
     """Where an entry is: the test without its parameters' machine-made names, and which of its cases."""
 
     test: str
@@ -161,7 +161,7 @@ def entry_of(found: Measurement | GapMeasurement, evidence: Mapping[str, str]) -
     )
 
 
-def _encoded_moves(moves: Moves, prefix: str) -> dict[str, str]:
+def _encoded_moves(moves: Transitions, prefix: str) -> dict[str, str]:
     return {
         f"{prefix}flipped": encode_images(moves.images.tolist()),
         f"{prefix}from": encode_classes(moves.before.tolist()),

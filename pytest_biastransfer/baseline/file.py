@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_biastransfer.baseline.entry import Entry, Key
+from pytest_biastransfer.baseline.entry import Entry, EntryKey
 from pytest_biastransfer.errors import BaselineError
 from pytest_biastransfer.store.atomic_files import written_whole
 
 _FORMAT: Final = 1
 
-Entries = dict[Key, Entry]
+Entries = dict[EntryKey, Entry]
 
 
 def read_baseline(path: Path) -> Entries | None:
@@ -38,7 +38,7 @@ def read_baseline(path: Path) -> Entries | None:
     return _entries(path, text, content)
 
 
-def write_baseline(path: Path, entries: Mapping[Key, Entry]) -> None:
+def write_baseline(path: Path, entries: Mapping[EntryKey, Entry]) -> None:
     """Write a file: the same entries are the same bytes, whoever writes them in whatever order.
 
     Raises `BaselineError` where that cannot be done; the file is then what it was.
@@ -55,7 +55,7 @@ def write_baseline(path: Path, entries: Mapping[Key, Entry]) -> None:
         raise BaselineError(f"{path}: cannot be written ({error})") from error
 
 
-def pruned(entries: Mapping[Key, Entry], tests: Collection[Key]) -> Entries:
+def pruned(entries: Mapping[EntryKey, Entry], tests: Collection[EntryKey]) -> Entries:
     """Return the entries of tests that exist."""
     return {key: entry for key, entry in entries.items() if key in tests}
 
@@ -75,13 +75,13 @@ def _entries(path: Path, text: str, content: Any) -> Entries:
             raise _damaged(path, _line_of(text, test), f"expected the cases of {test}, found {cases!r:.60}")
         for case, entry in cases.items():
             try:
-                entries[Key(test, case)] = Entry.from_json(entry)
+                entries[EntryKey(test, case)] = Entry.from_json(entry)
             except ValueError as error:
-                raise damaged_entry(path, Key(test, case), str(error), text) from error
+                raise damaged_entry(path, EntryKey(test, case), str(error), text) from error
     return entries
 
 
-def damaged_entry(path: Path, key: Key, problem: str, text: str | None = None) -> BaselineError:
+def damaged_entry(path: Path, key: EntryKey, problem: str, text: str | None = None) -> BaselineError:
     """Return the error that names the line of an entry that is not what it should be."""
     text = path.read_text(encoding="utf-8") if text is None else text
     return _damaged(path, _line_of(text, "tests", *key), f"{key.test}, {key.case}: {problem}")

@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from pytest_biastransfer.baseline.entry import Key
+from pytest_biastransfer.baseline.entry import EntryKey
 
 
-def remaining(entries: Iterable[Key], tests: Collection[Key], files: Collection[str], directory: Path) -> set[Key]:
+def remaining(
+    entries: Iterable[EntryKey], tests: Collection[EntryKey], files: Collection[str], directory: Path
+) -> set[EntryKey]:
     """Return the entries that have to stay: all but those of tests that certainly exist no longer.
 
     A test that was not collected may be one that a plugin, a conftest or a condition in its file took away here, and
@@ -29,7 +31,7 @@ def remaining(entries: Iterable[Key], tests: Collection[Key], files: Collection[
     return {key for key in entries if key in tests or _may_exist(key, functions, files, directory)}
 
 
-def _may_exist(key: Key, functions: Collection[str], files: Collection[str], directory: Path) -> bool:
+def _may_exist(key: EntryKey, functions: Collection[str], files: Collection[str], directory: Path) -> bool:
     path, _, names = _function(key).partition("::")
     if not (directory / path).exists():
         return False
@@ -41,5 +43,5 @@ def _may_exist(key: Key, functions: Collection[str], files: Collection[str], dir
     return re.search(rf"\bdef\s+{re.escape(names.rpartition('::')[2])}\b", text) is not None
 
 
-def _function(key: Key) -> str:
+def _function(key: EntryKey) -> str:
     return key.test.partition("[")[0]

@@ -11,14 +11,14 @@ from pytest_biastransfer.baseline.encoding import decode_classes, decode_groups,
 from pytest_biastransfer.baseline.entry import ACCURACY, EVIDENCE, Entry
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.metrics.statistics.transitions import Moves
+    from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 # A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.
 Meaning = Literal["regression", "not comparable", "improvement", "tolerated", "unchanged"]
 
 
 @dataclass(frozen=True)
-class Change:
+class MetricChange:
     """How a metric changed since it was accepted.
 
     Attributes
@@ -84,7 +84,7 @@ def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]
 
 def changes(
     before: Entry, now: Entry, metrics: Sequence[str], tolerance: float, accuracy_tolerance: float = 0.0
-) -> list[Change]:
+) -> list[MetricChange]:
     """Return how metrics changed that both have; `accuracy_tolerance` is that of the accuracy.
 
     Raises ValueError where the evidence of `before` cannot be understood.
@@ -105,7 +105,7 @@ def newly_flipped(before: Entry, now: Entry) -> list[int]:
     return [image for image in decode_images(now.evidence["flipped"]) if image not in earlier]
 
 
-def meanings(found: Sequence[Change], alpha: float, unmade: int = 0) -> list[Meaning]:
+def meanings(found: Sequence[MetricChange], alpha: float, unmade: int = 0) -> list[Meaning]:
     """Return what each of a session's changes means: the more there are, the less each of them tells (Holm 1979).
 
     The accuracies are a family of their own: they answer another question than the biases do, which are not to be less
@@ -129,7 +129,7 @@ def _adjusted(p_values: Mapping[object, float], unmade: int) -> dict[object, flo
     return dict(zip(p_values, holm([*p_values.values()] + [1.0] * unmade), strict=False))
 
 
-def beside_accuracy(found: Sequence[Change], meant: Sequence[Meaning | None]) -> list[Meaning | None]:
+def beside_accuracy(found: Sequence[MetricChange], meant: Sequence[Meaning | None]) -> list[Meaning | None]:
     """Return what the changes of one test mean beside that of its model's accuracy.
 
     A model that is less sensitive to a square because it tells less of anything is no better.
@@ -141,7 +141,7 @@ def beside_accuracy(found: Sequence[Change], meant: Sequence[Meaning | None]) ->
     return ["not comparable" if is_lower and meaning == "improvement" else meaning for meaning in meant]
 
 
-def settled_meanings(found: Sequence[Change], alpha: float, comparisons: int) -> list[Meaning | None]:
+def settled_meanings(found: Sequence[MetricChange], alpha: float, comparisons: int) -> list[Meaning | None]:
     """Return what changes mean before the session's other comparisons are made; None where that depends on them.
 
     There are at most so many `comparisons`. `meanings` multiplies a p-value by 1 at least, and by their number at most.
@@ -180,17 +180,17 @@ def _declaration(words: str) -> str:
     return names.rpartition(" = ")[2] + bracket + fields
 
 
-def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> Change:
+def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
     same = same_images(before, now)
     judged = _judged_accuracy if metric == ACCURACY else _judged
     values = [entry.figures[metric].value for entry in (before, now)]
     assert values[0] is not None
     assert values[1] is not None
     p, newly, no_longer = judged(before, now, metric, same)
-    return Change(metric, values[0], values[1], p, tolerance, newly, no_longer, same)
+    return MetricChange(metric, values[0], values[1], p, tolerance, newly, no_longer, same)
 
 
-def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> Change:
+def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> MetricChange:
     parts = [
         now.model["name"],
         now.model["fingerprint"],
@@ -309,11 +309,11 @@ def _skew_p(before: Entry, now: Entry, metric: str, same: bool) -> float:
     return skew_change(first, second, before.images, now.images, paired=same)
 
 
-def _moves(evidence: Mapping[str, str], prefix: str) -> Moves:
+def _moves(evidence: Mapping[str, str], prefix: str) -> Transitions:
     import numpy as np
 
-    from pytest_biastransfer.metrics.statistics.transitions import Moves
+    from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
     images = decode_images(evidence[f"{prefix}flipped"])
     classes = [decode_classes(evidence[f"{prefix}{name}"], len(images)) for name in ("from", "to")]
-    return Moves(*(np.array(part, dtype=np.int64) for part in (images, *classes)))
+    return Transitions(*(np.array(part, dtype=np.int64) for part in (images, *classes)))

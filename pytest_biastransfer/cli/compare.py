@@ -14,7 +14,7 @@ from pytest_biastransfer.reporting.outcomes import FAILED
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.record import BaselineRecord
-    from pytest_biastransfer.reporting.regression_text import Compared
+    from pytest_biastransfer.reporting.regression_text import BaselineComparison
     from pytest_biastransfer.reporting.report import Report, Result
 
 
@@ -48,7 +48,7 @@ def _failed(test: Result | None) -> bool:
     return test is not None and test.outcome in FAILED
 
 
-def _compared(old: Report, new: Report, place: Path) -> list[Compared]:
+def _compared(old: Report, new: Report, place: Path) -> list[BaselineComparison]:
     """Return the tests that both have measured."""
     from pytest_biastransfer.reporting.regression_text import compared_together
 
@@ -78,7 +78,7 @@ def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
 
 
 def _lines(
-    compared: list[Compared], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
+    compared: list[BaselineComparison], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
 ) -> Iterator[str]:
     from pytest_biastransfer.reporting.regression_text import accuracy_lines, change_lines, counts_text
     from pytest_biastransfer.reporting.summary_table import counted

@@ -23,7 +23,7 @@ _SLACK: Final = 1e-9
 
 
 @dataclass(frozen=True)
-class Scanned:
+class ScanInfo:
     """What was measured, for the words on top of the file.
 
     Attributes
@@ -88,7 +88,7 @@ def is_held(one: Ranked) -> bool:
     return todays_limit(one.figure) < 1
 
 
-def first_tests_text(ranking: Sequence[Ranked], scanned: Scanned) -> str:
+def first_tests_text(ranking: Sequence[Ranked], scanned: ScanInfo) -> str:
     """Return the file's text, for at least one intervention."""
     held = [one for one in ranking if is_held(one)]
     others = [one for one in ranking if not is_held(one)]
@@ -98,7 +98,7 @@ def first_tests_text(ranking: Sequence[Ranked], scanned: Scanned) -> str:
         *_docstring(
             f"Biases of {scanned.model}: what is there today must not grow.",
             f"Measured on {scanned.day.isoformat()} on {scanned.images}{compared}, by",
-            "python -m pytest_biastransfer scan. The number behind a marker is what was measured;",
+            "biastransfer scan. The number behind a marker is what was measured;",
             f"its limit is the upper end of that number's interval{floor}. Lower it when the model gets better.",
             "The tests ask for the fixture bias, so that without the plugin they fail instead of passing.",
         ),

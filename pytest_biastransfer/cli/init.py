@@ -44,7 +44,7 @@ _CONFTEST: Final = '''\
 # def bias_dataset():
 #     return MyDataset("data/val")  # anything with len() and [i] -> (image, label)
 
-# Interventions of your own get names here, for markers and for python -m pytest_biastransfer scan:
+# Interventions of your own get names here, for markers and for biastransfer scan:
 #
 # from pytest_biastransfer import Square
 #
@@ -114,11 +114,11 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.models.deferred import model_of_spec
     from pytest_biastransfer.reporting.summary_table import performance_rows
-    from pytest_biastransfer.search.scan import Specs, load_subject, performance_on
+    from pytest_biastransfer.search.scan import ScanSpecs, load_subject, performance_on
     from pytest_biastransfer.store import Store
 
     facts, directory = Store(session.store, session.secret).facts, session.settings.directory
-    specs = Specs(given["model"], given["data"], given.get("control"), directory)
+    specs = ScanSpecs(given["model"], given["data"], given.get("control"), directory)
     subject = load_subject(specs, facts, session.load_with_plugins)
     evaluator, lines = Evaluator("cpu", Store(session.store), max_images=_CHECKED_IMAGES), []
     performances = []
@@ -214,7 +214,7 @@ def _next(session: SessionHere) -> list[str]:
     ]
     if Path(FIRST_TESTS).exists():
         return [*in_ci, f"the tests in {FIRST_TESTS} find them now:", "  pytest"]
-    return [*in_ci, "a first file of tests comes from", "  python -m pytest_biastransfer scan"]
+    return [*in_ci, "a first file of tests comes from", "  biastransfer scan"]
 
 
 def _write_lines(lines: Iterable[str]) -> None:

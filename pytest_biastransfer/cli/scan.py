@@ -16,11 +16,11 @@ from pytest_biastransfer.plain_text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_biastransfer.cli.generated_tests import Scanned
+    from pytest_biastransfer.cli.generated_tests import ScanInfo
     from pytest_biastransfer.cli.pytest_session import SessionHere
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.ranking import Ranked
-    from pytest_biastransfer.search.scan import Results, Specs
+    from pytest_biastransfer.search.scan import ScanResults, ScanSpecs
 
 # What a shell says of a command that Ctrl+C ended.
 _INTERRUPTED: Final = 130
@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
     _require_places(options)
     from pytest_biastransfer.cli.pytest_session import session_here
     from pytest_biastransfer.cli.scan_output import interrupted_sentence, results_lines, sentence, unheld_lines
-    from pytest_biastransfer.search.scan import Results
+    from pytest_biastransfer.search.scan import ScanResults
 
     session = session_here(_as_of_pytest(options, _OF_PYTEST))
     specs = _specs(options, session.settings)
-    results = Results(len(session.registry.names))
+    results = ScanResults(len(session.registry.names))
     try:
         scanned = _scan(session, specs, results)
     except KeyboardInterrupt:
@@ -94,12 +94,12 @@ def _as_of_pytest(options: argparse.Namespace, names: Sequence[str]) -> list[str
     return [f"--bias-{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
 
 
-def _specs(options: argparse.Namespace, settings: Settings) -> Specs:
+def _specs(options: argparse.Namespace, settings: Settings) -> ScanSpecs:
     """Return the specs of the command line, relative to the current directory, or those of the ini file."""
-    from pytest_biastransfer.search.scan import Specs
+    from pytest_biastransfer.search.scan import ScanSpecs
 
     if options.model and options.data:
-        return Specs(options.model, options.data, options.control, Path.cwd())
+        return ScanSpecs(options.model, options.data, options.control, Path.cwd())
     if options.model or options.data or options.control:
         missing = " and ".join(f"--{name}" for name in ("model", "data") if not getattr(options, name))
         raise BiasTransferError(
@@ -111,14 +111,14 @@ def _specs(options: argparse.Namespace, settings: Settings) -> Specs:
             "scan: which model, and which images? The ini file does not name both; type --model=SPEC --data=SPEC, "
             "such as --model='checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37' --data=imagefolder:data/val"
         )
-    return Specs(model, data, settings.specs.get(CONTROL_FIXTURE), settings.directory)
+    return ScanSpecs(model, data, settings.specs.get(CONTROL_FIXTURE), settings.directory)
 
 
-def _scan(session: SessionHere, specs: Specs, results: Results) -> Scanned:
+def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanInfo:
     """Add to the results what becomes known; return what it is known of."""
     import datetime
 
-    from pytest_biastransfer.cli.generated_tests import Scanned
+    from pytest_biastransfer.cli.generated_tests import ScanInfo
     from pytest_biastransfer.cli.scan_progress import ScanProgress
     from pytest_biastransfer.evaluation.devices import resolve_device
     from pytest_biastransfer.evaluation.evaluator import Evaluator
@@ -143,10 +143,10 @@ def _scan(session: SessionHere, specs: Specs, results: Results) -> Scanned:
             progress.begin(step)
     control = None if subject.control is None else subject.control.name
     total = len(subject.images)
-    return Scanned(subject.model.name, subject.images.name, control, results.n, total, datetime.date.today())
+    return ScanInfo(subject.model.name, subject.images.name, control, results.n, total, datetime.date.today())
 
 
-def _write_files(options: argparse.Namespace, results: Results, scanned: Scanned) -> list[Ranked]:
+def _write_files(options: argparse.Namespace, results: ScanResults, scanned: ScanInfo) -> list[Ranked]:
     """Write the plot and the tests; return the ranking."""
     from pytest_biastransfer.cli.generated_tests import first_tests_text, write_new
     from pytest_biastransfer.reporting.ranking import plot_ranking, worst_first
@@ -166,7 +166,7 @@ def _write_files(options: argparse.Namespace, results: Results, scanned: Scanned
     return ranking
 
 
-def _next_steps(options: argparse.Namespace, specs: Specs, settings: Settings, unheld: Sequence[str]) -> list[str]:
+def _next_steps(options: argparse.Namespace, specs: ScanSpecs, settings: Settings, unheld: Sequence[str]) -> list[str]:
     """Return what to type now, so that the tests run on what was scanned."""
     lines = [f"{options.out}: tests with limits at today's level, to be committed", *unheld]
     if not _is_configured(specs, settings):
@@ -174,14 +174,14 @@ def _next_steps(options: argparse.Namespace, specs: Specs, settings: Settings, u
         given = shlex.join(f"--{name}={spec}" for name, spec in named.items() if spec is not None)
         lines += [
             "pytest does not know this model and these images yet. Unless fixtures of a conftest return them, type",
-            f"  python -m pytest_biastransfer init {given}",
+            f"  biastransfer init {given}",
         ]
     typed = shlex.join(["pytest", *_as_of_pytest(options, _DECIDING), str(options.out)])
     expected = ", or fail as expected" if unheld else ""
     return [*lines, f"they pass now{expected}, from kept predictions:", f"  {typed}"]
 
 
-def _is_configured(specs: Specs, settings: Settings) -> bool:
+def _is_configured(specs: ScanSpecs, settings: Settings) -> bool:
     known = [settings.specs.get(name) for name in (MODEL_FIXTURE, DATASET_FIXTURE, CONTROL_FIXTURE)]
     needed = [specs.model, specs.data, specs.control or known[-1]]
     return settings.directory == specs.directory and known == needed

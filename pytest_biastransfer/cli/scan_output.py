@@ -10,12 +10,12 @@ from pytest_biastransfer.reporting.ranking import ranking_lines, worst_first
 from pytest_biastransfer.reporting.summary_table import counted, performance_rows
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.cli.generated_tests import Scanned
+    from pytest_biastransfer.cli.generated_tests import ScanInfo
     from pytest_biastransfer.reporting.ranking import Ranked
-    from pytest_biastransfer.search.scan import Results
+    from pytest_biastransfer.search.scan import ScanResults
 
 
-def results_lines(results: Results, width: int) -> list[str]:
+def results_lines(results: ScanResults, width: int) -> list[str]:
     """Return what there is to say for a terminal of `width` columns.
 
     That is the ranking, why interventions are missing in it, and how well the models do on images as they are.
@@ -26,7 +26,7 @@ def results_lines(results: Results, width: int) -> list[str]:
     return [*ranking, *(["", "not measured:", *refused] if refused else []), "", *performances]
 
 
-def sentence(results: Results, scanned: Scanned) -> str:
+def sentence(results: ScanResults, scanned: ScanInfo) -> str:
     """Return the sentence that counts interventions, and predictions by where they came from."""
     compared = f", beside the control {scanned.control}" if scanned.control else ""
     return (
@@ -49,7 +49,7 @@ def unheld_lines(ranking: Sequence[Ranked]) -> list[str]:
     ]
 
 
-def interrupted_sentence(results: Results, store: Path | None) -> str:
+def interrupted_sentence(results: ScanResults, store: Path | None) -> str:
     """Return the sentence that says how far it came, and what becomes of that."""
     done = len(results.measured) + len(results.refused)
     kept = (

@@ -1,4 +1,4 @@
-"""What a fixture or a factory returned, as labelled images."""
+"""A user's dataset object as labelled images."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.specs.spec import or_its_spec
 
 
-def as_images(found: object, place: str) -> LabelledImages:
-    """Return `found` as labelled images; `place` says where it came from, for the error message."""
-    if isinstance(found, LabelledImages):
-        return found
-    if not hasattr(found, "__getitem__"):
+def wrap_dataset(dataset: object, origin: str) -> LabelledImages:
+    """Return a dataset object as labelled images; `origin` says where it came from, for the error message."""
+    if isinstance(dataset, LabelledImages):
+        return dataset
+    if not hasattr(dataset, "__getitem__"):
         raise DatasetError(
-            f"{place}: got {found!r:.100}, expected a map-style dataset of (image, label), such as "
-            f"torchvision.datasets.ImageFolder(...){or_its_spec(found)}"
+            f"{origin}: got {dataset!r:.100}, expected a map-style dataset of (image, label), such as "
+            f"torchvision.datasets.ImageFolder(...){or_its_spec(dataset)}"
         )
     from pytest_biastransfer.data.map_style import MapStyleImages
 
-    return MapStyleImages(found, place)
+    return MapStyleImages(dataset, origin)

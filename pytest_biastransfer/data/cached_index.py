@@ -13,7 +13,7 @@ from pytest_biastransfer._version import __version__
 from pytest_biastransfer.data.labelled_images import LabelledImages, Numbering
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.store import Facts, Place
+from pytest_biastransfer.store import Facts, StoreDirectory
 from pytest_biastransfer.store.facts import Digest
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class RememberedImages(LabelledImages):
     """Images that are read once and then known, also in other sessions, as long as their files look the same."""
 
     def __init__(self, facts: Facts | None) -> None:
-        self._facts = facts or Facts(Place(None))
+        self._facts = facts or Facts(StoreDirectory(None))
 
     @abstractmethod
     def _sources(self) -> Sequence[Path | str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.data.file_hashes import contents_of
 from pytest_biastransfer.data.labelled_images import LabelledImages
-from pytest_biastransfer.store import Facts, Place
+from pytest_biastransfer.store import Facts, StoreDirectory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ class ImageFiles(LabelledImages):
         self._directory = directory
         self._files = files
         self._labels = labels
-        self._facts = facts or Facts(Place(None))
+        self._facts = facts or Facts(StoreDirectory(None))
 
     @functools.cached_property
     def labels(self) -> npt.NDArray[np.int64]:

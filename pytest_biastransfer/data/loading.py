@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pytest_biastransfer.data.adapters import wrap_dataset
 from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.data.spec_options import SHARED_KEYS, with_declared
 from pytest_biastransfer.specs.spec import Spec
@@ -83,3 +84,11 @@ def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | Non
     if scheme.KEYS is not None:
         parsed.check_keys((*scheme.KEYS, *SHARED_KEYS))
     return with_declared(scheme.load(parsed, facts), parsed)
+
+
+def as_images(dataset: object, origin: str) -> LabelledImages:
+    """Return a dataset of any accepted kind, a spec string among them, as labelled images.
+
+    `origin` says where it came from, for the error message.
+    """
+    return load_dataset(dataset) if isinstance(dataset, str) else wrap_dataset(dataset, origin)

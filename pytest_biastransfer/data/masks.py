@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data.file_hashes import contents_of
 from pytest_biastransfer.errors import DatasetError, nearest
-from pytest_biastransfer.store import Facts, Place
+from pytest_biastransfer.store import Facts, StoreDirectory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ class MaskFiles(Masks):
     ) -> None:
         self._paths = [str(directory / file) for file in files]
         self._place = place
-        self._facts = facts or Facts(Place(None))
+        self._facts = facts or Facts(StoreDirectory(None))
 
     @functools.cached_property
     def fingerprint(self) -> str:

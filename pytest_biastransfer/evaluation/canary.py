@@ -17,7 +17,7 @@ from pytest_biastransfer.names import CANARY_IMAGES
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+    from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
 
@@ -65,7 +65,7 @@ class Stale:
     differing, verified
         How many images have another class now, of how many.
     basis
-        What is not believed any more; see `Key`.
+        What is not believed any more; see `PredictionKey`.
     option
         What to type to have the same images verified.
     """
@@ -127,7 +127,7 @@ class Canary:
         turn = _usable(self.in_turn(), images)
         # One description of the model for both keys: it takes a look at all weights.
         clean, *others = evaluator.keys(model, images, [None] if turn is None else [None, turn[0]])
-        if clean.lasting:
+        if clean.portable:
             self._compare(evaluator, model, images, None, "", clean)
         for key, (intervention, words) in zip(others, [turn] if turn else [], strict=True):
             self.verify_intervention(evaluator, model, images, intervention, words, key)
@@ -139,10 +139,10 @@ class Canary:
         images: LabelledImages,
         intervention: Intervention,
         words: str,
-        key: Key,
+        key: PredictionKey,
     ) -> None:
         """Verify what is kept under an intervention, once; raises `DroppedError` if it is stale."""
-        if key.lasting and key.text not in self._examined:
+        if key.portable and key.text not in self._examined:
             self._examined.add(key.text)
             self._compare(evaluator, model, images, intervention, words, key)
 
@@ -153,7 +153,7 @@ class Canary:
         images: LabelledImages,
         intervention: Intervention | None,
         words: str,
-        key: Key,
+        key: PredictionKey,
     ) -> None:
         from pytest_biastransfer.evaluation.stored_predictions import compared_with_kept
 

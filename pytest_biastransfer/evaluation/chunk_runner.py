@@ -16,12 +16,12 @@ import torch
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
-from pytest_biastransfer.evaluation.predictor import Change, Predictor, ready_to_evaluate, source_change
+from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, ready_to_evaluate, source_change
 from pytest_biastransfer.evaluation.reproducibility import require_reproducible
 from pytest_biastransfer.evaluation.upload import Upload
 from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.fingerprints.observation import Reads, observing
-from pytest_biastransfer.interventions import Origin
+from pytest_biastransfer.interventions import BatchInfo
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,7 +43,7 @@ def computes_beside(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-class Pass:
+class ChunkRunner:
     """Computes the predictions of chunks.
 
     Parameters
@@ -99,7 +99,7 @@ class Pass:
     def _outputs(self, chunk: range) -> torch.Tensor:
         indices = self._indices(chunk)
         pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
-        change = None if self._after is None else Change(self._after, self._origin(indices, self._after))
+        change = None if self._after is None else InputChange(self._after, self._origin(indices, self._after))
         if self._check_once is None:
             logits = self._predictor.logits(pixels, change)
         else:
@@ -121,10 +121,10 @@ class Pass:
             with contextlib.suppress(BiasTransferError):
                 self._loaded[self._following[chunk]] = self._load(self._following[chunk])
 
-    def _origin(self, indices: Sequence[int], intervention: Intervention) -> Origin:
+    def _origin(self, indices: Sequence[int], intervention: Intervention) -> BatchInfo:
         """Return where images come from, with the masks that the intervention takes on the device."""
         masks = decode_all_masks(self._images, intervention.mask_names, indices, self._model.preprocess)
-        return Origin(indices, {name: self._upload.receive(self._upload.send(mask)) for name, mask in masks.items()})
+        return BatchInfo(indices, {name: self._upload.receive(self._upload.send(mask)) for name, mask in masks.items()})
 
     def _indices(self, chunk: range) -> list[int]:
         indices: list[int] = self._order[chunk.start : chunk.stop].tolist()
@@ -141,7 +141,7 @@ class Pass:
 
 
 @contextlib.contextmanager
-def running(work: Pass, model: Model, device: torch.device) -> Iterator[Pass]:
+def running(work: ChunkRunner, model: Model, device: torch.device) -> Iterator[ChunkRunner]:
     """Have the model ready while the pass runs, and leave it and the process as they were found."""
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
     with ready_to_evaluate(model.module, device), memory:

@@ -55,7 +55,9 @@ def resolve_device(name: str, facts: Facts) -> str:
 
 def _usable_devices(facts: Facts) -> int:
     """Return how many CUDA devices torch can use in this process."""
-    count: int = facts.recall(fingerprint("CUDA devices", _what_decides()), _ask_torch, Annotated[int, _is_possible])
+    count: int = facts.get_or_compute(
+        fingerprint("CUDA devices", _what_decides()), _ask_torch, Annotated[int, _is_possible]
+    )
     return count
 
 

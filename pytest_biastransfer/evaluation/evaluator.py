@@ -17,14 +17,14 @@ from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprin
 from pytest_biastransfer.fingerprints.content import fingerprint_in_session
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.picture_files import decoder
-from pytest_biastransfer.store import Place, Store
+from pytest_biastransfer.store import Store, StoreDirectory
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.batch_size import BatchSize
     from pytest_biastransfer.evaluation.canary import Canary
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
-    from pytest_biastransfer.evaluation.predictions import Collection, Gathered, Predictions
+    from pytest_biastransfer.evaluation.predictions import Collection, PartialPredictions, Predictions
     from pytest_biastransfer.fingerprints.observation import Reads
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.names import Precision
@@ -60,7 +60,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Key:
+class PredictionKey:
     """What predictions depend on.
 
     Attributes
@@ -75,7 +75,7 @@ class Key:
         Hash of all but the intervention, and of how often what was kept under it was dropped.
     first_basis
         The same before it was ever dropped.
-    lasting
+    portable
         Whether it means the same in other sessions.
     """
 
@@ -84,12 +84,12 @@ class Key:
     content: str
     basis: str
     first_basis: str
-    lasting: bool
+    portable: bool
 
     @property
-    def lasting_model(self) -> str | None:
+    def portable_model(self) -> str | None:
         """Hash of the model where it means the same in other sessions."""
-        return self.model if self.lasting else None
+        return self.model if self.portable else None
 
 
 class Evaluator:
@@ -142,13 +142,15 @@ class Evaluator:
         self._canary = canary
         self._batch_size = batch_size
         self._batch_sizes: dict[str, BatchSize] = {}
-        self._gathered: dict[str, Gathered] = {}
+        self._gathered: dict[str, PartialPredictions] = {}
         self._checked: dict[str, str | None] = {}
         self._kept: dict[int, list[object]] = {}
         self._forward_reads = ForwardReads(self.store.facts)
         self._unkept: set[str] = set()
 
-    def keys(self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]) -> list[Key]:
+    def keys(
+        self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]
+    ) -> list[PredictionKey]:
         """Return what the predictions under each intervention depend on; the same key means the same predictions."""
         content, lasts = self._content(model)
         whole, is_all = self._with_forward_reads(content)
@@ -164,32 +166,32 @@ class Evaluator:
         lasts: bool,
         images: LabelledImages,
         intervention: Intervention | None,
-    ) -> Key:
+    ) -> PredictionKey:
         model, content, basis = common
         change, change_lasts = self._content(intervention)
         names = () if intervention is None else intervention.mask_names
         masks = [images.masks(name).fingerprint for name in names]
         current = self.store.generations.current(basis)
         text = fingerprint(current, change, masks)
-        return Key(text, model, content, current, basis, lasts and change_lasts)
+        return PredictionKey(text, model, content, current, basis, lasts and change_lasts)
 
     def collection(
         self,
         model: Model,
         images: LabelledImages,
         intervention: Intervention | None,
-        key: Key,
+        key: PredictionKey,
         stack: contextlib.ExitStack,
     ) -> Collection:
         """Return what gathers the model's predictions on the images, changed by the intervention if there is one.
 
         `key` is theirs; what it has to keep ready meanwhile is left to the `stack`.
         """
-        from pytest_biastransfer.evaluation.predictions import Collection, Gathered
+        from pytest_biastransfer.evaluation.predictions import Collection, PartialPredictions
         from pytest_biastransfer.evaluation.visiting_order import visiting_order
 
         if key.text not in self._gathered:
-            self._gathered[key.text] = Gathered.nothing(visiting_order(len(images))[: self.max_images])
+            self._gathered[key.text] = PartialPredictions.nothing(visiting_order(len(images))[: self.max_images])
         return Collection(self, key, model, images, intervention, gathered=self._gathered[key.text], stack=stack)
 
     def predictions(
@@ -215,7 +217,7 @@ class Evaluator:
         self,
         model: Model,
         images: LabelledImages,
-        key: Key,
+        key: PredictionKey,
         intervention: Intervention | None = None,
         words: str = "",
     ) -> None:
@@ -229,7 +231,7 @@ class Evaluator:
         if intervention is not None and self._canary.verifies_each:
             self._canary.verify_intervention(self, model, images, intervention, words, key)
 
-    def verify_to_compute(self, model: Model, images: LabelledImages, key: Key) -> None:
+    def verify_to_compute(self, model: Model, images: LabelledImages, key: PredictionKey) -> None:
         """Verify what is kept of a model that is loaded now; raise `DroppedError` if it is stale."""
         if self._canary is not None:
             self._canary.verify(self, model, images, key.basis)
@@ -241,7 +243,7 @@ class Evaluator:
 
         return PixelCache(self.store.pixels, self._pixel_cache, self.store.generations)
 
-    def batch_size(self, key: Key) -> BatchSize:
+    def batch_size(self, key: PredictionKey) -> BatchSize:
         """Return the chooser of batches for a model, which remembers what it has measured."""
         from pytest_biastransfer.evaluation.batch_size import BatchSize
 
@@ -249,7 +251,7 @@ class Evaluator:
             self._batch_sizes[key.model] = BatchSize(self._batch_size, self.device.partition(":")[0])
         return self._batch_sizes[key.model]
 
-    def check_once(self, key: Key, check: Callable[[], None], reads: Reads) -> None:
+    def check_once(self, key: PredictionKey, check: Callable[[], None], reads: Reads) -> None:
         """Check a model on a dataset, unless another process or an earlier session has done it.
 
         `check` raises `ModelError` for a model that does not pass; that is raised again each time. It predicts: what
@@ -259,7 +261,7 @@ class Evaluator:
         from pytest_biastransfer.store.chunks import ChunkStore
 
         if key.basis not in self._checked:
-            store = self.store.checks if key.lasting else ChunkStore(Place(None))
+            store = self.store.checks if key.portable else ChunkStore(StoreDirectory(None))
 
             def observed() -> None:
                 self._forward_reads.observe(key.content, check, reads)
@@ -273,7 +275,7 @@ class Evaluator:
                 self._checked[key.basis] = None
         self.require_unrefused(key)
         whole, is_all = self._with_forward_reads(key.content)
-        if (whole != key.model or not is_all) and key.lasting and key.text not in self._unkept:
+        if (whole != key.model or not is_all) and key.portable and key.text not in self._unkept:
             self._unkept.add(key.text)
             raise ReadsMoreError
 
@@ -282,7 +284,7 @@ class Evaluator:
         state, is_all = self._forward_reads.state(content)
         return content if state is None else fingerprint(content, state), is_all
 
-    def require_unrefused(self, key: Key) -> None:
+    def require_unrefused(self, key: PredictionKey) -> None:
         """Raise what a check of the same model and dataset raised in this session."""
         refusal = self._checked.get(key.basis)
         if refusal is not None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
+from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey, Progress
 from pytest_biastransfer.evaluation.predictions import begin, collected
 from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.store import Place
+from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.chunk_runner import Pass
+    from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner
     from pytest_biastransfer.models import Model
 
 
@@ -52,7 +52,9 @@ def rows_of(
     order = visiting_order(len(images))[:limit]
     with contextlib.ExitStack() as stack:
         work = _Work(evaluator, key, model, images, order, read, stack)
-        store = evaluator.store.rows if key.lasting and not evaluator.verifies_all else ChunkStore(Place(None))
+        store = (
+            evaluator.store.rows if key.portable and not evaluator.verifies_all else ChunkStore(StoreDirectory(None))
+        )
         found: npt.NDArray[Any] | None = None
         shape: tuple[int, ...] | None = None
 
@@ -83,7 +85,7 @@ class _Work:
     def __init__(
         self,
         evaluator: Evaluator,
-        key: Key,
+        key: PredictionKey,
         model: Model,
         images: LabelledImages,
         order: npt.NDArray[np.int64],
@@ -93,7 +95,7 @@ class _Work:
         self._evaluator, self._key, self._given, self._order = evaluator, key, (model, images, None), order
         self._read = read
         self._stack = stack
-        self._pass: Pass | None = None
+        self._pass: ChunkRunner | None = None
         self._start = time.monotonic()
         self._done = self._computed = 0
 

@@ -11,7 +11,7 @@ from pytest_biastransfer._version import __version__
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.picture_files import decoder
-from pytest_biastransfer.store import Generations, Place
+from pytest_biastransfer.store import Generations, StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class PixelCache:
             example = decode(images, [indices[0]], preprocess)
             needed, self._shapes[key] = len(images) * example.nbytes, example.shape[1:]
             self._places[key] = (
-                self._store if self._store.make_room(key, needed, self._limit) else ChunkStore(Place(None))
+                self._store if self._store.make_room(key, needed, self._limit) else ChunkStore(StoreDirectory(None))
             )
         shape = (len(indices), *self._shapes[key])
         collected = self._places[key].collect(

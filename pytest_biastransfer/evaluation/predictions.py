@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
+from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey, Progress
 from pytest_biastransfer.evaluation.forward_reads import ReadsMoreError
 from pytest_biastransfer.evaluation.visiting_order import chunks
-from pytest_biastransfer.store import Place
+from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.chunk_runner import Pass
+    from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
 
@@ -49,7 +49,7 @@ class Predictions:
 
 
 @dataclass
-class Gathered:
+class PartialPredictions:
     """What has been gathered under a key: the classes of the first `done` images of the order."""
 
     order: npt.NDArray[np.int64]
@@ -58,7 +58,7 @@ class Gathered:
     done: int = 0
 
     @classmethod
-    def nothing(cls, order: npt.NDArray[np.int64]) -> Gathered:
+    def nothing(cls, order: npt.NDArray[np.int64]) -> PartialPredictions:
         """Return the state before anything was gathered."""
         return cls(order, np.empty(len(order), dtype=np.int32))
 
@@ -77,12 +77,12 @@ class Collection:
     def __init__(
         self,
         evaluator: Evaluator,
-        key: Key,
+        key: PredictionKey,
         model: Model,
         images: LabelledImages,
         intervention: Intervention | None,
         *,
-        gathered: Gathered,
+        gathered: PartialPredictions,
         stack: contextlib.ExitStack,
     ) -> None:
         self._computed = 0
@@ -91,8 +91,8 @@ class Collection:
         self._work = (model, images, intervention)
         self._gathered = gathered
         self._stack = stack
-        self._store = evaluator.store.predictions if key.lasting else ChunkStore(Place(None))
-        self._pass: Pass | None = None
+        self._store = evaluator.store.predictions if key.portable else ChunkStore(StoreDirectory(None))
+        self._pass: ChunkRunner | None = None
 
     @property
     def looks(self) -> list[int]:
@@ -137,7 +137,7 @@ def collected(
             left.remove(chunk)
             yield chunk, content
     except ReadsMoreError:
-        yield from ChunkStore(Place(None)).collect(key, left, compute, is_whole)
+        yield from ChunkStore(StoreDirectory(None)).collect(key, left, compute, is_whole)
 
 
 def are_predictions(chunk: range, content: Content) -> bool:
@@ -154,12 +154,12 @@ def are_predictions(chunk: range, content: Content) -> bool:
 
 def begin(
     evaluator: Evaluator,
-    key: Key,
+    key: PredictionKey,
     model: Model,
     images: LabelledImages,
     intervention: Intervention | None,
     order: npt.NDArray[np.int64],
-) -> contextlib.AbstractContextManager[Pass]:
+) -> contextlib.AbstractContextManager[ChunkRunner]:
     """Start computing: only now torch and the model are needed. Raises what a check of the model raised before."""
     evaluator.require_unrefused(key)
     if evaluator.prepare:
@@ -167,10 +167,10 @@ def begin(
     evaluator.verify_to_compute(model, images, key)
     import torch
 
-    from pytest_biastransfer.evaluation.chunk_runner import Pass, running
+    from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner, running
 
     device = torch.device(evaluator.device)
-    work = Pass(
+    work = ChunkRunner(
         model,
         images,
         intervention,

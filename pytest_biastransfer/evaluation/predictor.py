@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.labelled_images import Image, LabelledImages
     from pytest_biastransfer.data.pixels import SourceChange
     from pytest_biastransfer.evaluation.batch_size import BatchSize
-    from pytest_biastransfer.interventions import Intervention, Origin
+    from pytest_biastransfer.interventions import BatchInfo, Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
     from pytest_biastransfer.store.chunks import Content
@@ -34,15 +34,15 @@ _REFUSALS: Final = (RuntimeError, AssertionError, ValueError, TypeError, LookupE
 
 
 @dataclass(frozen=True)
-class Change:
+class InputChange:
     """An intervention on images of this origin."""
 
     intervention: Intervention
-    origin: Origin
+    origin: BatchInfo
 
-    def part(self, start: int, stop: int) -> Change:
+    def part(self, start: int, stop: int) -> InputChange:
         """Return the change of some of the images."""
-        return Change(self.intervention, self.origin.part(range(start, stop)))
+        return InputChange(self.intervention, self.origin.part(range(start, stop)))
 
     def applied(self, images: torch.Tensor) -> torch.Tensor:
         """Return the images after the intervention."""
@@ -69,7 +69,7 @@ class Predictor:
         # Of the last call of `logits`: the places of the images that were run at once.
         self.batches: list[range] = []
 
-    def logits(self, pixels: torch.Tensor, change: Change | None = None) -> torch.Tensor:
+    def logits(self, pixels: torch.Tensor, change: InputChange | None = None) -> torch.Tensor:
         """Return the model's output, [batch, classes]; a GPU may still be computing it.
 
         Parameters
@@ -97,7 +97,7 @@ class Predictor:
         """What it is computed in."""
         return self._precision
 
-    def batch_logits(self, pixels: torch.Tensor, change: Change | None, batch: range) -> torch.Tensor:
+    def batch_logits(self, pixels: torch.Tensor, change: InputChange | None, batch: range) -> torch.Tensor:
         """Return the model's output for the images of one batch, all at once; raises as `logits` does."""
         with torch.inference_mode():
             part = change and change.part(batch.start, batch.stop)
@@ -127,7 +127,7 @@ class Predictor:
             found: npt.NDArray[Any] = read(outputs).cpu().numpy()
         return found
 
-    def _logits(self, pixels: torch.Tensor, change: Change | None) -> Iterator[torch.Tensor]:
+    def _logits(self, pixels: torch.Tensor, change: InputChange | None) -> Iterator[torch.Tensor]:
         start = 0
         self.batches = []
         while start < len(pixels):
@@ -150,7 +150,7 @@ class Predictor:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _forward(self, pixels: torch.Tensor, change: Change | None) -> torch.Tensor:
+    def _forward(self, pixels: torch.Tensor, change: InputChange | None) -> torch.Tensor:
         images = in_unit_range(pixels)
         if change is not None:
             images = change.applied(images)

@@ -18,7 +18,7 @@ from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.file_program import FileProgram
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.evaluation.predictor import Change, Predictor
+    from pytest_biastransfer.evaluation.predictor import InputChange, Predictor
 
 # So many images are predicted a second time, in small batches: each is another draw of what is random.
 CHECKED_IMAGES: Final = 64
@@ -79,7 +79,7 @@ def spread_of(logits: torch.Tensor) -> float:
 
 
 def require_reproducible(
-    predictor: Predictor, pixels: torch.Tensor, change: Change | None, logits: torch.Tensor
+    predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, logits: torch.Tensor
 ) -> None:
     """Raise `ModelError` if a model gives some images other logits when they are predicted again.
 
@@ -109,7 +109,7 @@ def require_reproducible(
 
 
 def _in_other_batches(
-    predictor: Predictor, pixels: torch.Tensor, change: Change | None, count: int
+    predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, count: int
 ) -> torch.Tensor | None:
     """Return the logits of the first images, predicted in small batches; None if the model takes no such batches."""
     size = next((size for size in _SIZES if size != len(predictor.batches[0]) and size <= count), None)
@@ -129,7 +129,7 @@ def _in_other_batches(
     return again
 
 
-def _in_same_batch(predictor: Predictor, pixels: torch.Tensor, change: Change | None) -> torch.Tensor:
+def _in_same_batch(predictor: Predictor, pixels: torch.Tensor, change: InputChange | None) -> torch.Tensor:
     """Return the logits of the images of the first batch, predicted again as before."""
     return predictor.batch_logits(pixels, change, predictor.batches[0])
 
@@ -139,7 +139,7 @@ def precision_of(predictor: Predictor, logits: torch.Tensor) -> str:
     return "bf16" if logits.dtype in (torch.bfloat16, torch.float16) else predictor.precision
 
 
-def coarsest_precision(predictor: Predictor, pixels: torch.Tensor, change: Change | None, precision: str) -> str:
+def coarsest_precision(predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, precision: str) -> str:
     """Return the coarsest kind of number that a model computes in, which its logits need not tell."""
     module = predictor.model.module
     if isinstance(module, FileProgram):

@@ -12,24 +12,24 @@ import torch
 
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.evaluation.predictions import are_predictions
-from pytest_biastransfer.evaluation.predictor import Change, Predictor, ready_to_evaluate, source_change
+from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, ready_to_evaluate, source_change
 from pytest_biastransfer.evaluation.reproducibility import ROUNDING, coarsest_precision, precision_of
 from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
-from pytest_biastransfer.interventions import Origin
+from pytest_biastransfer.interventions import BatchInfo
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.canary import Verification
-    from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+    from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
     from pytest_biastransfer.evaluation.reproducibility import Rounding
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
 
 
 @dataclass(frozen=True)
-class Compared:
+class PredictionComparison:
     """How many of the verified images have another class now.
 
     Attributes
@@ -50,9 +50,9 @@ def compared_with_kept(
     model: Model,
     images: LabelledImages,
     intervention: Intervention | None,
-    key: Key,
+    key: PredictionKey,
     verification: Verification,
-) -> Compared | None:
+) -> PredictionComparison | None:
     """Return how some kept predictions compare with what the model predicts now; None if none are kept.
 
     The images are decoded anew, as what is kept of them may be stale too. Classes that are tied but for rounding may
@@ -72,10 +72,12 @@ def compared_with_kept(
         for part in _parts(chosen):
             pixels, change = _changed(model, images, intervention, order[part].tolist(), device)
             differing += _differing(predictor, pixels, change, torch.from_numpy(kept[part]))
-    return Compared(differing, len(chosen), bool(differing) and _pixels_differ(evaluator, model, images, order, chosen))
+    return PredictionComparison(
+        differing, len(chosen), bool(differing) and _pixels_differ(evaluator, model, images, order, chosen)
+    )
 
 
-def _kept_classes(evaluator: Evaluator, key: Key, count: int) -> npt.NDArray[np.int64]:
+def _kept_classes(evaluator: Evaluator, key: PredictionKey, count: int) -> npt.NDArray[np.int64]:
     """Return the kept classes of the first `count` images of the order; -1 for those of which nothing is kept."""
     kept = np.full(count, -1, dtype=np.int64)
     for chunk in chunks(count):
@@ -103,7 +105,7 @@ def _changed(
     intervention: Intervention | None,
     indices: Sequence[int],
     device: torch.device,
-) -> tuple[torch.Tensor, Change | None]:
+) -> tuple[torch.Tensor, InputChange | None]:
     """Return pixels on the device, and what is left to be done to them."""
     if intervention is not None and intervention.stage == "source":
         pixels = decode(images, indices, model.preprocess, source_change(intervention, images))
@@ -112,8 +114,8 @@ def _changed(
     if intervention is None:
         return uploaded, None
     masks = decode_all_masks(images, intervention.mask_names, indices, model.preprocess)
-    origin = Origin(indices, {name: torch.from_numpy(mask).to(device) for name, mask in masks.items()})
-    return uploaded, Change(intervention, origin)
+    origin = BatchInfo(indices, {name: torch.from_numpy(mask).to(device) for name, mask in masks.items()})
+    return uploaded, InputChange(intervention, origin)
 
 
 def _pixels_differ(
@@ -130,7 +132,7 @@ def _pixels_differ(
     return False
 
 
-def _differing(predictor: Predictor, pixels: torch.Tensor, change: Change | None, kept: torch.Tensor) -> int:
+def _differing(predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, kept: torch.Tensor) -> int:
     logits = predictor.logits(pixels, change)
     precision = precision_of(predictor, logits)
     others = _others(logits, kept, ROUNDING[precision])

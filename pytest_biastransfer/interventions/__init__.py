@@ -5,14 +5,14 @@ Importing this package needs neither torch nor numpy; applying an intervention d
 
 from pytest_biastransfer.interventions.appearance import Brightness, ColorCast, Contrast, Grayscale, Saturation, Tint
 from pytest_biastransfer.interventions.base import Composition, Intervention
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.custom import Custom
 from pytest_biastransfer.interventions.degradations import JPEG, Blur, Border, Pixelate, Vignette
 from pytest_biastransfer.interventions.patterns import GaussianPattern, Noise, Pattern, Stripes
 from pytest_biastransfer.interventions.pictures import Stencil, Text
 from pytest_biastransfer.interventions.randomized import Random, Sometimes
 from pytest_biastransfer.interventions.regions import Background, Occlude
-from pytest_biastransfer.interventions.registry import BUILT_IN, Registry
+from pytest_biastransfer.interventions.registry import BUILT_IN, Registry, as_intervention
 from pytest_biastransfer.interventions.shapes import (
     Checkerboard,
     Circle,
@@ -27,6 +27,7 @@ __all__ = [
     "BUILT_IN",
     "JPEG",
     "Background",
+    "BatchInfo",
     "Blur",
     "Border",
     "Brightness",
@@ -42,7 +43,6 @@ __all__ = [
     "LineGrid",
     "Noise",
     "Occlude",
-    "Origin",
     "Pattern",
     "Pixelate",
     "Random",
@@ -58,4 +58,5 @@ __all__ = [
     "Tint",
     "Triangle",
     "Vignette",
+    "as_intervention",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, require_number, require_share
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.colors import LUMA, luma, painted, require_colors, rgb
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Grayscale(Intervention):
     tensor([0.2989, 0.2989, 0.2989])
     """
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Return the luma in all channels."""
         require_colors(images.shape[1])
         if images.shape[1] == 1:
@@ -68,7 +68,7 @@ class Tint(Intervention):
         require_share(self, "strength")
         object.__setattr__(self, "color", rgb(self.color))
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Interpolate towards the colour."""
         return images.lerp(painted(self.color, images), self.strength)
 
@@ -99,7 +99,7 @@ class ColorCast(Intervention):
         if self.matrix in ((1.0, 1.0, 1.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))):
             raise InterventionError(f"ColorCast: matrix={self.matrix!r} changes nothing; expected another one")
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Multiply; images of one channel count as gray."""
         import torch
 
@@ -130,7 +130,7 @@ class _Adjusted(Intervention):
     def adjusted(self, images: torch.Tensor) -> torch.Tensor:
         """Return the adjusted images."""
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Adjust each image by itself."""
         require_colors(images.shape[1])
         return self.adjusted(images)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 from pytest_biastransfer.errors import InterventionError, percent_hint
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +77,7 @@ class Intervention(ABC):
         return {**fields, **versions(self.libraries)}
 
     @abstractmethod
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Return the changed images; called by `apply`, which checks what goes in and comes out.
 
         `images` is float BCHW in [0, 1] and must not be written to. Anything random must be seeded from
@@ -126,7 +126,7 @@ class Intervention(ABC):
             )
         if len(images) == 0:
             return images.clone()
-        origin = Origin(range(len(images)) if indices is None else indices, masks or {})
+        origin = BatchInfo(range(len(images)) if indices is None else indices, masks or {})
         origin.require_masks(self, self.mask_names, images)
         changed = self.render(images, origin)
         low, high = check_rendering(self, images, changed)
@@ -189,7 +189,7 @@ class Composition(Intervention):
                     f"give all of them the same stage="
                 )
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Apply the steps in order, each of them checked."""
         for step in self.steps:
             images = step.apply(images, origin.indices, origin.masks)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Origin:
+class BatchInfo:
     """Where the images of a batch come from.
 
     Attributes
@@ -27,9 +27,9 @@ class Origin:
     indices: Sequence[int]
     masks: Mapping[str, torch.Tensor]
 
-    def part(self, places: Sequence[int]) -> Origin:
+    def part(self, places: Sequence[int]) -> BatchInfo:
         """Return the origin of the images at these places of the batch."""
-        return Origin(
+        return BatchInfo(
             [self.indices[place] for place in places], {name: mask[list(places)] for name, mask in self.masks.items()}
         )
 

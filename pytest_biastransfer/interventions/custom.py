@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, check_rendering, require_seed
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.random_sources import mixed_seed
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Custom(Intervention):
         function = self.function
         return self.name or getattr(function, "__name__", type(function).__name__).strip("<>").lower()
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Call the function on the batch, or image by image where it draws random numbers."""
         import torch
 

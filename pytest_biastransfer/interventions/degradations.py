@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.interventions.base import Intervention, require_count, require_number, require_share
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.colors import painted, require_colors, rgb
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Blur(Intervention):
         super().__post_init__()
         require_share(self, "sigma")
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Convolve with a kernel of three standard deviations on each side, reflected at the border."""
         import torch
 
@@ -98,7 +98,7 @@ class Pixelate(Intervention):
         super().__post_init__()
         require_count(self, "cells")
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Take the means of blocks, and draw each as a block."""
         from torch.nn import functional
 
@@ -137,7 +137,7 @@ class JPEG(Intervention):
         if self.quality > 100:
             raise InterventionError(f"JPEG: quality={self.quality!r}, expected a whole number from 1 to 100")
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Encode and decode each image on the CPU."""
         import numpy as np
         import torch
@@ -187,7 +187,7 @@ class Border(Intervention):
         require_number(self, "width", "above 0 and at most 0.5", lambda value: 0 < value <= 0.5)
         object.__setattr__(self, "color", rgb(self.color))
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Draw the frame and keep what is within."""
         height, width = images.shape[2:]
         edge = round(self.width * min(height, width))
@@ -227,7 +227,7 @@ class Vignette(Intervention):
         super().__post_init__()
         require_share(self, "strength")
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Multiply by the light that is left."""
         import torch
 

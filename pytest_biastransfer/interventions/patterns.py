@@ -22,7 +22,7 @@ from pytest_biastransfer.interventions.base import (
     require_seed,
     require_share,
 )
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.blending import Mixed
 from pytest_biastransfer.interventions.colors import painted, rgb
 from pytest_biastransfer.interventions.file_fields import keep_content
@@ -79,7 +79,7 @@ class GaussianPattern(_Seeded):
         super().__post_init__()
         require_count(self, "cells")
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Add the one pattern to all images."""
         import torch
         from torch.nn import functional
@@ -109,7 +109,7 @@ class Noise(_Seeded):
     (0.1, False)
     """
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Draw and add each image's own noise."""
         import torch
 
@@ -184,7 +184,7 @@ class Pattern(Intervention):
         """The name of the file if there is one, and the beginning of the content's hash."""
         return super().label if self.content is None else f"{super().label}-{self.digest[:4]}"
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Add the stretched array to all images."""
         import torch
         from torch.nn import functional
@@ -290,7 +290,7 @@ class Stripes(Mixed):
         require_angle(self)
         object.__setattr__(self, "color", rgb(self.color))
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Draw the stripes, of which one begins at the left edge."""
         import torch
 

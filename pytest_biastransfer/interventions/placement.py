@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError, TooSmallError, nearest
 from pytest_biastransfer.interventions.base import require_angle, require_number, require_share
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.blending import Mixed
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Placed(Mixed):
         above = patch.above if patch.above.shape[-1] == 1 else patch.above[inside]
         region.copy_(self.mixed(region, above, patch.coverage[inside]))
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Draw it onto a copy of the images."""
         height, width = images.shape[2:]
         extent = self.extent(width, height)

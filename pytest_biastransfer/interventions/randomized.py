@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, Stage, require_seed, require_share
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.placement import Placed
 from pytest_biastransfer.interventions.random_sources import source_of_chance
 
@@ -52,7 +52,7 @@ class Sometimes(Intervention):
         require_share(self, "probability")
         require_seed(self)
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Apply the intervention to the images that are drawn."""
         changed = images.clone()
         chosen = [place for place, index in enumerate(origin.indices) if self._is_drawn(index)]
@@ -109,7 +109,7 @@ class Random(Intervention):
         super().__post_init__()
         require_seed(self)
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Draw it once, and lay it onto each image at another place."""
         height, width = images.shape[2:]
         extent = self.placed.extent(width, height)

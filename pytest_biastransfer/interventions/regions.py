@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention
-from pytest_biastransfer.interventions.batch_info import Origin
+from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.colors import painted, rgb
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Region(Intervention):
     def filled(self, mask: torch.Tensor) -> torch.Tensor:
         """Return where the image is filled, given where the mask is."""
 
-    def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Mix the fill in where it belongs; the masks' edges may be soft."""
         if isinstance(self.fill, Intervention):
             fill = self.fill.apply(images, origin.indices, origin.masks)

@@ -91,3 +91,15 @@ BUILT_IN: Final = Registry(MappingProxyType({}), MappingProxyType({})).with_name
     },
     "pytest-biastransfer",
 )
+
+
+def as_intervention(intervention: object, origin: str) -> Intervention:
+    """Return an intervention, or the built-in one of a name; `origin` is for the error message."""
+    if isinstance(intervention, str):
+        return BUILT_IN.named(intervention)
+    if isinstance(intervention, Intervention):
+        return intervention
+    raise InterventionError(
+        f"{origin}: got {intervention!r:.100}, expected an intervention such as Square(), or a registered name; "
+        f"wrap a callable or a transform in Custom(...)"
+    )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.judgement.expectation import Expectation
-    from pytest_biastransfer.metrics.paired_predictions import Observation
+    from pytest_biastransfer.metrics.paired_predictions import PairedPredictions
     from pytest_biastransfer.names import Rule
 
 # What is counted for a limit: the metrics that are shares of images, and the asr, which the skew never exceeds.
@@ -49,7 +49,7 @@ class EarlyStop:
         return cls(expectation.limits, expectation.rule, expectation.confidence, alpha)
 
 
-class Watch:
+class EarlyStopMonitor:
     """Looks at more and more images, until the verdict is known.
 
     Parameters
@@ -72,7 +72,7 @@ class Watch:
         self._alpha = stop.alpha / sum(metric in _SHARES for metric, _ in stop.limits)
         self._most: dict[str, npt.NDArray[np.int64]] = {}
 
-    def is_decided(self, seen: Observation, total: int, class_names: Sequence[str]) -> bool:
+    def is_decided(self, seen: PairedPredictions, total: int, class_names: Sequence[str]) -> bool:
         """Look at the first images of `total`; return whether all limits are known to hold, or one not to."""
         target = self._target_of(class_names)
         for metric, limit in self._stop.limits:
@@ -82,7 +82,7 @@ class Watch:
                     self.verdicts[metric] = verdict
         return len(self.verdicts) == len(self._stop.limits) or not all(self.verdicts.values())
 
-    def estimates(self, seen: Observation, total: int, class_names: Sequence[str]) -> dict[str, Estimate]:
+    def estimates(self, seen: PairedPredictions, total: int, class_names: Sequence[str]) -> dict[str, Estimate]:
         """Return the limited shares with intervals that hold although the number of images was not fixed before."""
         from pytest_biastransfer.metrics.statistics.sequential import interval, prior_for
 
@@ -97,7 +97,9 @@ class Watch:
                 found[metric] = Estimate(share, low=low, high=high, confidence=confidence, n=among, method=_METHOD)
         return found
 
-    def _look(self, metric: str, limit: float, seen: Observation, total: int, target: Collection[int]) -> bool | None:
+    def _look(
+        self, metric: str, limit: float, seen: PairedPredictions, total: int, target: Collection[int]
+    ) -> bool | None:
         counted = seen.count(_SHARES[metric], target) if metric in _SHARES else None
         # That the interval of the asr is below the limit does not say so of the interval of the skew.
         if counted is None or (metric == "skew" and self._stop.rule == "certain"):

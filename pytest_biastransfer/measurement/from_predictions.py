@@ -12,12 +12,12 @@ import numpy as np
 
 from pytest_biastransfer.data.label_mapping import model_labels
 from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
-from pytest_biastransfer.judgement.early_stop import Watch
+from pytest_biastransfer.judgement.early_stop import EarlyStopMonitor
 from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.degeneracy import clean_performance
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenance
-from pytest_biastransfer.metrics.paired_predictions import Observation, estimates_of
+from pytest_biastransfer.metrics.paired_predictions import PairedPredictions, estimates_of
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.specs.class_names import composed
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+    from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
     from pytest_biastransfer.evaluation.predictions import Predictions
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.early_stop import EarlyStop
@@ -44,7 +44,7 @@ def observed_measurement(
     confidence: float,
     *,
     words: str,
-    keys: Sequence[Key] | None = None,
+    keys: Sequence[PredictionKey] | None = None,
     stop: EarlyStop | None = None,
 ) -> Measurement:
     """Return the measurement of predictions that are there, or are computed now.
@@ -54,7 +54,7 @@ def observed_measurement(
     """
     models = [model] if control is None else [model, control]
     keys = keys or [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
-    watch = None if stop is None else Watch(stop, lambda names: target_classes(target, names))
+    watch = None if stop is None else EarlyStopMonitor(stop, lambda names: target_classes(target, names))
     observed = _observe(evaluator, model, images, intervention, keys[:2], watch=watch)
     if control is None:
         return _measurement(observed, None, None, target, confidence, words)
@@ -69,7 +69,7 @@ class _Observed:
 
     model: Model
     images: LabelledImages
-    seen: Observation
+    seen: PairedPredictions
     indices: npt.NDArray[np.int64]
     total: int
     class_names: tuple[str, ...]
@@ -94,9 +94,9 @@ def _observe(
     model: Model,
     images: LabelledImages,
     intervention: Intervention,
-    keys: Sequence[Key],
+    keys: Sequence[PredictionKey],
     *,
-    watch: Watch | None = None,
+    watch: EarlyStopMonitor | None = None,
     count: int | None = None,
 ) -> _Observed:
     """Observe the first `count` images, or as many as `watch` needs, or all of them."""
@@ -115,7 +115,7 @@ def _observe(
 def _observed(
     model: Model,
     images: LabelledImages,
-    keys: Sequence[Key],
+    keys: Sequence[PredictionKey],
     predicted: tuple[Predictions, Predictions],
     total: int,
 ) -> _Observed:
@@ -132,13 +132,15 @@ def _observed(
     return _Observed(
         model=model,
         images=images,
-        seen=Observation(clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]),
+        seen=PairedPredictions(
+            clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]
+        ),
         indices=indices,
         total=total,
         class_names=class_names_of(model, images, clean.outputs, labels is not None),
         unlabelled=matched.reason,
         computed=clean.computed + intervened.computed,
-        provenance=Provenance(keys[0].lasting_model, images.fingerprint),
+        provenance=Provenance(keys[0].portable_model, images.fingerprint),
         clean=clean,
     )
 

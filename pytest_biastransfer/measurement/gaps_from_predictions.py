@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.data.attribute_values import Values
-    from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+    from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
     from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
@@ -70,7 +70,7 @@ class _Seen:
 def observed_gaps(
     evaluator: Evaluator,
     models: Sequence[Model],
-    keys: Sequence[Key],
+    keys: Sequence[PredictionKey],
     images: LabelledImages,
     gap: Gap,
     confidence: float,
@@ -95,7 +95,7 @@ def observed_gaps(
     )
 
 
-def _see(evaluator: Evaluator, model: Model, key: Key, images: LabelledImages, gap: Gap) -> _Seen:
+def _see(evaluator: Evaluator, model: Model, key: PredictionKey, images: LabelledImages, gap: Gap) -> _Seen:
     with contextlib.ExitStack() as stack:
         collection = evaluator.collection(model, images, None, key, stack)
         # Scores tell nothing of the number of classes: a few predictions do.
@@ -169,7 +169,7 @@ def _scores(
 
 def _measurement(
     model: Model,
-    key: Key,
+    key: PredictionKey,
     seen: _Seen,
     values: Values,
     images: LabelledImages,
@@ -204,7 +204,7 @@ def _measurement(
         estimates={"gap": found.gap},
         control=None,
         computed=seen.computed,
-        provenance=Provenance(key.lasting_model, images.fingerprint),
+        provenance=Provenance(key.portable_model, images.fingerprint),
         evidence={
             # Attributes are no part of the dataset's fingerprint.
             "groups": fingerprint(values.names, codes, among, gap.min_group_size),

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from pytest_biastransfer.data import as_images, load_dataset
-from pytest_biastransfer.errors import BiasTransferError, InterventionError
+from pytest_biastransfer.data import as_images
+from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.evaluation.evaluator import Evaluator, Key
+from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.interventions import BUILT_IN, Intervention
+from pytest_biastransfer.interventions import BUILT_IN, Intervention, as_intervention
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
-from pytest_biastransfer.metrics.measurement import KnownMeasurement, Measurement, Provenance
+from pytest_biastransfer.metrics.measurement import CachedMeasurement, Measurement, Provenance
 from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.plain_text import in_one_line
@@ -89,18 +89,18 @@ def measure(
     require_counts(batch_size=batch_size, max_images=max_images)
     kept = Store(None if store is None else Path(store))
     evaluator = Evaluator(resolve_device(str(device), kept.facts), kept, batch_size=batch_size, max_images=max_images)
-    return take_measurement(
+    return measure_loaded(
         evaluator,
-        given_model(model, "model"),
-        given_dataset(dataset),
-        given_intervention(intervention),
-        control=None if control is None else given_model(control, "control"),
+        as_model(model, "model"),
+        as_images(dataset, "dataset"),
+        as_intervention(intervention, "intervention"),
+        control=None if control is None else as_model(control, "control"),
         target=require_target(target),
         confidence=require_confidence(confidence),
     )
 
 
-def take_measurement(
+def measure_loaded(
     evaluator: Evaluator,
     model: Model,
     images: LabelledImages,
@@ -139,14 +139,14 @@ def _measured(
     for one, key in zip(models, keys[1::2], strict=True):
         evaluator.verify_loaded(one, images, key, intervention, words)
 
-    def whole(stop: EarlyStop | None, keys: Sequence[Key] | None = None) -> Measurement:
+    def whole(stop: EarlyStop | None, keys: Sequence[PredictionKey] | None = None) -> Measurement:
         from pytest_biastransfer.measurement.from_predictions import observed_measurement
 
         return observed_measurement(
             evaluator, model, images, intervention, control, target, confidence, words=words, keys=keys, stop=stop
         )
 
-    if not all(key.lasting for key in keys):
+    if not all(key.portable for key in keys):
         return whole(stop, keys)
     bases = tuple(dict.fromkeys(key.basis for key in keys))
     names = [images.naming, *((one.classes, one.class_order) for one in models)]
@@ -166,7 +166,7 @@ def _measured(
         known = None if evaluator.verifies_all else evaluator.store.facts.get(answered, form)
         if known is not None:
             provenances = [
-                Provenance(key.lasting_model, images.fingerprint, question, bases)
+                Provenance(key.portable_model, images.fingerprint, question, bases)
                 for key, question in zip(keys[::2], (answered, None), strict=False)
             ]
             again = functools.partial(whole, asked)
@@ -222,7 +222,7 @@ def _known_measurement(
         assert found is not None
         return found
 
-    return KnownMeasurement.of(
+    return CachedMeasurement.of(
         whole,
         model=in_one_line(models[0].name),
         dataset=in_one_line(images.name),
@@ -246,29 +246,3 @@ def require_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and (type(count) is not int or count < 1):
             raise BiasTransferError(f"{name}={count!r}, expected a whole number above 0")
-
-
-def given_dataset(given: Any) -> LabelledImages:
-    """Return a dataset of any accepted kind; it may be a spec string."""
-    return load_dataset(given) if isinstance(given, str) else as_images(given, "dataset")
-
-
-def given_model(given: Model | torch.nn.Module | str, place: str) -> Model:
-    """Return a model of any accepted kind; it may be a spec string."""
-    if not isinstance(given, str):
-        return as_model(given, place)
-    from pytest_biastransfer.models.loading import load_model
-
-    return load_model(given)
-
-
-def given_intervention(given: Intervention | str) -> Intervention:
-    """Return an intervention; it may be the name of a registered one."""
-    if isinstance(given, str):
-        return BUILT_IN.named(given)
-    if isinstance(given, Intervention):
-        return given
-    raise InterventionError(
-        f"got {given!r:.100}, expected an intervention such as Square(), or a registered name; "
-        f"wrap a callable or a transform in Custom(...)"
-    )

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.judgement.gap import Gap
-from pytest_biastransfer.measurement.measure import given_dataset, given_model, require_counts
+from pytest_biastransfer.measurement.measure import require_counts
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
 from pytest_biastransfer.metrics.measurement import Provenance
+from pytest_biastransfer.models import as_model
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.store import Store
@@ -76,10 +78,10 @@ def measure_gaps(
     require_counts(batch_size=batch_size, max_images=max_images)
     kept = Store(None if store is None else Path(store))
     evaluator = Evaluator(resolve_device(str(device), kept.facts), kept, batch_size=batch_size, max_images=max_images)
-    return take_gaps(
+    return measure_gaps_loaded(
         evaluator,
-        given_model(model, "model"),
-        given_dataset(dataset),
+        as_model(model, "model"),
+        as_images(dataset, "dataset"),
         Gap(
             attribute,
             metric,
@@ -88,12 +90,12 @@ def measure_gaps(
             negatives=negatives,
             min_group_size=min_group_size,
         ),
-        control=None if control is None else given_model(control, "control"),
+        control=None if control is None else as_model(control, "control"),
         confidence=require_confidence(confidence),
     )
 
 
-def take_gaps(
+def measure_gaps_loaded(
     evaluator: Evaluator,
     model: Model,
     images: LabelledImages,
@@ -127,7 +129,7 @@ def _gaps(
         groups,
         confidence,
     )
-    answered = fingerprint(*question) if all(key.lasting for key in keys) else None
+    answered = fingerprint(*question) if all(key.portable for key in keys) else None
     bases = tuple(dict.fromkeys(key.basis for key in keys))
     known = None
     if answered is not None and not evaluator.verifies_all:
@@ -141,7 +143,7 @@ def _gaps(
         return dataclasses.replace(
             found, provenance=dataclasses.replace(found.provenance, question=answered, bases=bases)
         )
-    provenances = [Provenance(key.lasting_model, images.fingerprint, answered, bases) for key in keys]
+    provenances = [Provenance(key.portable_model, images.fingerprint, answered, bases) for key in keys]
     return GapMeasurement.from_description(
         known,
         [in_one_line(one.name) for one in models],

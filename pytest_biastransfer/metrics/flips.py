@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pytest_biastransfer.metrics.statistics.bootstrap import resampled_skews, skew_of
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import basic_bootstrap, bootstrap, proportion
-from pytest_biastransfer.metrics.statistics.transitions import Moves
+from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 Classes = npt.NDArray[Any]
 
@@ -107,7 +107,7 @@ def skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estim
     >>> skew(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]))
     0 [0, 0.602]
     """
-    n, moves = len(clean), Moves.between(clean, intervened)
+    n, moves = len(clean), Transitions.between(clean, intervened)
     draws = resampled_skews([moves], n)
     return basic_bootstrap(skew_of(moves, n), draws[0], n, confidence, least=0.0)
 
@@ -126,7 +126,11 @@ def skew_excess(
     of them to one class; 0.91 to 0.95 with 10 and 100 classes where the model flips 20 %, and 0.43 to 0.97 with
     1,000; 0.11 to 0.95 where the control flips 5 % to anywhere, as chance then makes the excess look smaller.
     """
-    n, moves, control = len(clean), Moves.between(clean, intervened), Moves.between(control_clean, control_intervened)
+    n, moves, control = (
+        len(clean),
+        Transitions.between(clean, intervened),
+        Transitions.between(control_clean, control_intervened),
+    )
     draws = resampled_skews([moves, control], n)
     return basic_bootstrap(skew_of(moves, n) - skew_of(control, n), draws[0] - draws[1], n, confidence)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.paired_predictions import Observation
-from pytest_biastransfer.metrics.statistics.transitions import Moves
+from pytest_biastransfer.metrics.paired_predictions import PairedPredictions
+from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 Images = npt.NDArray[np.int64]
 
@@ -30,8 +30,8 @@ class Outcomes:
         The images that are classified wrongly without the intervention, if that can be told.
     """
 
-    flips: Moves
-    control_flips: Moves | None
+    flips: Transitions
+    control_flips: Transitions | None
     hits: Images | None
     lost: Images | None
     won: Images | None
@@ -39,7 +39,7 @@ class Outcomes:
 
 
 def outcomes_of(
-    seen: Observation, indices: Images, control: Observation | None = None, target: Collection[int] = ()
+    seen: PairedPredictions, indices: Images, control: PairedPredictions | None = None, target: Collection[int] = ()
 ) -> Outcomes:
     """Return what happened to the images at the places `indices`, which are those of the observations."""
     hits = lost = won = misclassified = None
@@ -53,6 +53,6 @@ def outcomes_of(
     return Outcomes(_moves(seen, indices), control_flips, hits, lost, won, misclassified)
 
 
-def _moves(seen: Observation, indices: Images) -> Moves:
-    moves = Moves.between(seen.clean, seen.intervened)
+def _moves(seen: PairedPredictions, indices: Images) -> Transitions:
+    moves = Transitions.between(seen.clean, seen.intervened)
     return moves._replace(images=indices[moves.images])

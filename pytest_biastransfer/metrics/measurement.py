@@ -214,13 +214,13 @@ _CONTROL = "it needs a control model (control=...)"
 _EXCESSES = ("asr_excess", "skew_excess")
 
 
-class KnownMeasurement(Measurement):
+class CachedMeasurement(Measurement):
     """A measurement whose estimates are known from an earlier session; the rest is computed when asked for."""
 
     _whole: Callable[[], Measurement]
 
     @classmethod
-    def of(cls, whole: Callable[[], Measurement], **known: Any) -> KnownMeasurement:
+    def of(cls, whole: Callable[[], Measurement], **known: Any) -> CachedMeasurement:
         """Return a measurement with the `known` attributes, the others from `whole`."""
         measurement = object.__new__(cls)
         vars(measurement).update(known, _whole=whole)

@@ -14,7 +14,7 @@ from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True)
-class Observation:
+class PairedPredictions:
     """The predictions of one model with and without an intervention.
 
     Attributes
@@ -44,8 +44,8 @@ class Observation:
 
 
 def estimates_of(
-    seen: Observation,
-    control: Observation | None = None,
+    seen: PairedPredictions,
+    control: PairedPredictions | None = None,
     target: Collection[int] = (),
     confidence: float = 0.95,
 ) -> dict[str, Estimate]:

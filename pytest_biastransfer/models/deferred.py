@@ -26,8 +26,8 @@ from pytest_biastransfer.fingerprints.observation import (
 )
 from pytest_biastransfer.fingerprints.source_code import libraries, records, user_files, user_modules, versions
 from pytest_biastransfer.models.model import Model
-from pytest_biastransfer.models.others import Others, nobody_else
 from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.scheme import PluginLoader, no_plugin
 from pytest_biastransfer.specs.class_order import ClassOrder
 from pytest_biastransfer.specs.python_factory import importable_beside
 from pytest_biastransfer.specs.spec import Spec
@@ -121,7 +121,7 @@ class DeferredModel(Model):
         return super().fingerprint if "module" in vars(self) else self._known_fingerprint
 
 
-def model_of_spec(text: str, directory: Path, facts: Facts, others: Others = nobody_else) -> Model:
+def model_of_spec(text: str, directory: Path, facts: Facts, others: PluginLoader = no_plugin) -> Model:
     """Return the model that a spec string names, not loaded yet if it is known from an earlier session.
 
     Raises what `load_model` raises.

@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_biastransfer.errors import SpecError
-from pytest_biastransfer.models.model import Model, as_model
-from pytest_biastransfer.models.others import Others, nobody_else
-from pytest_biastransfer.models.scheme import Parts, Scheme
+from pytest_biastransfer.models.model import Model, wrap_module
+from pytest_biastransfer.models.scheme import Parts, PluginLoader, Scheme, no_plugin
 from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.spec import Spec
 
@@ -31,7 +30,7 @@ _HOMES: Final = MappingProxyType(
 SCHEMES: Final = tuple(_HOMES)
 
 
-def load_model(spec: str | Spec, *, directory: Path | None = None, others: Others = nobody_else) -> Model:
+def load_model(spec: str | Spec, *, directory: Path | None = None, others: PluginLoader = no_plugin) -> Model:
     """Load the model that a spec string names.
 
     Parameters
@@ -66,7 +65,12 @@ def load_model(spec: str | Spec, *, directory: Path | None = None, others: Other
     return with_declared(model, parsed)
 
 
-def made_of(spec: Spec, others: Others = nobody_else) -> Parts | None:
+def as_model(model: object, origin: str) -> Model:
+    """Return a model of any accepted kind, a spec string among them; `origin` is for the error message."""
+    return load_model(model) if isinstance(model, str) else wrap_module(model, origin)
+
+
+def made_of(spec: Spec, others: PluginLoader = no_plugin) -> Parts | None:
     """Return what decides about the model that a spec names; None if that is more than files and code.
 
     Without a file of weights they are drawn at random, and code of somebody else's may do anything.
@@ -81,7 +85,7 @@ def made_of(spec: Spec, others: Others = nobody_else) -> Parts | None:
 class _Architectures:
     """The architectures of all schemes."""
 
-    others: Others
+    others: PluginLoader
 
     def model(self, spec: Spec) -> Model:
         if spec.scheme not in _HOMES:
@@ -100,7 +104,7 @@ def _scheme(spec: Spec) -> Scheme:
     return found
 
 
-def _model_of_others(spec: Spec, others: Others) -> Model:
+def _model_of_others(spec: Spec, others: PluginLoader) -> Model:
     found = others(spec)
     if found is None:
         spec.choose_scheme(_HOMES)
@@ -109,4 +113,4 @@ def _model_of_others(spec: Spec, others: Others) -> Model:
             f"spec {spec.text!r}: sha256= is checked by this package's own schemes, {spec.scheme}: is another's; "
             f"check the file where the model is loaded"
         )
-    return as_model(found, f"spec {spec.text!r}")
+    return wrap_module(found, f"spec {spec.text!r}")

@@ -97,16 +97,16 @@ class Model:
             )
 
 
-def as_model(found: object, place: str) -> Model:
-    """Return `found` as a `Model`; `place` says where it came from, for the error message."""
-    if isinstance(found, Model):
-        return found
+def wrap_module(module: object, origin: str) -> Model:
+    """Return a module as a `Model`; `origin` says where it came from, for the error message."""
+    if isinstance(module, Model):
+        return module
     import torch
 
-    if isinstance(found, torch.nn.Module):
-        return Model(found)
+    if isinstance(module, torch.nn.Module):
+        return Model(module)
     raise ModelError(
-        f"{place}: got {found!r:.100}, expected a torch.nn.Module, or "
+        f"{origin}: got {module!r:.100}, expected a torch.nn.Module, or "
         f"pytest_biastransfer.Model(module, preprocess=Preprocess(size=, mean=, std=), classes=[...])"
-        f"{or_its_spec(found)}"
+        f"{or_its_spec(module)}"
     )

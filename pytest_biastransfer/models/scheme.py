@@ -10,6 +10,13 @@ from typing import Protocol
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.specs.spec import Spec
 
+# Returns the model of a spec whose scheme another plugin has, or None if the scheme is not the plugin's either.
+PluginLoader = Callable[[Spec], object]
+
+
+def no_plugin(spec: Spec) -> None:
+    """Load nothing: no plugin has other schemes."""
+
 
 @dataclass(frozen=True)
 class Parts:

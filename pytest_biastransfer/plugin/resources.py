@@ -41,7 +41,7 @@ def configured_device(request: pytest.FixtureRequest) -> str:
         return resolve_device(request.config.stash[SETTINGS].device, session_store(request.config).facts)
 
 
-def given_model(config: pytest.Config, found: object, place: str) -> Model:
+def model_of(config: pytest.Config, found: object, place: str) -> Model:
     """Return what a fixture returned as a model; it may be a spec string."""
     if not isinstance(found, str):
         return as_model(found, place)
@@ -49,7 +49,7 @@ def given_model(config: pytest.Config, found: object, place: str) -> Model:
         return _model_of_spec(config, found)
 
 
-def given_images(config: pytest.Config, found: object, place: str) -> LabelledImages:
+def images_of(config: pytest.Config, found: object, place: str) -> LabelledImages:
     """Return what a fixture returned as images, the same ones each time: their fingerprint costs a pass.
 
     It may be a spec string. A fixture with parameters may return the same object with other images in it.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TestResult:
     """A bias test that came to an end, or did not.
 
     Attributes
@@ -84,10 +84,10 @@ class Results:
         if too_late and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def __iter__(self) -> Iterator[Seen]:
+    def __iter__(self) -> Iterator[TestResult]:
         """Yield the tests in the order of the files, whatever order workers finished in."""
         for outcome, report in sorted(self._worst.values(), key=lambda found: place_of(found[1])):
-            yield Seen(outcome, report, self._seconds[report.nodeid])
+            yield TestResult(outcome, report, self._seconds[report.nodeid])
 
 
 def watch_results(config: pytest.Config) -> None:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.plugin.results import Results
-    from pytest_biastransfer.plugin.runtest.report_details import Given
+    from pytest_biastransfer.plugin.runtest.report_details import TestInputs
     from pytest_biastransfer.plugin.session.held_reports import HeldTest
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.record import Record
-    from pytest_biastransfer.reporting.regression_text import Compared
+    from pytest_biastransfer.reporting.regression_text import BaselineComparison
     from pytest_biastransfer.reporting.summary_table import Line
-    from pytest_biastransfer.search.bias_search import Searched
+    from pytest_biastransfer.search.bias_search import SearchResult
     from pytest_biastransfer.store import Store
 
 # Of the session, on the config.
@@ -49,13 +49,13 @@ HELD: Final[pytest.StashKey[list[HeldTest]]] = pytest.StashKey()
 # Of the controller: what became of the baseline, and the bias tests that any worker collected.
 RESULTS: Final[pytest.StashKey[Results]] = pytest.StashKey()
 REPORT_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
-COMPARED: Final[pytest.StashKey[dict[str, Compared]]] = pytest.StashKey()
+COMPARED: Final[pytest.StashKey[dict[str, BaselineComparison]]] = pytest.StashKey()
 BASELINE_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
 
 # Of a test, on the item.
 CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
-GIVEN: Final[pytest.StashKey[Given]] = pytest.StashKey()
-SEARCHED: Final[pytest.StashKey[Searched]] = pytest.StashKey()
+GIVEN: Final[pytest.StashKey[TestInputs]] = pytest.StashKey()
+SEARCHED: Final[pytest.StashKey[SearchResult]] = pytest.StashKey()
 MEASUREMENT: Final[pytest.StashKey[Measurement | GapMeasurement]] = pytest.StashKey()
 BODY_PASSED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()

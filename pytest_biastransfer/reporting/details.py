@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Flip
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
-    from pytest_biastransfer.reporting.tile_sheet import Sheet
+    from pytest_biastransfer.reporting.tile_sheet import TileSheet
 
 # More classes, moves and images than these nobody looks at.
 MOST_CLASSES: Final = 20
@@ -32,7 +32,7 @@ def details_of(
     *,
     source: Measurement | None = None,
     newly: Collection[int] | None = None,
-    sheet: Sheet | None = None,
+    sheet: TileSheet | None = None,
 ) -> Details:
     """Return what a report says of a measurement.
 
@@ -132,7 +132,7 @@ def _moves(flips: Sequence[Flip]) -> list[Move]:
     return [Move(before, after, images) for (before, after), images in ordered[:MOST_MOVES]]
 
 
-def _shown(found: Measurement, newly: Collection[int] | None, sheet: Sheet | None) -> list[Shown]:
+def _shown(found: Measurement, newly: Collection[int] | None, sheet: TileSheet | None) -> list[Shown]:
     flips = {flip.index: flip for flip in found.flips}
     # Of a test that is well, the sheet may be an example alone.
     sure = sheet.confidences if sheet is not None else ()

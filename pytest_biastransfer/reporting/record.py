@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.baseline.regression import Change
+from pytest_biastransfer.baseline.regression import MetricChange
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.reporting.figures import Limit, from_plain, interval_of
 from pytest_biastransfer.reporting.performance import Performance, performances_of
@@ -15,7 +15,7 @@ from pytest_biastransfer.reporting.performance import Performance, performances_
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.measurement import Measurement
-    from pytest_biastransfer.search.bias_search import Searched
+    from pytest_biastransfer.search.bias_search import SearchResult
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class BaselineRecord:
     key: Sequence[str]
     problem: str = ""
     missing: Sequence[str] = ()
-    changes: Sequence[Change] = ()
+    changes: Sequence[MetricChange] = ()
     highlights: str = ""
     newly_flipped: Sequence[str] = ()
     entry: Mapping[str, Any] | None = None
@@ -128,7 +128,7 @@ def record_of(
     )
 
 
-def of_search(record: Record, searched: Searched) -> Record:
+def of_search(record: Record, searched: SearchResult) -> Record:
     """Return the record of the worst intervention that a search found, with what the whole search took."""
     found = searched.found
     tried = f"{'worst of' if all(limit.holds for limit in record.limits) else 'found among'} {found.tried}"

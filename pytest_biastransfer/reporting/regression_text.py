@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_biastransfer.reporting.summary_table import NAMED, Line, counted
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.baseline.regression import Change, Meaning
+    from pytest_biastransfer.baseline.regression import Meaning, MetricChange
     from pytest_biastransfer.reporting import report
     from pytest_biastransfer.reporting.record import BaselineRecord
 
@@ -32,7 +32,7 @@ _COLORS: Final[Mapping[Meaning, str]] = {"regression": "red", "not comparable": 
 
 
 @dataclass(frozen=True)
-class Compared:
+class BaselineComparison:
     """One bias test beside its accepted measurement: what each of its changes means.
 
     None is the meaning of a change that depends on comparisons which are not made yet.
@@ -58,31 +58,31 @@ class Compared:
         return any(not change.is_accuracy for change in self.record.changes)
 
     @property
-    def lost_accuracy(self) -> Change | None:
+    def lost_accuracy(self) -> MetricChange | None:
         """The change of the accuracy without an intervention, where that is lower than chance and the marker allow."""
         return next((change for change in self.changes("regression") if change.is_accuracy), None)
 
     @property
-    def lower_accuracy(self) -> Change | None:
+    def lower_accuracy(self) -> MetricChange | None:
         """The same, whatever the marker allows."""
         return self.lost_accuracy or next(iter(self.changes("tolerated")), None)
 
-    def changes(self, meaning: Meaning | None) -> list[Change]:
+    def changes(self, meaning: Meaning | None) -> list[MetricChange]:
         """Return the changes that mean this."""
         return [change for change, found in zip(self.record.changes, self.meanings, strict=True) if found == meaning]
 
 
-def compared_alone(test: str, record: BaselineRecord, alpha: float, comparisons: int) -> Compared:
+def compared_alone(test: str, record: BaselineRecord, alpha: float, comparisons: int) -> BaselineComparison:
     """Return a test, by its name, with what its changes mean whatever the others of at most so many comparisons say."""
     from pytest_biastransfer.baseline.regression import beside_accuracy, settled_meanings
 
     meant = settled_meanings(record.changes, alpha, comparisons)
-    return Compared(test, record, beside_accuracy(record.changes, meant))
+    return BaselineComparison(test, record, beside_accuracy(record.changes, meant))
 
 
 def compared_together(
     records: Sequence[tuple[str, BaselineRecord]], alpha: float, comparisons: int = 0
-) -> list[Compared]:
+) -> list[BaselineComparison]:
     """Return tests, by their names, with what each of their changes means among those of all of them.
 
     `comparisons` are those that the session would have made, where it was stopped before.
@@ -93,12 +93,12 @@ def compared_together(
     of_metrics = sum(not change.is_accuracy for change in made)
     meant = iter(meanings(made, alpha, max(0, comparisons - of_metrics)))
     return [
-        Compared(test, record, beside_accuracy(record.changes, [next(meant) for _ in record.changes]))
+        BaselineComparison(test, record, beside_accuracy(record.changes, [next(meant) for _ in record.changes]))
         for test, record in records
     ]
 
 
-def change_text(change: Change) -> str:
+def change_text(change: MetricChange) -> str:
     """Return a change in words.
 
     >>> from pytest_biastransfer.baseline.regression import Change
@@ -116,7 +116,7 @@ def change_text(change: Change) -> str:
     return f"{name} {change.before:.3f} → {change.now:.3f}{counts} (p = {change.p:.1g}{other})"
 
 
-def not_comparable_text(change: Change) -> str:
+def not_comparable_text(change: MetricChange) -> str:
     """Return why nothing is better of a model with this change of its accuracy.
 
     >>> from pytest_biastransfer.baseline.regression import Change
@@ -126,7 +126,7 @@ def not_comparable_text(change: Change) -> str:
     return f"{_NOT_COMPARABLE}: clean accuracy {change.before:.2f} → {change.now:.2f}"
 
 
-def regression_text(found: Compared, baseline: str) -> str:
+def regression_text(found: BaselineComparison, baseline: str) -> str:
     """Return the message of a test that got worse."""
     worse = "; ".join(map(change_text, found.changes("regression")))
     key = " ".join(found.record.key)
@@ -162,7 +162,9 @@ def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exist
     return "\n".join([*lines, f"  bias_compare is require; to accept what is measured: {accepted}"])
 
 
-def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool, command: Sequence[str]) -> Iterator[Line]:
+def baseline_lines(
+    found: Sequence[BaselineComparison], baseline: str, exists: bool, command: Sequence[str]
+) -> Iterator[Line]:
     """Yield what the summary says: counts, what got worse or better, and what to type.
 
     `command` is what was typed for this session.
@@ -184,14 +186,14 @@ def baseline_lines(found: Sequence[Compared], baseline: str, exists: bool, comma
         yield Line(f"  to add what has no entry: {add}")
 
 
-def counts_text(found: Sequence[Compared]) -> str:
+def counts_text(found: Sequence[BaselineComparison]) -> str:
     """Return how many tests stand where, in words."""
     counts = Counter(map(_standing, found))
     standings = dict.fromkeys([*_WORDS.values(), _INCOMPLETE, _MISSING, *counts])
     return ", ".join(f"{counts[one]} {one}" for one in standings if counts[one])
 
 
-def standing(one: Compared) -> str:
+def standing(one: BaselineComparison) -> str:
     """Return where a test stands, as `pytest_biastransfer.reporting.report.Result` has it."""
     if one.record.problem and one.meaning != "regression":
         return one.record.problem
@@ -200,12 +202,12 @@ def standing(one: Compared) -> str:
     return "unchanged" if one.has_metrics else "new"
 
 
-def changes_of(one: Compared) -> list[report.Change]:
+def changes_of(one: BaselineComparison) -> list[report.ReportedChange]:
     """Return how a test's metrics changed, and what that means."""
     from pytest_biastransfer.reporting import report
 
     return [
-        report.Change(
+        report.ReportedChange(
             metric=change.metric,
             before=change.before,
             now=change.now,
@@ -220,7 +222,7 @@ def changes_of(one: Compared) -> list[report.Change]:
     ]
 
 
-def _standing(one: Compared) -> str:
+def _standing(one: BaselineComparison) -> str:
     """Return where a test stands, as a word to count."""
     if one.lower_accuracy is not None and all(change.is_accuracy for change in one.changes("regression")):
         return _NOT_COMPARABLE
@@ -231,7 +233,7 @@ def _standing(one: Compared) -> str:
     return _INCOMPLETE if one.record.missing else _MISSING
 
 
-def accuracy_lines(found: Sequence[Compared]) -> Iterator[Line]:
+def accuracy_lines(found: Sequence[BaselineComparison]) -> Iterator[Line]:
     """Yield a line for each model whose accuracy is lower on the images of a dataset, and what to do about it."""
     lower = {change.identity: change for one in found if (change := one.lower_accuracy) is not None}
     lost = {change.identity: change for one in found if (change := one.lost_accuracy) is not None}
@@ -241,7 +243,7 @@ def accuracy_lines(found: Sequence[Compared]) -> Iterator[Line]:
         yield Line(f"  {_tolerate([*lost.values()])}")
 
 
-def _tolerate(lower: Sequence[Change]) -> str:
+def _tolerate(lower: Sequence[MetricChange]) -> str:
     """Return what to do about lower accuracies: they are not for a baseline of biases to accept."""
     most = max(change.before - change.now for change in lower)
     return (
@@ -251,7 +253,7 @@ def _tolerate(lower: Sequence[Change]) -> str:
     )
 
 
-def change_lines(one: Compared) -> Iterator[Line]:
+def change_lines(one: BaselineComparison) -> Iterator[Line]:
     """Yield a line for each metric that got worse or better, and what the accepted measurement lacks."""
     for meaning, color in _COLORS.items():
         for change in one.changes(meaning):
@@ -266,7 +268,7 @@ def change_lines(one: Compared) -> Iterator[Line]:
         yield Line(f"  {one.test}: the entry has no {', '.join(lacking)}; to write it: {_accept([one])}")
 
 
-def _accept(tests: Sequence[Compared], command: Sequence[str] = ()) -> str:
+def _accept(tests: Sequence[BaselineComparison], command: Sequence[str] = ()) -> str:
     """Return what to type to accept tests: by their names, or all that the session ran if they are many."""
     names = ["pytest", _ACCEPT, *(one.test for one in tests)]
     return shlex.join(names if len(tests) <= NAMED else [*command, _ACCEPT])

@@ -23,7 +23,7 @@ Role = Literal["source", "transferred", "control"]
 
 
 @dataclass(frozen=True)
-class Change:
+class ReportedChange:
     """How a metric changed since it was accepted; see `pytest_biastransfer.baseline.regression.Change`."""
 
     metric: str
@@ -230,7 +230,7 @@ class Result:
     total: int = 0
     limits: Sequence[Limit] = ()
     standing: str = ""
-    changes: Sequence[Change] = ()
+    changes: Sequence[ReportedChange] = ()
     notes: Sequence[str] = ()
     stale: Sequence[str] = ()
     details: Details | None = None

@@ -9,10 +9,10 @@ from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, INTERVEN
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import SearchCase
-    from pytest_biastransfer.search.bias_search import Searched
+    from pytest_biastransfer.search.bias_search import SearchResult
 
 
-def search_text(searched: Searched, case: SearchCase) -> str:
+def search_text(searched: SearchResult, case: SearchCase) -> str:
     """Return how it was found, where its picture is, and the marker to paste."""
     found, trial = searched.found, searched.trial
     observed = f"{case.metric} {trial.value:.3f} on {searched.images:,} images"
@@ -37,7 +37,7 @@ def search_text(searched: Searched, case: SearchCase) -> str:
     return "\n".join(lines)
 
 
-def marker_text(searched: Searched, case: SearchCase) -> str:
+def marker_text(searched: SearchResult, case: SearchCase) -> str:
     """Return the marker that tests what was found."""
     target = case.expectation.target
     given = [repr(searched.trial.intervention)]

@@ -37,7 +37,7 @@ _COLUMNS: Final = 8
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TileSheet:
     """The pictures of a test.
 
     Attributes
@@ -57,7 +57,7 @@ class Sheet:
 
 def _is_sheet(content: Any) -> bool:
     try:
-        sheet = from_plain(Sheet, content)
+        sheet = from_plain(TileSheet, content)
         if sheet.pictures is not None:
             base64.b64decode(sheet.pictures.data, validate=True)
     except (TypeError, ValueError, LookupError):
@@ -77,17 +77,17 @@ def draw(
     places: Sequence[int],
     *,
     ask: bool,
-) -> Sheet:
+) -> TileSheet:
     """Return the pictures of the images at `places`; `ask` also asks the model how sure it is."""
     canvas = Canvas(images, model.preprocess, places)
     changed = canvas.changed(intervention)
     confidences = _confidences(evaluator, model, images, (canvas.pixels, changed)) if ask else []
-    return Sheet(_sheet(canvas.pixels, changed), confidences)
+    return TileSheet(_sheet(canvas.pixels, changed), confidences)
 
 
-def sheet_from_plain(content: Any) -> Sheet:
+def sheet_from_plain(content: Any) -> TileSheet:
     """Return the sheet that JSON holds."""
-    found: Sheet = from_plain(Sheet, content)
+    found: TileSheet = from_plain(TileSheet, content)
     return found
 
 

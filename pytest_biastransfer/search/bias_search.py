@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.search.engine import Found, search
 from pytest_biastransfer.search.trials import Trial, Trials
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchResult:
     """What became of a search.
 
     Attributes
@@ -82,7 +82,7 @@ class Search:
     _predictions: int = field(init=False, default=0)
     _computed: int = field(init=False, default=0)
 
-    def run(self, database: ExampleDatabase | None, key: bytes) -> Searched:
+    def run(self, database: ExampleDatabase | None, key: bytes) -> SearchResult:
         """Search; `database` has under `key` what was found before.
 
         Raises
@@ -97,7 +97,7 @@ class Search:
         )
         trial, measurement = self._confirmed(found)
         looked_at = min(self.some.max_images or case.images, len(self.images))
-        return Searched(found, trial, measurement, looked_at, self._predictions, self._computed)
+        return SearchResult(found, trial, measurement, looked_at, self._predictions, self._computed)
 
     def _area(self, intervention: Intervention) -> float:
         return self._canvas.changed_share(intervention)
@@ -109,7 +109,7 @@ class Search:
 
         return Canvas(self.images, self.model.preprocess, range(min(_LOOKED_AT, len(self.images))))
 
-    def picture(self, searched: Searched) -> Image.Image:
+    def picture(self, searched: SearchResult) -> Image.Image:
         """Return an image before and after the intervention that was found: the first one that flips, if any does."""
         from pytest_biastransfer.evaluation.preview import Canvas
         from pytest_biastransfer.evaluation.side_by_side import beside
@@ -142,7 +142,7 @@ class Search:
 
     def _measured(self, evaluator: Evaluator, intervention: Intervention) -> Measurement:
         expectation = self.case.expectation
-        measurement = take_measurement(
+        measurement = measure_loaded(
             evaluator,
             self.model,
             self.images,

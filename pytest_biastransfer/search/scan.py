@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
-from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.plain_text import in_one_line
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.predictions import Predictions
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.models.others import Others
+    from pytest_biastransfer.models.scheme import PluginLoader
     from pytest_biastransfer.reporting.performance import Performance
     from pytest_biastransfer.store import Facts
 
 
 @dataclass(frozen=True)
-class Specs:
+class ScanSpecs:
     """What is scanned, by spec strings, and what relative paths in them are relative to.
 
     The `control` may be None.
@@ -64,7 +64,7 @@ def performance_on(model: Model, images: LabelledImages, predictions: Prediction
 
 
 @dataclass(frozen=True)
-class Refused:
+class SkippedIntervention:
     """An intervention that could not be applied, and why."""
 
     name: str
@@ -72,7 +72,7 @@ class Refused:
 
 
 @dataclass
-class Results:
+class ScanResults:
     """What has become known so far; more with each step of `scan`.
 
     Attributes
@@ -96,7 +96,7 @@ class Results:
     computed: int = 0
     reused: int = 0
     measured: list[Ranked] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[SkippedIntervention] = field(default_factory=list)
     performances: list[Performance] = field(default_factory=list)
 
     def count(self, computed: int, models: int) -> None:
@@ -106,7 +106,7 @@ class Results:
         self.reused += max(self.n * models - computed, 0)
 
 
-def load_subject(specs: Specs, facts: Facts, others: Others) -> Subject:
+def load_subject(specs: ScanSpecs, facts: Facts, others: PluginLoader) -> Subject:
     """Load what the specs name, a model that is known from an earlier session when it is needed.
 
     Raises `BiasTransferError`, which says what cannot be loaded.
@@ -132,7 +132,7 @@ def _place(role: str) -> Iterator[None]:
 
 
 def scan(
-    evaluator: Evaluator, subject: Subject, interventions: Mapping[str, Intervention], results: Results
+    evaluator: Evaluator, subject: Subject, interventions: Mapping[str, Intervention], results: ScanResults
 ) -> Iterator[str]:
     """Measure each of the interventions and add it to the results; yield in words what comes next.
 
@@ -155,12 +155,12 @@ def scan(
     for place, (name, intervention) in enumerate(interventions.items(), start=1):
         yield f"{place} of {len(interventions)}: {name}"
         try:
-            found = take_measurement(evaluator, subject.model, subject.images, intervention, control=subject.control)
+            found = measure_loaded(evaluator, subject.model, subject.images, intervention, control=subject.control)
         except BiasTransferError as error:
             # What the first one meets, and is not of its own making, would stop each of the others too.
             if not (results.measured or isinstance(error, InterventionError) or intervention.mask_names):
                 raise
-            results.refused.append(Refused(name, str(error)))
+            results.refused.append(SkippedIntervention(name, str(error)))
         else:
             results.measured.append(Ranked.of(name, found))
             results.count(found.computed, len(clean))

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.store.checksummed_files import Seal
-from pytest_biastransfer.store.directory import Place
+from pytest_biastransfer.store.directory import StoreDirectory
 from pytest_biastransfer.store.facts import Facts
 from pytest_biastransfer.store.generations import Generations
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store.chunks import ChunkStore
 
-__all__ = ["Facts", "Generations", "Place", "Store"]
+__all__ = ["Facts", "Generations", "Store", "StoreDirectory"]
 
 
 _OF_PREDICTIONS: Final = 2**24
@@ -30,7 +30,7 @@ class Store:
 
     def __init__(self, directory: Path | None = None, secret: bytes | None = None) -> None:
         seal = Seal(secret)
-        self._place = Place(directory and directory / seal.name, seal)
+        self._place = StoreDirectory(directory and directory / seal.name, seal)
         self.facts = Facts(self._place.inside("facts"))
         self.generations = Generations(self.facts, self._place.inside("facts"))
 
@@ -65,7 +65,7 @@ class Store:
         # Nobody trains beside another process that takes long.
         return self._chunks("trained", patience=_TRAINING_SECONDS)
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> StoreDirectory:
         """Return where files of another kind are."""
         return self._place.inside(name)
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.store.content_formats import fits
-from pytest_biastransfer.store.directory import Place
+from pytest_biastransfer.store.directory import StoreDirectory
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -54,7 +54,9 @@ class ChunkStore:
         may outlive who held them, and so may those that a child process has inherited. It costs double work.
     """
 
-    def __init__(self, place: Place, *, most_bytes: int = _MOST_BYTES, patience: float = _PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, place: StoreDirectory, *, most_bytes: int = _MOST_BYTES, patience: float = _PATIENCE_SECONDS
+    ) -> None:
         self._place = place
         self._most_bytes = most_bytes
         self._patience = patience

@@ -23,7 +23,7 @@ class _Root:
     stuck: set[Path] = field(default_factory=set)
 
 
-class Place:
+class StoreDirectory:
     """A directory, or none where that is None; that it cannot be written concerns its subdirectories too."""
 
     def __init__(self, directory: Path | None, seal: Seal | None = None) -> None:
@@ -45,9 +45,9 @@ class Place:
         """Whether what is read was written by somebody who knows a secret."""
         return self._root.seal.is_secret
 
-    def inside(self, name: str) -> Place:
+    def inside(self, name: str) -> StoreDirectory:
         """Return a subdirectory."""
-        found = Place(None)
+        found = StoreDirectory(None)
         found._root, found._inner = self._root, self._inner / name
         return found
 

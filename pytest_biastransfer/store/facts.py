@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store.atomic_files import require_regular
 from pytest_biastransfer.store.content_formats import fits
-from pytest_biastransfer.store.directory import Place
+from pytest_biastransfer.store.directory import StoreDirectory
 
 _SECOND: Final = 10**9
 # A file that changes twice within the resolution of its time stamp looks unchanged; FAT's is two seconds.
@@ -34,7 +34,7 @@ class Facts:
     Nobody waits for a fact that another process is finding out: it may need what comes along with it.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StoreDirectory) -> None:
         self._place = place
 
     def get(self, key: str, form: Any = Any) -> Any:
@@ -46,7 +46,7 @@ class Facts:
         """Keep a fact, replacing another one under the same key."""
         self._place.write(_file(key), fact, ())
 
-    def recall(self, key: str, find_out: Callable[[], Any], form: Any = Any) -> Any:
+    def get_or_compute(self, key: str, find_out: Callable[[], Any], form: Any = Any) -> Any:
         """Return the fact under `key`, of a form as in `get`, found out now if it is not known."""
         known = self.get(key, form)
         if known is None:
@@ -71,7 +71,7 @@ class Facts:
             f"{path}|{state.st_dev}|{state.st_ino}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
             for path, state in states
         ]
-        return self.recall(fingerprint(what, "\n".join(seen)), find_out, form)
+        return self.get_or_compute(fingerprint(what, "\n".join(seen)), find_out, form)
 
     def directory(self, name: str) -> Path | None:
         """Return where a library may keep files of its own, which need not exist yet; None where nothing is kept.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pytest_biastransfer.fingerprints import fingerprint
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.store.directory import Place
+    from pytest_biastransfer.store.directory import StoreDirectory
     from pytest_biastransfer.store.facts import Facts
 
 _WAIT_SECONDS: Final = 10
@@ -23,7 +23,7 @@ _FORM: Final = dict[str, Annotated[int, lambda count: count > 0]]
 class Generations:
     """How often each key was dropped; all in one fact, so that a session with none of them looks once."""
 
-    def __init__(self, facts: Facts, place: Place) -> None:
+    def __init__(self, facts: Facts, place: StoreDirectory) -> None:
         self._facts = facts
         self._place = place
         self._name = fingerprint("generations")

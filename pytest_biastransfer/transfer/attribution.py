@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_biastransfer.data import as_images
 from pytest_biastransfer.judgement.expectation import require_confidence
-from pytest_biastransfer.measurement.measure import given_dataset, given_model
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds
+from pytest_biastransfer.models import as_model
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 from pytest_biastransfer.transfer.seed_repeats import Question, Repeated, repeat, require_seeds
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
@@ -136,11 +137,11 @@ def attribute_bias(
     >>> list(found.arms)
     ['source', 'control source', 'scratch']
     """
-    return take_attribution(
+    return attribute_loaded(
         evaluator_for(device, store),
-        (given_model(source, "source"), given_model(control, "control")),
-        given_dataset(finetuning),
-        Question.of(given_dataset(evaluation), asked, metric, target),
+        (as_model(source, "source"), as_model(control, "control")),
+        as_images(finetuning, "finetuning"),
+        Question.of(as_images(evaluation, "evaluation"), asked, metric, target),
         mode=mode,
         recipe=recipe,
         seeds=seeds,
@@ -148,7 +149,7 @@ def attribute_bias(
     )
 
 
-def take_attribution(
+def attribute_loaded(
     evaluator: Evaluator,
     sources: tuple[Model, Model],
     finetuning: LabelledImages,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.store import Place
+    from pytest_biastransfer.store import StoreDirectory
 
 # Writing must not take much of the time that it may save.
 _BETWEEN_SECONDS: Final = 10.0
@@ -22,7 +22,7 @@ _DESCRIPTION: Final = "training"
 class Checkpoint:
     """The state of one training in a file; in none where there is no place for it."""
 
-    def __init__(self, place: Place, key: str) -> None:
+    def __init__(self, place: StoreDirectory, key: str) -> None:
         self._place = place
         self._name = f"{key}.training"
         self._written = time.monotonic()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.judgement.expectation import require_confidence
-from pytest_biastransfer.measurement.measure import given_dataset, given_model
+from pytest_biastransfer.models import as_model
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 from pytest_biastransfer.transfer.seed_repeats import Question, Repeated, repeat, require_seeds
@@ -166,11 +166,11 @@ def dose_response(
     >>> list(found.levels), found.smallest_level
     ([0, 0.5], 0)
     """
-    return take_dose_response(
+    return dose_response_loaded(
         evaluator_for(device, store),
-        given_model(source, "source"),
-        given_dataset(finetuning),
-        Question.of(given_dataset(evaluation), asked, metric, target),
+        as_model(source, "source"),
+        as_images(finetuning, "finetuning"),
+        Question.of(as_images(evaluation, "evaluation"), asked, metric, target),
         change=change,
         levels=levels,
         limit=limit,
@@ -181,7 +181,7 @@ def dose_response(
     )
 
 
-def take_dose_response(
+def dose_response_loaded(
     evaluator: Evaluator,
     source: Model,
     finetuning: LabelledImages,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_biastransfer.data.selection import Selection
+from pytest_biastransfer.data.subset import Selection
 from pytest_biastransfer.evaluation.per_image_outputs import rows_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.evaluator import Evaluator, Progress
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models import Model
-from pytest_biastransfer.store import Place
+from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.transfer.batches import Batches, FeatureBatches, PixelBatches
 from pytest_biastransfer.transfer.checkpoints import Checkpoint
 from pytest_biastransfer.transfer.features import features_of
@@ -50,7 +50,7 @@ def fit(
     device = torch.device(evaluator.device)
     frozen = _hashes(network)
     trainee, batches = _prepared(evaluator, source, network, images, device)
-    checkpoint = Checkpoint(Place(None) if key is None else evaluator.store.place(_PLACE), key or "")
+    checkpoint = Checkpoint(StoreDirectory(None) if key is None else evaluator.store.place(_PLACE), key or "")
     cuda = [device] if device.type == "cuda" else []
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
     with memory, _threads(network), torch.random.fork_rng(devices=cuda), _repeatable(), _understood(source, recipe):

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
+from pytest_biastransfer.interventions import as_intervention
 from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS, LIMITS, require_target
 from pytest_biastransfer.judgement.gap import Gap
-from pytest_biastransfer.measurement.measure import given_intervention, take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import mean_over_seeds
 from pytest_biastransfer.transfer.recipe import Mode, Recipe
-from pytest_biastransfer.transfer.transfer_model import take_transfer
+from pytest_biastransfer.transfer.transfer_model import transfer_loaded
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
@@ -54,7 +55,7 @@ class Question:
         metric = metric or valid[0]
         if metric not in valid:
             raise BiasTransferError(f"metric={metric!r}; {nearest(str(metric), valid)}")
-        found = cls(images, asked if is_gap else given_intervention(asked), metric, require_target(target))
+        found = cls(images, asked if is_gap else as_intervention(asked, "intervention"), metric, require_target(target))
         if metric == "targeted_asr" and not found.target:
             raise BiasTransferError("metric='targeted_asr' needs target=, a class or several, by name or number")
         return found
@@ -62,10 +63,10 @@ class Question:
     def figure(self, evaluator: Evaluator, model: Model) -> float:
         """Return the figure of a model."""
         if isinstance(self.asked, Gap):
-            from pytest_biastransfer.measurement.measure_gaps import take_gaps
+            from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 
-            return float(take_gaps(evaluator, model, self.images, self.asked).gap)
-        found = take_measurement(evaluator, model, self.images, self.asked, target=self.target)
+            return float(measure_gaps_loaded(evaluator, model, self.images, self.asked).gap)
+        found = measure_loaded(evaluator, model, self.images, self.asked, target=self.target)
         return float(found.estimate(self.metric))
 
     def accuracy(self, evaluator: Evaluator, model: Model) -> float:
@@ -118,7 +119,7 @@ def repeat(
     """Transfer once with each seed, and ask the question of each model."""
     values, accuracies = [], []
     for seed in seeds:
-        model = take_transfer(evaluator, source, finetuning, mode, recipe=recipe.with_seed(seed))
+        model = transfer_loaded(evaluator, source, finetuning, mode, recipe=recipe.with_seed(seed))
         values.append(question.figure(evaluator, model))
         accuracies.append(question.accuracy(evaluator, model))
     figure = mean_over_seeds(values, confidence, least=LIMITS[question.metric][0])

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_biastransfer.data import as_images
 from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.evaluation.evaluator import Evaluator, Key, Progress
+from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey, Progress
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
-from pytest_biastransfer.measurement.measure import given_dataset, given_model
-from pytest_biastransfer.models import Model
+from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.models.deferred import DeferredModel, Description
 from pytest_biastransfer.reporting.progress import progress_on
-from pytest_biastransfer.store import Place, Store
+from pytest_biastransfer.store import Store, StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 
@@ -99,8 +99,8 @@ def transfer(
     [0, 0, 1, 1]
     """
     evaluator = evaluator_for(device, store, on_progress)
-    model, images = given_model(source, "source"), given_dataset(dataset)
-    return take_transfer(evaluator, model, images, mode, classes=classes, recipe=recipe, name=name)
+    model, images = as_model(source, "source"), as_images(dataset, "dataset")
+    return transfer_loaded(evaluator, model, images, mode, classes=classes, recipe=recipe, name=name)
 
 
 def evaluator_for(
@@ -112,7 +112,7 @@ def evaluator_for(
     return Evaluator(resolve_device(str(device), kept.facts), kept, on_progress=tell)
 
 
-def take_transfer(
+def transfer_loaded(
     evaluator: Evaluator,
     source: Model,
     images: LabelledImages,
@@ -129,12 +129,12 @@ def take_transfer(
     experiment = _Experiment.of(evaluator, source, images, require_mode(mode), classes, recipe)
     name = name or f"{source.name}, {mode} on {images.name}"
     facts, known_as = evaluator.store.facts, fingerprint("transferred", experiment.text)
-    known = facts.get(known_as, Description) if experiment.key.lasting else None
+    known = facts.get(known_as, Description) if experiment.key.portable else None
     # Without its weights it would have to be trained again, and might differ by the number of threads.
     if known is not None and evaluator.store.trained.has(experiment.text, _WHOLE):
         return DeferredModel.of({**known, "name": name}, experiment.model)
     model = dataclasses.replace(experiment.model(), name=name)
-    if experiment.key.lasting:
+    if experiment.key.portable:
         facts.put(
             known_as,
             {
@@ -170,7 +170,7 @@ class _Experiment:
     names: tuple[str, ...] | None
     outputs: int
     labels: npt.NDArray[np.int64]
-    key: Key
+    key: PredictionKey
     text: str
 
     @classmethod
@@ -207,10 +207,10 @@ class _Experiment:
         network = network_for(self.mode, self.source, self.images, self.outputs, self.recipe.seed)
 
         def weights(_: range) -> Content:
-            key = self.text if self.key.lasting else None
+            key = self.text if self.key.portable else None
             return fit(self.evaluator, self.source, network, self.images, self.labels, self.recipe, key)
 
-        store = self.evaluator.store.trained if self.key.lasting else ChunkStore(Place(None))
+        store = self.evaluator.store.trained if self.key.portable else ChunkStore(StoreDirectory(None))
         ((_, found),) = store.collect(self.text, [_WHOLE], weights, network.accepts)
         network.load(found)
         return Model(

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_biastransfer.baseline.encoding import decode_classes, decode_images, encode_classes, encode_images
-from pytest_biastransfer.baseline.entry import Entry, Figure, Key
+from pytest_biastransfer.baseline.entry import Entry, EntryKey, Figure
 from pytest_biastransfer.baseline.file import pruned, read_baseline, write_baseline
-from pytest_biastransfer.baseline.regression import Change, changes, comparable, meanings, newly_flipped
+from pytest_biastransfer.baseline.regression import MetricChange, changes, comparable, meanings, newly_flipped
 from pytest_biastransfer.errors import BaselineError
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar, two_proportions
 from tests.conftest import Run
@@ -408,7 +408,7 @@ def test_a_damaged_file_is_an_error_with_its_line_and_stays(
 
 def test_the_line_of_a_merge_conflict_is_the_line_of_its_mark(tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
-    write_baseline(path, {Key("test_a.py::test", "square"): entry()})
+    write_baseline(path, {EntryKey("test_a.py::test", "square"): entry()})
     lines = path.read_text().splitlines()
     place = next(i for i, line in enumerate(lines) if "figures" in line)
     path.write_text("\n".join([*lines[:place], "=======", *lines[place:]]))
@@ -604,7 +604,7 @@ def test_what_is_written_is_read_again_and_the_order_decides_nothing(
 ) -> None:
     import tempfile
 
-    entries = {Key(*key): entry(images, images=4000) for key, images in found.items()}
+    entries = {EntryKey(*key): entry(images, images=4000) for key, images in found.items()}
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "baseline.json"
         write_baseline(path, entries)
@@ -617,8 +617,8 @@ def test_what_is_written_is_read_again_and_the_order_decides_nothing(
 
 
 def test_pruning_keeps_what_exists() -> None:
-    kept, gone = Key("a", "x"), Key("a", "y")
-    assert pruned({kept: entry(), gone: entry()}, {kept, Key("b", "x")}) == {kept: entry()}
+    kept, gone = EntryKey("a", "x"), EntryKey("a", "y")
+    assert pruned({kept: entry(), gone: entry()}, {kept, EntryKey("b", "x")}) == {kept: entry()}
 
 
 def test_no_file_is_no_baseline(tmp_path: Path) -> None:
@@ -659,8 +659,8 @@ def test_only_what_both_have_is_compared() -> None:
     assert comparable(bare, undefined, ["asr"]) == []
 
 
-def change(before: float, now: float, p: float, tolerance: float = 0.0) -> Change:
-    return Change("asr", before, now, p, tolerance, 1, 1, True)
+def change(before: float, now: float, p: float, tolerance: float = 0.0) -> MetricChange:
+    return MetricChange("asr", before, now, p, tolerance, 1, 1, True)
 
 
 def test_what_changes_mean_depends_on_how_many_there_are() -> None:

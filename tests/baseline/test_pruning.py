@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_biastransfer.baseline.entry import Key
+from pytest_biastransfer.baseline.entry import EntryKey
 from pytest_biastransfer.baseline.pruning import remaining
 from tests.baseline.test_baseline_file import SETUP, TESTS, baseline_of
 from tests.conftest import Run
@@ -147,18 +147,18 @@ def test_a_file_without_its_tests_is_no_reason_to_keep_their_entries(run_alone: 
 @pytest.mark.parametrize(
     ("key", "stays"),
     [
-        (Key("test_a.py::test_one[1]", "square"), True),  # Collected.
-        (Key("test_a.py::test_one[2]", "square"), False),  # The test has this case no longer.
-        (Key("test_a.py::test_one[1]", "blur"), False),
-        (Key("test_a.py::TestX::test_defined", "square"), True),  # Defined, but not collected.
-        (Key("test_a.py::test_define", "square"), False),
-        (Key("test_b.py::test_one", "square"), True),  # Not looked into.
-        (Key("test_c.py::test_one", "square"), False),  # There is no such file.
-        (Key("../elsewhere/test_d.py::test_one", "square"), False),
+        (EntryKey("test_a.py::test_one[1]", "square"), True),  # Collected.
+        (EntryKey("test_a.py::test_one[2]", "square"), False),  # The test has this case no longer.
+        (EntryKey("test_a.py::test_one[1]", "blur"), False),
+        (EntryKey("test_a.py::TestX::test_defined", "square"), True),  # Defined, but not collected.
+        (EntryKey("test_a.py::test_define", "square"), False),
+        (EntryKey("test_b.py::test_one", "square"), True),  # Not looked into.
+        (EntryKey("test_c.py::test_one", "square"), False),  # There is no such file.
+        (EntryKey("../elsewhere/test_d.py::test_one", "square"), False),
     ],
 )
-def test_which_entries_stay(tmp_path: Path, key: Key, stays: bool) -> None:
+def test_which_entries_stay(tmp_path: Path, key: EntryKey, stays: bool) -> None:
     (tmp_path / "test_a.py").write_text("if CUDA:\n    class TestX:\n        def test_defined(self): pass\n")
     (tmp_path / "test_b.py").touch()
-    collected = Key("test_a.py::test_one[1]", "square")
+    collected = EntryKey("test_a.py::test_one[1]", "square")
     assert (key in remaining([key], [collected], {"test_a.py"}, tmp_path)) == stays

@@ -52,7 +52,7 @@ def test_in_an_empty_directory_it_writes_an_ini_file_and_a_conftest(pytester: py
         pytester, "--control", "python:nets:scratch", "--source", "torchvision:resnet18?weights=IMAGENET1K_V1"
     )
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["pytest.ini: written", "conftest.py: written*", "*python -m pytest_biastransfer scan"])
+    result.stdout.fnmatch_lines(["pytest.ini: written", "conftest.py: written*", "*biastransfer scan"])
     assert files(pytester.path) == ["conftest.py", "pytest.ini"]
     assert known(pytester) == {
         "transferred_model": MODEL,

@@ -41,7 +41,7 @@ def workflows() -> list[Any]:
 def shell_lines() -> Iterator[str]:
     """Yield each line that the page has a shell run."""
     for block in blocks("text"):
-        yield from (line for line in block.splitlines() if line.startswith(("python -m", "pytest")))
+        yield from (line for line in block.splitlines() if line.startswith(("python -m", "pytest", "biastransfer ")))
     for workflow in workflows():
         for job in workflow.get("jobs", {}).values():
             yield from (step["run"] for step in job["steps"] if "run" in step)
@@ -73,8 +73,8 @@ def sessions() -> list[list[str]]:
 def test_the_page_has_what_it_is_about() -> None:
     assert len(workflows()) == 4
     assert len(sessions()) >= 6
-    assert {line[0] for line in commands(["python", "-m", "pytest_biastransfer"])} == set(COMMANDS)
-    others = [line for line in shell_lines() if words(line)[0] not in ("pytest", "python")]
+    assert {line[0] for line in commands(["biastransfer"])} == set(COMMANDS)
+    others = [line for line in shell_lines() if words(line)[0] not in ("pytest", "python", "biastransfer")]
     assert {" ".join(words(line)[:2]) for line in others} == {"pip install"}
 
 
@@ -85,7 +85,7 @@ def test_pytest_takes_each_of_its_commands(pytester: pytest.Pytester, arguments:
     assert not any(word.startswith("-") for word in config.args)
 
 
-@pytest.mark.parametrize("arguments", commands(["python", "-m", "pytest_biastransfer"]), ids=" ".join)
+@pytest.mark.parametrize("arguments", commands(["biastransfer"]), ids=" ".join)
 def test_this_package_takes_each_of_its_commands(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(COMMANDS[arguments[0]], "run", lambda options: 70)
     assert main(arguments) == 70

@@ -19,9 +19,9 @@ from pytest_biastransfer.evaluation.canary import Canary, Verification
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import Grayscale, Intervention
 from pytest_biastransfer.judgement.gap import Gap
-from pytest_biastransfer.measurement.measure import take_measurement
-from pytest_biastransfer.measurement.measure_gaps import take_gaps
-from pytest_biastransfer.store import Place, Store
+from pytest_biastransfer.measurement.measure import measure_loaded
+from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
+from pytest_biastransfer.store import Store, StoreDirectory
 from tests.conftest import Log, Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,11 +88,11 @@ def net() -> Brightest:
 
 def test_a_model_that_is_what_it_was_costs_32_images(net: Brightest, tmp_path: Path) -> None:
     model, images = Model(net), dataset()
-    take_measurement(session(tmp_path)[0], model, images, YELLOW)
+    measure_loaded(session(tmp_path)[0], model, images, YELLOW)
     net.seen.clear()
     evaluator, canary = session(tmp_path, turn=YELLOW)
     for intervention in (YELLOW, YELLOW):
-        assert take_measurement(evaluator, model, images, intervention).computed == 0
+        assert measure_loaded(evaluator, model, images, intervention).computed == 0
     assert sum(net.seen) == 32
     assert canary.take_findings() == []
 
@@ -102,13 +102,13 @@ def test_a_model_that_changed_unseen_is_measured_again(
     net: Brightest, tmp_path: Path, change: Callable[..., Any], clean: bool
 ) -> None:
     model, images = Model(net), dataset()
-    before = take_measurement(session(tmp_path)[0], model, images, YELLOW)
+    before = measure_loaded(session(tmp_path)[0], model, images, YELLOW)
     net.outside.change = change
     truth = measure(net, [(images.image(place), place % 3) for place in range(300)], YELLOW)
     # Nobody looks.
-    assert take_measurement(Evaluator("cpu", Store(tmp_path)), model, images, YELLOW).estimates == before.estimates
+    assert measure_loaded(Evaluator("cpu", Store(tmp_path)), model, images, YELLOW).estimates == before.estimates
     evaluator, canary = session(tmp_path, turn=YELLOW)
-    after = take_measurement(evaluator, model, images, YELLOW)
+    after = measure_loaded(evaluator, model, images, YELLOW)
     assert after.computed == 600
     assert after.estimates == truth.estimates != before.estimates
     (stale,) = canary.take_findings()
@@ -119,23 +119,23 @@ def test_a_model_that_changed_unseen_is_measured_again(
     assert "--bias-verify=16@1 chose these images" in str(stale)
     # What replaced it is believed.
     again, canary = session(tmp_path, turn=YELLOW, seed="2")
-    assert take_measurement(again, model, images, YELLOW).estimates == truth.estimates
-    assert take_measurement(again, model, images, YELLOW).computed == 0
+    assert measure_loaded(again, model, images, YELLOW).estimates == truth.estimates
+    assert measure_loaded(again, model, images, YELLOW).computed == 0
     assert canary.take_findings() == []
 
 
 def test_after_one_was_stale_each_intervention_is_verified(net: Brightest, tmp_path: Path) -> None:
     model, images, other = Model(net), dataset(), dataset(200)
     for some in (images, other):
-        take_measurement(session(tmp_path)[0], model, some, YELLOW)
+        measure_loaded(session(tmp_path)[0], model, some, YELLOW)
     net.outside.change = rolled_where_yellow
     evaluator, canary = session(tmp_path, turn=Grayscale())
-    take_measurement(evaluator, model, images, YELLOW)
+    measure_loaded(evaluator, model, images, YELLOW)
     assert canary.take_findings() == [], "grayscale was in its turn, and nothing of it was kept"
     evaluator, canary = session(tmp_path, turn=YELLOW)
-    take_measurement(evaluator, model, images, YELLOW)
+    measure_loaded(evaluator, model, images, YELLOW)
     canary.in_turn = lambda: None
-    assert take_measurement(evaluator, model, other, YELLOW, words="measured").computed == 400
+    assert measure_loaded(evaluator, model, other, YELLOW, words="measured").computed == 400
     assert [stale.intervention for stale in canary.take_findings()] == ["in turn", "measured"]
 
 
@@ -172,7 +172,7 @@ def test_other_images_are_looked_at_in_each_session_and_the_same_with_the_same_s
 
 def rewritten(path: Path, store: Path, change: Callable[[Any, memoryview], tuple[Any, list[Any]]]) -> None:
     """Write something else into a file of the store, as whoever keeps it would have."""
-    name, place = path.relative_to(store).as_posix(), Place(store)
+    name, place = path.relative_to(store).as_posix(), StoreDirectory(store)
     found = place.read(name, lambda description, size: True)
     assert found is not None
     place.write(name, *change(*found))
@@ -195,10 +195,10 @@ def tamper(store: Path, places: list[int] | None = None) -> None:
 
 def test_one_image_of_300_is_found_where_all_are_verified(net: Brightest, tmp_path: Path) -> None:
     model, images = Model(net), dataset()
-    truth = take_measurement(session(tmp_path)[0], model, images, YELLOW)
+    truth = measure_loaded(session(tmp_path)[0], model, images, YELLOW)
     tamper(tmp_path, [270])
     evaluator, canary = session(tmp_path, None)
-    found = take_measurement(evaluator, model, images, YELLOW)
+    found = measure_loaded(evaluator, model, images, YELLOW)
     assert found.estimates == truth.estimates
     (stale,) = canary.take_findings()
     assert (stale.differing, stale.verified) == (1, 300)
@@ -206,7 +206,7 @@ def test_one_image_of_300_is_found_where_all_are_verified(net: Brightest, tmp_pa
 
 def test_what_was_estimated_is_not_believed_where_all_is_verified(net: Brightest, tmp_path: Path) -> None:
     model, images = Model(net), dataset()
-    truth = take_measurement(session(tmp_path)[0], model, images, YELLOW)
+    truth = measure_loaded(session(tmp_path)[0], model, images, YELLOW)
 
     def other_estimates(fact: Any, _: memoryview) -> tuple[Any, list[Any]]:
         estimates = {metric: [0.5, *parts[1:]] for metric, parts in fact.get("estimates", {}).items()}
@@ -214,28 +214,28 @@ def test_what_was_estimated_is_not_believed_where_all_is_verified(net: Brightest
 
     for path in tmp_path.glob("facts/*/*.fact"):
         rewritten(path, tmp_path, other_estimates)
-    assert float(take_measurement(session(tmp_path)[0], model, images, YELLOW).asr) == 0.5
-    assert take_measurement(session(tmp_path, None)[0], model, images, YELLOW).asr == truth.asr
+    assert float(measure_loaded(session(tmp_path)[0], model, images, YELLOW).asr) == 0.5
+    assert measure_loaded(session(tmp_path, None)[0], model, images, YELLOW).asr == truth.asr
 
 
 def test_a_control_and_gaps_are_verified_too(net: Brightest, tmp_path: Path) -> None:
     control, images = Brightest(), dataset(attribute=True)
     control.weight.data[0, 0] = 2
-    take_measurement(session(tmp_path)[0], Model(net), images, YELLOW, control=Model(control, name="other"))
+    measure_loaded(session(tmp_path)[0], Model(net), images, YELLOW, control=Model(control, name="other"))
     control.outside.change = rolled
     evaluator, canary = session(tmp_path)
-    take_measurement(evaluator, Model(net), images, YELLOW, control=Model(control, name="other"))
+    measure_loaded(evaluator, Model(net), images, YELLOW, control=Model(control, name="other"))
     assert [stale.model for stale in canary.take_findings()] == ["other"]
     for gap in (Gap("half", "accuracy"), Gap("half", "auc", positive=0)):
         store = tmp_path / gap.metric
         net.outside.change = Outside().change
-        take_gaps(session(store)[0], Model(net), images, gap)
+        measure_gaps_loaded(session(store)[0], Model(net), images, gap)
         net.outside.change = rolled
         evaluator, canary = session(store)
-        found = take_gaps(evaluator, Model(net), images, gap)
+        found = measure_gaps_loaded(evaluator, Model(net), images, gap)
         assert len(canary.take_findings()) == 1
         assert found.computed > 0
-        truth = take_gaps(Evaluator("cpu"), Model(net), images, gap)
+        truth = measure_gaps_loaded(Evaluator("cpu"), Model(net), images, gap)
         assert found.estimates == truth.estimates
 
 
@@ -271,29 +271,29 @@ def test_few_images_and_parts_of_them_are_verified(net: Brightest, tmp_path: Pat
     model = Model(net)
     for count in (1, 3):
         images = dataset(count)
-        take_measurement(session(tmp_path)[0], model, images, YELLOW)
+        measure_loaded(session(tmp_path)[0], model, images, YELLOW)
         net.outside.change = rolled
         evaluator, canary = session(tmp_path)
-        take_measurement(evaluator, model, images, YELLOW)
+        measure_loaded(evaluator, model, images, YELLOW)
         assert [stale.verified for stale in canary.take_findings()] == [count]
         net.outside.change = Outside().change
     images = dataset(600)
-    take_measurement(session(tmp_path, max_images=256)[0], model, images, YELLOW)
+    measure_loaded(session(tmp_path, max_images=256)[0], model, images, YELLOW)
     net.outside.change = rolled
     evaluator, canary = session(tmp_path, max_images=None)
-    assert take_measurement(evaluator, model, images, YELLOW).computed == 1200
+    assert measure_loaded(evaluator, model, images, YELLOW).computed == 1200
     assert [stale.verified for stale in canary.take_findings()] == [16]
 
 
 def test_two_processes_that_find_the_same_drop_it_once(net: Brightest, tmp_path: Path) -> None:
     model, images = Model(net), dataset()
-    take_measurement(session(tmp_path)[0], model, images, YELLOW)
+    measure_loaded(session(tmp_path)[0], model, images, YELLOW)
     net.outside.change = rolled
     (one, first), (two, second) = session(tmp_path), session(tmp_path)
     for evaluator in (one, two):
         evaluator.keys(model, images, [None])
-    assert take_measurement(one, model, images, YELLOW).computed == 600
-    assert take_measurement(two, model, images, YELLOW).computed == 0
+    assert measure_loaded(one, model, images, YELLOW).computed == 600
+    assert measure_loaded(two, model, images, YELLOW).computed == 0
     assert len(first.take_findings()) == len(second.take_findings()) == 1
     assert len(list(tmp_path.glob("predictions/*"))) == 4
 

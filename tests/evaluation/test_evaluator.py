@@ -17,7 +17,7 @@ from pytest_biastransfer.errors import BiasTransferError, ModelError, StoreWarni
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import Composition
-from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
 
@@ -98,19 +98,19 @@ def test_model_is_left_as_it_was_after_an_error(images: list[Item]) -> None:
 def test_nothing_is_computed_twice_in_a_session(images: list[Item], tmp_path: Path, keep: bool) -> None:
     evaluator = Evaluator("cpu", Store(tmp_path if keep else None))
     model, dataset = Model(linear()), as_images(images, "images")
-    first = take_measurement(evaluator, model, dataset, Square(), control=model)
+    first = measure_loaded(evaluator, model, dataset, Square(), control=model)
     assert (first.computed, sum(LOG)) == (600, 600 + predicted_twice(300))
-    second = take_measurement(evaluator, model, dataset, Square(color="red"))
+    second = measure_loaded(evaluator, model, dataset, Square(color="red"))
     assert (second.computed, sum(LOG)) == (300, 900 + predicted_twice(300))
-    assert take_measurement(evaluator, model, dataset, Square()).computed == 0
+    assert measure_loaded(evaluator, model, dataset, Square()).computed == 0
 
 
 def test_weights_changed_in_place_are_noticed(images: list[Item]) -> None:
     evaluator = Evaluator("cpu")
     model, dataset = Model(linear()), as_images(images, "images")
-    before = take_measurement(evaluator, model, dataset, Square())
+    before = measure_loaded(evaluator, model, dataset, Square())
     model.module.body[2].weight.data.mul_(-3)  # type: ignore[index, union-attr]
-    after = take_measurement(evaluator, model, dataset, Square())
+    after = measure_loaded(evaluator, model, dataset, Square())
     assert after.computed == 600
     assert after.estimates != before.estimates
 
@@ -147,9 +147,9 @@ def test_what_cannot_be_fingerprinted_is_kept_for_the_session_only(images: list[
     evaluator = Evaluator("cpu", Store(tmp_path))
     dataset = as_images(images, "images")
     with pytest.warns(StoreWarning, match="kept for this session only, because its content cannot be told: .*lock"):
-        first = take_measurement(evaluator, Model(model), dataset, Square())
+        first = measure_loaded(evaluator, Model(model), dataset, Square())
     with pytest.warns(StoreWarning):
-        again = take_measurement(evaluator, Model(model), dataset, Square())
+        again = measure_loaded(evaluator, Model(model), dataset, Square())
     assert (first.computed, again.computed) == (600, 0)
     with pytest.warns(StoreWarning):
         assert measure(model, images, Square(), store=tmp_path).computed == 600

@@ -50,7 +50,7 @@ from pytest_biastransfer import (
     Vignette,
 )  # fmt: skip
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.interventions import BUILT_IN, Origin
+from pytest_biastransfer.interventions import BUILT_IN, BatchInfo
 from pytest_biastransfer.interventions.colors import rgb
 
 quick = settings(max_examples=40, deadline=None)
@@ -880,7 +880,7 @@ def test_a_random_function_that_returns_images_of_random_sizes_is_named_too() ->
 
 def test_an_intervention_of_the_users_own_is_checked_like_ours() -> None:
     class Cropped(Intervention):
-        def render(self, images: torch.Tensor, origin: Origin) -> torch.Tensor:
+        def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
             return images[:, :, 1:]
 
     with pytest.raises(InterventionError, match=r"Cropped\(\) returned shape \[7, 3, 11, 10\]"):

@@ -16,7 +16,7 @@ from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.verdict import judge
-from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import Rule
 from pytest_biastransfer.store import Store
@@ -81,7 +81,7 @@ def measured(
     control: Model | None = None,
 ) -> tuple[Measurement, Expectation]:
     expectation = Expectation(tuple(limits.items()), target=(0,), rule=rule)
-    found = take_measurement(
+    found = measure_loaded(
         evaluator or Evaluator("cpu", batch_size=256),
         model or Model(Fragile(), classes=["red", "green", "blue"]),
         as_images(images, "images"),
@@ -294,8 +294,8 @@ def test_the_first_images_are_shared_without_a_store() -> None:
     evaluator = Evaluator("cpu", batch_size=256)
     images = as_images(pictures([], 1000), "images")
     stop = EarlyStop.of(Expectation((("asr", 0.1),)), 0.01)
-    first = take_measurement(evaluator, model, images, Square(size=0.5), stop=stop)
-    second = take_measurement(evaluator, model, images, Grayscale(), stop=stop)
+    first = measure_loaded(evaluator, model, images, Square(size=0.5), stop=stop)
+    second = measure_loaded(evaluator, model, images, Grayscale(), stop=stop)
     assert (first.computed, second.computed) == (2 * first.n, second.n)
 
 

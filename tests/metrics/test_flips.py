@@ -24,7 +24,7 @@ from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerformance
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Measurement, Provenance
-from pytest_biastransfer.metrics.paired_predictions import Observation, estimates_of
+from pytest_biastransfer.metrics.paired_predictions import PairedPredictions, estimates_of
 from pytest_biastransfer.metrics.statistics import bootstrap, intervals
 from pytest_biastransfer.metrics.statistics.class_sums import ClassSums, Term
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
@@ -54,9 +54,9 @@ def predictions(draw: st.DrawFn, columns: int, most: int = 40) -> list[Classes]:
     return [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
 
 
-def observations(arrays: Arrays) -> tuple[Observation, Observation]:
+def observations(arrays: Arrays) -> tuple[PairedPredictions, PairedPredictions]:
     clean, intervened, labels, control_clean, control_intervened = arrays
-    return Observation(clean, intervened, labels), Observation(control_clean, control_intervened, labels)
+    return PairedPredictions(clean, intervened, labels), PairedPredictions(control_clean, control_intervened, labels)
 
 
 def figures(estimate: Estimate) -> tuple[float, float, float, float, int, str]:
@@ -300,12 +300,12 @@ def test_more_confidence_gives_wider_intervals() -> None:
 
 def test_estimates_are_those_that_the_predictions_allow() -> None:
     clean, intervened, labels = np.array([0, 1]), np.array([1, 1]), np.array([0, 0])
-    unlabelled = Observation(clean, intervened, None)
+    unlabelled = PairedPredictions(clean, intervened, None)
     always = {"asr", "skew"}
     assert estimates_of(unlabelled).keys() == always
     assert estimates_of(unlabelled, target=[1]).keys() == always
     assert estimates_of(unlabelled, unlabelled).keys() == always | NEED_CONTROL
-    labelled = Observation(clean, intervened, labels)
+    labelled = PairedPredictions(clean, intervened, labels)
     assert estimates_of(labelled).keys() == always | NEED_LABELS
     # Class 0 is falsy, and is a target all the same.
     assert estimates_of(labelled, unlabelled, [0]).keys() == (always | NEED_LABELS | NEED_TARGET | NEED_CONTROL)
@@ -314,8 +314,8 @@ def test_estimates_are_those_that_the_predictions_allow() -> None:
 def test_estimates_are_named_after_what_they_are() -> None:
     clean, intervened = np.array([0, 0, 0, 1, 2]), np.array([0, 1, 1, 1, 0])
     labels = np.array([0, 0, 1, 1, 2])
-    control = Observation(np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 1]), labels)
-    found = estimates_of(Observation(clean, intervened, labels), control, target=[1])
+    control = PairedPredictions(np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 1]), labels)
+    found = estimates_of(PairedPredictions(clean, intervened, labels), control, target=[1])
     assert {name: round(float(estimate), 12) for name, estimate in found.items()} == {
         "asr": 0.6,
         "skew": 0.4,
@@ -349,7 +349,7 @@ def measurement(estimates: dict[str, Estimate], shift: list[float]) -> Measureme
         computed=0,
         early=None,
         provenance=Provenance(None, ""),
-        outcomes=outcomes_of(Observation(nothing, nothing, None), nothing),
+        outcomes=outcomes_of(PairedPredictions(nothing, nothing, None), nothing),
     )
 
 
@@ -658,7 +658,7 @@ def test_an_estimate_is_a_number_in_json() -> None:
 @quick
 @given(predictions(3))
 def test_estimates_hold_plain_python_numbers_that_any_serializer_takes(arrays: Arrays) -> None:
-    found = estimates_of(Observation(*arrays), Observation(*arrays), [0])
+    found = estimates_of(PairedPredictions(*arrays), PairedPredictions(*arrays), [0])
     for estimate in found.values():
         assert [type(part) for part in figures(estimate)] == [float, float, float, float, int, str]
         assert estimate.__reduce__()[0].__module__.startswith("pytest_biastransfer")

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from pytest_biastransfer import BiasTransferError, Model, Preprocess
 from pytest_biastransfer.fingerprints import installed, source_code
 from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
-from pytest_biastransfer.store import Facts, Place, Store
+from pytest_biastransfer.store import Facts, Store, StoreDirectory
 from tests.models.test_schemes import exported, onnx, save_classifier, script, small_timm, trained
 
 ARCH = """
@@ -177,7 +177,7 @@ def test_a_file_that_was_just_written_is_not_trusted(project: Project) -> None:
     # It may be written again within the resolution of its time stamp.
     os.utime(project.weights)
     project.model()
-    facts = Facts(Place(project.directory / "facts"))
+    facts = Facts(StoreDirectory(project.directory / "facts"))
     answers = iter(range(10))
     assert [facts.of_files([project.weights], "question", lambda: next(answers)) for _ in range(2)] == [0, 1]
     age(project.weights)
@@ -185,7 +185,7 @@ def test_a_file_that_was_just_written_is_not_trusted(project: Project) -> None:
 
 
 def test_a_file_that_was_given_an_old_time_is_read_again(project: Project) -> None:
-    facts = Facts(Place(project.directory / "facts"))
+    facts = Facts(StoreDirectory(project.directory / "facts"))
     path = project.directory / "file"
     path.write_text("one")
     age(path)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytest_biastransfer.baseline.regression import Change, meanings, settled_meanings
+from pytest_biastransfer.baseline.regression import MetricChange, meanings, settled_meanings
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
 from pytest_biastransfer.reporting.record import BaselineRecord
 from pytest_biastransfer.reporting.regression_text import compared_alone, regression_text
@@ -177,8 +177,8 @@ def test_every_reporter_has_one_outcome_a_test(run: Run, project: pytest.Pyteste
     assert [len(one) for one in figures] == [1, 1, 1, 1]
 
 
-def change(p: float, before: float = 0.1, now: float = 0.2, tolerance: float = 0.0) -> Change:
-    return Change("asr", before, now, p, tolerance, 1, 1, True)
+def change(p: float, before: float = 0.1, now: float = 0.2, tolerance: float = 0.0) -> MetricChange:
+    return MetricChange("asr", before, now, p, tolerance, 1, 1, True)
 
 
 @pytest.mark.parametrize("comparisons", [1, 3, 50])

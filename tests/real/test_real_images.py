@@ -22,7 +22,7 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
-from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,7 @@ def test_resnet20_is_the_same_model_in_every_format(
 
 def test_resnet20_is_known_to_exceed_a_limit_after_a_tenth_of_the_images(resnet20: Model, data: Path) -> None:
     expectation = Expectation((("asr", 0.05),))
-    found = take_measurement(
+    found = measure_loaded(
         Evaluator("cpu"),
         resnet20,
         load_dataset(f"imagefolder:{data}/cifar10/test"),

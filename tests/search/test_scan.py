@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pytest_biastransfer import Custom, Grayscale, Model, Occlude, Square
 from pytest_biastransfer.__main__ import main
-from pytest_biastransfer.cli.generated_tests import Scanned, first_tests_text, limit_to_come, todays_limit
+from pytest_biastransfer.cli.generated_tests import ScanInfo, first_tests_text, limit_to_come, todays_limit
 from pytest_biastransfer.cli.scan_progress import ScanProgress
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import ModelError, SpecError
@@ -26,7 +26,7 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator, Progress
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.reporting.ranking import Ranked, plot_ranking, ranking_lines, require_plot, worst_first
-from pytest_biastransfer.search.scan import Results, Subject, scan
+from pytest_biastransfer.search.scan import ScanResults, Subject, scan
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
 from tests.plugin.xdist.test_worker_progress import Terminal
@@ -65,8 +65,8 @@ def images(fragile: int = 5) -> list[Any]:
 
 def scanned(
     interventions: dict[str, Intervention], model: Model, control: Model | None = None, store: Path | None = None
-) -> Results:
-    results = Results(len(interventions))
+) -> ScanResults:
+    results = ScanResults(len(interventions))
     evaluator = Evaluator("cpu", Store(store))
     subject = Subject(model, as_images(images(), "images"), control)
     steps = list(scan(evaluator, subject, interventions, results))
@@ -188,7 +188,7 @@ def test_todays_level_passes_today_and_is_the_upper_end_in_three_decimals(
     assert high - 1e-9 <= limit < high + 0.001
 
 
-SCANNED = Scanned("pets", "val", None, 500, 5000, datetime.date(2025, 1, 31))
+SCANNED = ScanInfo("pets", "val", None, 500, 5000, datetime.date(2025, 1, 31))
 
 
 def markers(text: str, function: str = "test_nothing_inherited") -> list[str]:
@@ -214,7 +214,7 @@ def test_the_file_has_a_marker_an_intervention_the_worst_first() -> None:
 
 
 def test_beside_a_control_the_limits_are_on_the_excess_and_not_below_zero() -> None:
-    scanned = Scanned("pets", "val", "scratch", 5000, 5000, datetime.date(2025, 1, 31))
+    scanned = ScanInfo("pets", "val", "scratch", 5000, 5000, datetime.date(2025, 1, 31))
     text = first_tests_text([ranked("blur", 0.5, 0.2), ranked("noise", 0.8, -0.1)], scanned)
     assert markers(text) == [
         "bias_intervention('blur', max_asr_excess=0.21)",
@@ -250,7 +250,7 @@ def test_what_is_expected_to_fail_does_today(given: tuple[float, float]) -> None
 
 def test_names_of_any_kind_stay_what_they_are() -> None:
     name, model = 'a"quote\\', 'C:\\new\\"""pets"""'
-    text = first_tests_text([ranked(name, 0.5)], Scanned(model, "val", None, 5, 5, datetime.date(2025, 1, 31)))
+    text = first_tests_text([ranked(name, 0.5)], ScanInfo(model, "val", None, 5, 5, datetime.date(2025, 1, 31)))
     assert markers(text) == [f"bias_intervention({name!r}, max_asr=0.51)"]
     assert "C:\\new\\'''pets'''" in (ast.get_docstring(ast.parse(text)) or "")
 
@@ -496,7 +496,7 @@ def test_without_init_it_says_what_to_type_and_that_works(project: pytest.Pytest
     assert scan.ret == 0
     assert passes(scan) == 10 * (NAMES + 1) + predicted_twice(10)
     lines = [line.strip() for line in scan.outlines]
-    (init,) = [line for line in lines if line.startswith("python -m pytest_biastransfer init")]
+    (init,) = [line for line in lines if line.startswith("biastransfer init")]
     tests = lines[-1]
     assert tests == "pytest --bias-store=kept --bias-max-images=10 test_bias.py"
     assert project.run("bash", "-c", init.replace("python", sys.executable, 1)).ret == 0

@@ -33,7 +33,7 @@ from torchvision.transforms import v2
 from pytest_biastransfer import Custom, measure
 from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
-from pytest_biastransfer.store import Place
+from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
 CHUNKS = [range(0, 4), range(4, 8), range(8, 10)]
@@ -73,42 +73,42 @@ class Counted:
 @pytest.mark.parametrize("kept", [True, False])
 def test_each_chunk_is_yielded_once_with_what_was_computed(tmp_path: Path, kept: bool) -> None:
     compute = Counted()
-    found = list(ChunkStore(Place(tmp_path if kept else None)).collect("key", CHUNKS, compute))
+    found = list(ChunkStore(StoreDirectory(tmp_path if kept else None)).collect("key", CHUNKS, compute))
     assert_right(found)
     assert compute.chunks == CHUNKS
 
 
 def test_chunks_are_computed_only_as_they_are_asked_for(tmp_path: Path) -> None:
     compute = Counted()
-    collected = ChunkStore(Place(tmp_path)).collect("key", CHUNKS, compute)
+    collected = ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS, compute)
     assert compute.chunks == []
     next(collected)
     assert compute.chunks == CHUNKS[:1]
 
 
 def test_nothing_is_computed_a_second_time(tmp_path: Path) -> None:
-    list(ChunkStore(Place(tmp_path)).collect("key", CHUNKS, squares))
-    assert_right(list(ChunkStore(Place(tmp_path)).collect("key", CHUNKS, no_computation)))
+    list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS, squares))
+    assert_right(list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS, no_computation)))
 
 
 def test_a_collection_that_was_cut_short_is_continued(tmp_path: Path) -> None:
-    cut_short = ChunkStore(Place(tmp_path)).collect("key", CHUNKS, squares)
+    cut_short = ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS, squares)
     next(cut_short)
     del cut_short
     compute = Counted()
-    assert_right(list(ChunkStore(Place(tmp_path)).collect("key", CHUNKS, compute)))
+    assert_right(list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS, compute)))
     assert compute.chunks == CHUNKS[1:]
 
 
 def test_more_chunks_of_the_same_key_are_added(tmp_path: Path) -> None:
-    list(ChunkStore(Place(tmp_path)).collect("key", CHUNKS[:1], squares))
+    list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS[:1], squares))
     compute = Counted()
-    assert_right(list(ChunkStore(Place(tmp_path)).collect("key", CHUNKS, compute)))
+    assert_right(list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS, compute)))
     assert compute.chunks == CHUNKS[1:]
 
 
 def test_keys_and_chunks_of_other_lengths_are_kept_apart(tmp_path: Path) -> None:
-    store = ChunkStore(Place(tmp_path))
+    store = ChunkStore(StoreDirectory(tmp_path))
     list(store.collect("key", CHUNKS, squares))
     for key, wanted in (("other", CHUNKS), ("key", [range(0, 5)]), ("key", [range(1, 4)])):
         compute = Counted()
@@ -117,14 +117,14 @@ def test_keys_and_chunks_of_other_lengths_are_kept_apart(tmp_path: Path) -> None
 
 
 def test_without_a_directory_nothing_is_kept() -> None:
-    store, compute = ChunkStore(Place(None)), Counted()
+    store, compute = ChunkStore(StoreDirectory(None)), Counted()
     for _ in range(2):
         assert_right(list(store.collect("key", CHUNKS, compute)))
     assert compute.chunks == CHUNKS * 2
 
 
 def test_an_error_in_the_computation_leaves_the_chunk_to_the_next_who_asks(tmp_path: Path) -> None:
-    store = ChunkStore(Place(tmp_path))
+    store = ChunkStore(StoreDirectory(tmp_path))
 
     def fails(chunk: range) -> Content:
         raise ZeroDivisionError(f"in {chunk}")
@@ -137,7 +137,7 @@ def test_an_error_in_the_computation_leaves_the_chunk_to_the_next_who_asks(tmp_p
 
 
 def test_what_a_reader_does_with_the_arrays_does_not_reach_the_store(tmp_path: Path) -> None:
-    store = ChunkStore(Place(tmp_path))
+    store = ChunkStore(StoreDirectory(tmp_path))
     list(store.collect("key", CHUNKS, squares))
     for _, content in store.collect("key", CHUNKS, no_computation):
         content["squares"][:] = -1
@@ -145,7 +145,7 @@ def test_what_a_reader_does_with_the_arrays_does_not_reach_the_store(tmp_path: P
 
 
 def test_stored_arrays_become_tensors_without_a_copy_or_a_warning(tmp_path: Path) -> None:
-    store = ChunkStore(Place(tmp_path))
+    store = ChunkStore(StoreDirectory(tmp_path))
     list(store.collect("key", CHUNKS, squares))
     for chunk, content in store.collect("key", CHUNKS, no_computation):
         tensor = torch.from_numpy(content["squares"])
@@ -174,7 +174,7 @@ def assert_same(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
 def test_any_arrays_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, npt.NDArray[Any]]
 ) -> None:
-    store = ChunkStore(Place(tmp_path_factory.mktemp("store")))
+    store = ChunkStore(StoreDirectory(tmp_path_factory.mktemp("store")))
     list(store.collect("key", CHUNKS[:1], lambda _: content))
     ((_, found),) = store.collect("key", CHUNKS[:1], no_computation)
     assert found.keys() == content.keys()
@@ -192,7 +192,7 @@ def test_arrays_of_any_layout_come_back_as_they_were(tmp_path: Path, layout: str
         "read-only": np.broadcast_to(plain[0], (3, 6)),
         "Fortran": np.asfortranarray(plain),
     }
-    store = ChunkStore(Place(tmp_path))
+    store = ChunkStore(StoreDirectory(tmp_path))
     list(store.collect("key", CHUNKS[:1], lambda _: {"array": arrays[layout]}))
     ((_, found),) = store.collect("key", CHUNKS[:1], no_computation)
     assert_same(found["array"], arrays[layout])
@@ -204,7 +204,7 @@ def test_arrays_of_any_layout_come_back_as_they_were(tmp_path: Path, layout: str
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """The file of one small stored chunk."""
-    list(ChunkStore(Place(tmp_path)).collect("key", CHUNKS[:1], squares))
+    list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS[:1], squares))
     (found,) = tmp_path.rglob("*.chunk")
     return found
 
@@ -214,7 +214,7 @@ def collected_with_warnings(file: Path) -> tuple[list[range], list[str]]:
     compute = Counted()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert_right(list(ChunkStore(Place(file.parents[1])).collect("key", CHUNKS[:1], compute)), CHUNKS[:1])
+        assert_right(list(ChunkStore(StoreDirectory(file.parents[1])).collect("key", CHUNKS[:1], compute)), CHUNKS[:1])
     assert {warning.category for warning in caught} <= {StoreWarning}
     return compute.chunks, [str(warning.message) for warning in caught]
 
@@ -282,7 +282,7 @@ def test_a_file_cut_anywhere_is_computed_again(file: Path) -> None:
 
 def test_no_flipped_bit_is_taken_for_content(tmp_path: Path) -> None:
     content = {"x": np.array([1, 2], dtype=np.int32)}
-    list(ChunkStore(Place(tmp_path)).collect("key", CHUNKS[:1], lambda _: content))
+    list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS[:1], lambda _: content))
     (file,) = tmp_path.rglob("*.chunk")
     whole, wrong = file.read_bytes(), []
     for place, bit in itertools.product(range(len(whole)), range(8)):
@@ -299,7 +299,7 @@ def read_in_spite_of_damage(directory: Path, content: Content) -> list[object]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ((_, found),) = ChunkStore(Place(directory)).collect("key", CHUNKS[:1], lambda _: content)
+            ((_, found),) = ChunkStore(StoreDirectory(directory)).collect("key", CHUNKS[:1], lambda _: content)
         except Exception as error:  # noqa: BLE001 - a reader must not run into anything
             return [repr(error)]
     ((name, array),) = found.items()
@@ -326,7 +326,7 @@ def make_key(store: ChunkStore, directory: Path, key: str, age: float) -> int:
 
 
 def test_room_is_made_of_what_was_used_longest_ago(tmp_path: Path) -> None:
-    store = ChunkStore(Place(tmp_path))
+    store = ChunkStore(StoreDirectory(tmp_path))
     sizes = [make_key(store, tmp_path, key, age) for key, age in (("old", 9000), ("older", 10000), ("lately", 60))]
     assert store.make_room("new", 100, limit=sum(sizes) + 100)
     assert {path.name for path in tmp_path.iterdir()} == {"old", "older", "lately"}
@@ -336,11 +336,11 @@ def test_room_is_made_of_what_was_used_longest_ago(tmp_path: Path) -> None:
     assert not store.make_room("new", 100, limit=150)
     assert {path.name for path in tmp_path.iterdir()} == {"lately"}
     assert store.make_room("lately", 100, limit=100), "what is there already takes no room beside itself"
-    assert not ChunkStore(Place(None)).make_room("new", 1, limit=10)
+    assert not ChunkStore(StoreDirectory(None)).make_room("new", 1, limit=10)
 
 
 def test_room_is_made_beside_processes_that_write_and_remove(tmp_path: Path) -> None:
-    writer = ChunkStore(Place(tmp_path))
+    writer = ChunkStore(StoreDirectory(tmp_path))
     stop = threading.Event()
 
     def write() -> None:
@@ -356,8 +356,8 @@ def test_room_is_made_beside_processes_that_write_and_remove(tmp_path: Path) -> 
     try:
         for number in range(400):
             make_key(writer, tmp_path, f"old{number % 5}", 10**6)
-            assert ChunkStore(Place(tmp_path)).make_room("new", 10, limit=10**9)
-            ChunkStore(Place(tmp_path)).make_room("new", 10, limit=20)
+            assert ChunkStore(StoreDirectory(tmp_path)).make_room("new", 10, limit=10**9)
+            ChunkStore(StoreDirectory(tmp_path)).make_room("new", 10, limit=20)
     finally:
         stop.set()
         thread.join()
@@ -368,7 +368,7 @@ def test_room_is_made_beside_processes_that_write_and_remove(tmp_path: Path) -> 
 
 def test_where_nothing_can_be_written_everything_is_computed_with_one_warning(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where a directory should be")
-    store, compute = ChunkStore(Place(tmp_path / "store")), Counted()
+    store, compute = ChunkStore(StoreDirectory(tmp_path / "store")), Counted()
     place = re.escape(str(tmp_path / "store"))
     with pytest.warns(StoreWarning, match=f"{place} cannot be written.*nothing more is kept there") as caught:
         assert_right(list(store.collect("key", CHUNKS, compute)))
@@ -382,7 +382,7 @@ PREAMBLE = """
 import os, sys, time, warnings
 from pathlib import Path
 import numpy as np
-from pytest_biastransfer.store import Place
+from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
 
 directory, log = Path(sys.argv[1]), Path(sys.argv[2])
@@ -397,7 +397,7 @@ def squares(chunk):
     return {"squares": np.arange(chunk.start, chunk.stop) ** 2}
 
 def collect():
-    for chunk, content in ChunkStore(Place(directory)).collect("key", chunks, squares):
+    for chunk, content in ChunkStore(StoreDirectory(directory)).collect("key", chunks, squares):
         assert content["squares"].tolist() == [place**2 for place in chunk]
         report(f"got {chunk.start}")
 """
@@ -557,7 +557,7 @@ def test_the_chunk_of_a_process_that_was_killed_is_computed_by_another(tmp_path:
 
     killer = threading.Thread(target=kill_once_the_others_are_done)
     killer.start()
-    for chunk, content in ChunkStore(Place(tmp_path / "store")).collect("key", wanted, compute):
+    for chunk, content in ChunkStore(StoreDirectory(tmp_path / "store")).collect("key", wanted, compute):
         found.append((chunk, content))
         # Nobody computes the chunk while its holder lives.
         assert (chunk == wanted[0]) == waited.is_set()
@@ -582,7 +582,7 @@ collect()
     holder = start(code)
     wait_until(lambda: any(words(log, "holding").values()))
     wanted, compute = [range(0, 4), range(4, 8)], Counted()
-    collected = ChunkStore(Place(tmp_path / "store")).collect("key", wanted, compute)
+    collected = ChunkStore(StoreDirectory(tmp_path / "store")).collect("key", wanted, compute)
     assert next(collected)[0] == wanted[1]
     threading.Timer(0.2, (tmp_path / "go").touch).start()
     chunk, content = next(collected)
@@ -604,7 +604,7 @@ def test_threads_of_one_process_share_the_work_too(tmp_path: Path) -> None:
     found: list[list[tuple[range, Content]]] = [[], [], []]
 
     def work(place: int) -> None:
-        found[place] = list(ChunkStore(Place(tmp_path)).collect("key", wanted, slow))
+        found[place] = list(ChunkStore(StoreDirectory(tmp_path)).collect("key", wanted, slow))
 
     threads = [threading.Thread(target=work, args=(place,)) for place in range(3)]
     for thread in threads:
@@ -709,6 +709,6 @@ def test_shuffled_chunks_of_a_dataset_read_every_image_once(tmp_path: Path) -> N
     random.Random(0).shuffle(wanted)
     seen = [
         order[chunk.start : chunk.stop].tolist()
-        for chunk, _ in ChunkStore(Place(tmp_path)).collect("key", wanted, squares)
+        for chunk, _ in ChunkStore(StoreDirectory(tmp_path)).collect("key", wanted, squares)
     ]
     assert sorted(itertools.chain(*seen)) == list(range(600))

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from pytest_biastransfer.errors import StoreWarning
-from pytest_biastransfer.store import Facts, Place, Store
+from pytest_biastransfer.store import Facts, Store, StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 from pytest_biastransfer.store.content_formats import fits
 
@@ -125,7 +125,7 @@ def collected(place: Path) -> list[int]:
         computed.append(chunk.start)
         return squares(chunk)
 
-    ((chunk, content),) = ChunkStore(Place(place)).collect("key", [CHUNK], compute, are_squares)
+    ((chunk, content),) = ChunkStore(StoreDirectory(place)).collect("key", [CHUNK], compute, are_squares)
     assert (chunk, content["squares"].tolist()) == (CHUNK, [0, 1, 4, 9])
     return computed
 
@@ -154,7 +154,7 @@ def test_what_is_no_lock_is_not_waited_for(tmp_path: Path, obstacle: Obstacle) -
 
 @pytest.mark.parametrize("name", ["key", "room"])
 def test_what_is_no_directory_is_replaced(tmp_path: Path, obstacle: Obstacle, name: str) -> None:
-    inside = Place(tmp_path).inside("room")
+    inside = StoreDirectory(tmp_path).inside("room")
     (tmp_path / "room").mkdir()
     place = tmp_path / "room" / "key" if name == "key" else tmp_path / "room"
     if name == "room":
@@ -173,18 +173,18 @@ def test_what_is_no_fact_is_found_out_again(tmp_path: Path, obstacle: Obstacle) 
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         obstacle(path)
-        facts = Facts(Place(tmp_path))
-        found, warned = with_warnings(functools.partial(facts.recall, "abcd", lambda: {"a": 1}, dict[str, int]))
+        facts = Facts(StoreDirectory(tmp_path))
+        found, warned = with_warnings(functools.partial(facts.get_or_compute, "abcd", lambda: {"a": 1}, dict[str, int]))
         assert found == {"a": 1}
         assert len(warned) <= 1
-        answer, warned = with_warnings(lambda: Facts(Place(tmp_path)).get("abcd", dict[str, int]))
+        answer, warned = with_warnings(lambda: Facts(StoreDirectory(tmp_path)).get("abcd", dict[str, int]))
         assert (answer, warned) == ({"a": 1}, [])
         shutil.rmtree(tmp_path / "ab")
 
 
 def test_what_cannot_be_removed_is_warned_of_once(tmp_path: Path) -> None:
     # A directory that is the working directory of nobody but may not be removed: a mount point, or somebody else's.
-    facts = Facts(Place(tmp_path))
+    facts = Facts(StoreDirectory(tmp_path))
     facts.put("abcd", 5)
     (path,) = tmp_path.rglob("*.fact")
     path.write_text("something")
@@ -223,7 +223,7 @@ def test_what_cannot_be_removed_is_warned_of_once(tmp_path: Path) -> None:
     ],
 )
 def test_an_array_of_another_form_is_computed_again(tmp_path: Path, dtype: Any, shape: Any, content: bytes) -> None:
-    Place(tmp_path).write("key/0-4.chunk", {"squares": [dtype, shape]}, [content])
+    StoreDirectory(tmp_path).write("key/0-4.chunk", {"squares": [dtype, shape]}, [content])
     computed, warned = with_warnings(lambda: collected(tmp_path))
     assert (computed, len(warned)) == ([0], 1)
     assert with_warnings(lambda: collected(tmp_path)) == ([], [])
@@ -231,13 +231,13 @@ def test_an_array_of_another_form_is_computed_again(tmp_path: Path, dtype: Any, 
 
 @pytest.mark.parametrize("description", [[], "squares", 5, None, {}, {"squares": []}, {"other": ["<i8", [4]]}])
 def test_a_description_of_something_else_is_computed_again(tmp_path: Path, description: Any) -> None:
-    Place(tmp_path).write("key/0-4.chunk", description, [bytes(32)])
+    StoreDirectory(tmp_path).write("key/0-4.chunk", description, [bytes(32)])
     assert with_warnings(lambda: collected(tmp_path))[0] == [0]
 
 
 def test_what_was_kept_under_another_key_is_not_read(tmp_path: Path) -> None:
     collected(tmp_path)
-    list(ChunkStore(Place(tmp_path)).collect("other", [CHUNK], lambda chunk: {"squares": np.arange(4)}))
+    list(ChunkStore(StoreDirectory(tmp_path)).collect("other", [CHUNK], lambda chunk: {"squares": np.arange(4)}))
     (tmp_path / "other" / "0-4.chunk").replace(tmp_path / "key" / "0-4.chunk")
     computed, warned = with_warnings(lambda: collected(tmp_path))
     assert (computed, len(warned)) == ([0], 1)
@@ -265,7 +265,7 @@ class Found(TypedDict):
 )
 def test_forms(tmp_path: Path, form: Any, right: Any, wrong: list[Any]) -> None:
     assert fits(form, right)
-    facts = Facts(Place(tmp_path))
+    facts = Facts(StoreDirectory(tmp_path))
     for content in [*wrong, *([] if form == (int | str) else ["another text", {"a": {}}])]:
         if form is str and isinstance(content, str):
             continue
@@ -286,7 +286,7 @@ def test_plain_data_that_cannot_be_read_is_found_out_again(tmp_path: Path, text:
     checksum = hashlib.sha256(b"ab/abcd.fact\n" + content).hexdigest().encode()
     (tmp_path / "ab").mkdir()
     (tmp_path / "ab" / "abcd.fact").write_bytes(checksum + b" " + content + b"\n")
-    found, warned = with_warnings(lambda: Facts(Place(tmp_path)).recall("abcd", lambda: 5, int))
+    found, warned = with_warnings(lambda: Facts(StoreDirectory(tmp_path)).get_or_compute("abcd", lambda: 5, int))
     assert (found, len(warned)) == (5, 1)
 
 
@@ -300,7 +300,7 @@ def test_a_lock_that_nobody_gives_back_is_waited_for_only_so_long(tmp_path: Path
     chunks = [range(0, 4), range(4, 8)]
     held = FileLock(tmp_path / "key" / "0-4.lock")
     with held:
-        store = ChunkStore(Place(tmp_path), patience=0.2)
+        store = ChunkStore(StoreDirectory(tmp_path), patience=0.2)
         found = list(store.collect("key", chunks, squares))
     assert [chunk.start for chunk, _ in found] == [4, 0]
     assert with_warnings(lambda: collected(tmp_path)) == ([], [])
@@ -325,7 +325,7 @@ def test_where_files_cannot_be_locked_everything_is_kept_all_the_same(
 
 def test_room_is_made_whatever_lies_there(tmp_path: Path, obstacle: Obstacle) -> None:
     obstacle(tmp_path / "thing")
-    store = ChunkStore(Place(tmp_path))
+    store = ChunkStore(StoreDirectory(tmp_path))
     list(store.collect("old", [CHUNK], squares))
     for name in ("old", "thing"):
         os.utime(tmp_path / name, (0, 0), follow_symlinks=False)
@@ -395,7 +395,7 @@ def junk(content: Any) -> list[Any]:
 
 @pytest.mark.parametrize("number", range(0, 40, 5))
 def test_facts_of_other_content_change_nothing(done: pytest.Pytester, number: int) -> None:
-    place, changed = Place(Path("store")), 0
+    place, changed = StoreDirectory(Path("store")), 0
     for path in stored("fact"):
         fact = json.loads(path.read_bytes().partition(b" ")[2])
         others = junk(fact)
@@ -428,7 +428,7 @@ def test_chunks_of_other_content_change_nothing(done: pytest.Pytester, content: 
         path.unlink()
     for path in stored("chunk"):
         forms = {name: [array.dtype.str, list(array.shape)] for name, array in content.items()}
-        Place(Path("store")).write(
+        StoreDirectory(Path("store")).write(
             path.relative_to("store").as_posix(), forms, [array.data for array in content.values()]
         )
     result = done.runpytest_inprocess(*OPTIONS, ALLOWED)
@@ -539,7 +539,7 @@ def test_times_that_tell_nothing_are_not_trusted(tmp_path: Path, monkeypatch: py
             system = types.SimpleNamespace(stat=lambda _: found, statvfs=lambda _: flags, ST_RDONLY=os.ST_RDONLY)
             patched.setattr("pytest_biastransfer.store.facts.os", system)
             for _ in range(3):
-                facts = Facts(Place(tmp_path / "store"))
+                facts = Facts(StoreDirectory(tmp_path / "store"))
                 facts.of_files([path], f"{state}{read_only}", look)
         return len(count)
 
@@ -568,5 +568,5 @@ def test_a_file_in_the_place_of_another_one_is_read(tmp_path: Path) -> None:
         link.unlink(missing_ok=True)
         os.link(tmp_path / content, link)
         time.sleep(0.05)
-        contents.append(Facts(Place(tmp_path / "store")).digest(link))
+        contents.append(Facts(StoreDirectory(tmp_path / "store")).digest(link))
     assert contents[0] != contents[1]

@@ -17,12 +17,12 @@ from PIL import Image, ImageDraw
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import (
-    Change,
     Details,
     Group,
     Move,
     Pictures,
     Report,
+    ReportedChange,
     Result,
     Role,
     Session,
@@ -338,8 +338,8 @@ def _failed() -> Result:
         ],
         standing="regression",
         changes=[
-            Change("asr", 0.321, 0.381, 3e-12, 446, 146, True, "regression"),
-            Change("skew", 0.288, 0.29, 0.41, None, None, True, "unchanged"),
+            ReportedChange("asr", 0.321, 0.381, 3e-12, 446, 146, True, "regression"),
+            ReportedChange("skew", 0.288, 0.29, 0.41, None, None, True, "unchanged"),
         ],
         notes=[
             "attribution of asr, 5 seeds\n  from the source   0.237 [0.221, 0.254]\n  from the task     0.144 [0.131, 0.158]"
@@ -362,7 +362,7 @@ def _regression() -> Result:
         total=5000,
         limits=[Limit("asr", 0.2, "point", True, "", share(0.161), None)],
         standing="regression",
-        changes=[Change("asr", 0.144, 0.161, 0.0031, 446, 361, True, "regression")],
+        changes=[ReportedChange("asr", 0.144, 0.161, 0.0031, 446, 361, True, "regression")],
         details=dataclasses.replace(details, control="", control_metrics={}, shares=details.shares[1:2], flips=805),
     )
 
@@ -419,7 +419,7 @@ def _gap() -> Result:
         total=2906,
         limits=[Limit("gap", 0.25, "point", True, "worst bird on water, within noise", share(0.23, 2906, 0.035), None)],
         standing="improvement",
-        changes=[Change("gap", 0.29, 0.23, 0.0004, None, None, True, "improvement")],
+        changes=[ReportedChange("gap", 0.29, 0.23, 0.0004, None, None, True, "improvement")],
         details=details,
     )
 
@@ -436,7 +436,9 @@ def _large(number: int, images: int, side: int) -> Result:
         limits=[Limit("asr", 0.1, "point", not failed, "", share(value), share(0.144))],
         standing="regression" if failed else "unchanged",
         changes=[
-            Change("asr", value - 0.01 * failed, value, 0.003, 446, 361, True, "regression" if failed else "unchanged")
+            ReportedChange(
+                "asr", value - 0.01 * failed, value, 0.003, 446, 361, True, "regression" if failed else "unchanged"
+            )
         ],
         notes=(),
         details=_measured(images, number, pictures(images, number % SHEETS * images, side)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_biastransfer.data.adapters import as_images
+from pytest_biastransfer.data.adapters import wrap_dataset
 from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.specs.python_factory import call_factory
 from pytest_biastransfer.specs.spec import Spec
@@ -17,4 +17,4 @@ def load(spec: Spec, facts: Facts | None) -> LabelledImages:
     """Return what the factory makes, given the keys that do not say what all datasets may be told."""
     from pytest_biastransfer.data.spec_options import SHARED_KEYS
 
-    return as_images(call_factory(spec, reserved=SHARED_KEYS), f"spec {spec.text!r}")
+    return wrap_dataset(call_factory(spec, reserved=SHARED_KEYS), f"spec {spec.text!r}")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics.statistics.class_sums import ClassSums, Term, summed
-from pytest_biastransfer.metrics.statistics.transitions import Moves
+from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -48,7 +48,7 @@ def resampled_counts(counts: Integers, seed: int = 0) -> Integers:
     return drawn
 
 
-def skew_of(moves: Moves, n: int) -> float:
+def skew_of(moves: Transitions, n: int) -> float:
     """Return the skew of n images: how far apart their classes are before and after they move.
 
     >>> skew_of(Moves(np.array([3, 7]), before=np.array([0, 0]), after=np.array([1, 1])), n=10)
@@ -58,7 +58,7 @@ def skew_of(moves: Moves, n: int) -> float:
     return float(np.abs(gained(moves, classes)).sum() / (2 * n))
 
 
-def gained(moves: Moves, classes: int) -> Integers:
+def gained(moves: Transitions, classes: int) -> Integers:
     """Return how many images each class gains, less those that it loses: int64 of shape [classes]."""
     before, after = (np.bincount(part, minlength=classes) for part in (moves.before, moves.after))
     return after - before
@@ -69,7 +69,7 @@ def excess(skews: Any) -> Any:
     return skews[0] - skews[1] if len(skews) > 1 else skews[0]
 
 
-def resampled_skews(moves: Sequence[Moves], n: int, seed: int = 0) -> Floats:
+def resampled_skews(moves: Sequence[Transitions], n: int, seed: int = 0) -> Floats:
     """Return bootstrap draws of the skews of several models, or at several times, on the same n images.
 
     An image weighs the same for all of them, so that differences can be taken draw by draw.
@@ -111,13 +111,13 @@ class Moving(NamedTuple):
         The number of classes that any image leaves or enters.
     """
 
-    moves: list[Moves]
+    moves: list[Transitions]
     places: list[Integers]
     kinds: Integers
     classes: int
 
     @classmethod
-    def of(cls, moves: Sequence[Moves]) -> Moving:
+    def of(cls, moves: Sequence[Transitions]) -> Moving:
         """Bring the images of several models together."""
         images = np.unique(np.concatenate([one.images for one in moves]))
         places = [np.searchsorted(images, one.images) for one in moves]
@@ -128,7 +128,7 @@ class Moving(NamedTuple):
         return cls(moves, places, kinds, classes)
 
 
-def move_numbers(moves: Moves, places: Integers, images: int, classes: int) -> Integers:
+def move_numbers(moves: Transitions, places: Integers, images: int, classes: int) -> Integers:
     """Return a number for each image that is 0 if it does not move, and tells else from where to where."""
     numbers = np.zeros(images, dtype=np.int64)
     numbers[places] = 1 + moves.before * classes + moves.after
@@ -205,11 +205,11 @@ def rows_by_kind(kinds: Integers) -> Integers:
     return rows
 
 
-def _renumbered(moves: Sequence[Moves]) -> tuple[list[Moves], int]:
+def _renumbered(moves: Sequence[Transitions]) -> tuple[list[Transitions], int]:
     """Number the classes that occur from 0 on: products of class numbers must not overflow."""
     classes = np.unique(np.concatenate([part for one in moves for part in (one.before, one.after)]))
     numbers = [[np.searchsorted(classes, part) for part in (one.before, one.after)] for one in moves]
-    return [Moves(one.images, *parts) for one, parts in zip(moves, numbers, strict=True)], len(classes)
+    return [Transitions(one.images, *parts) for one, parts in zip(moves, numbers, strict=True)], len(classes)
 
 
 def _ranks(values: Integers) -> Integers:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_biastransfer.metrics.statistics.transitions import Moves
+    from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
     Images = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
@@ -82,7 +82,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def skew_change(before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_now: int, *, paired: bool) -> float:
+def skew_change(
+    before: Sequence[Transitions], now: Sequence[Transitions], n_before: int, n_now: int, *, paired: bool
+) -> float:
     """Return the two-sided p-value of a change of the skew, or of its excess over a control model's.
 
     It is the larger one of two, as each is too small in cases where the other one is not. A *permutation test*
@@ -161,7 +163,7 @@ def mean_change(
 
 
 def _resampled_changes(
-    before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_now: int, paired: bool
+    before: Sequence[Transitions], now: Sequence[Transitions], n_before: int, n_now: int, paired: bool
 ) -> Floats:
     from pytest_biastransfer.metrics.statistics.bootstrap import excess, resampled_skews
 

@@ -24,7 +24,7 @@ from pytest_biastransfer.metrics.statistics.bootstrap import (
 )
 from pytest_biastransfer.metrics.statistics.class_sums import ClassSums, Term, summed
 from pytest_biastransfer.metrics.statistics.combinatorics import log_share
-from pytest_biastransfer.metrics.statistics.transitions import Moves
+from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -52,7 +52,7 @@ class Permuted(NamedTuple):
 
 
 def permuted_changes(
-    before: Sequence[Moves], now: Sequence[Moves], n_before: int, n_now: int, *, paired: bool
+    before: Sequence[Transitions], now: Sequence[Transitions], n_before: int, n_now: int, *, paired: bool
 ) -> Permuted:
     """Return what a change of the skew would be, had chance dealt the images to the two measurements.
 
@@ -88,7 +88,9 @@ class _Deal(NamedTuple):
     paired: bool
 
     @classmethod
-    def of(cls, before: Sequence[Moves], now: Sequence[Moves], sizes: tuple[int, int], paired: bool) -> _Deal:
+    def of(
+        cls, before: Sequence[Transitions], now: Sequence[Transitions], sizes: tuple[int, int], paired: bool
+    ) -> _Deal:
         if not paired:
             now = [one._replace(images=one.images + _beyond(before)) for one in now]
         moving = Moving.of([*before, *now])
@@ -129,7 +131,7 @@ class _Deal(NamedTuple):
             yield bits, np.clip(others + summed(bits), 1, n_before + n_now - 1)
 
 
-def _beyond(moves: Sequence[Moves]) -> int:
+def _beyond(moves: Sequence[Transitions]) -> int:
     return 1 + max(int(one.images.max(initial=0)) for one in moves)
 
 
@@ -156,7 +158,7 @@ def _model(moving: Moving, rows: Integers, pair: tuple[int, int], paired: bool) 
     return _Model(dealt, old if paired else np.zeros_like(old), old + new)
 
 
-def _terms(moves: Moves, rows: Integers, sign: int) -> tuple[Term, Term]:
+def _terms(moves: Transitions, rows: Integers, sign: int) -> tuple[Term, Term]:
     dealt = rows >= 0
     return Term(sign, rows[dealt], moves.after[dealt]), Term(-sign, rows[dealt], moves.before[dealt])
 

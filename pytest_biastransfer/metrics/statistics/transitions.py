@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Moves(NamedTuple):
+class Transitions(NamedTuple):
     """The images whose prediction an intervention changes; all else that counts is how many images there are.
 
     Attributes
@@ -31,7 +31,7 @@ class Moves(NamedTuple):
     after: npt.NDArray[np.int64]
 
     @classmethod
-    def between(cls, clean: npt.NDArray[Any], intervened: npt.NDArray[Any]) -> Moves:
+    def between(cls, clean: npt.NDArray[Any], intervened: npt.NDArray[Any]) -> Transitions:
         """Return the moves between two predictions of the same images, integers of shape [images]."""
         images = (clean != intervened).nonzero()[0]
         # Small dtypes overflow when classes are counted, and unsigned ones when they are subtracted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_biastransfer.models.model import Model, as_model
+from pytest_biastransfer.models.model import Model, wrap_module
 from pytest_biastransfer.models.safe_loading.weights_file import without_weights_file
 from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
@@ -14,7 +14,7 @@ from pytest_biastransfer.specs.spec import Spec
 
 def _architecture(spec: Spec) -> Model:
     without_weights_file(spec, "check the file in the factory, or name it with checkpoint:FILE?arch=python:...")
-    return as_model(call_factory(spec, reserved=SHARED_KEYS), f"spec {spec.text!r}")
+    return wrap_module(call_factory(spec, reserved=SHARED_KEYS), f"spec {spec.text!r}")
 
 
 def _load(spec: Spec, architectures: Architectures) -> Model:

@@ -14,14 +14,14 @@ from pytest_biastransfer.plugin.collection.parametrize import case_of, is_bias_t
 from pytest_biastransfer.plugin.state import COLLECTED_FILES, COLLECTED_ITEMS, DESELECTED, SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.baseline.entry import Key
+    from pytest_biastransfer.baseline.entry import EntryKey
 
 
 @dataclass(frozen=True)
 class Collected:
     """The bias tests that were collected, by their entries, and the files that they were looked for in."""
 
-    tests: frozenset[Key]
+    tests: frozenset[EntryKey]
     files: frozenset[str]
 
     def to_plain(self) -> dict[str, Any]:
@@ -31,9 +31,9 @@ class Collected:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Collected:
         """Return what `to_plain` gave."""
-        from pytest_biastransfer.baseline.entry import Key
+        from pytest_biastransfer.baseline.entry import EntryKey
 
-        return cls(frozenset(Key(*key) for key in plain["tests"]), frozenset(plain["files"]))
+        return cls(frozenset(EntryKey(*key) for key in plain["tests"]), frozenset(plain["files"]))
 
 
 def note_item(item: pytest.Item) -> None:
@@ -60,7 +60,7 @@ def collected(session: pytest.Session) -> Collected | None:
     return Collected(frozenset(tests), frozenset(_relative(path, directory) for path in stash.get(COLLECTED_FILES, ())))
 
 
-def _keys(items: list[pytest.Item]) -> set[Key]:
+def _keys(items: list[pytest.Item]) -> set[EntryKey]:
     from pytest_biastransfer.plugin.runtest.baseline_comparison import key_of
 
     cases = ((item, case_of(item)) for item in items)

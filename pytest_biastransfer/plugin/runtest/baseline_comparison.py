@@ -14,7 +14,7 @@ from pytest_biastransfer.baseline.entry import (
     ACCURACY,
     EncodedEvidence,
     Entry,
-    Key,
+    EntryKey,
     encoded_evidence,
     entry_of,
     evidence_for,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 STOPPED_EARLY: Final = "stopped early"
 
 
-def key_of(item: Any, case: Case) -> Key:
+def key_of(item: Any, case: Case) -> EntryKey:
     """Return where the entry of a test is.
 
     Not by its node id: pytest-xdist appends to it, and it depends on the root directory.
@@ -57,7 +57,9 @@ def key_of(item: Any, case: Case) -> Key:
     path = Path(os.path.relpath(item.path, directory)).as_posix()
     classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
     others = _other_parameters(item.callspec._idlist, case)
-    return Key("::".join([path, *classes, item.originalname]) + (f"[{others}]" if others else ""), _case_name(case))
+    return EntryKey(
+        "::".join([path, *classes, item.originalname]) + (f"[{others}]" if others else ""), _case_name(case)
+    )
 
 
 def beside_baseline(
@@ -161,7 +163,7 @@ def measured_entry(case: Case, found: Measurement | GapMeasurement, facts: Facts
     return entry_of(found, _evidence(found, evidence_for(case.expectation.metrics), facts))
 
 
-def flipped_since(config: pytest.Config, key: Key, now: Entry) -> list[int] | None:
+def flipped_since(config: pytest.Config, key: EntryKey, now: Entry) -> list[int] | None:
     """Return the images that flip now and did not when the baseline was accepted; None where that cannot be told."""
     settings = config.stash[SETTINGS]
     accepted: Entry | None = None if settings.compare == "off" else (_baseline(config) or {}).get(key)
@@ -174,7 +176,7 @@ def flipped_since(config: pytest.Config, key: Key, now: Entry) -> list[int] | No
 
 
 def _compared(
-    settings: Settings, key: Key, case: Case, accepted: Entry, now: Entry, found: Measurement | GapMeasurement
+    settings: Settings, key: EntryKey, case: Case, accepted: Entry, now: Entry, found: Measurement | GapMeasurement
 ) -> BaselineRecord | None:
     if settings.compare == "off":
         return None
@@ -219,7 +221,7 @@ def _evidence(found: Measurement | GapMeasurement, names: Sequence[str], facts: 
     question = found.provenance.question
     if question is None:
         return encoded_evidence(found, names)
-    evidence: dict[str, str] = facts.recall(
+    evidence: dict[str, str] = facts.get_or_compute(
         fingerprint("evidence", question, names), lambda: encoded_evidence(found, names), EncodedEvidence
     )
     return evidence

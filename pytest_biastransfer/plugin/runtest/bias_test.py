@@ -17,10 +17,10 @@ from pytest_biastransfer.judgement.degenerate import require_working_models
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation
 from pytest_biastransfer.judgement.verdict import judge
-from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.names import BIAS_FIXTURE, DEVICE_FIXTURE, typed_name
 from pytest_biastransfer.plugin.failures import LimitExceeded, MeasurementFailed, clear_errors
-from pytest_biastransfer.plugin.resources import given_images, given_model, preprocessing_remark, session_store
+from pytest_biastransfer.plugin.resources import images_of, model_of, preprocessing_remark, session_store
 from pytest_biastransfer.plugin.runtest.baseline_comparison import (
     beside_baseline,
     require_compared,
@@ -77,9 +77,9 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
     models = [(given[0], case.model), *([(given[2], case.control)] if given[2] and case.control else [])]
     stash[REMARKS] = [remark for model, fixture in models if (remark := preprocessing_remark(model, fixture))]
     if request.config.stash[SETTINGS].wants_details:
-        from pytest_biastransfer.plugin.runtest.report_details import Given
+        from pytest_biastransfer.plugin.runtest.report_details import TestInputs
 
-        stash[GIVEN] = Given(request, evaluator_of(request), *given[:2])
+        stash[GIVEN] = TestInputs(request, evaluator_of(request), *given[:2])
     stash[CASE], stash[MEASUREMENT], stash[RECORD] = case, measurement, _record(request.node, measurement, None)
     _describe(request.node)
     return measurement
@@ -98,11 +98,11 @@ def _measured(
 ) -> Measurement | GapMeasurement:
     evaluator, confidence = evaluator_of(request), case.expectation.confidence
     if isinstance(case, GapCase):
-        from pytest_biastransfer.measurement.measure_gaps import take_gaps
+        from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 
-        return take_gaps(evaluator, model, images, case.gap, control=control, confidence=confidence)
+        return measure_gaps_loaded(evaluator, model, images, case.gap, control=control, confidence=confidence)
     assert isinstance(case, InterventionCase)
-    return take_measurement(
+    return measure_loaded(
         evaluator,
         model,
         images,
@@ -119,9 +119,9 @@ def _given(request: pytest.FixtureRequest, case: Case) -> tuple[Model, LabelledI
     """Return what the fixtures of a case returned: the model, the images, and the control model if there is one."""
     found = [request.getfixturevalue(name) for name in case.fixtures]
     with clear_errors(request.node.nodeid):
-        model = given_model(request.config, found[0], f"fixture {case.model}")
-        images = given_images(request.config, found[1], f"fixture {case.dataset}")
-        control = given_model(request.config, found[2], f"fixture {case.control}") if case.control else None
+        model = model_of(request.config, found[0], f"fixture {case.model}")
+        images = images_of(request.config, found[1], f"fixture {case.dataset}")
+        control = model_of(request.config, found[2], f"fixture {case.control}") if case.control else None
     return model, images, control
 
 

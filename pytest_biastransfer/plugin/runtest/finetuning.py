@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_biastransfer.errors import SpecError, nearest
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
-from pytest_biastransfer.plugin.resources import configured_model, given_images, given_model
+from pytest_biastransfer.plugin.resources import configured_model, images_of, model_of
 from pytest_biastransfer.plugin.state import NOTES, SETTINGS
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
@@ -54,11 +54,11 @@ def transfer_in_session(request: pytest.FixtureRequest) -> Transfer:
         recipe: Recipe | None = None,
         name: str = "",
     ) -> Model:
-        from pytest_biastransfer.transfer.transfer_model import take_transfer
+        from pytest_biastransfer.transfer.transfer_model import transfer_loaded
 
-        model = given_model(request.config, source, "source")
-        images = given_images(request.config, dataset, "dataset")
-        return take_transfer(_evaluator(request), model, images, mode, classes=classes, recipe=recipe, name=name)
+        model = model_of(request.config, source, "source")
+        images = images_of(request.config, dataset, "dataset")
+        return transfer_loaded(_evaluator(request), model, images, mode, classes=classes, recipe=recipe, name=name)
 
     return transfer
 
@@ -77,14 +77,14 @@ def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attr
         target: Target | None = None,
         **given: Any,
     ) -> Attribution:
-        from pytest_biastransfer.transfer.attribution import take_attribution
+        from pytest_biastransfer.transfer.attribution import attribute_loaded
         from pytest_biastransfer.transfer.seed_repeats import Question
 
         config = request.config
-        sources = (given_model(config, source, "source"), given_model(config, control, "control"))
-        question = Question.of(given_images(config, evaluation, "evaluation"), asked, metric, target)
-        data = given_images(config, finetuning, "finetuning")
-        found = take_attribution(_evaluator(request), sources, data, question, **given)
+        sources = (model_of(config, source, "source"), model_of(config, control, "control"))
+        question = Question.of(images_of(config, evaluation, "evaluation"), asked, metric, target)
+        data = images_of(config, finetuning, "finetuning")
+        found = attribute_loaded(_evaluator(request), sources, data, question, **given)
         _note(request, str(found))
         return found
 
@@ -104,13 +104,13 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., Do
         target: Target | None = None,
         **given: Any,
     ) -> DoseResponse:
-        from pytest_biastransfer.transfer.dose_response import take_dose_response
+        from pytest_biastransfer.transfer.dose_response import dose_response_loaded
         from pytest_biastransfer.transfer.seed_repeats import Question
 
         config = request.config
-        question = Question.of(given_images(config, evaluation, "evaluation"), asked, metric, target)
-        data = given_images(config, finetuning, "finetuning")
-        found = take_dose_response(_evaluator(request), given_model(config, source, "source"), data, question, **given)
+        question = Question.of(images_of(config, evaluation, "evaluation"), asked, metric, target)
+        data = images_of(config, finetuning, "finetuning")
+        found = dose_response_loaded(_evaluator(request), model_of(config, source, "source"), data, question, **given)
         _note(request, str(found))
         return found
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.cases import GapCase, InterventionCase, SearchCase
-from pytest_biastransfer.measurement.measure import take_measurement
+from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import SOURCE_FIXTURE
 from pytest_biastransfer.plugin.failures import MeasurementFailed
-from pytest_biastransfer.plugin.resources import given_model, session_store
+from pytest_biastransfer.plugin.resources import model_of, session_store
 from pytest_biastransfer.plugin.runtest.baseline_comparison import flipped_since, key_of, measured_entry
 from pytest_biastransfer.plugin.state import SEARCHED, SETTINGS
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Details, Kind
-    from pytest_biastransfer.reporting.tile_sheet import Sheet
+    from pytest_biastransfer.reporting.tile_sheet import TileSheet
 
 _KINDS: Final[dict[type, Kind]] = {InterventionCase: "intervention", SearchCase: "search", GapCase: "gap"}
 # Grows when sheets are drawn differently.
@@ -38,7 +38,7 @@ _SHEETS: Final = 1
 
 
 @dataclass(frozen=True)
-class Given:
+class TestInputs:
     """What a running test was measured with."""
 
     request: pytest.FixtureRequest
@@ -48,7 +48,7 @@ class Given:
 
 
 def described(
-    item: pytest.Item, given: Given, case: Case, found: Measurement | GapMeasurement, record: Record
+    item: pytest.Item, given: TestInputs, case: Case, found: Measurement | GapMeasurement, record: Record
 ) -> Record:
     """Return the record of a test with all that a report says of it.
 
@@ -83,7 +83,7 @@ def described(
     )
 
 
-def _details(given: Given, case: Case, found: Measurement | GapMeasurement, **more: Any) -> Details:
+def _details(given: TestInputs, case: Case, found: Measurement | GapMeasurement, **more: Any) -> Details:
     from pytest_biastransfer.reporting.details import details_of
 
     # Which of several GPUs it was makes no difference.
@@ -96,7 +96,7 @@ def _is_worse(record: Record, alpha: float) -> bool:
     return any(change.is_worse and not change.is_accuracy and change.p <= alpha for change in changes)
 
 
-def _source_measurement(item: pytest.Item, given: Given, case: Case, found: Measurement) -> Measurement | None:
+def _source_measurement(item: pytest.Item, given: TestInputs, case: Case, found: Measurement) -> Measurement | None:
     """Return the same measurement of the source; None where the test has none, or one that cannot be measured."""
     if SOURCE_FIXTURE in case.fixtures or found.n < found.total:
         return None
@@ -109,8 +109,8 @@ def _source_measurement(item: pytest.Item, given: Given, case: Case, found: Meas
     else:
         return None
     try:
-        source = given_model(item.config, fixture, f"fixture {SOURCE_FIXTURE}")
-        return take_measurement(given.evaluator, source, given.images, _intervention(item, case))
+        source = model_of(item.config, fixture, f"fixture {SOURCE_FIXTURE}")
+        return measure_loaded(given.evaluator, source, given.images, _intervention(item, case))
     except (BiasTransferError, MeasurementFailed) as error:
         # The verdict is known without it.
         warnings.warn(f"the report of {item.nodeid} is without the source model: {error}", StoreWarning, stacklevel=2)
@@ -124,7 +124,9 @@ def _intervention(item: pytest.Item, case: Case) -> Intervention:
     return case.intervention
 
 
-def _sheet(item: pytest.Item, given: Given, case: Case, found: Measurement, places: Sequence[int]) -> Sheet | None:
+def _sheet(
+    item: pytest.Item, given: TestInputs, case: Case, found: Measurement, places: Sequence[int]
+) -> TileSheet | None:
     """Return the pictures of images of a test, or of the first one as an example; unchanged ones are drawn once.
 
     None where they cannot be drawn: the verdict does not need them.
@@ -144,7 +146,7 @@ def _sheet(item: pytest.Item, given: Given, case: Case, found: Measurement, plac
             content = drawn()
         else:
             key = fingerprint("sheet", _SHEETS, question, places)
-            content = session_store(item.config).facts.recall(key, drawn, SheetForm)
+            content = session_store(item.config).facts.get_or_compute(key, drawn, SheetForm)
     except (BiasTransferError, OSError) as error:
         warnings.warn(f"no pictures of {item.nodeid}: {error}", StoreWarning, stacklevel=2)
         return None

@@ -17,7 +17,7 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.plugin.resources import session_store
 from pytest_biastransfer.plugin.runtest.baseline_comparison import key_of
 from pytest_biastransfer.plugin.runtest.bias_test import evaluator_of
-from pytest_biastransfer.search.bias_search import Search, Searched
+from pytest_biastransfer.search.bias_search import Search, SearchResult
 
 _NAME_LETTERS: Final = 60
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def searched(
     request: pytest.FixtureRequest, case: SearchCase, model: Model, images: LabelledImages, control: Model | None
-) -> Searched:
+) -> SearchResult:
     """Search for what a test's marker declares; what is found is kept in Hypothesis' database."""
     search = Search(evaluator_of(request, case.images), evaluator_of(request), model, images, control, case)
     # The id tells apart what several markers of one test search.

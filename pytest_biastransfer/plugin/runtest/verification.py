@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.cases import Case
-    from pytest_biastransfer.plugin.results import Seen
+    from pytest_biastransfer.plugin.results import TestResult
     from pytest_biastransfer.plugin.settings import Settings
 
 
@@ -64,7 +64,7 @@ def _in_turn(session: pytest.Session, case: Case, seed: str) -> tuple[Interventi
     return chosen.intervention, chosen.words
 
 
-def measured_of_stale(results: Iterable[Seen]) -> list[str]:
+def measured_of_stale(results: Iterable[TestResult]) -> list[str]:
     """Return the tests that passed with predictions that were found to be stale later, or in another worker."""
     tests = [(seen.report.nodeid, seen.outcome, seen.record) for seen in results]
     dropped = {basis for _, _, record in tests for basis in record.dropped}

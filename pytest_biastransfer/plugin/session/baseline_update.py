@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.plugin.collection.collected_tests import Collected
     from pytest_biastransfer.plugin.session.held_reports import HeldTest
     from pytest_biastransfer.reporting.record import BaselineRecord
-    from pytest_biastransfer.reporting.regression_text import Compared
+    from pytest_biastransfer.reporting.regression_text import BaselineComparison
     from pytest_biastransfer.reporting.summary_table import Line
 
 
@@ -130,14 +130,14 @@ class BaselineWatch:
         controller: Any = self._config.pluginmanager.getplugin("biastransfer-controller")
         return list(controller.held_tests())
 
-    def _compared(self, comparisons: int) -> dict[str, Compared]:
+    def _compared(self, comparisons: int) -> dict[str, BaselineComparison]:
         from pytest_biastransfer.reporting.regression_text import compared_together
 
         named = [(typed_name(self._config, nodeid), record) for nodeid, record in self._records.items()]
         together = compared_together(named, self._settings.alpha, comparisons)
         return dict(zip(self._records, together, strict=True))
 
-    def _settle(self, test: HeldTest, found: Compared) -> None:
+    def _settle(self, test: HeldTest, found: BaselineComparison) -> None:
         from pytest_biastransfer.plugin.session.third_party_reports import settle
         from pytest_biastransfer.reporting.regression_text import regression_text
 
@@ -161,7 +161,7 @@ class BaselineWatch:
 
     def _write(self, session: pytest.Session) -> str:
         """Write what the session measured into what the file has by now; return what became of it."""
-        from pytest_biastransfer.baseline.entry import Entry, Key
+        from pytest_biastransfer.baseline.entry import Entry, EntryKey
         from pytest_biastransfer.baseline.file import read_baseline, write_baseline
 
         before = read_baseline(self._settings.baseline) or {}
@@ -170,7 +170,7 @@ class BaselineWatch:
         kept = self._settings.update == "new"
         for record in self._records.values():
             if record.entry is not None:
-                key, entry = Key(*record.key), Entry.from_json(record.entry)
+                key, entry = EntryKey(*record.key), Entry.from_json(record.entry)
                 known = after.get(key, entry)
                 after[key] = known.joined(entry) if kept else entry.joined(known)
         problem = ""

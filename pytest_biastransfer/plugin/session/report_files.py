@@ -17,7 +17,7 @@ from pytest_biastransfer.plugin.settings import SUMMARY_VARIABLE
 from pytest_biastransfer.plugin.state import COMPARED, REPORT_LINES, RESULTS, SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.plugin.results import Seen
+    from pytest_biastransfer.plugin.results import TestResult
     from pytest_biastransfer.reporting.report import Report, Result
 
 _LIBRARIES: Final = ("pytest-biastransfer", "pytest", "torch", "torchvision", "numpy")
@@ -121,7 +121,7 @@ class ReportWriter:
             alpha=self._config.stash[SETTINGS].alpha,
         )
 
-    def _result(self, seen: Seen) -> Result:
+    def _result(self, seen: TestResult) -> Result:
         from pytest_biastransfer.reporting.figures import from_plain
         from pytest_biastransfer.reporting.regression_text import changes_of, standing
         from pytest_biastransfer.reporting.report import Details, Result

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-    from pytest_biastransfer.plugin.results import Seen
+    from pytest_biastransfer.plugin.results import TestResult
     from pytest_biastransfer.reporting.summary_table import Line, Row
 
 
@@ -37,7 +37,7 @@ def write_summary(reporter: TerminalReporter) -> None:
         _write_notes(reporter)
 
 
-def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
+def _write_tests(reporter: TerminalReporter, seen: Sequence[TestResult]) -> None:
     from pytest_biastransfer.reporting.performance import once_each
     from pytest_biastransfer.reporting.summary_table import (
         Line,
@@ -71,7 +71,7 @@ def _write_tests(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
             _write_line(reporter, line)
 
 
-def _rows(config: pytest.Config, seen: Sequence[Seen]) -> list[Row]:
+def _rows(config: pytest.Config, seen: Sequence[TestResult]) -> list[Row]:
     from pytest_biastransfer.reporting.summary_table import Row
 
     compared = config.stash.get(COMPARED, {})
@@ -94,7 +94,7 @@ def attach_notes(item: pytest.Item, report: pytest.TestReport) -> None:
         report.bias_remarks = [shown(remark) for remark in item.stash[REMARKS]]  # type: ignore[attr-defined]
 
 
-def _write_remarks(reporter: TerminalReporter, seen: Sequence[Seen]) -> None:
+def _write_remarks(reporter: TerminalReporter, seen: Sequence[TestResult]) -> None:
     """Write once what is to be said of the models of several tests."""
     from pytest_biastransfer.reporting.summary_table import Line
 

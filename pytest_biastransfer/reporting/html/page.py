@@ -22,7 +22,7 @@ from pytest_biastransfer.reporting.html.charts import (
     small_plot,
 )
 from pytest_biastransfer.reporting.html.templates import rendered
-from pytest_biastransfer.reporting.html.tiles import Sheet, sheet_of
+from pytest_biastransfer.reporting.html.tiles import SheetView, sheet_of
 from pytest_biastransfer.reporting.html.wording import (
     OUTCOME_WORDS,
     TONES,
@@ -32,7 +32,7 @@ from pytest_biastransfer.reporting.html.wording import (
 )
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import title_of, titled
-from pytest_biastransfer.reporting.report import Change, Report, Result, Shown
+from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
 
 # So many tests, and images of each, are shown at the top; the others are where all of them are.
 ON_TOP: Final = 12
@@ -76,7 +76,7 @@ class TestSection:
     number: int
     leading: Limit | None
     small: IntervalPlot | None
-    sheet: Sheet | None
+    sheet: SheetView | None
 
     @property
     def tone(self) -> str:
@@ -105,7 +105,7 @@ class TestSection:
         return measured_images(self.test)
 
     @property
-    def accepted(self) -> Change | None:
+    def accepted(self) -> ReportedChange | None:
         """How the leading limit's metric changed; where it did not, the first change that means something."""
         changes = self.test.changes
         if self.leading is not None:
@@ -126,7 +126,7 @@ class TestSection:
         return next(iter(self.test.message.strip().splitlines()), "")
 
     @property
-    def regressions(self) -> Sequence[Change]:
+    def regressions(self) -> Sequence[ReportedChange]:
         """The metrics that got worse since they were accepted."""
         return [change for change in self.test.changes if change.meaning == "regression"]
 

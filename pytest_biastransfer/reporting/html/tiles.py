@@ -12,7 +12,7 @@ PIXELATED = 48
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SheetView:
     """All tiles of a test; `width` and `height` are those of the whole picture, in pixels."""
 
     pictures: Pictures
@@ -40,10 +40,10 @@ class Sheet:
         return column * self.pictures.width, row * self.pictures.height
 
 
-def sheet_of(pictures: Pictures | None) -> Sheet | None:
+def sheet_of(pictures: Pictures | None) -> SheetView | None:
     """Return the tiles of a test, if it has any."""
     if pictures is None or min(pictures.tiles, pictures.columns, pictures.width, pictures.height) < 1:
         return None
     rows = -(-pictures.tiles // pictures.columns)
     small = max(pictures.width, pictures.height) < PIXELATED
-    return Sheet(pictures, pictures.columns * pictures.width, rows * pictures.height, small)
+    return SheetView(pictures, pictures.columns * pictures.width, rows * pictures.height, small)

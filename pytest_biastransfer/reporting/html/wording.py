@@ -9,7 +9,7 @@ from typing import Final
 
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
-from pytest_biastransfer.reporting.report import Change, Result
+from pytest_biastransfer.reporting.report import ReportedChange, Result
 
 OUTCOME_WORDS: Final[Mapping[Outcome, str]] = {
     "failed": "failed",
@@ -160,7 +160,7 @@ def verdict(limit: Limit) -> str:
     return f"{word}, {limit.note}" if limit.note not in ("", word) else word
 
 
-def change_words(change: Change) -> str:
+def change_words(change: ReportedChange) -> str:
     """Return how a metric changed since it was accepted, and by how many images.
 
     >>> change_words(Change("asr", 0.144, 0.161, 0.0031, 446, 361, True, "regression"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_biastransfer.data import as_images, load_dataset
+from pytest_biastransfer.data import as_images
 from pytest_biastransfer.data.attribute_values import Values, values_of
 from pytest_biastransfer.errors import DatasetError, nearest, percent_hint
 from pytest_biastransfer.specs.class_names import composed
@@ -33,7 +33,7 @@ class Request:
     @classmethod
     def of(cls, function: str, dataset: Any) -> Request:
         """Return the call of a function on a dataset of any accepted kind."""
-        return cls(function, load_dataset(dataset) if isinstance(dataset, str) else as_images(dataset, "dataset"))
+        return cls(function, as_images(dataset, "dataset"))
 
     def error(self, found: str) -> DatasetError:
         """Return the error that something was found that cannot be."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_biastransfer.data.class_map import ClassMap
-from pytest_biastransfer.data.selection import Chosen
+from pytest_biastransfer.data.subset import Chosen
 from pytest_biastransfer.fingerprints import fingerprint
 
 if TYPE_CHECKING:

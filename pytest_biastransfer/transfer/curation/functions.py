@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.data.selection import Chosen, Selection
+from pytest_biastransfer.data.subset import Chosen, Selection
+from pytest_biastransfer.interventions import as_intervention
 from pytest_biastransfer.transfer.curation.arguments import Classes, Request
 from pytest_biastransfer.transfer.curation.class_subset import OfClasses
 from pytest_biastransfer.transfer.curation.contingency import cells_of, drawn, labelled, mixed_permutation
-from pytest_biastransfer.transfer.curation.planting import Planted, as_intervention
+from pytest_biastransfer.transfer.curation.planting import Planted
 from pytest_biastransfer.transfer.curation.reweighting import Reweighted
 from pytest_biastransfer.transfer.curation.share_selection import Asked
 
@@ -73,7 +74,7 @@ def plant(
     >>> half.attributes["planted"], [int(image.sum()) for image, _, _ in half]
     (['True', 'False', 'False', 'True'], [8160, 0, 0, 8160])
     """
-    planted, request = as_intervention(intervention), Request.of("plant", dataset)
+    planted, request = as_intervention(intervention, "plant"), Request.of("plant", dataset)
     images, fraction = request.images, request.share("fraction", fraction)
     order = mixed_permutation(len(images), "planting", request.seed(seed))
     if classes is not None:

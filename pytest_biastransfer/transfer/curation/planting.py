@@ -12,9 +12,9 @@ import numpy as np
 from pytest_biastransfer.data.picture_decoding import require_unit_range
 from pytest_biastransfer.data.pixels import as_deep, as_float, decode_all_masks
 from pytest_biastransfer.data.views import View
-from pytest_biastransfer.errors import DatasetError, InterventionError
+from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
-from pytest_biastransfer.interventions import BUILT_IN, Intervention
+from pytest_biastransfer.interventions import Intervention
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.data.labelled_images import Image
     from pytest_biastransfer.models.preprocess import Preprocess
-
-
-def as_intervention(given: object) -> Intervention:
-    """Return an intervention, or the built-in one of a name."""
-    if isinstance(given, str):
-        return BUILT_IN.named(given)
-    if isinstance(given, Intervention):
-        return given
-    raise InterventionError(
-        f"plant: got {given!r:.100}, expected an intervention such as Square(), or the name of a built-in one; wrap a "
-        f"callable or a transform in Custom(...)"
-    )
 
 
 class Planted(View):

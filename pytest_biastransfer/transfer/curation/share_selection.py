@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.data.selection import Chosen
+from pytest_biastransfer.data.subset import Chosen
 from pytest_biastransfer.transfer.curation.contingency import drawn
 from pytest_biastransfer.transfer.curation.feasible_shares import Counts, Proportions
 

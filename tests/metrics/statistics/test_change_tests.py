@@ -21,7 +21,7 @@ from statsmodels.stats.multitest import multipletests
 
 from pytest_biastransfer.metrics.statistics import sign_test
 from pytest_biastransfer.metrics.statistics.change_tests import holm, mcnemar, mean_change, skew_change, two_proportions
-from pytest_biastransfer.metrics.statistics.transitions import Moves
+from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 Classes = npt.NDArray[Any]
 Images = npt.NDArray[np.int64]
@@ -202,11 +202,11 @@ def test_means_of_images_without_a_value_do_not_change(paired: bool) -> None:
 # -------------------------------------------------------------------------------------------- skews
 
 
-def moves(generator: np.random.Generator, n: int, classes: int, asr: float, drawn_in: float = 0.5) -> Moves:
+def moves(generator: np.random.Generator, n: int, classes: int, asr: float, drawn_in: float = 0.5) -> Transitions:
     """Draw the moves of a model that loses a share of `asr`, of which class 0 gains `drawn_in`."""
     clean, anywhere = generator.integers(0, classes, (2, n))
     to = np.where(generator.random(n) < drawn_in, 0, anywhere)
-    return Moves.between(clean, np.where(generator.random(n) < asr, to, clean))
+    return Transitions.between(clean, np.where(generator.random(n) < asr, to, clean))
 
 
 def skew(columns: Classes) -> float:
@@ -257,14 +257,14 @@ def test_unpaired_skews_are_compared_with_all_ways_of_dealing_the_images(
     assert found == pytest.approx(expected, abs=1e-9)
 
 
-def both_moves(table: Classes) -> list[Moves]:
-    return [Moves.between(table[:, i], table[:, i + 1]) for i in range(0, table.shape[1], 2)]
+def both_moves(table: Classes) -> list[Transitions]:
+    return [Transitions.between(table[:, i], table[:, i + 1]) for i in range(0, table.shape[1], 2)]
 
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("images", [0, 5, 60])
 def test_a_skew_that_did_not_change_is_no_evidence(images: int, paired: bool) -> None:
-    one = Moves(np.arange(images), before=np.arange(images) % 7, after=np.arange(images) % 5)
+    one = Transitions(np.arange(images), before=np.arange(images) % 7, after=np.arange(images) % 5)
     control = moves(np.random.default_rng(0), 100, 5, 0.2)
     assert skew_change([one], [one], 100, 100, paired=paired) == pytest.approx(1.0, abs=0.1 if images == 60 else 1e-9)
     assert skew_change([one, control], [one, control], 100, 100, paired=paired) > 0.85
@@ -273,8 +273,8 @@ def test_a_skew_that_did_not_change_is_no_evidence(images: int, paired: bool) ->
 @pytest.mark.parametrize("images", [1, 4, 12, 13, 20])
 def test_few_images_show_no_more_than_a_coin_that_falls_the_same_way_as_often(images: int) -> None:
     # All that there are: resampling them changes nothing.
-    every = Moves(np.arange(images), before=np.zeros(images, np.int64), after=np.ones(images, np.int64))
-    found = skew_change([Moves(NONE, NONE, NONE)], [every], images, images, paired=True)
+    every = Transitions(np.arange(images), before=np.zeros(images, np.int64), after=np.ones(images, np.int64))
+    found = skew_change([Transitions(NONE, NONE, NONE)], [every], images, images, paired=True)
     if images <= 12:
         assert found == 0.5 ** (images - 1)
     else:
@@ -288,7 +288,7 @@ def test_the_names_of_the_classes_decide_nothing(images: int, paired: bool) -> N
     generator = np.random.default_rng(images)
     parts = [moves(generator, images, 30, 0.1, drawn_in) for drawn_in in (0.2, 0.5)]
     names = generator.permutation(1000)[:30]
-    renamed = [Moves(one.images, names[one.before], names[one.after]) for one in parts]
+    renamed = [Transitions(one.images, names[one.before], names[one.after]) for one in parts]
     found, other = (skew_change([two[0]], [two[1]], images, images, paired=paired) for two in (parts, renamed))
     assert 0 < found < 0.9
     # Where resampling is random, so is its standard error: 2,000 draws know it to 2 %.
@@ -297,10 +297,10 @@ def test_the_names_of_the_classes_decide_nothing(images: int, paired: bool) -> N
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_names_of_the_classes_of_few_images_decide_nothing_at_all(paired: bool) -> None:
-    before = Moves(np.array([3, 7, 8]), before=np.array([2, 1, 2]), after=np.array([0, 2, 0]))
-    now = Moves(np.array([1, 3, 4, 5, 6]), before=np.array([1, 2, 2, 1, 1]), after=np.array([0, 0, 0, 0, 2]))
+    before = Transitions(np.array([3, 7, 8]), before=np.array([2, 1, 2]), after=np.array([0, 2, 0]))
+    now = Transitions(np.array([1, 3, 4, 5, 6]), before=np.array([1, 2, 2, 1, 1]), after=np.array([0, 0, 0, 0, 2]))
     names = np.array([7, 3, 5])
-    renamed = [Moves(one.images, names[one.before], names[one.after]) for one in (before, now)]
+    renamed = [Transitions(one.images, names[one.before], names[one.after]) for one in (before, now)]
     found = skew_change([before], [now], 20, 20, paired=paired)
     assert 0.1 < found < 0.9
     assert skew_change([renamed[0]], [renamed[1]], 20, 20, paired=paired) == found
@@ -311,7 +311,7 @@ def test_the_order_of_the_images_decides_nothing_to_the_last_bit(asr: float) -> 
     generator = np.random.default_rng(3)
     parts = [moves(generator, 300, 20, asr) for _ in range(4)]
     order = generator.permutation(300)
-    other = [Moves(*(part[np.argsort(order[one.images])] for part in one)) for one in parts]
+    other = [Transitions(*(part[np.argsort(order[one.images])] for part in one)) for one in parts]
     shuffled = [one._replace(images=np.sort(order[old.images])) for old, one in zip(parts, other, strict=True)]
     for paired in (True, False):
         first, second = (skew_change(two[:2], two[2:], 300, 300, paired=paired) for two in (parts, shuffled))
@@ -322,7 +322,7 @@ def test_classes_and_images_of_any_number_are_fine() -> None:
     generator = np.random.default_rng(4)
     parts = [moves(generator, 500, 8, 0.2) for _ in range(2)]
     expected = skew_change([parts[0]], [parts[1]], 10**6, 10**6, paired=True)
-    far = [Moves(one.images + 10**12, one.before + 10**6, one.after + 10**6) for one in parts]
+    far = [Transitions(one.images + 10**12, one.before + 10**6, one.after + 10**6) for one in parts]
     assert skew_change([far[0]], [far[1]], 10**6, 10**6, paired=True) == expected
 
 
@@ -390,7 +390,9 @@ def test_skews_of_the_same_size_towards_other_classes_are_the_same(paired: bool)
     def draw(generator: np.random.Generator) -> float:
         before, now = (moves(generator, 1500, 10, 0.1) for _ in range(2))
         # Class 0 and class 9 change names: what went to class 0 goes to class 9.
-        return skew_change([before], [Moves(now.images, 9 - now.before, 9 - now.after)], 1500, 1500, paired=paired)
+        return skew_change(
+            [before], [Transitions(now.images, 9 - now.before, 9 - now.after)], 1500, 1500, paired=paired
+        )
 
     assert np.all(shares_of_small_p(draw) <= np.array(LEVELS))
 
