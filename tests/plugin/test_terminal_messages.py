@@ -176,7 +176,7 @@ def test_documentation(run: Run) -> None:
     markers.stdout.fnmatch_lines(["@pytest.mark.bias_intervention(*interventions, model='transferred_model', *"])
     fixtures = run("--fixtures", "-v")
     for fixture in ("source_model", "control_model", "bias_device", "bias"):
-        fixtures.stdout.fnmatch_lines([f"{fixture}* -- *pytest_biastransfer/fixtures.py:*", "    *"])
+        fixtures.stdout.fnmatch_lines([f"{fixture}* -- *pytest_biastransfer/plugin/fixtures.py:*", "    *"])
     options = run("--help")
     options.stdout.fnmatch_lines(["bias tests of transferred models:", "*--bias-device=DEVICE*"])
 
