@@ -13,8 +13,7 @@ from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.outcomes import FAILED
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.record import BaselineRecord
-    from pytest_biastransfer.reporting.regression_text import BaselineComparison
+    from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
     from pytest_biastransfer.reporting.report import Report, Result
 
 
@@ -50,7 +49,7 @@ def _failed(test: Result | None) -> bool:
 
 def _compared(old: Report, new: Report, place: Path) -> list[BaselineComparison]:
     """Return the tests that both have measured."""
-    from pytest_biastransfer.reporting.regression_text import compared_together
+    from pytest_biastransfer.baseline.comparison import compared_together
 
     before = {tuple(test.key): test for test in old.tests if test.key is not None and test.entry is not None}
     records = [
@@ -62,9 +61,9 @@ def _compared(old: Report, new: Report, place: Path) -> list[BaselineComparison]
 
 
 def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
+    from pytest_biastransfer.baseline.comparison import BaselineRecord
     from pytest_biastransfer.baseline.entry import Entry
     from pytest_biastransfer.baseline.regression import changes, comparable, same_declaration
-    from pytest_biastransfer.reporting.record import BaselineRecord
 
     assert new.key is not None
     try:

@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_biastransfer.baseline.comparison import BaselineComparison
     from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.canary import Canary, Stale
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.plugin.session.held_reports import HeldTest
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.record import Record
-    from pytest_biastransfer.reporting.regression_text import BaselineComparison
     from pytest_biastransfer.reporting.summary_table import Line
     from pytest_biastransfer.search.bias_search import SearchResult
     from pytest_biastransfer.store import Store

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.baseline.regression import MetricChange
+from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.reporting.figures import Limit, from_plain, interval_of
 from pytest_biastransfer.reporting.performance import Performance, performances_of
@@ -16,35 +16,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.search.bias_search import SearchResult
-
-
-@dataclass(frozen=True)
-class BaselineRecord:
-    """A measurement beside the accepted one.
-
-    Attributes
-    ----------
-    key
-        The place of the entry: test and case.
-    problem
-        Why it was not compared, if it was not.
-    missing
-        The limited metrics that the accepted measurement lacks.
-    changes
-        How the others changed.
-    highlights, newly_flipped
-        Where one is worse, what stands out and the first images that flip now and did not before, in words.
-    entry
-        The measurement as an entry, where it may be written.
-    """
-
-    key: Sequence[str]
-    problem: str = ""
-    missing: Sequence[str] = ()
-    changes: Sequence[MetricChange] = ()
-    highlights: str = ""
-    newly_flipped: Sequence[str] = ()
-    entry: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

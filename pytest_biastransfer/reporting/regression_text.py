@@ -6,15 +6,14 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.reporting.summary_table import NAMED, Line, counted
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
     from pytest_biastransfer.baseline.regression import Meaning, MetricChange
     from pytest_biastransfer.reporting import report
-    from pytest_biastransfer.reporting.record import BaselineRecord
 
 _ACCEPT: Final = "--bias-update=all"
 _ADD: Final = "--bias-update=new"
@@ -31,78 +30,11 @@ _INCOMPLETE: Final = "with an entry that lacks its metrics"
 _COLORS: Final[Mapping[Meaning, str]] = {"regression": "red", "not comparable": "yellow", "improvement": "green"}
 
 
-@dataclass(frozen=True)
-class BaselineComparison:
-    """One bias test beside its accepted measurement: what each of its changes means.
-
-    None is the meaning of a change that depends on comparisons which are not made yet.
-    """
-
-    test: str
-    record: BaselineRecord
-    meanings: Sequence[Meaning | None]
-
-    @property
-    def meaning(self) -> Meaning:
-        """What all of it means."""
-        return next((one for one in _WORDS if one in self.meanings), "unchanged")
-
-    @property
-    def is_unsettled(self) -> bool:
-        """Whether it may turn out to be a regression, and is none yet."""
-        return self.meaning != "regression" and any(change.is_worse for change in self.changes(None))
-
-    @property
-    def has_metrics(self) -> bool:
-        """Whether a metric that the marker limits was compared, and not the accuracy alone."""
-        return any(not change.is_accuracy for change in self.record.changes)
-
-    @property
-    def lost_accuracy(self) -> MetricChange | None:
-        """The change of the accuracy without an intervention, where that is lower than chance and the marker allow."""
-        return next((change for change in self.changes("regression") if change.is_accuracy), None)
-
-    @property
-    def lower_accuracy(self) -> MetricChange | None:
-        """The same, whatever the marker allows."""
-        return self.lost_accuracy or next(iter(self.changes("tolerated")), None)
-
-    def changes(self, meaning: Meaning | None) -> list[MetricChange]:
-        """Return the changes that mean this."""
-        return [change for change, found in zip(self.record.changes, self.meanings, strict=True) if found == meaning]
-
-
-def compared_alone(test: str, record: BaselineRecord, alpha: float, comparisons: int) -> BaselineComparison:
-    """Return a test, by its name, with what its changes mean whatever the others of at most so many comparisons say."""
-    from pytest_biastransfer.baseline.regression import beside_accuracy, settled_meanings
-
-    meant = settled_meanings(record.changes, alpha, comparisons)
-    return BaselineComparison(test, record, beside_accuracy(record.changes, meant))
-
-
-def compared_together(
-    records: Sequence[tuple[str, BaselineRecord]], alpha: float, comparisons: int = 0
-) -> list[BaselineComparison]:
-    """Return tests, by their names, with what each of their changes means among those of all of them.
-
-    `comparisons` are those that the session would have made, where it was stopped before.
-    """
-    from pytest_biastransfer.baseline.regression import beside_accuracy, meanings
-
-    made = [change for _, record in records for change in record.changes]
-    of_metrics = sum(not change.is_accuracy for change in made)
-    meant = iter(meanings(made, alpha, max(0, comparisons - of_metrics)))
-    return [
-        BaselineComparison(test, record, beside_accuracy(record.changes, [next(meant) for _ in record.changes]))
-        for test, record in records
-    ]
-
-
 def change_text(change: MetricChange) -> str:
     """Return a change in words.
 
-    >>> from pytest_biastransfer.baseline.regression import Change
-    >>> change_text(Change("asr", 0.031, 0.084, 7.6e-58, 0.0, 291, 26, True))
+    >>> from pytest_biastransfer.baseline.regression import MetricChange
+    >>> change_text(MetricChange("asr", 0.031, 0.084, 7.6e-58, 0.0, 291, 26, True))
     'asr 0.031 → 0.084; 291 images newly flip, 26 no longer do (p = 8e-58)'
     """
     counts = ""
@@ -119,8 +51,8 @@ def change_text(change: MetricChange) -> str:
 def not_comparable_text(change: MetricChange) -> str:
     """Return why nothing is better of a model with this change of its accuracy.
 
-    >>> from pytest_biastransfer.baseline.regression import Change
-    >>> not_comparable_text(Change("accuracy", 0.651, 0.1, 7.6e-58, 0.0, 291, 26, True))
+    >>> from pytest_biastransfer.baseline.regression import MetricChange
+    >>> not_comparable_text(MetricChange("accuracy", 0.651, 0.1, 7.6e-58, 0.0, 291, 26, True))
     'not comparable: clean accuracy 0.65 → 0.10'
     """
     return f"{_NOT_COMPARABLE}: clean accuracy {change.before:.2f} → {change.now:.2f}"

@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pytest_biastransfer.baseline.comparison import BaselineRecord, compared_alone
 from pytest_biastransfer.baseline.regression import MetricChange, meanings, settled_meanings
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
-from pytest_biastransfer.reporting.record import BaselineRecord
-from pytest_biastransfer.reporting.regression_text import compared_alone, regression_text
+from pytest_biastransfer.reporting.regression_text import regression_text
 from tests.conftest import Run
 from tests.support.warm_python import WarmPython
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from _pytest.skipping import evaluate_xfail_marks
 
+from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.baseline.entry import (
     ACCURACY,
     EncodedEvidence,
@@ -37,7 +38,6 @@ from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
 from pytest_biastransfer.plugin.session.baseline_update import baseline_name
 from pytest_biastransfer.plugin.state import BASELINE, COMPARISONS, SETTINGS, UNSETTLED
 from pytest_biastransfer.reporting.failure_text import SHOWN, flip_texts
-from pytest_biastransfer.reporting.record import BaselineRecord
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import Case
@@ -149,7 +149,8 @@ def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> N
     """Fail a test that is worse than the baseline whatever the session's other tests are; note one that may be."""
     if record is None or not record.changes or not fails_on_regression(item):
         return
-    from pytest_biastransfer.reporting.regression_text import compared_alone, regression_text
+    from pytest_biastransfer.baseline.comparison import compared_alone
+    from pytest_biastransfer.reporting.regression_text import regression_text
 
     test, settings = typed_name(item.config, item.nodeid), item.config.stash[SETTINGS]
     compared = compared_alone(test, record, settings.alpha, most_comparisons(item.session))

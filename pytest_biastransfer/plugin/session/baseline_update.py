@@ -13,11 +13,10 @@ from pytest_biastransfer.plugin.collection.parametrize import is_bias_test
 from pytest_biastransfer.plugin.state import BASELINE, BASELINE_LINES, COMPARED, DESELECTED, HELD, SETTINGS
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
     from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.plugin.collection.collected_tests import Collected
     from pytest_biastransfer.plugin.session.held_reports import HeldTest
-    from pytest_biastransfer.reporting.record import BaselineRecord
-    from pytest_biastransfer.reporting.regression_text import BaselineComparison
     from pytest_biastransfer.reporting.summary_table import Line
 
 
@@ -131,7 +130,7 @@ class BaselineWatch:
         return list(controller.held_tests())
 
     def _compared(self, comparisons: int) -> dict[str, BaselineComparison]:
-        from pytest_biastransfer.reporting.regression_text import compared_together
+        from pytest_biastransfer.baseline.comparison import compared_together
 
         named = [(typed_name(self._config, nodeid), record) for nodeid, record in self._records.items()]
         together = compared_together(named, self._settings.alpha, comparisons)
