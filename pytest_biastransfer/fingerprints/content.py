@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS
 from pytest_biastransfer.fingerprints.patches import Origins, described, unwrapped
-from pytest_biastransfer.fingerprints.source_code import CodeBase, is_users
+from pytest_biastransfer.fingerprints.source_code import THIS_PACKAGE, CodeBase, is_users
 
 Content = bytes | memoryview
 
@@ -223,7 +223,8 @@ class _Description:
         yield _word("module", f"{value.__name__} {self._code_of(value.__name__)}".encode())
 
     def _class(self, value: type) -> _Parts:
-        yield _word("class", f"{value.__module__}.{value.__qualname__} {self._code_of(value.__module__)}".encode())
+        name = _full_name(value.__module__, value.__qualname__)
+        yield _word("class", f"{name} {self._code_of(value.__module__)}".encode())
         if is_users(sys.modules.get(value.__module__)):
             yield from _all("bases", value.__bases__)
             yield from _named("members", dict(_members(value)))
@@ -232,7 +233,7 @@ class _Description:
             yield from _named("patched", self._origins.patches_of(value))
 
     def _function(self, value: types.FunctionType) -> _Parts:
-        yield _word("function", f"{value.__module__}.{value.__qualname__}".encode())
+        yield _word("function", _full_name(value.__module__, value.__qualname__).encode())
         # Not the module that it says: functools.wraps takes over that of another function.
         home = str(value.__globals__.get("__name__"))
         yield _word("code", self._code_of(home).encode())
@@ -276,7 +277,7 @@ class _Description:
         except Exception as error:  # What a class does to be saved is its own code, and may raise anything.
             raise NotFingerprintableError(f"an object of type {type(value).__qualname__}: {error}") from error
         if isinstance(saved, str):
-            yield _word("global", f"{getattr(value, '__module__', None)}.{saved}".encode())
+            yield _word("global", _full_name(getattr(value, "__module__", None), saved).encode())
             yield _Of(getattr(value, "__wrapped__", None))
             return
         make, arguments, state, items, pairs = (*saved, None, None, None)[:5]
@@ -289,6 +290,16 @@ class _Description:
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
             yield from _named("attributes", attributes)
+
+
+def _full_name(module_name: str | None, name: str) -> str:
+    """Return the name of a class or function with that of its module; for this package's own with the package's alone.
+
+    Our modules are an implementation detail. A class that moves to another one still computes the same, and its
+    version is part of the description. So cached predictions and accepted measurements stay valid.
+    """
+    package = str(module_name).partition(".")[0]
+    return f"{package if package == THIS_PACKAGE else module_name}.{name}"
 
 
 def _word(kind: str, content: Content = b"") -> bytes:

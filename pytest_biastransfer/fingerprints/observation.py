@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, distribution_of
-from pytest_biastransfer.fingerprints.source_code import is_of_python, is_users_file
+from pytest_biastransfer.fingerprints.source_code import THIS_PACKAGE, is_of_python, is_users_file
 
-_THIS_PACKAGE: Final = __name__.partition(".")[0]
 _LISTING: Final = ("os.listdir", "os.scandir")
 # What may be answered in another way the next time.
 _ELSEWHERE: Final = (
@@ -253,7 +252,7 @@ def _is_of_interest(frame: types.FrameType | None) -> bool:
             if frame.f_code.co_name == "<module>" or str(name).startswith(_COMPILERS):
                 return False
             by_a_library = False
-        elif name != __name__ and top == _THIS_PACKAGE:
+        elif name != __name__ and top == THIS_PACKAGE:
             # Of another library if that is what it has called: the model's own package may be installed.
             return by_a_library
         elif name != __name__ and top not in sys.stdlib_module_names | {"__main__"}:

@@ -15,7 +15,7 @@ from typing import Final
 from pytest_biastransfer.fingerprints.imports import Module, content_of, imported_by, module_named, module_of
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, Installed, distribution_of, identity_of, record_of
 
-_THIS_PACKAGE: Final = __name__.partition(".")[0]
+THIS_PACKAGE: Final = __name__.partition(".")[0]
 
 
 class CodeBase:
@@ -53,7 +53,7 @@ class CodeBase:
             module = every[current]
             names = {*self.imports(module), *_named_by_values(current)}
             for name in sorted(names - every.keys()):
-                if name.partition(".")[0] in sys.stdlib_module_names | FRAMEWORKS | {_THIS_PACKAGE}:
+                if name.partition(".")[0] in sys.stdlib_module_names | FRAMEWORKS | {THIS_PACKAGE}:
                     continue
                 reached = module_named(name, module.file)
                 if reached is not None and is_users_file(reached.file, name):
@@ -136,7 +136,7 @@ def library_identity(module: types.ModuleType) -> str:
     """Return what the code of a library's module is: that of its distribution, or Python's version."""
     file = _file_of(module)
     top = module.__name__.partition(".")[0]
-    if top == _THIS_PACKAGE:
+    if top == THIS_PACKAGE:
         return f"{top} {_version('pytest-biastransfer')}"
     installed = distribution_of(file) if file is not None else _owner_of_package(top)
     if installed is not None:
@@ -158,7 +158,7 @@ def is_users(module: types.ModuleType | None) -> bool:
     if file is not None:
         return is_users_file(file, module.__name__)
     top = module.__name__.partition(".")[0]
-    if top in sys.stdlib_module_names | FRAMEWORKS | {_THIS_PACKAGE} or hasattr(module, "__path__"):
+    if top in sys.stdlib_module_names | FRAMEWORKS | {THIS_PACKAGE} or hasattr(module, "__path__"):
         return False
     # Made by code, or a part of an extension module.
     package = sys.modules.get(top)
@@ -168,7 +168,7 @@ def is_users(module: types.ModuleType | None) -> bool:
 def is_users_file(file: str | None, module_name: str) -> bool:
     """Whether a module of that file is the user's own; a package without a file has no code."""
     top = module_name.partition(".")[0]
-    if file is None or top == _THIS_PACKAGE or top in FRAMEWORKS:
+    if file is None or top == THIS_PACKAGE or top in FRAMEWORKS:
         return False
     if is_of_python(file):
         return False

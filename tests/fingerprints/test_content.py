@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import ast
 import collections
 import contextlib
 import copy
@@ -40,7 +41,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
+import pytest_biastransfer
+from pytest_biastransfer import Square
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
+from pytest_biastransfer.interventions import BatchInfo
+from pytest_biastransfer.interventions.colors import rgb
 
 quick = settings(max_examples=100, deadline=None)
 
@@ -835,6 +840,50 @@ def test_an_attribute_set_on_a_class_is_part_of_its_objects(monkeypatch: pytest.
     assert fingerprint(Multiplier(1.0)) != before
     monkeypatch.undo()
     assert fingerprint(Multiplier(1.0)) == before
+
+
+def _in_module(kind: type, module_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a class stand in another module, of the same file."""
+    module = types.ModuleType(module_name)
+    module.__file__ = sys.modules[kind.__module__].__file__
+    monkeypatch.setitem(sys.modules, module_name, module)
+    monkeypatch.setattr(kind, "__module__", module_name)
+
+
+@pytest.mark.parametrize("kind", [Square, BatchInfo], ids=lambda kind: kind.__name__)
+def test_a_class_of_this_package_has_the_same_fingerprint_in_whichever_of_its_modules(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint(kind), fingerprint(Square())
+    _in_module(kind, "pytest_biastransfer.moved_here", monkeypatch)
+    assert (fingerprint(kind), fingerprint(Square())) == before
+
+
+def test_a_function_of_this_package_has_the_same_fingerprint_in_whichever_of_its_modules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = fingerprint(rgb)
+    monkeypatch.setattr(rgb, "__module__", "pytest_biastransfer.moved_here")
+    assert fingerprint(rgb) == before
+
+
+def test_a_class_of_somebody_else_has_another_fingerprint_in_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Trigger:
+        """A class of the tests."""
+
+    before = fingerprint(Trigger)
+    _in_module(Trigger, "pytest_biastransfer_of_others.moved_here", monkeypatch)
+    assert fingerprint(Trigger) != before
+
+
+def test_no_two_public_classes_of_this_package_have_the_same_name() -> None:
+    """The module does not distinguish them in fingerprints, so their names must."""
+    sources = Path(pytest_biastransfer.__file__).parent.rglob("*.py")
+    trees = [ast.parse(source.read_text(encoding="utf-8")) for source in sources]
+    names = [node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    twice = {name for name, count in collections.Counter(names).items() if count > 1 and not name.startswith("_")}
+    assert names
+    assert twice == set()
 
 
 # -------------------------------------------------------------------------- what cannot be described

@@ -499,7 +499,12 @@ def test_without_init_it_says_what_to_type_and_that_works(project: pytest.Pytest
     (init,) = [line for line in lines if line.startswith("biastransfer init")]
     tests = lines[-1]
     assert tests == "pytest --bias-store=kept --bias-max-images=10 test_bias.py"
-    assert project.run("bash", "-c", init.replace("biastransfer", str(Path(sys.executable).with_name("biastransfer")), 1)).ret == 0
+    assert (
+        project.run(
+            "bash", "-c", init.replace("biastransfer", str(Path(sys.executable).with_name("biastransfer")), 1)
+        ).ret
+        == 0
+    )
     result = project.run("bash", "-c", f"{sys.executable} -m {tests}")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*; 0 images evaluated, *"])
