@@ -62,7 +62,7 @@ def require_labels(labels: Sequence[int], found: str) -> None:
             raise DatasetError(f"{found} the label {label}, expected whole numbers from 0 on, below 2**63")
 
 
-class RememberedImages(LabelledImages):
+class CachedIndexImages(LabelledImages):
     """Images that are read once and then known, also in other sessions, as long as their files look the same."""
 
     def __init__(self, facts: Facts | None) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.labelled_images import Image
+    from pytest_biastransfer.data.arrays import Image
 
 
 class ImageFiles(LabelledImages):

@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
+    from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.data.class_map import ClassMap
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
-
-    Image = npt.NDArray[np.uint8 | np.float32]
 
 Numbering = Literal["declared", "sorted", "by its library"]
 

@@ -23,7 +23,8 @@ from pytest_biastransfer.picture_files import only_allowed_formats, unreadable_f
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.labelled_images import Image, Numbering
+    from pytest_biastransfer.data.arrays import Image
+    from pytest_biastransfer.data.labelled_images import Numbering
     from pytest_biastransfer.data.masks import Mask, Masks
 
 _ITEM_LENGTHS = (2, 3)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image as PillowImage
 
-    from pytest_biastransfer.data.labelled_images import Image
+    from pytest_biastransfer.data.arrays import Image
 
 # The tag of EXIF data that says how a camera was held.
 _ORIENTATION: Final = 0x0112
@@ -137,38 +137,3 @@ def _as_array(image: object) -> Any:
         widened = image.float() if image.dtype == torch.bfloat16 else image
         return widened.detach().cpu().numpy()
     return None
-
-
-def as_8_bit(images: Image, tolerance: float = 1e-3) -> Image:
-    """Return images in [0, 1] as uint8 where that loses nothing: all values are multiples of 1/255.
-
-    The tolerance, in units of 1/255, is what undoing a normalization in float32 leaves.
-    """
-    if images.dtype == np.uint8:
-        return images
-    scaled = images * np.float32(255)
-    rounded = scaled.round().clip(0, 255)
-    # Written so that a NaN is no multiple either.
-    exact = np.abs(scaled - rounded).max(initial=0.0) <= tolerance
-    return rounded.astype(np.uint8) if exact else images
-
-
-def require_unit_range(image: Image, place: str) -> None:
-    """Raise unless all values of a float image are in [0, 1]."""
-    if image.dtype == np.uint8:
-        return
-    low, high = float(image.min()), float(image.max())
-    if low >= -1e-4 and high <= 1 + 1e-4:
-        return
-    if not np.isfinite([low, high]).all():
-        raise DatasetError(f"{place}: the image has NaN or infinite values; expected values in [0, 1]")
-    if low >= 0 and high <= 255:
-        raise DatasetError(
-            f"{place}: the image has float values from {low:.3g} to {high:.3g}, expected [0, 1]; return it as uint8, "
-            f"or divided by 255"
-        )
-    raise DatasetError(
-        f"{place}: the image has values from {low:.3g} to {high:.3g}, expected [0, 1]. If the dataset already "
-        f"normalizes its images, declare that with the model, with the mean and std that the dataset uses: "
-        f"Model(module, preprocess=Preprocess(normalized_input=True, mean=..., std=...))"
-    )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_biastransfer.data.picture_decoding import as_8_bit, require_unit_range
+from pytest_biastransfer.data.arrays import as_8_bit, as_float, in_depth_of, require_unit_range
 from pytest_biastransfer.errors import DatasetError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.labelled_images import Image, LabelledImages
+    from pytest_biastransfer.data.arrays import Image
+    from pytest_biastransfer.data.labelled_images import LabelledImages
     from pytest_biastransfer.data.masks import Mask, Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 
@@ -101,21 +102,8 @@ def _decode_one(images: LabelledImages, index: int, preprocess: Preprocess, chan
     image = preprocess.with_declared_channels(image)
     image = images.started(image, index)
     if change is not None:
-        image = as_deep(change(image, index), image)
+        image = in_depth_of(change(image, index), image)
     return preprocess.resize_and_crop(image)
-
-
-def as_float(image: Image) -> Image:
-    """Return an image as floats in [0, 1]."""
-    return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
-
-
-def as_deep(changed: Image, image: Image) -> Image:
-    """Return what floats in [0, 1] were made of an image, as deep as the image.
-
-    A changed picture is a picture again: 8 bits, so that the unchanged one is exactly the clean one.
-    """
-    return (changed * 255).round().astype(np.uint8) if image.dtype == np.uint8 else changed
 
 
 def _require_one_shape(images: LabelledImages, indices: Sequence[int], stack: Sequence[Image]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.labelled_images import Image
+    from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.data.class_map import ClassMap
-    from pytest_biastransfer.data.labelled_images import Image, Numbering
+    from pytest_biastransfer.data.labelled_images import Numbering
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 

@@ -20,7 +20,8 @@ from pytest_biastransfer.models.logits import logits_of
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.labelled_images import Image, LabelledImages
+    from pytest_biastransfer.data.arrays import Image
+    from pytest_biastransfer.data.labelled_images import LabelledImages
     from pytest_biastransfer.data.pixels import SourceChange
     from pytest_biastransfer.evaluation.batch_size import BatchSize
     from pytest_biastransfer.interventions import BatchInfo, Intervention

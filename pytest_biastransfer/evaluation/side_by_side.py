@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image, ImageDraw
 
-    from pytest_biastransfer.data.labelled_images import Image as Pixels
+    from pytest_biastransfer.data.arrays import Image as Pixels
 
 _SIDE = 224
 _GAP = 8

@@ -24,8 +24,9 @@ from torchvision.transforms import v2
 
 from pytest_biastransfer import Preprocess, Square, load_dataset
 from pytest_biastransfer.data import LabelledImages, as_images
+from pytest_biastransfer.data.arrays import as_8_bit
 from pytest_biastransfer.data.label_mapping import labels_for
-from pytest_biastransfer.data.picture_decoding import as_8_bit, read_picture
+from pytest_biastransfer.data.picture_decoding import read_picture
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.data.schemes.image_folder import ImageFolder
 from pytest_biastransfer.errors import DatasetError, SpecError

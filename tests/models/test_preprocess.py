@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from pytest_biastransfer import Preprocess
-from pytest_biastransfer.data.picture_decoding import as_8_bit
+from pytest_biastransfer.data.arrays import as_8_bit
 from pytest_biastransfer.errors import ModelError
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
-from pytest_biastransfer.data.cached_index import Findings, RememberedImages, require_labels
+from pytest_biastransfer.data.cached_index import CachedIndexImages, Findings, require_labels
 from pytest_biastransfer.data.masks import mask_of_pixels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.optional_dependencies import need
@@ -26,7 +26,7 @@ from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.data.labelled_images import Image
+    from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.data.masks import Mask
 
 KEYS: Final = (*HUB_KEYS, "config", "image", "label", "split")
@@ -41,7 +41,7 @@ def load(spec: Spec, facts: Facts | None) -> HubImages:
     return HubImages(found.directory, f"{spec.rest}{found.revision}", spec, facts)
 
 
-class HubImages(RememberedImages):
+class HubImages(CachedIndexImages):
     """The images of one split, by the columns of the images and of the labels."""
 
     reads_in_parallel = True

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.data.cached_index import Findings, RememberedImages, require_labels
+from pytest_biastransfer.data.cached_index import CachedIndexImages, Findings, require_labels
 from pytest_biastransfer.data.masks import as_mask
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.specs.spec import Spec
@@ -19,7 +19,7 @@ from pytest_biastransfer.store import Facts
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.labelled_images import Image
+    from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.data.masks import Mask
 
     Arrays = Mapping[str, npt.NDArray[Any]]
@@ -42,7 +42,7 @@ def load(spec: Spec, facts: Facts | None) -> ArrayImages:
     return ArrayImages(spec.path(), spec.query.get("image", "images"), spec.query.get("label", "labels"), facts)
 
 
-class ArrayImages(RememberedImages):
+class ArrayImages(CachedIndexImages):
     """Images in a file of arrays.
 
     Parameters

@@ -12,14 +12,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.data.cached_index import Findings, RememberedImages
+from pytest_biastransfer.data.cached_index import CachedIndexImages, Findings
 from pytest_biastransfer.data.spec_options import SHARED_KEYS
 from pytest_biastransfer.errors import DatasetError, SpecError, nearest
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.data.labelled_images import Image
+    from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.data.map_style import MapStyleImages
 
 KEYS: Final = None
@@ -73,7 +73,7 @@ def load(spec: Spec, facts: Facts | None) -> TorchvisionImages:
     return TorchvisionImages(spec, root, facts)
 
 
-class TorchvisionImages(RememberedImages):
+class TorchvisionImages(CachedIndexImages):
     """A dataset of torchvision, which is made only if it is not known by the files under its root."""
 
     def __init__(self, spec: Spec, root: Path, facts: Facts | None = None) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.data.picture_decoding import require_unit_range
-from pytest_biastransfer.data.pixels import as_deep, as_float, decode_all_masks
+from pytest_biastransfer.data.arrays import as_float, in_depth_of, require_unit_range
+from pytest_biastransfer.data.pixels import decode_all_masks
 from pytest_biastransfer.data.views import View
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.data.labelled_images import Image
+    from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.models.preprocess import Preprocess
 
 
@@ -94,4 +94,4 @@ class Planted(View):
         masks = {name: torch.from_numpy(mask) for name, mask in known.items()}
         with torch.no_grad():
             images = torch.from_numpy(np.array(as_float(image), order="C")[None])
-            return as_deep(self.intervention.apply(images, [index], masks)[0].numpy(), image)
+            return in_depth_of(self.intervention.apply(images, [index], masks)[0].numpy(), image)

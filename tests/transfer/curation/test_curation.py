@@ -36,10 +36,11 @@ from pytest_biastransfer import (
     measure,
 )
 from pytest_biastransfer.data import LabelledImages, as_images
+from pytest_biastransfer.data.arrays import as_float
 from pytest_biastransfer.data.class_files import with_classes
 from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.data.masks import Masks, MasksByIndex
-from pytest_biastransfer.data.pixels import as_float, decode, decode_all_masks
+from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.data.subset import Chosen, Selection, Subset
 from pytest_biastransfer.data.views import Renamed
 from pytest_biastransfer.errors import BiasTransferError, DatasetError, InterventionError
