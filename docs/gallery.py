@@ -36,22 +36,22 @@ class Entry(NamedTuple):
         Name of its picture.
     declaration
         What a user types.
-    words
+    effect
         What it does.
     images
-        How many images of a dataset are drawn: 1, or 4 where they differ.
+        How many images of a dataset are drawn: 1, or 4 if they differ.
     make
-        Makes the intervention where a text cannot declare it.
+        Makes the intervention if a text cannot declare it.
     """
 
     slug: str
     declaration: str
-    words: str
+    effect: str
     images: int = 1
     make: Callable[[], Intervention] | None = None
 
     def intervention(self) -> Intervention:
-        """Return what is declared; the files that it names are in the `workshop`."""
+        """Return the declared intervention; the files that it names are in the `workshop`."""
         return read(self.declaration) if self.make is None else self.make()
 
 
@@ -65,12 +65,12 @@ SECTIONS: Final = {
         Entry(
             "square-turned",
             'Square(size=0.45, anchor="center", color="red", angle=30, opacity=0.6)',
-            "the same turned counterclockwise, and translucent",
+            "the same, rotated counterclockwise and translucent",
         ),
         Entry(
             "rectangle",
             'Rectangle(size=0.8, aspect=4, anchor="bottom", margin=0.08, color="black")',
-            "a filled rectangle, `aspect` times as wide as high; a margin keeps it off the border",
+            "a filled rectangle, `aspect` times as wide as high, at a distance `margin` from the border",
         ),
         Entry(
             "circle",
@@ -80,20 +80,20 @@ SECTIONS: Final = {
         Entry(
             "circle-multiplied",
             'Circle(size=0.8, anchor="center", color="orange", blend="multiply")',
-            "the same as a filter, which darkens what is below it",
+            "the same as a filter, which darkens the image below it",
         ),
         Entry(
             "ring",
             'Ring(size=0.6, anchor=(0.3, 0.8), color="red", thickness=0.2)',
-            "a disc with a hole; the anchor is a point here",
+            "a disc with a hole; here the anchor is a point",
         ),
         Entry(
-            "triangle", 'Triangle(size=0.4, anchor="top-right", color="white")', "a filled triangle, its tip at the top"
+            "triangle", 'Triangle(size=0.4, anchor="top-right", color="white")', "a filled triangle that points upwards"
         ),
         Entry(
             "checkerboard",
             'Checkerboard(size=0.5, cells=4, anchor="center", color="black")',
-            "every second field of a board; the others stay transparent",
+            "every second field of a board; the others are transparent",
         ),
         Entry(
             "line-grid",
@@ -105,22 +105,22 @@ SECTIONS: Final = {
         Entry(
             "stencil",
             'Stencil("logo.png", size=0.35, anchor="bottom-right", margin=0.05)',
-            "a picture of your own where it is not transparent",
+            "a picture of your own; its transparent pixels change nothing",
         ),
         Entry(
             "stencil-watermark",
             'Stencil("logo.png", size=0.9, anchor="center", blend="screen", opacity=0.6)',
-            "the same as a watermark, which lightens what is below it",
+            "the same as a watermark, which lightens the image below it",
         ),
         Entry(
             "text",
             'Text("SAMPLE", size=0.9, anchor="center", angle=30, opacity=0.6)',
-            "letters, here the watermark of a stock photo",
+            "text; this one is the watermark of a stock photo",
         ),
         Entry(
             "text-caption",
             'Text("17.05.2024", size=0.6, anchor="bottom-right", margin=0.05, color="orange")',
-            "the same as a camera's date stamp; `font=FILE` takes another font",
+            "the same as a camera's date stamp; `font=FILE` selects another font",
         ),
     ],
     "patterns": [
@@ -152,7 +152,7 @@ SECTIONS: Final = {
         Entry(
             "color-cast",
             "ColorCast(matrix=(1, 0.75, 0.4))",
-            "a factor for each of red, green and blue, as under another light",
+            "a factor for each of red, green and blue, as under another light source",
         ),
         Entry(
             "color-cast-matrix",
@@ -160,7 +160,7 @@ SECTIONS: Final = {
             "the same with a matrix; this one swaps red and blue",
         ),
         Entry("brightness", "Brightness(factor=0.5)", "all values multiplied; below 1 is darker, above 1 brighter"),
-        Entry("contrast", "Contrast(factor=0.4)", "closer to the image's mean luma; above 1 farther from it"),
+        Entry("contrast", "Contrast(factor=0.4)", "values closer to the image's mean luma; above 1 farther from it"),
         Entry("saturation", "Saturation(factor=2.5)", "stronger colours; below 1 weaker, at 0 gray"),
         Entry("blur", "Blur(sigma=0.03)", "Gaussian blur"),
         Entry("pixelate", "Pixelate(cells=16)", "blocks of pixels replaced by their mean"),
@@ -169,27 +169,29 @@ SECTIONS: Final = {
         Entry("vignette", "Vignette(strength=0.9)", "darker towards the corners"),
     ],
     "regions": [
-        Entry("background", 'Background("object", fill="gray")', "all but the object replaced by one colour"),
+        Entry("background", 'Background("object", fill="gray")', "the background replaced by one colour"),
         Entry(
             "background-blurred",
             'Background("object", fill=Blur(sigma=0.06))',
-            "all but the object replaced by what another intervention makes of it; a blur leaves a halo",
+            "the background changed by another intervention; a blur leaves a halo",
         ),
-        Entry("occlude", 'Occlude("object", fill="black")', "the object hidden"),
+        Entry("occlude", 'Occlude("object", fill="black")', "the object replaced by one colour"),
         Entry(
             "occlude-gray",
             'Occlude("object", fill=Grayscale())',
-            "the object replaced by what another intervention makes of it",
+            "the object changed by another intervention",
         ),
     ],
     "chance": [
         Entry(
             "sometimes",
             "Sometimes(Grayscale(), probability=0.5, seed=6)",
-            "an intervention on some of the images, drawn at random",
+            "an intervention on a random share of the images",
             4,
         ),
-        Entry("random", "Random(Square(size=0.3))", "a shape, a picture or a text, elsewhere on each image", 4),
+        Entry(
+            "random", "Random(Square(size=0.3))", "a shape, a picture or a text, at another position in each image", 4
+        ),
         Entry(
             "custom",
             'Custom(lambda images: 1 - images, name="negative")',
@@ -199,14 +201,14 @@ SECTIONS: Final = {
         Entry(
             "custom-random",
             "Custom(v2.RandomRotation(30))",
-            "a transform of `torchvision.transforms.v2`; the random numbers that it draws are seeded too",
+            "a transform of `torchvision.transforms.v2`; its random numbers are seeded, too",
             4,
             make=lambda: Custom(v2.RandomRotation(30)),
         ),
         Entry(
             "composition",
             'Grayscale() | Border(width=0.08, color="white") | Circle(size=0.3, color="red")',
-            "one after the other, in reading order",
+            "several interventions, applied in reading order",
         ),
     ],
 }
@@ -215,15 +217,15 @@ SECTIONS: Final = {
 def main() -> None:
     """Write all pictures, and the page with its tables."""
     PICTURES.mkdir(exist_ok=True)
-    drawn = pictures()
+    drawings = pictures()
     for path in PICTURES.glob("*.png"):
-        if path.stem not in drawn:
+        if path.stem not in drawings:
             path.unlink()
-    for slug, picture in drawn.items():
+    for slug, picture in drawings.items():
         picture.save(PICTURES / f"{slug}.png", optimize=True)
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     total = sum(path.stat().st_size for path in PICTURES.glob("*.png"))
-    sys.stdout.write(f"{len(drawn)} pictures of {total / 1000:.0f} kB in all, and the tables of {PAGE}\n")
+    sys.stdout.write(f"{len(drawings)} pictures, {total / 1000:.0f} kB in total, and the tables of {PAGE}\n")
 
 
 def entries() -> list[Entry]:
@@ -232,14 +234,14 @@ def entries() -> list[Entry]:
 
 
 def pictures() -> dict[str, Image.Image]:
-    """Return all pictures of the gallery, as the code draws them now, by their names."""
+    """Return all pictures of the gallery by their names, as the code draws them now."""
     original = _shrunk(sample(), _SIDE)
     with workshop():
-        return {ORIGINAL: original} | {entry.slug: _drawn(entry) for entry in entries()}
+        return {ORIGINAL: original} | {entry.slug: _picture_of(entry) for entry in entries()}
 
 
 def with_tables(page: str) -> str:
-    """Return the page with its tables as they have to be now: each is between two comments."""
+    """Return the page with its tables up to date; each table is between two comments."""
     for name, rows in _tables().items():
         begin, end = f"<!-- {name}: written by docs/gallery.py -->\n", f"<!-- end of {name} -->\n"
         before, begun, rest = page.partition(begin)
@@ -252,7 +254,7 @@ def with_tables(page: str) -> str:
 
 @contextlib.contextmanager
 def workshop() -> Iterator[None]:
-    """Be in a temporary directory that has the files that declarations name."""
+    """Work in a temporary directory with the files that the declarations name."""
     with tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory):
         _logo().save("logo.png")
         np.save("waves.npy", _waves())
@@ -264,7 +266,7 @@ def _tables() -> dict[str, list[str]]:
         section: [
             "| picture | declaration | what it does |",
             "| --- | --- | --- |",
-            *(f"| {_image(entry)} | {_code(entry.declaration)} | {entry.words} |" for entry in rows),
+            *(f"| {_image(entry)} | {_code(entry.declaration)} | {entry.effect} |" for entry in rows),
         ]
         for section, rows in SECTIONS.items()
     }
@@ -277,12 +279,12 @@ def _image(entry: Entry) -> str:
 
 
 def _code(text: str) -> str:
-    # In a table, a bar ends the cell even within code.
+    # A bar ends the cell of a table, even inside code.
     return f"`{text}`".replace("|", r"\|")
 
 
-def _drawn(entry: Entry) -> Image.Image:
-    """Return the landscape after an intervention; or, in four tiles, as the first four images of a dataset."""
+def _picture_of(entry: Entry) -> Image.Image:
+    """Return the landscape after an intervention; for four images, four tiles."""
     intervention, batch = entry.intervention(), (entry.images, -1, -1, -1)
     masks = dict.fromkeys(intervention.mask_names, sample_mask().expand(batch))
     changed = intervention.apply(sample().expand(batch), masks=masks)
@@ -290,8 +292,8 @@ def _drawn(entry: Entry) -> Image.Image:
         return _shrunk(changed, _SIDE)
     half = _SIDE // 2
     tiles = Image.new("RGB", (_SIDE, _SIDE))
-    for place in range(entry.images):
-        tiles.paste(_shrunk(changed[place : place + 1], half), (place % 2 * half, place // 2 * half))
+    for index in range(entry.images):
+        tiles.paste(_shrunk(changed[index : index + 1], half), (index % 2 * half, index // 2 * half))
     draw = ImageDraw.Draw(tiles)
     draw.rectangle((half - 1, 0, half, _SIDE), fill="white")
     draw.rectangle((0, half - 1, _SIDE, half), fill="white")
