@@ -8,7 +8,7 @@ from pytest_biastransfer.specs.spec import or_its_spec
 
 
 def wrap_dataset(dataset: object, origin: str) -> LabelledImages:
-    """Return a dataset object as labelled images; `origin` says where it came from, for the error message."""
+    """Return a dataset object as labelled images; `origin` says in error messages where the object came from."""
     if isinstance(dataset, LabelledImages):
         return dataset
     if not hasattr(dataset, "__getitem__"):

@@ -1,4 +1,4 @@
-"""Opens a directory with the ``datasets`` library, which runs no code of the directory and writes only where it may."""
+"""Opens a directory with the ``datasets`` library, without running its code or writing outside the cache directory."""
 
 from __future__ import annotations
 
@@ -18,145 +18,151 @@ from pytest_biastransfer.optional_dependencies import need
 _STATE: Final = "state.json"
 _SPLITS: Final = "dataset_dict.json"
 _AGAIN: Final = "save the dataset again with save_to_disk"
-# On no system does it lead anywhere else.
+# A name that stays in its directory on every system.
 _PLAIN_NAME: Final = re.compile(r"(?!\.{1,2}$)[^/\\:\0\n]+")
-# Tables, and pictures with the tables that describe them.
+# The suffixes of tables and of pictures.
 SUFFIXES: Final = (
     *("parquet", "arrow", "csv", "json", "jsonl"),
     *("bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"),
 )
 
 
-def opened(library: Any, directory: Path, split: str | None, config: str | None, kept: Path, place: str) -> Any:
+def open_split(
+    library: Any, directory: Path, split: str | None, config: str | None, cache_directory: Path, location: str
+) -> Any:
     """Return one split of the dataset in a directory.
 
     Parameters
     ----------
     library
-        ``datasets``.
+        The module ``datasets``.
     directory
-        What ``save_to_disk`` wrote, or files as they are in a repository of the hub: Parquet, Arrow or pictures.
+        The output of ``save_to_disk``, or the files of a repository of the hub: Parquet, Arrow or pictures.
     split, config
-        Which one; None if there is only one.
-    kept
-        Where the library may keep what it makes of the files, which has to stay as long as the dataset.
-    place
+        The name of each; None if there is only one.
+    cache_directory
+        Where the library writes its own form of the files. It must exist as long as the dataset is used.
+    location
         Names the dataset in error messages.
 
     Raises
     ------
     DatasetError
-        If it is something else, or damaged, or would have the library read elsewhere or run code.
+        If the directory is no dataset or is damaged, or if loading it would read files elsewhere or run code.
     """
-    yaml_error = need("yaml", "hf", place).YAMLError
+    yaml_error = need("yaml", "hf", location).YAMLError
     broken = (library.exceptions.DatasetsError, yaml_error, OSError, ValueError, LookupError, TypeError, RecursionError)
     with _without_progress_bars(library):
         try:
             if any((directory / name).is_file() for name in (_STATE, _SPLITS)):
-                found = _saved(library, directory, split, place)
+                dataset = _open_saved(library, directory, split, location)
             else:
-                found = _prepared(library, directory, split, config, kept, place)
+                dataset = _prepare(library, directory, split, config, cache_directory, location)
         except broken as error:
             cause = error.__cause__ or error
-            raise DatasetError(f"{place}: {directory} cannot be read ({_first_line(cause)})") from error
-    if len(found) == 0:
-        raise DatasetError(f"{place}: is empty, expected at least one image")
-    return found.with_format(None)
+            raise DatasetError(f"{location}: {directory} cannot be read ({_first_line(cause)})") from error
+    if len(dataset) == 0:
+        raise DatasetError(f"{location}: is empty, expected at least one image")
+    return dataset.with_format(None)
 
 
-def _saved(library: Any, directory: Path, split: str | None, place: str) -> Any:
-    _require_own_tables(directory, place)
-    found = library.load_from_disk(str(directory))
-    if isinstance(found, library.DatasetDict):
-        return found[_chosen(split, found, place)]
-    own = None if found.split is None else str(found.split)
-    if split is not None and split != own:
-        raise DatasetError(f"{place}: split={split!r}, but one split was saved there, {own!r}; remove split=")
-    return found
+def _open_saved(library: Any, directory: Path, split: str | None, location: str) -> Any:
+    _require_own_tables(directory, location)
+    saved = library.load_from_disk(str(directory))
+    if isinstance(saved, library.DatasetDict):
+        return saved[_split_name(split, saved, location)]
+    saved_split = None if saved.split is None else str(saved.split)
+    if split is not None and split != saved_split:
+        raise DatasetError(
+            f"{location}: split={split!r}, but one split was saved there, {saved_split!r}; remove split="
+        )
+    return saved
 
 
-def _require_own_tables(directory: Path, place: str) -> None:
-    """Raise for a split or a table that is not right in the directory: the library would read it wherever it is."""
-    parts, splits = [directory], directory / _SPLITS
+def _require_own_tables(directory: Path, location: str) -> None:
+    """Raise for a split or a table outside the directory: the library would read any path that the files name."""
+    folders, splits = [directory], directory / _SPLITS
     if splits.is_file():
-        parts += [directory / _plain(name, splits, place) for name in _listed(splits, "splits", place)]
-    for state in (part / _STATE for part in parts):
-        # The library says which one is missing.
-        for table in _listed(state, "_data_files", place) if state.is_file() else ():
-            _plain(table.get("filename") if isinstance(table, dict) else table, state, place)
+        folders += [directory / _plain_name(name, splits, location) for name in _list_in(splits, "splits", location)]
+    for state in (folder / _STATE for folder in folders):
+        # Only the names are checked here; for a missing file the library's own error is clear.
+        for table in _list_in(state, "_data_files", location) if state.is_file() else ():
+            _plain_name(table.get("filename") if isinstance(table, dict) else table, state, location)
 
 
-def _listed(file: Path, key: str, place: str) -> list[Any]:
+def _list_in(file: Path, key: str, location: str) -> list[Any]:
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{place}: {file} is not JSON ({error}); {_AGAIN}") from error
-    found = told.get(key) if isinstance(told, dict) else None
-    if not isinstance(found, list):
-        raise DatasetError(f"{place}: {file} has no list {key!r}; {_AGAIN}")
-    return found
+        raise DatasetError(f"{location}: {file} is not JSON ({error}); {_AGAIN}") from error
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise DatasetError(f"{location}: {file} has no list {key!r}; {_AGAIN}")
+    return entries
 
 
-def _plain(name: object, file: Path, place: str) -> str:
+def _plain_name(name: object, file: Path, location: str) -> str:
     if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
         raise DatasetError(
-            f"{place}: {file} refers to {reprlib.repr(name)}, expected a name without a directory; {_AGAIN}"
+            f"{location}: {file} refers to {reprlib.repr(name)}, expected a name without a directory; {_AGAIN}"
         )
     return name
 
 
-def _prepared(library: Any, directory: Path, split: str | None, config: str | None, kept: Path, place: str) -> Any:
-    _require_no_script(directory, place)
-    _require_no_address(directory, place)
-    builder = library.load_dataset_builder(str(directory), name=config, cache_dir=str(kept))
+def _prepare(
+    library: Any, directory: Path, split: str | None, config: str | None, cache_directory: Path, location: str
+) -> Any:
+    _require_no_script(directory, location)
+    _require_no_address(directory, location)
+    builder = library.load_dataset_builder(str(directory), name=config, cache_dir=str(cache_directory))
     splits = builder.config.data_files
-    _require_own_files((file for files in splits.values() for file in files), directory, place)
-    chosen = _chosen(split, splits, place)
+    _require_own_files((file for files in splits.values() for file in files), directory, location)
+    name = _split_name(split, splits, location)
     builder.download_and_prepare()
-    return builder.as_dataset(split=chosen)
+    return builder.as_dataset(split=name)
 
 
-def _chosen(split: str | None, splits: Iterable[Any], place: str) -> str:
+def _split_name(split: str | None, splits: Iterable[Any], location: str) -> str:
     names = [str(name) for name in splits]
     if split is None and len(names) == 1:
         return names[0]
     if split not in names:
-        found = "there are several splits" if split is None else f"there is no split {split!r}"
-        raise DatasetError(f"{place}: {found}; add or change split=, to one of {', '.join(names)}")
+        problem = "there are several splits" if split is None else f"there is no split {split!r}"
+        raise DatasetError(f"{location}: {problem}; add or change split=, to one of {', '.join(names)}")
     return split
 
 
-def _require_no_script(directory: Path, place: str) -> None:
-    # Versions before 4 of the library run it.
+def _require_no_script(directory: Path, location: str) -> None:
+    # Versions of the library before 4 run such a script.
     script = directory / f"{directory.name}.py"
     if script.exists():
         raise DatasetError(
-            f"{place}: {script} would be run to load the dataset, and is not; save the dataset as Parquet, or with "
+            f"{location}: {script} would be run to load the dataset, and is not; save the dataset as Parquet, or with "
             f"save_to_disk, or load it with your own python:package.module:factory"
         )
 
 
-def _require_no_address(directory: Path, place: str) -> None:
-    # A dataset's card may name any files, and the library would fetch them.
-    told: list[Any] = []
+def _require_no_address(directory: Path, location: str) -> None:
+    # The card may name files at any address, and the library would download them.
+    configs: list[Any] = []
     card, plain = directory / "README.md", directory / ".huggingface.yaml"
     if card.is_file():
-        read = need("huggingface_hub", "hf", place).DatasetCard.load(card)
-        told.append(read.data.to_dict().get("configs"))
+        content = need("huggingface_hub", "hf", location).DatasetCard.load(card)
+        configs.append(content.data.to_dict().get("configs"))
     if plain.is_file():
-        told.append(need("yaml", "hf", place).safe_load(plain.read_text(encoding="utf-8")))
-    if "://" in repr(told):
-        raise DatasetError(f"{place}: {directory} refers to files elsewhere, which are not downloaded")
+        configs.append(need("yaml", "hf", location).safe_load(plain.read_text(encoding="utf-8")))
+    if "://" in repr(configs):
+        raise DatasetError(f"{location}: {directory} refers to files elsewhere, which are not downloaded")
 
 
-def _require_own_files(files: Iterable[str], directory: Path, place: str) -> None:
-    """Raise for a file that is not in the directory, or that the library would unpack."""
-    inside = directory.resolve()
+def _require_own_files(files: Iterable[str], directory: Path, location: str) -> None:
+    """Raise for a file outside the directory, and for an archive, which the library would unpack."""
+    root = directory.resolve()
     for file in files:
-        if not Path(os.path.normpath(inside / file)).is_relative_to(inside):
-            raise DatasetError(f"{place}: {directory} refers to {file}, which is not in there")
+        if not Path(os.path.normpath(root / file)).is_relative_to(root):
+            raise DatasetError(f"{location}: {directory} refers to {file}, which is not in there")
         if Path(file).suffix.lower().lstrip(".") not in SUFFIXES:
-            raise DatasetError(f"{place}: cannot use {file}; expected Parquet, Arrow or pictures")
+            raise DatasetError(f"{location}: cannot use {file}; expected Parquet, Arrow or pictures")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""``?attributes=FILE.csv``: what a table says of each image, by the name of its file."""
+"""``?attributes=FILE.csv``: joins a table of attributes with the images, by the names of their files."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class WithAttributes(View):
     """The images of a dataset, with the columns of a table as further attributes.
 
-    The table's first column has the names of the files, relative to the dataset, or without their folders
-    where that tells which is meant. Rows of other files than the dataset's are left alone.
+    The table's first column has the names of the files, relative to the dataset, or without their folders where that
+    is unambiguous. Rows of files outside the dataset are ignored.
     """
 
     def __init__(self, inner: LabelledImages, table: Table) -> None:
@@ -64,7 +64,7 @@ class WithAttributes(View):
                 raise no_masks(name, self.name, table.columns[1:]) from error
         rows = self._rows(self._named_images())
         named = files_in(table, name, "mask")
-        return MaskFiles(table.path.parent, [named[row] for row in rows], lambda index: table.place(rows[index]))
+        return MaskFiles(table.path.parent, [named[row] for row in rows], lambda index: table.location(rows[index]))
 
     def _rows(self, files: Sequence[str]) -> list[int]:
         """Return the row of each file."""
@@ -76,7 +76,7 @@ class WithAttributes(View):
                 continue
             if file in rows:
                 raise DatasetError(
-                    f"{self._table.place(row)}: a second row for {file}; the first is in line "
+                    f"{self._table.location(row)}: a second row for {file}; the first is in line "
                     f"{self._table.lines[rows[file]]}"
                 )
             rows[file] = row
@@ -91,9 +91,9 @@ class WithAttributes(View):
 
 
 def _names(files: Sequence[str]) -> dict[str, str]:
-    """Return the files by the names that tell which is meant."""
+    """Return the files by their unambiguous names."""
     by_last: dict[str, set[str]] = defaultdict(set)
     for file in files:
         by_last[posixpath.basename(file)].add(file)
-    alone = {last: meant.pop() for last, meant in by_last.items() if len(meant) == 1}
+    alone = {last: candidates.pop() for last, candidates in by_last.items() if len(candidates) == 1}
     return alone | {file: file for file in files}

@@ -1,4 +1,4 @@
-"""An attribute of the images of a dataset: its values, and which image has which."""
+"""The values of one attribute of a dataset, and the value of each image."""
 
 from __future__ import annotations
 
@@ -22,43 +22,45 @@ _NO_ATTRIBUTES: Final = (
 
 
 @dataclass(frozen=True)
-class Values:
-    """An attribute of the images of a dataset.
+class AttributeValues:
+    """The values of one attribute of a dataset.
 
     Attributes
     ----------
     attribute
-        Its name.
+        The name of the attribute.
     names
         The values that occur, sorted; at least two.
     codes
-        The place of each image's value among them, int64 [images].
+        For each image, the index of its value in `names`; int64 of shape [images].
     """
 
     attribute: str
     names: tuple[str, ...]
     codes: npt.NDArray[np.int64]
 
-    def words(self, code: int) -> str:
-        """Return in words that an image has this value."""
+    def condition(self, code: int) -> str:
+        """Return the condition that an image has this value, for a message."""
         return f"{self.attribute}={self.names[code]!r}"
 
-    def words_without(self, code: int) -> str:
-        """Return in words that an image has another value than this."""
+    def negated_condition(self, code: int) -> str:
+        """Return the condition that an image has another value than this, for a message."""
         if len(self.names) == 2:
-            return self.words(1 - code)
+            return self.condition(1 - code)
         return f"another {self.attribute} than {self.names[code]!r}"
 
 
-def values_of(images: LabelledImages, attribute: object, error: Callable[[str], DatasetError] = DatasetError) -> Values:
-    """Return an attribute of which there are several values; raises what `error` makes of a message."""
-    known = images.attributes
-    if not isinstance(attribute, str) or attribute not in known:
-        valid = nearest(str(attribute), known) if known else _NO_ATTRIBUTES
-        raise error(f"{images.name} has no attribute {attribute!r:.100}; {valid}")
-    values = known[attribute]
+def values_of(
+    images: LabelledImages, attribute: object, error_type: Callable[[str], DatasetError] = DatasetError
+) -> AttributeValues:
+    """Return the values of an attribute; raise an `error_type` if it is missing or all images have the same value."""
+    attributes = images.attributes
+    if not isinstance(attribute, str) or attribute not in attributes:
+        valid = nearest(str(attribute), attributes) if attributes else _NO_ATTRIBUTES
+        raise error_type(f"{images.name} has no attribute {attribute!r:.100}; {valid}")
+    values = attributes[attribute]
     names = tuple(sorted(set(values)))
     if len(names) == 1:
-        raise error(f"all images of {images.name} have {attribute}={names[0]!r}; expected at least two values")
+        raise error_type(f"all images of {images.name} have {attribute}={names[0]!r}; expected at least two values")
     codes = {value: code for code, value in enumerate(names)}
-    return Values(attribute, names, np.fromiter(map(codes.__getitem__, values), np.int64, len(values)))
+    return AttributeValues(attribute, names, np.fromiter(map(codes.__getitem__, values), np.int64, len(values)))

@@ -1,4 +1,4 @@
-"""Datasets that take one long reading to know, which files decide about."""
+"""Datasets with a cached index: labels, classes and hashes are read once, and again only when a file has changed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.masks import Mask, Masks
 
 
-# As labels are int64.
+# Labels are int64.
 _LARGEST: Final = 2**63 - 1
 
 
-class Findings(TypedDict):
-    """What one reading tells: `contents` is a hash of all images in order, `masks` are the names of those that there
-    are, `sorted` says whether the classes are numbered here, in the order of their names; the others are as in
-    `LabelledImages`.
+class DatasetIndex(TypedDict):
+    """The result of one reading.
+
+    `contents` is a hash of all images in order. `masks` are the names of the masks. `sorted` says whether the classes
+    are numbered here, in the order of their names. The other fields are those of `LabelledImages`.
     """
 
     labels: list[int]
@@ -42,94 +43,99 @@ class Findings(TypedDict):
     masks: list[str]
 
 
-def _agree(findings: Findings) -> bool:
-    """Whether all that is found out about images is of as many images, and the labels are labels."""
-    count = len(findings["labels"])
-    columns = [*findings["attributes"].values(), *([] if findings["files"] is None else [findings["files"]])]
+def _is_consistent(index: DatasetIndex) -> bool:
+    """Whether all fields have one entry an image, and the labels are valid.
+
+    The index comes from a file of the store, which anything may have written.
+    """
+    count = len(index["labels"])
+    columns = [*index["attributes"].values(), *([] if index["files"] is None else [index["files"]])]
     return (
         count > 0
-        and min(findings["labels"]) >= 0
-        and max(findings["labels"]) <= _LARGEST
-        and (findings["classes"] is None or max(findings["labels"]) < len(findings["classes"]))
+        and min(index["labels"]) >= 0
+        and max(index["labels"]) <= _LARGEST
+        and (index["classes"] is None or max(index["labels"]) < len(index["classes"]))
         and all(len(column) == count for column in columns)
     )
 
 
-def require_labels(labels: Sequence[int], found: str) -> None:
-    """Raise `DatasetError` for numbers that are no labels; `found` begins the message."""
+def require_labels(labels: Sequence[int], subject: str) -> None:
+    """Raise `DatasetError` for numbers that are not valid labels; `subject` begins the message."""
     for label in (min(labels), max(labels)):
         if not 0 <= label <= _LARGEST:
-            raise DatasetError(f"{found} the label {label}, expected whole numbers from 0 on, below 2**63")
+            raise DatasetError(f"{subject} the label {label}, expected whole numbers from 0 on, below 2**63")
 
 
 class CachedIndexImages(LabelledImages):
-    """Images that are read once and then known, also in other sessions, as long as their files look the same."""
+    """Images whose index is read once and cached, across sessions, as long as their files look the same."""
 
     def __init__(self, facts: Facts | None) -> None:
         self._facts = facts or Facts(StoreDirectory(None))
 
     @abstractmethod
     def _sources(self) -> Sequence[Path | str]:
-        """Return the files that decide about the images, absolute; at least one."""
+        """Return the files that the images depend on, as absolute paths; at least one."""
 
     @abstractmethod
-    def _question(self) -> tuple[object, ...]:
-        """Return what else decides about what is found in the files."""
+    def _cache_key(self) -> tuple[object, ...]:
+        """Return what the index depends on besides the files, such as the options of the spec."""
 
     @abstractmethod
-    def _find_out(self) -> Findings:
+    def _read_index(self) -> DatasetIndex:
         """Read all images."""
 
     @functools.cached_property
-    def _known(self) -> Findings:
-        what = fingerprint("dataset", __version__, sorted(Findings.__annotations__), *self._question())
+    def _index(self) -> DatasetIndex:
+        key = fingerprint("dataset", __version__, sorted(DatasetIndex.__annotations__), *self._cache_key())
         try:
-            known: Findings = self._facts.of_files(self._sources(), what, self._find_out, Annotated[Findings, _agree])
+            index: DatasetIndex = self._facts.of_files(
+                self._sources(), key, self._read_index, Annotated[DatasetIndex, _is_consistent]
+            )
         except OSError as error:
             raise DatasetError(f"{error.filename or self.name}: cannot be read ({error})") from error
-        return known
+        return index
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
         """The names of the classes, if there are any."""
-        names = self._known["classes"]
+        names = self._index["classes"]
         return None if names is None else tuple(names)
 
     @property
     def numbering(self) -> Numbering:  # type: ignore[override]
         """Where the classes' numbers come from."""
-        return "sorted" if self._known["sorted"] else "declared"
+        return "sorted" if self._index["sorted"] else "declared"
 
     @functools.cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """The labels."""
         import numpy as np
 
-        return np.array(self._known["labels"], dtype=np.int64)
+        return np.array(self._index["labels"], dtype=np.int64)
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Hash of the images and the labels."""
-        return hashlib.sha256(f"{self._known['labels']}{self._known['contents']}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{self._index['labels']}{self._index['contents']}".encode()).hexdigest()[:32]
 
     @property
     def files(self) -> Sequence[str] | None:
         """The names of the images' files, if they have any."""
-        return self._known["files"]
+        return self._index["files"]
 
     @property
     def attributes(self) -> Mapping[str, Sequence[str]]:
-        """What else is known of the images."""
-        return self._known["attributes"]
+        """The attributes of the images."""
+        return self._index["attributes"]
 
     def _find_masks(self, name: str) -> Masks:
         from pytest_biastransfer.data.masks import MasksByIndex, no_masks
 
-        known = self._known["masks"]
-        if name not in known:
-            raise no_masks(name, self.name, known)
-        what = fingerprint("masks", __version__, name, *self._question())
-        digest = self._facts.of_files(self._sources(), what, lambda: self._digest_of_masks(name), Digest)
+        names = self._index["masks"]
+        if name not in names:
+            raise no_masks(name, self.name, names)
+        key = fingerprint("masks", __version__, name, *self._cache_key())
+        digest = self._facts.of_files(self._sources(), key, lambda: self._digest_of_masks(name), Digest)
         return MasksByIndex(lambda index: self._mask(name, index), digest)
 
     def _digest_of_masks(self, name: str) -> str:
@@ -137,8 +143,8 @@ class CachedIndexImages(LabelledImages):
         raise NotImplementedError(f"{type(self).__name__} finds no masks")
 
     def _mask(self, name: str, index: int) -> Mask:
-        """Return one of the masks that were found."""
+        """Return one of the masks of a name."""
         raise NotImplementedError(f"{type(self).__name__} finds no masks")
 
     def __len__(self) -> int:
-        return len(self._known["labels"])
+        return len(self._index["labels"])

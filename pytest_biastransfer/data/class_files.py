@@ -1,4 +1,4 @@
-"""``?classes=FILE``: the names of a dataset's classes, or a map from them to a model's."""
+"""``?classes=FILE``: the names of a dataset's classes, or a map from its classes to a model's."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _EXPECTED: Final = (
 
 
 def with_classes(images: LabelledImages, path: Path) -> LabelledImages:
-    """Return the images with the names, or with the map, that are in a file.
+    """Return the images with the class names or the class map in a file.
 
-    Names are one a line, or a JSON list. A map is a JSON object.
+    Names stand one a line, or in a JSON list. A map is a JSON object.
     """
-    found = _read(path)
-    if isinstance(found, dict):
-        return _Mapped(images, ClassMap(path, tuple(found.items())))
-    return _Named(images, tuple(found), path)
+    content = _read(path)
+    if isinstance(content, dict):
+        return _Mapped(images, ClassMap(path, tuple(content.items())))
+    return _Named(images, tuple(content), path)
 
 
 class _Mapped(View):
@@ -53,7 +53,7 @@ class _Mapped(View):
 
 
 class _Named(View):
-    """The images of a dataset, with names for its numbers; or, if it has names, with these in another order."""
+    """The images of a dataset with names for its numbers; if it has names already, renumbered in the file's order."""
 
     def __init__(self, inner: LabelledImages, names: tuple[str, ...], path: Path) -> None:
         super().__init__(inner)
@@ -72,12 +72,12 @@ class _Named(View):
 
     @property
     def numbering(self) -> Numbering:  # type: ignore[override]
-        """The file declares it."""
+        """The file declares the numbers."""
         return "declared"
 
     @functools.cached_property
     def labels(self) -> npt.NDArray[np.int64]:
-        """The places of the images' classes among the names."""
+        """For each image, the index of its class among the names."""
         import numpy as np
 
         inner, numbers = self.inner.labels, self._numbers
@@ -101,24 +101,24 @@ class _Named(View):
 
     @functools.cached_property
     def _numbers(self) -> list[int] | None:
-        """The new number of each class, or None where the dataset had no names."""
+        """The new number of each class, or None where the dataset has no names."""
         inner = self.inner.classes
         if inner is None:
             return None
         own = list(map(composed, self._names))
         for name in inner:
             if own.count(composed(name)) != 1:
-                found = "twice" if composed(name) in own else f"not; {nearest(name, self._names)}"
+                problem = "twice" if composed(name) in own else f"not; {nearest(name, self._names)}"
                 raise DatasetError(
-                    f"{self._path}: {self.name} has the class {name!r}, which is named there {found}. To use other "
+                    f"{self._path}: {self.name} has the class {name!r}, which is named there {problem}. To use other "
                     f"names than the dataset's, map them: write a JSON object such as {{{json.dumps(name)}: 0}}"
                 )
         return [own.index(composed(name)) for name in inner]
 
 
 def _read(path: Path) -> list[str] | dict[str, str | int]:
-    def fail(found: str) -> DatasetError:
-        return DatasetError(f"classes {path}: {found}")
+    def fail(problem: str) -> DatasetError:
+        return DatasetError(f"classes {path}: {problem}")
 
     def without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         for key, count in Counter(key for key, _ in pairs).items():
@@ -126,10 +126,10 @@ def _read(path: Path) -> list[str] | dict[str, str | int]:
                 raise fail(f"{key!r} is mapped twice")
         return dict(pairs)
 
-    found = read_class_file(path, fail, pairs=without_repetition)
-    if isinstance(found, dict) and found and all(_is_class(target) for target in found.values()):
-        return found
-    return as_names(found, fail, _EXPECTED)
+    content = read_class_file(path, fail, pairs=without_repetition)
+    if isinstance(content, dict) and content and all(_is_class(target) for target in content.values()):
+        return content
+    return as_names(content, fail, _EXPECTED)
 
 
 def _is_class(target: object) -> bool:

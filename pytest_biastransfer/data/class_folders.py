@@ -1,4 +1,4 @@
-"""Folders whose names are classes: which entries of a directory count, and which are something else."""
+"""Datasets with one folder a class: which entries of a directory are classes and pictures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final
 from pytest_biastransfer.errors import DatasetError
 
 SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-# What systems and tools leave beside pictures, besides names that begin with a dot.
+# Folders of operating systems and tools, besides those whose names begin with a dot.
 _LITTER: Final = frozenset(
     ("__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")
 )
-_PART: Final = re.compile(
+_SPLIT_NAME: Final = re.compile(
     r"(train|training|trainval|val|valid|validation|dev|test|testing|eval|evaluation|holdout)"
     r"([-_. ]?(set|data|images?|split|[0-9]+))*",
     re.IGNORECASE,
@@ -23,58 +23,61 @@ _PART: Final = re.compile(
 
 
 def pictures_by_class(directory: Path) -> dict[str, list[str]]:
-    """Return the pictures of each class, relative to `directory`: of each folder in it, sorted by code points.
+    """Return the pictures of each class, relative to `directory`; classes and pictures are sorted by code points.
 
-    Hidden entries, and what systems leave beside pictures, are no classes and no pictures.
+    Each folder is a class. Hidden entries and those of operating systems are left out.
 
     Raises
     ------
     DatasetError
-        If the folders are parts of a dataset, such as ``train`` and ``val``, and no classes.
+        If the folders are splits of a dataset, such as ``train`` and ``val``, instead of classes.
     """
     folders = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not is_hidden(entry.name))
-    found = {folder: list(_pictures(str(directory), folder)) for folder in folders}
-    parts = _parts(found)
-    if parts:
-        names = " and ".join(f"{name}/" for name in parts)
+    by_class = {folder: list(_pictures(str(directory), folder)) for folder in folders}
+    splits = _split_folders(by_class)
+    if splits:
+        names = " and ".join(f"{name}/" for name in splits)
         raise DatasetError(
-            f"imagefolder {directory}: {names} are parts of a dataset, not classes; name the folder of one part, such "
-            f"as imagefolder:{directory / parts[-1]}"
+            f"imagefolder {directory}: {names} are splits of a dataset, not classes; name the folder of one split, "
+            f"such as imagefolder:{directory / splits[-1]}"
         )
-    return found
+    return by_class
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of a dataset's: hidden, or left by a system or a tool."""
+    """Whether a file or folder is hidden, or belongs to an operating system or a tool instead of the dataset."""
     return name.startswith(".") or name.lower() in _LITTER
 
 
-def are_parts(names: Sequence[str]) -> bool:
-    """Whether names of folders are all those of parts of a dataset, such as ``train`` and ``val``."""
-    return len(names) > 0 and all(map(_PART.fullmatch, names))
+def are_splits(names: Sequence[str]) -> bool:
+    """Whether all names of folders are names of splits, such as ``train`` and ``val``."""
+    return len(names) > 0 and all(map(_SPLIT_NAME.fullmatch, names))
 
 
-def _parts(found: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the folders that are parts of a dataset: all that there are, or several with folders of their own."""
-    filled = [name for name, pictures in found.items() if pictures]
-    parts = [name for name in filled if _PART.fullmatch(name)]
-    if are_parts(filled):
-        return parts
-    nested = [name for name in parts if all(picture.count("/") > 1 for picture in found[name])]
+def _split_folders(by_class: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the folders that are splits: where all folders have such names, or several of them have subfolders.
+
+    A class may be called ``test``; a folder with subfolders beside another such folder is hardly a class.
+    """
+    filled = [name for name, pictures in by_class.items() if pictures]
+    splits = [name for name in filled if _SPLIT_NAME.fullmatch(name)]
+    if are_splits(filled):
+        return splits
+    nested = [name for name in splits if all(picture.count("/") > 1 for picture in by_class[name])]
     return nested if len(nested) > 1 else []
 
 
 def _pictures(directory: str, folder: str) -> Iterator[str]:
-    """Yield the pictures in a folder and those in it, relative to `directory`."""
-    for parent, _, names in sorted(_walked(f"{directory}/{folder}")):
-        inside = parent[len(directory) + 1 :].replace(os.sep, "/")
+    """Yield the pictures in a folder and its subfolders, relative to `directory`."""
+    for parent, _, names in sorted(_walk(f"{directory}/{folder}")):
+        folder_name = parent[len(directory) + 1 :].replace(os.sep, "/")
         for name in sorted(names):
-            # No name of litter ends as a picture's.
+            # Names in _LITTER have no suffix of a picture, so files need not be compared with them.
             if not name.startswith(".") and name.lower().endswith(SUFFIXES):
-                yield f"{inside}/{name}"
+                yield f"{folder_name}/{name}"
 
 
-def _walked(directory: str) -> Iterator[tuple[str, list[str], list[str]]]:
+def _walk(directory: str) -> Iterator[tuple[str, list[str], list[str]]]:
     _require_no_loop(directory)
     for parent, folders, names in os.walk(directory, followlinks=True):
         folders[:] = [folder for folder in folders if not is_hidden(folder)]
@@ -84,7 +87,7 @@ def _walked(directory: str) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def _require_no_loop(folder: str) -> None:
-    """Raise for a link that would lead through the same pictures again and again."""
+    """Raise for a link to a folder that contains it: the walk would never end."""
     path = Path(folder)
     if path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()):
         raise DatasetError(f"imagefolder {path}: is a link to a folder that it is in; remove it")

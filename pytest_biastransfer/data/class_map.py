@@ -1,4 +1,4 @@
-"""Which class of a model each class of a dataset is, as the user says."""
+"""The user's map from the classes of a dataset to those of a model."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from pytest_biastransfer.specs.class_names import composed
 
 @dataclass(frozen=True)
 class ClassMap:
-    """A map that was read from a file; several classes may become one.
+    """A map that was read from a file; several classes may be mapped to the same one.
 
     Attributes
     ----------
     path
         The file, for error messages.
     pairs
-        A class of the dataset, by its name or its number as a string; and a class of a model, by its name
-        or by the place of its logit.
+        Pairs of a class of the dataset, its name or its number as a string, and a class of the model, its name or
+        the index of its logit.
     """
 
     path: Path
     pairs: tuple[tuple[str, str | int], ...]
 
-    def places(
+    def logits(
         self, classes: Sequence[str] | None, model_classes: Sequence[str] | None, outputs: int
     ) -> Mapping[int, int]:
-        """Return the place of the logit for each number of a class of the dataset that is mapped.
+        """Return the index of the logit for the number of each mapped class of the dataset.
 
-        Raises `DatasetError` for what the model does not have, or has twice.
+        Raises `DatasetError` for a class that the model does not have, or has twice.
         """
-        found: dict[int, int] = {}
+        by_number: dict[int, int] = {}
         for key, target in self.pairs:
-            place = self._place(target, model_classes, outputs)
+            logit = self._logit(target, model_classes, outputs)
             for number in _numbers(key, classes):
-                if number in found:
+                if number in by_number:
                     raise DatasetError(
                         f"{self.path}: {key!r} is the class number {number}, which is mapped by its other name too; "
                         f"remove one of them"
                     )
-                found[number] = place
-        return found
+                by_number[number] = logit
+        return by_number
 
-    def _place(self, target: str | int, model_classes: Sequence[str] | None, outputs: int) -> int:
+    def _logit(self, target: str | int, model_classes: Sequence[str] | None, outputs: int) -> int:
         if isinstance(target, int):
             if not 0 <= target < outputs:
                 raise DatasetError(
@@ -60,14 +60,14 @@ class ClassMap:
         names = list(map(composed, model_classes))
         count = names.count(composed(target))
         if count != 1:
-            found = "two classes" if count else "no class"
+            problem = "two classes" if count else "no class"
             advice = "map to the number of the one that is meant" if count else nearest(target, set(model_classes))
-            raise DatasetError(f"{self.path}: the model has {found} called {target!r}; {advice}")
+            raise DatasetError(f"{self.path}: the model has {problem} called {target!r}; {advice}")
         return names.index(composed(target))
 
 
 def _numbers(key: str, classes: Sequence[str] | None) -> list[int]:
-    """Return the numbers of the classes that a key means: a name is one even if it looks like a number."""
+    """Return the numbers of the classes that a key stands for; a name counts first, even if it looks like a number."""
     named = [number for number, name in enumerate(classes or ()) if composed(name) == composed(key)]
     if named:
         return named

@@ -1,4 +1,4 @@
-"""Comma-separated files with a line of column names, read strictly."""
+"""Reads comma-separated files with a header line, strictly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a file, without the blanks around them.
+    """The cells of a file, without surrounding blanks.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class Table:
     columns
         The names of the columns.
     rows
-        The cells, as many in each row as there are columns.
+        The rows, each with one cell a column.
     lines
-        The number of the line that each row ends on, from 1.
+        The line number at which each row ends, from 1.
     """
 
     path: Path
@@ -37,31 +37,31 @@ class Table:
     lines: Sequence[int]
 
     def column(self, name: str) -> list[str]:
-        """Return the cells of a column; raises `DatasetError` if there is none of that name."""
+        """Return the cells of a column; raise `DatasetError` if no column has that name."""
         if name not in self.columns:
             raise DatasetError(f"{self.path}: there is no column {name!r}; {nearest(name, filter(None, self.columns))}")
-        place = self.columns.index(name)
-        return [row[place] for row in self.rows]
+        index = self.columns.index(name)
+        return [row[index] for row in self.rows]
 
     def others(self, *names: str) -> dict[str, list[str]]:
         """Return the columns that are not among `names`.
 
-        Not those without a name either, such as the row numbers that pandas writes.
+        Columns without a name, such as the row numbers that pandas writes, are left out.
         """
         return {name: self.column(name) for name in self.columns if name and name not in names}
 
-    def place(self, row: int) -> str:
-        """Return where a row is, for an error message."""
+    def location(self, row: int) -> str:
+        """Return the file and the line of a row, for an error message."""
         return f"{self.path}, line {self.lines[row]}"
 
 
 def read_table(path: Path) -> Table:
-    """Return the cells of a file, UTF-8, with or without a byte order mark.
+    """Return the cells of a UTF-8 file, with or without a byte order mark.
 
     Raises
     ------
     DatasetError
-        If it cannot be read, has no rows, or a row with other than as many cells as there are columns.
+        If the file cannot be read, has no rows, or a row whose number of cells is not the number of columns.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -85,35 +85,36 @@ def read_table(path: Path) -> Table:
     return Table(path, tuple(columns), [row for _, row in rest], [line for line, _ in rest])
 
 
-def files_in(table: Table, column: str, what: str) -> list[str]:
-    """Return the files that a column names, relative to the table's directory; `what` they are, for error messages.
+def files_in(table: Table, column: str, kind: str) -> list[str]:
+    """Return the files that a column names, relative to the table's directory.
 
-    Raises `DatasetError` for one that is not in there.
+    `kind` says in error messages what the files are, such as ``image``. Raises `DatasetError` for a file outside the
+    directory.
     """
-    return [_inside(table, row, name, what) for row, name in enumerate(table.column(column))]
+    return [_inside(table, row, name, kind) for row, name in enumerate(table.column(column))]
 
 
-def _inside(table: Table, row: int, name: str, what: str) -> str:
-    """Return a path in its shortest form, if it does not lead out of the table's directory."""
-    shortest = posixpath.normpath(name)
-    # A backslash separates on Windows only, but a table is to be refused everywhere or nowhere.
-    first = posixpath.normpath(name.replace("\\", "/")).partition("/")[0]
-    wrong = None
+def _inside(table: Table, row: int, name: str, kind: str) -> str:
+    """Return a normalized path; raise `DatasetError` if it leads out of the table's directory."""
+    path = posixpath.normpath(name)
+    # A backslash is a separator on Windows only. It counts everywhere, so that no system accepts what another refuses.
+    top_folder = posixpath.normpath(name.replace("\\", "/")).partition("/")[0]
+    problem = None
     if not name:
-        wrong = f"no {what} is named"
+        problem = f"no {kind} is named"
     elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
-        wrong = f"the {what} {name!r} is an absolute path"
-    elif first == ".." or "\0" in name:
-        wrong = f"the {what} {name!r} is not in {table.path.parent}"
-    if wrong is not None:
+        problem = f"the {kind} {name!r} is an absolute path"
+    elif top_folder == ".." or "\0" in name:
+        problem = f"the {kind} {name!r} is not in {table.path.parent}"
+    if problem is not None:
         raise DatasetError(
-            f"{table.place(row)}: {wrong}; expected a path relative to the table, and inside its directory"
+            f"{table.location(row)}: {problem}; expected a path relative to the table, and inside its directory"
         )
-    return shortest
+    return path
 
 
 def _rows(reader: _Reader, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, with their lines' numbers."""
+    """Yield the rows that are not blank, with their line numbers."""
     try:
         for row in reader:
             if row:

@@ -1,4 +1,4 @@
-"""What files hold, as a hash that is not computed again as long as they look the same."""
+"""Content hashes of files, cached as long as the files' sizes and times are the same."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def contents_of(paths: Sequence[str], facts: Facts, subject: Callable[[int | None], str]) -> str:
     """Return a hash of the content of files, in order.
 
-    Raises `DatasetError` for one that cannot be read: `subject` is the beginning of its message, for the place of the
-    file, or for None where it is not known which one.
+    Raises `DatasetError` for a file that cannot be read. `subject` returns the beginning of the message for the
+    file's index in `paths`, or for None where the error does not name the file.
     """
     try:
         contents: str = facts.of_files(paths, "contents", lambda: _digest(paths), Digest)
     except OSError as error:
-        place = paths.index(error.filename) if error.filename in paths else None
-        raise DatasetError(f"{subject(place)} cannot be read ({error})") from error
+        index = paths.index(error.filename) if error.filename in paths else None
+        raise DatasetError(f"{subject(index)} cannot be read ({error})") from error
     return contents
 
 

@@ -1,4 +1,4 @@
-"""Pictures in files, with a label each: what folders and lists of pictures have in common."""
+"""Labelled picture files: the base of datasets that are folders or lists of pictures."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 
 class ImageFiles(LabelledImages):
-    """The pictures in `files`, which are named relative to `directory`, with forward slashes.
+    """The pictures in `files`, whose names are relative to `directory`, with forward slashes.
 
-    Files are read only when their pixels or their fingerprint are asked for, and torchvision, which
-    takes seconds to import, is not needed. With `facts`, they are not read again to be fingerprinted in
-    another session, as long as their sizes and times are the same.
+    Files are read only for their pixels or their fingerprint. Pillow decodes them, as torchvision takes seconds to
+    import. With `facts`, later sessions reuse the fingerprint as long as the files' sizes and times are the same.
     """
 
     reads_in_parallel = True
@@ -58,16 +57,16 @@ class ImageFiles(LabelledImages):
         """Return one decoded picture, uint8 RGB."""
         from pytest_biastransfer.data.picture_decoding import read_picture
 
-        return read_picture(Path(self._path(self._files[index])), self._place(index))
+        return read_picture(Path(self._path(self._files[index])), self._location(index))
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"  # A tenth of the time of a Path.
 
     def _subject(self, index: int | None) -> str:
-        return f"{f'images of {self.name}' if index is None else self._place(index)}:"
+        return f"{f'images of {self.name}' if index is None else self._location(index)}:"
 
-    def _place(self, index: int) -> str:
-        """Return where an image is, for an error message."""
+    def _location(self, index: int) -> str:
+        """Return the image's file, for an error message."""
         return f"image {Path(self._path(self._files[index]))}"
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Labels of a dataset in the numbering of a model."""
+"""Maps the labels of a dataset to the indices of a model's logits."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class ModelLabels:
     Attributes
     ----------
     indices
-        int64 of shape [images]; None where they are not known.
+        int64 of shape [images]; None where the classes cannot be matched.
     reason
-        Why they are not known, and what to type; empty where they are.
+        Why they cannot be matched, and what to type; else empty.
     """
 
     indices: npt.NDArray[np.int64] | None
@@ -41,18 +41,19 @@ class ModelLabels:
 def labels_for(
     images: LabelledImages, model_classes: Sequence[str] | None, outputs: int, order: ClassOrder | None = None
 ) -> npt.NDArray[np.int64] | None:
-    """Return the labels as indices of the model's `outputs` logits, or None where they are not known."""
+    """Return the labels as indices of the model's `outputs` logits, or None where the classes cannot be matched."""
     return model_labels(images, model_classes, outputs, order).indices
 
 
 def model_labels(
     images: LabelledImages, model_classes: Sequence[str] | None, outputs: int, order: ClassOrder | None = None
 ) -> ModelLabels:
-    """Return the labels as indices of the model's `outputs` logits, or why they are not known.
+    """Return the labels as indices of the model's `outputs` logits, or the reason why they cannot be matched.
 
-    By the dataset's map where it has one. Else by name where dataset and model both name their classes. Where the
-    model names none, as they are, if the dataset names none either, or as many as there are logits: then in the
-    `order` in which the model's library numbers classes by name. All else would be a guess.
+    The dataset's map counts first. Without one, classes are matched by name where both dataset and model have names.
+    Where the model has none, the labels are taken as they are, provided that the dataset has no names either, or as
+    many as there are logits; its names are then sorted in the `order` of the model's library. Anything else would be
+    a guess.
     """
     if images.class_map is not None:
         return ModelLabels(_by_map(images, images.class_map, model_classes, outputs))
@@ -82,41 +83,41 @@ def _by_map(
     images: LabelledImages, class_map: ClassMap, model_classes: Sequence[str] | None, outputs: int
 ) -> npt.NDArray[np.int64]:
     labels = images.labels
-    places = class_map.places(images.classes, model_classes, outputs)
-    occurring, which = np.unique(labels, return_inverse=True)
+    logits = class_map.logits(images.classes, model_classes, outputs)
+    occurring, inverse = np.unique(labels, return_inverse=True)
     for label in occurring.tolist():
-        if label not in places:
+        if label not in logits:
             name = images.names_by_number.get(label, str(label))
             raise DatasetError(
                 f"{class_map.path}: does not say which class of the model {name!r} is, the label of image "
                 f"{int((labels == label).argmax())} of {images.name}; map all classes that occur"
             )
-    return np.array([places[label] for label in occurring.tolist()], dtype=np.int64)[which]
+    return np.array([logits[label] for label in occurring.tolist()], dtype=np.int64)[inverse]
 
 
 def _by_name(images: LabelledImages, names: Mapping[int, str], model_classes: Sequence[str]) -> ModelLabels:
-    """Match by name; a name that stands for two classes (as "crane" in ImageNet) has to be at its own number."""
-    wanted = list(map(composed, model_classes))
-    found = {number: composed(name) for number, name in names.items()}
-    if found == dict(enumerate(wanted)):
+    """Match by name; a name of two classes, such as "crane" in ImageNet, is only accepted where all numbers agree."""
+    model_names = list(map(composed, model_classes))
+    own_names = {number: composed(name) for number, name in names.items()}
+    if own_names == dict(enumerate(model_names)):
         return ModelLabels(images.labels)
-    counts = Counter(wanted)
-    differing = [names[number] for number in sorted(names) if counts[found[number]] != 1]
+    counts = Counter(model_names)
+    differing = [names[number] for number in sorted(names) if counts[own_names[number]] != 1]
     if differing:
         return ModelLabels(None, _other_names(images, differing, len(names), model_classes, counts))
-    occurring, which = np.unique(images.labels, return_inverse=True)
+    occurring, inverse = np.unique(images.labels, return_inverse=True)
     for number in occurring.tolist():
         if number not in names:
             raise DatasetError(
                 f"image {int((images.labels == number).argmax())} of {images.name} has the label {number}, but there "
                 f"are names of {len(names)} {'class' if len(names) == 1 else 'classes'} only; name all that occur"
             )
-    indices = [wanted.index(found[number]) for number in occurring.tolist()]
-    return ModelLabels(np.array(indices, dtype=np.int64)[which])
+    indices = [model_names.index(own_names[number]) for number in occurring.tolist()]
+    return ModelLabels(np.array(indices, dtype=np.int64)[inverse])
 
 
 def _by_order(images: LabelledImages, names: Sequence[str], order: ClassOrder | None) -> ModelLabels:
-    """Return the labels in the order that the model's library gives to names, where the dataset's is only sorted."""
+    """Return the labels in the order of the model's library where the dataset merely sorts the names of its folders."""
     if images.numbering == "declared":
         return ModelLabels(images.labels)
     problem = ambiguity(names, order, fixed=images.numbering == "by its library")
@@ -154,19 +155,19 @@ def _other_count(images: LabelledImages, names: Sequence[str], outputs: int) -> 
 def _other_names(
     images: LabelledImages, differing: Sequence[str], count: int, model_classes: Sequence[str], counts: Counter[str]
 ) -> str:
-    """Return which names the model does not have, each with the nearest that it has."""
+    """Return the message about names that the model does not have, each with the model's most similar name."""
     lines = []
     for name in differing[:_MOST_LISTED]:
         if counts[composed(name)] > 1:
             lines.append(f"{name!r} (the model has {counts[composed(name)]} classes of this name)")
             continue
-        near = nearest_name(name, model_classes)
-        lines.append(f"{name!r} (the model has {near!r})" if near else repr(name))
+        similar = nearest_name(name, model_classes)
+        lines.append(f"{name!r} (the model has {similar!r})" if similar else repr(name))
     pair = f'{{"{differing[0]}": "{nearest_name(differing[0], model_classes) or 0}"}}'
-    more = f", and {len(differing) - _MOST_LISTED} more" if len(differing) > _MOST_LISTED else ""
+    rest = f", and {len(differing) - _MOST_LISTED} more" if len(differing) > _MOST_LISTED else ""
     return (
         f"{len(differing)} of the {count} classes of {images.name} are not classes of the model: "
-        f"{', '.join(lines)}{more}; give both the same names, or say which is which with classes=FILE in the "
+        f"{', '.join(lines)}{rest}; give both the same names, or say which is which with classes=FILE in the "
         f"dataset's spec, a JSON object such as {pair}"
     )
 

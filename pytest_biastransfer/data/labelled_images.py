@@ -1,4 +1,4 @@
-"""What evaluation reads: images by index, their labels, a fingerprint of all of it."""
+"""The interface of a dataset: images by index, their labels, and a fingerprint of both."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Numbering = Literal["declared", "sorted", "by its library"]
 
 
 class LabelledImages(ABC):
-    """A dataset as the evaluation needs it, and a map-style dataset for torch's own loader.
+    """A dataset for the evaluation, and a map-style dataset for torch's `DataLoader`.
 
     Attributes
     ----------
     name
-        Name in reports.
+        The name in reports.
     classes
-        The names that the labels number, or None where the dataset does not tell.
+        The class names in the order of the labels, or None where the dataset has none.
     class_map
-        Which class of a model each class is, where somebody has said so; else None.
+        The user's map from these classes to those of a model, or None.
     reads_in_parallel
         Whether several threads may read images at once.
     numbering
-        Where the classes' numbers come from: ``declared``, or merely ``sorted`` here by name, or so ``by its library``,
-        which sorts by code points.
+        Where the numbers of the classes come from: ``declared`` by the dataset, ``sorted`` by name in this package, or
+        sorted by code points ``by its library``.
     """
 
     name: str
@@ -55,74 +55,74 @@ class LabelledImages(ABC):
     def fingerprint(self) -> str:
         """Hash of all images and labels, in order; independent of paths and times.
 
-        The attributes are not part of it, nor the names of classes: no prediction depends on them.
+        Attributes and class names are no part of it: no prediction depends on them.
         """
 
     @property
     def files(self) -> Sequence[str] | None:
-        """Each image's file, relative to the dataset, as ``"cat/0001.jpg"``; None where there are none."""
+        """The file of each image, relative to the dataset, such as ``"cat/0001.jpg"``; None if they have no files."""
         return None
 
     @property
     def attributes(self) -> Mapping[str, Sequence[str]]:
-        """What else is known of the images, such as a group or a background: by name, one string an image.
+        """The attributes of the images, such as a group or a background: for each name, one string an image.
 
-        Raises `DatasetError` where an image lacks one that others have.
+        Raises `DatasetError` where an image lacks an attribute that others have.
         """
         return MappingProxyType({})
 
     @property
     def weights(self) -> npt.NDArray[np.float64] | None:
-        """How much each image counts in training, float64 of shape [images], above 0; None: all the same.
+        """The weight of each image in training, float64 of shape [images], above 0; None for equal weights.
 
-        Evaluation counts all images the same. So the weights are no part of the fingerprint.
+        Evaluation gives all images the same weight, so the weights are no part of the fingerprint.
         """
         return None
 
     def masks(self, name: str) -> Masks:
-        """Return the masks of that name, the same ones each time; raises `DatasetError` if there are none."""
-        known: dict[str, Masks] = vars(self).setdefault("_known_masks", {})
-        if name not in known:
-            known[name] = self._find_masks(name)
-        return known[name]
+        """Return the masks of that name, the same object each time; raise `DatasetError` if there are none."""
+        cached: dict[str, Masks] = vars(self).setdefault("_cached_masks", {})
+        if name not in cached:
+            cached[name] = self._find_masks(name)
+        return cached[name]
 
     def _find_masks(self, name: str) -> Masks:
-        """Return the masks of that name when they are first asked for."""
+        """Return the masks of that name; called once a name."""
         from pytest_biastransfer.data.masks import no_masks
 
         raise no_masks(name, self.name, ())
 
     @property
     def names_by_number(self) -> Mapping[int, str]:
-        """The names of the labels, by number: all `classes`, or of numbers with gaps those that have a name."""
+        """The names of the labels by number: all `classes`, or those numbers that have a name where some have none."""
         return dict(enumerate(self.classes or ()))
 
     @property
     def naming(self) -> tuple[object, ...]:
-        """All that decides, besides the labels, which classes of a model the labels are."""
+        """Everything besides the labels that the mapping to a model's classes depends on."""
         pairs = None if self.class_map is None else self.class_map.pairs
         return self.classes, sorted(self.names_by_number.items()), self.numbering, pairs
 
     @abstractmethod
     def image(self, index: int) -> Image:
-        """Return one decoded image, [channels, height, width]: uint8, or float32 as the dataset gives it.
+        """Return one decoded image, [channels, height, width]: uint8, or float32 where the dataset returns floats.
 
-        Raises `DatasetError` for one that cannot be read or is of another form.
+        Raises `DatasetError` for an image that cannot be read or has another shape.
         """
 
-    def started(self, image: Image, index: int) -> Image:
-        """Return what the dataset makes of an image in [0, 1] before it is resized and cropped: here nothing."""
+    def before_resizing(self, image: Image, index: int) -> Image:
+        """Return an image in [0, 1] as the dataset changes it before it is resized and cropped; here unchanged."""
         return image
 
-    def finished(self, image: Image, index: int, preprocess: Preprocess) -> Image:
-        """Return what the dataset makes of an image in [0, 1] after it was resized and cropped: here nothing.
+    def after_cropping(self, image: Image, index: int, preprocess: Preprocess) -> Image:
+        """Return an image in [0, 1] as the dataset changes it after `preprocess` has cropped it; here unchanged.
 
-        The image is of the same form and dtype as before. `preprocess` is what resized and cropped it.
+        The returned image has the same shape and dtype.
         """
         return image
 
     def looks_unchanged(self) -> bool:
-        """Whether the images are still those that were fingerprinted, as far as a few of them tell."""
+        """Whether the images still seem to be those that were fingerprinted, judged by a sample of them."""
         return True
 
     def __len__(self) -> int:
@@ -131,22 +131,22 @@ class LabelledImages(ABC):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, dict[str, str]]:
         """Return one image, its label and its attributes, for a `torch.utils.data.DataLoader`.
 
-        The image is a tensor [channels, height, width], uint8 or float32, of its own size and with all that the
-        dataset makes of it. A negative index counts from the end; raises IndexError where there is no image.
+        The image is a tensor [channels, height, width], uint8 or float32, of its own size and with all changes of the
+        dataset. A negative index counts from the end. Raises IndexError for an index out of range.
         """
         import numpy as np
         import torch
 
         from pytest_biastransfer.models.preprocess import Preprocess
 
-        place, count = operator.index(index), len(self)
-        if not -count <= place < count:
-            raise IndexError(f"{self.name}: there is no image {place}, it has {count:,}")
-        place %= count
-        image = self.finished(self.started(self.image(place), place), place, Preprocess())
-        attributes = {name: values[place] for name, values in self.attributes.items()}
-        return torch.from_numpy(np.array(image, order="C")), int(self.labels[place]), attributes
+        position, count = operator.index(index), len(self)
+        if not -count <= position < count:
+            raise IndexError(f"{self.name}: there is no image {position}, it has {count:,}")
+        position %= count
+        image = self.after_cropping(self.before_resizing(self.image(position), position), position, Preprocess())
+        attributes = {name: values[position] for name, values in self.attributes.items()}
+        return torch.from_numpy(np.array(image, order="C")), int(self.labels[position]), attributes
 
     def __getstate__(self) -> dict[str, object]:
-        # Masks may be read by a function that no other process could be given; they are found there again.
-        return {name: value for name, value in vars(self).items() if name != "_known_masks"}
+        # Masks may hold functions that cannot be pickled; another process looks them up again.
+        return {name: value for name, value in vars(self).items() if name != "_cached_masks"}

@@ -1,4 +1,4 @@
-"""From a spec string to labelled images: which scheme it is, and what its query declares."""
+"""Loads the dataset of a spec string: imports its scheme's module, and applies the options of its query."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_biastransfer.specs.spec import Spec
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
 
-# Where the scheme lives: a module of its own, imported when a spec asks for it.
+# The module of each scheme. It is imported only for a spec of that scheme, as some need slow libraries.
 _HOMES: Final = MappingProxyType(
     {
         "csv": "csv_file",
@@ -38,7 +38,7 @@ class _Scheme(Protocol):
 def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | None = None) -> LabelledImages:
     """Load the dataset that a spec string names.
 
-    Images are read when they are asked for, so that much of what may be wrong with them is told only then.
+    Images are read at their first use, so many errors in them are only raised then.
 
     Parameters
     ----------
@@ -53,23 +53,23 @@ def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | Non
           only with ``download=1``;
         - ``hf:NAME_OR_DIR?split=NAME&image=COLUMN&label=COLUMN``: a dataset of the ``datasets`` library, downloaded
           only with ``download=1&revision=COMMIT``;
-        - ``python:package.module:factory?key=value``: what your own code returns.
+        - ``python:package.module:factory?key=value``: the dataset that your own code returns.
 
-        All of them take ``name`` (in reports), ``limit`` with ``seed`` (so many images drawn at random, the same
-        ones everywhere; all of them where there are no more), ``classes`` (a file with the names of the classes in
-        the order of their numbers, or a JSON object from these classes to those of a model) and ``attributes`` (a
-        CSV file with the images' file names in its first column).
+        All of them take ``name`` (in reports), ``limit`` with ``seed`` (at most so many images, drawn at random and
+        the same on every machine), ``classes`` (a file with the names of the classes in the order of their numbers,
+        or a JSON object from these classes to those of a model) and ``attributes`` (a CSV file with the images' file
+        names in its first column).
     directory
-        What relative paths are relative to; default: the current directory.
+        The directory of relative paths; default: the current directory.
     facts
-        Where is kept what took long to find out about files.
+        The cache of the files' hashes and indices; default: none.
 
     Raises
     ------
     SpecError
-        If the spec is malformed, or a library is missing that it needs.
+        If the spec is malformed, or needs a library that is not installed.
     DatasetError
-        If what it names is missing, empty, unsafe, or not a dataset of labelled images.
+        If the dataset is missing, empty, unsafe, or has no labelled images.
 
     Examples
     --------
@@ -87,8 +87,8 @@ def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | Non
 
 
 def as_images(dataset: object, origin: str) -> LabelledImages:
-    """Return a dataset of any accepted kind, a spec string among them, as labelled images.
+    """Return a spec string or a dataset object as labelled images.
 
-    `origin` says where it came from, for the error message.
+    `origin` says in error messages where the dataset came from.
     """
     return load_dataset(dataset) if isinstance(dataset, str) else wrap_dataset(dataset, origin)

@@ -1,4 +1,4 @@
-"""Any map-style dataset of ``(image, label)`` or ``(image, label, attributes)``."""
+"""Adapts map-style datasets whose items are ``(image, label)`` or ``(image, label, attributes)``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.data.class_folders import are_parts
+from pytest_biastransfer.data.class_folders import are_splits
 from pytest_biastransfer.data.dataset_state import DatasetState
 from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.data.masks import MasksByIndex, as_mask, no_masks
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.masks import Mask, Masks
 
 _ITEM_LENGTHS = (2, 3)
-_READ_AGAIN = 32
+# The number of items that are read a second time.
+_SAMPLE = 32
 # Where torchvision's datasets list the files of their images, alone or before their labels.
 _FILE_LISTS = ("samples", "imgs", "_samples", "_image_files", "_images")
 
@@ -36,50 +37,50 @@ _FILE_LISTS = ("samples", "imgs", "_samples", "_image_files", "_images")
 class MapStyleImages(LabelledImages):
     """A dataset with ``__len__`` and ``__getitem__``, such as those of torch and torchvision."""
 
-    def __init__(self, dataset: Any, place: str) -> None:
+    def __init__(self, dataset: Any, origin: str) -> None:
         self._dataset = dataset
-        self._place = place
+        self._origin = origin
         self.name = type(dataset).__name__
         self._mask_digests: dict[str, list[bytes]] = {}
-        # When the images were read.
+        # The state of the object when its images were read.
         self._state: DatasetState | None = None
         try:
             self._length = len(dataset)
         except TypeError as error:
             raise DatasetError(
-                f"{place}: {type(dataset).__name__} has no length; expected a map-style dataset, "
+                f"{origin}: {type(dataset).__name__} has no length; expected a map-style dataset, "
                 f"with __len__ and __getitem__"
             ) from error
         if self._length == 0:
-            raise DatasetError(f"{place}: {type(dataset).__name__} is empty, expected at least one image")
+            raise DatasetError(f"{origin}: {type(dataset).__name__} is empty, expected at least one image")
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """The names of the labels, if they are numbered from 0 on without a gap."""
+        """The names of the labels, or None where some number from 0 on has no name."""
         names = self.names_by_number
         return tuple(map(names.__getitem__, range(len(names)))) if names and max(names) < len(names) else None
 
     @property
     def names_by_number(self) -> Mapping[int, str]:
-        """The names that the dataset, or one that it wraps, has for the labels as they come out."""
+        """The names of the labels as they are returned, from the dataset or from one that it wraps."""
         return self._label_names.by_number
 
     @property
     def numbering(self) -> Numbering:  # type: ignore[override]
-        """Whether the labels number folders as torchvision has sorted them."""
+        """``by its library`` where the labels number folders as torchvision sorts them; else ``declared``."""
         names = self.classes
         return "by its library" if names and self._label_names.from_folders and _is_sorted(names) else "declared"
 
     @functools.cached_property
     def _label_names(self) -> LabelNames:
-        found = names_of_labels(self._dataset, self.labels)
-        names = [found.by_number[number] for number in sorted(found.by_number)]
-        if found.from_folders and are_parts(names):
+        label_names = names_of_labels(self._dataset, self.labels)
+        names = [label_names.by_number[number] for number in sorted(label_names.by_number)]
+        if label_names.from_folders and are_splits(names):
             raise DatasetError(
-                f"{self._place}: {' and '.join(names)} are parts of a dataset, not classes; give {self.name} the "
-                f"folder of one part"
+                f"{self._origin}: {' and '.join(names)} are splits of a dataset, not classes; give {self.name} the "
+                f"folder of one split"
             )
-        return found
+        return label_names
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -93,7 +94,7 @@ class MapStyleImages(LabelledImages):
 
     @functools.cached_property
     def files(self) -> Sequence[str] | None:
-        """The files that the dataset lists as torchvision's do, relative to its ``root`` if they are in there."""
+        """The files in a list as torchvision's datasets have it, relative to ``root`` if they are below it."""
         if self._listed is None:
             return None
         root = getattr(self._dataset, "root", None)
@@ -105,25 +106,25 @@ class MapStyleImages(LabelledImages):
 
     @functools.cached_property
     def attributes(self) -> Mapping[str, Sequence[str]]:
-        """What the items' third elements say, where these are mappings to strings, numbers or truth values."""
-        told = self._content[3]
-        for name in dict.fromkeys(name for one in told for name in one):
-            for index, one in enumerate(told):
-                if name not in one:
+        """The entries of the items' third elements that are strings, numbers or booleans."""
+        values = self._content[3]
+        for name in dict.fromkeys(name for own in values for name in own):
+            for index, own in enumerate(values):
+                if name not in own:
                     raise DatasetError(
-                        f"{self._place}: item {index} of {self.name}{self._file_of(index)} has no attribute {name!r}, "
+                        f"{self._origin}: item {index} of {self.name}{self._file_of(index)} has no attribute {name!r}, "
                         f"which others have; expected the same of all"
                     )
-        return {name: [one[name] for one in told] for name in told[0]}
+        return {name: [own[name] for own in values] for name in values[0]}
 
     def _find_masks(self, name: str) -> Masks:
-        """Return what the items' third elements say, where these are mappings to pictures or arrays."""
+        """Return the masks in the items' third elements, which are pictures or arrays."""
         digest = functools.partial(self._mask_digest, name)
         digests = list(map(digest, range(self._length)))
         changed = self._changed(digests, digest)
         if changed is not None:
             raise DatasetError(
-                f"{self._place}: the mask {name!r} of item {changed} of {self.name} differs each time it is read; "
+                f"{self._origin}: the mask {name!r} of item {changed} of {self.name} differs each time it is read; "
                 f"a measurement needs the same each time"
             )
         self._mask_digests[name] = digests
@@ -131,11 +132,13 @@ class MapStyleImages(LabelledImages):
         return MasksByIndex(lambda index: self._mask(name, index), fingerprint)
 
     def _mask(self, name: str, index: int) -> Mask:
-        told = {str(key): value for key, value in self._item(index)[2].items()}
-        if name not in told:
-            others = [key for key, value in told.items() if hasattr(value, "convert") or getattr(value, "ndim", 0) > 1]
+        extras = {str(key): value for key, value in self._item(index)[2].items()}
+        if name not in extras:
+            others = [
+                key for key, value in extras.items() if hasattr(value, "convert") or getattr(value, "ndim", 0) > 1
+            ]
             raise no_masks(name, self.name, others)
-        return as_mask(told[name], f"{self._place}: the mask {name!r} of item {index} of {self.name}")
+        return as_mask(extras[name], f"{self._origin}: the mask {name!r} of item {index} of {self.name}")
 
     def _mask_digest(self, name: str, index: int) -> bytes:
         return _digest(self._mask(name, index), 0)
@@ -145,27 +148,27 @@ class MapStyleImages(LabelledImages):
         images, digests, attributes = [], [], []
         labels = np.empty(self._length, dtype=np.int64)
         for index in range(self._length):
-            image, labels[index], told = self._item(index)
-            attributes.append(_scalars(told))
+            image, labels[index], extras = self._item(index)
+            attributes.append(_scalars(extras))
             images.append(_digest(image, labels[index]))
             digests.append(_digest(image, labels[index], attributes[-1]))
         changed = self._changed(digests, self._item_digest)
         if changed is not None:
             raise DatasetError(
-                f"{self._place}: item {changed} of {self.name} differs each time it is read; remove random "
+                f"{self._origin}: item {changed} of {self.name} differs each time it is read; remove random "
                 f"augmentations from the dataset, a measurement needs the same images each time"
             )
         self._state = DatasetState(self._dataset)
         return labels, hashlib.sha256(b"".join(images)).hexdigest()[:32], digests, attributes
 
     def looks_unchanged(self) -> bool:
-        """Whether the object's attributes, the length and some items, read again, are what they were.
+        """Whether the object's attributes, its length and a sample of its items, read again, are the same as before.
 
-        Where they are not, all is read again when it is next asked for.
+        If not, all cached content is dropped, and the next access reads it again.
         """
         if self._is_unchanged():
             return True
-        for name in ("_content", "classes", "attributes", "files", "_listed", "_known_masks"):
+        for name in ("_content", "classes", "attributes", "files", "_listed", "_cached_masks"):
             vars(self).pop(name, None)
         self._mask_digests.clear()
         self._length, self._state = len(self._dataset), None
@@ -174,14 +177,14 @@ class MapStyleImages(LabelledImages):
     def _is_unchanged(self) -> bool:
         if self._state is not None and self._state != DatasetState(self._dataset):
             return False
-        known: list[tuple[list[bytes], Callable[[int], bytes]]] = []
+        digested: list[tuple[list[bytes], Callable[[int], bytes]]] = []
         for name, digests in self._mask_digests.items():
-            known.append((digests, functools.partial(self._mask_digest, name)))
+            digested.append((digests, functools.partial(self._mask_digest, name)))
         if "_content" in vars(self):
-            known.append((self._content[2], self._item_digest))
-        unchanged = len(self._dataset) == self._length and all(self._changed(*one) is None for one in known)
+            digested.append((self._content[2], self._item_digest))
+        unchanged = len(self._dataset) == self._length and all(self._changed(*pair) is None for pair in digested)
         if self._state is not None:
-            # Reading may fill caches.
+            # Reading the items may have filled caches of the object, which are no change.
             self._state = DatasetState(self._dataset)
         return unchanged
 
@@ -189,12 +192,15 @@ class MapStyleImages(LabelledImages):
         return {**super().__getstate__(), "_state": None}
 
     def _item_digest(self, index: int) -> bytes:
-        image, label, told = self._item(index)
-        return _digest(image, label, _scalars(told))
+        image, label, extras = self._item(index)
+        return _digest(image, label, _scalars(extras))
 
     def _changed(self, digests: Sequence[bytes], digest: Callable[[int], bytes]) -> int | None:
-        """Read some items again; a random augmentation changes at least one of them, almost surely."""
-        for index in range(0, self._length, -(-self._length // _READ_AGAIN)):
+        """Read a sample of the items again, and return the index of a changed one, or None.
+
+        A random augmentation changes at least one item of the sample almost surely.
+        """
+        for index in range(0, self._length, -(-self._length // _SAMPLE)):
             if digest(index) != digests[index]:
                 return index
         return None
@@ -204,38 +210,38 @@ class MapStyleImages(LabelledImages):
         return self._item(index)[0]
 
     def _item(self, index: int) -> tuple[Image, int, Mapping[Any, Any]]:
-        place = f"{self._place}: item {index} of {self.name}{self._file_of(index)}"
+        location = f"{self._origin}: item {index} of {self.name}{self._file_of(index)}"
         try:
             with only_allowed_formats():
                 item = self._dataset[index]
         except unreadable_file() as error:
-            raise DatasetError(f"{place}: cannot be read ({error})") from error
+            raise DatasetError(f"{location}: cannot be read ({error})") from error
         if not isinstance(item, tuple | list) or len(item) not in _ITEM_LENGTHS:
             raise DatasetError(
-                f"{place} is a {type(item).__name__}; expected (image, label) or (image, label, attributes)"
+                f"{location} is a {type(item).__name__}; expected (image, label) or (image, label, attributes)"
             )
-        told = item[2] if len(item) == 3 and isinstance(item[2], Mapping) else {}
-        return pixels(item[0], place), _label(item[1], place), told
+        extras = item[2] if len(item) == 3 and isinstance(item[2], Mapping) else {}
+        return pixels(item[0], location), _label(item[1], location), extras
 
     def _file_of(self, index: int) -> str:
-        """Return the file of an item, for error messages."""
+        """Return the file of an item in parentheses, for error messages."""
         return "" if self._listed is None else f" ({self._listed[index]})"
 
     @functools.cached_property
     def _listed(self) -> list[str] | None:
-        """The files of the items, where the dataset lists as many as it has items."""
+        """The files of the items, where the dataset has a list of files with one entry an item."""
         for name in _FILE_LISTS:
             listed = getattr(self._dataset, name, None)
             if isinstance(listed, Sequence) and len(listed) == self._length:
-                paths = [one[0] if isinstance(one, tuple | list) and one else one for one in listed]
+                paths = [entry[0] if isinstance(entry, tuple | list) and entry else entry for entry in listed]
                 if all(isinstance(path, str | os.PathLike) for path in paths):
                     return [os.fspath(path) for path in paths]
         return None
 
 
-def _scalars(told: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the entries that are one string, number or truth value, as strings."""
-    values = {name: value.item() if getattr(value, "ndim", None) == 0 else value for name, value in told.items()}
+def _scalars(extras: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the entries that are a single string, number or boolean, as strings."""
+    values = {name: value.item() if getattr(value, "ndim", None) == 0 else value for name, value in extras.items()}
     return {str(name): str(value) for name, value in values.items() if isinstance(value, str | int | float)}
 
 
@@ -244,10 +250,10 @@ def _digest(image: npt.NDArray[Any], label: int, attributes: Mapping[str, str] |
     return hashlib.sha256(form + np.ascontiguousarray(image).tobytes()).digest()
 
 
-def _label(label: Any, place: str) -> int:
+def _label(label: Any, location: str) -> int:
     number = label.item() if getattr(label, "ndim", None) == 0 else label
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise DatasetError(f"{place}: the label is {label!r:.60}, expected a whole number from 0 on")
+        raise DatasetError(f"{location}: the label is {label!r:.60}, expected a whole number from 0 on")
     return number
 
 

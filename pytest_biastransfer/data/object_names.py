@@ -1,7 +1,7 @@
-"""The names of the labels that a dataset object gives, read through the objects that wrap it.
+"""Finds the names of a dataset object's labels, also in a dataset that it wraps.
 
-A name counts only where the labels, as they come out, bear it out: a transform of the labels, or a wrapper of its
-own, may have renumbered them.
+A name counts only where the labels that the dataset returns confirm it: a transform of the labels, or a wrapper, may
+have renumbered them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-# Where torchvision's datasets list their labels, alone or behind the images' files.
+# The attributes in which torchvision's datasets list their labels, alone or after the files of the images.
 _LABEL_LISTS: Final = ("targets", "labels", "_labels", "samples", "imgs", "_samples")
-# What has items too, and is no dataset of images and labels.
+# Containers that are no datasets.
 _PLAIN: Final = (str, bytes, list, tuple, dict, set, np.ndarray)
 
 Integers = npt.NDArray[np.int64]
@@ -25,14 +25,14 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LabelNames:
-    """Names of labels.
+    """The names of a dataset's labels.
 
     Attributes
     ----------
     by_number
-        The name of each label that has one; empty where not all labels that occur have one.
+        The names by label; empty unless all labels that occur have a name.
     from_folders
-        Whether the numbers are those of a library that has sorted the names of folders.
+        Whether a library has numbered the classes by sorting the names of folders.
     """
 
     by_number: Mapping[int, str] = field(default_factory=dict)
@@ -40,31 +40,31 @@ class LabelNames:
 
 
 def names_of_labels(dataset: Any, labels: Integers) -> LabelNames:
-    """Return the names of the labels of a dataset's items, which are `labels` in order."""
-    found = _names(dataset, np.arange(len(labels)), labels, exact=True)
-    return found if set(labels.tolist()) <= found.by_number.keys() else LabelNames()
+    """Return the names of the labels of a dataset; `labels` are those of its items, in order."""
+    names = _names(dataset, np.arange(len(labels)), labels, exact=True)
+    return names if set(labels.tolist()) <= names.by_number.keys() else LabelNames()
 
 
 def _names(dataset: Any, indices: Integers, labels: Integers, *, exact: bool) -> LabelNames:
-    """Return what names the labels of the items at `indices`.
+    """Return the names of the labels of the items at `indices`.
 
-    `exact`: nothing between the dataset and the labels can have renumbered these.
+    `exact` says that nothing between the dataset and the labels can have renumbered them.
     """
     declared = _declared(dataset)
     if declared:
         return _borne_out(dataset, declared, indices, labels, exact=exact)
     passes_on = exact and _passes_items_on(dataset)
-    parts = getattr(dataset, "datasets", None)
-    if isinstance(parts, list | tuple) and parts and sum(map(_length, parts)) == _length(dataset):
-        return _joined(parts, indices, labels, exact=passes_on)
-    inner, places = _wrapped(dataset)
+    datasets = getattr(dataset, "datasets", None)
+    if isinstance(datasets, list | tuple) and datasets and sum(map(_length, datasets)) == _length(dataset):
+        return _joined(datasets, indices, labels, exact=passes_on)
+    inner, positions = _wrapped(dataset)
     if inner is None:
         return LabelNames()
-    return _names(inner, indices if places is None else places[indices], labels, exact=passes_on)
+    return _names(inner, indices if positions is None else positions[indices], labels, exact=passes_on)
 
 
 def _declared(dataset: Any) -> dict[int, str]:
-    """Return the names that a dataset declares, by the numbers that it gives them itself."""
+    """Return the class names that a dataset declares, by its own numbers."""
     names = _listed_names(getattr(dataset, "classes", None))
     numbers = getattr(dataset, "class_to_idx", None)
     if not isinstance(numbers, Mapping) or not numbers:
@@ -74,21 +74,21 @@ def _declared(dataset: Any) -> dict[int, str]:
         if not isinstance(name, str) or isinstance(number, bool) or not isinstance(number, int | np.integer):
             return names
         by_number[int(number)].append(name)
-    # Other names than those of the folders were given to the classes later, in the order of their numbers.
+    # Where `classes` and the folders' names are disjoint, `classes` was set later, in the order of the numbers.
     if names and not set(names.values()) & set(numbers):
         return names
-    found = {}
-    for number, same in by_number.items():
-        if len(same) == 1:
-            found[number] = same[0]
-        elif names.get(number) in same:
-            # Synonyms.
-            found[number] = names[number]
-    return found
+    declared = {}
+    for number, synonyms in by_number.items():
+        if len(synonyms) == 1:
+            declared[number] = synonyms[0]
+        elif names.get(number) in synonyms:
+            # Of several names, `classes` says which one is the usual name.
+            declared[number] = names[number]
+    return declared
 
 
 def _listed_names(classes: Any) -> dict[int, str]:
-    """Return the names in a list, of synonyms the first, or in a mapping from numbers."""
+    """Return the names in a list or in a mapping from numbers; of a tuple of synonyms, the first."""
     if isinstance(classes, np.ndarray) and classes.ndim == 1:
         classes = classes.tolist()
     if isinstance(classes, Mapping):
@@ -97,57 +97,59 @@ def _listed_names(classes: Any) -> dict[int, str]:
         numbered = list(enumerate(classes))
     else:
         return {}
-    found = {number: name[0] if isinstance(name, tuple) and name else name for number, name in numbered}
-    plain = all(isinstance(number, int) and isinstance(name, str) for number, name in found.items())
-    return found if plain else {}
+    names = {number: name[0] if isinstance(name, tuple) and name else name for number, name in numbered}
+    plain = all(isinstance(number, int) and isinstance(name, str) for number, name in names.items())
+    return names if plain else {}
 
 
 def _borne_out(dataset: Any, names: dict[int, str], indices: Integers, labels: Integers, *, exact: bool) -> LabelNames:
-    """Return the names of the labels as they come out of a dataset that has numbered them itself."""
+    """Return the names of the returned labels of a dataset that numbers its classes itself."""
     transform = getattr(dataset, "target_transform", None)
     own = _own_labels(dataset)
     renumbered = {number: label for number in names if (label := _transformed(transform, number)) is not None}
     if own is None:
-        # Nothing says which item had which number; all that can be seen is that there is a name for each label.
+        # The items' own numbers are unknown: it can only be checked that each label has a name.
         fits = exact and set(labels.tolist()) <= set(renumbered.values())
         return LabelNames(_inverted(renumbered, names)) if fits else LabelNames()
-    seen = _renumbering(own[indices], labels)
-    if seen is None:
+    observed = _renumbering(own[indices], labels)
+    if observed is None:
         return LabelNames()
-    as_told = all(renumbered.get(number) == label for number, label in seen.items())
-    # Without proof of the contrary a wrapper may have put the items in another order, too.
-    if not as_told and not exact:
+    as_declared = all(renumbered.get(number) == label for number, label in observed.items())
+    # An inexact wrapper may also have reordered the items, so only agreement with the declaration counts.
+    if not as_declared and not exact:
         return LabelNames()
-    if len(set(seen.values())) < len(seen):
-        # Several classes that became one have no name in common.
+    if len(set(observed.values())) < len(observed):
+        # Classes that were merged have no common name.
         return LabelNames()
-    others = {number: label for number, label in renumbered.items() if label not in seen.values()} if as_told else {}
-    by_number = _inverted(others, names) | _inverted(seen, names)
+    unobserved = (
+        {number: label for number, label in renumbered.items() if label not in observed.values()} if as_declared else {}
+    )
+    by_number = _inverted(unobserved, names) | _inverted(observed, names)
     from_folders = hasattr(dataset, "samples") and hasattr(dataset, "class_to_idx") and transform is None
-    return LabelNames(by_number, from_folders and all(number == label for number, label in seen.items()))
+    return LabelNames(by_number, from_folders and all(number == label for number, label in observed.items()))
 
 
 def _inverted(renumbered: Mapping[int, int], names: Mapping[int, str]) -> dict[int, str]:
-    """Return the names of the labels that numbers come out as, of those that a single number comes out as."""
+    """Return the names of the labels that exactly one number is mapped to."""
     counts = Counter(renumbered.values())
     return {label: names[number] for number, label in renumbered.items() if number in names and counts[label] == 1}
 
 
 def _renumbering(own: Integers, labels: Integers) -> dict[int, int] | None:
-    """Return which label each number of a dataset's own comes out as; None where one comes out as several."""
+    """Return the label of each of the dataset's own numbers; None where a number has several labels."""
     pairs = set(zip(own.tolist(), labels.tolist(), strict=True))
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else None
+    renumbered = dict(pairs)
+    return renumbered if len(renumbered) == len(pairs) else None
 
 
 def _transformed(transform: Callable[[Any], Any] | None, number: int) -> int | None:
-    """Return what a transform of the labels makes of a number, or None where that is no label."""
+    """Return the label that a transform returns for a number, or None where that is no label."""
     if transform is None:
         return number
     try:
         label = transform(number)
         label = label.item() if getattr(label, "ndim", None) == 0 else label
-    # It is the user's own, and made for the numbers that occur.
+    # The user's transform need only work for numbers that occur, and this one may not.
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError):
         return None
     is_label = isinstance(label, int | np.integer) and not isinstance(label, bool) and label >= 0
@@ -155,7 +157,7 @@ def _transformed(transform: Callable[[Any], Any] | None, number: int) -> int | N
 
 
 def _own_labels(dataset: Any) -> Integers | None:
-    """Return the numbers of all items as the dataset lists them, before any transform."""
+    """Return the numbers of all items in the dataset's own list, before any transform."""
     for name in _LABEL_LISTS:
         listed = getattr(dataset, name, None)
         if listed is None or _length(listed) != _length(dataset):
@@ -168,25 +170,25 @@ def _own_labels(dataset: Any) -> Integers | None:
     return None
 
 
-def _joined(parts: Sequence[Any], indices: Integers, labels: Integers, *, exact: bool) -> LabelNames:
-    """Return the names that all parts of a joined dataset agree on."""
-    found: dict[int, str] = {}
+def _joined(datasets: Sequence[Any], indices: Integers, labels: Integers, *, exact: bool) -> LabelNames:
+    """Return the names of a concatenated dataset's labels where all its datasets agree on them."""
+    joined: dict[int, str] = {}
     folders, start = True, 0
-    for part in parts:
-        inside = (indices >= start) & (indices < start + len(part))
-        names = _names(part, indices[inside] - start, labels[inside], exact=exact)
-        start += len(part)
-        if not set(labels[inside].tolist()) <= names.by_number.keys():
+    for dataset in datasets:
+        members = (indices >= start) & (indices < start + len(dataset))
+        own = _names(dataset, indices[members] - start, labels[members], exact=exact)
+        start += len(dataset)
+        if not set(labels[members].tolist()) <= own.by_number.keys():
             return LabelNames()
-        if any(found.get(number, name) != name for number, name in names.by_number.items()):
+        if any(joined.get(number, name) != name for number, name in own.by_number.items()):
             return LabelNames()
-        found |= names.by_number
-        folders = folders and names.from_folders
-    return LabelNames(found, folders)
+        joined |= own.by_number
+        folders = folders and own.from_folders
+    return LabelNames(joined, folders)
 
 
 def _passes_items_on(dataset: Any) -> bool:
-    """Whether a wrapper is one of torch's own, which changes no item."""
+    """Whether a wrapper is one of torch's own, which returns the items unchanged."""
     data = sys.modules.get("torch.utils.data")
     if data is None:
         return False
@@ -195,12 +197,12 @@ def _passes_items_on(dataset: Any) -> bool:
 
 
 def _wrapped(dataset: Any) -> tuple[Any, Integers | None]:
-    """Return the dataset that another one wraps, and which of its items those of the wrapper are (None: the same)."""
+    """Return the dataset that a wrapper holds, and the indices of the wrapper's items in it (None: all, in order)."""
     inner, listed = getattr(dataset, "dataset", None), getattr(dataset, "indices", None)
     if inner is not None and listed is not None and _length(listed) == _length(dataset):
         return inner, np.array([int(index) for index in listed], dtype=np.int64)
-    inside = [value for value in _attributes(dataset).values() if value is not dataset and _is_dataset(value)]
-    fitting = [value for value in inside if _length(value) == _length(dataset)]
+    datasets = [value for value in _attributes(dataset).values() if value is not dataset and _is_dataset(value)]
+    fitting = [value for value in datasets if _length(value) == _length(dataset)]
     return (fitting[0], None) if len(fitting) == 1 else (None, None)
 
 

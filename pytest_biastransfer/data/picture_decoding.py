@@ -1,4 +1,4 @@
-"""From what a dataset holds (pictures, tensors, arrays) to plain arrays [channels, height, width]."""
+"""Decodes pictures, tensors and arrays of a dataset to plain arrays [channels, height, width]."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data.arrays import Image
 
-# The tag of EXIF data that says how a camera was held.
+# The EXIF tag of the camera's orientation.
 _ORIENTATION: Final = 0x0112
 _COLOR_MODES: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK")
 
 
-def read_picture(path: Path, place: str | None = None) -> Image:
-    """Return the picture in a file as uint8 RGB [3, height, width]; `place` names it in error messages."""
-    return _read(path, place or f"image {path}")
+def read_picture(path: Path, location: str | None = None) -> Image:
+    """Return the picture in a file as uint8 RGB [3, height, width]; `location` names it in error messages."""
+    return _read(path, location or f"image {path}")
 
 
-def read_encoded(content: bytes, place: str, mode: str | None = None) -> Image:
-    """Return the picture in the bytes of a file as uint8 RGB, decoded as Hugging Face's ``datasets`` does it.
+def read_encoded(content: bytes, location: str, mode: str | None = None) -> Image:
+    """Return the picture in a file's bytes as uint8 RGB [3, height, width], decoded as by Hugging Face's ``datasets``.
 
-    It is turned as its EXIF data say, and converted to the `mode` that its column declares.
+    The picture is rotated as its EXIF data say, and converted to the `mode` that its column declares.
     """
     if mode not in (None, *_COLOR_MODES):
         raise DatasetError(
-            f"{place}: its column declares Image(mode={mode!r}), which is neither gray nor RGB; expected one of "
+            f"{location}: its column declares Image(mode={mode!r}), which is neither gray nor RGB; expected one of "
             f"{', '.join(_COLOR_MODES)}: cast the column again, or load it with python:package.module:factory"
         )
-    return _read(io.BytesIO(content), place, lambda picture: _as_datasets_decodes(picture, mode))
+    return _read(io.BytesIO(content), location, lambda picture: _as_datasets_decodes(picture, mode))
 
 
 def _as_datasets_decodes(picture: PillowImage, mode: str | None) -> PillowImage:
@@ -58,16 +58,16 @@ def _as_datasets_decodes(picture: PillowImage, mode: str | None) -> PillowImage:
 
 
 def _read(
-    source: Path | io.BytesIO, place: str, decoded: Callable[[PillowImage], PillowImage] = lambda picture: picture
+    source: Path | io.BytesIO, location: str, decoded: Callable[[PillowImage], PillowImage] = lambda picture: picture
 ) -> Image:
     try:
         with open_picture(source) as picture:
-            return _picture_pixels(decoded(picture), place)
+            return _picture_pixels(decoded(picture), location)
     except broken_picture() as error:
         instead = stand_in(_start(source))
         if instead is not None:
-            raise DatasetError(f"{place}: is {instead}") from error
-        raise _unreadable(place, error) from error
+            raise DatasetError(f"{location}: is {instead}") from error
+        raise _unreadable(location, error) from error
 
 
 def _start(source: Path | io.BytesIO) -> bytes:
@@ -79,53 +79,54 @@ def _start(source: Path | io.BytesIO) -> bytes:
         return file.read(START_BYTES)
 
 
-def pixels(image: object, place: str) -> Image:
+def pixels(image: object, location: str) -> Image:
     """Return an image of any accepted kind as uint8 or float32 [channels, height, width].
 
-    `place` names the image in error messages.
+    `location` names the image in error messages.
     """
     pillow = sys.modules.get("PIL.Image")
     if pillow is not None and isinstance(image, pillow.Image):
-        return _picture_pixels(image, place)
+        return _picture_pixels(image, location)
     array = _as_array(image)
     if array is None or array.dtype not in (np.uint8, np.float16, np.float32, np.float64) or array.ndim != 3:
-        found = type(image).__name__ if array is None else f"{array.dtype} {list(array.shape)}"
+        form = type(image).__name__ if array is None else f"{array.dtype} {list(array.shape)}"
         raise DatasetError(
-            f"{place}: the image is {found}; expected a PIL image, or a uint8 or float tensor [channels, height, width]"
+            f"{location}: the image is {form}; expected a PIL image, or a uint8 or float tensor [channels, height, "
+            f"width]"
         )
     if array.size == 0:
-        raise DatasetError(f"{place}: the image is {list(array.shape)}, without a pixel")
+        raise DatasetError(f"{location}: the image is {list(array.shape)}, without a pixel")
     if array.shape[0] > 4 >= array.shape[2]:
         raise DatasetError(
-            f"{place}: the image is {list(array.shape)}, with the channels last; "
+            f"{location}: the image is {list(array.shape)}, with the channels last; "
             f"expected [channels, height, width]: permute it in the dataset"
         )
     decoded: Image = array if array.dtype == np.uint8 else array.astype(np.float32, copy=False)
     return decoded
 
 
-def _unreadable(place: str, error: Exception) -> DatasetError:
+def _unreadable(location: str, error: Exception) -> DatasetError:
     if isinstance(error, RefusedFormatError):
-        return DatasetError(f"{place}: {error}")
-    return DatasetError(f"{place}: cannot be read ({error}); repair or remove the file")
+        return DatasetError(f"{location}: {error}")
+    return DatasetError(f"{location}: cannot be read ({error}); repair or remove the file")
 
 
-def _picture_pixels(picture: Any, place: str) -> Image:
+def _picture_pixels(picture: Any, location: str) -> Image:
     try:
         require_allowed_format(picture)
     except RefusedFormatError as error:
-        raise _unreadable(place, error) from error
+        raise _unreadable(location, error) from error
     if picture.mode.startswith(("I", "F")):
         raise DatasetError(
-            f"{place}: the picture is of mode {picture.mode}, with more than 8 bits, which would be clipped to white; "
-            f"return a float tensor [channels, height, width] in [0, 1] from the dataset instead"
+            f"{location}: the picture is of mode {picture.mode}, with more than 8 bits, which would be clipped to "
+            f"white; return a float tensor [channels, height, width] in [0, 1] from the dataset instead"
         )
     try:
-        # Pillow warns where a palette has transparent colours, unless it may first keep the transparency.
+        # Converting a palette with transparent colours straight to RGB makes Pillow warn; RGBA keeps the transparency.
         complete = picture.convert("RGBA") if "transparency" in picture.info else picture
         rgb: Image = np.asarray(complete.convert("RGB"))
     except broken_picture() as error:
-        raise _unreadable(place, error) from error
+        raise _unreadable(location, error) from error
     return rgb.transpose(2, 0, 1)
 
 

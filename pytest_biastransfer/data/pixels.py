@@ -1,4 +1,4 @@
-"""The pixels that a model sees before normalization: decoded, resized, cropped, stacked."""
+"""Makes the batches that a model gets before normalization: images are decoded, resized, cropped and stacked."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.masks import Mask, Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 
-# Of small pictures, most of the time is Python's, which threads cannot share.
-_LONG_SECONDS: Final = 1e-3
+# Below this, decoding an image is mostly Python code, which threads cannot run in parallel.
+_SLOW_SECONDS: Final = 1e-3
 
 # Changes an image [channels, height, width], given its index, before it is resized.
 SourceChange = Callable[["Image", int], "Image"]
@@ -34,38 +34,38 @@ def decode(
     *,
     threads: int = 1,
 ) -> Image:
-    """Return the images at `indices` as [batch, channels, height, width], with all that the dataset makes of them.
+    """Return the images at `indices` as [batch, channels, height, width], with all changes of the dataset.
 
-    uint8 where that is exact, float32 in [0, 1] otherwise. `change` is applied to each image before
-    it is resized and cropped. Several `threads` are used where the images can be read in parallel.
+    The result is uint8 where that is exact, else float32 in [0, 1]. `change` is applied to each image before it is
+    resized and cropped. Up to `threads` threads decode where the dataset allows reading in parallel.
     """
 
-    def decode_one(index: int) -> Image:
-        return _decode_one(images, index, preprocess, change)
+    def decode_at(index: int) -> Image:
+        return _decode_image(images, index, preprocess, change)
 
     start = time.perf_counter()
-    stack = [decode_one(indices[0])]
-    long = time.perf_counter() - start > _LONG_SECONDS
-    if threads > 1 and long and images.reads_in_parallel:
+    stack = [decode_at(indices[0])]
+    is_slow = time.perf_counter() - start > _SLOW_SECONDS
+    if threads > 1 and is_slow and images.reads_in_parallel:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(threads) as pool:
-            stack += pool.map(decode_one, indices[1:])
+            stack += pool.map(decode_at, indices[1:])
     else:
-        stack += map(decode_one, indices[1:])
-    # Not in the threads: a user's own intervention may not be made for several at once.
-    stack = [images.finished(image, index, preprocess) for index, image in zip(indices, stack, strict=True)]
-    _require_one_shape(images, indices, stack)
+        stack += map(decode_at, indices[1:])
+    # Not in the threads: a user's own intervention need not be thread-safe.
+    stack = [images.after_cropping(image, index, preprocess) for index, image in zip(indices, stack, strict=True)]
+    _require_same_shape(images, indices, stack)
     if any(image.dtype != np.uint8 for image in stack):
         stack = [as_float(image) for image in stack]
-    # One layout whatever the source's: kernels for another one round otherwise.
+    # One memory layout for all sources: kernels for another layout round differently.
     return as_8_bit(np.ascontiguousarray(np.stack(stack)))
 
 
 def decode_all_masks(
     images: LabelledImages, names: Sequence[str], indices: Sequence[int], preprocess: Preprocess
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the masks of several names, resized and cropped as `preprocess` does it with the images."""
+    """Return the masks of several names, resized and cropped as `preprocess` treats the images; see `decode_masks`."""
     return {name: decode_masks(images, name, indices, preprocess.for_masks) for name in names}
 
 
@@ -74,39 +74,40 @@ def decode_masks(
 ) -> npt.NDArray[np.float32]:
     """Return the masks of the images at `indices`, float32 [batch, 1, height, width] in [0, 1]."""
     masks = images.masks(name)
-    found = [mask_of(masks, index, images.image(index), f"the mask {name!r} of {images.name}") for index in indices]
-    return np.stack(list(map(preprocess.resize_and_crop, found))).astype(np.float32, copy=False).clip(0, 1)
+    decoded = [mask_of(masks, index, images.image(index), f"the mask {name!r} of {images.name}") for index in indices]
+    return np.stack(list(map(preprocess.resize_and_crop, decoded))).astype(np.float32, copy=False).clip(0, 1)
 
 
-def mask_of(masks: Masks, index: int, image: Image, place: str) -> Mask:
-    """Return the mask of one image; raises `DatasetError`, which begins with `place`, if it is of another size."""
+def mask_of(masks: Masks, index: int, image: Image, location: str) -> Mask:
+    """Return the mask of one image; raise `DatasetError` if its size differs. The message begins with `location`."""
     mask = masks.mask(index)
     if mask.shape[1:] != image.shape[1:]:
         raise DatasetError(
-            f"{place}: that of image {index} is {_extent(mask)} pixels, the image {_extent(image)}; expected the same"
+            f"{location}: that of image {index} is {_extent(mask)} pixels, the image {_extent(image)}; expected the "
+            f"same"
         )
     return mask
 
 
-def _decode_one(images: LabelledImages, index: int, preprocess: Preprocess, change: SourceChange | None) -> Image:
+def _decode_image(images: LabelledImages, index: int, preprocess: Preprocess, change: SourceChange | None) -> Image:
     image = images.image(index)
-    place = f"image {index} of {images.name}"
+    location = f"image {index} of {images.name}"
     if preprocess.normalized_input:
         if image.dtype == np.uint8:
             raise DatasetError(
-                f"{place}: is a picture of 8 bits, but the model declares Preprocess(normalized_input=True); "
+                f"{location}: is a picture of 8 bits, but the model declares Preprocess(normalized_input=True); "
                 f"remove that, or normalize in the dataset"
             )
         image = as_8_bit(preprocess.undo_normalization(image))
-    require_unit_range(image, place)
+    require_unit_range(image, location)
     image = preprocess.with_declared_channels(image)
-    image = images.started(image, index)
+    image = images.before_resizing(image, index)
     if change is not None:
         image = in_depth_of(change(image, index), image)
     return preprocess.resize_and_crop(image)
 
 
-def _require_one_shape(images: LabelledImages, indices: Sequence[int], stack: Sequence[Image]) -> None:
+def _require_same_shape(images: LabelledImages, indices: Sequence[int], stack: Sequence[Image]) -> None:
     for index, image in zip(indices, stack, strict=True):
         if image.shape[0] != stack[0].shape[0]:
             raise DatasetError(

@@ -1,4 +1,4 @@
-"""What the query of any dataset's spec may declare: a name, classes, attributes, a part of the images."""
+"""The options that every dataset's spec takes: a name, classes, attributes, a subset of the images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHARED_KEYS: Final = ("attributes", "classes", "limit", "name", "seed")
 
 
 def with_declared(images: LabelledImages, spec: Spec) -> LabelledImages:
-    """Return the images with what the spec's query declares instead of, or besides, what came with them."""
+    """Return the images with the options of the spec's query applied."""
     if "classes" in spec.query:
         from pytest_biastransfer.data.class_files import with_classes
 
@@ -20,12 +20,12 @@ def with_declared(images: LabelledImages, spec: Spec) -> LabelledImages:
         from pytest_biastransfer.data.attribute_table import WithAttributes
         from pytest_biastransfer.data.csv_table import read_table
 
-        # Before any are left out: whether a table is complete is not to depend on the seed.
+        # Before the subset is drawn: whether a table counts as complete must not depend on the seed.
         images = WithAttributes(images, read_table(spec.path(spec.query["attributes"])))
     if "limit" in spec.query or "seed" in spec.query:
-        from pytest_biastransfer.data.subset import drawn
+        from pytest_biastransfer.data.subset import draw_subset
 
-        images = drawn(images, spec)
+        images = draw_subset(images, spec)
     if "name" in spec.query:
         from pytest_biastransfer.data.views import Renamed
 

@@ -1,4 +1,4 @@
-"""Some images of a dataset, in its order, and ``?limit=N&seed=S``, which draws some; nothing is copied."""
+"""Subsets of a dataset's images, in its order and without copies; ``?limit=N&seed=S`` draws one at random."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 _WHOLE: Final = re.compile(r"[0-9]{1,18}")
 
 
-def drawn(images: LabelledImages, spec: Spec) -> LabelledImages:
-    """Return as many of the images as the spec's ``limit`` says, or all of them without one."""
+def draw_subset(images: LabelledImages, spec: Spec) -> LabelledImages:
+    """Return a random subset of as many images as the spec's ``limit`` says; without a limit, all images."""
     limit, seed = spec.number("limit"), spec.query.get("seed")
     if seed is None:
         return images if limit is None else Subset(images, limit)
     if limit is None:
-        raise SpecError(f"spec {spec.text!r}: seed={seed} draws a part of the images; add &limit= with how many")
+        raise SpecError(f"spec {spec.text!r}: seed={seed} draws a subset of the images; add &limit= with its size")
     if not _WHOLE.fullmatch(seed):
         raise SpecError(f"spec {spec.text!r}: seed={seed!r}, expected a whole number of at most 18 digits")
     return Subset(images, limit, int(seed))
 
 
 class Selection(View):
-    """Some images of the dataset `inner`, those at `indices`.
+    """The images of the dataset `inner` at `indices`.
 
-    What is known of the images of the inner dataset, as their features, is known of these.
+    Whatever is cached for the images of the inner dataset, such as their features, is reused for them.
     """
 
     @property
     @abstractmethod
     def indices(self) -> npt.NDArray[np.int64]:
-        """The places of the images in the inner dataset, int64 of shape [images], ascending."""
+        """The indices of the images in the inner dataset, int64 of shape [images], ascending."""
 
     @functools.cached_property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -56,15 +56,15 @@ class Selection(View):
 
     @functools.cached_property
     def weights(self) -> npt.NDArray[np.float64] | None:
-        """The weights of these images, as they are among all."""
+        """The weights of these images, unchanged."""
         weights = self.inner.weights
         return None if weights is None else weights[self.indices]
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of the inner fingerprint and of which images these are; no image is read for it."""
-        whole = self.inner.fingerprint
-        return whole if len(self) == len(self.inner) else fingerprint("selection", whole, self.indices)
+        """Hash of the inner fingerprint and the indices; no image is read for it."""
+        inner = self.inner.fingerprint
+        return inner if len(self) == len(self.inner) else fingerprint("selection", inner, self.indices)
 
     @functools.cached_property
     def files(self) -> Sequence[str] | None:
@@ -73,36 +73,36 @@ class Selection(View):
 
     @functools.cached_property
     def attributes(self) -> Mapping[str, Sequence[str]]:
-        """The attributes of these images; each is collected when it is first asked for."""
+        """The attributes of these images; each is collected at its first use."""
         return _AttributesAt(self.inner.attributes, self.indices)
 
     def _find_masks(self, name: str) -> Masks:
         from pytest_biastransfer.data.masks import MasksByIndex
 
-        whole = self.inner.masks(name)
-        return MasksByIndex(lambda index: whole.mask(self._place(index)), whole.fingerprint)
+        inner = self.inner.masks(name)
+        return MasksByIndex(lambda index: inner.mask(self._inner_index(index)), inner.fingerprint)
 
     def image(self, index: int) -> Image:
         """Return one of these images."""
-        return self.inner.image(self._place(index))
+        return self.inner.image(self._inner_index(index))
 
-    def started(self, image: Image, index: int) -> Image:
-        """Return what the inner dataset makes of one of these images before it is resized."""
-        return self.inner.started(image, self._place(index))
+    def before_resizing(self, image: Image, index: int) -> Image:
+        """Return one of these images as the inner dataset changes it before it is resized."""
+        return self.inner.before_resizing(image, self._inner_index(index))
 
-    def finished(self, image: Image, index: int, preprocess: Preprocess) -> Image:
-        """Return what the inner dataset makes of one of these images after it was cropped."""
-        return self.inner.finished(image, self._place(index), preprocess)
+    def after_cropping(self, image: Image, index: int, preprocess: Preprocess) -> Image:
+        """Return one of these images as the inner dataset changes it after it was cropped."""
+        return self.inner.after_cropping(image, self._inner_index(index), preprocess)
 
-    def _place(self, index: int) -> int:
+    def _inner_index(self, index: int) -> int:
         return int(self.indices[index])
 
     def __len__(self) -> int:
         return len(self.indices)
 
 
-class Chosen(Selection):
-    """The images of a dataset at places that are given, ascending."""
+class IndexSelection(Selection):
+    """The images of a dataset at explicit indices, ascending."""
 
     def __init__(self, inner: LabelledImages, indices: npt.NDArray[np.int64]) -> None:
         super().__init__(inner)
@@ -110,14 +110,14 @@ class Chosen(Selection):
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
-        """The places that were given."""
+        """The explicit indices."""
         return self._indices
 
 
 class Subset(Selection):
-    """So many images of a dataset, drawn without replacement, in the dataset's order.
+    """At most `limit` images of a dataset, drawn at random without replacement, in the dataset's order.
 
-    All of them where there are no more. The same ones on every machine.
+    The draw depends only on the seed and the size of the dataset, and is the same on every machine.
     """
 
     def __init__(self, inner: LabelledImages, limit: int, seed: int = 0) -> None:
@@ -127,7 +127,7 @@ class Subset(Selection):
 
     @functools.cached_property
     def indices(self) -> npt.NDArray[np.int64]:
-        """The places of the images that were drawn, which are drawn when they are first asked for."""
+        """The indices of the drawn images; they are drawn at the first use."""
         import numpy as np
 
         from pytest_biastransfer.data.permutation import permutation
@@ -136,34 +136,34 @@ class Subset(Selection):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the inner fingerprint and of what decides which images are drawn; no image is read for it."""
-        whole = self.inner.fingerprint
+        """Hash of the inner fingerprint, the limit and the seed; no image is read for it."""
+        inner = self.inner.fingerprint
         if self._limit >= len(self.inner):
-            return whole
-        return hashlib.sha256(f"{whole} {self._limit} {self._seed}".encode()).hexdigest()[:32]
+            return inner
+        return hashlib.sha256(f"{inner} {self._limit} {self._seed}".encode()).hexdigest()[:32]
 
     def __len__(self) -> int:
         return min(self._limit, len(self.inner))
 
 
 class _AttributesAt(Mapping[str, Sequence[str]]):
-    """The attributes of some images."""
+    """The attributes of a subset of the images."""
 
-    def __init__(self, whole: Mapping[str, Sequence[str]], indices: npt.NDArray[np.int64]) -> None:
-        self._whole = whole
+    def __init__(self, inner: Mapping[str, Sequence[str]], indices: npt.NDArray[np.int64]) -> None:
+        self._inner = inner
         self._indices = indices
-        self._known: dict[str, list[str]] = {}
+        self._cached: dict[str, list[str]] = {}
 
     def __getitem__(self, name: str) -> list[str]:
-        if name not in self._known:
-            self._known[name] = _at(self._whole[name], self._indices)
-        return self._known[name]
+        if name not in self._cached:
+            self._cached[name] = _at(self._inner[name], self._indices)
+        return self._cached[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._whole)
+        return iter(self._inner)
 
     def __len__(self) -> int:
-        return len(self._whole)
+        return len(self._inner)
 
 
 def _at(values: Sequence[str], indices: npt.NDArray[np.int64]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A dataset seen differently: all is the inner one's that a view does not change."""
+"""Views of a dataset: a view changes some properties, and inherits all others from the inner dataset."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class View(LabelledImages):
-    """The images of another dataset, as they are there."""
+    """The images of another dataset, unchanged; the base class of views."""
 
     def __init__(self, inner: LabelledImages) -> None:
         self.inner = inner
@@ -38,7 +38,7 @@ class View(LabelledImages):
 
     @property
     def numbering(self) -> Numbering:  # type: ignore[override]
-        """Where the inner numbers come from."""
+        """Where the numbers of the inner classes come from."""
         return self.inner.numbering
 
     @property
@@ -78,13 +78,13 @@ class View(LabelledImages):
         """Return an inner image."""
         return self.inner.image(index)
 
-    def started(self, image: Image, index: int) -> Image:
-        """Return what the inner dataset makes of an image before it is resized."""
-        return self.inner.started(image, index)
+    def before_resizing(self, image: Image, index: int) -> Image:
+        """Return an image as the inner dataset changes it before it is resized."""
+        return self.inner.before_resizing(image, index)
 
-    def finished(self, image: Image, index: int, preprocess: Preprocess) -> Image:
-        """Return what the inner dataset makes of an image after it was cropped."""
-        return self.inner.finished(image, index, preprocess)
+    def after_cropping(self, image: Image, index: int, preprocess: Preprocess) -> Image:
+        """Return an image as the inner dataset changes it after it was cropped."""
+        return self.inner.after_cropping(image, index, preprocess)
 
     def looks_unchanged(self) -> bool:
         """Whether the inner images look unchanged."""

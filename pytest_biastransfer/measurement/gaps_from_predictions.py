@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.data.attribute_values import Values
+    from pytest_biastransfer.data.attribute_values import AttributeValues
     from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
     from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance
@@ -171,7 +171,7 @@ def _measurement(
     model: Model,
     key: PredictionKey,
     seen: _Seen,
-    values: Values,
+    values: AttributeValues,
     images: LabelledImages,
     gap: Gap,
     confidence: float,
@@ -222,7 +222,7 @@ def _groups_of(seen: _Seen, codes: npt.NDArray[np.int64], judged: npt.NDArray[np
     return [(int(np.count_nonzero(inside)), seen.indices[inside & seen.hits].tolist()) for inside in insides]
 
 
-def _excess(seen: Sequence[_Seen], values: Values, gap: Gap, confidence: float) -> Estimate:
+def _excess(seen: Sequence[_Seen], values: AttributeValues, gap: Gap, confidence: float) -> Estimate:
     model, control = seen
     codes, groups = values.codes[model.indices], len(values.names)
     options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}

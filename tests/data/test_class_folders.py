@@ -67,7 +67,7 @@ def test_a_folder_above_the_parts_of_a_dataset_is_an_error_that_names_them(
     tmp_path: Path, files: tuple[str, ...], parts: str
 ) -> None:
     with pytest.raises(
-        DatasetError, match=rf"imagefolder .*: {parts} are parts of a dataset, not classes; .* imagefolder:"
+        DatasetError, match=rf"imagefolder .*: {parts} are splits of a dataset, not classes; .* imagefolder:"
     ):
         load_dataset(write(tmp_path, *files))
 
@@ -122,5 +122,5 @@ def test_an_object_of_torchvision_above_the_parts_of_a_dataset(tmp_path: Path) -
     import torchvision
 
     write(tmp_path, "train/cat/0.png", "val/cat/0.png")
-    with pytest.raises(DatasetError, match="dataset: train and val are parts of a dataset, not classes"):
+    with pytest.raises(DatasetError, match="dataset: train and val are splits of a dataset, not classes"):
         as_images(torchvision.datasets.ImageFolder(tmp_path), "dataset").classes  # noqa: B018 - reads the images

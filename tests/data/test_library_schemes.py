@@ -568,7 +568,7 @@ def test_another_release_of_the_library_is_asked_again(tmp_path: Path, monkeypat
     saved(tmp_path / "pets")
     make_old(tmp_path)
     asked: list[str] = []
-    find_out = HubImages._find_out
+    find_out = HubImages._read_index
 
     def noted(images: HubImages) -> Any:
         asked.append(images.name)
@@ -578,7 +578,7 @@ def test_another_release_of_the_library_is_asked_again(tmp_path: Path, monkeypat
         facts = Store(tmp_path / "store").facts
         assert load_dataset(spec_of("saved"), directory=tmp_path, facts=facts).labels.tolist() == [0, 1, 1, 0, 1]
 
-    monkeypatch.setattr(HubImages, "_find_out", noted)
+    monkeypatch.setattr(HubImages, "_read_index", noted)
     load()
     load()
     assert asked == ["pets"]

@@ -130,7 +130,7 @@ def test_a_part_of_a_dataset_has_its_pixels_labels_files_and_attributes(tmp_path
         ("limit=3&seed=x", "seed='x', expected a whole number"),
         ("limit=3&seed=" + "1" * 19, f"seed='{'1' * 19}', expected a whole number of at most 18 digits"),
         ("limit=3&seed=" + "1" * 5000, "expected a whole number of at most 18 digits"),
-        ("seed=3", "seed=3 draws a part of the images; add &limit="),
+        ("seed=3", "seed=3 draws a subset of the images; add &limit="),
         ("limits=3", "unknown key 'limits'; did you mean limit"),
     ],
 )

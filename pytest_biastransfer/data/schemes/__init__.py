@@ -1,5 +1,5 @@
-"""The schemes of datasets' specs, one module each, imported when a spec asks for it.
+"""The schemes of dataset specs, one module each, imported only for a spec of that scheme.
 
-Each module has `KEYS`, the keys of a query that are its own, or None where any key may be given, and
-``load(spec, facts)``, which returns the dataset.
+Each module has `KEYS`, the scheme's own keys of a query (None accepts any key), and ``load(spec, facts)``, which
+returns the dataset.
 """

@@ -1,4 +1,4 @@
-"""``csv:FILE?image=path&label=label``: a list of pictures, with a label and whatever else is known of each."""
+"""``csv:FILE?image=path&label=label``: a table of pictures, each with a label and attributes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class ListedImages(ImageFiles):
     Parameters
     ----------
     table
-        Its paths are relative to its directory, and stay in there.
+        The table. Its paths are relative to its directory, and inside it.
     image, label
-        The columns of the paths and of the labels; all others are attributes. Labels that are all whole
-        numbers are numbers, all others are names, and the sorted names are the classes.
+        The columns of the paths and of the labels; all other columns are attributes. If all labels are whole numbers,
+        they are used as numbers. Else they are names, and the sorted names are the classes.
     facts
-        Where is kept what took long to find out about files.
+        The cache of the files' hashes; default: none.
     """
 
     def __init__(self, table: Table, image: str, label: str, facts: Facts | None = None) -> None:
@@ -65,23 +65,24 @@ class ListedImages(ImageFiles):
         if name not in self._others:
             raise no_masks(name, self.name, self._others)
         files = files_in(self._table, name, "mask")
-        return MaskFiles(self._table.path.parent, files, self._table.place, self._facts)
+        return MaskFiles(self._table.path.parent, files, self._table.location, self._facts)
 
-    def _place(self, index: int) -> str:
-        return f"{self._table.place(index)}: {super()._place(index)}"
+    def _location(self, index: int) -> str:
+        return f"{self._table.location(index)}: {super()._location(index)}"
 
 
 def _numbered(table: Table, labels: Sequence[str]) -> tuple[tuple[str, ...] | None, list[int]]:
     """Return the names of the classes, or None if the labels are numbers, and the numbers of the labels."""
     if "" in labels:
-        raise DatasetError(f"{table.place(labels.index(''))}: the label is empty")
+        raise DatasetError(f"{table.location(labels.index(''))}: the label is empty")
     if all(_WHOLE.fullmatch(label) for label in labels):
         return None, [int(label) for label in labels]
-    # "-1" or "0.0" would be taken for names that no model has.
+    # Without this error, "-1" or "0.0" would silently become class names that no model has.
     if all(_NUMBER.fullmatch(label) for label in labels):
         row = next(row for row, label in enumerate(labels) if not _WHOLE.fullmatch(label))
         raise DatasetError(
-            f"{table.place(row)}: the label is {labels[row]}, expected a whole number from 0 on, or the name of a class"
+            f"{table.location(row)}: the label is {labels[row]}, expected a whole number from 0 on, or the name of a "
+            f"class"
         )
     labels = list(map(composed, labels))
     names = sorted(set(labels))

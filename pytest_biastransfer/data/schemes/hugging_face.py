@@ -1,4 +1,4 @@
-"""``hf:NAME_OR_DIR?split=test``: a dataset of Hugging Face's library, saved in a directory or from the hub."""
+"""``hf:NAME_OR_DIR?split=test``: a dataset of Hugging Face's ``datasets``, from a directory or the hub."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.data.arrow_datasets import SUFFIXES, opened
-from pytest_biastransfer.data.cached_index import CachedIndexImages, Findings, require_labels
+from pytest_biastransfer.data.arrow_datasets import SUFFIXES, open_split
+from pytest_biastransfer.data.cached_index import CachedIndexImages, DatasetIndex, require_labels
 from pytest_biastransfer.data.masks import mask_of_pixels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.optional_dependencies import need
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 KEYS: Final = (*HUB_KEYS, "config", "image", "label", "split")
 EXTRA: Final = "hf"
-# What the library reads, and what tells it how; never code, nor archives.
+# Data files and the cards that describe them; never code or archives.
 _PATTERNS: Final = tuple(f"*.{word}" for suffix in (*SUFFIXES, "md", "yaml") for word in (suffix, suffix.upper()))
 
 
 def load(spec: Spec, facts: Facts | None) -> HubImages:
     """Return the dataset in a directory, or in a repository of the hub that is cached or may be downloaded."""
-    found = snapshot(spec, extra=EXTRA, patterns=_PATTERNS, kind="dataset")
-    return HubImages(found.directory, f"{spec.rest}{found.revision}", spec, facts)
+    files = snapshot(spec, extra=EXTRA, patterns=_PATTERNS, kind="dataset")
+    return HubImages(files.directory, f"{spec.rest}{files.revision}", spec, facts)
 
 
 class HubImages(CachedIndexImages):
@@ -51,16 +51,16 @@ class HubImages(CachedIndexImages):
         self.name = name
         self._directory = directory
         self._spec = spec
-        self._place = f"spec {spec.text!r}"
+        self._location = f"spec {spec.text!r}"
         self._columns: dict[str, Any] = {}
         if not self._sources():
-            raise DatasetError(f"{self._place}: {directory} has no files")
+            raise DatasetError(f"{self._location}: {directory} has no files")
 
     def _sources(self) -> list[str]:
         walk = sorted(os.walk(self._directory, followlinks=True))
         return [f"{parent}/{name}" for parent, _, names in walk for name in sorted(names)]
 
-    def _question(self) -> tuple[object, ...]:
+    def _cache_key(self) -> tuple[object, ...]:
         query = self._spec.query
         return (
             "hf, decoded as the library does",
@@ -69,48 +69,50 @@ class HubImages(CachedIndexImages):
         )
 
     def _version(self) -> str:
-        """Return the version of the library, which decides what it finds in files, without importing it."""
+        """Return the version of the library, which the index depends on, without the slow import where possible."""
         try:
             return importlib.metadata.version("datasets")
         except importlib.metadata.PackageNotFoundError:
-            return str(need("datasets", EXTRA, self._place).__version__)
+            return str(need("datasets", EXTRA, self._location).__version__)
 
     @functools.cached_property
     def _dataset(self) -> Any:
-        library = need("datasets", EXTRA, self._place)
-        query, kept = self._spec.query, self._facts.directory("datasets")
-        if kept is None:
-            kept = Path(tempfile.mkdtemp(prefix="biastransfer-"))
-            weakref.finalize(self, shutil.rmtree, kept, ignore_errors=True)
-        return opened(library, self._directory, query.get("split"), query.get("config"), kept, self._place)
+        library = need("datasets", EXTRA, self._location)
+        query, cache_directory = self._spec.query, self._facts.directory("datasets")
+        if cache_directory is None:
+            cache_directory = Path(tempfile.mkdtemp(prefix="biastransfer-"))
+            weakref.finalize(self, shutil.rmtree, cache_directory, ignore_errors=True)
+        return open_split(
+            library, self._directory, query.get("split"), query.get("config"), cache_directory, self._location
+        )
 
     @functools.cached_property
     def _pictures(self) -> Any:
         """The column of the images."""
-        library = need("datasets", EXTRA, self._place)
+        library = need("datasets", EXTRA, self._location)
         return self._undecoded(self._column("image", lambda feature: isinstance(feature, library.Image), "pictures"))
 
     def _undecoded(self, column: str) -> Any:
-        """Return a column of pictures as they are in their files: they are decoded here, and named if that fails."""
+        """Return a column of encoded pictures: this package decodes them, and names the picture if that fails."""
         if column not in self._columns:
-            library = need("datasets", EXTRA, self._place)
+            library = need("datasets", EXTRA, self._location)
             own = self._dataset.select_columns([column])
             self._columns[column] = own.cast_column(column, library.Image(decode=False))
         return self._columns[column]
 
-    def _find_out(self) -> Findings:
-        library = need("datasets", EXTRA, self._place)
+    def _read_index(self) -> DatasetIndex:
+        library = need("datasets", EXTRA, self._location)
         image = self._pictures.column_names[0]
         label = self._column("label", lambda feature: isinstance(feature, library.ClassLabel), "labels")
-        # Before they are read: the library would decode pictures among them in its own way.
+        # Checked before the cells are read: the library would decode a column of pictures in its own way.
         feature = self._dataset.features[label]
         if not _is_scalar(feature):
             raise DatasetError(
-                f"{self._place}: the column {label!r} has {reprlib.repr(feature)}, expected whole numbers or names; "
+                f"{self._location}: the column {label!r} has {reprlib.repr(feature)}, expected whole numbers or names; "
                 f"name the column of the labels with label="
             )
         cells = self._cells(label)
-        labels, classes = _numbered(cells, self._dataset.features[label], f"{self._place}: {label!r}")
+        labels, classes = _numbered(cells, self._dataset.features[label], f"{self._location}: {label!r}")
         contents, files = self._contents_and_files(self._pictures)
         others = [name for name in self._dataset.column_names if name not in (image, label)]
         features = self._dataset.features
@@ -126,23 +128,27 @@ class HubImages(CachedIndexImages):
             "masks": [name for name in others if isinstance(features[name], library.Image)],
         }
 
-    def _column(self, key: str, fits: Any, what: str) -> str:
-        """Return the column that the spec names, or the only one that fits, or the one with the usual name."""
+    def _column(self, key: str, fits: Any, kind: str) -> str:
+        """Return the column that the spec names; else the only one that fits, or the one with the usual name."""
         features = self._dataset.features
         fitting = [name for name, feature in features.items() if fits(feature)]
-        asked = self._spec.query.get(key)
-        if asked is not None:
-            if asked not in features:
-                raise DatasetError(f"{self._place}: there is no column {asked!r}; {nearest(asked, features)}")
-            if key == "image" and asked not in fitting:
-                raise DatasetError(f"{self._place}: the column {asked!r} has {features[asked]}, expected {what}")
-            return asked
+        requested = self._spec.query.get(key)
+        if requested is not None:
+            if requested not in features:
+                raise DatasetError(
+                    f"{self._location}: there is no column {requested!r}; {nearest(requested, features)}"
+                )
+            if key == "image" and requested not in fitting:
+                raise DatasetError(
+                    f"{self._location}: the column {requested!r} has {features[requested]}, expected {kind}"
+                )
+            return requested
         usual = [key] if key in (fitting if key == "image" else features) else []
         for candidates in (fitting, usual):
             if len(candidates) == 1:
                 return candidates[0]
         raise DatasetError(
-            f"{self._place}: cannot tell which column has the {what}; add &{key}= with one of {', '.join(features)}"
+            f"{self._location}: cannot tell which column has the {kind}; add &{key}= with one of {', '.join(features)}"
         )
 
     def _cells(self, column: str) -> list[Any]:
@@ -150,7 +156,7 @@ class HubImages(CachedIndexImages):
 
     def _contents_and_files(self, pictures: Any) -> tuple[str, list[str] | None]:
         """Return a hash of the bytes of a column of pictures, and the names of their files if all have one."""
-        # The mode decides about the pixels, as the bytes do.
+        # The pixels depend on the mode as well as on the bytes.
         digest, files = hashlib.sha256(f"{self._mode(pictures.column_names[0])}".encode()), []
         for index in range(len(pictures)):
             content, path = self._encoded(pictures, index)
@@ -162,30 +168,30 @@ class HubImages(CachedIndexImages):
         return Path(os.path.relpath(path, self._directory.resolve()) if Path(path).is_absolute() else path).as_posix()
 
     def _encoded(self, pictures: Any, index: int) -> tuple[bytes, str | None]:
-        """Return the bytes of a picture's file, and its name where the dataset tells."""
+        """Return the bytes of a picture's file, and the file's name where the dataset has it."""
         column = pictures.column_names[0]
         picture = pictures[index][column]
         if picture is None:
-            raise DatasetError(f"{self._place}: {column} {index} is missing")
+            raise DatasetError(f"{self._location}: {column} {index} is missing")
         path: str | None = picture["path"]
         if picture["bytes"] is not None:
             return picture["bytes"], path
-        place, inside = f"{self._place}: image {index} ({path})", self._directory.resolve()
-        # A table may name any file of this machine.
-        if path is None or not Path(os.path.normpath(inside / path)).is_relative_to(inside):
-            raise DatasetError(f"{place} is neither in the dataset nor in {self._directory}")
+        location, root = f"{self._location}: image {index} ({path})", self._directory.resolve()
+        # Security: a table may name any file of this machine, so paths outside the dataset are refused.
+        if path is None or not Path(os.path.normpath(root / path)).is_relative_to(root):
+            raise DatasetError(f"{location} is neither in the dataset nor in {self._directory}")
         try:
-            return (inside / path).read_bytes(), path
+            return (root / path).read_bytes(), path
         except OSError as error:
-            raise DatasetError(f"{place}: cannot be read ({error})") from error
+            raise DatasetError(f"{location}: cannot be read ({error})") from error
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, uint8 RGB."""
         from pytest_biastransfer.data.picture_decoding import read_encoded
 
         content, path = self._encoded(self._pictures, index)
-        place = f"{self._place}: image {index}" + (f" ({path})" if path else "")
-        return read_encoded(content, place, self._mode(self._pictures.column_names[0]))
+        location = f"{self._location}: image {index}" + (f" ({path})" if path else "")
+        return read_encoded(content, location, self._mode(self._pictures.column_names[0]))
 
     def _mode(self, column: str) -> str | None:
         """Return the mode that a column of pictures declares."""
@@ -199,19 +205,19 @@ class HubImages(CachedIndexImages):
         from pytest_biastransfer.data.picture_decoding import read_encoded
 
         content, _ = self._encoded(self._undecoded(name), index)
-        place = f"{self._place}: {name} {index}"
-        return mask_of_pixels(read_encoded(content, place, self._mode(name)), place)
+        location = f"{self._location}: {name} {index}"
+        return mask_of_pixels(read_encoded(content, location, self._mode(name)), location)
 
 
-def _numbered(cells: Sequence[Any], feature: Any, place: str) -> tuple[list[int], list[str] | None]:
-    """Return the labels as numbers, and the names that they number."""
+def _numbered(cells: Sequence[Any], feature: Any, location: str) -> tuple[list[int], list[str] | None]:
+    """Return the labels as numbers, and the names of the classes in their order."""
     for index, cell in enumerate(cells):
-        # Test sets without labels have -1.
+        # Test sets without labels have the label -1.
         if isinstance(cell, bool) or not isinstance(cell, int | str) or cell in (-1, ""):
-            raise DatasetError(f"{place}: the label of image {index} is {cell!r}, expected a whole number or a name")
+            raise DatasetError(f"{location}: the label of image {index} is {cell!r}, expected a whole number or a name")
     if all(isinstance(cell, int) for cell in cells):
         names: list[str] | None = getattr(feature, "names", None)
-        require_labels(cells, f"{place}: has")
+        require_labels(cells, f"{location}: has")
         return list(cells), names
     names_of_cells = [composed(str(cell)) for cell in cells]
     sorted_names = sorted(set(names_of_cells))

@@ -27,13 +27,13 @@ class ImageFolder(ImageFiles):
     def __init__(self, directory: Path, facts: Facts | None = None) -> None:
         if not directory.is_dir():
             raise DatasetError(f"imagefolder {directory}: no such directory")
-        found = pictures_by_class(directory)
-        labels = [label for label, pictures in enumerate(found.values()) for _ in pictures]
+        by_class = pictures_by_class(directory)
+        labels = [label for label, pictures in enumerate(by_class.values()) for _ in pictures]
         if not labels:
             raise DatasetError(
                 f"imagefolder {directory}: no pictures; expected one folder a class with "
                 f"{', '.join(SUFFIXES)} files in it"
             )
-        super().__init__(directory, [name for pictures in found.values() for name in pictures], labels, facts)
+        super().__init__(directory, [name for pictures in by_class.values() for name in pictures], labels, facts)
         self.name = directory.resolve().name
-        self.classes = tuple(found)
+        self.classes = tuple(by_class)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.data.cached_index import CachedIndexImages, Findings, require_labels
+from pytest_biastransfer.data.cached_index import CachedIndexImages, DatasetIndex, require_labels
 from pytest_biastransfer.data.masks import as_mask
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.specs.spec import Spec
@@ -29,8 +29,8 @@ _CLASSES: Final = "classes"
 _CHANNELS: Final = (1, 3, 4)
 _FLOATS: Final = ("float16", "float32", "float64")
 
-# An array that is said to be larger than the memory is as broken as one that ends too early; a RuntimeError is one
-# that is encrypted, or compressed in a way that Python does not know.
+# MemoryError: a damaged header declares an array larger than the memory. RuntimeError: the archive is encrypted, or
+# uses a compression that Python does not support.
 _DAMAGE: Final = (
     *(OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
@@ -53,11 +53,11 @@ class ArrayImages(CachedIndexImages):
         The array of the images, uint8 or floats in [0, 1]: [images, height, width], or with 1, 3 or 4 channels
         [images, channels, height, width] or [images, height, width, channels].
     label
-        The array of the labels, whole numbers from 0 on: [images] or [images, 1]. An array ``classes`` may name
-        them. All other arrays [images] of strings or numbers are attributes,
-        and arrays [images, height, width] are masks.
+        The array of the labels, whole numbers from 0 on: [images] or [images, 1]. An optional array ``classes`` has
+        the class names. All other arrays [images] of strings or numbers are attributes, and arrays
+        [images, height, width] are masks.
     facts
-        Where is kept what took long to find out about files.
+        The cache of the file's hash and index; default: none.
     """
 
     reads_in_parallel = True
@@ -77,14 +77,14 @@ class ArrayImages(CachedIndexImages):
     def _sources(self) -> list[Path]:
         return [self._path]
 
-    def _question(self) -> tuple[object, ...]:
+    def _cache_key(self) -> tuple[object, ...]:
         return "npz", self._image_name, self._label_name
 
-    def _find_out(self) -> Findings:
-        images, place = self._images, f"npz {self._path}"
+    def _read_index(self) -> DatasetIndex:
+        images, location = self._images, f"npz {self._path}"
         others = dict(_read(self._path, lambda names: set(self._checked(names)) - {self._image_name}))
-        labels = _labels(others.pop(self._label_name), len(images), f"{place}: the array {self._label_name!r}")
-        classes = _names(others.pop(_CLASSES), labels, place) if _CLASSES in others else None
+        labels = _labels(others.pop(self._label_name), len(images), f"{location}: the array {self._label_name!r}")
+        classes = _names(others.pop(_CLASSES), labels, location) if _CLASSES in others else None
         return {
             "labels": labels,
             "classes": classes,
@@ -112,11 +112,11 @@ class ArrayImages(CachedIndexImages):
 
     @functools.cached_property
     def _images(self) -> npt.NDArray[Any]:
-        found = _read(self._path, lambda names: {self._image_name} & set(self._checked(names)))
-        return _channels_first(found[self._image_name], f"npz {self._path}: the array {self._image_name!r}")
+        arrays = _read(self._path, lambda names: {self._image_name} & set(self._checked(names)))
+        return _channels_first(arrays[self._image_name], f"npz {self._path}: the array {self._image_name!r}")
 
     def _checked(self, names: Sequence[str]) -> Sequence[str]:
-        """Return the names of the arrays if those that are needed are among them."""
+        """Return the names of the arrays; raise if a required one is missing."""
         for key, name in (("image", self._image_name), ("label", self._label_name)):
             if name not in names:
                 raise DatasetError(
@@ -132,61 +132,62 @@ class ArrayImages(CachedIndexImages):
 
 
 def _read(path: Path, choose: Callable[[Sequence[str]], set[str]]) -> Arrays:
-    """Return those arrays that `choose` returns when it is told their names."""
+    """Return the arrays whose names `choose` selects from those in the file."""
     import numpy as np
 
     try:
-        # Opened here, because numpy leaves a file open that is not whole.
-        with path.open("rb") as opened:
-            file = np.load(opened, allow_pickle=False)
+        # Opened here, because numpy leaves an incomplete file open.
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise DatasetError(f"npz {path}: is a single array; expected a file that numpy.savez wrote")
-            found = {name: file[name] for name in sorted(choose(file.files))}
+            arrays = {name: file[name] for name in sorted(choose(file.files))}
     except _DAMAGE as error:
         raise DatasetError(
-            f"npz {path}: cannot be read ({error}); expected a whole file of numpy.savez, without Python objects"
+            f"npz {path}: cannot be read ({error}); expected a complete file of numpy.savez, without Python objects"
         ) from error
     return {
         name: array.astype(array.dtype.newbyteorder("="), copy=False)
-        for name, array in found.items()
+        for name, array in arrays.items()
         if isinstance(array, np.ndarray)
     }
 
 
-def _channels_first(array: npt.NDArray[Any], place: str) -> npt.NDArray[Any]:
+def _channels_first(array: npt.NDArray[Any], location: str) -> npt.NDArray[Any]:
     """Return images as [images, channels, height, width]."""
     if array.dtype != "uint8" and array.dtype.name not in _FLOATS:
-        raise DatasetError(f"{place} is of {array.dtype}, expected uint8, or floats in [0, 1]")
+        raise DatasetError(f"{location} is of {array.dtype}, expected uint8, or floats in [0, 1]")
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise DatasetError(
-            f"{place} is {list(array.shape)}, expected [images, height, width], [images, channels, height, width] or "
-            f"[images, height, width, channels]"
+            f"{location} is {list(array.shape)}, expected [images, height, width], [images, channels, height, width] "
+            f"or [images, height, width, channels]"
         )
     if array.ndim == 3:
         return array[:, None]
     first, last = array.shape[1] in _CHANNELS, array.shape[3] in _CHANNELS
     if first == last:
-        found = "the channels may be first or last" if first else "no channels are to be seen"
+        problem = "the channels may be first or last" if first else "no channels are to be seen"
         raise DatasetError(
-            f"{place} is {list(array.shape)}, where {found}; expected 1, 3 or 4 channels and other heights and widths"
+            f"{location} is {list(array.shape)}, where {problem}; expected 1, 3 or 4 channels and other heights and "
+            f"widths"
         )
     return array if first else array.transpose(0, 3, 1, 2)
 
 
-def _labels(array: npt.NDArray[Any], images: int, place: str) -> list[int]:
+def _labels(array: npt.NDArray[Any], images: int, location: str) -> list[int]:
     if array.dtype.kind not in "iu" or array.shape not in ((images,), (images, 1)):
         raise DatasetError(
-            f"{place} is {array.dtype} {list(array.shape)}, expected whole numbers [{images}], one for each image"
+            f"{location} is {array.dtype} {list(array.shape)}, expected whole numbers [{images}], one for each image"
         )
     labels: list[int] = array.reshape(-1).tolist()
-    require_labels(labels, f"{place} has")
+    require_labels(labels, f"{location} has")
     return labels
 
 
-def _names(array: npt.NDArray[Any], labels: list[int], place: str) -> list[str]:
+def _names(array: npt.NDArray[Any], labels: list[int], location: str) -> list[str]:
     if array.dtype.kind not in "US" or array.ndim != 1 or len(array) <= max(labels):
         raise DatasetError(
-            f"{place}: the array {_CLASSES!r} is {array.dtype} {list(array.shape)}, expected names of at least "
+            f"{location}: the array {_CLASSES!r} is {array.dtype} {list(array.shape)}, expected names of at least "
             f"{max(labels) + 1} classes, as many as the labels number"
         )
     return _strings(array)

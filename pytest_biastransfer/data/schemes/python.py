@@ -1,4 +1,4 @@
-"""``python:package.module:factory?key=value``: a dataset that the user's own code makes."""
+"""``python:package.module:factory?key=value``: a dataset that the user's own code returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEYS: Final = None
 
 
 def load(spec: Spec, facts: Facts | None) -> LabelledImages:
-    """Return what the factory makes, given the keys that do not say what all datasets may be told."""
+    """Return the factory's dataset; the factory gets all keys except those that every dataset's spec takes."""
     from pytest_biastransfer.data.spec_options import SHARED_KEYS
 
     return wrap_dataset(call_factory(spec, reserved=SHARED_KEYS), f"spec {spec.text!r}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.data.cached_index import CachedIndexImages, Findings
+from pytest_biastransfer.data.cached_index import CachedIndexImages, DatasetIndex
 from pytest_biastransfer.data.spec_options import SHARED_KEYS
 from pytest_biastransfer.errors import DatasetError, SpecError, nearest
 from pytest_biastransfer.specs.spec import Spec
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 KEYS: Final = None
 _OWN_KEYS: Final = ("root", "split", "download")
 
-# Those that give an image and one number, and whose code, in torchvision 0.29, neither unpickles a file that it has
-# not checked nor writes anything unless it downloads. CIFAR's files are pickles: torchvision compares their MD5 with
-# that of the published ones before it opens them. `torch.load` is with `weights_only`, which is torch's default.
+# Security: datasets whose items are an image and one number, and whose code, in torchvision 0.29, neither unpickles
+# unchecked files nor writes anything except downloads. CIFAR's files are pickles: torchvision compares their MD5 with
+# that of the published files before it opens them. `torch.load` uses `weights_only`, which is torch's default.
 # fmt: off
 _CLASSES: Final = frozenset((
     "CIFAR10", "CIFAR100", "CLEVRClassification", "Country211", "DTD", "EMNIST", "EuroSAT", "FashionMNIST", "FER2013",
@@ -49,15 +49,15 @@ _REFUSED: Final = MappingProxyType(
         "LSUNClass": "it unpickles a file that anybody may have written; export the images and use imagefolder:DIR",
     }
 )
-# What the spec does not set: the images are to come as they are in the files.
+# Parameters that a spec cannot set: transforms, as the images must come as they are in the files, and the root.
 _NOT_SET: Final = ("self", "root", "download", "transform", "transforms", "target_transform", "loader", "kwargs")
 _TRAIN: Final = MappingProxyType({"train": True, "test": False})
-# What the datasets raise for files that are missing, incomplete or damaged.
+# The exceptions of the datasets for files that are missing, incomplete or damaged.
 _BROKEN: Final = (RuntimeError, OSError, ValueError, LookupError, AssertionError, EOFError, struct.error, zlib.error)
 
 
 def load(spec: Spec, facts: Facts | None) -> TorchvisionImages:
-    """Return the dataset that a spec names; torchvision is imported, and files are read, when images are asked for."""
+    """Return the dataset that a spec names; torchvision is imported, and files are read, at the first use of images."""
     if spec.rest in _REFUSED:
         raise SpecError(f"spec {spec.text!r}: torchvision's {spec.rest} cannot be used: {_REFUSED[spec.rest]}")
     if spec.rest not in _CLASSES:
@@ -69,12 +69,12 @@ def load(spec: Spec, facts: Facts | None) -> TorchvisionImages:
         raise SpecError(f"spec {spec.text!r}: add &root= with the directory that has, or is to have, the dataset")
     root = spec.path(spec.query["root"])
     if not root.is_dir() and not spec.switch("download"):
-        raise DatasetError(f"{_place(spec)}: no directory {root}{_how_to_download(spec)}")
+        raise DatasetError(f"{_location(spec)}: no directory {root}{_how_to_download(spec)}")
     return TorchvisionImages(spec, root, facts)
 
 
 class TorchvisionImages(CachedIndexImages):
-    """A dataset of torchvision, which is made only if it is not known by the files under its root."""
+    """A dataset of torchvision, which is only constructed if the index of the files under its root is not cached."""
 
     def __init__(self, spec: Spec, root: Path, facts: Facts | None = None) -> None:
         super().__init__(facts)
@@ -84,19 +84,19 @@ class TorchvisionImages(CachedIndexImages):
         self._root = root
 
     def _sources(self) -> list[str]:
-        found = _files_under(self._root)
-        if not found:
-            # Nothing is there yet: it is downloaded, or an error that says how.
+        files = _files_under(self._root)
+        if not files:
+            # No files yet: constructing the dataset downloads them, or raises an error that says how.
             self._images  # noqa: B018
-            found = _files_under(self._root)
-        return found
+            files = _files_under(self._root)
+        return files
 
-    def _question(self) -> tuple[object, ...]:
+    def _cache_key(self) -> tuple[object, ...]:
         versions = [importlib.metadata.version(library) for library in ("torchvision", "pillow")]
         own = {key: value for key, value in self._spec.query.items() if key not in (*SHARED_KEYS, "root", "download")}
         return "torchvision", self._spec.rest, sorted(own.items()), str(self._root), versions
 
-    def _find_out(self) -> Findings:
+    def _read_index(self) -> DatasetIndex:
         images = self._images
         return {
             "labels": images.labels.tolist(),
@@ -112,7 +112,7 @@ class TorchvisionImages(CachedIndexImages):
     def _images(self) -> MapStyleImages:
         from pytest_biastransfer.data.map_style import MapStyleImages
 
-        return MapStyleImages(self._dataset, _place(self._spec))
+        return MapStyleImages(self._dataset, _location(self._spec))
 
     @functools.cached_property
     def _dataset(self) -> Any:
@@ -126,7 +126,7 @@ class TorchvisionImages(CachedIndexImages):
         arguments = _arguments(self._spec, parameters)
         download = bool(self._spec.switch("download"))
         if "download" in parameters:
-            # Always: some download unless they are told not to.
+            # Passed always, as some datasets download by default.
             arguments["download"] = download
         elif download:
             raise SpecError(
@@ -137,7 +137,7 @@ class TorchvisionImages(CachedIndexImages):
         except _BROKEN as error:
             missing = isinstance(error, FileNotFoundError) or "download" in str(error)
             how = _how_to_download(self._spec) if missing and "download" in parameters else ""
-            raise DatasetError(f"{_place(self._spec)}: {_told(error)}; looked in {self._root}{how}") from error
+            raise DatasetError(f"{_location(self._spec)}: {_message(error)}; looked in {self._root}{how}") from error
 
     def image(self, index: int) -> Image:
         """Return one image of the dataset."""
@@ -145,23 +145,23 @@ class TorchvisionImages(CachedIndexImages):
 
 
 def _names(dataset: Any, largest: int) -> list[str] | None:
-    """Return the names of a dataset's classes, if there are enough; of synonyms the first, as models do."""
+    """Return the names of a dataset's classes if there is one for each label; of synonyms the first, as models do."""
     classes = getattr(dataset, "classes", None) or ()
-    names = [one[0] if isinstance(one, tuple) and one else one for one in classes]
+    names = [synonyms[0] if isinstance(synonyms, tuple) and synonyms else synonyms for synonyms in classes]
     return names if len(names) > largest and all(isinstance(name, str) for name in names) else None
 
 
 def _parameters(make: Any) -> dict[str, inspect.Parameter]:
-    """Return what a dataset can be told; some pass on to their base what they do not know."""
-    found: dict[str, inspect.Parameter] = {}
-    for one in inspect.getmro(make):
-        if "__init__" not in vars(one):
+    """Return the parameters of a dataset's class, and those of its base classes where it passes ``**kwargs`` on."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for base in inspect.getmro(make):
+        if "__init__" not in vars(base):
             continue
-        own = inspect.signature(vars(one)["__init__"]).parameters
-        found = {**own, **found}
+        own = inspect.signature(vars(base)["__init__"]).parameters
+        parameters = {**own, **parameters}
         if "kwargs" not in own:
-            return found
-    return found
+            return parameters
+    return parameters
 
 
 def _arguments(spec: Spec, parameters: dict[str, inspect.Parameter]) -> dict[str, Any]:
@@ -171,15 +171,15 @@ def _arguments(spec: Spec, parameters: dict[str, inspect.Parameter]) -> dict[str
         if "split" not in settable and "train" not in settable:
             raise SpecError(f"spec {spec.text!r}: {spec.rest} has no splits; remove split=")
         arguments |= {"split": spec.query["split"]} if "split" in settable else {"train": _is_train(spec)}
-    given = [key for key in spec.query if key not in (*SHARED_KEYS, *_OWN_KEYS)]
+    requested = [key for key in spec.query if key not in (*SHARED_KEYS, *_OWN_KEYS)]
     valid = [name for name in settable if name not in (*arguments, "split")]
-    for key in given:
+    for key in requested:
         if key not in valid:
             raise SpecError(
                 f"spec {spec.text!r}: {spec.rest} does not take {key!r}; "
                 f"{nearest(key, [*valid, *_OWN_KEYS, *SHARED_KEYS])}"
             )
-    return arguments | {key: _value(spec.query[key]) for key in given}
+    return arguments | {key: _value(spec.query[key]) for key in requested}
 
 
 def _is_train(spec: Spec) -> bool:
@@ -201,12 +201,12 @@ def _files_under(root: Path) -> list[str]:
     ]
 
 
-def _place(spec: Spec) -> str:
+def _location(spec: Spec) -> str:
     return f"torchvision's {spec.rest}"
 
 
-def _told(error: Exception) -> str:
-    """Return what torchvision says, less the advice for those who write Python."""
+def _message(error: Exception) -> str:
+    """Return torchvision's message without its advice, which is for callers in Python."""
     lines = str(error).partition(" You can use download=True")[0].splitlines()
     return lines[0].rstrip(".") if lines else f"its files are damaged ({type(error).__name__})"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.data.attribute_values import Values, values_of
+from pytest_biastransfer.data.attribute_values import AttributeValues, values_of
 from pytest_biastransfer.errors import DatasetError, nearest, percent_hint
 from pytest_biastransfer.specs.class_names import composed
 
@@ -116,11 +116,11 @@ class Request:
                 f"{self.images.name} has an attribute {attribute!r} already; give another name: attribute="
             )
 
-    def values(self, attribute: object) -> Values:
+    def values(self, attribute: object) -> AttributeValues:
         """Return an attribute of which there are several values."""
         return values_of(self.images, attribute, self.error)
 
-    def code(self, values: Values, value: object) -> int:
+    def code(self, values: AttributeValues, value: object) -> int:
         """Return the place among an attribute's values of the one that is meant."""
         if value is None:
             yes = [name for name in values.names if name in _YES]

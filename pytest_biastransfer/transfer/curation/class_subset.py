@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_biastransfer.data.class_map import ClassMap
-from pytest_biastransfer.data.subset import Chosen
+from pytest_biastransfer.data.subset import IndexSelection
 from pytest_biastransfer.fingerprints import fingerprint
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.labelled_images import Numbering
 
 
-class OfClasses(Chosen):
+class OfClasses(IndexSelection):
     """The images of the classes of these numbers, which are renumbered from 0 on in this order."""
 
     def __init__(self, inner: LabelledImages, numbers: Sequence[int]) -> None:
@@ -69,7 +69,7 @@ class OfClasses(Chosen):
     @functools.cached_property
     def fingerprint(self) -> str:
         """Hash of the inner fingerprint, of which images these are, and of their labels if they are new."""
-        selected = Chosen(self.inner, self.indices).fingerprint
+        selected = IndexSelection(self.inner, self.indices).fingerprint
         if np.array_equal(self.labels, self._old_labels):
             return selected
         return fingerprint("renumbered", selected, self._numbers)

@@ -14,7 +14,7 @@ from pytest_biastransfer.interventions.random_sources import mixed_seed
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.attribute_values import Values
+    from pytest_biastransfer.data.attribute_values import AttributeValues
     from pytest_biastransfer.transfer.curation.arguments import Request
 
 
@@ -45,7 +45,7 @@ class Cells:
         return found
 
 
-def cells_of(request: Request, values: Values, label: Any) -> Cells:
+def cells_of(request: Request, values: AttributeValues, label: Any) -> Cells:
     """Return the cells of class by value; or, with a label, of this label or another one by value.
 
     Raises `DatasetError` if one of them is empty.
@@ -61,7 +61,8 @@ def cells_of(request: Request, values: Values, label: Any) -> Cells:
     if not counts.all():
         row, column = np.argwhere(counts == 0)[0].tolist()
         raise request.error(
-            f"{request.images.name} has no image of {words[row]} with {values.words(column)}; expected some of each "
+            f"{request.images.name} has no image of {words[row]} with {values.condition(column)}; expected some of "
+            f"each "
             f"class with each {values.attribute}. Leave out classes with of_classes(...), or compare one with all "
             f"others: label="
         )

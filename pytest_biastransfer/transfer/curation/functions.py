@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.data.subset import Chosen, Selection
+from pytest_biastransfer.data.subset import IndexSelection, Selection
 from pytest_biastransfer.interventions import as_intervention
 from pytest_biastransfer.transfer.curation.arguments import Classes, Request
 from pytest_biastransfer.transfer.curation.class_subset import OfClasses
@@ -209,7 +209,7 @@ def balanced(dataset: Any, attribute: str, label: Classes | None = None, *, seed
     seed = request.seed(seed)
     cells = cells_of(request, request.values(attribute), label)
     wanted = [int(cells.counts.min())] * cells.counts.size
-    return Chosen(request.images, drawn(cells.codes, wanted, seed))
+    return IndexSelection(request.images, drawn(cells.codes, wanted, seed))
 
 
 def reweighted(dataset: Any, attribute: str, label: Classes | None = None) -> Reweighted:

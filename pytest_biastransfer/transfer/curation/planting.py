@@ -71,17 +71,17 @@ class Planted(View):
         told = list(map(str, self.chosen.tolist()))
         return ChainMap({self._attribute: told}, self.inner.attributes)  # type: ignore[arg-type] # It is only read.
 
-    def started(self, image: Image, index: int) -> Image:
+    def before_resizing(self, image: Image, index: int) -> Image:
         """Return the image with what is planted before it is resized."""
         from pytest_biastransfer.models.preprocess import Preprocess
 
-        image = self.inner.started(image, index)
+        image = self.inner.before_resizing(image, index)
         # Masks are then not resized either.
         return self._planted(image, index, Preprocess()) if self.intervention.stage == "source" else image
 
-    def finished(self, image: Image, index: int, preprocess: Preprocess) -> Image:
+    def after_cropping(self, image: Image, index: int, preprocess: Preprocess) -> Image:
         """Return the image with what is planted after it was cropped."""
-        image = self.inner.finished(image, index, preprocess)
+        image = self.inner.after_cropping(image, index, preprocess)
         return self._planted(image, index, preprocess) if self.intervention.stage == "input" else image
 
     def _planted(self, image: Image, index: int, preprocess: Preprocess) -> Image:

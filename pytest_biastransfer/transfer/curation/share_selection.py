@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.data.subset import Chosen
+from pytest_biastransfer.data.subset import IndexSelection
 from pytest_biastransfer.transfer.curation.contingency import drawn
 from pytest_biastransfer.transfer.curation.feasible_shares import Counts, Proportions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data.attribute_values import Values
+    from pytest_biastransfer.data.attribute_values import AttributeValues
     from pytest_biastransfer.errors import DatasetError
     from pytest_biastransfer.transfer.curation.arguments import Request
 
@@ -40,19 +40,24 @@ class Asked:
     size: int | None
 
     def chosen(
-        self, values: Values, code: int, seed: int, inside: npt.NDArray[np.bool_] | None = None, label: str = ""
-    ) -> Chosen:
+        self,
+        values: AttributeValues,
+        code: int,
+        seed: int,
+        inside: npt.NDArray[np.bool_] | None = None,
+        label: str = "",
+    ) -> IndexSelection:
         """Return a selection: inside of a label, the share has the value; outside, the same share has it not.
 
         `inside` tells which images have the label; None: all. Raises `DatasetError` if there are not enough.
         """
         cells = (values.codes != code).astype(np.int64)
-        words = [f"with {values.words(code)}", f"with {values.words_without(code)}"]
+        words = [f"with {values.condition(code)}", f"with {values.negated_condition(code)}"]
         if inside is not None:
             cells += 2 * ~inside
             words = [f"of {label} {one}" for one in words] + [f"of other classes than {label} {one}" for one in words]
         wanted = self._counts(Proportions(_four(np.bincount(cells, minlength=4).tolist())), words)
-        return Chosen(self.request.images, drawn(cells, wanted, seed))
+        return IndexSelection(self.request.images, drawn(cells, wanted, seed))
 
     def _counts(self, proportions: Proportions, words: Sequence[str]) -> Counts:
         missing = proportions.missing(self.share)

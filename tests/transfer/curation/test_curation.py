@@ -41,7 +41,7 @@ from pytest_biastransfer.data.class_files import with_classes
 from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.data.masks import Masks, MasksByIndex
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
-from pytest_biastransfer.data.subset import Chosen, Selection, Subset
+from pytest_biastransfer.data.subset import IndexSelection, Selection, Subset
 from pytest_biastransfer.data.views import Renamed
 from pytest_biastransfer.errors import BiasTransferError, DatasetError, InterventionError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
@@ -791,12 +791,12 @@ def test_fingerprints_are_the_same_where_the_images_are() -> None:
         plant(LARGE, Square(), 0),
         reweighted(LARGE, "background"),
         of_classes(LARGE, [0, 1, 2]),
-        Chosen(LARGE, np.arange(2200)),
+        IndexSelection(LARGE, np.arange(2200)),
         Subset(LARGE, 3000),
     ):
         assert same.fingerprint == LARGE.fingerprint
     share = with_share(LARGE, "background", 0.5, value="grass")
-    assert share.fingerprint == Chosen(LARGE, share.indices).fingerprint
+    assert share.fingerprint == IndexSelection(LARGE, share.indices).fingerprint
     assert share.fingerprint == with_share(LARGE, "background", 0.5, 2 * 1040, value="grass").fingerprint
 
 
