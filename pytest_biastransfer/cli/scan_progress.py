@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
-from pytest_biastransfer.reporting.progress import progress_text
+from pytest_biastransfer.evaluation.progress import progress_text
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.evaluation.evaluator import Progress
+    from pytest_biastransfer.evaluation.progress import Progress
 
 _BETWEEN_SECONDS: Final = 0.2
 # Of ECMA-48: what is left of the line is erased.

@@ -1,23 +1,23 @@
-"""A canary: some kept predictions are made again, to learn of what no fingerprint could see.
+"""The canary predicts some stored images again, to detect changes that no fingerprint can see.
 
-Where a model is loaded anyway, some of its images are predicted once more, and compared with the store. If they
-differ by more than rounding, whatever was kept is dropped: it is of something else.
+It does so where a model is loaded anyway. If predictions differ from the stored ones by more than rounding, all stored
+predictions of this model on this dataset are dropped.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.fingerprints import NotFingerprintableError
-from pytest_biastransfer.names import CANARY_IMAGES
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
+    from pytest_biastransfer.evaluation.environment import Environment
+    from pytest_biastransfer.evaluation.keys import PredictionKey
+    from pytest_biastransfer.evaluation.verification import Verification
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
 
@@ -25,49 +25,23 @@ Result = TypeVar("Result")
 
 
 class DroppedError(Exception):
-    """Kept predictions were dropped while a measurement was made of them: it has to be made anew."""
-
-
-@dataclass(frozen=True)
-class Verification:
-    """How much of the store is verified.
-
-    Attributes
-    ----------
-    images
-        So many images of each key; None for all of them, of all keys, of models that have to be loaded for it too.
-    seed
-        Which images; others in each session.
-    """
-
-    images: int | None = CANARY_IMAGES
-    seed: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-
-    @property
-    def verifies_all(self) -> bool:
-        """Whether nothing is taken from the store that was not predicted again."""
-        return self.images is None
-
-    @property
-    def option(self) -> str:
-        """What to type to have the same images verified."""
-        return f"--bias-verify={'all' if self.images is None else f'{self.images}@{self.seed}'}"
+    """Stored predictions were dropped while a measurement used them: the measurement has to start again."""
 
 
 @dataclass(frozen=True)
 class Stale:
-    """Predictions that were kept, and are not those of the model as it is now.
+    """Stored predictions that differ from those that the model makes now.
 
     Attributes
     ----------
     model, dataset, intervention
-        What they were said to be of, in words; no intervention for the clean images.
+        Their names; no intervention for the clean images.
     differing, verified
-        How many images have another class now, of how many.
+        Number of images with another class now, and of all verified images.
     basis
-        What is not believed any more; see `PredictionKey`.
+        The basis whose predictions were dropped; see `PredictionKey`.
     option
-        What to type to have the same images verified.
+        The command-line option that verifies the same images again.
     """
 
     model: str
@@ -89,14 +63,15 @@ class Stale:
 
 
 class Canary:
-    """Compares kept predictions with what models predict now, each key once a session.
+    """Compares stored predictions with those that models make now, each key once a session.
 
     Attributes
     ----------
     verification
-        How many of them.
+        How many images are verified.
     in_turn
-        Returns the intervention that is verified beside the clean images of the running test, and its words.
+        Returns the intervention, with its description, that is verified together with the clean images of the running
+        test.
     """
 
     def __init__(self, verification: Verification) -> None:
@@ -107,71 +82,71 @@ class Canary:
         self._alarmed = False
 
     def take_findings(self) -> list[Stale]:
-        """Return what has been dropped since this was called the last time."""
+        """Return what was dropped since the last call."""
         findings, self._stale = self._stale, []
         return findings
 
     @property
     def verifies_each(self) -> bool:
-        """Whether each intervention is verified: where all is, and after something was stale."""
+        """Whether each intervention is verified: if everything is, and after a stale prediction."""
         return self._alarmed or self.verification.verifies_all
 
-    def verify(self, evaluator: Evaluator, model: Model, images: LabelledImages, basis: str) -> None:
-        """Verify what is kept of a model on a dataset, if that was not done in this session.
+    def verify(self, environment: Environment, model: Model, images: LabelledImages, basis: str) -> None:
+        """Verify the stored predictions of a model on a dataset, once a session.
 
-        `basis` is that of their keys. Raises `DroppedError` if it is stale.
+        `basis` is that of their keys. Raises `DroppedError` if they are stale.
         """
         if basis in self._examined:
             return
         self._examined.add(basis)
         turn = _usable(self.in_turn(), images)
-        # One description of the model for both keys: it takes a look at all weights.
-        clean, *others = evaluator.keys(model, images, [None] if turn is None else [None, turn[0]])
+        # Both keys in one call, because each call hashes all weights.
+        clean, *others = environment.keys(model, images, [None] if turn is None else [None, turn[0]])
         if clean.portable:
-            self._compare(evaluator, model, images, None, "", clean)
-        for key, (intervention, words) in zip(others, [turn] if turn else [], strict=True):
-            self.verify_intervention(evaluator, model, images, intervention, words, key)
+            self._compare(environment, model, images, None, "", clean)
+        for key, (intervention, description) in zip(others, [turn] if turn else [], strict=True):
+            self.verify_intervention(environment, model, images, intervention, description, key)
 
     def verify_intervention(
         self,
-        evaluator: Evaluator,
+        environment: Environment,
         model: Model,
         images: LabelledImages,
         intervention: Intervention,
-        words: str,
+        description: str,
         key: PredictionKey,
     ) -> None:
-        """Verify what is kept under an intervention, once; raises `DroppedError` if it is stale."""
+        """Verify the stored predictions under an intervention, once; raises `DroppedError` if they are stale."""
         if key.portable and key.text not in self._examined:
             self._examined.add(key.text)
-            self._compare(evaluator, model, images, intervention, words, key)
+            self._compare(environment, model, images, intervention, description, key)
 
     def _compare(
         self,
-        evaluator: Evaluator,
+        environment: Environment,
         model: Model,
         images: LabelledImages,
         intervention: Intervention | None,
-        words: str,
+        description: str,
         key: PredictionKey,
     ) -> None:
-        from pytest_biastransfer.evaluation.stored_predictions import compared_with_kept
+        from pytest_biastransfer.evaluation.stored_predictions import compare_with_stored
 
-        compared = compared_with_kept(evaluator, model, images, intervention, key, self.verification)
-        if compared is None or not compared.differing:
+        comparison = compare_with_stored(environment, model, images, intervention, key, self.verification)
+        if comparison is None or not comparison.differing:
             return
-        # With one of them everything is dropped: a figure compares the clean images with the others.
+        # A figure compares clean with intervened images, so all predictions of the basis go together.
         self._alarmed = True
-        evaluator.store.generations.drop(key.first_basis, key.basis)
-        if compared.pixels_differ:
-            evaluator.pixels.drop(images, model.preprocess)
+        environment.store.generations.drop(key.first_basis, key.basis)
+        if comparison.pixels_differ:
+            environment.pixels.drop(images, model.preprocess)
         self._stale.append(
             Stale(
                 model.name,
                 images.name,
-                None if intervention is None else words,
-                compared.differing,
-                compared.verified,
+                None if intervention is None else description,
+                comparison.differing,
+                comparison.verified,
                 key.basis,
                 self.verification.option,
             )
@@ -180,7 +155,7 @@ class Canary:
 
 
 def _usable(turn: tuple[Intervention, str] | None, images: LabelledImages) -> tuple[Intervention, str] | None:
-    """Return the intervention of another test, unless it cannot be measured here: that test says so itself."""
+    """Return the intervention of another test, or None if it cannot be measured: that test reports it itself."""
     if turn is None:
         return None
     try:
@@ -191,9 +166,9 @@ def _usable(turn: tuple[Intervention, str] | None, images: LabelledImages) -> tu
 
 
 def undisturbed(measure: Callable[[], Result]) -> Result:
-    """Return a measurement of predictions none of which was dropped meanwhile: then it is made again."""
+    """Return a measurement; repeat it if some of its predictions were dropped meanwhile."""
     while True:
-        # Each key is verified once a session, so this comes to an end.
+        # Each key is verified once a session, so the loop ends.
         try:
             return measure()
         except DroppedError:

@@ -7,6 +7,7 @@ nothing else: any process on any machine may compute any of them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.batch_size import BatchSize
+    from pytest_biastransfer.evaluation.environment import Environment
+    from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
@@ -146,3 +149,27 @@ def running(work: ChunkRunner, model: Model, device: torch.device) -> Iterator[C
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
     with ready_to_evaluate(model.module, device), memory:
         yield work
+
+
+def begin(
+    environment: Environment,
+    key: PredictionKey,
+    model: Model,
+    images: LabelledImages,
+    intervention: Intervention | None,
+    order: npt.NDArray[Any],
+) -> contextlib.AbstractContextManager[ChunkRunner]:
+    """Return what computes chunks, with the model ready to evaluate."""
+    device = torch.device(environment.device)
+    runner = ChunkRunner(
+        model,
+        images,
+        intervention,
+        order,
+        pixels=environment.pixels,
+        device=device,
+        precision=environment.precision,
+        batch_size=environment.batch_size(key),
+        check_once=functools.partial(environment.checks.check_once, key),
+    )
+    return running(runner, model, device)

@@ -1,6 +1,6 @@
 """What a model reads while it predicts: environment variables and files that decide about its predictions.
 
-They are part of what predictions depend on, and are known only once the model has predicted something.
+They are part of the predictions' key, but are known only after the model has predicted something.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class ReadsMoreError(Exception):
-    """A model reads what was not known when its predictions got their key: they must not be kept under it."""
+    """A model reads something that is not part of its predictions' key: they must not be stored under it."""
 
 
 class _Names(TypedDict):
     variables: list[str]
     files: list[str]
-    # Whether it asks for what cannot be compared with another session.
+    # Whether the model reads something that cannot be compared with another session, such as a connection.
     elsewhere: bool
 
 
@@ -34,8 +34,12 @@ class ForwardReads:
         self._facts = facts
         self._names: dict[str, _Names] = {}
 
-    def state(self, model: str) -> tuple[Any, bool]:
-        """Return what the model reads as it is now, None if it reads nothing, and whether it is all that decides."""
+    def with_reads(self, model: str) -> tuple[str, bool]:
+        """Return the hash of a model and of what it reads, and whether that is all that decides about predictions."""
+        state, is_all = self._state(model)
+        return model if state is None else fingerprint(model, state), is_all
+
+    def _state(self, model: str) -> tuple[Any, bool]:
         names = self._names_of(model)
         if names is None:
             return None, True
@@ -44,22 +48,22 @@ class ForwardReads:
         return (variables, files) if variables or files else None, not names["elsewhere"]
 
     def observe(self, model: str, run: Callable[[], None], earlier: Reads) -> None:
-        """Run code that predicts with the model, and note what is read meanwhile, and what was read `earlier`."""
+        """Run code that predicts with the model; record what is read meanwhile, and what was read `earlier`."""
         with observing() as reads:
             run()
-        self._note(model, reads | earlier)
+        self._record(model, reads | earlier)
 
-    def _note(self, model: str, reads: Reads) -> None:
+    def _record(self, model: str, reads: Reads) -> None:
         outside = reads.files_besides(())
         files = reads.files if outside is None else outside
-        # A module that was imported before is not read again.
-        known = self._names_of(model) or {"variables": [], "files": [], "elsewhere": False}
+        # Merged with earlier records, because a module that is imported already is not read again.
+        earlier = self._names_of(model) or {"variables": [], "files": [], "elsewhere": False}
         names: _Names = {
-            "variables": sorted({*reads.variables, *known["variables"]}),
-            "files": sorted({*files, *known["files"]}),
-            "elsewhere": bool(reads.elsewhere or reads.directories) or outside is None or known["elsewhere"],
+            "variables": sorted({*reads.variables, *earlier["variables"]}),
+            "files": sorted({*files, *earlier["files"]}),
+            "elsewhere": bool(reads.elsewhere or reads.directories) or outside is None or earlier["elsewhere"],
         }
-        if names != known:
+        if names != earlier:
             self._names[model] = names
             self._facts.put(_fact(model), names)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey, Progress
-from pytest_biastransfer.evaluation.predictions import begin, collected
+from pytest_biastransfer.evaluation.predictions import collected
+from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store import StoreDirectory
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.models import Model
 
 
@@ -102,7 +104,7 @@ class _Work:
     def compute(self, chunk: range) -> Content:
         """Return the rows of a chunk."""
         if self._pass is None:
-            self._pass = self._stack.enter_context(begin(self._evaluator, self._key, *self._given, self._order))
+            self._pass = self._stack.enter_context(self._evaluator.begin(self._key, *self._given, self._order))
         self._computed += len(chunk)
         return {"rows": self._pass.rows(chunk, self._read)}
 

@@ -63,13 +63,13 @@ class PixelCache:
         ((_, content),) = collected
         return content["pixels"]
 
-    def kept(
+    def stored(
         self, images: LabelledImages, preprocess: Preprocess, chunk: range, shape: Sequence[int]
     ) -> npt.NDArray[Any] | None:
-        """Return what is kept of a chunk's pixels, of images of a shape; None if nothing is."""
+        """Return the stored pixels of a chunk, [images, *shape]; None if none of this shape are stored."""
         expected = (len(chunk), *shape)
         key = self._key(images, preprocess)
-        content = self._store.get(key, chunk, lambda _, found: _are_pixels(found.get("pixels"), expected))
+        content = self._store.get(key, chunk, lambda _, arrays: _are_pixels(arrays.get("pixels"), expected))
         return None if content is None else content["pixels"]
 
     def drop(self, images: LabelledImages, preprocess: Preprocess) -> None:

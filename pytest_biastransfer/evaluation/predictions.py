@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey, Progress
 from pytest_biastransfer.evaluation.forward_reads import ReadsMoreError
+from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
@@ -20,10 +19,9 @@ from pytest_biastransfer.store.chunks import ChunkStore, Content
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner
-    from pytest_biastransfer.interventions import Intervention
-    from pytest_biastransfer.models import Model
+    from pytest_biastransfer.evaluation.environment import Environment
+    from pytest_biastransfer.evaluation.keys import PredictionKey
 
 
 @dataclass(frozen=True)
@@ -68,30 +66,30 @@ class Collection:
 
     Parameters
     ----------
+    begin
+        Starts to compute, at the first image that has no prediction yet.
     gathered
-        What is there already, which is added to.
+        The predictions that are there already, and are added to.
     stack
         Keeps the model ready to evaluate, from the first image that has to be computed until it is closed.
     """
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        environment: Environment,
         key: PredictionKey,
-        model: Model,
-        images: LabelledImages,
-        intervention: Intervention | None,
+        begin: Callable[[], contextlib.AbstractContextManager[ChunkRunner]],
         *,
         gathered: PartialPredictions,
         stack: contextlib.ExitStack,
     ) -> None:
         self._computed = 0
-        self._evaluator = evaluator
+        self._environment = environment
         self._key = key
-        self._work = (model, images, intervention)
+        self._begin = begin
         self._gathered = gathered
         self._stack = stack
-        self._store = evaluator.store.predictions if key.portable else ChunkStore(StoreDirectory(None))
+        self._store = environment.store.predictions if key.portable else ChunkStore(StoreDirectory(None))
         self._pass: ChunkRunner | None = None
 
     @property
@@ -109,15 +107,15 @@ class Collection:
             gathered.classes[chunk.start : chunk.stop] = content["classes"]
             gathered.outputs = int(content["outputs"][0])
             done += len(chunk)
-            if self._pass and self._evaluator.on_progress:
+            if self._pass and self._environment.on_progress:
                 seconds = time.monotonic() - start
-                self._evaluator.on_progress(Progress(self._key.text, done, total, self._computed, seconds))
+                self._environment.on_progress(Progress(self._key.text, done, total, self._computed, seconds))
         gathered.done = max(gathered.done, count)
         return Predictions(gathered.classes[:count], gathered.order[:count], gathered.outputs, self._computed)
 
     def _compute(self, chunk: range) -> Content:
         if self._pass is None:
-            self._pass = self._stack.enter_context(begin(self._evaluator, self._key, *self._work, self._gathered.order))
+            self._pass = self._stack.enter_context(self._begin())
         content = self._pass.predictions(chunk)
         self._computed += len(chunk)
         return content
@@ -150,35 +148,3 @@ def are_predictions(chunk: range, content: Content) -> bool:
         and (classes.shape, outputs.shape) == ((len(chunk),), (1,))
         and bool(classes.min() >= 0 and classes.max() < outputs[0])
     )
-
-
-def begin(
-    evaluator: Evaluator,
-    key: PredictionKey,
-    model: Model,
-    images: LabelledImages,
-    intervention: Intervention | None,
-    order: npt.NDArray[np.int64],
-) -> contextlib.AbstractContextManager[ChunkRunner]:
-    """Start computing: only now torch and the model are needed. Raises what a check of the model raised before."""
-    evaluator.require_unrefused(key)
-    if evaluator.prepare:
-        evaluator.prepare()
-    evaluator.verify_to_compute(model, images, key)
-    import torch
-
-    from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner, running
-
-    device = torch.device(evaluator.device)
-    work = ChunkRunner(
-        model,
-        images,
-        intervention,
-        order,
-        pixels=evaluator.pixels,
-        device=device,
-        precision=evaluator.precision,
-        batch_size=evaluator.batch_size(key),
-        check_once=functools.partial(evaluator.check_once, key),
-    )
-    return running(work, model, device)

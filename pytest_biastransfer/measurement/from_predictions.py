@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.evaluation.predictions import Predictions
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.early_stop import EarlyStop

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.data.attribute_values import AttributeValues
-    from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance
     from pytest_biastransfer.metrics.statistics.estimate import Estimate

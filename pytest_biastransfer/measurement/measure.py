@@ -12,7 +12,8 @@ from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey
+from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.keys import PredictionKey
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention, as_intervention
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target

@@ -12,7 +12,8 @@ from torch import nn
 
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
-from pytest_biastransfer.evaluation.evaluator import Evaluator, Progress
+from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models import Model
 from pytest_biastransfer.store import StoreDirectory

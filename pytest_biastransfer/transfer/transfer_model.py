@@ -12,12 +12,13 @@ from pytest_biastransfer.data import as_images
 from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.evaluation.evaluator import Evaluator, PredictionKey, Progress
+from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.keys import PredictionKey
+from pytest_biastransfer.evaluation.progress import Progress, progress_on
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.models.deferred import DeferredModel, Description
-from pytest_biastransfer.reporting.progress import progress_on
 from pytest_biastransfer.store import Store, StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode

@@ -15,8 +15,9 @@ from PIL import Image
 
 from pytest_biastransfer import Model, Square, load_dataset, measure
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.evaluation.canary import Canary, Verification
+from pytest_biastransfer.evaluation.canary import Canary
 from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.verification import Verification
 from pytest_biastransfer.interventions import Grayscale, Intervention
 from pytest_biastransfer.judgement.gap import Gap
 from pytest_biastransfer.measurement.measure import measure_loaded

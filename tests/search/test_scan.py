@@ -22,7 +22,8 @@ from pytest_biastransfer.cli.generated_tests import ScanInfo, first_tests_text, 
 from pytest_biastransfer.cli.scan_progress import ScanProgress
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import ModelError, SpecError
-from pytest_biastransfer.evaluation.evaluator import Evaluator, Progress
+from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.reporting.ranking import Ranked, plot_ranking, ranking_lines, require_plot, worst_first

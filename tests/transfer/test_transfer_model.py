@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from pytest_biastransfer import Model, Preprocess, measure
 from pytest_biastransfer.errors import BiasTransferError, ModelError, TransferError
-from pytest_biastransfer.evaluation.evaluator import Progress
+from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.models.deferred import DeferredModel
 from pytest_biastransfer.transfer import Recipe, transfer
 from pytest_biastransfer.transfer import training as training_module

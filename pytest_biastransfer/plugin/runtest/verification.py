@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.evaluation.canary import Canary, Verification
+from pytest_biastransfer.evaluation.canary import Canary
+from pytest_biastransfer.evaluation.verification import Verification
 from pytest_biastransfer.judgement.cases import InterventionCase
 from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.state import CANARY, SETTINGS, STALE

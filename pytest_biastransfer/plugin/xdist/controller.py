@@ -20,18 +20,18 @@ from pytest_biastransfer.plugin.collection.collected_tests import Collected, col
 from pytest_biastransfer.plugin.collection.parametrize import bias_tests
 from pytest_biastransfer.plugin.results import as_lost, is_lost
 from pytest_biastransfer.plugin.session import third_party_reports
+from pytest_biastransfer.plugin.session.progress_line import ProgressLine, progress_line
 from pytest_biastransfer.plugin.settings import Settings, read_settings
 from pytest_biastransfer.plugin.state import SETTINGS
 from pytest_biastransfer.plugin.xdist import resource_sharing
 from pytest_biastransfer.plugin.xdist.worker_messages import read_notices, write_notice
 from pytest_biastransfer.plugin.xdist.worker_progress import ProgressWatch, forget_progress, progress_teller
-from pytest_biastransfer.reporting.progress import ProgressLine, progress_line
 from pytest_biastransfer.reporting.summary_table import lost_sentence
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
-    from pytest_biastransfer.evaluation.evaluator import Progress
+    from pytest_biastransfer.evaluation.progress import Progress
     from pytest_biastransfer.plugin.session.held_reports import HeldTest
 
 _INPUT = "biastransfer_notices"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from pytest_biastransfer.plugin.xdist.worker_messages import read_notices, write_notice
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.evaluation.evaluator import Progress
-    from pytest_biastransfer.reporting.progress import ProgressLine
+    from pytest_biastransfer.evaluation.progress import Progress
+    from pytest_biastransfer.plugin.session.progress_line import ProgressLine
 
 _KIND: Final = "progress"
 _BETWEEN_SECONDS: Final = 0.5
@@ -50,7 +50,7 @@ class ProgressWatch:
 
     def _watch(self) -> None:
         while not self._stopped.wait(_BETWEEN_SECONDS):
-            from pytest_biastransfer.evaluation.evaluator import Progress
+            from pytest_biastransfer.evaluation.progress import Progress
 
             self._line.show([Progress(**notice) for notice in read_notices(self._notices, _KIND)])
 

@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from pytest_biastransfer.evaluation.evaluator import Progress
-from pytest_biastransfer.reporting.progress import progress_on, progress_text
+from pytest_biastransfer.evaluation.progress import Progress, progress_on, progress_text
 from tests.conftest import MODES, Run
 from tests.support.warm_python import WarmPython
 

@@ -1,0 +1,107 @@
+"""The environment of evaluations: device, precision, store, and the state that all of them share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+
+from pytest_biastransfer.evaluation.forward_reads import ForwardReads
+from pytest_biastransfer.evaluation.keys import KeyFactory
+from pytest_biastransfer.evaluation.model_checks import ModelChecks
+from pytest_biastransfer.store import Store
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.batch_size import BatchSize
+    from pytest_biastransfer.evaluation.keys import PredictionKey
+    from pytest_biastransfer.evaluation.pixel_cache import PixelCache
+    from pytest_biastransfer.evaluation.progress import Progress
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.models import Model
+    from pytest_biastransfer.names import Precision
+
+# Decoded pixels of a larger dataset are not stored.
+PIXEL_CACHE: Final = 4 * 2**30
+
+
+class Options(TypedDict, total=False):
+    """How models are evaluated.
+
+    Attributes
+    ----------
+    batch_size
+        Images a forward pass; default: chosen by device and measurement. Halved when the device runs out of memory.
+    max_images
+        Evaluate only this many images of each dataset: a fixed random sample.
+    precision
+        ``"float32"`` (default), ``"tf32"`` or ``"bf16"``.
+    pixel_cache
+        The most bytes of decoded pixels that are stored; default: `PIXEL_CACHE`.
+    prepare
+        Called before anything is computed.
+    on_progress
+        Called after each chunk that was not stored yet.
+    """
+
+    batch_size: int | None
+    max_images: int | None
+    precision: Precision
+    pixel_cache: int
+    prepare: Callable[[], None] | None
+    on_progress: Callable[[Progress], None] | None
+
+
+class Environment:
+    """Where and how models are evaluated.
+
+    Parameters
+    ----------
+    device
+        Where models run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+    store
+        What is kept between sessions; default: nothing.
+    options
+        See `Options`.
+    """
+
+    def __init__(self, device: str, store: Store | None = None, **options: Unpack[Options]) -> None:
+        self.store = store or Store()
+        self.device = device
+        self.max_images = options.get("max_images")
+        self.precision: Precision = options.get("precision", "float32")
+        self.prepare = options.get("prepare")
+        self.on_progress = options.get("on_progress")
+        self._pixel_cache = options.get("pixel_cache", PIXEL_CACHE)
+        self._batch_size = options.get("batch_size")
+        self._batch_sizes: dict[str, BatchSize] = {}
+        forward_reads = ForwardReads(self.store.facts)
+        self.checks = ModelChecks(self.store, forward_reads)
+        self._key_factory = KeyFactory(self.store.generations, forward_reads, self.precision, self.device_type)
+
+    @property
+    def device_type(self) -> str:
+        """The device without its number."""
+        return self.device.partition(":")[0]
+
+    def keys(
+        self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]
+    ) -> list[PredictionKey]:
+        """Return what the predictions under each intervention depend on; the same key means the same predictions."""
+        return self._key_factory.keys(model, images, interventions)
+
+    @functools.cached_property
+    def pixels(self) -> PixelCache:
+        """The decoded pixels of datasets."""
+        # Numpy is imported only here: a session whose measurements are all stored needs none.
+        from pytest_biastransfer.evaluation.pixel_cache import PixelCache
+
+        return PixelCache(self.store.pixels, self._pixel_cache, self.store.generations)
+
+    def batch_size(self, key: PredictionKey) -> BatchSize:
+        """Return the batch size of a model, which remembers its measurements."""
+        from pytest_biastransfer.evaluation.batch_size import BatchSize
+
+        if key.model not in self._batch_sizes:
+            self._batch_sizes[key.model] = BatchSize(self._batch_size, self.device_type)
+        return self._batch_sizes[key.model]
