@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import BiasTransferError, nearest
-from pytest_biastransfer.store.atomic_files import require_regular
+from pytest_biastransfer.regular_files import require_regular
 
 if TYPE_CHECKING:
     from PIL import Image

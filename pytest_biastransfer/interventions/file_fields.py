@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.store.atomic_files import require_regular
+from pytest_biastransfer.regular_files import require_regular
 
 
 def keep_content(owner: object, name: str) -> None:

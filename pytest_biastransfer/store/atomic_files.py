@@ -1,14 +1,12 @@
-"""Files that are whole or not there: written under a temporary name and renamed. What is no file is not read.
+"""Files that are whole or not there: written under a temporary name and renamed.
 
 And what stands where a file should be: a pointer of Git LFS, or a page of the web.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,18 +17,6 @@ from typing import BinaryIO, Final
 START_BYTES: Final = 512
 _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?size ([0-9]{1,18})\n")
 _PAGE: Final = (b"<!doctype html", b"<html")
-
-
-def require_regular(path: os.PathLike[str] | str, state: os.stat_result | None = None) -> None:
-    """Raise OSError for what is no regular file, such as a pipe or a device: reading it may never end.
-
-    `state` is what the system says of it, where that is known already.
-    """
-    mode = (os.stat(path) if state is None else state).st_mode  # noqa: PTH116 - it may be a string
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 def stand_in(start: bytes) -> str | None:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from pytest_biastransfer.store.atomic_files import require_regular, written_whole
+from pytest_biastransfer.regular_files import require_regular
+from pytest_biastransfer.store.atomic_files import written_whole
 
 Accepts = Callable[[Any, int], bool]
 """Whether a file of that description and of so many further bytes is what was asked for."""

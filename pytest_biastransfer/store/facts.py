@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.store.atomic_files import require_regular
+from pytest_biastransfer.regular_files import require_regular
 from pytest_biastransfer.store.content_formats import fits
 from pytest_biastransfer.store.directory import StoreDirectory
 

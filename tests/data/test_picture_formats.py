@@ -263,11 +263,11 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, kind: str) ->
     else:
         path.symlink_to("/dev/zero")
     images = load_dataset("imagefolder:val", directory=tmp_path)
-    with pytest.raises(DatasetError, match=rf"image {re.escape(str(path))}: cannot be read .*no regular file"):
+    with pytest.raises(DatasetError, match=rf"image {re.escape(str(path))}: cannot be read .*not a regular file"):
         images.fingerprint  # noqa: B018 - reads all files
-    with pytest.raises(DatasetError, match=rf"image {re.escape(str(path))}.*is no regular file"):
+    with pytest.raises(DatasetError, match=rf"image {re.escape(str(path))}.*is not a regular file"):
         images.image(1)
-    with pytest.raises(InterventionError, match="no regular file"):
+    with pytest.raises(InterventionError, match="not a regular file"):
         Stencil(str(path))
 
 
