@@ -80,7 +80,7 @@ def _lines(
     compared: list[BaselineComparison], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
 ) -> Iterator[str]:
     from pytest_biastransfer.reporting.regression_text import accuracy_lines, change_lines, counts_text
-    from pytest_biastransfer.reporting.summary_table import counted
+    from pytest_biastransfer.reporting.wording import counted
 
     yield (
         f"{counted(len(compared), 'bias test')} in both: {counts_text(compared)}"

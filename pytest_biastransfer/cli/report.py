@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.reporting.render import RENDERERS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.report import Report
@@ -23,7 +24,11 @@ def add_command(commands: Any) -> None:
     )
     report.add_argument("reports", nargs="+", type=Path, metavar="FILE.json", help="written by --bias-report=FILE.json")
     report.add_argument(
-        "--out", type=Path, metavar="FILE", default=Path("bias.html"), help=".html, .json or .md (default: bias.html)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        default=Path("bias.html"),
+        help=f"{', '.join(RENDERERS)} (default: bias.html)",
     )
     kind = report.add_mutually_exclusive_group()
     kind.add_argument("--merge", action="store_true", help="they are parts of one run (default if no test is in two)")
@@ -33,13 +38,12 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page."""
-    from pytest_biastransfer.plugin.session.report_files import rendered, save
-    from pytest_biastransfer.plugin.settings import REPORT_SUFFIXES
+    from pytest_biastransfer.reporting.render import expected_suffix, render, save
     from pytest_biastransfer.reporting.report import merged, read_report
 
     out: Path = options.out
-    if out.suffix not in REPORT_SUFFIXES:
-        raise ReportError(f"--out={out}: expected a file that ends in one of {', '.join(REPORT_SUFFIXES)}")
+    if out.suffix not in RENDERERS:
+        raise ReportError(f"--out={out}: {expected_suffix()}")
     found = [read_report(path) for path in options.reports]
     if options.trend or (not options.merge and _are_runs(found)):
         if out.suffix != ".html":
@@ -49,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         save(render_trend(found), out)
         what = "the trend"
     else:
-        save(rendered(merged(found), out.suffix), out)
+        save(render(merged(found), out), out)
         what = "all tests"
     sys.stdout.write(f"{out}: {what} of {len(found)} report{'s' * (len(found) > 1)}\n")
     return 0

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.reporting.ranking import ranking_lines, worst_first
-from pytest_biastransfer.reporting.summary_table import counted, performance_rows
+from pytest_biastransfer.reporting.summary_table import performance_rows
+from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.cli.generated_tests import ScanInfo

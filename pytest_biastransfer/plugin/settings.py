@@ -28,6 +28,7 @@ from pytest_biastransfer.names import (
     Update,
 )
 from pytest_biastransfer.picture_files import allow_picture_formats
+from pytest_biastransfer.reporting.render import RENDERERS, expected_suffix
 
 _MODEL_FIXTURES: Final = (SOURCE_FIXTURE, MODEL_FIXTURE, CONTROL_FIXTURE)
 _DATASET_FIXTURES: Final = {DATASET_FIXTURE: "imagefolder:data/val", FINETUNING_FIXTURE: "imagefolder:data/train"}
@@ -67,7 +68,6 @@ _INI_ONLY: Final[Mapping[str, str]] = {
 }
 _PICTURE_FORMATS: Final = "bias_picture_formats"
 _LEAST_SECRET: Final = 16
-REPORT_SUFFIXES: Final = (".html", ".json", ".md")
 # Where GitHub Actions shows what a step wrote.
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 _UNITS: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
@@ -174,14 +174,17 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE",
         action="append",
         default=None,
-        help="write what became of the bias tests to FILE.html, FILE.json or FILE.md; may be given several times",
+        help=f"write a report of the bias tests to {', '.join(f'FILE{suffix}' for suffix in RENDERERS)}; "
+        "may be given several times",
     )
     parser.addini(
         _PICTURE_FORMATS,
         "picture formats that are opened besides JPEG, PNG, BMP, GIF, PPM, TIFF and WEBP, by Pillow's names",
         type="args",
     )
-    parser.addini("bias_report", "files that a report is written to, one a line: .html, .json or .md", type="linelist")
+    parser.addini(
+        "bias_report", f"files that a report is written to, one a line: {', '.join(RENDERERS)}", type="linelist"
+    )
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     group.addoption(
         "--bias-update",
@@ -410,9 +413,8 @@ def _reports(config: pytest.Config) -> Iterator[Path]:
     named: list[str] | None = config.getoption("bias_report")
     place = config.invocation_params.dir if named is not None else _directory(config)
     for name in config.getini("bias_report") if named is None else named:
-        if Path(name).suffix not in REPORT_SUFFIXES:
-            valid = ", ".join(REPORT_SUFFIXES)
-            raise pytest.UsageError(f"{_both('report')}: got {name!r}, expected a file that ends in one of {valid}")
+        if Path(name).suffix not in RENDERERS:
+            raise pytest.UsageError(f"{_both('report')}: got {name!r}, {expected_suffix()}")
         yield place / name
 
 

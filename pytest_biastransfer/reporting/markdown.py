@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_biastransfer.plain_text import in_one_line, shown
 from pytest_biastransfer.reporting.outcomes import FAILED, SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import titled
-from pytest_biastransfer.reporting.summary_table import counted
+from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.figures import Limit

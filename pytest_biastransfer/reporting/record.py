@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
-from pytest_biastransfer.reporting.figures import Limit, from_plain, interval_of
+from pytest_biastransfer.reporting.figures import Limit, interval_of
+from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.performance import Performance, performances_of
 
 if TYPE_CHECKING:

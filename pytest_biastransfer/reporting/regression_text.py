@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.reporting.summary_table import NAMED, Line, counted
+from pytest_biastransfer.reporting.summary_table import NAMED, Line
+from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pytest_biastransfer.errors import ReportError
-from pytest_biastransfer.reporting.figures import Interval, Limit, from_plain
+from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import Performance, once_each
 

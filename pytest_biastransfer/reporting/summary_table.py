@@ -17,7 +17,7 @@ from pytest_biastransfer.reporting.interval_bar import WIDTH as BAR_WIDTH
 from pytest_biastransfer.reporting.interval_bar import Scale
 from pytest_biastransfer.reporting.performance import Performance, titled
 from pytest_biastransfer.reporting.record import Record
-from pytest_biastransfer.reporting.wording import shortened
+from pytest_biastransfer.reporting.wording import counted, shortened
 
 # pytest's words for outcomes, in the order of the sentence, with their colour.
 OUTCOMES: Final[Mapping[str, str]] = {
@@ -174,15 +174,6 @@ def performance_rows(performances: Sequence[Performance], width: int) -> Iterato
 def lost_sentence(tests: Sequence[str]) -> str:
     """Return the sentence that names the tests which no worker brought to an end."""
     return f"{counted(len(tests), 'bias test')} without a result: {', '.join(tests)}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "bias test"), counted(2, "bias test")
-    ('1 bias test', '2 bias tests')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _limits_text(record: Record) -> str:

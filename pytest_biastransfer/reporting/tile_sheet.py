@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from pytest_biastransfer.evaluation.predictor import Predictor, ready_to_evaluate
 from pytest_biastransfer.evaluation.preview import Canvas
-from pytest_biastransfer.reporting.figures import from_plain
+from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.report import Pictures, Shown
 
 if TYPE_CHECKING:

@@ -501,7 +501,7 @@ def test_the_schema_is_that_of_the_code() -> None:
         ("[]", "has schema version None, *"),
         ('{"schema": 1}', "is not a report as pytest --bias-report=NAME.json writes it: *sessions*"),
         ('{"schema": 1, "sessions": 5}', "is not a report as *: expected a list, found 5"),
-        ('{"schema": 1, "sessions": [], "tests": [{"name": 1}]}', "is not a report as *: expected a text, found 1"),
+        ('{"schema": 1, "sessions": [], "tests": [{"name": 1}]}', "is not a report as *: expected a string, found 1"),
     ],
 )
 def test_other_files_are_no_reports(tmp_path: Path, content: str, message: str) -> None:

@@ -61,6 +61,7 @@ class ReportWriter:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write them."""
         from pytest_biastransfer.errors import ReportError
+        from pytest_biastransfer.reporting.render import render, save
         from pytest_biastransfer.reporting.summary_table import Line
 
         if exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
@@ -70,7 +71,7 @@ class ReportWriter:
         for path in self._config.stash[SETTINGS].reports:
             shown = os.path.relpath(path, self._config.invocation_params.dir)
             try:
-                save(rendered(report, path.suffix), path)
+                save(render(report, path), path)
             except ReportError as error:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
                 lines.append(Line(str(error), color="red"))
@@ -122,7 +123,7 @@ class ReportWriter:
         )
 
     def _result(self, seen: TestResult) -> Result:
-        from pytest_biastransfer.reporting.figures import from_plain
+        from pytest_biastransfer.reporting.from_json import from_plain
         from pytest_biastransfer.reporting.regression_text import changes_of, standing
         from pytest_biastransfer.reporting.report import Details, Result
 
@@ -170,30 +171,3 @@ def environment() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def rendered(report: Report, suffix: str) -> str:
-    """Return a report in the form that files of a suffix have."""
-    if suffix == ".html":
-        from pytest_biastransfer.reporting.html import render_html
-
-        return render_html(report)
-    if suffix == ".md":
-        from pytest_biastransfer.reporting.markdown import markdown
-
-        return markdown(report)
-    from pytest_biastransfer.reporting.report import to_json
-
-    return to_json(report)
-
-
-def save(text: str, path: Path) -> None:
-    """Write a report's text; raises `ReportError` where that cannot be done."""
-    from pytest_biastransfer.errors import ReportError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Halves of characters, which names of files may have, are escapes in JSON too.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise ReportError(f"{path} cannot be written: {error.strerror}") from error

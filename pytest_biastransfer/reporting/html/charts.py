@@ -8,9 +8,9 @@ from typing import Literal
 
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
-from pytest_biastransfer.reporting.html.wording import counted, figure, percentage, spread
+from pytest_biastransfer.reporting.html.wording import figure, percentage, spread
 from pytest_biastransfer.reporting.report import Details, Group, Move, Result, Shares
-from pytest_biastransfer.reporting.wording import shortened
+from pytest_biastransfer.reporting.wording import counted, shortened
 
 # Of names beside pictures.
 NAME = 60

@@ -27,12 +27,12 @@ from pytest_biastransfer.reporting.html.wording import (
     OUTCOME_WORDS,
     TONES,
     command,
-    counted,
     measured_images,
 )
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import title_of, titled
 from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
+from pytest_biastransfer.reporting.wording import counted
 
 # So many tests, and images of each, are shown at the top; the others are where all of them are.
 ON_TOP: Final = 12

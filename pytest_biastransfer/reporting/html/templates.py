@@ -12,14 +12,14 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_biastransfer.reporting.html import wording
-from pytest_biastransfer.reporting.wording import shortened
+from pytest_biastransfer.reporting.wording import counted, shortened
 
 _PACKAGE: Final = "pytest_biastransfer.reporting.html"
 _FILTERS: Final[Mapping[str, Any]] = {
     "basis": wording.basis,
     "broken": wording.broken,
     "change": wording.change_words,
-    "counted": wording.counted,
+    "counted": counted,
     "demand": wording.demand,
     "duration": wording.duration,
     "figure": wording.figure,

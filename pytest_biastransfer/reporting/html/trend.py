@@ -9,10 +9,10 @@ from typing import Final
 from pytest_biastransfer.reporting.figures import Interval
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.templates import rendered
-from pytest_biastransfer.reporting.html.wording import TONES, counted, figure, moment, spread
+from pytest_biastransfer.reporting.html.wording import TONES, figure, moment, spread
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.report import Report, Result
-from pytest_biastransfer.reporting.wording import shortened
+from pytest_biastransfer.reporting.wording import counted, shortened
 
 _MARGIN: Final = 4.0
 

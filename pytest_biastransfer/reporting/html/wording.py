@@ -10,6 +10,7 @@ from typing import Final
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import ReportedChange, Result
+from pytest_biastransfer.reporting.wording import counted
 
 OUTCOME_WORDS: Final[Mapping[Outcome, str]] = {
     "failed": "failed",
@@ -105,15 +106,6 @@ def moment(started: str) -> str:
     '2025-05-04 03:02'
     """
     return started[:16].replace("T", " ")
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "image"), counted(5000, "image")
-    ('1 image', '5,000 images')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def demand(limit: Limit) -> str:
