@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import datetime
 
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
-    from pytest_biastransfer.reporting.ranking import Ranked
+    from pytest_biastransfer.search.ranking import Ranked
 
 _STEPS: Final = 1000
 # What binary fractions miss of a step is no reason to go to the next one.

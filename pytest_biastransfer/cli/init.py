@@ -112,9 +112,11 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     from pytest_biastransfer.cli.preprocessing import preprocessing_lines
     from pytest_biastransfer.data.label_mapping import model_labels
     from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.measurement.clean_measurement import clean_measurement
     from pytest_biastransfer.models.deferred import model_of_spec
+    from pytest_biastransfer.reporting.performance import performance_of
     from pytest_biastransfer.reporting.summary_table import performance_rows
-    from pytest_biastransfer.search.scan import ScanSpecs, load_subject, performance_on
+    from pytest_biastransfer.search.scan import ScanSpecs, load_subject
     from pytest_biastransfer.store import Store
 
     facts, directory = Store(session.store, session.secret).facts, session.settings.directory
@@ -124,7 +126,7 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
     performances = []
     for fixture, model in zip((MODEL_FIXTURE, CONTROL_FIXTURE), subject.models, strict=False):
         predictions = evaluator.predictions(model, subject.images)
-        performances.append(performance_on(model, subject.images, predictions))
+        performances.append(performance_of(clean_measurement(model, subject.images, predictions)))
         unknown = model_labels(subject.images, model.classes, predictions.outputs, model.class_order).reason
         lines.append(
             f"{model.name}: {predictions.outputs} classes{f'; no accuracy is told: {unknown}' if unknown else ''}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.cli.generated_tests import ScanInfo
     from pytest_biastransfer.cli.pytest_session import SessionHere
     from pytest_biastransfer.plugin.settings import Settings
-    from pytest_biastransfer.reporting.ranking import Ranked
+    from pytest_biastransfer.search.ranking import Ranked
     from pytest_biastransfer.search.scan import ScanResults, ScanSpecs
 
 # What a shell says of a command that Ctrl+C ended.
@@ -149,12 +149,13 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanI
 def _write_files(options: argparse.Namespace, results: ScanResults, scanned: ScanInfo) -> list[Ranked]:
     """Write the plot and the tests; return the ranking."""
     from pytest_biastransfer.cli.generated_tests import first_tests_text, write_new
-    from pytest_biastransfer.reporting.ranking import plot_ranking, worst_first
+    from pytest_biastransfer.reporting.ranking import plot_ranking
+    from pytest_biastransfer.search.ranking import worst_first
 
     ranking: list[Ranked] = worst_first(results.measured)
     if not ranking:
         raise BiasTransferError("none of the interventions could be measured; the reasons are above")
-    if any(performance.defect for performance in results.performances):
+    if any(performance.clean.defect for performance in results.performances):
         raise BiasTransferError(
             "no file of tests is written: limits on a model that does not tell its classes apart, see above, say "
             "nothing of its bias. Check the checkpoint, the preprocessing and the order of the classes"

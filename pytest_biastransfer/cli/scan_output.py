@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.reporting.ranking import ranking_lines, worst_first
+from pytest_biastransfer.reporting.performance import performance_of
+from pytest_biastransfer.reporting.ranking import ranking_lines
 from pytest_biastransfer.reporting.summary_table import performance_rows
 from pytest_biastransfer.reporting.wording import counted
+from pytest_biastransfer.search.ranking import worst_first
 
 if TYPE_CHECKING:
     from pytest_biastransfer.cli.generated_tests import ScanInfo
-    from pytest_biastransfer.reporting.ranking import Ranked
+    from pytest_biastransfer.search.ranking import Ranked
     from pytest_biastransfer.search.scan import ScanResults
 
 
@@ -23,8 +25,9 @@ def results_lines(results: ScanResults, width: int) -> list[str]:
     """
     ranking = ranking_lines(worst_first(results.measured), width) if results.measured else []
     refused = [f"  {one.name}: {one.reason}" for one in results.refused]
-    performances = [f"{line.text}{line.verdict}" for line in performance_rows(results.performances, width)]
-    return [*ranking, *(["", "not measured:", *refused] if refused else []), "", *performances]
+    performances = [performance_of(measurement) for measurement in results.performances]
+    performance_lines = [f"{line.text}{line.verdict}" for line in performance_rows(performances, width)]
+    return [*ranking, *(["", "not measured:", *refused] if refused else []), "", *performance_lines]
 
 
 def sentence(results: ScanResults, scanned: ScanInfo) -> str:

@@ -11,9 +11,9 @@ from pytest_biastransfer.metrics.clean_performance import ClassShare, classes_te
 from pytest_biastransfer.reporting.figures import Interval, interval_of
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.metrics.clean_performance import CleanPerformance
+    from pytest_biastransfer.measurement.clean_measurement import CleanMeasurement
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
-    from pytest_biastransfer.metrics.measurement import Measurement, Provenance
+    from pytest_biastransfer.metrics.measurement import Measurement
 
 
 @dataclass(frozen=True)
@@ -67,22 +67,20 @@ class Performance:
 
 def performances_of(measurement: Measurement | GapMeasurement) -> tuple[Performance, ...]:
     """Return how well the measured model does, and its control model if there is one."""
-    found = measurement
-    own = performance_of(found.model, found.dataset, found.provenance, found.clean, found.total)
-    return own, *(() if found.control is None else performances_of(found.control))
+    own = performance_of(measurement)
+    return own, *(() if measurement.control is None else performances_of(measurement.control))
 
 
-def performance_of(
-    model: str, dataset: str, provenance: Provenance, clean: CleanPerformance, total: int
-) -> Performance:
-    """Return how well a model does on a dataset, by their names, and on how many images in `total` it could be seen."""
+def performance_of(measurement: Measurement | GapMeasurement | CleanMeasurement) -> Performance:
+    """Return how well a measured model does on unchanged images."""
+    clean = measurement.clean
     return Performance(
-        model=model,
-        dataset=dataset,
-        model_fingerprint=provenance.model or "",
-        dataset_fingerprint=provenance.dataset,
+        model=measurement.model,
+        dataset=measurement.dataset,
+        model_fingerprint=measurement.provenance.model or "",
+        dataset_fingerprint=measurement.provenance.dataset,
         images=clean.images,
-        total=total,
+        total=measurement.total,
         accuracy=None if clean.accuracy is None else interval_of(clean.accuracy),
         classes=clean.classes,
         predicted_classes=clean.predicted_classes,

@@ -3,81 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import ReportError
-from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.optional_dependencies import need
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.search.ranking import Ranked
 
 PLOT_SUFFIXES: Final = (".svg", ".png", ".pdf")
 _LEAST_BAR: Final = 10
 _MOST_BAR: Final = 40
 _INCHES_A_BAR: Final = 0.3
 
-RankedMetric = Literal["asr", "asr_excess"]
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """What a ranking says of one intervention.
-
-    Attributes
-    ----------
-    name
-        Its registered name.
-    asr, skew
-        Of the model.
-    gained
-        The class that gained most, and how much, in words; ``-`` where no class gained.
-    control_asr, excess
-        With a control model: its `asr`, and how much more the model's is.
-    """
-
-    name: str
-    asr: Estimate
-    skew: Estimate
-    gained: str
-    control_asr: Estimate | None = None
-    excess: Estimate | None = None
-
-    @classmethod
-    def of(cls, name: str, found: Measurement) -> Ranked:
-        """Return what a measurement says."""
-        control, gained = found.control, found.most_gained
-        return cls(
-            name,
-            found.asr,
-            found.skew,
-            str(gained) if gained.shift > 0 else "-",
-            None if control is None else control.asr,
-            None if control is None else found.asr_excess,
-        )
-
-    @property
-    def metric(self) -> RankedMetric:
-        """What it is ranked by."""
-        return "asr" if self.excess is None else "asr_excess"
-
-    @property
-    def figure(self) -> Estimate:
-        """The value of that."""
-        return self.asr if self.excess is None else self.excess
-
-
-def worst_first(found: Iterable[Ranked]) -> list[Ranked]:
-    """Return interventions in their order; those with the same figure by name."""
-    return sorted(found, key=lambda one: (-one.figure, one.name))
-
 
 def ranking_lines(ranking: Sequence[Ranked], width: int) -> list[str]:
     """Return the table for a terminal of `width` columns, a bar at the end of each line.
 
+    >>> from pytest_biastransfer.metrics.statistics.estimate import Estimate
+    >>> from pytest_biastransfer.search.ranking import Ranked
     >>> def figure(value):
     ...     return Estimate(value, low=value - 0.01, high=value + 0.01)
     >>> square = Ranked("yellow-square", figure(0.377), figure(0.201), "truck +0.123")

@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
+from pytest_biastransfer.measurement.clean_measurement import CleanMeasurement, clean_measurement
 from pytest_biastransfer.measurement.measure import measure_loaded
-from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.models.deferred import model_of_spec
-from pytest_biastransfer.plain_text import in_one_line
-from pytest_biastransfer.reporting.performance import performance_of
-from pytest_biastransfer.reporting.ranking import Ranked
+from pytest_biastransfer.search.ranking import Ranked
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.evaluation.predictions import Predictions
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.models.scheme import PluginLoader
-    from pytest_biastransfer.reporting.performance import Performance
     from pytest_biastransfer.store import Facts
 
 
@@ -52,15 +48,6 @@ class Subject:
     def models(self) -> list[Model]:
         """The model, and the control if there is one."""
         return [self.model] if self.control is None else [self.model, self.control]
-
-
-def performance_on(model: Model, images: LabelledImages, predictions: Predictions) -> Performance:
-    """Return how well a model does on images as they are, from what it predicts there."""
-    from pytest_biastransfer.measurement.from_predictions import clean_performance_of
-
-    clean = clean_performance_of(model, images, predictions)
-    names = in_one_line(model.name), in_one_line(images.name)
-    return performance_of(*names, Provenance(None, images.fingerprint), clean, len(images))
 
 
 @dataclass(frozen=True)
@@ -97,7 +84,7 @@ class ScanResults:
     reused: int = 0
     measured: list[Ranked] = field(default_factory=list)
     refused: list[SkippedIntervention] = field(default_factory=list)
-    performances: list[Performance] = field(default_factory=list)
+    performances: list[CleanMeasurement] = field(default_factory=list)
 
     def count(self, computed: int, models: int) -> None:
         """Count one pass over the images by so many models."""
@@ -147,7 +134,7 @@ def scan(
     yield "images as they are"
     clean = [evaluator.predictions(model, subject.images) for model in subject.models]
     results.performances = [
-        performance_on(model, subject.images, predictions)
+        clean_measurement(model, subject.images, predictions)
         for model, predictions in zip(subject.models, clean, strict=True)
     ]
     results.n = len(clean[0].indices)

@@ -26,7 +26,8 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
-from pytest_biastransfer.reporting.ranking import Ranked, plot_ranking, ranking_lines, require_plot, worst_first
+from pytest_biastransfer.reporting.ranking import plot_ranking, ranking_lines, require_plot
+from pytest_biastransfer.search.ranking import Ranked, worst_first
 from pytest_biastransfer.search.scan import ScanResults, Subject, scan
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
