@@ -1,6 +1,6 @@
-"""The errors that a user can cause, each with one clear message.
+"""The errors that a user can cause.
 
-Every message names the place, what was found, what was expected and what to type next.
+Every message has four parts: the location, what was found, what was expected, and what to type next.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from pytest_biastransfer.plain_text import shown
 
 
 class BiasTransferError(Exception):
-    """Base of all errors of this package: a mistake in what it was given, never a verdict.
+    """Base class of all errors of this package: a mistake in the input, never a verdict.
 
-    Messages have names of strangers in them; what a terminal or a log would obey in these is escaped.
+    Messages contain names that others chose, such as those of classes and files. Control characters and commands to a
+    CI system in them are escaped.
     """
 
     def __init__(self, *arguments: object) -> None:
-        super().__init__(*(shown(part) if isinstance(part, str) else part for part in arguments))
+        super().__init__(*(shown(argument) if isinstance(argument, str) else argument for argument in arguments))
 
 
 class MarkerError(BiasTransferError):
-    """A marker that declares something impossible, or nothing."""
+    """A marker whose arguments are missing, unknown or impossible."""
 
 
 class SpecError(BiasTransferError):
-    """A spec string (``scheme:rest?key=value``) that cannot be understood."""
+    """A spec string (``scheme:rest?key=value``) that cannot be parsed, or whose files are missing."""
 
 
 class ModelError(BiasTransferError):
@@ -37,37 +38,37 @@ class DatasetError(BiasTransferError):
 
 
 class InterventionError(BiasTransferError):
-    """An intervention that is declared wrongly, or that returns something else than images."""
+    """An invalid declaration of an intervention, or one that does not return images."""
 
 
 class TooSmallError(InterventionError):
-    """An intervention of which no pixel would be seen at the resolution of the images."""
+    """An intervention that changes no pixel at the resolution of the images."""
 
 
 class TransferError(BiasTransferError):
-    """Training that was asked for wrongly, that the source does not allow, or that failed."""
+    """Training with invalid arguments, with an unsuitable source model, or that failed."""
 
 
 class BaselineError(BiasTransferError):
-    """A file of accepted measurements that cannot be understood, or not be written."""
+    """A file of accepted measurements that cannot be read or written."""
 
 
 class ReportError(BiasTransferError):
-    """A report that cannot be written, or a file that is none."""
+    """A report that cannot be written, or a file that is not a report."""
 
 
 class StoreWarning(UserWarning):
-    """Something in the prediction store could not be used; the results are right all the same."""
+    """A file of the prediction store that could not be used; the results are not affected."""
 
     def __init__(self, *arguments: object) -> None:
-        super().__init__(*(shown(part) if isinstance(part, str) else part for part in arguments))
+        super().__init__(*(shown(argument) if isinstance(argument, str) else argument for argument in arguments))
 
 
-_MOST_SHOWN = 30
+_MOST_LISTED = 30
 
 
 def percent_hint(value: object) -> str:
-    """Return a half sentence that names the share where a percentage was written; nothing for what is none.
+    """Return a hint that names the share, if a value looks like a percentage; otherwise an empty text.
 
     >>> percent_hint(5), percent_hint("12.5%"), percent_hint(1.5)
     ('; did you mean 0.05?', '; did you mean 0.125?', '')
@@ -77,22 +78,22 @@ def percent_hint(value: object) -> str:
         number = float(text.removesuffix("%"))
     except ValueError:
         return ""
-    # What is little more than 1 is as likely a misplaced point.
+    # A number between 1 and 2 is as likely a misplaced decimal point.
     is_percentage = text.endswith("%") or abs(number) >= 2
     share = number / 100
     return f"; did you mean {share:.10g}?" if is_percentage and abs(share) <= 1 and not isinstance(value, bool) else ""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return a half sentence that names the valid word nearest to `name`, and all the others.
+    """Return a hint that suggests the valid name most similar to `name`, and lists the valid names.
 
     >>> nearest("max_ars", ["max_asr", "max_skew"])
     'did you mean max_asr? Valid: max_asr, max_skew'
     """
-    import difflib  # Only mistakes need it.
+    import difflib  # Only error messages need it.
 
-    words = sorted(valid)
-    found = difflib.get_close_matches(name, words, n=1, cutoff=0.5)
-    suggestion = f"did you mean {found[0]}? " if found else ""
-    shown = words if len(words) <= _MOST_SHOWN else [*words[:_MOST_SHOWN], f"... ({len(words)} in all)"]
-    return f"{suggestion}Valid: {', '.join(shown)}"
+    names = sorted(valid)
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    suggestion = f"did you mean {matches[0]}? " if matches else ""
+    listed = names if len(names) <= _MOST_LISTED else [*names[:_MOST_LISTED], f"... ({len(names)} in all)"]
+    return f"{suggestion}Valid: {', '.join(listed)}"

@@ -1,4 +1,4 @@
-"""Libraries that only some specs need, and that the user installs with an extra of this package."""
+"""Optional dependencies: libraries that only some specs or reports need, installed with an extra of this package."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ import types
 from pytest_biastransfer.errors import SpecError
 
 
-def need(module: str, extra: str, place: str) -> types.ModuleType:
-    """Import a module of an optional library; `place` says what asked for it, for the error message.
+def need(module: str, extra: str, origin: str) -> types.ModuleType:
+    """Import a module of an optional library.
 
-    Raises `SpecError` with what to type where the library is not installed.
+    Parameters
+    ----------
+    module
+        The name that the module is imported by.
+    extra
+        The extra of this package that installs the library.
+    origin
+        What needs the library, such as ``spec 'timm:resnet18'``: the beginning of the error message.
+
+    Raises
+    ------
+    SpecError
+        If the library is not installed; the message says what to type.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # A library that is there and lacks one of its own dependencies says so itself.
+        # An installed library that lacks one of its own dependencies is not ours to explain: its own error says more.
         if error.name != module.partition(".")[0]:
             raise
         raise SpecError(
-            f"{place}: needs {error.name}, which is not installed; type: pip install 'pytest-biastransfer[{extra}]'"
+            f"{origin}: needs {error.name}, which is not installed; type: pip install 'pytest-biastransfer[{extra}]'"
         ) from error

@@ -1,7 +1,8 @@
-"""Picture files: which formats are opened, and what Pillow raises for a file that cannot be read.
+"""Opens picture files of allowed formats only, and lists what Pillow raises for files that cannot be read.
 
-Pillow reads more than forty formats, and starts Ghostscript for one of them. What a file is called does not matter to
-it. So a picture is opened only as one of the formats that images are kept in, and as others where that was asked for.
+Pillow reads more than forty formats, recognizes them by content rather than by file name, and starts Ghostscript for
+one of them. A dataset of unknown origin must not choose the decoder. So only the usual formats are opened, and others
+only if the user allows them.
 """
 
 from __future__ import annotations
@@ -26,44 +27,44 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-# Pillow calls a JPEG with several pictures, as phones write it, so, and opens it where it may open JPEG.
-_KINDS_OF_JPEG: Final = ("MPO",)
-# Pillow imports them with all its other formats, which takes long, unless they are imported before.
-_IMPORTED_LATE: Final = ("TiffImagePlugin", "WebPImagePlugin")
+# A JPEG with several pictures, as phones write it. Pillow opens it where JPEG is allowed, and reports this format.
+_JPEG_VARIANTS: Final = ("MPO",)
+# `Image.preinit` does not import these two; without them, Pillow would import all its formats, which is slow.
+_EXTRA_PLUGINS: Final = ("TiffImagePlugin", "WebPImagePlugin")
 _PREFIX_BYTES: Final = 16
-# Lines of a RECORD with the hash of a compiled file.
+# A line of a RECORD that has the hash of a compiled library.
 _COMPILED: Final = re.compile(r"\.(so|pyd|dll|dylib)[.\w-]*,sha256=")
 
 
 class RefusedFormatError(OSError):
-    """A picture of a format that is not opened."""
+    """A picture of a format that is not allowed."""
 
 
-class _Allowed:
-    """The formats that this process opens: as Pillow's own limits, it is one setting for all threads."""
+class _AllowedFormats:
+    """The formats that this process opens besides `FORMATS`: one setting for all threads, as Pillow's own limits."""
 
     def __init__(self) -> None:
-        self.more: tuple[str, ...] = ()
+        self.additional: tuple[str, ...] = ()
 
 
-_ALLOWED: Final = _Allowed()
+_ALLOWED: Final = _AllowedFormats()
 
 
 def allow_picture_formats(*formats: str) -> tuple[str, ...]:
-    """Have pictures of other formats opened too, in this process: datasets' images, masks and stencils.
+    """Allow additional picture formats in this process, for images of datasets, masks and stencils.
 
-    In a pytest session, the ini value ``bias_picture_formats`` does it.
+    In a pytest session, set the ini value ``bias_picture_formats`` instead.
 
     Parameters
     ----------
     formats
-        Names of Pillow's, such as ``"AVIF"`` or ``"JPEG2000"``, beside JPEG, PNG, BMP, GIF, PPM, TIFF and WEBP; none
-        to have only these opened again. ``"EPS"`` lets a picture run Ghostscript.
+        Pillow's names, such as ``"AVIF"`` or ``"JPEG2000"``. JPEG, PNG, BMP, GIF, PPM, TIFF and WEBP are always
+        allowed; without arguments, only these are. ``"EPS"`` lets a picture run Ghostscript.
 
     Returns
     -------
     tuple of str
-        Those that were allowed before.
+        The formats that were allowed additionally before.
 
     Examples
     --------
@@ -72,15 +73,15 @@ def allow_picture_formats(*formats: str) -> tuple[str, ...]:
     >>> allow_picture_formats()
     ('AVIF',)
     """
-    before, _ALLOWED.more = _ALLOWED.more, tuple(name.upper() for name in formats)
+    before, _ALLOWED.additional = _ALLOWED.additional, tuple(name.upper() for name in formats)
     return before
 
 
 @functools.cache
 def decoder() -> str:
-    """Return what decodes pictures: Pillow's release, and the libraries in its build. Pillow is not imported for it.
+    """Return a hash of Pillow's release and of the compiled libraries in its build, without importing Pillow.
 
-    The same release decodes other pixels with another libjpeg.
+    Cached pixels depend on it: the same release of Pillow decodes other pixels with another libjpeg.
     """
     try:
         pillow = importlib.metadata.distribution("pillow")
@@ -91,16 +92,23 @@ def decoder() -> str:
 
 
 def open_picture(source: Path | IO[bytes], name: str = "") -> Image.Image:
-    """Open a picture as Pillow does, if it is a regular file of an allowed format; `name` is that of its file.
+    """Open a picture with Pillow, if it is a regular file of an allowed format.
+
+    Parameters
+    ----------
+    source
+        The path, or a binary file.
+    name
+        The file's name, where `source` is not a path; its suffix helps to name a format that is not allowed.
 
     Raises
     ------
     BiasTransferError
-        If a format that was allowed is none of Pillow's.
+        If one of the formats that the user allows does not exist.
     RefusedFormatError
-        If it is of another format.
+        If the picture has another format.
     OSError, SyntaxError, ValueError, ...
-        What `broken_picture` returns; OSError too for a pipe or a device, which would have to be waited for.
+        The exceptions of `broken_picture`. Also OSError for a pipe or a device, which could block forever.
     """
     from PIL import Image
 
@@ -111,25 +119,25 @@ def open_picture(source: Path | IO[bytes], name: str = "") -> Image.Image:
 
 
 def require_allowed_format(picture: Any) -> None:
-    """Raise `RefusedFormatError` for a picture of Pillow's that was opened as another format, whoever opened it."""
+    """Raise `RefusedFormatError` for a Pillow picture that other code opened, if its format is not allowed."""
     from PIL import ImageFile
 
-    if isinstance(picture, ImageFile.ImageFile) and picture.format not in (None, *_allowed(), *_KINDS_OF_JPEG):
+    if isinstance(picture, ImageFile.ImageFile) and picture.format not in (None, *_allowed(), *_JPEG_VARIANTS):
         raise _refused(str(picture.format))
 
 
 @contextlib.contextmanager
 def only_allowed_formats() -> Iterator[None]:
-    """Have ``PIL.Image.open`` open the allowed formats alone, in this thread, where its caller names none.
+    """Restrict ``PIL.Image.open`` to the allowed formats in this thread, for callers that name no formats.
 
-    For datasets of others' that open files themselves, such as torchvision's.
+    For datasets of other libraries that open their files themselves, such as torchvision's.
     """
-    with _WATCH.installed():
+    with _RESTRICTED_OPEN.installed():
         yield
 
 
-class _Watch:
-    """What stands for ``PIL.Image.open`` as long as a thread needs it."""
+class _RestrictedOpen:
+    """Replaces ``PIL.Image.open`` while at least one thread needs the restriction."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -140,6 +148,8 @@ class _Watch:
     def installed(self) -> Iterator[None]:
         from PIL import Image
 
+        # Threads may overlap: the first one installs the replacement, the last one restores the original. A thread
+        # is listed once for each time that it enters, so that contexts can be nested.
         thread = threading.get_ident()
         with self._lock:
             if not self._threads:
@@ -159,68 +169,68 @@ class _Watch:
         return self._original(fp, mode, formats)
 
 
-_WATCH: Final = _Watch()
+_RESTRICTED_OPEN: Final = _RestrictedOpen()
 
 
-def _opened(pillows: Any, source: Any, mode: str, name: str = "") -> Any:
+def _opened(pillow_open: Any, source: Any, mode: str, name: str = "") -> Any:
     from PIL import UnidentifiedImageError
 
     try:
-        return pillows(source, mode, formats=_allowed())
+        return pillow_open(source, mode, formats=_allowed())
     except UnidentifiedImageError as error:
-        other = _format_of(source, name)
-        if other is None:
+        refused = _format_of(source, name)
+        if refused is None:
             raise
-        raise _refused(other) from error
+        raise _refused(refused) from error
 
 
 def _allowed() -> list[str]:
-    """Return the formats that are opened; raises for one that Pillow does not know."""
+    """Return the allowed formats; raises `BiasTransferError` for one that Pillow does not have."""
     from PIL import Image
 
     Image.preinit()
-    for plugin in _IMPORTED_LATE:
+    for plugin in _EXTRA_PLUGINS:
         importlib.import_module(f"PIL.{plugin}")
-    if _ALLOWED.more:
+    if _ALLOWED.additional:
         Image.init()
-        for name in _ALLOWED.more:
+        for name in _ALLOWED.additional:
             if name not in Image.OPEN:
                 raise BiasTransferError(
-                    f"bias_picture_formats: {name!r} is no format that Pillow reads here; {nearest(name, Image.OPEN)}"
+                    f"bias_picture_formats: {name!r} is not a format that Pillow reads; {nearest(name, Image.OPEN)}"
                 )
-    return [*FORMATS, *_ALLOWED.more]
+    return [*FORMATS, *_ALLOWED.additional]
 
 
 def _refused(name: str) -> RefusedFormatError:
     return RefusedFormatError(
-        f"it is a picture of the format {name}, and only {', '.join(_allowed())} are opened; convert it to PNG, or, if "
+        f"its format is {name}, and only {', '.join(_allowed())} are opened; convert it to PNG, or, if "
         f"you trust it, name its format in the ini file: bias_picture_formats = {name.partition(' ')[0]}"
     )
 
 
 def _format_of(source: Any, name: str) -> str | None:
-    """Return the format of a file that is of none of the allowed ones, without opening it as such."""
+    """Return the format of a file whose format is not allowed, without running its decoder; None if unknown."""
     from PIL import Image
 
     Image.init()
     prefix, allowed = _prefix_of(source), _allowed()
-    accepting = {other: accept for other, (_, accept) in Image.OPEN.items() if other not in allowed}
+    candidates = {format_name: accept for format_name, (_, accept) in Image.OPEN.items() if format_name not in allowed}
     if isinstance(source, str | bytes | os.PathLike):
         name = os.fsdecode(source)
-    # The suffix before others: the first bytes of some formats are nothing special.
-    named = Image.EXTENSION.get(Path(name).suffix.lower(), "")
-    if named in accepting and (accepting[named] is None or _accepts(accepting[named], prefix)):
-        return named
-    return " or ".join(other for other, accept in accepting.items() if accept and _accepts(accept, prefix)) or None
+    # The suffix first: some formats accept almost any first bytes.
+    by_suffix = Image.EXTENSION.get(Path(name).suffix.lower(), "")
+    if by_suffix in candidates and (candidates[by_suffix] is None or _accepts(candidates[by_suffix], prefix)):
+        return by_suffix
+    return " or ".join(name for name, accept in candidates.items() if accept and _accepts(accept, prefix)) or None
 
 
 def _accepts(accept: Any, prefix: bytes) -> bool:
     try:
-        answer = accept(prefix)
+        accepted = accept(prefix)
     except (SyntaxError, IndexError, TypeError, struct.error):
         return False
-    # A text says why the format cannot be read here.
-    return bool(answer)
+    # Besides a boolean it may be a text that says why this build of Pillow cannot read the format.
+    return bool(accepted)
 
 
 def _prefix_of(source: Any) -> bytes:
@@ -235,15 +245,16 @@ def _prefix_of(source: Any) -> bytes:
 
 
 def unreadable_file() -> tuple[type[Exception], ...]:
-    """Return what a dataset that opens pictures raises for a file that cannot be read."""
+    """Return the exceptions of a dataset that opens a picture file which cannot be read."""
     from PIL import Image
 
-    # From a size on, Pillow warns of a possible bomb; it raises the warning where the user has made it an error.
+    # Pillow warns of large pictures (decompression bombs); where the user turns warnings into errors, it raises.
     return OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning
 
 
 def broken_picture() -> tuple[type[Exception], ...]:
-    """Return what opening and decoding a picture raises where its file is none, or damaged."""
-    # Pillow raises a SyntaxError for a broken PNG, a ValueError for a broken PPM, and whatever it warns of, such as
-    # damaged metadata, where the user has made warnings errors: not changed here, where several threads decode.
+    """Return the exceptions of opening and decoding a file that is damaged or not a picture."""
+    # Pillow raises SyntaxError for a broken PNG and ValueError for a broken PPM. Where the user turns warnings into
+    # errors, it also raises its warnings, such as those of damaged metadata. The warning filters are not changed here:
+    # they are shared by all threads, and several decode.
     return *unreadable_file(), ValueError, Warning

@@ -1,7 +1,8 @@
-"""Text as it is shown outside HTML: names of strangers move no cursor, turn no text around and give no commands.
+"""Escapes text for terminals and logs, so that names written by others cannot control them.
 
-Class names, tests' ids, state-dict keys and names of files are written by whoever made a model, a dataset or a pull
-request. What terminals and readers of logs would obey in them is shown escaped.
+Class names, test ids, state-dict keys and file names come from whoever made a model, a dataset or a pull request. They
+may contain escape sequences, characters that reverse the text direction, or commands that a CI system reads from its
+log. HTML has its own escaping.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ import re
 import unicodedata
 from typing import Final
 
-# Control characters, formats such as those that turn the direction, halves of characters, separators of lines.
-_OBEYED: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
-# Parts of letters and of emoji.
+# Unicode categories: controls, formats (such as those that reverse the direction), surrogates, line separators.
+_CONTROLS: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# Format characters that belong to the spelling of words and emoji.
 _JOINERS: Final = "\u200c\u200d"
-# GitHub obeys a line that begins so, and `##[` anywhere in one; Azure and TeamCity obey other words there.
+# GitHub runs a log line that begins with `::`, and `##[` anywhere; Azure and TeamCity have other words after `##`.
 _COMMAND: Final = re.compile(r"(?m)^(\s*):(?=:)|#(?=#(?:\[|vso\[|teamcity\[))")
 
 
 def shown(text: str) -> str:
-    r"""Return a text of one or several lines without anything that is obeyed in place of being shown.
+    r"""Return a text of one or several lines with everything escaped that a terminal or a log would execute.
 
     >>> print(shown("a\x1b[2Jb\n::error::c"))
     a\x1b[2Jb
@@ -28,12 +29,12 @@ def shown(text: str) -> str:
     if not text.isprintable():
         text = "".join(letter if letter == "\n" or letter.isprintable() else _escaped(letter) for letter in text)
     if "::" in text or "##" in text:
-        text = _COMMAND.sub(lambda found: r"\x23" if found[1] is None else rf"{found[1]}\x3a", text)
+        text = _COMMAND.sub(lambda match: r"\x23" if match[1] is None else rf"{match[1]}\x3a", text)
     return text
 
 
 def in_one_line(text: str) -> str:
-    r"""Return a text without anything that is obeyed, and without the ends of lines.
+    r"""Return a text as `shown` does, in one line: its line ends are escaped too.
 
     >>> print(in_one_line("cat\n::add-mask::b"))
     cat\n::add-mask::b
@@ -42,6 +43,6 @@ def in_one_line(text: str) -> str:
 
 
 def _escaped(letter: str) -> str:
-    if unicodedata.category(letter) not in _OBEYED or letter in _JOINERS:
+    if unicodedata.category(letter) not in _CONTROLS or letter in _JOINERS:
         return letter
     return letter.encode("unicode_escape", errors="backslashreplace").decode("ascii")

@@ -1,6 +1,6 @@
 """Hypothesis strategies for interventions: for ``@given`` tests of your own, and as the space of ``bias_search``.
 
-What they draw first, and shrink to, is the smallest and plainest: a small black square at the top left.
+They shrink to the simplest intervention: a small black square at the top left.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from pytest_biastransfer.interventions.shapes import Shape
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions.colors import RGB
 
-# What sizes and other shares are multiples of: few enough to be looked through, and exact in binary.
+# Sizes and other shares are multiples of 1/64: few enough for a search to cover, and exact as binary fractions.
 _STEPS: Final = 64
-# Of each of a colour's components: 0, 51, ..., 255.
+# Levels of each colour component: 0, 51, ..., 255.
 _LEVELS: Final = 6
 
 
@@ -68,7 +68,7 @@ def colors() -> SearchStrategy[RGB]:
 
 
 def anchors() -> SearchStrategy[Anchor]:
-    """Return a strategy for anchors: the nine names, and points in between.
+    """Return a strategy for anchors: the nine names, and points between them.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def patches(
     colors, anchors
         Strategies for these; default: `colors` and the nine names of `anchors`.
     shapes
-        Types of shapes; the first ones are the plainest.
+        Types of shapes, the simplest first.
 
     Raises
     ------
@@ -141,13 +141,13 @@ def patches(
 
 
 def interventions() -> SearchStrategy[Intervention]:
-    """Return a strategy for interventions of every type that needs neither a file nor a mask, and compositions.
+    """Return a strategy for all types of interventions that need neither a file nor a mask, and for compositions.
 
-    None of them is too small to be drawn on images of 32 pixels and more.
+    All of them are large enough for images of 32 pixels and more.
 
     Examples
     --------
-    In a test that a function of yours takes whatever comes:
+    In a test that your own code accepts any intervention:
 
     >>> import torch
     >>> from hypothesis import given, settings
@@ -157,13 +157,13 @@ def interventions() -> SearchStrategy[Intervention]:
     ...     assert torch.isfinite(intervention.apply(torch.zeros(1, 3, 32, 32))).all()
     >>> test_predictions_stay_finite()
     """
-    one = st.one_of(list(single_interventions().values()))
-    several = st.lists(one, min_size=2, max_size=3).map(lambda steps: Composition(steps=tuple(steps)))
-    return st.one_of(one, several)
+    single = st.one_of(list(single_interventions().values()))
+    composed = st.lists(single, min_size=2, max_size=3).map(lambda steps: Composition(steps=tuple(steps)))
+    return st.one_of(single, composed)
 
 
 def single_interventions() -> dict[type[Intervention], SearchStrategy[Intervention]]:
-    """Return a strategy for each type of interventions that needs neither a file nor a mask.
+    """Return a strategy for each type of intervention that needs neither a file nor a mask.
 
     Examples
     --------
@@ -179,20 +179,22 @@ def single_interventions() -> dict[type[Intervention], SearchStrategy[Interventi
         "angle": st.one_of(st.just(0.0), st.integers(-12, 12).map(lambda step: step * 15.0)),
         "margin": st.sampled_from([0.0, 0.125]),
     }
-    drawn = placed | mixing
+    common = placed | mixing
     seeds = st.integers(0, 99)
     factors = st.integers(0, 16).filter(lambda step: step != 8).map(lambda step: step / 8)
-    shapes: SearchStrategy[Any] = st.builds(Square, **drawn)
+    shapes: SearchStrategy[Any] = st.builds(Square, **common)
     numbers = st.integers(-8, 16).map(lambda step: step / 8)
-    found: dict[type[Intervention], SearchStrategy[Any]] = {
+    by_type: dict[type[Intervention], SearchStrategy[Any]] = {
         Square: shapes,
-        **{kind: st.builds(kind, **drawn) for kind in (Circle, Triangle)},
-        LineGrid: st.builds(LineGrid, **drawn, spacing=_shares(1 / 4, 1), thickness=_shares(1 / 2, 1)),
-        Rectangle: st.builds(Rectangle, **drawn | {"size": _shares(1 / 2, 1)}, aspect=st.sampled_from([0.5, 2.0, 3.0])),
-        Ring: st.builds(Ring, **drawn, thickness=_shares(1 / 4, 1)),
-        Checkerboard: st.builds(Checkerboard, **drawn, cells=st.integers(1, 4)),
-        # Long lines, and lines of dots, are thinner than a pixel.
-        Text: st.builds(Text, st.text("ABC xyz", min_size=1, max_size=4).filter(str.strip), **drawn),
+        **{kind: st.builds(kind, **common) for kind in (Circle, Triangle)},
+        LineGrid: st.builds(LineGrid, **common, spacing=_shares(1 / 4, 1), thickness=_shares(1 / 2, 1)),
+        Rectangle: st.builds(
+            Rectangle, **common | {"size": _shares(1 / 2, 1)}, aspect=st.sampled_from([0.5, 2.0, 3.0])
+        ),
+        Ring: st.builds(Ring, **common, thickness=_shares(1 / 4, 1)),
+        Checkerboard: st.builds(Checkerboard, **common, cells=st.integers(1, 4)),
+        # Longer texts, and those of dots only, could be thinner than a pixel.
+        Text: st.builds(Text, st.text("ABC xyz", min_size=1, max_size=4).filter(str.strip), **common),
         Stripes: st.builds(Stripes, period=_shares(1 / 8, 1), color=colors(), width=_shares(1 / 4, 1), **mixing),
         GaussianPattern: st.builds(GaussianPattern, scale=_shares(1 / 64, 1), cells=st.integers(1, 32), seed=seeds),
         Noise: st.builds(Noise, scale=_shares(1 / 64, 1), seed=seeds),
@@ -207,10 +209,10 @@ def single_interventions() -> dict[type[Intervention], SearchStrategy[Interventi
         Border: st.builds(Border, width=_shares(1 / 32, 1 / 2), color=colors()),
         Vignette: st.builds(Vignette, strength=_shares(1 / 64, 1)),
     }
-    found[Random] = st.builds(Random, shapes, seed=seeds)
-    inner: SearchStrategy[Any] = st.one_of([shapes, found[Tint]])
-    found[Sometimes] = st.builds(Sometimes, inner, probability=_shares(1 / 64, 1), seed=seeds)
-    return found
+    by_type[Random] = st.builds(Random, shapes, seed=seeds)
+    inner: SearchStrategy[Any] = st.one_of([shapes, by_type[Tint]])
+    by_type[Sometimes] = st.builds(Sometimes, inner, probability=_shares(1 / 64, 1), seed=seeds)
+    return by_type
 
 
 _colors = colors
@@ -218,7 +220,7 @@ _BLENDS: Final = st.sampled_from(["over", "add", "multiply", "screen"])
 
 
 def _shares(low: float, high: float) -> SearchStrategy[float]:
-    """Return a strategy for multiples of 1/64 in a range, the smallest first."""
+    """Return a strategy for the multiples of 1/64 in a range, which shrinks to the smallest."""
     least, most = math.ceil(low * _STEPS), math.floor(high * _STEPS)
     if least > most:
         raise InterventionError(f"no multiple of 1/{_STEPS} is from {low:g} to {high:g}; make the range wider")

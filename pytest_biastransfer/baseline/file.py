@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pytest_biastransfer.baseline.entry import Entry, EntryKey
 from pytest_biastransfer.errors import BaselineError
-from pytest_biastransfer.store.atomic_files import written_whole
+from pytest_biastransfer.store.atomic_files import atomic_write
 
 _FORMAT: Final = 1
 
@@ -49,7 +49,7 @@ def write_baseline(path: Path, entries: Mapping[EntryKey, Entry]) -> None:
     text = json.dumps({"format": _FORMAT, "tests": tests}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     try:
         # The file is everybody's who has the project.
-        with written_whole(path, path.stat().st_mode & 0o777 if path.exists() else 0o644) as file:
+        with atomic_write(path, path.stat().st_mode & 0o777 if path.exists() else 0o644) as file:
             file.write(text.encode())
     except OSError as error:
         raise BaselineError(f"{path}: cannot be written ({error})") from error

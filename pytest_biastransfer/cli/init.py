@@ -143,7 +143,7 @@ def _checked(session: SessionHere, given: Mapping[str, str]) -> list[str]:
 def _into_ini(session: SessionHere, values: Mapping[str, str], comments: Mapping[str, str]) -> Iterable[str]:
     """Write the values where nothing can be damaged, and yield what was done, or what is left to do by hand."""
     from pytest_biastransfer.cli.ini_file import NEW_NAME, has_room, new_file, with_protection, with_table
-    from pytest_biastransfer.store.atomic_files import written_whole
+    from pytest_biastransfer.store.atomic_files import atomic_write
 
     ini, protected = session.ini, with_protection(values)
     if ini is None:
@@ -153,7 +153,7 @@ def _into_ini(session: SessionHere, values: Mapping[str, str], comments: Mapping
     if ini.parent == Path.cwd() and has_room(ini):
         changed = with_table(ini.read_bytes().decode(), protected, comments)
         if changed is not None:
-            with written_whole(ini, ini.stat().st_mode & 0o777) as binary:
+            with atomic_write(ini, ini.stat().st_mode & 0o777) as binary:
                 binary.write(changed.encode())
             return [f"{ini.name}: pytest's table is added at its end"]
     return _by_hand(session, ini, values, comments)

@@ -16,7 +16,7 @@ from pytest_biastransfer.picture_files import (
     open_picture,
     require_allowed_format,
 )
-from pytest_biastransfer.store.atomic_files import START_BYTES, stand_in
+from pytest_biastransfer.regular_files import START_BYTES, placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def _read(
         with open_picture(source) as picture:
             return _picture_pixels(decoded(picture), location)
     except broken_picture() as error:
-        instead = stand_in(_start(source))
+        instead = placeholder(_start(source))
         if instead is not None:
             raise DatasetError(f"{location}: is {instead}") from error
         raise _unreadable(location, error) from error

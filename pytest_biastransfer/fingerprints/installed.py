@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pytest_biastransfer.regular_files import sha256_of_file
+
 # Larger files of a distribution without a RECORD are told by size and time.
 _MOST_BYTES: Final = 2**20
 _LIBRARY_DIRECTORIES: Final = ("site-packages", "dist-packages")
@@ -97,7 +99,7 @@ class Installed:
         try:
             if record is None or path.stat().st_mtime <= record.stat().st_mtime:
                 return ""
-            found = _sha256(path)
+            found = _recorded_hash(path)
         except OSError:
             return ""
         return "" if self.records and found == self.records.get(relative) else found
@@ -106,7 +108,7 @@ class Installed:
         """Return the recorded hash of a file; some installers record none."""
         recorded = (self.records or {})[relative]
         try:
-            return recorded or _sha256(Path(self.root, relative))
+            return recorded or _recorded_hash(Path(self.root, relative))
         except OSError:
             return "missing"
 
@@ -208,12 +210,10 @@ def _contents(root: str, name: str) -> Iterator[tuple[str, str]]:
         if path.is_file() and path.parent.name != "__pycache__":
             state = path.stat()
             large = state.st_size > _MOST_BYTES
-            digest = f"{state.st_size} {state.st_mtime_ns}" if large else _sha256(path)
+            digest = f"{state.st_size} {state.st_mtime_ns}" if large else _recorded_hash(path)
             yield path.relative_to(root).as_posix(), digest
 
 
-def _sha256(path: Path) -> str:
-    """Return the hash of a file as a RECORD writes it."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    return f"sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+def _recorded_hash(path: Path) -> str:
+    """Return the hash of a file as a RECORD has it (PEP 376)."""
+    return f"sha256={base64.urlsafe_b64encode(sha256_of_file(path)).decode().rstrip('=')}"

@@ -14,7 +14,7 @@ from pytest_biastransfer.fingerprints.source_code import identities
 from pytest_biastransfer.models.logits import logits_of
 from pytest_biastransfer.models.safe_loading.isolated_program import IsolatedProgram
 from pytest_biastransfer.models.safe_loading.programs import FORMATS
-from pytest_biastransfer.models.safe_loading.weights_file import digest_of
+from pytest_biastransfer.regular_files import sha256_of_file
 
 # The operators' names, as the formats have them: of torch.ao, of ONNX, of torch.export.
 _QUANTIZES_BY_BATCH: Final = re.compile(rb"linear_dynamic|dynamic_linear|DynamicQuantizeLinear|choose_qparams")
@@ -39,7 +39,7 @@ class FileProgram(torch.nn.Module):
     def __init__(self, files: Sequence[Path], shape: Sequence[int | None] = (None,) * 4) -> None:
         super().__init__()
         self._files = tuple(files)
-        self._digests = tuple(map(digest_of, files))
+        self._digests = tuple(sha256_of_file(file).hex() for file in files)
         self._shape = tuple(shape)
 
     def __fingerprint__(self) -> object:
@@ -67,7 +67,7 @@ class FileProgram(torch.nn.Module):
 
     def require_same_files(self) -> None:
         """Raise if what was loaded just now is not what this module is told by."""
-        if tuple(map(digest_of, self._files)) != self._digests:
+        if tuple(sha256_of_file(file).hex() for file in self._files) != self._digests:
             raise ModelError(f"{self._files[0]}: has changed since it was loaded; run the tests again")
 
     def _require_shape(self, images: torch.Tensor) -> None:

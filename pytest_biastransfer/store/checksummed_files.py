@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from pytest_biastransfer.regular_files import require_regular
-from pytest_biastransfer.store.atomic_files import written_whole
+from pytest_biastransfer.store.atomic_files import atomic_write
 
 Accepts = Callable[[Any, int], bool]
 """Whether a file of that description and of so many further bytes is what was asked for."""
@@ -77,7 +77,7 @@ def write_checked(path: Path, digest: Digest, description: Any, parts: Iterable[
     bodies = list(parts)
     for body in bodies:
         digest.update(body)
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(f"{digest.hexdigest()} ".encode() + described + b"\n")
         for body in bodies:
             file.write(body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.regular_files import require_regular
+from pytest_biastransfer.regular_files import require_regular, sha256_of_file
 from pytest_biastransfer.store.content_formats import fits
 from pytest_biastransfer.store.directory import StoreDirectory
 
@@ -82,7 +81,7 @@ class Facts:
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file, in hexadecimal digits."""
-        digest: str = self.of_files([path], "sha256", lambda: _sha256(path), Digest)
+        digest: str = self.of_files([path], "sha256", lambda: sha256_of_file(path).hex(), Digest)
         return digest
 
 
@@ -115,8 +114,3 @@ def _is_read_only(path: Path | str) -> bool:
 def _file(key: str) -> str:
     # As many files in one directory as there are facts would make it slow.
     return f"{key[:2]}/{key}.fact"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -29,7 +29,7 @@ from pytest_biastransfer.picture_files import FORMATS
 from tests.support.small_datasets import noise, write_picture, write_table
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
-REFUSED = r"it is a picture of the format EPS, and only JPEG, PNG, .* are opened; .*: bias_picture_formats = EPS"
+REFUSED = r"its format is EPS, and only JPEG, PNG, .* are opened; .*: bias_picture_formats = EPS"
 
 
 @pytest.fixture(autouse=True)
@@ -185,12 +185,12 @@ def test_other_formats_are_refused_whatever_the_file_is_called(tmp_path: Path, n
         pytest.skip(f"this Pillow cannot write {name}: {error}")
     for suffix in (".png", *[suffix for suffix, kind in Image.EXTENSION.items() if kind == name][:1]):
         path = disguised(tmp_path / f"a{suffix}", content)
-        with pytest.raises(DatasetError, match=rf"^image {re.escape(str(path))}: (it is a picture of|cannot be read)"):
+        with pytest.raises(DatasetError, match=rf"^image {re.escape(str(path))}: (its format is|cannot be read)"):
             read_picture(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some are deprecated
             picture = Image.open(path)
-        with picture, pytest.raises(DatasetError, match=f"of the format {picture.format}"):
+        with picture, pytest.raises(DatasetError, match=f"its format is {picture.format}"):
             as_images([(picture, 0)], "fixture").image(0)
 
 
@@ -208,7 +208,7 @@ def test_formats_that_leave_reading_to_others_are_named(name: str) -> None:
         "QOI": b"qoif",
         "XPM": b"/* XPM */",
     }
-    with pytest.raises(DatasetError, match=rf"it is a picture of the format (GBR or |XBM or )?{name}, and only"):
+    with pytest.raises(DatasetError, match=rf"its format is (GBR or |XBM or )?{name}, and only"):
         read_encoded(prefixes[name] + bytes(64), "image 3")
 
 
@@ -233,7 +233,7 @@ def test_other_formats_are_opened_where_they_are_allowed(tmp_path: Path) -> None
     assert np.array_equal(as_images(Lazy(Image.open, tmp_path / "a.png"), "fixture").image(0), pixels)
     assert allow_picture_formats() == ("TGA",)
     allow_picture_formats("AVFI")
-    with pytest.raises(BiasTransferError, match=r"'AVFI' is no format that Pillow reads here; did you mean AVIF\?"):
+    with pytest.raises(BiasTransferError, match=r"'AVFI' is not a format that Pillow reads; did you mean AVIF\?"):
         read_picture(tmp_path / "a.png")
 
 
@@ -300,7 +300,7 @@ def test_a_session_opens_what_its_ini_file_names(pytester: pytest.Pytester) -> N
     dataset = ("-obias_dataset=imagefolder:val", "-pno:xdist")
     result = pytester.runpytest_inprocess(*dataset)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*path='logo.tga': it is a picture of the format TGA, *bias_picture_formats = TGA"])
+    result.stderr.fnmatch_lines(["*path='logo.tga': its format is TGA, *bias_picture_formats = TGA"])
     pytester.runpytest_inprocess(*dataset, "-obias_picture_formats=TGA AVIF").assert_outcomes(passed=1)
     # No later session opens it.
     with pytest.raises(InterventionError, match="format TGA"):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from pytest_biastransfer.errors import ModelError, SpecError
+from pytest_biastransfer.regular_files import START_BYTES, placeholder, sha256_of_file
 from pytest_biastransfer.specs.spec import Spec
-from pytest_biastransfer.store.atomic_files import START_BYTES, stand_in
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -52,7 +51,7 @@ def _require_no_stand_in(spec: Spec, path: Path) -> None:
             start = file.read(START_BYTES)
     except OSError as error:
         raise ModelError(f"spec {spec.text!r}: {path}: cannot be read ({error.strerror})") from error
-    instead = stand_in(start)
+    instead = placeholder(start)
     if instead is not None:
         raise ModelError(f"spec {spec.text!r}: {path} is {instead}")
 
@@ -61,12 +60,6 @@ def without_weights_file(spec: Spec, what_to_type: str) -> None:
     """Raise if the spec expects something of a file of weights, of which it names none."""
     if "sha256" in spec.query:
         raise SpecError(f"spec {spec.text!r}: sha256= is of a file of weights, and this spec has none; {what_to_type}")
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _expected_digests(spec: Spec) -> list[str]:
@@ -82,7 +75,7 @@ def _expected_digests(spec: Spec) -> list[str]:
 
 
 def _require_digest(spec: Spec, path: Path, expected: str) -> None:
-    found = digest_of(path)
+    found = sha256_of_file(path).hex()
     if found != expected:
         raise ModelError(
             f"spec {spec.text!r}: {path} is another file than the spec expects; nothing in it was read\n"
