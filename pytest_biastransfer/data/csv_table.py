@@ -69,7 +69,7 @@ def read_table(path: Path) -> Table:
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start})") from error
+        raise DatasetError(f"{path}: is not a text in UTF-8 ({error.reason} at byte {error.start})") from error
     if not numbered:
         raise DatasetError(f"{path}: is empty; expected a line of column names, and one line for each image")
     (_, columns), *rest = numbered

@@ -1,4 +1,4 @@
-"""What tells one object from another in any session: its content, and the code that it runs."""
+"""Content hashes of objects and of the code that they run: the keys of cached predictions."""
 
 from pytest_biastransfer.fingerprints.content import NotFingerprintableError, fingerprint
 

@@ -1,11 +1,11 @@
-"""Content fingerprints: equal things have equal fingerprints, on any machine and in any session.
+"""Content fingerprints: equal objects have equal fingerprints, on any machine and in any session.
 
-A prediction may be reused only if everything that it depends on is unchanged. So whatever cannot be
-described by its content raises `NotFingerprintableError` instead of being left out.
+A cached prediction may be used only if everything that it depends on is unchanged. So an object whose content cannot be
+described raises `NotFingerprintableError`; nothing is left out silently.
 
-An object is described by its type and by the digests of what it holds, and each object once: the work grows with
-the number of objects, not with the number of paths to them. Within a cycle, objects are numbered from the one that
-was reached first.
+The description of an object consists of its type and the digests of the objects that it refers to. Each object is
+described once: the work grows with the number of objects, not with the number of paths to them. In a cycle, objects are
+numbered from the one that was reached first.
 """
 
 from __future__ import annotations
@@ -24,124 +24,136 @@ from pytest_biastransfer.fingerprints.source_code import THIS_PACKAGE, CodeBase,
 
 Content = bytes | memoryview
 
-# Further than any position on the stack: nothing that is still being described was referred to.
+# Above all positions on the stack: the object refers back to none that is still being described.
 _NOWHERE: Final = sys.maxsize
 
 
 class NotFingerprintableError(Exception):
-    """An object holds state that cannot be described by its content (an open file, a lock)."""
+    """An object has state that cannot be described by its content, such as an open file or a lock."""
 
 
-def fingerprint(*parts: object) -> str:
-    """Return 32 hexadecimal digits that depend on the content of `parts` and on nothing else.
+def fingerprint(*objects: object) -> str:
+    """Return 32 hexadecimal digits that depend on the content of `objects` and on nothing else.
 
-    Classes and functions are described by their code, the values that it refers to, and the files of the
-    user's modules or the versions of the libraries that it comes from; other objects by what pickle would
-    save of them. What pickle cannot save raises `NotFingerprintableError`.
+    Classes and functions are described by their code, by the values that it refers to, and by the files of the user's
+    modules or the versions of the libraries that they come from. Other objects are described by what pickle would save
+    of them.
+
+    Raises
+    ------
+    NotFingerprintableError
+        If pickle cannot save an object.
+
+    Examples
+    --------
 
     >>> fingerprint("a", 1) == fingerprint("a", 1), fingerprint("a", 1) == fingerprint("a", 1.0)
     (True, False)
     """
-    return _digits(_Description().token(parts))
+    return _digits(_Description().token(objects))
 
 
-def fingerprint_in_session(*parts: object) -> tuple[str, list[object]]:
-    """Return a fingerprint that means the same as long as this process runs, and what must stay alive for that.
+def fingerprint_in_session(*objects: object) -> tuple[str, list[object]]:
+    """Return a fingerprint that is valid in this process, and the objects that must stay alive meanwhile.
 
-    Objects without a content to describe are described by their identity and their attributes.
+    Objects whose content cannot be described are described by their identity and attributes. Their identity may be
+    reused once they are gone.
     """
     description = _Description(by_identity=True)
-    return _digits(description.token(parts)), description.identified
+    return _digits(description.token(objects)), description.identified
 
 
 def _digits(token: bytes) -> str:
     return hashlib.sha256(token).hexdigest()[:32]
 
 
-class _Of(NamedTuple):
-    """An object that is part of another one's description."""
+class _Reference(NamedTuple):
+    """An object that another one refers to."""
 
     value: object
 
 
-class _InAnyOrder(NamedTuple):
-    """Objects of which the order decides nothing."""
+class _Unordered(NamedTuple):
+    """Objects whose order does not matter."""
 
     values: Iterable[object]
 
 
-# What a description consists of.
-_Part = Content | _Of | _InAnyOrder
-_Parts = Iterator[_Part]
+# What a description consists of: bytes, and objects to describe in turn.
+_Element = Content | _Reference | _Unordered
+_Elements = Iterator[_Element]
 
 
 class _Frame:
     """One object that is being described."""
 
-    def __init__(self, value: object, position: int, parts: _Parts) -> None:
+    def __init__(self, value: object, position: int, elements: _Elements) -> None:
         self.value = value
         self.position = position
-        self.parts = parts
+        self.elements = elements
         self.digest = hashlib.sha256()
-        # The lowest position on the stack of those that it, or what it holds, refers back to.
+        # The lowest stack position that the object, or one that it refers to, refers back to ("low link").
         self.lowest = position
 
-    def take(self, token: bytes, reached: int) -> None:
-        """Add the description of an object that this one holds."""
+    def add(self, token: bytes, reached: int) -> None:
+        """Add the token of an object that this one refers to."""
         self.digest.update(token)
         self.lowest = min(self.lowest, reached)
 
 
 class _Description:
-    """One walk over objects: Tarjan's search for cycles, without recursion as chains of objects may be long."""
+    """One walk over an object graph: Tarjan's algorithm for strongly connected components.
+
+    It does not recurse: a chain of objects, such as an autograd graph, may be longer than Python's stack.
+    """
 
     def __init__(self, *, by_identity: bool = False) -> None:
         self._by_identity = by_identity
         self.identified: list[object] = []
-        # What stands for an object whose description is complete, by its identity.
+        # The tokens of objects whose description is complete, by the objects' identity.
         self._tokens: dict[int, bytes] = {}
-        # The objects that are being described, or hold one of these; and where they are among them.
+        # The objects that are being described or refer to one of these, and their positions.
         self._stack: list[object] = []
         self._positions: dict[int, int] = {}
-        # An identity may be used again once its object is gone.
+        # Keeps objects alive: Python may reuse an identity once its object is gone.
         self._alive: list[object] = []
-        # Identifying the code of a module reads files, and many classes and functions come from one module.
+        # Cached for this walk: the identity of a module's code comes from its files, and many classes share a module.
         self._code_of = CodeBase().identity
         self._origins = Origins()
-        self._by_kind: tuple[tuple[type, Callable[[Any], _Parts]], ...] = (
+        self._by_kind: tuple[tuple[type, Callable[[Any], _Elements]], ...] = (
             (types.ModuleType, self._imported),
             (type, self._class),
             (types.FunctionType, self._function),
             (types.CodeType, _code),
-            # Pickle would save its name only, but any function can be bound to any object.
+            # Pickle would save the name only, but any function can be bound to any object.
             (types.MethodType, lambda method: _all("method", (method.__self__, method.__func__))),
-            # What is read of it is observed.
+            # Its content is no part of it: `observation` records which variables are read.
             (type(os.environ), lambda environment: iter([_word("environment")])),
         )
 
     def token(self, value: object) -> bytes:
-        """Return bytes that stand for the content of an object."""
+        """Return bytes that identify the content of an object."""
         return self._walk(value)[0]
 
     def _walk(self, value: object) -> tuple[bytes, int]:
-        """Return what stands for an object, and the lowest position that it refers back to."""
+        """Return the token of an object, and the lowest stack position that it refers back to."""
         frames: list[_Frame] = []
         token, reached = self._enter(value, frames)
         while frames:
             frame = frames[-1]
-            part = self._next_part(frame)
-            if part is None:
+            element = self._next_element(frame)
+            if element is None:
                 token, reached = self._close(frames.pop())
-            elif isinstance(part, _Of):
-                token, reached = self._enter(part.value, frames)
-            elif isinstance(part, _InAnyOrder):
-                token, reached = self._unordered(part.values)
+            elif isinstance(element, _Reference):
+                token, reached = self._enter(element.value, frames)
+            elif isinstance(element, _Unordered):
+                token, reached = self._unordered(element.values)
             else:
-                frame.digest.update(part)
+                frame.digest.update(element)
                 continue
-            # An object that was entered has no token yet.
+            # An object that was just entered has no token yet; it gets one when its frame is closed.
             if token and frames:
-                frames[-1].take(token, reached)
+                frames[-1].add(token, reached)
         return token, reached
 
     def _enter(self, value: object, frames: list[_Frame]) -> tuple[bytes, int]:
@@ -156,25 +168,26 @@ class _Description:
             return _word("cycle", str(len(self._stack) - position).encode()), position
         position = self._positions[number] = len(self._stack)
         self._stack.append(value)
-        frames.append(_Frame(value, position, self._parts(value)))
+        frames.append(_Frame(value, position, self._elements(value)))
         return b"", _NOWHERE
 
-    def _next_part(self, frame: _Frame) -> _Part | None:
+    def _next_element(self, frame: _Frame) -> _Element | None:
         try:
-            return next(frame.parts, None)
+            return next(frame.elements, None)
         except NotFingerprintableError:
             if not self._by_identity:
                 raise
         self.identified.append(frame.value)
-        frame.parts = self._identity(frame.value)
-        return next(frame.parts, None)
+        frame.elements = self._identity(frame.value)
+        return next(frame.elements, None)
 
     def _close(self, frame: _Frame) -> tuple[bytes, int]:
         content = frame.digest.digest()
         token = _word("content", content)
         if frame.lowest < frame.position:
             return token, frame.lowest
-        # Nothing in it refers to what is still being described: it means the same wherever it is referred to.
+        # The root of a component: no member refers to an object that is still being described. So the tokens do not
+        # depend on the path by which the component was reached, and can be used again.
         members = self._stack[frame.position :]
         del self._stack[frame.position :]
         for number, member in enumerate(members):
@@ -189,40 +202,41 @@ class _Description:
             token, reached = self._walk(value)
             tokens.append(token)
             lowest = min(lowest, reached)
-            # What refers back is forgotten: its number would depend on which came first.
+            # Members that refer back are forgotten: their numbers would depend on the order of the set.
             for member in self._stack[height:]:
                 del self._positions[id(member)]
             del self._stack[height:]
         return _word("unordered", b"".join(sorted(tokens))), lowest
 
-    def _parts(self, value: Any) -> _Parts:
+    def _elements(self, value: Any) -> _Elements:
         """Yield the description of an object that is not plain."""
-        describe = next((describe for kinds, describe in self._by_kind if isinstance(value, kinds)), None)
+        describe = next((describe for kind, describe in self._by_kind if isinstance(value, kind)), None)
         if describe is not None:
             yield from describe(value)
         elif type(value) in (tuple, list, set, frozenset, dict):
             yield from _container(value)
         elif hasattr(type(value), "__fingerprint__"):
-            # Of this package: what the object holds cannot be looked into, and it knows what tells it from others.
+            # A class of this package with state that cannot be described, such as a compiled program: it names its
+            # own inputs.
             yield from _all("own", (type(value), value.__fingerprint__()))
-            # What somebody else has made of it.
+            # Hooks that the user has added.
             hooks = ("_forward_hooks", "_forward_pre_hooks")
             yield from _all("hooks", [hook for name in hooks for hook in getattr(value, name, {}).values()])
-        elif (words := _array(value)) is not None:
-            yield from words
+        elif (array := _array(value)) is not None:
+            yield from array
         elif _is_torch(value, "nn", "Module"):
             yield from self._module(value)
         elif _is_torch(value, "fx", "Graph"):
-            # Its nodes know one another, and where they came from.
+            # Not as an object: its nodes refer to one another, and to the code lines that they were traced from.
             yield _word("graph", str(value).encode())
             yield from _all("targets", [node.target for node in value.nodes])
         else:
             yield from self._object(value)
 
-    def _imported(self, value: types.ModuleType) -> _Parts:
+    def _imported(self, value: types.ModuleType) -> _Elements:
         yield _word("module", f"{value.__name__} {self._code_of(value.__name__)}".encode())
 
-    def _class(self, value: type) -> _Parts:
+    def _class(self, value: type) -> _Elements:
         name = _full_name(value.__module__, value.__qualname__)
         yield _word("class", f"{name} {self._code_of(value.__module__)}".encode())
         if is_users(sys.modules.get(value.__module__)):
@@ -232,25 +246,26 @@ class _Description:
             yield from _named("constants", _library_constants(value))
             yield from _named("patched", self._origins.patches_of(value))
 
-    def _function(self, value: types.FunctionType) -> _Parts:
+    def _function(self, value: types.FunctionType) -> _Elements:
         yield _word("function", _full_name(value.__module__, value.__qualname__).encode())
-        # Not the module that it says: functools.wraps takes over that of another function.
+        # Not `__module__`: functools.wraps copies that of the wrapped function.
         home = str(value.__globals__.get("__name__"))
         yield _word("code", self._code_of(home).encode())
         yield from _all("defaults", (value.__code__, value.__defaults__, value.__kwdefaults__))
         yield from _all("closure", (_cell_content(cell) for cell in value.__closure__ or ()))
         if is_users(sys.modules.get(home)):
             yield from _named("globals", _used_globals(value))
-            # What it wraps is in its closure.
-            yield from _named("attributes", {name: part for name, part in vars(value).items() if name != "__wrapped__"})
+            # `__wrapped__` is in the closure already.
+            attributes = {name: attribute for name, attribute in vars(value).items() if name != "__wrapped__"}
+            yield from _named("attributes", attributes)
 
-    def _module(self, module: Any) -> _Parts:
+    def _module(self, module: Any) -> _Elements:
         """Describe a torch.nn.Module: class, plain attributes, parameters, buffers, hooks, children.
 
-        Left out is what evaluation does not depend on: gradients, training flags, backward hooks and
-        the counters that number the hooks.
+        Evaluation does not depend on gradients, training flags, backward hooks and the numbers of hooks; these are
+        left out.
         """
-        yield _Of(type(module))
+        yield _Reference(type(module))
         torch: Any = sys.modules["torch"]
         yield _word("default", str(torch.get_default_dtype()).encode())
         everywhere = torch.nn.modules.module
@@ -258,7 +273,7 @@ class _Description:
             yield from _all("hooks of all modules", hooks.values())
         state = dict(vars(module))
         if isinstance(module, torch.fx.GraphModule):
-            # Its class has the function that was made of the graph. What tools have noted is not computed with.
+            # The graph is in the generated class already; `meta` has notes of tools, which do not compute anything.
             state.pop("_graph", None)
             state.pop("meta", None)
         for name in sorted(vars(torch.nn.Module()).keys() & state.keys()):
@@ -269,23 +284,23 @@ class _Description:
                 yield from _all(name, content.values())
         yield from _named("attributes", state)
 
-    def _object(self, value: Any) -> _Parts:
-        """Describe an object by what pickle would save: how it is made, its state and its items."""
+    def _object(self, value: Any) -> _Elements:
+        """Describe an object by what pickle would save: its constructor, its state and its items."""
         try:
             registered = copyreg.dispatch_table.get(type(value))
             saved = registered(value) if registered else value.__reduce_ex__(4)
-        except Exception as error:  # What a class does to be saved is its own code, and may raise anything.
+        except Exception as error:  # `__reduce_ex__` is code of the user's class, and may raise anything.
             raise NotFingerprintableError(f"an object of type {type(value).__qualname__}: {error}") from error
         if isinstance(saved, str):
             yield _word("global", _full_name(getattr(value, "__module__", None), saved).encode())
-            yield _Of(getattr(value, "__wrapped__", None))
+            yield _Reference(getattr(value, "__wrapped__", None))
             return
-        make, arguments, state, items, pairs = (*saved, None, None, None)[:5]
-        yield _Of(type(value))
-        yield from _all("object", (make, arguments, _in_order(state), tuple(items or ()), tuple(pairs or ())))
+        constructor, arguments, state, items, pairs = (*saved, None, None, None)[:5]
+        yield _Reference(type(value))
+        yield from _all("object", (constructor, arguments, _in_order(state), tuple(items or ()), tuple(pairs or ())))
 
-    def _identity(self, value: Any) -> _Parts:
-        """Describe an object that has no content to describe: which one it is, and its attributes."""
+    def _identity(self, value: Any) -> _Elements:
+        """Describe an object by its identity and attributes, as its content cannot be described."""
         yield _word("identity", str(id(value)).encode())
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
@@ -306,19 +321,20 @@ def _word(kind: str, content: Content = b"") -> bytes:
     return b"".join((f"{kind}:{len(content)}:".encode(), content))
 
 
-def _all(kind: str, values: Iterable[object]) -> _Parts:
-    every = list(values)
-    yield _word(kind, str(len(every)).encode())
-    yield from map(_Of, every)
+def _all(kind: str, values: Iterable[object]) -> _Elements:
+    objects = list(values)
+    # The number of objects is part of the description: otherwise [[1], 2] and [[1, 2]] would be the same.
+    yield _word(kind, str(len(objects)).encode())
+    yield from map(_Reference, objects)
 
 
-def _code(value: types.CodeType) -> _Parts:
-    # Not the file name nor the line numbers: a moved function is the same function.
+def _code(value: types.CodeType) -> _Elements:
+    # Without file name and line numbers: a function that is moved within a file is the same function.
     yield _word("bytecode", value.co_code)
     yield from _all("names", (value.co_names, value.co_varnames, value.co_consts))
 
 
-def _container(value: Any) -> _Parts:
+def _container(value: Any) -> _Elements:
     if type(value) in (tuple, list):
         yield from _all(type(value).__name__, value)
     elif type(value) is dict:
@@ -326,10 +342,10 @@ def _container(value: Any) -> _Parts:
         yield from _all("values", value.values())
     else:
         yield _word(type(value).__name__)
-        yield _InAnyOrder(value)
+        yield _Unordered(value)
 
 
-def _named(kind: str, values: Mapping[str, object]) -> _Parts:
+def _named(kind: str, values: Mapping[str, object]) -> _Elements:
     names = sorted(values)
     yield from _all(kind, names)
     yield from _all("values", [values[name] for name in names])
@@ -348,14 +364,14 @@ def _plain(value: object) -> bytes | None:
 
 
 def _in_order(state: object) -> object:
-    """Return the attributes of an object by name: the order in which they were set decides nothing."""
+    """Return the attributes of an object sorted by name: the order in which they were set does not matter."""
     if type(state) is dict and all(type(name) is str for name in state):
         return dict(sorted(state.items()))
     return state
 
 
 def _members(value: type) -> Iterator[tuple[str, object]]:
-    """Yield what a user's class defines: methods, and attributes that may have been changed since."""
+    """Yield the methods of a user's class, and its attributes, which may have been changed since it was defined."""
     for name, member in vars(value).items():
         if unwrapped(member):
             yield name, described(member)
@@ -364,7 +380,7 @@ def _members(value: type) -> Iterator[tuple[str, object]]:
 
 
 def _library_constants(value: type) -> dict[str, object]:
-    """Return the plain values that a library's class has, and those that its methods take from its module."""
+    """Return the plain values of a library's class, and the global values that its methods use."""
     members = {
         f"{base.__qualname__}.{name}": member
         for base in value.__mro__
@@ -398,10 +414,10 @@ def _cell_content(cell: types.CellType) -> object:
 
 
 def _used_globals(function: types.FunctionType) -> dict[str, object]:
-    """Return the values of its module's names that a function uses, directly or as ``module.name``.
+    """Return the global values that a function uses, directly or as ``module.name``.
 
-    They may come from a file or from the environment, which the source does not tell. The environment itself is left
-    out: what is read of it is observed.
+    The source does not show them if they come from a file or from the environment. The environment itself is left out:
+    `observation` records what is read from it.
     """
     names = set(_names(function.__code__))
     used = {name: function.__globals__[name] for name in names & function.__globals__.keys()}
@@ -419,15 +435,15 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def _is_torch(value: object, *path: str) -> bool:
-    """Whether `value` is of a torch class; torch is not imported for the question."""
-    found: Any = sys.modules.get("torch")
+    """Whether `value` is an instance of a class of torch, without importing torch."""
+    kind: Any = sys.modules.get("torch")
     for name in path:
-        found = getattr(found, name, None)
-    return found is not None and isinstance(value, found)
+        kind = getattr(kind, name, None)
+    return kind is not None and isinstance(value, kind)
 
 
 def _array(value: Any) -> list[Content] | None:
-    """Return the description of a tensor, an array or one of their types; None for anything else."""
+    """Return the description of a tensor, an array, a dtype, device or size; None for anything else."""
     if _is_torch(value, "dtype") or _is_torch(value, "device") or _is_torch(value, "Size"):
         return [_word("torch", str(value).encode())]
     if _is_torch(value, "Tensor"):
@@ -444,17 +460,17 @@ def _tensor(value: Any) -> list[Content]:
     torch: Any = sys.modules["torch"]
     if value.layout is not torch.strided:
         raise NotFingerprintableError(f"a {value.layout} tensor of {value.dtype}")
-    words: list[Content] = [_word("tensor", f"{value.dtype}{tuple(value.shape)}".encode())]
+    description: list[Content] = [_word("tensor", f"{value.dtype}{tuple(value.shape)}".encode())]
     if value.is_quantized:
-        words.append(_word("quantized", _quantization(value).encode()))
+        description.append(_word("quantized", _quantization(value).encode()))
         value = value.int_repr()
     flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    # Not copied into a word: its length follows from the shape.
-    return [*words, memoryview(flat.view(torch.uint8).numpy())] if flat.numel() else words
+    # A view, not a copy, of the weights. It needs no length: that follows from the shape.
+    return [*description, memoryview(flat.view(torch.uint8).numpy())] if flat.numel() else description
 
 
 def _quantization(tensor: Any) -> str:
-    """Return what the integers of a quantized tensor stand for."""
+    """Return the scales and zero points of a quantized tensor."""
     torch: Any = sys.modules["torch"]
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return f"{tensor.qscheme()} {tensor.q_scale()!r} {tensor.q_zero_point()}"

@@ -1,4 +1,4 @@
-"""What the code of a module is, read through its loader, and which modules it imports, wherever in it."""
+"""Reads the code of a module through its loader, and lists the modules that it imports anywhere in its code."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-# What stands before the code in a compiled file: a magic number, flags, the time and the size of the source.
-_PYC_HEADER: Final = 16
+# The header of a compiled file: magic number, flags, time and size of the source.
+_PYC_HEADER_BYTES: Final = 16
 _IMPORTING: Final = ("import_module", "__import__")
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module of code, imported already or not.
+    """A module, imported or not.
 
     Attributes
     ----------
+    name
+        The name that it is imported by.
     file
-        What its code is in; None where there is none.
+        The file with its code; None if there is none.
+    loader
+        Its loader.
     locations
-        Where its submodules are, if it is a package.
+        The directories of its submodules, if it is a package.
     """
 
     name: str
@@ -41,25 +45,25 @@ class Module:
 
     @property
     def package(self) -> str:
-        """What its relative imports are relative to."""
+        """The package that its relative imports are relative to."""
         return self.name if self.locations else self.name.rpartition(".")[0]
 
 
-def module_named(name: str, beside: str | None = None) -> Module | None:
-    """Return the module that an import of `name` gives, without importing it; None if there is none.
+def module_named(name: str, importer: str | None = None) -> Module | None:
+    """Return the module that an import of `name` finds, without importing it; None if there is none.
 
-    The directory of the file `beside` is searched too: what imports it may have been found there.
+    The directory of the file `importer` is searched too: it was in the import path when that file was imported.
     """
     imported = sys.modules.get(name)
     if imported is not None:
         return module_of(imported)
     parent = name.rpartition(".")[0]
-    package = module_named(parent, beside) if parent else None
+    package = module_named(parent, importer) if parent else None
     if parent and not (package and package.locations):
         return None
     spec = _spec(name, list(package.locations) if package else None)
-    if spec is None and not parent and beside is not None:
-        spec = importlib.machinery.PathFinder.find_spec(name, [str(Path(beside).parent)])
+    if spec is None and not parent and importer is not None:
+        spec = importlib.machinery.PathFinder.find_spec(name, [str(Path(importer).parent)])
     if spec is None:
         return None
     file = spec.origin if spec.has_location else None
@@ -67,23 +71,23 @@ def module_named(name: str, beside: str | None = None) -> Module | None:
 
 
 def module_of(module: types.ModuleType) -> Module:
-    """Return a module that was imported."""
+    """Return an imported module."""
     spec = getattr(module, "__spec__", None)
     file = getattr(module, "__file__", None)
     locations = getattr(module, "__path__", None) or ()
     loader = getattr(module, "__loader__", None) or (spec and spec.loader)
-    # A script's own name is that of the module that `python -m` was told.
+    # `python -m` runs a module under the name `__main__`; its spec has the real one.
     name = spec.name if spec is not None and module.__name__ == "__main__" else module.__name__
     return Module(name, file if isinstance(file, str) else None, loader, tuple(locations))
 
 
 def content_of(module: Module) -> bytes | None:
-    """Return what the code of a module is; None where nothing tells it."""
+    """Return the source or the compiled code of a module; None if neither is available."""
     content = _file_content(module)
     if content is not None:
         # The header of a compiled file has the time of its source.
         is_compiled = module.file is not None and module.file.endswith(".pyc")
-        return content[_PYC_HEADER:] if is_compiled else content
+        return content[_PYC_HEADER_BYTES:] if is_compiled else content
     try:
         source = module.loader.get_source(module.name) if hasattr(module.loader, "get_source") else None
         code = None if source or not hasattr(module.loader, "get_code") else module.loader.get_code(module.name)
@@ -95,7 +99,7 @@ def content_of(module: Module) -> bytes | None:
 
 
 def imported_by(module: Module, content: bytes) -> frozenset[str]:
-    """Return the names of the modules that a module may import, also inside functions, and their packages."""
+    """Return the names of all modules that a module may import, in functions too, with their packages."""
     statements = _statements(hashlib.sha256(content).digest(), content, (module.file or "").endswith(".pyc"))
     names: set[str] = set()
     for level, base, members in statements:
@@ -123,7 +127,7 @@ def _file_content(module: Module) -> bytes | None:
     try:
         if os.path.isfile(module.file):  # noqa: PTH113 - a string
             return Path(module.file).read_bytes()
-        # In an archive, or wherever else the loader has it from.
+        # The file is in an archive, or the loader reads it from elsewhere.
         read = getattr(module.loader, "get_data", None)
         return bytes(read(module.file)) if read else None
     except OSError:
@@ -132,23 +136,23 @@ def _file_content(module: Module) -> bytes | None:
 
 _Statement = tuple[int, str, tuple[str, ...]]
 
-
-_known: dict[bytes, tuple[_Statement, ...]] = {}
+# By the hash of the code: parsing takes long, and code that has changed has another hash.
+_parsed: dict[bytes, tuple[_Statement, ...]] = {}
 
 
 def _statements(digest: bytes, content: bytes, is_compiled: bool) -> tuple[_Statement, ...]:
-    """Return the imports in code: how many packages up, from which module, which names."""
-    if digest not in _known:
-        read = _of_compiled if is_compiled else _of_source
-        _known[digest] = tuple(dict.fromkeys(read(content)))
-    return _known[digest]
+    """Return the import statements in code: (number of leading dots, module, names)."""
+    if digest not in _parsed:
+        parse = _of_compiled if is_compiled else _of_source
+        _parsed[digest] = tuple(dict.fromkeys(parse(content)))
+    return _parsed[digest]
 
 
 def _of_source(content: bytes) -> Iterator[_Statement]:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
-        # An extension module, or what is no Python.
+        # An extension module, or a file that is not Python.
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,7 +1,7 @@
-"""Which installed distribution a file of code belongs to, and what identifies it: the hash of its RECORD.
+"""Installed distributions: which one a file of code belongs to, and a hash that identifies its version.
 
-A distribution owns the files that its RECORD lists, in whichever directory or archive of ``sys.path`` it was
-installed: code that lies beside it is somebody else's.
+A distribution owns the files that its RECORD lists, in the directory or archive of ``sys.path`` where it is installed.
+Other files in the same directory do not belong to it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Final
 
 from pytest_biastransfer.regular_files import sha256_of_file
 
-# Larger files of a distribution without a RECORD are told by size and time.
-_MOST_BYTES: Final = 2**20
+# Larger files of a distribution without a RECORD are compared by size and time only.
+_MOST_HASHED_BYTES: Final = 2**20
 _LIBRARY_DIRECTORIES: Final = ("site-packages", "dist-packages")
-# What this package stands on: a library wherever it was built, and not the user's code.
+# Packages that this one builds on. They are libraries even if they were built from a local directory.
 FRAMEWORKS: Final = frozenset(
     (
         "PIL", "_pytest", "accelerate", "datasets", "execnet", "filelock", "functorch", "huggingface_hub", "hypothesis",
@@ -35,12 +35,12 @@ FRAMEWORKS: Final = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Installed:
-    """A distribution and where it is installed.
+    """An installed distribution.
 
     Attributes
     ----------
     root
-        The directory or archive in ``sys.path``.
+        The directory or archive in ``sys.path`` where it is installed.
     metadata
         Its metadata.
     """
@@ -50,7 +50,7 @@ class Installed:
 
     @functools.cached_property
     def records(self) -> dict[str, str] | None:
-        """The hashes of the files that its RECORD lists, relative to the root; None where there is no RECORD."""
+        """The hashes in its RECORD, by paths relative to the root; None if there is no RECORD."""
         text = self.metadata.read_text("RECORD")
         if text is None:
             return None
@@ -59,12 +59,12 @@ class Installed:
 
     @functools.cached_property
     def name(self) -> str:
-        """Its name."""
+        """The name of the distribution."""
         return self.metadata.name
 
     @functools.cached_property
     def is_local(self) -> bool:
-        """Whether it was installed from a directory of this machine, as one's own package is."""
+        """Whether it was installed from a local directory, as users install their own packages."""
         try:
             return "dir_info" in json.loads(self.metadata.read_text("direct_url.json") or "{}")
         except ValueError:
@@ -72,7 +72,7 @@ class Installed:
 
     @functools.cached_property
     def top_names(self) -> frozenset[str]:
-        """The names that its modules and packages are imported by."""
+        """The top-level names that its modules and packages are imported by."""
         if self.records is not None:
             return frozenset(path.partition("/")[0].partition(".")[0] for path in self.records)
         listed = (self.metadata.read_text("top_level.txt") or "").split()
@@ -80,7 +80,7 @@ class Installed:
 
     @functools.cached_property
     def identity(self) -> str:
-        """What changes with any file of it: neither where it is installed nor by what program, nor compiled files."""
+        """A text that changes with any of its files, but not with the directory, the installer or compiled files."""
         if self.records is None:
             lines = [
                 f"{path},{digest}" for name in sorted(self.top_names) for path, digest in _contents(self.root, name)
@@ -91,7 +91,7 @@ class Installed:
         return f"{self.name} {self.metadata.version} {digest}"
 
     def changed_file(self, relative: str) -> str:
-        """Return the hash of a file that was written after the distribution was installed; "" if it is as recorded."""
+        """Return the hash of a file that was changed after the installation; an empty text if it is as recorded."""
         path = Path(self.root, relative)
         record = next(
             (Path(self.root, file) for file in self.records or () if file.endswith(".dist-info/RECORD")), None
@@ -99,13 +99,13 @@ class Installed:
         try:
             if record is None or path.stat().st_mtime <= record.stat().st_mtime:
                 return ""
-            found = _recorded_hash(path)
+            current = _recorded_hash(path)
         except OSError:
             return ""
-        return "" if self.records and found == self.records.get(relative) else found
+        return "" if self.records and current == self.records.get(relative) else current
 
     def _hash(self, relative: str) -> str:
-        """Return the recorded hash of a file; some installers record none."""
+        """Return the hash of a file as recorded, or computed, as some installers record none."""
         recorded = (self.records or {})[relative]
         try:
             return recorded or _recorded_hash(Path(self.root, relative))
@@ -114,12 +114,12 @@ class Installed:
 
 
 def distribution_of(file: str) -> Installed | None:
-    """Return the distribution that a file of code belongs to, None if that is not known to belong to any."""
+    """Return the distribution that a file of code belongs to; None if it belongs to none."""
     return _distribution_of(os.path.abspath(file), tuple(sys.path))  # noqa: PTH100 - half the time of Path.absolute
 
 
 def record_of(name: str) -> str | None:
-    """Return what tells whether a distribution is installed as it was; None if it is not installed."""
+    """Return a hash of a distribution's RECORD, which is faster than its identity; None if it is not installed."""
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -131,7 +131,7 @@ def record_of(name: str) -> str | None:
 
 
 def identity_of(name: str) -> str | None:
-    """Return what identifies the code of a distribution; None if it is not installed."""
+    """Return the identity of a distribution's code; None if it is not installed."""
     for root in map(_absolute, sys.path):
         for installed in _installed_in(root, name.replace("-", "_")) if Path(root).exists() else ():
             if installed.name.lower() == name.lower():
@@ -140,7 +140,7 @@ def identity_of(name: str) -> str | None:
 
 
 def _installed_in(root: str, top_name: str = "") -> Iterator[Installed]:
-    """Yield the distributions that a directory or archive of ``sys.path`` has, the one of that name first."""
+    """Yield the distributions in a directory or archive of ``sys.path``, the one named `top_name` first."""
     if not Path(root).is_dir():
         yield from _installed_in_archive(root)
         return
@@ -175,7 +175,7 @@ def _distribution_of(file: str, search_path: tuple[str, ...]) -> Installed | Non
             if top not in installed.top_names:
                 continue
             if installed.records is None:
-                # Source directories have metadata beside the code, too.
+                # A source directory has metadata beside the code too, but it is not an installation.
                 if Path(root).name in _LIBRARY_DIRECTORIES or root.endswith(".egg"):
                     return installed
             elif relative in installed.records or _source_of(relative) in installed.records:
@@ -189,7 +189,7 @@ def _absolute(root: str) -> str:
 
 
 def _decides(path: str) -> bool:
-    """Whether a file decides about results: programs differ by where they are, compiled files come and go."""
+    """Whether results may depend on a file: not on scripts, which contain paths, nor on compiled files."""
     directory, _, name = path.rpartition("/")
     if directory.endswith(".dist-info"):
         return name == "METADATA"
@@ -198,18 +198,18 @@ def _decides(path: str) -> bool:
 
 
 def _source_of(relative: str) -> str:
-    """Return the module that a compiled file was made of."""
+    """Return the source file of a compiled file; another path as it is."""
     directory, _, name = relative.rpartition("/")
     return f"{directory.removesuffix('__pycache__')}{name.partition('.')[0]}.py" if name.endswith(".pyc") else relative
 
 
 def _contents(root: str, name: str) -> Iterator[tuple[str, str]]:
-    """Yield the files of a module or package, and what tells their content."""
+    """Yield the files of a module or package, with hashes of their content."""
     paths = sorted(Path(root).glob(f"{name}.*")) + sorted(Path(root, name).rglob("*"))
     for path in paths:
         if path.is_file() and path.parent.name != "__pycache__":
             state = path.stat()
-            large = state.st_size > _MOST_BYTES
+            large = state.st_size > _MOST_HASHED_BYTES
             digest = f"{state.st_size} {state.st_mtime_ns}" if large else _recorded_hash(path)
             yield path.relative_to(root).as_posix(), digest
 

@@ -1,8 +1,8 @@
-"""What code reads besides itself while it runs: files, directories, environment variables, and what else decides.
+"""Records what code reads while it runs: files, directories, environment variables and other inputs.
 
-Python tells of files, directories, programs and connections through its audit hooks. Of the environment it tells
-nothing: so the mapping itself observes who asks it. What is read below Python, as by C's ``getenv`` or by a library
-that opens files in C++ or Rust, is not seen.
+Python reports files, directories, programs and connections to audit hooks (PEP 578). It does not report reads of
+environment variables, so ``os.environ`` itself gets a class that records them. Reads below Python, such as by C's
+``getenv`` or by a library that opens files in C++ or Rust, are not visible.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from typing import Any, Final
 
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, distribution_of
 from pytest_biastransfer.fingerprints.source_code import THIS_PACKAGE, is_of_python, is_users_file
+from pytest_biastransfer.regular_files import sha256_of_file
 
 _LISTING: Final = ("os.listdir", "os.scandir")
-# What may be answered in another way the next time.
+# Events whose outcome may differ the next time, and cannot be compared.
 _ELSEWHERE: Final = (
     "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "urllib.", "http.",
     "ftplib.", "sqlite3.", "ctypes.dlopen", "winreg.",
@@ -35,27 +36,27 @@ _BELOW_PYTHON: Final = re.compile(
     rb"\b(safe_open|load_file|jit\.load|load_library|imread|read_image|read_file|decode_image|InferenceSession|h5py|"
     rb"VideoReader|VideoCapture|CDLL)\b"
 )
-# What they read decides about how fast something is.
+# The files that compilers read affect speed, not results.
 _COMPILERS: Final = ("torch._dynamo", "torch._inductor")
 _OF_THE_MACHINE: Final = ("/proc/", "/sys/", "/dev/")
 
 
 @dataclass
 class Reads:
-    """What was read.
+    """The inputs that code has read.
 
     Attributes
     ----------
     files
-        Absolute paths, and their sizes and times when they were read; None for a file that was not there.
+        Absolute paths, with sizes and modification times when they were read; None for a missing file.
     directories
-        Of which the entries were listed.
+        Directories whose entries were listed.
     variables
-        Names of environment variables, and hashes of their values; None for one that was not set.
+        Names of environment variables, with hashes of their values; None for one that was not set.
     elsewhere
-        What cannot be compared with the next time.
+        Inputs that cannot be compared in the next session.
     modules
-        Which were imported meanwhile.
+        Modules that were imported meanwhile.
     """
 
     files: dict[str, tuple[int, int] | None] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Reads:
     modules: set[str] = field(default_factory=set)
 
     def __or__(self, other: Reads) -> Reads:
-        """Return what either has read."""
+        """Return the inputs of both."""
         return Reads(
             {**other.files, **self.files},
             self.directories | other.directories,
@@ -75,9 +76,9 @@ class Reads:
         )
 
     def files_besides(self, covered: Iterable[Path | str]) -> dict[str, str | None] | None:
-        """Return the hashes of the files that are neither in `covered` nor a library's; None if that fails.
+        """Return the hashes of the files that are neither in `covered` nor in a library; None if that is impossible.
 
-        A file that is not there any more, or that has changed since it was read, has no hash to compare with.
+        It is impossible for a file that was removed or changed since it was read: its hash then is unknown.
         """
         own = {os.path.abspath(path) for path in covered}  # noqa: PTH100 - strings
         digests: dict[str, str | None] = {}
@@ -85,30 +86,30 @@ class Reads:
             source = source_of(path)
             if path in own or source in own or is_of_a_library(source):
                 continue
-            # Python writes a compiled file when it has read the source.
+            # Python writes the compiled file after it has read the source, so only the source is compared.
             before = _state(source) if source != path else state
             if source.startswith(_OF_THE_MACHINE) or before != _state(source):
                 return None
             try:
-                digests[source] = None if before is None else hashlib.sha256(Path(source).read_bytes()).hexdigest()
+                digests[source] = None if before is None else sha256_of_file(Path(source)).hex()
             except OSError:
                 return None
         return digests
 
 
 def reads_below_python(files: Iterable[Path]) -> bool:
-    """Whether code names what opens files in C++ or Rust, which no audit hook sees."""
+    """Whether code mentions functions that open files in C++ or Rust, which audit hooks do not report."""
     return any(_BELOW_PYTHON.search(file.read_bytes()) for file in files)
 
 
 def variable(name: str) -> str | None:
     """Return a hash of the value of an environment variable, None if it is not set."""
     value = os.environ.get(name)
-    return None if value is None else hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+    return None if value is None else _hash_of_value(value)
 
 
 def reads_of_imports(names: Iterable[str]) -> Reads | None:
-    """Return what was read while the named modules were imported; None if one of them was imported unobserved."""
+    """Return what was read while modules were imported; None if one of them was imported without observation."""
     reads = Reads()
     for name in names:
         module = sys.modules.get(name)
@@ -123,29 +124,30 @@ def reads_of_imports(names: Iterable[str]) -> Reads | None:
 
 @contextmanager
 def observing() -> Iterator[Reads]:
-    """Observe what is read, by whichever thread."""
+    """Record what any thread reads in this context."""
     if not _hooked:
         _hooked.append(True)
-        # It cannot be removed, and does nothing as long as nobody observes.
+        # An audit hook cannot be removed; this one does nothing while there is no observation.
         sys.addaudithook(_hook)
     reads, before, arguments = Reads(), set(map(id, sys.modules.values())), sys.argv
     sys.argv = _Arguments(arguments)
-    watched = [each for each in (os.environ, getattr(os, "environb", None)) if type(each) is _Environ]
-    if len(watched) == 0:
+    environments = [mapping for mapping in (os.environ, getattr(os, "environb", None)) if type(mapping) is _Environ]
+    if len(environments) == 0:
         reads.elsewhere.add("an environment of another type")
-    for each in watched:
-        each.__class__ = _ObservedEnvironment
+    # The class is changed, not the object: other code may have kept a reference to `os.environ`.
+    for mapping in environments:
+        mapping.__class__ = _ObservedEnvironment
     _active.append(reads)
     try:
         yield reads
     finally:
         _active.remove(reads)
         if not _active:
-            for each in watched:
-                each.__class__ = _Environ
+            for mapping in environments:
+                mapping.__class__ = _Environ
         if type(sys.argv) is _Arguments:
             sys.argv = arguments
-        # Another name of a module that was there is no import: multiprocessing gives one to `__main__`.
+        # By identity: multiprocessing gives `__main__` a second name, which is no import.
         reads.modules |= {name for name, module in list(sys.modules.items()) if id(module) not in before}
         for name in reads.modules & sys.modules.keys():
             if isinstance(sys.modules[name], types.ModuleType):
@@ -153,7 +155,7 @@ def observing() -> Iterator[Reads]:
 
 
 _Environ: Final = type(os.environ)
-# Of the process, as an audit hook is.
+# Module-level state, as an audit hook belongs to the process.
 _active: Final[list[Reads]] = []
 _hooked: Final[list[bool]] = []
 _imported: Final[dict[str, tuple[Any, Reads]]] = {}
@@ -166,7 +168,7 @@ class _ObservedEnvironment(_Environ):  # type: ignore[valid-type, misc]
             name = os.fsdecode(key) if isinstance(key, str | bytes) else str(key)
             value = self._data.get(self.encodekey(key)) if isinstance(key, str | bytes) else None
             text = None if value is None else os.fsdecode(value)
-            digest = None if text is None else hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+            digest = None if text is None else _hash_of_value(text)
             for reads in _active:
                 reads.variables.setdefault(name, digest)
         return super().__getitem__(key)
@@ -190,10 +192,10 @@ class _Arguments(list[str]):
         return super().__iter__()
 
 
-def _note_elsewhere(what: str, frame: types.FrameType) -> None:
+def _note_elsewhere(origin: str, frame: types.FrameType) -> None:
     if _is_of_interest(frame):
         for reads in _active:
-            reads.elsewhere.add(what)
+            reads.elsewhere.add(origin)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -205,7 +207,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     _here.busy = True
     try:
         frame = sys._getframe(1)
-        # Imports list directories, too: that they would find the same modules is looked at otherwise.
+        # Imports list directories too. Whether they would find the same modules is checked elsewhere.
         if not (is_listing and frame.f_code.co_filename.startswith("<frozen ")) and _is_of_interest(frame):
             _note(event, arguments, is_open, is_listing)
     finally:
@@ -239,10 +241,9 @@ def _reads(mode: Any, flags: Any) -> bool:
 
 
 def _is_of_interest(frame: types.FrameType | None) -> bool:
-    """Whether the user's code reads, directly or through a library.
+    """Whether a read comes from the user's code, directly or through a library.
 
-    What this package reads is known to it, and what the frameworks read when they are imported, or when this package
-    calls them, is their own.
+    Reads of this package are not recorded, nor those of frameworks while they are imported or called by this package.
     """
     by_a_library = False
     while frame is not None:
@@ -253,7 +254,7 @@ def _is_of_interest(frame: types.FrameType | None) -> bool:
                 return False
             by_a_library = False
         elif name != __name__ and top == THIS_PACKAGE:
-            # Of another library if that is what it has called: the model's own package may be installed.
+            # This package called a library that is no framework: it may be the model's own package.
             return by_a_library
         elif name != __name__ and top not in sys.stdlib_module_names | {"__main__"}:
             if _is_users(frame.f_code.co_filename, top):
@@ -265,8 +266,13 @@ def _is_of_interest(frame: types.FrameType | None) -> bool:
 
 @functools.lru_cache(maxsize=10_000)
 def _is_users(file: str, top: str) -> bool:
-    # What was made by code has no file.
+    # Generated code has no file.
     return file.startswith("<") or is_users_file(os.path.abspath(file), top)  # noqa: PTH100 - a string
+
+
+def _hash_of_value(value: str) -> str:
+    # Hashed, as values may be secrets.
+    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _state(path: str) -> tuple[int, int] | None:
@@ -278,7 +284,7 @@ def _state(path: str) -> tuple[int, int] | None:
 
 
 def source_of(path: str) -> str:
-    """Return the file that a compiled module was made of; the path itself for any other file."""
+    """Return the source of a compiled module; the path itself for any other file."""
     try:
         return importlib.util.source_from_cache(path)
     except ValueError:
@@ -286,7 +292,7 @@ def source_of(path: str) -> str:
 
 
 def is_of_a_library(path: str) -> bool:
-    """Whether a file is part of Python or of an installed library, which is told by its RECORD."""
+    """Whether a file belongs to Python or to an installed library, whose RECORD identifies it."""
     if is_of_python(path):
         return True
     installed = distribution_of(path)

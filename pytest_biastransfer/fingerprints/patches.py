@@ -1,4 +1,4 @@
-"""What somebody else has put into the classes and modules of a library."""
+"""Finds monkey patches: functions and objects that other code has put into the classes and modules of a library."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pytest_biastransfer.fingerprints.source_code import is_users, is_users_file
 
 _PYTHON: Final = "python"
 _USERS: Final = "users"
-# Where a descriptor or a wrapper has what it calls.
+# Attributes of descriptors and wrappers that hold the function which they call.
 _INNER: Final = ("__func__", "fget", "fset", "func", "__wrapped__", "_self_wrapper")
 
 
 class Origins:
-    """Where functions come from; asked once for each module, class and file."""
+    """Determines where functions come from; cached for each module and class."""
 
     def __init__(self) -> None:
         self._home = functools.cache(_home)
@@ -28,31 +28,31 @@ class Origins:
         self._of_module = functools.cache(self._patches_of_module)
 
     def patches_of(self, library_class: type) -> dict[str, object]:
-        """Return what a library's class, its bases or its module have from elsewhere."""
-        found: dict[str, object] = {}
+        """Return the members of a library's class, of its bases and of its module that come from other code."""
+        patches: dict[str, object] = {}
         for base in library_class.__mro__:
-            found |= self._of_base(base)
+            patches |= self._of_base(base)
         for module in self._modules_of(library_class.__module__):
-            found |= self._of_module(module)
-        return found
+            patches |= self._of_module(module)
+        return patches
 
     def _patches_of_base(self, base: type) -> dict[str, object]:
         home = self._home(base.__module__)
-        found: dict[str, object] = {}
+        patches: dict[str, object] = {}
         for name, member in vars(base).items():
             functions = unwrapped(member)
             label = f"{base.__qualname__}.{name}"
             if self._is_users_object(member) or any(_USERS in self._homes(function) for function in functions):
-                found[label] = described(member)
-            elif self._are_others(functions, home, label) and _is_mentioned(name, base.__module__):
-                # Of a library: what it holds need not have a content that could be told. What other libraries add by
-                # names of their own is called by nobody else.
-                found[label] = [self._name(function) for function in functions]
-        return found
+                patches[label] = described(member)
+            elif self._are_foreign(functions, home, label) and _is_mentioned(name, base.__module__):
+                # A patch by another library is described by its name and code: the objects that it refers to may have
+                # no content to describe. A member that the class's own module never mentions is not called by it.
+                patches[label] = [self._name(function) for function in functions]
+        return patches
 
-    def _are_others(self, functions: list[types.FunctionType], home: str, label: str) -> bool:
-        """Whether a member of a class is another function than the one that the class defines."""
-        return any(self._homes(each) - {home, _PYTHON} or each.__qualname__ != label for each in functions)
+    def _are_foreign(self, functions: list[types.FunctionType], home: str, label: str) -> bool:
+        """Whether the functions of a class's member are not those that the class defines."""
+        return any(self._homes(function) - {home, _PYTHON} or function.__qualname__ != label for function in functions)
 
     def _name(self, function: types.FunctionType) -> tuple[str, types.CodeType]:
         module = sys.modules.get(str(function.__globals__.get("__name__")))
@@ -64,13 +64,13 @@ class Origins:
         return {
             f"{module_name}:{name}": value
             for name, value in list(vars(module).items())
-            # Not isinstance: it asks an object for its class, and some warn of being asked.
+            # Not isinstance: it reads `__class__`, and some lazy module attributes warn when they are read.
             if (type(value) is types.FunctionType and _USERS in self._homes(value))
             or (issubclass(type(value), type) and self._home(value.__module__) == _USERS)
         }
 
     def _modules_of(self, name: str) -> Iterator[str]:
-        """Yield a library's module, and those that its functions call by ``module.name``."""
+        """Yield a library's module, and the modules that its functions call by ``module.name``."""
         module = sys.modules.get(name)
         if module is None or self._home(name) in (_PYTHON, _USERS):
             return
@@ -82,14 +82,14 @@ class Origins:
                 yield value.__name__
 
     def _homes(self, function: types.FunctionType) -> set[str]:
-        """Return where a function, and those that it wraps, come from."""
-        return {self._home_of(each) for each in (function, *_wrapped_by(function))}
+        """Return the owners of a function and of the functions that it wraps."""
+        return {self._home_of(inner) for inner in (function, *_wrapped_by(function))}
 
     def _home_of(self, function: types.FunctionType) -> str:
         name = function.__globals__.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None
         if module is None or vars(module) is not function.__globals__:
-            # Made by code: only what a known module made is that module's.
+            # Generated code: it belongs to the module that it names, if that is imported; otherwise to the user.
             return self._home(name) if module is not None else _USERS
         home = self._home(module.__name__)
         file = function.__code__.co_filename
@@ -106,14 +106,14 @@ class Origins:
 
 
 def described(member: object) -> object:
-    """Return what decides about a member of a class: descriptors and wrappers cannot be described themselves."""
+    """Return what a member of a class depends on: descriptors and wrappers cannot be described themselves."""
     if isinstance(member, functools.partialmethod):
         return member.func, member.args, member.keywords
     return unwrapped(member) or member
 
 
 def unwrapped(member: object) -> list[types.FunctionType]:
-    """Return the functions that a member of a class calls: itself, or what a descriptor or a wrapper holds."""
+    """Return the functions that a member of a class calls: the member, or those in a descriptor or wrapper."""
     if isinstance(member, types.FunctionType):
         return [member]
     if isinstance(member, type):
@@ -124,12 +124,12 @@ def unwrapped(member: object) -> list[types.FunctionType]:
 
 @functools.lru_cache(maxsize=10_000)
 def is_users_code(file: str) -> bool:
-    """Whether code that says it comes from a file comes from one of the user's that is there."""
+    """Whether the file that a code object names exists and is the user's."""
     return Path(file).is_file() and is_users_file(file, "")
 
 
 def _is_mentioned(name: str, module_name: str) -> bool:
-    """Whether a name stands in the code of a module."""
+    """Whether a name occurs in the code of a module."""
     return name.encode() in _text_of(module_name)
 
 
@@ -140,7 +140,7 @@ def _text_of(module_name: str) -> bytes:
 
 
 def _wrapped_by(function: types.FunctionType) -> Iterator[types.FunctionType]:
-    """Yield the functions that a function holds: what it wraps."""
+    """Yield the functions that a function wraps: in `__wrapped__` or in its closure."""
     inner = [getattr(function, "__wrapped__", None)]
     for cell in function.__closure__ or ():
         try:
@@ -148,11 +148,11 @@ def _wrapped_by(function: types.FunctionType) -> Iterator[types.FunctionType]:
         except ValueError:
             # A variable that is not set yet.
             continue
-    yield from (each for each in inner if isinstance(each, types.FunctionType) and each is not function)
+    yield from (value for value in inner if isinstance(value, types.FunctionType) and value is not function)
 
 
 def _home(module_name: str) -> str:
-    """Return a word for who a module belongs to."""
+    """Return the owner of a module: a library's name, Python or the user."""
     top = module_name.partition(".")[0]
     if top in FRAMEWORKS:
         return top

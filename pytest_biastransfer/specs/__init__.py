@@ -1,1 +1,1 @@
-"""What a spec string holds: its syntax, factories, hub repositories, and the files and orders of class names."""
+"""Everything about spec strings: syntax, factories, hub repositories, files and orders of class names."""

@@ -1,4 +1,4 @@
-"""Files that name classes, a model's or a dataset's: one a line, or as JSON."""
+"""Class name files of models and datasets: one name a line, or JSON."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any
 from pytest_biastransfer.errors import BiasTransferError
 
 Fail = Callable[[str], BiasTransferError]
-"""Makes the error of what was found in a file."""
+"""Makes the error for a message about a file."""
 Pairs = Callable[[Sequence[tuple[str, Any]]], Any]
 
 
 def read_class_file(path: Path, fail: Fail, unreadable: str = "cannot be read ({})", pairs: Pairs = dict) -> Any:
-    """Return what a file tells: its lines without the blank ones at its end, or what is in it if it is JSON.
+    """Return the lines of a file without blank ones at its end, or, for JSON, its content.
 
     Parameters
     ----------
     path
-        The file, UTF-8, with or without a byte order mark; JSON if its name ends so.
+        A file in UTF-8, with or without a byte order mark; JSON if its suffix is ``.json``.
     fail
         Makes the error to raise.
     unreadable
-        How the error says that the system does not open the file.
+        The message for a file that the system cannot open; ``{}`` is the cause.
     pairs
-        Makes what stands for an object of JSON.
+        Converts the pairs of a JSON object, as ``object_pairs_hook`` of `json.loads`.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise fail(f"is no text in UTF-8 ({error.reason} at byte {error.start})") from error
-    # A ValueError is a path that no file can have.
+        raise fail(f"is not a text in UTF-8 ({error.reason} at byte {error.start})") from error
+    # A path with a null character is a ValueError.
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else error
         raise fail(unreadable.format(cause)) from error
@@ -42,23 +42,23 @@ def read_class_file(path: Path, fail: Fail, unreadable: str = "cannot be read ({
         return text.rstrip().splitlines()
     try:
         return json.loads(text, object_pairs_hook=pairs)
-    # A ValueError is also a number of more digits than Python reads.
+    # A ValueError is also a number with more digits than Python converts.
     except (ValueError, RecursionError) as error:
         raise fail(f"is not JSON ({error})") from error
 
 
-def as_names(found: object, fail: Fail, expected: str) -> list[str]:
-    """Return the names in what a file tells, without the blanks around them; `expected` says what may be in there."""
-    if not isinstance(found, list) or not found:
-        raise fail(f"{expected}; found {reprlib.repr(found)}")
-    for number, name in enumerate(found, 1):
+def as_names(content: object, fail: Fail, expected: str) -> list[str]:
+    """Return the class names in a file's content, stripped; `expected` begins the message if it is not a list."""
+    if not isinstance(content, list) or not content:
+        raise fail(f"{expected}; found {reprlib.repr(content)}")
+    for number, name in enumerate(content, 1):
         if not isinstance(name, str) or not name.strip():
             raise fail(f"{expected}; found {reprlib.repr(name)} as name {number}")
-    return [name.strip() for name in found]
+    return [name.strip() for name in content]
 
 
 def composed(name: str) -> str:
-    """Return a name as it is compared with others: a Mac's disk has accents apart from their letters.
+    """Return a name in Unicode normalization form C, to compare it: macOS file systems may decompose accents.
 
     >>> composed("cafe\\u0301") == "caf\\u00e9"
     True
@@ -67,14 +67,14 @@ def composed(name: str) -> str:
 
 
 def nearest_name(name: str, valid: Sequence[str]) -> str | None:
-    """Return the name that is most like another one, whatever the case and the signs between words; None if none is."""
-    import difflib  # Only mistakes need it.
+    """Return the most similar valid name, ignoring case and word separators; None if none is similar."""
+    import difflib  # Only error messages need it.
 
     plain: dict[str, str] = {}
-    for other in valid:
-        plain.setdefault(_plain(other), other)
-    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.6)
-    return plain[near[0]] if near else None
+    for valid_name in valid:
+        plain.setdefault(_plain(valid_name), valid_name)
+    matches = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.6)
+    return plain[matches[0]] if matches else None
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The orders in which libraries number classes that have names only."""
+"""The orders in which libraries sort class names to number them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_SHOWN: Final = 12
 
 
 def natural_order(names: Sequence[str]) -> list[int]:
-    """Return the indices of names, sorted as timm sorts folders.
+    """Return the indices that sort names as timm sorts class folders.
 
     >>> natural_order(["10", "2", "b", "A"])
     [1, 0, 3, 2]
@@ -24,33 +24,33 @@ def natural_order(names: Sequence[str]) -> list[int]:
 
 
 def ambiguity(names: Sequence[str], order: ClassOrder | None, *, fixed: bool) -> str:
-    """Return in words what leaves the number of each class open, or nothing where all is clear.
+    """Return in words why the numbers of the classes are ambiguous; an empty text if they are not.
 
     Parameters
     ----------
     names
         Sorted by code points.
     order
-        The order of the model's library; None where that is not known.
+        The order of the model's library; None if it is unknown.
     fixed
-        Whether the dataset's own library has numbered the classes, by code points.
+        Whether the dataset's own library numbers the classes, by code points.
     """
     if fixed and order != "natural":
         return ""
     possible: list[ClassOrder] = [order] if order and not fixed else ["string", "natural"]
     if "natural" in possible and len({str(_natural_key(name)) for name in names}) < len(names):
-        return f"{_shown(names)}, of which timm takes some for equal, and leaves their order to chance"
-    first: list[str] | None = None
+        return f"{_shown(names)}, some of which timm treats as equal, so that their order is arbitrary"
+    reference: list[str] | None = None
     for library in possible:
-        # Names from a Mac's disk are decomposed, elsewhere composed: then accents sort differently.
+        # macOS may store decomposed names, other systems composed ones, and the two sort differently.
         for form in (None, "NFC", "NFD"):
             ordered = _sorted(names, library, form)
-            if first is None:
-                first = ordered
-            elif ordered != first:
+            if reference is None:
+                reference = ordered
+            elif ordered != reference:
                 where = f"by {_LIBRARIES[library]}" if form is None else "where accents are composed"
                 here = f"by {_LIBRARIES[possible[0]]} here"
-                return f"numbered as {_shown(first)} {here}, and as {_shown(ordered)} {where}"
+                return f"numbered as {_shown(reference)} {here}, and as {_shown(ordered)} {where}"
     return ""
 
 
@@ -63,7 +63,7 @@ def _sorted(names: Sequence[str], order: ClassOrder, form: Literal["NFC", "NFD"]
 
 
 def _natural_key(name: str) -> list[int | str]:
-    return [int(part) if index % 2 else part for index, part in enumerate(_DIGITS.split(name.lower()))]
+    return [int(piece) if index % 2 else piece for index, piece in enumerate(_DIGITS.split(name.lower()))]
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face hub: from the local cache, or downloaded where a spec says so."""
+"""Repositories of the Hugging Face hub: read from the local cache, or downloaded if a spec asks for it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files of a repository, or of a directory of the user's.
+    """The files of one commit of a repository, or of a local directory.
 
     Attributes
     ----------
     directory
-        Where they are.
+        The directory that contains them.
     commit
-        The commit that they are of; None for a directory of the user's.
+        The commit's hash; None for a local directory.
     """
 
     directory: Path
@@ -36,72 +36,75 @@ class Snapshot:
 
     @property
     def revision(self) -> str:
-        """What is added to a name to tell which commit it was: ``@`` and its first digits, or nothing."""
+        """The suffix of a model's or dataset's name: ``@`` and the first digits of the commit, or an empty text."""
         return f"@{self.commit[:_SHOWN_DIGITS]}" if self.commit else ""
 
 
 def snapshot(
     spec: Spec, *, extra: str, patterns: Sequence[str], repo: str | None = None, kind: Literal["model", "dataset"]
 ) -> Snapshot:
-    """Return the files that a spec names: a directory, or a repository in the cache of the hub.
+    """Return the files that a spec names: a local directory, or a repository in the hub's cache.
 
-    Nothing is downloaded unless the spec says ``download=1`` and which ``revision=`` it wants: a branch moves.
+    Nothing is downloaded unless the spec has ``download=1`` and the commit as ``revision=``: a branch moves.
 
     Parameters
     ----------
     spec
-        Its rest is the directory, or else the repository's id.
+        Its rest is the directory, or the id of the repository.
     extra
-        The extra of this package that has the library.
+        The extra of this package that installs the library.
     patterns
-        Which files are wanted, such as ``*.json``.
+        Glob patterns of the files to read, such as ``*.json``.
     repo
-        The repository, where it is not the spec's rest.
+        The id of the repository, if it is not the spec's rest.
     kind
-        What kind of repository it is.
+        The kind of repository.
 
     Raises
     ------
     SpecError
-        If it is neither a directory nor in the cache, and may not be downloaded, or cannot.
+        If it is neither a directory nor in the cache, and the download is not allowed or fails.
     """
     directory = spec.path()
     if repo is None and directory.is_dir():
         return _own_directory(spec, directory)
-    found = repo or spec.rest
+    repo_id = repo or spec.rest
     hub = need("huggingface_hub", extra, f"spec {spec.text!r}")
     revision, download = spec.query.get("revision"), bool(spec.switch("download"))
     if download and not _COMMIT.fullmatch(revision or ""):
         raise SpecError(
-            f"spec {spec.text!r}: download=1 needs &revision= with a commit of {found}, 40 digits: a branch "
+            f"spec {spec.text!r}: download=1 needs &revision= with a commit of {repo_id}, 40 digits: a branch "
             f"moves, and the same spec would be another {kind} tomorrow"
         )
     try:
-        place = hub.snapshot_download(
-            found,
+        directory_of_commit = hub.snapshot_download(
+            repo_id,
             repo_type=kind,
             revision=revision,
             allow_patterns=list(patterns),
             local_files_only=not download,
         )
     except hub.errors.HFValidationError as error:
-        raise SpecError(f"spec {spec.text!r}: no directory {directory}, and {found!r} is no id of the hub") from error
+        raise SpecError(
+            f"spec {spec.text!r}: no directory {directory}, and {repo_id!r} is not an id of the hub"
+        ) from error
     except hub.errors.LocalEntryNotFoundError as error:
         where = f"no directory {directory}, and " if repo is None else ""
         at = f" at revision {revision}" if revision else ""
-        reason = "cannot be reached" if download else "is not asked, without download=1 and revision="
+        reason = "cannot be reached" if download else "is not asked without download=1 and revision="
         raise SpecError(
-            f"spec {spec.text!r}: {where}{found}{at} is not in the hub's cache ({hub.constants.HF_HUB_CACHE}); "
+            f"spec {spec.text!r}: {where}{repo_id}{at} is not in the hub's cache ({hub.constants.HF_HUB_CACHE}); "
             f"the hub {reason}"
         ) from error
     except (hub.errors.HfHubHTTPError, OSError) as error:
-        raise SpecError(f"spec {spec.text!r}: {found} cannot be downloaded: {str(error).splitlines()[0]}") from error
-    return Snapshot(Path(place), Path(place).name)
+        raise SpecError(f"spec {spec.text!r}: {repo_id} cannot be downloaded: {str(error).splitlines()[0]}") from error
+    return Snapshot(Path(directory_of_commit), Path(directory_of_commit).name)
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Let nothing that is loaded meanwhile ask the hub, whatever its files say."""
+    """Keep code in this context from asking the hub, whatever the files say that it loads."""
+    # The environment variable is read once, at import; so the constant that was made from it is set.
     constants: Any = importlib.import_module("huggingface_hub.constants")
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
@@ -112,9 +115,9 @@ def offline() -> Iterator[None]:
 
 
 def _own_directory(spec: Spec, directory: Path) -> Snapshot:
-    given = [key for key in KEYS if key in spec.query]
-    if given:
+    hub_keys = [key for key in KEYS if key in spec.query]
+    if hub_keys:
         raise SpecError(
-            f"spec {spec.text!r}: {given[0]}= is of repositories on the hub, and {directory} is a directory"
+            f"spec {spec.text!r}: {hub_keys[0]}= is for repositories on the hub, and {directory} is a directory"
         )
     return Snapshot(directory, None)

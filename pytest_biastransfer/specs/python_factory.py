@@ -1,4 +1,4 @@
-"""The user's own objects, named by ``python:package.module:factory``."""
+"""The scheme ``python:package.module:factory``: imports and calls the user's own factory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pytest_biastransfer.specs.spec import Spec
 
 
 def call_factory(spec: Spec, reserved: Collection[str] = ()) -> object:
-    """Import the module that `spec` names and return what its factory returns.
+    """Import the module that `spec` names, call its factory and return the object that it makes.
 
-    The factory gets the keys of the query that are not `reserved`, whole numbers as ``int``. A module beside
-    the configuration file is found too, even where Python's path does not have that directory.
+    The keys of the query that are not `reserved` become keyword arguments, whole numbers as ``int``. The module may
+    stand beside the configuration file, even if that directory is not in ``sys.path``.
     """
     module_name, colon, factory_name = spec.rest.partition(":")
     if not colon:
@@ -34,9 +34,9 @@ def call_factory(spec: Spec, reserved: Collection[str] = ()) -> object:
         public = [name for name in vars(module) if not name.startswith("_")]
         raise SpecError(f"spec {spec.text!r}: {module_name} has no {factory_name!r}; {nearest(factory_name, public)}")
     factory = getattr(module, factory_name)
-    # A model or dataset that is there already may be callable, and is not a factory.
-    makes = inspect.isroutine(factory) or isinstance(factory, type | functools.partial)
-    if not makes:
+    # A finished model or dataset may be callable too, and is returned as it is.
+    is_factory = inspect.isroutine(factory) or isinstance(factory, type | functools.partial)
+    if not is_factory:
         return factory
     own = {key: value for key, value in spec.query.items() if key not in reserved}
     return factory(**{key: int(value) if value.isdecimal() else value for key, value in own.items()})
@@ -44,16 +44,16 @@ def call_factory(spec: Spec, reserved: Collection[str] = ()) -> object:
 
 @contextmanager
 def importable_beside(spec: Spec) -> Iterator[None]:
-    """Let imports find the modules beside the configuration file, too."""
-    place = str(spec.directory)
-    if place in sys.path:
+    """Let imports in this context find modules beside the configuration file, too."""
+    directory = str(spec.directory)
+    if directory in sys.path:
         yield
         return
-    sys.path.insert(0, place)
+    sys.path.insert(0, directory)
     try:
         yield
     finally:
-        sys.path.remove(place)
+        sys.path.remove(directory)
 
 
 def _import(name: str, spec: Spec) -> object:

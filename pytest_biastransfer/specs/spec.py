@@ -12,11 +12,10 @@ from pytest_biastransfer.errors import SpecError, nearest
 
 _EXAMPLES: Final = "torchvision:resnet18 or imagefolder:data/val"
 _WEIGHTS: Final = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
-# The schemes of files by their suffixes.
-_SCHEMES_OF_FILES: Final = {".pt2": "export", ".onnx": "onnx", ".ts": "torchscript", ".csv": "csv", ".npz": "npz"}
-# What Hugging Face's libraries write into the directories of models and datasets.
-_OF_HUGGING_FACE: Final = ("config.json", "dataset_info.json", "dataset_dict.json", "state.json")
-# Python refuses to read numbers of thousands of digits.
+_SCHEME_OF_SUFFIX: Final = {".pt2": "export", ".onnx": "onnx", ".ts": "torchscript", ".csv": "csv", ".npz": "npz"}
+# Files that Hugging Face's libraries write into the directories of models and datasets.
+_HUGGING_FACE_FILES: Final = ("config.json", "dataset_info.json", "dataset_dict.json", "state.json")
+# Python refuses to convert numbers with thousands of digits.
 _MOST_DIGITS: Final = 18
 
 
@@ -36,15 +35,15 @@ class Spec:
     rest: str
     query: dict[str, str] = field(default_factory=dict)
     directory: Path = Path()
-    """What relative paths in it are relative to."""
+    """The directory that relative paths in it are relative to."""
 
     @classmethod
     def parse(cls, text: str, directory: Path | None = None) -> Spec:
-        """Parse a spec string; relative paths in it will be relative to `directory` (default: here)."""
+        """Parse a spec string; relative paths in it are relative to `directory` (default: the current one)."""
         address, _, query = text.partition("?")
         scheme, colon, rest = address.partition(":")
         directory = directory or Path.cwd()
-        # A scheme of one letter is a drive of Windows.
+        # A scheme of one letter is a drive letter of Windows.
         if not colon or not scheme or not rest or len(scheme) == 1:
             suggestion = _suggestion(address, query, directory)
             raise SpecError(
@@ -87,10 +86,10 @@ class Spec:
             raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected 1 or 0")
         return None if value is None else value in ("1", "true")
 
-    def nested(self, key: str, **more: str | None) -> Spec:
-        """Return the spec under `key`, with more keys and values where they are given."""
+    def nested(self, key: str, **added: str | None) -> Spec:
+        """Return the spec that is the value of `key`, with the `added` keys whose values are not None."""
         text = self.query[key]
-        for name, value in more.items():
+        for name, value in added.items():
             if value is not None:
                 text += f"{'&' if '?' in text else '?'}{name}={value}"
         return Spec.parse(text, self.directory)
@@ -100,19 +99,19 @@ class Spec:
         value = self.query.get(key)
         if value is None or "," not in value:
             return self.number(key)
-        parts = [part.strip() for part in value.split(",")]
-        if not all(map(_is_whole, parts)):
+        numbers = [number.strip() for number in value.split(",")]
+        if not all(map(_is_whole, numbers)):
             raise SpecError(f"spec {self.text!r}: {key}={value!r}, expected whole numbers separated by a comma")
-        return tuple(map(int, parts))
+        return tuple(map(int, numbers))
 
     def decimal(self, key: str) -> float | None:
         """Return the number under `key`, or None."""
-        found = self.decimals(key)
-        if found is None:
+        numbers = self.decimals(key)
+        if numbers is None:
             return None
-        if len(found) > 1:
+        if len(numbers) > 1:
             raise SpecError(f"spec {self.text!r}: {key}={self.query[key]!r}, expected one number")
-        return found[0]
+        return numbers[0]
 
     def decimals(self, key: str) -> tuple[float, ...] | None:
         """Return the numbers under `key`, separated by commas, or None."""
@@ -120,7 +119,7 @@ class Spec:
         if value is None:
             return None
         try:
-            return tuple(float(part) for part in value.split(","))
+            return tuple(float(number) for number in value.split(","))
         except ValueError:
             raise SpecError(
                 f"spec {self.text!r}: {key}={value!r}, expected numbers separated by commas, such as 0.5,0.5,0.5"
@@ -128,7 +127,7 @@ class Spec:
 
 
 def or_its_spec(value: object) -> str:
-    """Return a half sentence that suggests the spec of a `Path`, where that was put in place of a model or images.
+    """Return a hint that suggests a spec, if a `Path` was passed in place of a model or images.
 
     >>> or_its_spec(Path("pets.pt"))
     ", or a spec such as 'checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=N'"
@@ -141,10 +140,10 @@ def _suggestion(address: str, query: str, directory: Path) -> str | None:
     suffix, rest = Path(address).suffix.lower(), f"?{query}" if query else ""
     if suffix in _WEIGHTS:
         return f"checkpoint:{address}{rest or '?arch=torchvision:resnet18&num_classes=N'}"
-    if suffix in _SCHEMES_OF_FILES:
-        return f"{_SCHEMES_OF_FILES[suffix]}:{address}{rest}"
+    if suffix in _SCHEME_OF_SUFFIX:
+        return f"{_SCHEME_OF_SUFFIX[suffix]}:{address}{rest}"
     location = directory / address
-    if any((location / name).is_file() for name in _OF_HUGGING_FACE):
+    if any((location / name).is_file() for name in _HUGGING_FACE_FILES):
         return f"hf:{address}{rest}"
     if location.is_dir() or "/" in address or "\\" in address:
         return f"imagefolder:{address}{rest}"
@@ -156,15 +155,15 @@ def _is_whole(text: str) -> bool:
 
 
 def _pairs(text: str, query: str) -> dict[str, str]:
-    """Return the keys and values of a query; as in a URL ``%26`` is an ``&``, but ``+`` is itself: paths have it."""
-    found: dict[str, str] = {}
+    """Return the keys and values of a query, with ``%26`` decoded as in a URL; ``+`` stays, as paths may have it."""
+    values: dict[str, str] = {}
     for pair in query.split("&") if query else ():
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise SpecError(f"spec {text!r}: {pair!r} after the question mark, expected key=value, separated by &")
-        if key in found:
+        if key in values:
             raise SpecError(f"spec {text!r}: {key}= is given twice")
-        found[key] = unquote(value)
-        if "\0" in found[key]:
-            raise SpecError(f"spec {text!r}: {key}= has a character that no path can have")
-    return found
+        values[key] = unquote(value)
+        if "\0" in values[key]:
+            raise SpecError(f"spec {text!r}: {key}= has a null character, which no path can have")
+    return values

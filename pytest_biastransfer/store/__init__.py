@@ -1,4 +1,4 @@
-"""What is kept between sessions: predictions, decoded pixels, and facts that take long to find out."""
+"""Data cached between sessions: predictions, decoded pixels, trained weights, facts about files and models."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "Generations", "Store", "StoreDirectory"]
 
 
-_OF_PREDICTIONS: Final = 2**24
+_MOST_PREDICTION_BYTES: Final = 2**24
 _TRAINING_SECONDS: Final = 24 * 3600.0
 
 
 class Store:
-    """All that is kept in one directory; nothing is kept where that is None.
+    """All cached data, in one directory; nothing is cached if that is None.
 
-    With a `secret`, only what was written with the same one is read. It has a directory of its own in there, so that
-    sessions with other secrets, or without one, neither read nor remove it.
+    With a `secret`, only files that were written with the same secret are read. They are in a subdirectory of their
+    own, so that sessions with other secrets, or without one, neither read nor remove them.
     """
 
     def __init__(self, directory: Path | None = None, secret: bytes | None = None) -> None:
         seal = Seal(secret)
-        self._place = StoreDirectory(directory and directory / seal.name, seal)
-        self.facts = Facts(self._place.inside("facts"))
-        self.generations = Generations(self.facts, self._place.inside("facts"))
+        self._root = StoreDirectory(directory and directory / seal.name, seal)
+        self.facts = Facts(self._root.inside("facts"))
+        self.generations = Generations(self.facts, self._root.inside("facts"))
 
     @property
     def directory(self) -> Path | None:
-        """Where everything is; None where nothing can be kept."""
-        return self._place.path if self._place.can_be_written else None
+        """The directory of the store; None if nothing can be written."""
+        return self._root.path if self._root.can_be_written else None
 
     @functools.cached_property
     def predictions(self) -> ChunkStore:
         """The predictions of models."""
-        return self._chunks("predictions", most_bytes=_OF_PREDICTIONS)
+        return self._chunks("predictions", most_bytes=_MOST_PREDICTION_BYTES)
 
     @functools.cached_property
     def pixels(self) -> ChunkStore:
@@ -51,26 +51,26 @@ class Store:
 
     @functools.cached_property
     def rows(self) -> ChunkStore:
-        """What models compute of each image besides predictions, such as features."""
+        """Arrays with one row for each image that models compute besides predictions, such as features."""
         return self._chunks("rows")
 
     @functools.cached_property
     def checks(self) -> ChunkStore:
-        """Which models were found to give the same results twice."""
+        """Notes of which models have given the same results twice."""
         return self._chunks("checks")
 
     @functools.cached_property
     def trained(self) -> ChunkStore:
         """The weights of models that were trained here."""
-        # Nobody trains beside another process that takes long.
+        # A chunk here is a whole training: waiting for another process is cheaper than training a second time.
         return self._chunks("trained", patience=_TRAINING_SECONDS)
 
-    def place(self, name: str) -> StoreDirectory:
-        """Return where files of another kind are."""
-        return self._place.inside(name)
+    def subdirectory(self, name: str) -> StoreDirectory:
+        """Return the subdirectory for another kind of file."""
+        return self._root.inside(name)
 
     def _chunks(self, name: str, **options: Any) -> ChunkStore:
-        # Only now: it imports numpy, which facts do not need.
+        # Imported here: chunks need numpy, and facts do not.
         from pytest_biastransfer.store.chunks import ChunkStore
 
-        return ChunkStore(self._place.inside(name), **options)
+        return ChunkStore(self._root.inside(name), **options)

@@ -1,8 +1,8 @@
-"""Files that are whole and hold what they promise, or are taken for missing.
+"""Files with a checksum: a damaged or replaced file counts as missing.
 
-A line with a checksum and a description of the content, then the content. Written to a temporary name and
-renamed, so that a file is whole or not there. The checksum covers the file's name within the store too: what was
-written under one key is not read under another one.
+A file has one line with the checksum and a description of the content as JSON, then the content. It is written
+atomically. The checksum covers the file's name within the store too, so that content of one key is never read under
+another one.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from pytest_biastransfer.regular_files import require_regular
 from pytest_biastransfer.store.atomic_files import atomic_write
 
 Accepts = Callable[[Any, int], bool]
-"""Whether a file of that description and of so many further bytes is what was asked for."""
+"""Whether a description, and the number of bytes after it, are those of the requested content."""
 
-# Longer descriptions are read after their checksum was compared.
-_SHORT: Final = 2**16
-_LONGEST: Final = 2**28
-# Opening a pipe would wait for whoever writes to it.
+# Longer descriptions are parsed only after the checksum was compared.
+_SHORT_BYTES: Final = 2**16
+_LONGEST_BYTES: Final = 2**28
+# Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
 _READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Digest(Protocol):
-    """What makes a checksum: one of hashlib's or hmac's objects."""
+    """An object of hashlib or hmac that computes a checksum."""
 
     def update(self, data: Any, /) -> None:
-        """Take more of the content."""
+        """Add content."""
 
     def hexdigest(self) -> str:
-        """Return the checksum."""
+        """Return the checksum in hexadecimal digits."""
 
 
 class Seal:
-    """Makes the checksums of files: anybody's, or with a secret those of whoever knows it."""
+    """Makes the checksums of files: plain SHA-256, or, with a secret, an HMAC that only its owners can make."""
 
     def __init__(self, secret: bytes | None = None) -> None:
         self._secret = secret
@@ -50,37 +50,51 @@ class Seal:
 
     @property
     def name(self) -> str:
-        """The name of the directory of what has this seal; it does not tell the secret."""
+        """The name of the subdirectory of files with this seal; it does not reveal the secret."""
         if self._secret is None:
             return ""
         return f"sealed-{hmac.new(self._secret, b'name of a directory', 'sha256').hexdigest()[:16]}"
 
     @property
     def is_secret(self) -> bool:
-        """Whether only those who know a secret can make it."""
+        """Whether a secret is needed to make it."""
         return self._secret is not None
 
     def digest(self, name: str) -> Digest:
-        """Begin the checksum of the file of that name."""
+        """Begin the checksum of the file `name`, relative to the store."""
         if self._secret is None:
             return hashlib.sha256(name.encode(errors="surrogateescape") + b"\n")
         return hmac.new(self._secret, name.encode(errors="surrogateescape") + b"\n", "sha256")
 
 
-def write_checked(path: Path, digest: Digest, description: Any, parts: Iterable[Any]) -> None:
-    """Write a file; `parts` are what supports the buffer protocol, `description` is anything JSON can hold.
+def write_checked(path: Path, digest: Digest, description: Any, arrays: Iterable[Any]) -> None:
+    """Write a file with its checksum.
 
-    Raises OSError where that cannot be done.
+    Parameters
+    ----------
+    path
+        The file.
+    digest
+        The checksum, as `Seal.digest` begins it.
+    description
+        Plain data, as JSON holds it.
+    arrays
+        The content: objects that support the buffer protocol.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
-    described = json.dumps(description).encode()
-    digest.update(described)
-    bodies = list(parts)
-    for body in bodies:
-        digest.update(body)
+    header = json.dumps(description).encode()
+    digest.update(header)
+    buffers = list(arrays)
+    for buffer in buffers:
+        digest.update(buffer)
     with atomic_write(path) as file:
-        file.write(f"{digest.hexdigest()} ".encode() + described + b"\n")
-        for body in bodies:
-            file.write(body)
+        file.write(f"{digest.hexdigest()} ".encode() + header + b"\n")
+        for buffer in buffers:
+            file.write(buffer)
 
 
 def read_checked(path: Path, digest: Digest, accepts: Accepts) -> tuple[Any, memoryview]:
@@ -89,31 +103,33 @@ def read_checked(path: Path, digest: Digest, accepts: Accepts) -> tuple[Any, mem
     Raises
     ------
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     ValueError, RecursionError
-        If it is not what was asked for.
+        If its content is not the requested one, or is damaged.
     """
     content = _mapped(path)
-    end = content.find(b"\n", 0, _LONGEST) + 1
-    checksum, _, described = content[: end - 1].partition(b" ") if end else (b"", b"", b"")
+    end = content.find(b"\n", 0, _LONGEST_BYTES) + 1
+    checksum, _, header = content[: end - 1].partition(b" ") if end else (b"", b"", b"")
     body = memoryview(content)[end:]
     description: Any = None
-    # A file may say that it is larger than anybody has the time to read.
-    if len(described) <= _SHORT:
-        description = _accepted(described, len(body), accepts)
-    digest.update(described)
+    # Checked before the whole body is hashed: a sparse file of terabytes takes no space and would take hours to hash.
+    if len(header) <= _SHORT_BYTES:
+        description = _accepted(header, len(body), accepts)
+    digest.update(header)
     digest.update(body)
+    # In constant time: the time of a plain comparison would reveal how much of a forged checksum is right.
     if not hmac.compare_digest(digest.hexdigest().encode(), checksum):
         raise ValueError("its content does not match its checksum")
-    if len(described) > _SHORT:
-        description = _accepted(described, len(body), accepts)
+    # A long header could exhaust the memory of the JSON parser; only content of our own gets this far.
+    if len(header) > _SHORT_BYTES:
+        description = _accepted(header, len(body), accepts)
     return description, body
 
 
-def _accepted(described: bytes, size: int, accepts: Accepts) -> Any:
-    description = json.loads(described)
+def _accepted(header: bytes, size: int, accepts: Accepts) -> Any:
+    description = json.loads(header)
     if not accepts(description, size):
-        raise ValueError("its content is not of the form that it should have")
+        raise ValueError("its content does not have the expected form")
     return description
 
 
@@ -121,7 +137,7 @@ def _mapped(path: Path) -> mmap.mmap:
     descriptor = os.open(path, _READ_ONLY)
     try:
         require_regular(path, os.fstat(descriptor))
-        # Copy-on-write: torch takes only arrays that could be written to.
+        # Copy-on-write: torch warns of arrays that cannot be written to.
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Content-addressed chunks of arrays on disk, computed once by whichever process gets there first.
+"""Content-addressed chunks of arrays on disk; each is computed once, by the first of several processes that needs it.
 
-Each chunk is a file. Who computes one holds its lock file; the operating system frees that when the holder
-dies. A chunk that does not have the content it promises is computed again.
+Each chunk is a file. The process that computes it holds a lock file, which the operating system releases if the
+process dies. A damaged chunk is computed again.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ _IN_USE_SECONDS: Final = 3600
 
 
 class ChunkStore:
-    """Chunks in ``place/key/start-stop.chunk``, or none kept where there is no place.
+    """Chunks in the files ``key/start-stop.chunk`` of a directory of the store; without one, nothing is cached.
 
     Parameters
     ----------
-    place
-        Where they are.
+    root
+        The directory.
     most_bytes
-        A file that is larger is none of these chunks.
+        The size limit of a chunk's arrays in bytes; a larger file counts as damaged.
     patience
-        After so many seconds a chunk that another process is computing is computed here too: locks of network drives
-        may outlive who held them, and so may those that a child process has inherited. It costs double work.
+        Seconds after which a chunk that another process is computing is computed here too. A lock may outlive its
+        holder, on network drives or if a child process has inherited it. At worst the work is done twice.
     """
 
     def __init__(
-        self, place: StoreDirectory, *, most_bytes: int = _MOST_BYTES, patience: float = _PATIENCE_SECONDS
+        self, root: StoreDirectory, *, most_bytes: int = _MOST_BYTES, patience: float = _PATIENCE_SECONDS
     ) -> None:
-        self._place = place
+        self._root = root
         self._most_bytes = most_bytes
         self._patience = patience
         self._locks: bool | None = None
@@ -71,54 +71,55 @@ class ChunkStore:
     ) -> Iterator[tuple[range, Content]]:
         """Yield each of the chunks once, in the order in which they become available.
 
-        Missing chunks whose lock is free are computed here, those that another process computes
-        meanwhile are waited for, and computed here after all if that process dies. `accepts` tells whether the
-        content of a file is what `compute` may have returned; if not, the file is removed and warned of.
+        Missing chunks whose lock is free are computed here. Chunks that another process is computing are waited for,
+        and computed here if that process dies. `accepts` checks content that was read from a file: whether `compute`
+        may have returned it. If not, the file is removed with a warning.
         """
-        missing, since = list(chunks), time.monotonic()
+        missing, last_progress = list(chunks), time.monotonic()
         while missing:
-            left = []
+            locked = []
             for chunk in missing:
                 content = self._get_or_compute(key, chunk, compute, accepts)
                 if content is None:
-                    left.append(chunk)
+                    locked.append(chunk)
                 else:
                     yield chunk, content
-            if len(left) < len(missing):
-                since = time.monotonic()
-            elif time.monotonic() - since > self._patience:
-                chunk, since = left.pop(0), time.monotonic()
+            if len(locked) < len(missing):
+                last_progress = time.monotonic()
+            # Only one chunk at a time: the holder may be alive and merely slow, and finish the others meanwhile.
+            elif time.monotonic() - last_progress > self._patience:
+                chunk, last_progress = locked.pop(0), time.monotonic()
                 yield chunk, self._computed(key, chunk, compute)
             else:
                 time.sleep(_WAIT_SECONDS)
-            missing = left
+            missing = locked
 
     def has(self, key: str, chunk: range) -> bool:
-        """Whether a chunk is there; it may turn out to be damaged."""
+        """Whether the file of a chunk exists; it may turn out to be damaged."""
         with contextlib.suppress(OSError):
-            return self._place.path is not None and (self._place.path / _file(key, chunk)).is_file()
+            return self._root.path is not None and (self._root.path / _file(key, chunk)).is_file()
         return False
 
     def get(self, key: str, chunk: range, accepts: Callable[[range, Content], bool]) -> Content | None:
-        """Return the content of a chunk that is there, `accepts` is as of `collect`; else None."""
-        return None if self._place.path is None else self._read(key, chunk, accepts)
+        """Return the content of a chunk if its file exists, else None; `accepts` as in `collect`."""
+        return None if self._root.path is None else self._read(key, chunk, accepts)
 
     def make_room(self, key: str, needed: int, limit: int) -> bool:
-        """Drop what was used longest ago until `needed` bytes under `key` fit into `limit`; return whether they do.
+        """Remove least recently used keys until `needed` bytes of `key` fit into `limit`; return whether they do.
 
-        What was used lately stays: another process may be reading it.
+        Keys that were used within the last hour stay: another process may be reading them.
         """
-        directory = self._place.path
+        directory = self._root.path
         if directory is None or needed > limit:
             return False
-        others = [place for place in _subdirectories(directory) if place.name != key]
-        sizes = {place: _bytes_in(place) for place in others}
+        others = [subdirectory for subdirectory in _subdirectories(directory) if subdirectory.name != key]
+        sizes = {subdirectory: _bytes_in(subdirectory) for subdirectory in others}
         with contextlib.suppress(OSError):
             os.utime(directory / key)
-        for place in sorted(others, key=_last_use):
-            if needed + sum(sizes.values()) > limit and _last_use(place) < time.time() - _IN_USE_SECONDS:
-                shutil.rmtree(place, ignore_errors=True)
-                del sizes[place]
+        for subdirectory in sorted(others, key=_last_use):
+            if needed + sum(sizes.values()) > limit and _last_use(subdirectory) < time.time() - _IN_USE_SECONDS:
+                shutil.rmtree(subdirectory, ignore_errors=True)
+                del sizes[subdirectory]
         return needed + sum(sizes.values()) <= limit
 
     def _get_or_compute(
@@ -129,23 +130,23 @@ class ChunkStore:
         accepts: Callable[[range, Content], bool],
     ) -> Content | None:
         """Return the chunk's content, or None while another process computes it."""
-        if self._place.path is None:
+        if self._root.path is None:
             return compute(chunk)
-        found = self._read(key, chunk, accepts)
-        if found is not None:
-            return found
-        path = self._place.path / _file(key, chunk)
+        content = self._read(key, chunk, accepts)
+        if content is not None:
+            return content
+        path = self._root.path / _file(key, chunk)
         if not self._prepare(path.parent):
             return self._computed(key, chunk, compute)
         from filelock import FileLock
 
         lock = FileLock(path.with_suffix(".lock"), thread_local=False)
         if not self._claim(lock):
-            return None if self._place.can_be_written else self._computed(key, chunk, compute)
+            return None if self._root.can_be_written else self._computed(key, chunk, compute)
         try:
-            # Another process may have finished it between the look and the claim.
-            found = self._read(key, chunk, accepts)
-            return self._computed(key, chunk, compute) if found is None else found
+            # Another process may have finished the chunk after it was looked for and before its lock was acquired.
+            content = self._read(key, chunk, accepts)
+            return self._computed(key, chunk, compute) if content is None else content
         finally:
             lock.release()
 
@@ -153,49 +154,50 @@ class ChunkStore:
         content = compute(chunk)
         arrays = {name: np.asarray(array, order="C") for name, array in content.items()}
         forms = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
-        self._place.write(_file(key, chunk), forms, [array.data for array in arrays.values()])
+        self._root.write(_file(key, chunk), forms, [array.data for array in arrays.values()])
         return content
 
     def _read(self, key: str, chunk: range, accepts: Callable[[range, Content], bool]) -> Content | None:
         name = _file(key, chunk)
-        found = self._place.read(
+        entry = self._root.read(
             name, lambda forms, size: size <= self._most_bytes and fits(_FORMS, forms) and size == _bytes_of(forms)
         )
-        if found is None:
+        if entry is None:
             return None
-        content = dict(_arrays(found[1], found[0]))
+        forms, body = entry
+        content = dict(_arrays(body, forms))
         if accepts(chunk, content):
             return content
-        assert self._place.path is not None
-        self._place.drop(self._place.path / name, "its arrays are not of the form that they should have")
+        assert self._root.path is not None
+        self._root.drop(self._root.path / name, "its arrays do not have the expected form")
         return None
 
     def _prepare(self, directory: Path) -> bool:
         """Make the directory of a key; return whether its files can be locked."""
-        if not self._place.can_be_written:
+        if not self._root.can_be_written:
             return False
         try:
-            self._place.make_directory(directory)
+            self._root.make_directory(directory)
             if self._locks is None:
                 self._locks = _locks_work(directory)
         except OSError as error:
-            self._place.give_up(error)
+            self._root.give_up(error)
             return False
         return self._locks
 
     def _claim(self, lock: FileLock) -> bool:
         from filelock import Timeout
 
-        # What is in the way of the lock's file would be waited for, or locked in its place.
+        # A pipe in place of the lock file would block; a link would lock another file.
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(os.lstat(lock.lock_file).st_mode):
-                self._place.drop(Path(lock.lock_file), "it is no lock")
+                self._root.drop(Path(lock.lock_file), "it is not a lock file")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             return False
         except OSError as error:
-            self._place.give_up(error)
+            self._root.give_up(error)
             return False
         return True
 
@@ -205,21 +207,21 @@ def _file(key: str, chunk: range) -> str:
 
 
 def _locks_work(directory: Path) -> bool:
-    """Whether files in a directory can be locked; some network drives cannot, and filelock would do without the system.
+    """Whether files in a directory can be locked; raises OSError where no file can be written.
 
-    Raises OSError where no file can be written.
+    Some network drives have no locks. filelock would silently use soft locks there, which outlive a dead process.
     """
     try:
         import fcntl
-    except ImportError:  # On Windows, files are locked in another way, and always.
+    except ImportError:  # Windows has other locks, which always work.
         return True
     with tempfile.TemporaryFile(dir=directory) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             warnings.warn(
-                f"{directory}: files cannot be locked there ({error}); what several processes need may be computed "
-                f"more than once",
+                f"{directory}: files cannot be locked there ({error}); several processes may compute the same "
+                f"predictions",
                 StoreWarning,
                 stacklevel=2,
             )
@@ -228,12 +230,12 @@ def _locks_work(directory: Path) -> bool:
 
 
 def _is_dtype(text: str) -> bool:
-    # Numbers and truth values; no text, and no Python objects.
+    # Numbers and booleans only: reading Python objects would run code.
     return bool(re.fullmatch("[<>|=][a-z0-9]{2,3}", text)) and text[1:] in _DTYPES
 
 
 def _is_shape(sides: Sequence[int]) -> bool:
-    # numpy multiplies them even if there is a zero among them.
+    # numpy checks the product for overflow even if one side is zero.
     return len(sides) <= _MOST_DIMENSIONS and math.prod(max(side, 1) for side in sides) < _MOST_ELEMENTS
 
 
@@ -249,7 +251,7 @@ def _arrays(body: memoryview, forms: Mapping[str, tuple[str, Sequence[int]]]) ->
         start += count * np.dtype(dtype).itemsize
 
 
-# What a file says of its arrays: by name the dtype and the shape.
+# The description of a chunk: for each array its dtype and shape.
 _FORMS: Final = dict[
     str,
     tuple[
@@ -266,7 +268,7 @@ def _subdirectories(directory: Path) -> list[Path]:
 
 
 def _bytes_in(directory: Path) -> int:
-    """Return how many bytes the files take; another process may be writing, or removing them."""
+    """Return the total size of the files; another process may be writing or removing them."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         return sum(map(_bytes_of_file, entries))
     return 0

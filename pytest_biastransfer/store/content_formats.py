@@ -1,4 +1,4 @@
-"""The forms of plain data: whether what was read is what was once written, told by a type."""
+"""Validates plain data that was read from a file, by type hints."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 
 def fits(form: Any, content: Any) -> bool:
-    """Whether plain data, as JSON holds it, is of a form.
+    """Whether plain data, as JSON holds it, matches a type hint.
 
     Parameters
     ----------
     form
         ``int``, ``float``, ``str``, ``bool``, ``None``, `Any`; ``list[...]``, ``dict[str, ...]``, ``tuple[...]`` of a
-        fixed length, a `typing.TypedDict` (with these keys or more), `typing.Literal`, or one of several, such as
-        ``int | None``. With ``Annotated[form, holds]``, ``holds(content)`` must be true too; a ValueError means that
-        it is not.
+        fixed length, a `typing.TypedDict` (further keys are allowed), `typing.Literal`, or a union, such as
+        ``int | None``. With ``Annotated[form, holds]``, ``holds(content)`` must be true too; a ValueError counts as
+        false.
     content
-        The data. Whole numbers are floats too, truth values are no numbers.
+        The data. An int is a float too; a bool is neither.
 
     Examples
     --------
@@ -29,9 +29,9 @@ def fits(form: Any, content: Any) -> bool:
     >>> fits(Annotated[int, lambda count: count >= 0], -1)
     False
     """
-    parts, compound = get_args(form), _COMPOUND.get(get_origin(form))
+    arguments, compound = get_args(form), _COMPOUND.get(get_origin(form))
     if compound is not None:
-        return compound(parts, content)
+        return compound(arguments, content)
     if typing.is_typeddict(form):
         return _fits_dict(form, content)
     if form is float:
@@ -48,28 +48,28 @@ def _fits_dict(form: Any, content: Any) -> bool:
     )
 
 
-def _fits_annotated(parts: Sequence[Any], content: Any) -> bool:
-    return fits(parts[0], content) and all(_holds(holds, content) for holds in parts[1:])
+def _fits_annotated(arguments: Sequence[Any], content: Any) -> bool:
+    return fits(arguments[0], content) and all(_holds(holds, content) for holds in arguments[1:])
 
 
-def _fits_one(parts: Sequence[Any], content: Any) -> bool:
-    return any(fits(part, content) for part in parts)
+def _fits_union(forms: Sequence[Any], content: Any) -> bool:
+    return any(fits(form, content) for form in forms)
 
 
-def _fits_literal(parts: Sequence[Any], content: Any) -> bool:
-    return any(content == part and type(content) is type(part) for part in parts)
+def _fits_literal(literals: Sequence[Any], content: Any) -> bool:
+    return any(content == literal and type(content) is type(literal) for literal in literals)
 
 
-def _fits_tuple(parts: Sequence[Any], content: Any) -> bool:
+def _fits_tuple(forms: Sequence[Any], content: Any) -> bool:
     return (
         isinstance(content, list)
-        and len(content) == len(parts)
-        and all(fits(part, value) for part, value in zip(parts, content, strict=True))
+        and len(content) == len(forms)
+        and all(fits(form, value) for form, value in zip(forms, content, strict=True))
     )
 
 
 def _all_fit(form: Any, contents: Any) -> bool:
-    # Of many thousands, a plain type is told at once.
+    # Lists of labels have a million members: for a plain type, one pass at C speed.
     if form in (str, int, bool):
         return set(map(type, contents)) <= {form}
     return all(fits(form, content) for content in contents)
@@ -89,10 +89,10 @@ def _hints(form: typing.Hashable) -> dict[str, Any]:
 
 _COMPOUND: Final[Mapping[Any, Callable[[Sequence[Any], Any], bool]]] = {
     Annotated: _fits_annotated,
-    typing.Union: _fits_one,
-    types.UnionType: _fits_one,
+    typing.Union: _fits_union,
+    types.UnionType: _fits_union,
     Literal: _fits_literal,
     tuple: _fits_tuple,
-    list: lambda parts, content: isinstance(content, list) and _all_fit(parts[0], content),
-    dict: lambda parts, content: isinstance(content, dict) and _all_fit(parts[1], content.values()),
+    list: lambda arguments, content: isinstance(content, list) and _all_fit(arguments[0], content),
+    dict: lambda arguments, content: isinstance(content, dict) and _all_fit(arguments[1], content.values()),
 }

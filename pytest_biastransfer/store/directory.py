@@ -1,4 +1,4 @@
-"""A directory that is written to as long as that works, and read from as far as it has what it should have."""
+"""A directory of the store: damaged files are removed and computed again, a failing disk ends only the caching."""
 
 from __future__ import annotations
 
@@ -19,67 +19,71 @@ class _Root:
     directory: Path | None
     can_be_written: bool
     seal: Seal = field(repr=False)
-    # What is in the way and cannot be removed, of which it was warned.
+    # Damaged files that cannot be removed: the user is warned of each once.
     stuck: set[Path] = field(default_factory=set)
 
 
 class StoreDirectory:
-    """A directory, or none where that is None; that it cannot be written concerns its subdirectories too."""
+    """A directory of checksummed files, or no caching if it is None; subdirectories share its state.
+
+    After the first write that fails, nothing more is written to the directory or to any of its subdirectories.
+    """
 
     def __init__(self, directory: Path | None, seal: Seal | None = None) -> None:
         self._root = _Root(directory, directory is not None, seal or Seal())
-        self._inner = Path()
+        self._subpath = Path()
 
     @property
     def path(self) -> Path | None:
         """The directory, which need not exist yet; None if there is none."""
-        return self._root.directory and self._root.directory / self._inner
+        return self._root.directory and self._root.directory / self._subpath
 
     @property
     def can_be_written(self) -> bool:
-        """Whether there is a directory, and nothing has failed there yet."""
+        """Whether there is a directory, and no write has failed yet."""
         return self._root.can_be_written
 
     @property
     def is_sealed(self) -> bool:
-        """Whether what is read was written by somebody who knows a secret."""
+        """Whether only files that were written with a secret are read."""
         return self._root.seal.is_secret
 
     def inside(self, name: str) -> StoreDirectory:
         """Return a subdirectory."""
-        found = StoreDirectory(None)
-        found._root, found._inner = self._root, self._inner / name
-        return found
+        subdirectory = StoreDirectory(None)
+        subdirectory._root, subdirectory._subpath = self._root, self._subpath / name
+        return subdirectory
 
     def read(self, name: str, accepts: Accepts) -> tuple[Any, memoryview] | None:
-        """Return what `write` wrote into the file of that name: its description and the content, memory-mapped.
+        """Return the description and the memory-mapped content that `write` wrote into a file.
 
-        None if there is no such file. What is there instead, or damaged, is removed and warned of.
+        Returns None if there is no such file. A damaged file, or anything else of that name, is removed with a
+        warning.
         """
         if self.path is None:
             return None
         path = self.path / name
         try:
             return read_checked(path, self._root.seal.digest(self._name(path)), accepts)
-        # An OverflowError is a file too large to be mapped.
+        # mmap raises OverflowError for a file that is too large.
         except (OSError, ValueError, RecursionError, OverflowError) as error:
             if os.path.lexists(path):
                 self.drop(path, getattr(error, "strerror", None) or str(error))
             return None
 
-    def write(self, name: str, description: Any, parts: Iterable[Any]) -> None:
-        """Write a file; `parts` are what supports the buffer protocol, `description` is anything JSON can hold."""
+    def write(self, name: str, description: Any, arrays: Iterable[Any]) -> None:
+        """Write a file if possible: a `description` that JSON can hold, and `arrays` with the buffer protocol."""
         if self.path is None or not self.can_be_written:
             return
         path = self.path / name
         try:
             self.make_directory(path.parent)
-            write_checked(path, self._root.seal.digest(self._name(path)), description, parts)
+            write_checked(path, self._root.seal.digest(self._name(path)), description, arrays)
         except OSError as error:
             self.give_up(error)
 
     def make_directory(self, directory: Path) -> None:
-        """Make a directory in here, in the place of whatever else is there; raises OSError where that cannot be."""
+        """Make a subdirectory, replacing files in its way; raises OSError where that is not possible."""
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -88,14 +92,14 @@ class StoreDirectory:
             if not obstacles:
                 raise
             for path in obstacles:
-                self.drop(path, "it is no directory")
+                self.drop(path, "it is not a directory")
             directory.mkdir(parents=True, exist_ok=True)
 
     def drop(self, path: Path, reason: str) -> None:
-        """Remove what is not what it should be, whatever it is, and warn of it, once if that cannot be done."""
+        """Remove a file or directory that is not as expected, with a warning; only one if it cannot be removed."""
         if path in self._root.stuck:
             return
-        # Before the warning, which the user may have made an error: the next session would meet it again.
+        # Removed before the warning: where warnings are errors, the next session would fail at the same file.
         try:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -106,10 +110,10 @@ class StoreDirectory:
         warnings.warn(f"{path}: {reason}; it is computed again", StoreWarning, stacklevel=2)
 
     def give_up(self, error: OSError) -> None:
-        """Keep nothing more: a full or read-only disk is no reason to lose the results."""
+        """Stop caching: a full or read-only disk must not cost the results."""
         if self._root.can_be_written:
             self._root.can_be_written = False
-            message = f"{self._root.directory} cannot be written ({error}); nothing more is kept there"
+            message = f"{self._root.directory} cannot be written ({error}); nothing more is cached there"
             warnings.warn(message, StoreWarning, stacklevel=2)
 
     def _name(self, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Facts that take long to find out, kept as plain data: what a file holds, what a model is, how sure a figure is."""
+"""Cached facts as plain data: hashes of files, metadata of models, intervals of measurements."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pytest_biastransfer.store.content_formats import fits
 from pytest_biastransfer.store.directory import StoreDirectory
 
 _SECOND: Final = 10**9
-# A file that changes twice within the resolution of its time stamp looks unchanged; FAT's is two seconds.
+# A file that changes twice within the resolution of its time stamp looks unchanged. FAT's resolution is two seconds.
 _SETTLED: Final = 2 * _SECOND
-# The kernel's clock for the times of files' entries advances a hundred times a second or more often.
+# The kernel's clock for the times of inodes advances at least a hundred times a second.
 _TICK: Final = _SECOND // 50
-# 2 January 1980: archives without a time have the day before, or 1 January 1970.
+# 2 January 1980. Archives without times have the day before, or 1 January 1970.
 _FIRST_DAYS: Final = 315_619_200 * _SECOND
 
 # A hash in hexadecimal digits, SHA-256 or the beginning of one.
@@ -28,56 +28,69 @@ Digest = Annotated[str, lambda text: bool(re.fullmatch("[0-9a-f]{32}|[0-9a-f]{64
 
 
 class Facts:
-    """Plain data (whatever JSON can hold) by key.
+    """A cache of plain data, as JSON holds it, by key.
 
-    Nobody waits for a fact that another process is finding out: it may need what comes along with it.
+    There is no lock: two processes may compute the same fact. Often they need what the computation loads anyway.
     """
 
-    def __init__(self, place: StoreDirectory) -> None:
-        self._place = place
+    def __init__(self, root: StoreDirectory) -> None:
+        self._root = root
 
     def get(self, key: str, form: Any = Any) -> Any:
-        """Return the fact under `key`, or None; what is not of the `form`, see `fits`, is removed and warned of."""
-        found = self._place.read(_file(key), lambda fact, size: size == 0 and fits(form, fact))
-        return None if found is None else found[0]
+        """Return the fact under `key`, or None; a file that does not match the `form` (see `fits`) is removed."""
+        entry = self._root.read(_file(key), lambda fact, size: size == 0 and fits(form, fact))
+        return None if entry is None else entry[0]
 
     def put(self, key: str, fact: Any) -> None:
-        """Keep a fact, replacing another one under the same key."""
-        self._place.write(_file(key), fact, ())
+        """Write a fact, replacing an older one under the same key."""
+        self._root.write(_file(key), fact, ())
 
-    def get_or_compute(self, key: str, find_out: Callable[[], Any], form: Any = Any) -> Any:
-        """Return the fact under `key`, of a form as in `get`, found out now if it is not known."""
-        known = self.get(key, form)
-        if known is None:
-            known = find_out()
-            self.put(key, known)
-        return known
+    def get_or_compute(self, key: str, compute: Callable[[], Any], form: Any = Any) -> Any:
+        """Return the fact under `key`, or compute and write it; `form` as in `get`."""
+        fact = self.get(key, form)
+        if fact is None:
+            fact = compute()
+            self.put(key, fact)
+        return fact
 
-    def of_files(self, paths: Iterable[Path | str], what: str, find_out: Callable[[], Any], form: Any = Any) -> Any:
-        """Return what was found out about files, anew if a size or a time of change is another.
+    def of_files(self, paths: Iterable[Path | str], question: str, compute: Callable[[], Any], form: Any = Any) -> Any:
+        """Return a fact about the content of files; it is computed again if a size or a time has changed.
 
-        `paths` are absolute; `what` names the question, `form` is that of its answer, as in `get`. Raises what
-        `find_out` and looking at the files raise.
+        Parameters
+        ----------
+        paths
+            Absolute paths of regular files.
+        question
+            Names the fact, so that several facts about the same files have different keys.
+        compute
+            Reads the files.
+        form
+            As in `get`.
+
+        Raises
+        ------
+        OSError
+            If a file is missing or not regular; and whatever `compute` raises.
         """
         states = [(path, os.stat(path)) for path in paths]  # noqa: PTH116 - half the time of Path.stat
         for path, state in states:
             if not stat.S_ISREG(state.st_mode):
                 require_regular(path, state)
         if not _times_tell(states):
-            return find_out()
-        # The time of the last change of the file's entry tells of files that were given an old time of change.
-        seen = [
+            return compute()
+        # The inode's own time (ctime) changes even if a program sets the modification time back, as `cp -p` does.
+        signatures = [
             f"{path}|{state.st_dev}|{state.st_ino}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
             for path, state in states
         ]
-        return self.get_or_compute(fingerprint(what, "\n".join(seen)), find_out, form)
+        return self.get_or_compute(fingerprint(question, "\n".join(signatures)), compute, form)
 
     def directory(self, name: str) -> Path | None:
-        """Return where a library may keep files of its own, which need not exist yet; None where nothing is kept.
+        """Return a directory, which need not exist yet, where a library may cache its own files; None if it may not.
 
-        Nor where only what has a seal is read: a library's files have none.
+        It may not in a store with a secret, either: a library's files have no checksum of ours.
         """
-        return self._place.inside(name).path if self._place.can_be_written and not self._place.is_sealed else None
+        return self._root.inside(name).path if self._root.can_be_written and not self._root.is_sealed else None
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file, in hexadecimal digits."""
@@ -86,11 +99,11 @@ class Facts:
 
 
 def _times_tell(states: Sequence[tuple[Path | str, os.stat_result]]) -> bool:
-    """Whether files that change would have other times: if not, they have to be read again.
+    """Whether a change of the files would be visible in their times; otherwise they have to be read each time.
 
-    Not those of images of a file system, such as squashfs, that were made with fixed times: these are mounted
-    read-only, have one time in whole seconds for everything, or one of the first days of computers. Within the tick
-    of the clock in which a file changed, it is waited for the next one.
+    File systems that are built as images with fixed times, such as squashfs, show no changes. They are recognized by
+    being mounted read-only, by one time in whole seconds for everything, or by a time before 1980. If a file has
+    changed within the current tick of the clock, this function waits for the next tick.
     """
     now = time.time_ns()
     changes = [state.st_mtime_ns for _, state in states]
@@ -100,17 +113,17 @@ def _times_tell(states: Sequence[tuple[Path | str, os.stat_result]]) -> bool:
     in_seconds = [(change, entry) for change, entry in zip(changes, entries, strict=True) if entry % _SECOND == 0]
     if any(change == entry or entry > now - _SETTLED for change, entry in in_seconds):
         return False
-    # Files are read after this: what changes from then on gets a later time.
+    # The caller reads the files after this, so that every later change gets a later time.
     if max(entries) > now - _TICK:
         time.sleep((max(entries) + _TICK - now) / _SECOND)
     return not any(map(_is_read_only, {state.st_dev: path for path, state in states}.values()))
 
 
 def _is_read_only(path: Path | str) -> bool:
-    # There is none on Windows.
+    # Windows has no statvfs.
     return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _file(key: str) -> str:
-    # As many files in one directory as there are facts would make it slow.
+    # Subdirectories by the first digits: a directory with a file for each fact would be slow.
     return f"{key[:2]}/{key}.fact"

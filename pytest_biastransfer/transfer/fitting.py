@@ -51,7 +51,7 @@ def fit(
     device = torch.device(evaluator.device)
     frozen = _hashes(network)
     trainee, batches = _prepared(evaluator, source, network, images, device)
-    checkpoint = Checkpoint(StoreDirectory(None) if key is None else evaluator.store.place(_PLACE), key or "")
+    checkpoint = Checkpoint(StoreDirectory(None) if key is None else evaluator.store.subdirectory(_PLACE), key or "")
     cuda = [device] if device.type == "cuda" else []
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
     with memory, _threads(network), torch.random.fork_rng(devices=cuda), _repeatable(), _understood(source, recipe):

@@ -290,7 +290,7 @@ def test_a_folder_object_of_torchvision_is_not_renumbered(tmp_path: Path) -> Non
 
 def test_names_that_timm_takes_for_equal_have_no_order() -> None:
     images = Declared([0, 1], ("A", "a"), numbering="sorted")
-    assert "timm takes some for equal" in model_labels(images, None, 2, "natural").reason
+    assert "timm treats as equal" in model_labels(images, None, 2, "natural").reason
     assert _list(labels_for(images, None, 2, "string")) == [0, 1]
 
 

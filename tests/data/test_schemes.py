@@ -139,7 +139,7 @@ def test_a_column_cannot_be_both_images_and_labels(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     require_error(r"missing\.csv: cannot be read \(No such file", "csv:missing.csv", directory=tmp_path)
     (tmp_path / "val.csv").write_bytes("image,label\n1.png,köter\n".encode("latin-1"))
-    require_error(r"val\.csv: is no text in UTF-8", "csv:val.csv", directory=tmp_path)
+    require_error(r"val\.csv: is not a text in UTF-8", "csv:val.csv", directory=tmp_path)
 
 
 def test_a_missing_picture_is_named_with_its_line(tmp_path: Path) -> None:

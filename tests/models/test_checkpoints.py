@@ -414,7 +414,7 @@ def test_files_that_are_no_state_dict(content: Callable[[str], object], message:
     ("spec", "message"),
     [
         ("checkpoint:~nobody-here/a.pt?arch=python:x:y", "spec 'checkpoint:~nobody-here/a.pt.*~nobody-here/a.pt"),
-        ("checkpoint:a.pt?arch=torchvision:resnet18%00", "arch= has a character that no path can have"),
+        ("checkpoint:a.pt?arch=torchvision:resnet18%00", "arch= has a null character, which no path can have"),
         ("checkpoint:a.pt", "a state dict needs its architecture, such as &arch=torchvision:resnet18"),
         ("checkpoint:a.pt?arch=torchvision:squeezenet1_1", r"spec .*a\.pt: no such file"),
         ("checkpoint:.?arch=torchvision:squeezenet1_1", r"spec .*: a directory"),

@@ -90,7 +90,7 @@ def test_a_file_of_class_names_may_have_a_byte_order_mark_blanks_and_empty_lines
         ("names.txt", b"\n \n", r"found \[\]"),
         ("names.txt", b"cat\n \ndog\n", "found ' ' as name 2"),
         ("names.txt", b"\ncat\ndog\n", "found '' as name 1"),
-        ("names.txt", "köter".encode("latin-1"), "is no text in UTF-8"),
+        ("names.txt", "köter".encode("latin-1"), "is not a text in UTF-8"),
         ("names.json", b"[", "is not JSON"),
         ("names.json", b"[" + b"1" * 5000 + b"]", "is not JSON"),
         ("names.json", b"[" * 100_000, "is not JSON"),

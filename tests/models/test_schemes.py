@@ -531,7 +531,7 @@ def test_a_directory_of_hugging_face(tmp_path: Path) -> None:
     parts = made_of(Spec.parse("hf:pets"))
     assert parts is not None
     assert {file.name for file in parts.files} == {"model.safetensors", "config.json", "preprocessor_config.json"}
-    with pytest.raises(SpecError, match=r"revision= is of repositories on the hub, and .*pets is a directory"):
+    with pytest.raises(SpecError, match=r"revision= is for repositories on the hub, and .*pets is a directory"):
         load_model("hf:pets?revision=main")
 
 
@@ -591,7 +591,7 @@ def test_nothing_is_downloaded_unless_the_spec_says_so(hub: Callable[[str], Path
     ):
         load_model(f"hf:someone/pets?download=1&revision={'f' * 40}")
     assert (asked[-1]["local_files_only"], asked[-1]["revision"]) == (False, "f" * 40)
-    with pytest.raises(SpecError, match=r"no directory .*, and 'a/b/c' is no id of the hub"):
+    with pytest.raises(SpecError, match=r"no directory .*, and 'a/b/c' is not an id of the hub"):
         load_model("hf:a/b/c")
 
 

@@ -370,7 +370,7 @@ def test_where_nothing_can_be_written_everything_is_computed_with_one_warning(tm
     (tmp_path / "store").write_text("a file where a directory should be")
     store, compute = ChunkStore(StoreDirectory(tmp_path / "store")), Counted()
     place = re.escape(str(tmp_path / "store"))
-    with pytest.warns(StoreWarning, match=f"{place} cannot be written.*nothing more is kept there") as caught:
+    with pytest.warns(StoreWarning, match=f"{place} cannot be written.*nothing more is cached there") as caught:
         assert_right(list(store.collect("key", CHUNKS, compute)))
     assert len(caught) == 1
     # It has said so once: that it would be said again is an error here.

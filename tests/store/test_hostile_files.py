@@ -453,7 +453,7 @@ def test_what_has_another_seal_or_none_is_not_read_and_stays(tmp_path: Path, rea
     assert Store(tmp_path, SECRET).facts.get("abcd", int) == 5
     assert Store(tmp_path, reader).facts.get("abcd", int) == 6
     # Put where the other one looks, by whoever can write there.
-    (kept,) = Store(tmp_path, SECRET).place("facts").path.rglob("*.fact")  # type: ignore[union-attr]
+    (kept,) = Store(tmp_path, SECRET).subdirectory("facts").path.rglob("*.fact")  # type: ignore[union-attr]
     (own,) = set(tmp_path.rglob("*.fact")) - {kept}
     shutil.copy(own, kept)
     found, warned = with_warnings(lambda: Store(tmp_path, SECRET).facts.get("abcd", int))
