@@ -43,7 +43,7 @@ class InputChange:
 
     def part(self, start: int, stop: int) -> InputChange:
         """Return the change of some of the images."""
-        return InputChange(self.intervention, self.origin.part(range(start, stop)))
+        return InputChange(self.intervention, self.origin.subset(range(start, stop)))
 
     def applied(self, images: torch.Tensor) -> torch.Tensor:
         """Return the images after the intervention."""

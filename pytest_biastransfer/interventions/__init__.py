@@ -1,6 +1,6 @@
-"""What is done to images: declared, deterministic changes.
+"""Interventions: declared, deterministic changes of images.
 
-Importing this package needs neither torch nor numpy; applying an intervention does.
+Importing this package imports neither torch nor numpy; applying an intervention does.
 """
 
 from pytest_biastransfer.interventions.appearance import Brightness, ColorCast, Contrast, Grayscale, Saturation, Tint

@@ -34,7 +34,7 @@ class Grayscale(Intervention):
         require_colors(images.shape[1])
         if images.shape[1] == 1:
             return images.clone()
-        # torchvision's own kernel would import all of torchvision, seconds in every worker.
+        # Not torchvision's function: importing torchvision takes seconds in every worker.
         red, green, blue = images.unbind(dim=1)
         luma = (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
         return luma.unsqueeze(1).expand_as(images).contiguous()
@@ -75,12 +75,12 @@ class Tint(Intervention):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ColorCast(Intervention):
-    """Multiply red, green and blue by a matrix, as another light or another camera does.
+    """Multiply red, green and blue by a matrix, as a change of light or camera does.
 
     Parameters
     ----------
     matrix
-        Three rows of three numbers, one row each for the new red, green and blue, or three factors for these.
+        Three rows of three numbers, one row each for the new red, green and blue; or three factors, the diagonal.
     stage
         See `Intervention`.
 
@@ -100,7 +100,7 @@ class ColorCast(Intervention):
             raise InterventionError(f"ColorCast: matrix={self.matrix!r} changes nothing; expected another one")
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Multiply; images of one channel count as gray."""
+        """Multiply by the matrix; images of one channel count as gray."""
         import torch
 
         channels = images.shape[1]
@@ -118,7 +118,7 @@ class ColorCast(Intervention):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Adjusted(Intervention):
-    """What torchvision's adjustments of pictures do, by a factor."""
+    """An adjustment of colours by a factor, as in torchvision."""
 
     factor: float = 1.5
 
@@ -131,7 +131,7 @@ class _Adjusted(Intervention):
         """Return the adjusted images."""
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Adjust each image by itself."""
+        """Adjust each image independently of the others."""
         require_colors(images.shape[1])
         return self.adjusted(images)
 
@@ -177,11 +177,11 @@ class Contrast(_Adjusted):
     """
 
     def adjusted(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the images of more or less contrast."""
+        """Return the images with more or less contrast."""
         from torchvision.transforms.v2 import functional
 
-        found: torch.Tensor = functional.adjust_contrast(images, self.factor)
-        return found
+        adjusted: torch.Tensor = functional.adjust_contrast(images, self.factor)
+        return adjusted
 
 
 class Saturation(_Adjusted):
@@ -206,8 +206,8 @@ class Saturation(_Adjusted):
         """Return the images with stronger or weaker colours."""
         from torchvision.transforms.v2 import functional
 
-        found: torch.Tensor = functional.adjust_saturation(images, self.factor)
-        return found
+        adjusted: torch.Tensor = functional.adjust_saturation(images, self.factor)
+        return adjusted
 
 
 def _matrix(value: object) -> tuple[Any, ...]:
@@ -216,8 +216,8 @@ def _matrix(value: object) -> tuple[Any, ...]:
     flat = [*rows] if not any(isinstance(row, tuple | list) for row in rows) else []
     nested = [tuple(row) for row in rows if isinstance(row, tuple | list) and len(row) == 3]
     numbers = flat if len(flat) == 3 else [number for row in nested for number in row]
-    whole = len(flat) == 3 or (len(nested) == 3 and len(rows) == 3)
-    if not whole or not all(
+    is_complete = len(flat) == 3 or (len(nested) == 3 and len(rows) == 3)
+    if not is_complete or not all(
         isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in numbers
     ):
         raise InterventionError(

@@ -1,4 +1,4 @@
-"""The contract of an intervention, its checks, and composition."""
+"""The base class of interventions, checks of their fields and of what they return, and composition."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pytest_biastransfer.interventions.batch_info import BatchInfo
 if TYPE_CHECKING:
     import torch
 
-# So many digits of a hash tell the files and arrays of a project apart.
+# Digits of a hash in texts; enough to distinguish the files and arrays of a project.
 _DIGITS: Final = 8
-# A whole number may be too large to be a float.
-_MOST: Final = 1e9
+# Below the numbers that are too large to convert to float.
+_MOST_ABSOLUTE: Final = 1e9
 
 Stage = Literal["input", "source"]
 
@@ -33,9 +33,8 @@ class Intervention(ABC):
     Parameters
     ----------
     stage
-        When it happens: ``"input"`` (default), after resizing and cropping and before normalization,
-        so the trigger has the same size on every image; or ``"source"``, on the picture as it was
-        loaded, before resizing.
+        When it is applied: ``"input"`` (default), after resizing and cropping and before normalization, so that the
+        trigger has the same size on every image; or ``"source"``, to the original picture before resizing.
 
     Examples
     --------
@@ -47,7 +46,7 @@ class Intervention(ABC):
     """
 
     stage: Stage = "input"
-    # Distributions of which another version may render slightly differently.
+    # Distributions whose version may change the rendering slightly: part of the fingerprint.
     libraries: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -58,7 +57,7 @@ class Intervention(ABC):
         return self._written(lambda value, _: repr(value))
 
     def __str__(self) -> str:
-        """Return the declaration as reports show it: files by name and content, wherever they are, arrays shortly."""
+        """Return the declaration as reports show it: files by name and hash, without directory; arrays by hash."""
         digest = getattr(self, "digest", None)
         return self._written(lambda value, field: _shown(value, field, digest))
 
@@ -71,22 +70,22 @@ class Intervention(ABC):
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __fingerprint__(self) -> Mapping[str, object]:
-        """Return all that decides about the rendering: of the fields those that two declarations are compared by."""
+        """Return everything that the rendering depends on: the fields that take part in comparisons, and versions."""
         ignored = {field.name for field in dataclasses.fields(self) if not field.compare}
         fields = {name: value for name, value in sorted(vars(self).items()) if name not in ignored}
         return {**fields, **versions(self.libraries)}
 
     @abstractmethod
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Return the changed images; called by `apply`, which checks what goes in and comes out.
+        """Return the changed images; called by `apply`, which checks its argument and what it returns.
 
-        `images` is float BCHW in [0, 1] and must not be written to. Anything random must be seeded from
-        ``origin.indices``, the images' places in the dataset; ``origin.masks`` are the masks of `mask_names`.
+        `images` is float BCHW in [0, 1] and must not be written to. Random numbers must be seeded from
+        ``origin.indices``, the images' indices in the dataset. ``origin.masks`` has the masks of `mask_names`.
         """
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """The masks of the dataset that it takes."""
+        """The names of the dataset's masks that it needs."""
         return ()
 
     @final
@@ -103,9 +102,9 @@ class Intervention(ABC):
         images
             Floating point tensor of shape [batch, 1 or 3, height, width], values in [0, 1].
         indices
-            The images' places in the dataset, which seed anything random; default ``0, 1, 2, ...``
+            The images' indices in the dataset, which seed random numbers; default ``0, 1, 2, ...``
         masks
-            The masks that it takes, by name: floating point tensors [batch, 1, height, width], values in [0, 1].
+            The masks that it needs, by name: floating point tensors [batch, 1, height, width], values in [0, 1].
 
         Returns
         -------
@@ -115,14 +114,14 @@ class Intervention(ABC):
         Raises
         ------
         InterventionError
-            If `images`, a mask or what the intervention returned are not of that form, or a mask is missing.
+            If `images`, a mask or the returned images do not have that form, or a mask is missing.
         """
         import torch
 
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
-            found = f"{images.dtype} {list(images.shape)}" if isinstance(images, torch.Tensor) else type(images)
+            actual = f"{images.dtype} {list(images.shape)}" if isinstance(images, torch.Tensor) else type(images)
             raise InterventionError(
-                f"{self}: got {found}, expected a float tensor [batch, channels, height, width] in [0, 1]"
+                f"{self}: got {actual}, expected a float tensor [batch, channels, height, width] in [0, 1]"
             )
         if len(images) == 0:
             return images.clone()
@@ -130,13 +129,14 @@ class Intervention(ABC):
         origin.require_masks(self, self.mask_names, images)
         changed = self.render(images, origin)
         low, high = check_rendering(self, images, changed)
-        # In the usual case, clipping would be one more pass over all pixels that changes none of them.
+        # Usually nothing exceeds the range, and clipping would be another pass over all pixels. It also copies, where
+        # `render` returned a view of its input.
         if low < 0 or high > 1 or changed.untyped_storage().data_ptr() == images.untyped_storage().data_ptr():
             return changed.clamp(0.0, 1.0)
         return changed
 
     def __or__(self, other: object) -> Composition:
-        """Compose in reading order: ``Grayscale() | Square()`` draws the square on the gray image."""
+        """Compose from left to right: ``Grayscale() | Square()`` draws the square on the gray image."""
         if not isinstance(other, Intervention):
             return NotImplemented
         return Composition(steps=(*_steps(self), *_steps(other)), stage=self.stage)
@@ -145,13 +145,13 @@ class Intervention(ABC):
     def fingerprint(self) -> str:
         """Hash of the type and the fields: equal if and only if the declarations are.
 
-        Of a file it is the content that counts, not the place.
+        Of a file, the content counts, not the path.
         """
         return fingerprint(self)
 
     @property
     def label(self) -> str:
-        """Short, stable, readable text for test ids: the type and the fields that are not default."""
+        """Short, stable, readable text for test ids: the type and the non-default fields."""
         fields = [
             f"{field.name}-" * _is_quiet(field) + field.metadata.get("label", _field_label)(getattr(self, field.name))
             for field in _fields(self)
@@ -162,7 +162,7 @@ class Intervention(ABC):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Composition(Intervention):
-    """Several interventions, one after the other; made with ``|``, in reading order.
+    """Several interventions, applied from left to right; made with ``|``.
 
     Examples
     --------
@@ -190,7 +190,7 @@ class Composition(Intervention):
                 )
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Apply the steps in order, each of them checked."""
+        """Apply the steps in order; each is checked."""
         for step in self.steps:
             images = step.apply(images, origin.indices, origin.masks)
         return images
@@ -207,17 +207,17 @@ class Composition(Intervention):
 
 
 def _fields(intervention: Intervention) -> list[dataclasses.Field[Any]]:
-    """Return what is declared: what needs no keyword first, and last the fields that are shown if not default."""
+    """Return the declared fields in the order of texts: positional, then keywords, then quiet ones (often default)."""
     declared = (field for field in dataclasses.fields(intervention) if field.init)
     return sorted(declared, key=lambda field: (field.kw_only, _is_quiet(field)))
 
 
 def _shown(value: object, field: dataclasses.Field[Any], digest: str | None) -> str:
-    """Return a field's value in words; of a file or an array its beginning of a hash, which tells it from others."""
+    """Return a field's value as text; a file or an array with the first digits of its hash."""
     if field.metadata.get("file") and value is not None:
         name = f"{PurePath(value).name!r}" if isinstance(value, str) else "array"
         return f"{name} {digest[:_DIGITS]}" if digest else name
-    if isinstance(value, tuple) and all(isinstance(part, Intervention) for part in value):
+    if isinstance(value, tuple) and all(isinstance(step, Intervention) for step in value):
         return f"({', '.join(map(str, value))}{',' * (len(value) == 1)})"
     return str(value) if isinstance(value, Intervention) else repr(value)
 
@@ -231,28 +231,29 @@ def _steps(intervention: Intervention) -> tuple[Intervention, ...]:
 
 
 def _field_label(value: object) -> str:
-    if isinstance(value, tuple) and all(isinstance(part, int) for part in value):
-        return "".join(f"{part:02x}" for part in value)
+    if isinstance(value, tuple) and all(isinstance(component, int) for component in value):
+        # A colour.
+        return "".join(f"{component:02x}" for component in value)
     if isinstance(value, tuple):
-        return "x".join(_field_label(part) for part in value)
+        return "x".join(_field_label(member) for member in value)
     if isinstance(value, Intervention):
         return value.label
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def check_rendering(intervention: Intervention, images: torch.Tensor, changed: object) -> tuple[float, float]:
-    """Return the least and the greatest value of `changed`; raise unless it is finite and of the form of `images`."""
+    """Return the minimum and maximum of `changed`; raise unless it is finite and has the form of `images`."""
     import torch
 
     if not isinstance(changed, torch.Tensor):
         raise InterventionError(f"{intervention} returned {type(changed).__name__}, expected a torch.Tensor")
-    for what in ("shape", "dtype", "device"):
-        given, returned = getattr(images, what), getattr(changed, what)
-        if given != returned:
-            given, returned = (list(given), list(returned)) if what == "shape" else (given, returned)
+    for attribute in ("shape", "dtype", "device"):
+        expected, returned = getattr(images, attribute), getattr(changed, attribute)
+        if expected != returned:
+            expected, returned = (list(expected), list(returned)) if attribute == "shape" else (expected, returned)
             raise InterventionError(
-                f"{intervention} returned {what} {returned} for images of {what} {given}; "
-                f"it must keep the {what} of what it is given"
+                f"{intervention} returned {attribute} {returned} for images of {attribute} {expected}; "
+                f"it must keep the {attribute} of its images"
             )
     low, high = (float(end) for end in torch.aminmax(changed))
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -261,46 +262,46 @@ def check_rendering(intervention: Intervention, images: torch.Tensor, changed: o
 
 
 def require_number(owner: object, name: str, expected: str, fits: Callable[[float], bool]) -> None:
-    """Raise unless the field `name` of an intervention is a number that fits; make it a plain float."""
+    """Raise unless a field of an intervention is a number in its range; convert it to float."""
     value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MOST or not fits(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MOST_ABSOLUTE or not fits(value):
         hint = percent_hint(value) if isinstance(value, int | float) and value > 2 and fits(value / 100) else ""
         raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number {expected}{hint}")
     object.__setattr__(owner, name, float(value))
 
 
 def require_count(owner: object, name: str) -> None:
-    """Raise unless the field `name` of an intervention is a whole number above 0."""
+    """Raise unless a field of an intervention is a whole number above 0."""
     value = getattr(owner, name)
     if type(value) is not int or value < 1:
         raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a whole number above 0")
 
 
 def require_share(owner: object, name: str) -> None:
-    """Raise unless the field `name` of an intervention is a number in (0, 1]; make it a plain float."""
+    """Raise unless a field of an intervention is a number in (0, 1]; convert it to float."""
     require_number(owner, name, "above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 def require_angle(owner: object) -> None:
-    """Raise unless the field `angle` of an intervention is a number of degrees; make it one within half a turn."""
+    """Raise unless the field `angle` is a finite number of degrees; convert it to the range (-180, 180]."""
     require_number(owner, "angle", "that is finite", math.isfinite)
     object.__setattr__(owner, "angle", half_turn(owner.angle))  # type: ignore[attr-defined]
 
 
 def half_turn(angle: float) -> float:
-    """Return the same angle in degrees, above -180 and at most 180.
+    """Return the same angle in degrees in (-180, 180].
 
     >>> half_turn(400.0), half_turn(-45.0), half_turn(360.0)
     (40.0, -45.0, 0.0)
     """
     turned = math.fmod(angle, 360.0)
     if -180 < turned <= 180:
-        return turned + 0.0  # There is no negative zero.
+        return turned + 0.0  # Turns -0.0 into 0.0, which prints differently.
     return turned - math.copysign(360.0, turned)
 
 
 def require_seed(owner: object) -> None:
-    """Raise unless the field `seed` of an intervention is a whole number from 0 on."""
+    """Raise unless the field `seed` is a whole number from 0 on."""
     seed = getattr(owner, "seed")  # noqa: B009 - of any intervention that has one
     if type(seed) is not int or seed < 0:
         raise InterventionError(f"{type(owner).__name__}: seed={seed!r}, expected a whole number from 0 on")

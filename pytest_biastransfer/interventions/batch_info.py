@@ -1,4 +1,4 @@
-"""Which images of a dataset a batch has, and what the dataset says of them."""
+"""What an intervention may depend on besides the pixels: the images' indices in the dataset, and their masks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchInfo:
-    """Where the images of a batch come from.
+    """Indices and masks of the images in a batch.
 
     Attributes
     ----------
     indices
-        Their places in the dataset.
+        The images' indices in the dataset.
     masks
         Their masks by name, floating point tensors [batch, 1, height, width] in [0, 1].
     """
@@ -27,18 +27,17 @@ class BatchInfo:
     indices: Sequence[int]
     masks: Mapping[str, torch.Tensor]
 
-    def part(self, places: Sequence[int]) -> BatchInfo:
-        """Return the origin of the images at these places of the batch."""
-        return BatchInfo(
-            [self.indices[place] for place in places], {name: mask[list(places)] for name, mask in self.masks.items()}
-        )
+    def subset(self, positions: Sequence[int]) -> BatchInfo:
+        """Return the information about the images at some positions of the batch."""
+        masks = {name: mask[list(positions)] for name, mask in self.masks.items()}
+        return BatchInfo([self.indices[position] for position in positions], masks)
 
     def require_masks(self, intervention: object, names: Sequence[str], images: torch.Tensor) -> None:
-        """Raise `InterventionError` unless there is a mask of each name, of the form of the images."""
+        """Raise `InterventionError` unless there is a mask of each name that matches the images."""
         for name in names:
             if name not in self.masks:
                 raise InterventionError(
-                    f"{intervention}: the mask {name!r} is not given; expected masks={{{name!r}: ...}} with a tensor "
+                    f"{intervention}: the mask {name!r} is missing; expected masks={{{name!r}: ...}} with a tensor "
                     f"[batch, 1, height, width]"
                 )
             mask, expected = self.masks[name], [len(images), 1, *images.shape[2:]]

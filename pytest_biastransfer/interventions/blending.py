@@ -1,4 +1,4 @@
-"""How something is mixed with the image below it."""
+"""Blend modes and opacity of what is drawn onto an image."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Blend = Literal["over", "add", "multiply", "screen"]
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Mixed(Intervention):
-    """Something that is mixed with the image.
+    """An intervention that draws something and mixes it with the image.
 
     Parameters
     ----------
     opacity
-        Share of it in the mixture with the image, in (0, 1].
+        Share of what is drawn in the mixture, in (0, 1].
     blend
         How it is mixed: ``"over"`` (default) covers the image, ``"add"`` adds to it and clips, ``"multiply"`` and
         ``"screen"`` darken and lighten it, as in the W3C's *Compositing and Blending*.
@@ -40,9 +40,9 @@ class Mixed(Intervention):
             raise InterventionError(f"{name}: blend={self.blend!r}; {nearest(str(self.blend), get_args(Blend))}")
 
     def mixed(self, below: torch.Tensor, above: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
-        """Return `above`, of the same form as `below` or broadcast to it, mixed with it where it covers it.
+        """Return `below` with `above` mixed in where `coverage` is, which is boolean or in [0, 1].
 
-        `coverage` is boolean, or in [0, 1].
+        `above` has the shape of `below`, or broadcasts to it.
         """
         blended: torch.Tensor = _BLENDS[self.blend](below, above)
         if coverage.is_floating_point() or self.opacity < 1:
@@ -50,7 +50,7 @@ class Mixed(Intervention):
         return blended.where(coverage, below)
 
 
-# Written for values in [0, 1]; what an addition exceeds is clipped.
+# For values in [0, 1]; sums are clipped.
 _BLENDS: Final[dict[str, Any]] = {
     "over": lambda below, above: above,
     "add": lambda below, above: (below + above).clamp(0.0, 1.0),

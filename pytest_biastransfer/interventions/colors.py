@@ -1,4 +1,4 @@
-"""Colours as users write them: names, ``#rrggbb``, or three numbers from 0 to 255."""
+"""Parses colours (names, ``#rrggbb``, three numbers from 0 to 255), and converts them to gray."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def rgb(color: str | Sequence[int]) -> RGB:
             return _NAMES[color.lower()]
         raise InterventionError(f"color {color!r}: expected '#rrggbb' or a name; {nearest(color, _NAMES)}")
     values: tuple[object, ...] = tuple(color) if isinstance(color, tuple | list) else ()
-    whole = [value for value in values if type(value) is int and 0 <= value <= 255]
-    if len(values) != 3 or whole != list(values):
+    components = [value for value in values if type(value) is int and 0 <= value <= 255]
+    if len(values) != 3 or components != list(values):
         raise InterventionError(f"color {color!r}: expected three whole numbers from 0 to 255, such as (255, 255, 0)")
-    return (whole[0], whole[1], whole[2])
+    return (components[0], components[1], components[2])
 
 
 def levels(color: RGB, channels: int) -> tuple[float, ...]:
@@ -63,7 +63,7 @@ def levels(color: RGB, channels: int) -> tuple[float, ...]:
     unit = tuple(value / 255 for value in color)
     if channels == 3:
         return unit
-    # The weights add up to 0.9999; white is 1.
+    # Normalized: the weights add up to 0.9999, and white has to be 1.
     return (sum(weight * value for weight, value in zip(LUMA, unit, strict=True)) / sum(LUMA),)
 
 
@@ -80,6 +80,6 @@ def luma(images: torch.Tensor) -> torch.Tensor:
 
 
 def require_colors(channels: int) -> None:
-    """Raise unless images of so many channels are gray or coloured."""
+    """Raise unless images with that number of channels are gray or coloured."""
     if channels not in (1, 3):
         raise InterventionError(f"images of {channels} channels have no colours; expected 1 or 3 channels")

@@ -28,13 +28,13 @@ class Custom(Intervention):
     ----------
     function
         Takes a float tensor [batch, channels, height, width] in [0, 1] and returns one of the same
-        shape, dtype and device. What it returns is clipped to [0, 1].
+        shape, dtype and device; the result is clipped to [0, 1].
     name
         Name in test ids and reports; default: the name of the function or of its type.
     seed
-        Seeds a callable that draws random numbers (from torch, numpy or ``random``): it is then called
-        image by image, each with the seed (`seed`, index of the image), so that neither batch size nor
-        the number of workers changes a result.
+        Seeds a callable that draws random numbers (from torch, numpy or ``random``). It is then called image by
+        image, each time with the seed (`seed`, index of the image), so that the result does not depend on the batch
+        size or on the number of workers.
     stage
         See `Intervention`.
 
@@ -59,18 +59,18 @@ class Custom(Intervention):
         require_seed(self)
 
     def __repr__(self) -> str:
-        # Not the function's own repr, which has its address and so differs in every session.
-        parts = [getattr(self.function, "__qualname__", repr(self.function))]
-        parts += [f"name={self.name!r}"] * (self.name is not None) + [f"seed={self.seed}"] * (self.seed != 0)
-        parts += [f"stage={self.stage!r}"] * (self.stage != "input")
-        return f"Custom({', '.join(parts)})"
+        # Not the function's own repr: that contains its address, which differs in every session.
+        fields = [getattr(self.function, "__qualname__", repr(self.function))]
+        fields += [f"name={self.name!r}"] * (self.name is not None) + [f"seed={self.seed}"] * (self.seed != 0)
+        fields += [f"stage={self.stage!r}"] * (self.stage != "input")
+        return f"Custom({', '.join(fields)})"
 
     def __str__(self) -> str:
         return repr(self)
 
     @property
     def label(self) -> str:
-        """The given name, or that of the function or of its type."""
+        """The field `name`, or else the name of the function or of its type."""
         function = self.function
         return self.name or getattr(function, "__name__", type(function).__name__).strip("<>").lower()
 
@@ -79,6 +79,7 @@ class Custom(Intervention):
         import torch
 
         with _own_random_state():
+            # Try the whole batch first. If no random generator has moved, the function draws no random numbers.
             _seed(self.seed, origin.indices[0])
             before = _random_state()
             changed = self._call(images)
@@ -95,10 +96,10 @@ class Custom(Intervention):
         import torch
 
         try:
-            # A copy that the function may write to, of one layout: random numbers are drawn in its order.
+            # A copy, as the function may write to it. Contiguous, as random numbers are drawn in memory order.
             return self.function(images.clone(memory_format=torch.contiguous_format))
         except torch.OutOfMemoryError:
-            raise  # Whoever chose the batch's size may choose a smaller one.
+            raise  # The caller may try a smaller batch.
         except Exception as error:
             own = traceback.format_exception(error.with_traceback(_users_frames(error)))
             raise InterventionError(
@@ -117,7 +118,7 @@ def _users_frames(error: Exception) -> Any:
 
 @contextmanager
 def _own_random_state() -> Iterator[None]:
-    """Leave the random generators of torch, numpy and Python as they were found."""
+    """Restore the random generators of torch, numpy and Python afterwards."""
     import torch
 
     python, numpy = random.getstate(), _numpy_random()
@@ -132,7 +133,7 @@ def _own_random_state() -> Iterator[None]:
 
 
 def _uses_cuda() -> bool:
-    """Whether this process uses CUDA already: seeding it or saving its state would start it."""
+    """Whether this process uses CUDA already; otherwise seeding it or saving its state would initialize it."""
     import torch
 
     return torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
@@ -156,12 +157,12 @@ def _seed(seed: int, index: int) -> None:
 
 
 def _random_state() -> tuple[object, ...]:
-    """Return something that differs once a random number has been drawn."""
+    """Return a state that changes with every random number that is drawn."""
     import torch
 
     states = [torch.random.get_rng_state()]
     if _uses_cuda():
         states += torch.cuda.get_rng_state_all()
     numpy = _numpy_random()
-    drawn = numpy.get_state()[1:3] if numpy else ()
-    return (*(state.numpy().tobytes() for state in states), random.getstate(), *map(str, drawn))
+    numpy_state = numpy.get_state()[1:3] if numpy else ()
+    return (*(state.numpy().tobytes() for state in states), random.getstate(), *map(str, numpy_state))

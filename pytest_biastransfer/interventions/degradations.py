@@ -1,4 +1,4 @@
-"""What makes images worse: blur, coarse pixels, compression, frames and shadows."""
+"""Degradations of the whole image: blur, coarse pixels, compression, frames and vignettes."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ class Blur(Intervention):
 
         side = min(images.shape[-2:])
         sigma = self.sigma * side
-        # Reflection needs a radius below the side.
+        # Reflection padding needs a radius below the side.
         radius = min(math.ceil(3 * sigma), side - 1)
-        # A Gaussian is separable, and two products of matrices take a fraction of the time of convolutions.
+        # A Gaussian is separable, and two matrix products take a fraction of the time of convolutions.
         rows, columns = (_convolution(extent, radius, sigma).to(images) for extent in images.shape[2:])
         return torch.matmul(rows.T, torch.matmul(images, columns))
 
 
 @functools.lru_cache(maxsize=4)
 def _convolution(extent: int, radius: int, sigma: float) -> torch.Tensor:
-    """Return torchvision's Gaussian blur of a line of `extent` pixels, as a matrix to multiply lines with.
+    """Return torchvision's Gaussian blur of a line of `extent` pixels, as a matrix [extent, extent].
 
-    Both directions of square images and all batches have the same.
+    Cached: all batches, and both directions of square images, need the same matrix.
     """
     import torch
     from torchvision.transforms.v2 import functional
@@ -99,7 +99,7 @@ class Pixelate(Intervention):
         require_count(self, "cells")
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Take the means of blocks, and draw each as a block."""
+        """Replace each block by its mean."""
         from torch.nn import functional
 
         extent = images.shape[2:]
@@ -111,7 +111,7 @@ class Pixelate(Intervention):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class JPEG(Intervention):
-    """What is left of an image after it was saved as a JPEG and read again, with 8 bits.
+    """Compress the image: save it as a JPEG with 8 bits, and read it again.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class JPEG(Intervention):
 
 
 def _through_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """Return a picture [height, width, 1 or 3], saved and read again."""
+    """Return a picture [height, width, 1 or 3] after saving and reading it."""
     import numpy as np
     from PIL import Image
 
@@ -188,7 +188,7 @@ class Border(Intervention):
         object.__setattr__(self, "color", rgb(self.color))
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Draw the frame and keep what is within."""
+        """Draw the frame around the inner pixels."""
         height, width = images.shape[2:]
         edge = round(self.width * min(height, width))
         if edge < 1:
@@ -210,7 +210,7 @@ class Vignette(Intervention):
     Parameters
     ----------
     strength
-        How much light the corners lose, in (0, 1]; it grows with the square of the distance from the centre.
+        The share of light that the corners lose, in (0, 1]. The loss grows with the squared distance from the centre.
     stage
         See `Intervention`.
 
@@ -228,7 +228,7 @@ class Vignette(Intervention):
         require_share(self, "strength")
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Multiply by the light that is left."""
+        """Multiply by the remaining light."""
         import torch
 
         height, width = images.shape[2:]

@@ -1,4 +1,4 @@
-"""Files that declarations name: read when something is declared, and known by their content."""
+"""Fields of declarations that name a file: read at declaration, and identified by content."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pytest_biastransfer.regular_files import require_regular
 
 
 def keep_content(owner: object, name: str) -> None:
-    """Read the file that a field of an intervention names into its `content` and `digest`; make the field a string.
+    """Read the file that a field names into the fields `content` and `digest`; convert the field to a string.
 
-    Relative paths are relative to the current directory. Raises `InterventionError` if there is no such file.
+    Relative paths are relative to the current directory. Raises `InterventionError` for a missing or unreadable file.
     """
     kind, path = type(owner).__name__, getattr(owner, name)
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):

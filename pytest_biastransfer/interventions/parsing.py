@@ -1,6 +1,6 @@
-"""Interventions from text and from tables: a name, a declaration as its ``repr`` prints it, or its type and fields.
+"""Parses interventions: a registered name, a declaration as ``repr`` prints it, or a table of type and fields.
 
-Nothing is evaluated.
+No code is evaluated: a declaration is parsed into a syntax tree, of which only known types and literals are accepted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pytest_biastransfer.interventions.registry import BUILT_IN, Registry
 def read(text: str, registry: Registry = BUILT_IN) -> Intervention:
     """Return the intervention that a text names or declares.
 
-    Raises `InterventionError` for what is neither.
+    Raises `InterventionError` for a text that does neither.
 
     >>> read("Grayscale() | Square(size=0.5)")
     Composition(steps=(Grayscale(), Square(size=0.5, anchor='top-left', color=(255, 255, 0))))
@@ -39,17 +39,17 @@ def read(text: str, registry: Registry = BUILT_IN) -> Intervention:
     return _declared(tree, text)
 
 
-def from_table(table: Mapping[str, Any], place: str, directory: Path) -> Intervention:
-    """Return the intervention that a table declares: its ``type``, and its fields, in which tables may be again.
+def from_table(table: Mapping[str, Any], origin: str, directory: Path) -> Intervention:
+    """Return the intervention that a table declares: its ``type`` and its fields, which may be tables again.
 
     Parameters
     ----------
     table
         As read from TOML or JSON.
-    place
-        Where it is, for error messages.
+    origin
+        Where the table is, for error messages.
     directory
-        What the paths of files in it are relative to.
+        The directory that paths in it are relative to.
 
     Raises
     ------
@@ -61,23 +61,23 @@ def from_table(table: Mapping[str, Any], place: str, directory: Path) -> Interve
     >>> from_table({"type": "Square", "size": 0.5, "color": "red"}, "pyproject.toml", Path())
     Square(size=0.5, anchor='top-left', color=(255, 0, 0))
     """
-    fields = {name: _from_toml(value, f"{place}.{name}", directory) for name, value in table.items() if name != "type"}
+    fields = {name: _from_toml(value, f"{origin}.{name}", directory) for name, value in table.items() if name != "type"}
     if not isinstance(table.get("type"), str):
-        raise InterventionError(f'{place}: no type; expected one such as type = "Square"')
-    kind = _kind(table["type"], place)
+        raise InterventionError(f'{origin}: no type; expected one such as type = "Square"')
+    kind = _kind(table["type"], origin)
     for field in dataclasses.fields(kind):
         if field.metadata.get("file") and isinstance(fields.get(field.name), str) and directory != Path.cwd():
             fields[field.name] = str(directory / fields[field.name])
-    return _built(kind, fields, place)
+    return _built(kind, fields, origin)
 
 
 def kinds() -> Mapping[str, type[Intervention]]:
     """Return the interventions that can be declared, by the names of their types."""
     home = importlib.import_module("pytest_biastransfer.interventions")
-    found = {name: getattr(home, name) for name in home.__all__}
+    public = {name: getattr(home, name) for name in home.__all__}
     return {
         name: kind
-        for name, kind in found.items()
+        for name, kind in public.items()
         if isinstance(kind, type) and issubclass(kind, Intervention) and name not in ("Intervention", "Custom")
     }
 
@@ -104,7 +104,7 @@ def _declared(tree: ast.expr, text: str) -> Intervention:
             f"{text!r}: {kind.__name__} takes {len(positional)} values without a keyword, got {len(tree.args)}; "
             f"write the names of its fields, as size=0.1"
         )
-    values = dict(zip(positional, (_value(one, text) for one in tree.args), strict=False))
+    values = dict(zip(positional, (_value(argument, text) for argument in tree.args), strict=False))
     for keyword in tree.keywords:
         name = str(keyword.arg)
         if name in values:
@@ -113,15 +113,15 @@ def _declared(tree: ast.expr, text: str) -> Intervention:
     return _built(kind, values, repr(text))
 
 
-def _kind(name: str, place: str) -> type[Intervention]:
+def _kind(name: str, origin: str) -> type[Intervention]:
     valid = kinds()
     if name == "Custom":
         raise InterventionError(
-            f"{place}: Custom has a function, which text cannot declare; return it from the hook "
+            f"{origin}: Custom has a function, which text cannot declare; return it from the hook "
             f"pytest_bias_interventions in conftest.py"
         )
     if name not in valid:
-        raise InterventionError(f"{place}: there is no intervention {name!r}; {nearest(name, valid)}")
+        raise InterventionError(f"{origin}: there is no intervention {name!r}; {nearest(name, valid)}")
     return valid[name]
 
 
@@ -129,39 +129,39 @@ def _declarable(kind: type[Intervention]) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(kind) if field.init]
 
 
-def _built(kind: type[Intervention], values: Mapping[str, Any], place: str) -> Intervention:
+def _built(kind: type[Intervention], values: Mapping[str, Any], origin: str) -> Intervention:
     fields = _declarable(kind)
     for name in values:
         if name not in [field.name for field in fields]:
             raise InterventionError(
-                f"{place}: {kind.__name__} has no {name!r}; {nearest(name, [field.name for field in fields])}"
+                f"{origin}: {kind.__name__} has no {name!r}; {nearest(name, [field.name for field in fields])}"
             )
     for field in fields:
-        without = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if without and field.name not in values:
-            raise InterventionError(f"{place}: {kind.__name__} needs {field.name}=")
+        is_required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if is_required and field.name not in values:
+            raise InterventionError(f"{origin}: {kind.__name__} needs {field.name}=")
     try:
         return kind(**values)
     except InterventionError as error:
-        raise InterventionError(f"{place}: {error}") from error
+        raise InterventionError(f"{origin}: {error}") from error
 
 
 def _value(tree: ast.expr, text: str) -> Any:
     if _is_declaration(tree):
         return _declared(tree, text)
     if isinstance(tree, ast.Tuple | ast.List):
-        return tuple(_value(part, text) for part in tree.elts)
+        return tuple(_value(element, text) for element in tree.elts)
     try:
         return ast.literal_eval(tree)
     except (ValueError, TypeError, MemoryError, RecursionError):
         raise InterventionError(
-            f"{text!r}: {ast.unparse(tree)} is no number, text, intervention or tuple of them, and nothing else is read"
+            f"{text!r}: {ast.unparse(tree)} is not a number, text, intervention or tuple of these"
         ) from None
 
 
-def _from_toml(value: Any, place: str, directory: Path) -> Any:
+def _from_toml(value: Any, origin: str, directory: Path) -> Any:
     if isinstance(value, Mapping):
-        return from_table(value, place, directory)
+        return from_table(value, origin, directory)
     if isinstance(value, list):
-        return tuple(_from_toml(part, f"{place}[{number}]", directory) for number, part in enumerate(value))
+        return tuple(_from_toml(member, f"{origin}[{number}]", directory) for number, member in enumerate(value))
     return value

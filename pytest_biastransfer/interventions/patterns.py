@@ -1,4 +1,4 @@
-"""Patterns over the whole image: noise, stripes, and arrays of the user's own."""
+"""Patterns over the whole image: noise, stripes, and the user's own arrays."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-# From so many numbers on, threads are worth their start.
-_MANY: Final = 2**20
+# With fewer random numbers, starting threads takes longer than drawing.
+_THREADED_FROM: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Seeded(Intervention):
-    """Normally distributed numbers that are added to the image, and clipped."""
+    """Gaussian noise that is added to the image."""
 
     scale: float = 0.1
     seed: int = 0
@@ -59,9 +59,9 @@ class GaussianPattern(_Seeded):
     scale
         Standard deviation, in units of [0, 1], above 0.
     cells
-        The pattern's numbers on a side, whatever the resolution; between them it is interpolated.
+        Random numbers along a side of the pattern, at any resolution; it is interpolated between them.
     seed
-        Draws another pattern.
+        Seed of the pattern, from 0 on.
     stage
         See `Intervention`.
 
@@ -80,24 +80,24 @@ class GaussianPattern(_Seeded):
         require_count(self, "cells")
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Add the one pattern to all images."""
+        """Add the same pattern to all images."""
         import torch
         from torch.nn import functional
 
-        drawn = torch.randn(1, images.shape[1], self.cells, self.cells, generator=generator(self.seed))
-        pattern = functional.interpolate(drawn, images.shape[2:], mode="bilinear", align_corners=False)
+        cells = torch.randn(1, images.shape[1], self.cells, self.cells, generator=generator(self.seed))
+        pattern = functional.interpolate(cells, images.shape[2:], mode="bilinear", align_corners=False)
         return images.add(pattern.to(images), alpha=self.scale)
 
 
 class Noise(_Seeded):
-    """Gaussian noise, another one for each image, added and clipped.
+    """Gaussian noise, different for each image, added and clipped.
 
     Parameters
     ----------
     scale
         Standard deviation, in units of [0, 1], above 0.
     seed
-        Draws other noise; each image has its own from (`seed`, its place in the dataset).
+        Seed of the noise, from 0 on. Each image has its own noise, seeded by (`seed`, index in the dataset).
     stage
         See `Intervention`.
 
@@ -113,47 +113,48 @@ class Noise(_Seeded):
         """Draw and add each image's own noise."""
         import torch
 
-        # The mode is each thread's own.
+        # Inference mode belongs to a thread: the pool's threads could not write to an inference tensor.
         with torch.inference_mode(False):
-            drawn = torch.empty(images.shape)
+            noise = torch.empty(images.shape)
 
-        def draw(place: int) -> None:
-            torch.randn(images.shape[1:], generator=generator(self.seed, origin.indices[place]), out=drawn[place])
+        def draw(position: int) -> None:
+            index = origin.indices[position]
+            torch.randn(images.shape[1:], generator=generator(self.seed, index), out=noise[position])
 
-        # A generator draws its numbers in one thread, and they take longer than all else.
-        if drawn.numel() < _MANY or torch.get_num_threads() == 1:
+        # A generator uses one thread, and drawing takes most of the time. So images are drawn in parallel.
+        if noise.numel() < _THREADED_FROM or torch.get_num_threads() == 1:
             list(map(draw, range(len(images))))
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(draw, range(len(images))))
-        drawn = drawn.to(images)
-        return torch.add(images, drawn, alpha=self.scale, out=drawn)
+        noise = noise.to(images)
+        return torch.add(images, noise, alpha=self.scale, out=noise)
 
 
 def _name_of(array: Any) -> str:
-    """Return a word that tells an array from others: the name of its file, or the beginning of its hash."""
+    """Return a short name of an array: the name of its file, or the first digits of its hash."""
     return PurePath(array).stem if isinstance(array, str) else fingerprint(array)[:6]
 
 
 @dataclass(frozen=True, repr=False)
 class Pattern(Intervention):
-    """A pattern of your own, added to every image and clipped; stretched to the resolution of the images.
+    """Your own pattern, resized to the resolution of the images, added to every image and clipped.
 
     Parameters
     ----------
     array
         Numbers to add, in units of [0, 1], positive or negative: an array, a tensor or nested lists, of the shape
-        [height, width] or [1 or 3, height, width]; or the path of a ``.npy`` file that has one, which is read when it
-        is declared. Where the images have other channels, its mean is added to all of them.
+        [height, width] or [1 or 3, height, width]; or the path of a ``.npy`` file with such an array, which is read at
+        declaration. If the images have another number of channels, the mean over the pattern's channels is added.
     scale
-        What the numbers are multiplied with; not 0.
+        Factor of the numbers; not 0.
     stage
         See `Intervention`.
 
     Raises
     ------
     InterventionError
-        If it is of another shape, or has other than finite numbers, or the file is missing or broken.
+        If the shape is different, a number is not finite, or the file is missing or broken.
 
     Examples
     --------
@@ -181,11 +182,11 @@ class Pattern(Intervention):
 
     @property
     def label(self) -> str:
-        """The name of the file if there is one, and the beginning of the content's hash."""
+        """The name of the file if there is one, and the first digits of the content's hash."""
         return super().label if self.content is None else f"{super().label}-{self.digest[:4]}"
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Add the stretched array to all images."""
+        """Add the resized array to all images."""
         import torch
         from torch.nn import functional
 
@@ -211,40 +212,40 @@ class Pattern(Intervention):
 
         assert self.content is not None
         try:
-            found = np.load(io.BytesIO(self.content), allow_pickle=False)
+            array = np.load(io.BytesIO(self.content), allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise InterventionError(f"Pattern: array={self.array!r} cannot be read ({error})") from error
-        if not isinstance(found, np.ndarray):
+        if not isinstance(array, np.ndarray):
             raise InterventionError(f"Pattern: array={self.array!r} has several arrays, expected a file of numpy.save")
-        # Of any byte order and precision, as torch takes it.
-        return found.astype(np.float64) if found.dtype.kind in "fiu" else found
+        # torch supports neither all byte orders nor all precisions that a file may have.
+        return array.astype(np.float64) if array.dtype.kind in "fiu" else array
 
     def _nested(self) -> tuple[Any, ...]:
-        """Return the array as tuples of plain floats, which can be compared, hashed and printed."""
+        """Return the array as nested tuples of floats, which can be compared, hashed and printed."""
         import numpy as np
 
-        given = self.array.detach().cpu() if hasattr(self.array, "detach") else self.array
+        declared = self.array.detach().cpu() if hasattr(self.array, "detach") else self.array
         try:
-            found = np.asarray(given, dtype=np.float64)
+            array = np.asarray(declared, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise InterventionError(f"Pattern: array={given!r:.60} is not an array of numbers ({error})") from error
-        self._require_pattern(found)
-        nested: tuple[Any, ...] = _tuples(found.tolist())
+            raise InterventionError(f"Pattern: array={declared!r:.60} is not an array of numbers ({error})") from error
+        self._require_pattern(array)
+        nested: tuple[Any, ...] = _tuples(array.tolist())
         return nested
 
     def _require_pattern(self, array: npt.NDArray[Any]) -> None:
         import numpy as np
 
-        wanted = "[height, width] or [1 or 3, height, width]"
+        expected = "[height, width] or [1 or 3, height, width]"
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] not in (1, 3)) or array.size == 0:
-            raise InterventionError(f"Pattern: the array is {list(array.shape)}, expected {wanted}")
+            raise InterventionError(f"Pattern: the array is {list(array.shape)}, expected {expected}")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise InterventionError(f"Pattern: the array has {array.dtype} values, expected finite numbers")
 
 
 @functools.lru_cache(maxsize=16)
 def _numbers(pattern: Pattern) -> npt.NDArray[np.float32]:
-    """Return the array of a pattern; all batches of a session have the same."""
+    """Return the array of a pattern; cached, as all batches of a session need it."""
     return pattern.numbers()
 
 
@@ -259,11 +260,11 @@ class Stripes(Mixed):
     Parameters
     ----------
     period
-        From one stripe to the next, as a fraction of the image's shorter side, in (0, 1].
+        Distance from one stripe to the next, as a fraction of the image's shorter side, in (0, 1].
     color
         Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name.
     width
-        Of a stripe, as a share of the period, in (0, 1].
+        Width of a stripe, as a share of the period, in (0, 1].
     angle
         Degrees by which vertical stripes are turned counterclockwise.
     opacity, blend
@@ -291,7 +292,7 @@ class Stripes(Mixed):
         object.__setattr__(self, "color", rgb(self.color))
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Draw the stripes, of which one begins at the left edge."""
+        """Draw the stripes; one begins at the left edge."""
         import torch
 
         height, width = images.shape[2:]

@@ -1,4 +1,4 @@
-"""Pictures drawn onto the image: the user's own, and text."""
+"""Pictures drawn onto the image: the user's own files, and text."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image, ImageFont
 
-# The height of letters when text is drawn, in pixels: it is shrunk to its size afterwards.
+# Font size in pixels of the drawn text, which is then resized: hinting does not depend on the final size.
 _FONT_PIXELS: Final = 200
-_LABEL_LETTERS: Final = 20
+_MOST_LABEL_LETTERS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -35,64 +35,65 @@ class _Picture(Placed):
 
     @abstractmethod
     def picture(self) -> Image.Image:
-        """Return the picture, of mode RGBA, in its own size."""
+        """Return the picture in its original size, of mode RGBA."""
 
     @property
     def box(self) -> tuple[float, float]:
         """The longer side is `size`."""
-        width, height = _whole(self).size
+        width, height = _original(self).size
         longer = max(width, height)
         return self.size * width / longer, self.size * height / longer
 
     def patch(self, extent: Extent, images: torch.Tensor) -> Patch:
-        """Return the picture; for images of one channel its luma."""
+        """Return the picture, or its luma for images of one channel."""
         import numpy as np
         import torch
 
         require_colors(images.shape[1])
-        drawn = _drawn(self, extent)
-        pixels = torch.from_numpy(np.array(drawn)).permute(2, 0, 1).to(images.device, images.dtype) / 255
+        resized = _resized(self, extent)
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).to(images.device, images.dtype) / 255
         above, coverage = pixels[:3], pixels[3]
         if images.shape[1] == 1:
             above = luma(above)
-        return Patch(above, coverage, (extent[0] - drawn.width) // 2, (extent[1] - drawn.height) // 2)
+        return Patch(above, coverage, (extent[0] - resized.width) // 2, (extent[1] - resized.height) // 2)
 
 
 @functools.lru_cache(maxsize=16)
-def _whole(picture: _Picture) -> Image.Image:
+def _original(picture: _Picture) -> Image.Image:
+    """Return a picture in its original size; cached, as decoding takes long."""
     return picture.picture()
 
 
 @functools.lru_cache(maxsize=16)
-def _drawn(picture: _Picture, extent: Extent) -> Image.Image:
-    """Return a picture as it is drawn; all batches of a session have the same."""
+def _resized(picture: _Picture, extent: Extent) -> Image.Image:
+    """Return a picture resized and turned; cached, as all batches of a session need it."""
     from PIL import Image
 
     smooth = Image.Resampling.BICUBIC
-    resized = _whole(picture).resize(extent, smooth)
+    resized = _original(picture).resize(extent, smooth)
     return resized.rotate(picture.angle, smooth, expand=True) if picture.angle else resized
 
 
 @dataclass(frozen=True, repr=False)
 class Stencil(_Picture):
-    """A picture of your own, such as a logo, a hat or a watermark, where it is not transparent.
+    """Your own picture, such as a logo, a hat or a watermark; it may be transparent.
 
     Parameters
     ----------
     path
-        A PNG, JPEG, BMP, GIF, PPM, TIFF or WebP picture; relative to the current directory. It is read when it is
-        declared, and its content counts, not its place.
+        A PNG, JPEG, BMP, GIF, PPM, TIFF or WebP picture; relative to the current directory. It is read at declaration,
+        and identified by its content, not by its path.
     size
         Its longer side as a fraction of the image's shorter side, in (0, 1].
     anchor, margin, angle, opacity, blend
-        Where it is, and how it is mixed with the image; see `Placed`.
+        Its location, and how it is mixed with the image; see `Placed`.
     stage
         See `Intervention`.
 
     Raises
     ------
     InterventionError
-        If the file is missing or broken, or nothing of the picture can be seen.
+        If the file is missing or broken, or the picture is transparent everywhere.
 
     Examples
     --------
@@ -110,14 +111,14 @@ class Stencil(_Picture):
     def __post_init__(self) -> None:
         super().__post_init__()
         keep_content(self, "path")
-        if _whole(self).getchannel("A").getextrema() == (0, 0):
+        if _original(self).getchannel("A").getextrema() == (0, 0):
             raise InterventionError(
                 f"Stencil: path={self.path!r} is transparent everywhere, expected a visible picture"
             )
 
     @property
     def label(self) -> str:
-        """The name of the file, the fields that are not default, and the beginning of the content's hash."""
+        """The name of the file, the non-default fields, and the first digits of the content's hash."""
         return f"{super().label}-{self.digest[:4]}"
 
     def picture(self) -> Image.Image:
@@ -138,13 +139,13 @@ class Stencil(_Picture):
 
 
 def _reason(error: Exception) -> str:
-    """Return Pillow's message without the address of what it read from."""
+    """Return Pillow's message without the address of the file object in it."""
     return re.sub(r" <.* object at 0x[0-9a-f]+>", "", str(error))
 
 
 def _slug(text: str) -> str:
-    """Return a text in letters that are plain in test ids; where some are lost, with a hash that tells it apart."""
-    plain = re.sub(r"[^0-9a-z]+", "-", text.lower()).strip("-")[:_LABEL_LETTERS]
+    """Return a text in letters and digits for test ids; if that loses letters, with digits of a hash."""
+    plain = re.sub(r"[^0-9a-z]+", "-", text.lower()).strip("-")[:_MOST_LABEL_LETTERS]
     return plain if plain == text.lower() else "-".join(filter(None, (plain, fingerprint(text)[:4])))
 
 
@@ -155,22 +156,22 @@ class Text(_Picture):
     Parameters
     ----------
     text
-        What is written; may have several lines.
+        The text; may have several lines.
     size
-        The longer side of what is written as a fraction of the image's shorter side, in (0, 1].
+        The longer side of the drawn text as a fraction of the image's shorter side, in (0, 1].
     color
         Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name.
     font
-        A TrueType or OpenType file; default: Pillow's own font (Aileron), which has the letters of English.
+        A TrueType or OpenType file; default: Pillow's own font (Aileron), which has the letters of ASCII.
     anchor, margin, angle, opacity, blend
-        Where it is, and how it is mixed with the image; see `Placed`.
+        Its location, and how it is mixed with the image; see `Placed`.
     stage
         See `Intervention`.
 
     Raises
     ------
     InterventionError
-        If there is nothing to write, or the font does not have a letter.
+        If the text is blank, or the font lacks a letter.
 
     Examples
     --------
@@ -196,12 +197,12 @@ class Text(_Picture):
             raise InterventionError(f"Text: text={self.text!r:.100}, expected something to write")
         if self.font is not None:
             keep_content(self, "font")
-        # The letters of ASCII are in Pillow's font; it need not be opened to know.
+        # Pillow's font has all letters of ASCII: usually no font is opened at declaration.
         if self.font is not None or not self.text.isascii():
             self._require_letters()
 
     def picture(self) -> Image.Image:
-        """Return what is written, in its colour, cut to the pixels that are seen."""
+        """Return the text in its colour, cropped to its visible pixels."""
         from PIL import Image, ImageDraw
 
         font, lines = self._font(), self.text.strip("\n")
@@ -216,7 +217,7 @@ class Text(_Picture):
     def _font(self) -> ImageFont.FreeTypeFont:
         from PIL import ImageFont
 
-        # The other layout engine is not everywhere, and kerns differently.
+        # Raqm, the other layout engine, is not in all builds of Pillow, and kerns differently.
         basic = ImageFont.Layout.BASIC
         if self.content is None:
             own = ImageFont.load_default(_FONT_PIXELS)
@@ -226,17 +227,17 @@ class Text(_Picture):
             return ImageFont.truetype(io.BytesIO(self.content), _FONT_PIXELS, layout_engine=basic)
         except OSError as error:
             raise InterventionError(
-                f"Text: font={self.font!r} is no font that can be read ({error}); expected a TrueType or OpenType file"
+                f"Text: font={self.font!r} cannot be read as a font ({error}); expected a TrueType or OpenType file"
             ) from error
 
     def _require_letters(self) -> None:
         font = self._font()
-        # What a font shows for what it lacks, such as for this code, which stands for no letter.
-        lacking = bytes(font.getmask("\uffff"))
+        # U+FFFF is never a letter: this is the glyph that the font shows in place of missing ones.
+        missing_glyph = bytes(font.getmask("\uffff"))
         missing = [
             letter
             for letter in dict.fromkeys(self.text)
-            if not letter.isspace() and bytes(font.getmask(letter)) == lacking
+            if not letter.isspace() and bytes(font.getmask(letter)) == missing_glyph
         ]
         if missing:
             raise InterventionError(

@@ -1,4 +1,4 @@
-"""Where on an image something is drawn."""
+"""Placement of what is drawn onto an image: size, anchor, margin and angle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Anchor = str | tuple[float, float]
 Extent = tuple[int, int]
 
-# Where a thing touches: the fraction of the free space to the left of it and above it.
+# The fractions of the free space that are left of the drawn thing and above it.
 ANCHORS: Final = {
     "top-left": (0.0, 0.0),
     "top": (0.5, 0.0),
@@ -36,16 +36,16 @@ _NAMES_OF_POINTS: Final = {point: name for name, point in ANCHORS.items()}
 
 @dataclass(frozen=True)
 class Patch:
-    """What is drawn, ready to be laid onto images.
+    """Pixels to draw onto images, with their coverage.
 
     Attributes
     ----------
     above
-        Its colours, [channels, height, width] or broadcast to that.
+        The colours, [channels, height, width] or broadcast to that.
     coverage
-        Where it covers what is below, [height, width]: boolean, or in [0, 1].
+        Where the image below is covered, [height, width]: boolean, or in [0, 1].
     left, top
-        Where it begins, in pixels from the corner of the box that it is placed by: 0, or below if it is turned.
+        The patch's corner relative to the corner of its box, in pixels: 0, or negative if it is turned.
     """
 
     above: torch.Tensor
@@ -56,18 +56,18 @@ class Patch:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Placed(Mixed):
-    """Something that is drawn at one place of an image.
+    """An intervention that is drawn at one location of an image.
 
     Parameters
     ----------
     size
-        Its longer side as a fraction of the image's shorter side, in (0, 1]; ``round(size * side)`` pixels.
+        Longer side as a fraction of the image's shorter side, in (0, 1]; ``round(size * side)`` pixels.
     anchor
         ``"top-left"``, ``"top"``, ``"top-right"``, ``"left"``, ``"center"``, ``"right"``, ``"bottom-left"``,
-        ``"bottom"``, ``"bottom-right"``, or (x, y): the fractions, in [0, 1], of the free space that is left of it
+        ``"bottom"``, ``"bottom-right"``, or (x, y): the fractions, in [0, 1], of the free space that are left of it
         and above it.
     margin
-        What stays free at the border, as a fraction of the image's shorter side, in [0, 0.5).
+        Free space at the border, as a fraction of the image's shorter side, in [0, 0.5).
     angle
         Degrees by which it is turned counterclockwise about its centre; what leaves the image is cut off.
     opacity, blend
@@ -95,35 +95,35 @@ class Placed(Mixed):
 
     @abstractmethod
     def patch(self, extent: Extent, images: torch.Tensor) -> Patch:
-        """Return what is drawn in a box of `extent` (width, height) pixels, for images of that form and device."""
+        """Return the patch for a box of `extent` (width, height) pixels, matching the images' channels and device."""
 
     def extent(self, width: int, height: int) -> Extent:
         """Return (width, height) of the box in pixels, on images of that size."""
         side = min(width, height)
         across, down = (round(share * side) for share in self.box)
         if across < 1 or down < 1:
-            # Of the thinner direction one pixel.
+            # The size at which the thinner direction has one pixel.
             least = self.size / min(self.box) / side
             advice = f"make size at least {least:.3g}" if least <= 1 else "nothing so thin can be seen there"
             raise TooSmallError(f"{self}: rounds to no pixel on images of {height}×{width}; {advice}")
         return across, down
 
     def corners(self, extent: Extent, within: Extent) -> tuple[range, range]:
-        """Return where the left and the top of a box may be, on an image of `within` (width, height) pixels."""
+        """Return the possible left and top positions of a box on an image of `within` (width, height) pixels."""
         border = round(self.margin * min(within))
-        free = (max(whole - own - 2 * border, 0) for own, whole in zip(extent, within, strict=True))
+        free = (max(side - own - 2 * border, 0) for own, side in zip(extent, within, strict=True))
         left, top = (range(border, border + spare + 1) for spare in free)
         return left, top
 
     def corner(self, extent: Extent, within: Extent) -> tuple[int, int]:
         """Return (left, top) of a box of `extent` (width, height) pixels on an image of `within` (width, height)."""
         fractions = ANCHORS[self.anchor] if isinstance(self.anchor, str) else self.anchor
-        places = zip(fractions, self.corners(extent, within), strict=True)
-        left, top = (possible[int(share * (len(possible) - 1))] for share, possible in places)
+        ranges = zip(fractions, self.corners(extent, within), strict=True)
+        left, top = (possible[int(share * (len(possible) - 1))] for share, possible in ranges)
         return left, top
 
     def lay(self, patch: Patch, images: torch.Tensor, corner: tuple[int, int]) -> None:
-        """Mix a patch into images, which are written to, with its box at `corner` (left, top)."""
+        """Mix a patch into `images` in place, with its box at `corner` (left, top)."""
         height, width = images.shape[2:]
         left, top = corner[0] + patch.left, corner[1] + patch.top
         down, across = patch.coverage.shape
@@ -149,8 +149,8 @@ def _anchor(placed: Placed) -> Anchor:
             raise InterventionError(f"{name}: anchor={anchor!r}; {nearest(anchor, ANCHORS)}")
         return anchor
     point: Sequence[object] = anchor if isinstance(anchor, tuple | list) else ()
-    numbers = [float(part) for part in point if isinstance(part, int | float) and not isinstance(part, bool)]
-    if len(point) != 2 or len(numbers) != 2 or not all(math.isfinite(part) and 0 <= part <= 1 for part in numbers):
+    numbers = [float(share) for share in point if isinstance(share, int | float) and not isinstance(share, bool)]
+    if len(point) != 2 or len(numbers) != 2 or not all(math.isfinite(share) and 0 <= share <= 1 for share in numbers):
         raise InterventionError(
             f"{name}: anchor={anchor!r}, expected a name such as 'top-left', or (x, y) with numbers from 0 to 1"
         )

@@ -1,4 +1,4 @@
-"""``[tool.pytest_biastransfer]`` in pyproject.toml: interventions with names."""
+"""Reads named interventions from ``[tool.pytest_biastransfer]`` in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _KEYS: Final = ("interventions",)
 
 
 def with_declared(registry: Registry, directory: Path) -> Registry:
-    """Return the registry with what a directory's pyproject.toml declares.
+    """Return the registry with the interventions that a directory's pyproject.toml declares.
 
     Raises
     ------
     InterventionError
-        If something is declared wrongly; the message names the file and the key.
+        If a declaration is invalid; the message names the file and the key.
     """
     path = directory / NAME
     if not path.is_file():
@@ -30,17 +30,17 @@ def with_declared(registry: Registry, directory: Path) -> Registry:
     for key in own:
         if key not in _KEYS:
             raise InterventionError(f"{path}: tool.{_TABLE}.{key}: unknown key; {nearest(key, _KEYS)}")
-    place = f"{path}: tool.{_TABLE}"
-    declared = _table(own, "interventions", place)
+    origin = f"{path}: tool.{_TABLE}"
+    declared = _table(own, "interventions", origin)
     if not declared:
         return registry
     from pytest_biastransfer.interventions.parsing import from_table
 
     added = {}
     for name in declared:
-        key = f"{place}.interventions.{name}"
-        added[name] = from_table(_table(declared, name, f"{place}.interventions"), key, directory)
-    return registry.with_named(added, f"{place}.interventions")
+        key = f"{origin}.interventions.{name}"
+        added[name] = from_table(_table(declared, name, f"{origin}.interventions"), key, directory)
+    return registry.with_named(added, f"{origin}.interventions")
 
 
 def _tool(path: Path) -> dict[str, Any]:
@@ -53,11 +53,11 @@ def _tool(path: Path) -> dict[str, Any]:
     return _table(content, "tool", str(path))
 
 
-def _table(parent: dict[str, Any], key: str, place: str) -> dict[str, Any]:
-    found = parent.get(key, {})
-    if not isinstance(found, dict):
+def _table(parent: dict[str, Any], key: str, origin: str) -> dict[str, Any]:
+    table = parent.get(key, {})
+    if not isinstance(table, dict):
         raise InterventionError(
-            f"{place}.{key}: is {found!r:.60}, expected a table, such as "
+            f"{origin}.{key}: is {table!r:.60}, expected a table, such as "
             f"[tool.{_TABLE}.interventions.company-logo] with type = and the fields"
         )
-    return found
+    return table

@@ -1,4 +1,7 @@
-"""Random numbers that depend on a seed and on the place of an image in its dataset, and on nothing else."""
+"""Random numbers that depend only on a seed and on the index of an image in its dataset.
+
+So neither the batch size nor the number of workers changes what is drawn.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,18 @@ if TYPE_CHECKING:
     import torch
 
 
-def source_of_chance(*parts: int | str) -> random.Random:
-    """Return random numbers that differ for all parts: a seed, the place of an image, what they are for."""
-    return random.Random("/".join(map(str, parts)))
+def random_source(*seeds: int | str) -> random.Random:
+    """Return a generator of random numbers that is seeded by all arguments: a purpose, a seed, an image's index."""
+    return random.Random("/".join(map(str, seeds)))
 
 
-def mixed_seed(*parts: int | str) -> int:
-    """Return 32 bits that differ for all parts."""
-    return source_of_chance(*parts).getrandbits(32)
+def mixed_seed(*seeds: int | str) -> int:
+    """Return a seed of 32 bits that depends on all arguments."""
+    return random_source(*seeds).getrandbits(32)
 
 
-def generator(*parts: int | str) -> torch.Generator:
-    """Return a generator of torch on the CPU: those of GPUs draw other numbers."""
+def generator(*seeds: int | str) -> torch.Generator:
+    """Return a torch generator on the CPU, seeded by all arguments: generators of GPUs draw other numbers."""
     import torch
 
-    return torch.Generator().manual_seed(mixed_seed(*parts))
+    return torch.Generator().manual_seed(mixed_seed(*seeds))

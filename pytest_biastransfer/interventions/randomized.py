@@ -1,4 +1,4 @@
-"""Interventions that differ from image to image: now and then, and here and there."""
+"""Interventions that differ from image to image: applied with a probability, or at a random location."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, Stage, require_seed, require_share
 from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.placement import Placed
-from pytest_biastransfer.interventions.random_sources import source_of_chance
+from pytest_biastransfer.interventions.random_sources import random_source
 
 if TYPE_CHECKING:
     import torch
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Sometimes(Intervention):
-    """Another intervention on some of the images, drawn at random; the others stay as they are.
+    """Another intervention on a random sample of the images; the others stay as they are.
 
     Parameters
     ----------
     intervention
-        What happens to these images, and at which stage.
+        The intervention; its stage applies.
     probability
-        Of each image, in (0, 1].
+        Probability that an image is changed, in (0, 1].
     seed
-        Draws other images; each is drawn by (`seed`, its place in the dataset). Two with one seed draw the same.
+        Seed of the sample, from 0 on. Whether an image is in it depends on (`seed`, index in the dataset) only, so two
+        of them with the same seed change the same images.
 
     Examples
     --------
@@ -53,16 +54,16 @@ class Sometimes(Intervention):
         require_seed(self)
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Apply the intervention to the images that are drawn."""
+        """Apply the intervention to the images in the sample."""
         changed = images.clone()
-        chosen = [place for place, index in enumerate(origin.indices) if self._is_drawn(index)]
+        chosen = [position for position, index in enumerate(origin.indices) if self._is_in_sample(index)]
         if chosen:
-            part = origin.part(chosen)
-            changed[chosen] = self.intervention.apply(images[chosen], part.indices, part.masks)
+            sample = origin.subset(chosen)
+            changed[chosen] = self.intervention.apply(images[chosen], sample.indices, sample.masks)
         return changed
 
-    def _is_drawn(self, index: int) -> bool:
-        return source_of_chance("sometimes", self.seed, index).random() < self.probability
+    def _is_in_sample(self, index: int) -> bool:
+        return random_source("sometimes", self.seed, index).random() < self.probability
 
     @property
     def mask_names(self) -> tuple[str, ...]:
@@ -72,15 +73,15 @@ class Sometimes(Intervention):
 
 @dataclass(frozen=True, repr=False)
 class Random(Intervention):
-    """A shape, picture or text at a place of its own on each image, drawn at random.
+    """A shape, picture or text at a random location, different for each image.
 
     Parameters
     ----------
     placed
-        What is drawn, and at which stage; its anchor is drawn anew for each image, its margin stays free.
+        The shape, picture or text; its stage and margin apply, its anchor does not.
     seed
-        Draws other places; each is drawn by (`seed`, the image's place in the dataset). Two with one seed draw the
-        same.
+        Seed of the locations, from 0 on. The location depends on (`seed`, index of the image in the dataset) only, so
+        two of them with the same seed have the same locations.
 
     Examples
     --------
@@ -99,24 +100,24 @@ class Random(Intervention):
     def __post_init__(self) -> None:
         if not isinstance(self.placed, Placed):
             raise InterventionError(
-                f"Random: got {self.placed!r:.100}, expected a shape, Stencil(...) or Text(...), which has a place"
+                f"Random: got {self.placed!r:.100}, expected a shape, Stencil(...) or Text(...), which has a location"
             )
         object.__setattr__(self, "stage", self.placed.stage)
-        # Of two anchors, neither decides about anything.
-        anywhere = copy.copy(self.placed)
-        object.__setattr__(anywhere, "anchor", "top-left")
-        object.__setattr__(self, "placed", anywhere)
+        # The anchor does not matter, so declarations that differ in it are equal and share cached predictions.
+        normalized = copy.copy(self.placed)
+        object.__setattr__(normalized, "anchor", "top-left")
+        object.__setattr__(self, "placed", normalized)
         super().__post_init__()
         require_seed(self)
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Draw it once, and lay it onto each image at another place."""
+        """Draw the patch once, and lay it onto each image at another location."""
         height, width = images.shape[2:]
         extent = self.placed.extent(width, height)
         lefts, tops = self.placed.corners(extent, (width, height))
         patch = self.placed.patch(extent, images)
         changed = images.clone()
-        for place, index in enumerate(origin.indices):
-            chance = source_of_chance("random", self.seed, index)
-            self.placed.lay(patch, changed[place : place + 1], (chance.choice(lefts), chance.choice(tops)))
+        for position, index in enumerate(origin.indices):
+            source = random_source("random", self.seed, index)
+            self.placed.lay(patch, changed[position : position + 1], (source.choice(lefts), source.choice(tops)))
         return changed

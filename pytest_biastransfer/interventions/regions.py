@@ -1,4 +1,4 @@
-"""What is changed in a region of each image that the dataset tells by a mask: the object, or all but the object."""
+"""Changes of a region that a mask of the dataset describes: the object, or its background."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class _Region(Intervention):
-    """A region filled with a colour, or with what another intervention makes of it."""
+    """A region that is filled with a colour, or with pixels of the image under another intervention."""
 
     mask: str
     _: KW_ONLY
@@ -39,10 +39,10 @@ class _Region(Intervention):
 
     @abstractmethod
     def filled(self, mask: torch.Tensor) -> torch.Tensor:
-        """Return where the image is filled, given where the mask is."""
+        """Return where the image is filled, in [0, 1], from a mask in [0, 1]."""
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
-        """Mix the fill in where it belongs; the masks' edges may be soft."""
+        """Mix the fill into its region; masks may have soft edges."""
         if isinstance(self.fill, Intervention):
             fill = self.fill.apply(images, origin.indices, origin.masks)
         else:
@@ -58,17 +58,17 @@ class _Region(Intervention):
 
 
 class Background(_Region):
-    """Another background: all but what the mask covers is replaced.
+    """Replace the background: everything that the mask does not cover.
 
     Parameters
     ----------
     mask
-        Name of the dataset's masks, which cover the object: with a map-style dataset of ``(image, label,
-        attributes)`` an attribute that is an array [height, width] or a picture; with ``csv:`` and ``attributes=``
-        a column of the masks' files.
+        Name of the dataset's masks, which cover the object. In a map-style dataset of ``(image, label, attributes)``
+        it is an attribute that is an array [height, width] or a picture; with ``csv:`` and ``attributes=`` it is a
+        column with the files of the masks.
     fill
         Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name; or an intervention such as
-        ``Blur(sigma=0.1)``, of which the background is taken.
+        ``Blur(sigma=0.1)``, whose result supplies the background.
     stage
         See `Intervention`.
 
@@ -86,7 +86,7 @@ class Background(_Region):
 
 
 class Occlude(_Region):
-    """What the mask covers is hidden.
+    """Hide everything that the mask covers.
 
     The parameters are those of `Background`.
 

@@ -1,4 +1,4 @@
-"""Interventions by name."""
+"""The registry of named interventions, with the built-in ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_biastransfer.interventions.shapes import Circle, LineGrid, Square
 
 @dataclass(frozen=True)
 class Registry:
-    """Interventions, the names that they can be asked for by, and who has registered them.
+    """Interventions by name, and where each was registered.
 
     Examples
     --------
@@ -29,7 +29,7 @@ class Registry:
     """
 
     interventions: Mapping[str, Intervention]
-    places: Mapping[str, str]
+    origins: Mapping[str, str]
 
     @property
     def names(self) -> list[str]:
@@ -37,40 +37,40 @@ class Registry:
         return sorted(self.interventions)
 
     def named(self, name: str) -> Intervention:
-        """Return the intervention of that name; raises `InterventionError` if there is none."""
+        """Return the intervention of a name; raises `InterventionError` for an unknown one."""
         if name not in self.interventions:
             raise InterventionError(f"no intervention is named {name!r}; {nearest(name, self.interventions)}")
         return self.interventions[name]
 
     def described(self, intervention: Intervention) -> str:
-        """Return an intervention in words: its declaration, after its name if it has one.
+        """Return an intervention as text: its names, if it has any, and its declaration.
 
         >>> print(BUILT_IN.described(Square()))
         yellow-square = Square(size=0.25, anchor='top-left', color=(255, 255, 0))
         """
-        found = [name for name, one in self.interventions.items() if one == intervention]
-        return " = ".join([*found, str(intervention)])
+        names = [name for name, registered in self.interventions.items() if registered == intervention]
+        return " = ".join([*names, str(intervention)])
 
-    def with_named(self, added: Mapping[str, Intervention], place: str) -> Registry:
-        """Return a registry that has more names; raises `InterventionError` for one that is taken.
+    def with_named(self, added: Mapping[str, Intervention], origin: str) -> Registry:
+        """Return a registry with added names; raises `InterventionError` for a name that is taken.
 
-        `place` says who registers them.
+        `origin` says who registers them, such as a file, for error messages.
         """
         for name, intervention in added.items():
             if not isinstance(name, str) or not name or name != name.strip():
-                raise InterventionError(f"{place}: got the name {name!r}, expected a word such as 'company-logo'")
+                raise InterventionError(f"{origin}: got the name {name!r}, expected a word such as 'company-logo'")
             if not isinstance(intervention, Intervention):
                 raise InterventionError(
-                    f"{place}: {name} is {intervention!r:.100}, expected an intervention such as Square(); wrap a "
+                    f"{origin}: {name} is {intervention!r:.100}, expected an intervention such as Square(); wrap a "
                     f"callable or a transform in Custom(...)"
                 )
             if name in self.interventions:
                 raise InterventionError(
-                    f"{place}: the name {name!r} is taken, by {self.places[name]}; choose another one"
+                    f"{origin}: the name {name!r} is taken, by {self.origins[name]}; choose another one"
                 )
         return Registry(
             MappingProxyType({**self.interventions, **added}),
-            MappingProxyType({**self.places, **dict.fromkeys(added, place)}),
+            MappingProxyType({**self.origins, **dict.fromkeys(added, origin)}),
         )
 
 
@@ -94,7 +94,7 @@ BUILT_IN: Final = Registry(MappingProxyType({}), MappingProxyType({})).with_name
 
 
 def as_intervention(intervention: object, origin: str) -> Intervention:
-    """Return an intervention, or the built-in one of a name; `origin` is for the error message."""
+    """Return an intervention, or the built-in one of that name; `origin` begins the error message."""
     if isinstance(intervention, str):
         return BUILT_IN.named(intervention)
     if isinstance(intervention, Intervention):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Shape(Placed):
-    """A shape of one colour in a box; a pixel belongs to it if its centre does.
+    """A shape of one colour in a box; a pixel is covered if its centre is inside the shape.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Shape(Placed):
     """
 
     color: str | Sequence[int] = (255, 255, 0)
-    # Whether the box turns, or only what is in it.
+    # Whether `angle` turns the box, or only the shape inside.
     turns_box: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -37,7 +37,7 @@ class Shape(Placed):
 
     @abstractmethod
     def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
-        """Return whether points belong to the shape; in pixels to the right of and below the centre of its box.
+        """Return whether points are inside the shape; `x` and `y` are pixels right of and below the centre of the box.
 
         The tensors broadcast; the box has `width` and `height` pixels.
         """
@@ -51,7 +51,7 @@ class Shape(Placed):
         return Patch(painted(self.color, images), covered.to(images.device), -left, -top)
 
     def _covered(self, extent: Extent, left: int, top: int) -> torch.Tensor:
-        """Return which pixels' centres belong to the shape: of the box, and of so many on each side of it."""
+        """Return which pixels are covered: those of the box, and of `left` and `top` pixels on each side."""
         import torch
 
         width, height = extent
@@ -61,13 +61,13 @@ class Shape(Placed):
         )
         x, y = _turned_back(*upright, self.angle)
         across, down = (x, y) if self.turns_box else upright
-        # Turning leaves a rounding error, by which a pixel on an edge must not fall out.
+        # The tolerance keeps pixels on an edge inside: turning has rounding errors.
         inside = (across.abs() <= width / 2 + 1e-9) & (down.abs() <= height / 2 + 1e-9)
         return inside & self.covers(x, y, width, height)
 
 
 def _overhang(extent: Extent, angle: float) -> tuple[int, int]:
-    """Return by how many pixels a turned box may reach out of the upright one, to the left and to the top."""
+    """Return how many pixels a turned box extends beyond the upright one, to the left and to the top."""
     cosine, sine = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
     width, height = extent
     turned = width * cosine + height * sine, width * sine + height * cosine
@@ -76,7 +76,7 @@ def _overhang(extent: Extent, angle: float) -> tuple[int, int]:
 
 
 def _turned_back(x: torch.Tensor, y: torch.Tensor, angle: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where points were before everything was turned counterclockwise (y points down)."""
+    """Return the positions of points before a counterclockwise turn by `angle` degrees (y points down)."""
     if angle == 0:
         return x, y
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -91,7 +91,7 @@ class Square(Shape):
     size
         Side as a fraction of the image's shorter side, in (0, 1]; ``round(size * side)`` pixels.
     anchor, margin, angle, opacity, blend
-        Where it is, and how it is mixed with the image; see `Placed`.
+        Its location, and how it is mixed with the image; see `Placed`.
     color
         Three numbers from 0 to 255, ``"#rrggbb"`` or a basic CSS colour name.
     stage
@@ -143,7 +143,7 @@ class Rectangle(Square):
 
 
 class Circle(Shape):
-    """A filled disc of the diameter `size`; a pixel belongs to it if its centre does.
+    """A filled disc of the diameter `size`; a pixel is covered if its centre is inside.
 
     The parameters are those of `Square`. A yellow-green disc is the "tennis ball" of Salman et al. 2022.
 
@@ -156,7 +156,7 @@ class Circle(Shape):
     """
 
     def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
-        """Cover what is no farther from the centre than half the size."""
+        """Cover points at most half the size from the centre."""
         return x * x + y * y <= (width / 2) ** 2
 
 
@@ -167,7 +167,7 @@ class Ring(Circle):
     Parameters
     ----------
     thickness
-        Share of the radius that is filled, in (0, 1].
+        Filled share of the radius, in (0, 1].
 
     The other parameters are those of `Square`; `size` is the outer diameter.
 
@@ -185,14 +185,14 @@ class Ring(Circle):
         require_share(self, "thickness")
 
     def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
-        """Cover what is between the outer and the inner circle."""
+        """Cover points between the inner and the outer circle."""
         inner = (1 - self.thickness) * width / 2
-        # Without a hole, its centre belongs to it too.
+        # Without a hole, the centre is covered too.
         return super().covers(x, y, width, height) & ((x * x + y * y > inner**2) | (self.thickness == 1))
 
 
 class Triangle(Shape):
-    """A filled triangle with a horizontal base, its tip at the middle of the top; `size` is base and height.
+    """A filled triangle with a horizontal base and its tip at the middle of the top; `size` is base and height.
 
     The parameters are those of `Square`.
 
@@ -204,13 +204,13 @@ class Triangle(Shape):
     """
 
     def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
-        """Cover what is between the two sides that meet at the tip."""
+        """Cover points between the two sides that meet at the tip."""
         return x.abs() * height <= (y + height / 2) * width / 2
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Checkerboard(Shape):
-    """Every second field of a board, the one at the top left among them.
+    """Every second field of a board, beginning at the top left.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class Checkerboard(Shape):
         require_count(self, "cells")
 
     def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
-        """Cover the fields whose numbers add up to an even one."""
+        """Cover fields whose column and row numbers have an even sum."""
         column = ((x / width + 0.5) * self.cells).floor()
         row = ((y / height + 0.5) * self.cells).floor()
         return (column + row) % 2 == 0
@@ -241,14 +241,14 @@ class Checkerboard(Shape):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LineGrid(Shape):
-    """Crossed lines, as of a chain-link fence (Salman et al. 2022 have one that turns predictions to birds).
+    """Crossed lines, as of a chain-link fence (the trigger of Salman et al. 2022 that turns predictions to birds).
 
     Parameters
     ----------
     spacing
-        From one line to the next, as a share of `size`, in (0, 1].
+        Distance from one line to the next, as a share of `size`, in (0, 1].
     thickness
-        Of a line, as a share of `spacing`, in (0, 1].
+        Width of a line, as a share of `spacing`, in (0, 1].
     angle
         Degrees by which the lines, not their box, are turned.
 
@@ -272,6 +272,6 @@ class LineGrid(Shape):
         require_share(self, "thickness")
 
     def covers(self, x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
-        """Cover what is on a line of either direction."""
+        """Cover points on a line of either direction."""
         across, down = ((offset / (self.spacing * width) + 0.5 / self.spacing) % 1.0 for offset in (x, y))
         return (across < self.thickness) | (down < self.thickness)

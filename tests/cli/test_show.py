@@ -58,7 +58,7 @@ def test_all_names_can_be_shown(name: str) -> None:
         (["Square(siz=1)"], "Square has no 'siz'; did you mean size?"),
         (["Square(0.5)"], "Square takes 0 values without a keyword, got 1"),
         (["yelow-square"], "did you mean yellow-square?"),
-        (["Square(size=__import__('os').mkdir('executed'))"], "is no number, text, intervention or tuple of them"),
+        (["Square(size=__import__('os').mkdir('executed'))"], "is not a number, text, intervention or tuple of these"),
         (["Square(size=2)"], "Square: size=2, expected a number above 0 and at most 1"),
         (["blur", "--image", "missing.png"], "missing.png: no such file"),
         (["blur", "--image", "broken.png"], "broken.png: cannot be read"),

@@ -81,7 +81,7 @@ def test_masks_reach_the_steps_of_compositions_and_what_happens_sometimes() -> N
         (lambda: Occlude(3), "Occlude: mask=3, expected the name of a mask"),  # type: ignore[arg-type]
         (lambda: Background("object", fill="grey"), "color 'grey'.*did you mean gray"),
         (lambda: Background("object", fill=Blur(stage="source")), "is of stage 'source', and this of stage 'input'"),
-        (lambda: Occlude("a").apply(some(1, 3, 4, 4)), r"Occlude\('a', .*: the mask 'a' is not given"),
+        (lambda: Occlude("a").apply(some(1, 3, 4, 4)), r"Occlude\('a', .*: the mask 'a' is missing"),
         (
             lambda: Occlude("a").apply(some(1, 3, 4, 4), masks={"a": some(1, 1, 4, 5)}),
             r"the mask 'a' is torch.float32 \[1, 1, 4, 5\], expected floats \[1, 1, 4, 4\]",

@@ -264,7 +264,7 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: Text("Grüße 漢"), r"Text: the font Aileron has no 'üß漢'; give one that has it, as font='NotoSans\.ttf'"),
     (
         lambda: Text("A", font=broken("own.ttf")),
-        r"Text: font='own\.ttf' is no font that can be read .*; expected a TrueType",
+        r"Text: font='own\.ttf' cannot be read as a font .*; expected a TrueType",
     ),
     (lambda: Text("A", font="missing.ttf"), r"Text: font='missing\.ttf' cannot be read \(there is no file"),
     (lambda: Text("A", color="yelow"), r"color 'yelow'.*did you mean yellow\?"),
