@@ -109,11 +109,11 @@ def main() -> None:
     for seed in range(seeds):
         found = search(patches(), Trials(model.asr, model.area), limit=LIMIT, budget=BUDGET, seed=seed)
         guided.append(found.first.number if found.first else BUDGET + 1)
-        areas.append(model.area(found.plainest.intervention) / model.area(PLANTED) if found.plainest else float("inf"))
+        areas.append(model.area(found.simplest.intervention) / model.area(PLANTED) if found.simplest else float("inf"))
         strong.append(guided_until(seed, model, STRONG))
         chance.append(by_chance(seed, lambda patch: model.asr(patch)[1], LIMIT))
         strong_chance.append(by_chance(seed, lambda patch: model.asr(patch)[1], STRONG))
-        sys.stderr.write(f"seed {seed}: {guided[-1]}, {areas[-1]:g}, {found.plainest}; by chance {chance[-1]}; "
+        sys.stderr.write(f"seed {seed}: {guided[-1]}, {areas[-1]:g}, {found.simplest}; by chance {chance[-1]}; "
                          f"{STRONG:g}: {strong[-1]}, by chance {strong_chance[-1]}\n")  # fmt: skip
     result = {
         "planted": model.asr(PLANTED)[0],

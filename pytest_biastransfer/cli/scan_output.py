@@ -24,10 +24,10 @@ def results_lines(results: ScanResults, width: int) -> list[str]:
     That is the ranking, why interventions are missing in it, and how well the models do on images as they are.
     """
     ranking = ranking_lines(worst_first(results.measured), width) if results.measured else []
-    refused = [f"  {one.name}: {one.reason}" for one in results.refused]
+    skipped = [f"  {one.name}: {one.reason}" for one in results.skipped]
     performances = [performance_of(measurement) for measurement in results.performances]
     performance_lines = [f"{line.text}{line.verdict}" for line in performance_rows(performances, width)]
-    return [*ranking, *(["", "not measured:", *refused] if refused else []), "", *performance_lines]
+    return [*ranking, *(["", "not measured:", *skipped] if skipped else []), "", *performance_lines]
 
 
 def sentence(results: ScanResults, scanned: ScanInfo) -> str:
@@ -55,7 +55,7 @@ def unheld_lines(ranking: Sequence[Ranked]) -> list[str]:
 
 def interrupted_sentence(results: ScanResults, store: Path | None) -> str:
     """Return the sentence that says how far it came, and what becomes of that."""
-    done = len(results.measured) + len(results.refused)
+    done = len(results.measured) + len(results.skipped)
     kept = (
         "what was evaluated is kept" if store else "nothing is kept, because pytest keeps no cache here (--store=DIR)"
     )

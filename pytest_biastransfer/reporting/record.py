@@ -102,8 +102,8 @@ def record_of(
 
 def of_search(record: Record, searched: SearchResult) -> Record:
     """Return the record of the worst intervention that a search found, with what the whole search took."""
-    found = searched.found
-    tried = f"{'worst of' if all(limit.holds for limit in record.limits) else 'found among'} {found.tried}"
+    outcome = searched.outcome
+    tried = f"{'worst of' if all(limit.holds for limit in record.limits) else 'found among'} {outcome.searching}"
     limits = [replace(limit, note=", ".join(filter(None, (tried, limit.note)))) for limit in record.limits]
     return replace(record, limits=tuple(limits), images=searched.predictions, computed=searched.computed)
 

@@ -1,4 +1,4 @@
-"""What a search says of what it found."""
+"""Describes the result of a search as text."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ if TYPE_CHECKING:
 
 
 def search_text(searched: SearchResult, case: SearchCase) -> str:
-    """Return how it was found, where its picture is, and the marker to paste."""
-    found, trial = searched.found, searched.trial
+    """Return how the worst intervention was found, where its picture is, and a marker to paste."""
+    outcome, trial = searched.outcome, searched.trial
     observed = f"{case.metric} {trial.value:.3f} on {searched.images:,} images"
-    if found.first is None:
-        lines = [f"  found     as the worst of {found.tried}, none of them above the limit beyond doubt; {observed}"]
+    if outcome.first is None:
+        lines = [
+            f"  found     as the worst of {outcome.searching}, none of them above the limit beyond doubt; {observed}"
+        ]
     else:
-        shrunk = trial == found.plainest and trial != found.first
+        shrunk = trial == outcome.simplest and trial != outcome.first
         plainer = (
-            f"made plainer with {found.tried - found.first.number + found.shrinking} more" if shrunk else "as it is"
+            f"made plainer with {outcome.searching - outcome.first.number + outcome.shrinking} more"
+            if shrunk
+            else "as it is"
         )
-        lines = [f"  found     at evaluation {found.first.number} of {case.budget}, {plainer}; {observed}"]
+        lines = [f"  found     at evaluation {outcome.first.number} of {case.budget}, {plainer}; {observed}"]
     if searched.picture is not None:
         lines.append(f"  picture   {_shown(searched.picture)}")
     lines += [
@@ -38,7 +42,7 @@ def search_text(searched: SearchResult, case: SearchCase) -> str:
 
 
 def marker_text(searched: SearchResult, case: SearchCase) -> str:
-    """Return the marker that tests what was found."""
+    """Return the marker of a test of the intervention that was found."""
     target = case.expectation.target
     given = [repr(searched.trial.intervention)]
     given += [f"model={case.model!r}"] * (case.model != MODEL_FIXTURE)

@@ -1,1 +1,1 @@
-"""The search for the worst intervention in a space: guided, within a budget, and then for the plainest one."""
+"""The search for the worst intervention in a space within a budget, and the scan of the named interventions."""

@@ -1,4 +1,4 @@
-"""From a model, images and a space of interventions to the measurement of the worst one that was found."""
+"""Searches a space for the worst intervention on a model and images, and measures it on all images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.measurement.measure import measure_loaded
-from pytest_biastransfer.search.engine import Found, search
+from pytest_biastransfer.search.engine import SearchOutcome, search
 from pytest_biastransfer.search.trials import Trial, Trials
 
-# On so many images is looked how much an intervention changes.
-_LOOKED_AT: Final = 4
+# Images on which the changed share of the pixels is computed.
+_AREA_IMAGES: Final = 4
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What became of a search.
+    """The result of a search.
 
     Attributes
     ----------
-    found
-        Its trials.
+    outcome
+        The best trials of the search.
     trial
-        The one that was measured on all images: the plainest that is above the limit there too, else the worst.
+        The trial that was measured on all images: the simplest one that is above the limit there too, else the worst.
     measurement
-        The measurement of that one, on all images.
+        The measurement of that trial on all images.
     images
-        On how many images was searched.
+        The number of images that the search evaluated.
     predictions, computed
-        How many predictions all measurements rest on, and how many of them were computed for it.
+        The number of predictions that all measurements used, and how many of them were computed for this search.
     picture
-        Where an image is drawn before and after, if that was done.
+        The file with an image before and after the intervention, if one was written.
     """
 
-    found: Found
+    outcome: SearchOutcome
     trial: Trial
     measurement: Measurement
     images: int
@@ -61,19 +61,19 @@ class SearchResult:
 
 @dataclass
 class Search:
-    """Measures interventions on some images to find the worst one, and that one on all images.
+    """Measures interventions on a sample of the images to find the worst one, and measures that one on all images.
 
     Attributes
     ----------
-    some, all_images
-        Evaluators for some and for all images.
+    sample, all_images
+        Evaluators for the sample and for all images.
     model, images, control
-        What is measured.
+        The model under test, the dataset, and the control model if there is one.
     case
-        What is searched.
+        The space and the limit.
     """
 
-    some: Evaluator
+    sample: Evaluator
     all_images: Evaluator
     model: Model
     images: LabelledImages
@@ -83,60 +83,61 @@ class Search:
     _computed: int = field(init=False, default=0)
 
     def run(self, database: ExampleDatabase | None, key: bytes) -> SearchResult:
-        """Search; `database` has under `key` what was found before.
+        """Search; `database` has the results of earlier searches under `key`.
 
         Raises
         ------
         BiasTransferError
-            If what the space draws cannot be measured.
+            If an intervention of the space cannot be measured.
         """
         case = self.case
         trials = Trials(self._evaluated, self._area)
-        found = search(
+        outcome = search(
             case.space, trials, limit=case.limit, budget=case.budget, seed=case.seed, database=database, key=key
         )
-        trial, measurement = self._confirmed(found)
-        looked_at = min(self.some.max_images or case.images, len(self.images))
-        return SearchResult(found, trial, measurement, looked_at, self._predictions, self._computed)
+        trial, measurement = self._confirmed(outcome)
+        searched = min(self.sample.max_images or case.images, len(self.images))
+        return SearchResult(outcome, trial, measurement, searched, self._predictions, self._computed)
 
     def _area(self, intervention: Intervention) -> float:
         return self._canvas.changed_share(intervention)
 
     @functools.cached_property
     def _canvas(self) -> Canvas:
-        """The images that are looked at to see how much an intervention changes; only where that is asked for."""
+        """The images on which the changed area is computed; decoded when the first area is needed."""
         from pytest_biastransfer.evaluation.preview import Canvas
 
-        return Canvas(self.images, self.model.preprocess, range(min(_LOOKED_AT, len(self.images))))
+        return Canvas(self.images, self.model.preprocess, range(min(_AREA_IMAGES, len(self.images))))
 
-    def picture(self, searched: SearchResult) -> Image.Image:
-        """Return an image before and after the intervention that was found: the first one that flips, if any does."""
+    def picture(self, result: SearchResult) -> Image.Image:
+        """Return an image before and after the worst intervention: the first one that flips, if any does."""
         from pytest_biastransfer.evaluation.preview import Canvas
         from pytest_biastransfer.evaluation.side_by_side import beside
 
-        flips = searched.measurement.flips
+        flips = result.measurement.flips
         canvas = Canvas(self.images, self.model.preprocess, [flips[0].index if flips else 0])
-        return beside(canvas.pixels, canvas.changed(searched.trial.intervention))
+        return beside(canvas.pixels, canvas.changed(result.trial.intervention))
 
-    def _confirmed(self, found: Found) -> tuple[Trial, Measurement]:
-        """Return the plainest trial that is above the limit on all images too, or else the worst, on all images."""
+    def _confirmed(self, outcome: SearchOutcome) -> tuple[Trial, Measurement]:
+        """Return the simplest trial that is above the limit on all images too, or else the worst on all images."""
         metric, limit = self.case.metric, self.case.limit
         measured: list[tuple[Trial, Measurement]] = []
-        # Some images may show too much or too little; then what was stronger on them has its turn.
-        for trial in (found.plainest, found.first, found.worst):
-            if trial is not None and all(trial != known for known, _ in measured):
+        # From the simplest to the strongest: a sample of the images may overestimate a trial, and then the next one may
+        # still be above the limit.
+        for trial in (outcome.simplest, outcome.first, outcome.worst):
+            if trial is not None and all(trial != other for other, _ in measured):
                 measured.append((trial, self._measured(self.all_images, trial.intervention)))
                 if measured[-1][1].estimate(metric) > limit:
                     break
-        return max(measured, key=lambda one: float(one[1].estimate(metric)))
+        return max(measured, key=lambda pair: float(pair[1].estimate(metric)))
 
     def _evaluated(self, intervention: Intervention) -> tuple[float, float]:
         metric = self.case.metric
-        estimate = self._measured(self.some, intervention).estimate(metric)
+        estimate = self._measured(self.sample, intervention).estimate(metric)
         if math.isnan(estimate):
             raise BiasTransferError(
-                f"{metric} of {intervention} is undefined: it could be measured on none of the images that are "
-                f"searched; search more images, or limit another metric"
+                f"{metric} of {intervention} is undefined on the images of the search; "
+                f"search more images, or limit another metric"
             )
         return float(estimate), estimate.low
 

@@ -1,4 +1,4 @@
-"""The search, by Hypothesis: it draws, climbs towards higher values, and shrinks what breaks the limit."""
+"""The search engine: Hypothesis draws interventions, climbs to higher values, and shrinks those above the limit."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from hypothesis.errors import Flaky, Unsatisfiable
 
 from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.interventions import Intervention
-from pytest_biastransfer.search.example_database import Memory
+from pytest_biastransfer.search.example_database import SearchDatabase
 from pytest_biastransfer.search.trials import BudgetSpent, Trial, Trials
 
 if TYPE_CHECKING:
     from hypothesis.database import ExampleDatabase
     from hypothesis.strategies import SearchStrategy
 
-# Hypothesis climbs after half of the examples of a run. Short runs climb early and often: every second one from what
-# is known, the others from what they draw. Longer runs, and only runs of one kind, took more evaluations.
-_EPISODE: Final = 20
-# So many runs in a row that try nothing new tell that there is nothing else in the space.
-_IDLE: Final = 3
-# What is looked for after something was found has at most this share of its pixels.
-_SMALLER: Final = 0.5
+# Hypothesis climbs after half of the examples of a run, so short runs climb early and often. Every second run starts
+# from the examples of earlier runs, the others from new draws. In experiments, longer runs needed more evaluations, and
+# so did runs that always or never start from earlier examples.
+_EXAMPLES_A_RUN: Final = 20
+# After so many runs in a row without a new intervention, the space counts as exhausted.
+_MOST_IDLE_RUNS: Final = 3
+# After a success, the search continues for interventions that change at most this share of its pixels.
+_SMALLER_AREA: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search has come to.
+class SearchOutcome:
+    """The best trials of a search. A trial breaks the limit if the lower end of its interval is above the limit.
 
     Attributes
     ----------
     first
-        The first trial with the lower end of its interval above the limit; None if there was none.
-    plainest
-        The smallest and plainest of these.
+        The first trial that breaks the limit; None if none does.
+    simplest
+        The smallest and simplest trial that breaks the limit.
     worst
         The trial with the highest value.
-    tried, shrinking
-        How many evaluations were made to find something, and how many to make it smaller and plainer.
+    searching, shrinking
+        The numbers of evaluations of the search and of shrinking.
     """
 
     first: Trial | None
-    plainest: Trial | None
+    simplest: Trial | None
     worst: Trial
-    tried: int
+    searching: int
     shrinking: int
 
 
@@ -59,56 +60,58 @@ def search(
     seed: int,
     database: ExampleDatabase | None = None,
     key: bytes = b"",
-) -> Found:
-    """Look for an intervention whose value is above a limit beyond doubt, and for the smallest and plainest one.
+) -> SearchOutcome:
+    """Search for an intervention that breaks a limit, and for the smallest and simplest one.
 
     Parameters
     ----------
     space
-        Where to look.
+        The strategy that draws interventions.
     trials
-        Evaluates; nothing may have been tried yet.
+        Evaluates interventions; must be new.
     limit
-        What the lower end of a value's interval has to be above.
+        The limit that the lower end of a value's interval has to exceed.
     budget
-        At most so many evaluations are made to look, and as many again to shrink what was found.
+        The largest number of evaluations to find an intervention, and again to shrink it.
     seed
-        Draws others.
+        Seed of the draws.
     database, key
-        Where what was found is kept, to be tried first the next time, and what it is kept under.
+        A database for the results, which the next search tries first, and their key in it.
 
     Raises
     ------
     BiasTransferError
-        If what the space draws is no intervention, cannot be evaluated, or cannot be seen.
+        If the space draws something else than interventions, or only some that change no pixel, or if one cannot be
+        evaluated.
     """
-    look = _Search(space, trials, limit, budget, seed)
-    memory = Memory(database, key)
-    plainest = look.run(memory, most_area=1.0)
-    kept = memory.failing()
-    # What changes no pixel of the images that are looked at has nothing smaller.
-    while plainest is not None and trials.left and trials.area(plainest.intervention) > 0:
-        again = Memory(None, key)
-        smaller = look.run(again, most_area=_SMALLER * trials.area(plainest.intervention))
+    runs = _Search(space, trials, limit, budget, seed)
+    examples = SearchDatabase(database, key)
+    simplest = runs.run(examples, max_area=1.0)
+    failing = examples.failing()
+    # Hypothesis shrinks step by step and may stop at a local minimum. So search again among smaller areas, as long as
+    # that succeeds. An intervention that changes no pixel of these images has nothing smaller.
+    while simplest is not None and trials.left and trials.area(simplest.intervention) > 0:
+        smaller_examples = SearchDatabase(None, key)
+        smaller = runs.run(smaller_examples, max_area=_SMALLER_AREA * trials.area(simplest.intervention))
         if smaller is None:
             break
-        plainest, kept = smaller, again.failing()
+        simplest, failing = smaller, smaller_examples.failing()
     worst = trials.worst
     if worst is None:
-        found = f"can be seen ({look.invisible})" if look.invisible else "exists"
-        raise InterventionError(f"nothing in the space that is searched {found}; declare another space")
-    if plainest is not None:
-        memory.keep(kept)
-    shrinking = budget - look.shrinks_left
-    return Found(look.first, plainest, worst, len(trials.made) - shrinking, shrinking)
+        reason = f"changes a pixel ({runs.invisible})" if runs.invisible else "exists"
+        raise InterventionError(f"nothing in the space of the search {reason}; declare another space")
+    if simplest is not None:
+        examples.replace(failing)
+    shrinking = budget - runs.shrinks_left
+    return SearchOutcome(runs.first, simplest, worst, len(trials.made) - shrinking, shrinking)
 
 
-class _Above(Exception):
-    """A trial is above the limit: what fails, to Hypothesis."""
+class _AboveLimit(Exception):
+    """A trial breaks the limit: the failure that Hypothesis looks for and shrinks."""
 
 
-class _Ended(BaseException):
-    """Something ended the search that is not for Hypothesis to shrink: an error, or a limit of time."""
+class _Aborted(BaseException):
+    """Carries an error or a time limit through Hypothesis, which would shrink any `Exception`."""
 
     def __init__(self, reason: BaseException) -> None:
         super().__init__(reason)
@@ -116,7 +119,7 @@ class _Ended(BaseException):
 
 
 class _Search:
-    """Runs of Hypothesis on one space."""
+    """The runs of Hypothesis in one space."""
 
     def __init__(
         self, space: SearchStrategy[Intervention], trials: Trials, limit: float, budget: int, seed: int
@@ -131,43 +134,44 @@ class _Search:
         self.invisible: TooSmallError | None = None
         trials.left = budget
 
-    def run(self, memory: Memory, most_area: float) -> Trial | None:
-        """Return the plainest trial above the limit, of those that change no more than a share of the pixels."""
+    def run(self, examples: SearchDatabase, max_area: float) -> Trial | None:
+        """Return the simplest trial that breaks the limit and changes at most a share of the pixels, or None."""
         number = idle = 0
-        while self._trials.left and idle < _IDLE:
+        while self._trials.left and idle < _MOST_IDLE_RUNS:
             before = len(self._trials.made)
-            # The first one has nothing to start from but what was found in an earlier search.
-            found = self._episode(memory, most_area, remembers=number == 0 or number % 2 == 1)
-            if found is not None:
-                return found
+            # The first run starts from the results of earlier searches, if there are any.
+            trial = self._episode(examples, max_area, reuses=number == 0 or number % 2 == 1)
+            if trial is not None:
+                return trial
             idle = 0 if len(self._trials.made) > before else idle + 1
             number += 1
         return None
 
-    def _episode(self, memory: Memory, most_area: float, remembers: bool) -> Trial | None:
-        """Draw and climb a little; shrink what is found with evaluations of its own."""
-        left_to_look: int | None = None
-        plainest: Trial | None = None
+    def _episode(self, examples: SearchDatabase, max_area: float, reuses: bool) -> Trial | None:
+        """Draw and climb with a few examples; shrink a success within the budget of shrinking."""
+        search_budget: int | None = None
+        simplest: Trial | None = None
 
-        def look(intervention: Intervention) -> None:
-            nonlocal left_to_look, plainest
-            trial = self._trial(intervention, most_area)
+        def evaluate(intervention: Intervention) -> None:
+            nonlocal search_budget, simplest
+            trial = self._trial(intervention, max_area)
             if trial is None:
                 return
-            if not trial.surely > self._limit:
+            if not trial.lower > self._limit:
                 target(trial.value)
                 return
-            if left_to_look is None:
-                left_to_look, self._trials.left = self._trials.left, self.shrinks_left
+            # From the first success on, Hypothesis shrinks: set the search's budget aside until it is done.
+            if search_budget is None:
+                search_budget, self._trials.left = self._trials.left, self.shrinks_left
                 self.first = self.first or trial
-            plainest = trial
-            raise _Above
+            simplest = trial
+            raise _AboveLimit
 
         self._episodes += 1
         rules = settings(
-            max_examples=_EPISODE,
-            phases=(*[Phase.reuse] * remembers, Phase.generate, Phase.target, Phase.shrink),
-            database=memory,
+            max_examples=_EXAMPLES_A_RUN,
+            phases=(*[Phase.reuse] * reuses, Phase.generate, Phase.target, Phase.shrink),
+            database=examples,
             deadline=None,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
@@ -175,30 +179,32 @@ class _Search:
             print_blob=False,
         )
         try:
-            # In this order: a seed takes away the database of the rules that it finds.
-            rules(seeded(f"{self._seed}/{self._episodes}")(given(self._space)(look)))()
-        except (_Above, Flaky, Unsatisfiable):
-            # The last one above the limit was the plainest. Flaky is a space whose equal draws cannot be told to be
-            # the same, and of one that cannot be satisfied nothing is small enough, or can be seen.
+            # `settings` outermost: `seed` removes the database from settings that are inside it.
+            rules(seeded(f"{self._seed}/{self._episodes}")(given(self._space)(evaluate)))()
+        except (_AboveLimit, Flaky, Unsatisfiable):
+            # Hypothesis replays the smallest failure last, so `simplest` is the last trial that broke the limit.
+            # Flaky: equal draws have different fingerprints, so that a replay may be out of budget. Unsatisfiable: no
+            # intervention is small enough, or all are too small.
             pass
-        except _Ended as ended:
-            raise ended.reason from None
-        if left_to_look is not None:
-            self.shrinks_left, self._trials.left = self._trials.left, left_to_look
-        return plainest
+        except _Aborted as aborted:
+            raise aborted.reason from None
+        if search_budget is not None:
+            self.shrinks_left, self._trials.left = self._trials.left, search_budget
+        return simplest
 
-    def _trial(self, intervention: Intervention, most_area: float) -> Trial | None:
-        """Return the trial of an intervention, or None where there can be none any more."""
+    def _trial(self, intervention: Intervention, max_area: float) -> Trial | None:
+        """Return the trial of an intervention, or None if the budget is spent; skip the example if it is too large."""
         try:
             if not isinstance(intervention, Intervention):
                 raise InterventionError(f"the space drew {intervention!r:.100}, expected interventions")
-            if most_area >= 1 or self._trials.area(intervention) <= most_area:
+            if max_area >= 1 or self._trials.area(intervention) <= max_area:
                 return self._trials.of(intervention)
         except BudgetSpent:
             return None
         except TooSmallError as error:
             self.invisible = error
         except BaseException as error:
-            raise _Ended(error) from error
+            # Also KeyboardInterrupt and timeouts: none of them is a failure to shrink.
+            raise _Aborted(error) from error
         assume(False)
         return None

@@ -1,4 +1,4 @@
-"""Hypothesis' database of examples, as the search needs it: for one search, and for the next one."""
+"""Hypothesis' example database for a search: in memory during the search, and kept for the next one."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterable
 
 from hypothesis.database import ExampleDatabase
 
-# Hypothesis keeps under the plain key what failed, and beside it what was nearly so.
+# Hypothesis saves failing examples under a test's key, and near misses under the key with these suffixes.
 _SECONDARY = b".secondary"
-_BESIDE = (_SECONDARY, b".pareto")
+_SUFFIXES = (_SECONDARY, b".pareto")
 
 
-class Memory(ExampleDatabase):
-    """Keeps the examples of one search in memory; those that failed in an earlier one come from another database.
+class SearchDatabase(ExampleDatabase):
+    """Keeps the examples of one search in memory, and reads the failing ones of earlier searches from a database.
 
     Parameters
     ----------
-    lasting
-        Where what was found is kept for the next search; None to keep nothing.
+    persistent
+        The database of earlier and later searches; None to read and keep nothing.
     key
-        Tells this search from others there.
+        The key of this search in there.
     """
 
-    def __init__(self, lasting: ExampleDatabase | None, key: bytes) -> None:
+    def __init__(self, persistent: ExampleDatabase | None, key: bytes) -> None:
         super().__init__()
         self._examples: dict[bytes, set[bytes]] = defaultdict(set)
-        self._lasting = lasting
+        self._persistent = persistent
         self._key = key
 
     def save(self, key: bytes, value: bytes) -> None:
@@ -34,28 +34,28 @@ class Memory(ExampleDatabase):
         self._examples[key].add(value)
 
     def fetch(self, key: bytes) -> Iterable[bytes]:
-        """Return the examples under a key; among those that once failed, those of earlier searches."""
-        known = set(self._examples[key])
-        # As a secondary one: Hypothesis does not shrink what it takes for shrunk already.
-        if self._lasting is not None and key.endswith(_SECONDARY):
-            known |= set(self._lasting.fetch(self._key))
-        return sorted(known, key=lambda example: (len(example), example))
+        """Return the examples under a key; for secondary ones also those that failed in earlier searches."""
+        examples = set(self._examples[key])
+        # As secondary examples: Hypothesis would not shrink primary ones, which it takes for shrunk already.
+        if self._persistent is not None and key.endswith(_SECONDARY):
+            examples |= set(self._persistent.fetch(self._key))
+        return sorted(examples, key=lambda example: (len(example), example))
 
     def delete(self, key: bytes, value: bytes) -> None:
-        """Forget an example; one that failed in an earlier search and does not fail now is forgotten there too."""
+        """Remove an example; one of an earlier search that does not fail any more is removed there too."""
         self._examples[key].discard(value)
-        if self._lasting is not None and key.endswith(_SECONDARY):
-            self._lasting.delete(self._key, value)
+        if self._persistent is not None and key.endswith(_SECONDARY):
+            self._persistent.delete(self._key, value)
 
     def failing(self) -> list[bytes]:
         """Return the examples that failed in this search."""
-        return [value for key, values in self._examples.items() if not key.endswith(_BESIDE) for value in values]
+        return [value for key, values in self._examples.items() if not key.endswith(_SUFFIXES) for value in values]
 
-    def keep(self, examples: Iterable[bytes]) -> None:
-        """Keep examples for the next search, instead of those of earlier ones."""
-        if self._lasting is None:
+    def replace(self, examples: Iterable[bytes]) -> None:
+        """Keep examples for the next search in place of those of earlier ones."""
+        if self._persistent is None:
             return
-        for known in list(self._lasting.fetch(self._key)):
-            self._lasting.delete(self._key, known)
+        for outdated in list(self._persistent.fetch(self._key)):
+            self._persistent.delete(self._key, outdated)
         for example in examples:
-            self._lasting.save(self._key, example)
+            self._persistent.save(self._key, example)

@@ -1,4 +1,4 @@
-"""A scan: one model, beside a control perhaps, under each intervention that has a name."""
+"""The scan: measures a model, and perhaps a control model, under each named intervention."""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScanSpecs:
-    """What is scanned, by spec strings, and what relative paths in them are relative to.
-
-    The `control` may be None.
-    """
+    """The spec strings of a scan, and the directory that paths in them are relative to; `control` may be None."""
 
     model: str
     data: str
@@ -38,7 +35,7 @@ class ScanSpecs:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is scanned, loaded."""
+    """The loaded models and images of a scan."""
 
     model: Model
     images: LabelledImages
@@ -60,22 +57,22 @@ class SkippedIntervention:
 
 @dataclass
 class ScanResults:
-    """What has become known so far; more with each step of `scan`.
+    """The results of a scan so far; each step of `scan` adds to them.
 
     Attributes
     ----------
     interventions
-        How many there are to measure.
+        The number of interventions to measure.
     n
-        How many images each was measured on.
+        The number of images of each measurement.
     computed
-        How many images were run through a model.
+        The number of predictions that were computed.
     reused
-        How many predictions were known from an earlier session.
-    measured, refused
-        What became of the interventions.
+        The number of predictions that were cached in an earlier session.
+    measured, skipped
+        The interventions that were measured, and those that could not be applied.
     performances
-        How well the models do on the images as they are.
+        The figures of each model on the unchanged images.
     """
 
     interventions: int
@@ -83,35 +80,35 @@ class ScanResults:
     computed: int = 0
     reused: int = 0
     measured: list[Ranked] = field(default_factory=list)
-    refused: list[SkippedIntervention] = field(default_factory=list)
+    skipped: list[SkippedIntervention] = field(default_factory=list)
     performances: list[CleanMeasurement] = field(default_factory=list)
 
     def count(self, computed: int, models: int) -> None:
-        """Count one pass over the images by so many models."""
+        """Count one pass over the images by a number of models."""
         self.computed += computed
-        # A model that changes while it predicts is another one each time: then more is computed than is asked for.
+        # A model that changes while it predicts is evaluated again, and then more is computed than requested.
         self.reused += max(self.n * models - computed, 0)
 
 
-def load_subject(specs: ScanSpecs, facts: Facts, others: PluginLoader) -> Subject:
-    """Load what the specs name, a model that is known from an earlier session when it is needed.
+def load_subject(specs: ScanSpecs, facts: Facts, load_with_plugins: PluginLoader) -> Subject:
+    """Load the models and images of the specs; a model with cached metadata is loaded only when it is needed.
 
-    Raises `BiasTransferError`, which says what cannot be loaded.
+    Raises `BiasTransferError`; the message says what cannot be loaded.
     """
     from pytest_biastransfer.data import load_dataset
 
-    with _place("model"):
-        model = model_of_spec(specs.model, specs.directory, facts, others)
-    with _place("data"):
+    with _named_in_errors("model"):
+        model = model_of_spec(specs.model, specs.directory, facts, load_with_plugins)
+    with _named_in_errors("data"):
         images = load_dataset(specs.data, directory=specs.directory, facts=facts)
     if specs.control is None:
         return Subject(model, images, None)
-    with _place("control"):
-        return Subject(model, images, model_of_spec(specs.control, specs.directory, facts, others))
+    with _named_in_errors("control"):
+        return Subject(model, images, model_of_spec(specs.control, specs.directory, facts, load_with_plugins))
 
 
 @contextlib.contextmanager
-def _place(role: str) -> Iterator[None]:
+def _named_in_errors(role: str) -> Iterator[None]:
     try:
         yield
     except BiasTransferError as error:
@@ -121,10 +118,9 @@ def _place(role: str) -> Iterator[None]:
 def scan(
     evaluator: Evaluator, subject: Subject, interventions: Mapping[str, Intervention], results: ScanResults
 ) -> Iterator[str]:
-    """Measure each of the interventions and add it to the results; yield in words what comes next.
+    """Measure each of the interventions and add it to the results; yield the name of each step before it begins.
 
-    The clean images are evaluated once: with each of the models, there are as many passes over the images as
-    interventions and one.
+    Each model passes over the images once for each intervention, and once for the unchanged images.
 
     Raises
     ------
@@ -138,16 +134,18 @@ def scan(
         for model, predictions in zip(subject.models, clean, strict=True)
     ]
     results.n = len(clean[0].indices)
-    results.count(sum(found.computed for found in clean), len(clean))
-    for place, (name, intervention) in enumerate(interventions.items(), start=1):
-        yield f"{place} of {len(interventions)}: {name}"
+    results.count(sum(predictions.computed for predictions in clean), len(clean))
+    for number, (name, intervention) in enumerate(interventions.items(), start=1):
+        yield f"{number} of {len(interventions)}: {name}"
         try:
-            found = measure_loaded(evaluator, subject.model, subject.images, intervention, control=subject.control)
+            measurement = measure_loaded(
+                evaluator, subject.model, subject.images, intervention, control=subject.control
+            )
         except BiasTransferError as error:
-            # What the first one meets, and is not of its own making, would stop each of the others too.
+            # An error of the first measurement that the intervention has not caused would occur in all others too.
             if not (results.measured or isinstance(error, InterventionError) or intervention.mask_names):
                 raise
-            results.refused.append(SkippedIntervention(name, str(error)))
+            results.skipped.append(SkippedIntervention(name, str(error)))
         else:
-            results.measured.append(Ranked.of(name, found))
-            results.count(found.computed, len(clean))
+            results.measured.append(Ranked.of(name, measurement))
+            results.count(measurement.computed, len(clean))

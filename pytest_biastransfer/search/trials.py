@@ -1,4 +1,4 @@
-"""What was tried: each intervention once, within a budget."""
+"""The trials of a search: each intervention is evaluated once, within a budget."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """One intervention that was tried.
+    """The evaluation of one intervention.
 
     Attributes
     ----------
     intervention
-        What was tried.
+        The intervention.
     value
         The limited metric on the images of the search.
-    surely
+    lower
         The lower end of its interval.
     number
-        Which of all evaluations it was, from 1.
+        The number of the evaluation in the search, from 1.
     """
 
     intervention: Intervention
     value: float
-    surely: float
+    lower: float
     number: int
 
 
 class BudgetSpent(Exception):
-    """There is no evaluation left for something new."""
+    """No evaluation is left for a new intervention."""
 
 
 class Trials:
@@ -51,7 +51,7 @@ class Trials:
     Attributes
     ----------
     left
-        How many evaluations may still be made.
+        The number of evaluations that are left.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class Trials:
     ) -> None:
         self._evaluate = evaluate
         self._area = area
-        self._known: dict[str, Trial] = {}
+        self._trials: dict[str, Trial] = {}
         self._areas: dict[str, float] = {}
-        self._told: dict[int, tuple[Intervention, str]] = {}
+        self._keys: dict[int, tuple[Intervention, str]] = {}
         self.left = 0
 
     @property
     def made(self) -> Collection[Trial]:
-        """All trials, in the order in which they were made."""
-        return self._known.values()
+        """All trials in the order of their evaluation."""
+        return self._trials.values()
 
     @property
     def worst(self) -> Trial | None:
-        """The first trial with the highest value; None before any was made."""
+        """The first trial with the highest value; None before the first trial."""
         return max(self.made, key=lambda trial: trial.value, default=None)
 
     def area(self, intervention: Intervention) -> float:
@@ -82,26 +82,26 @@ class Trials:
         return self._areas[key]
 
     def of(self, intervention: Intervention) -> Trial:
-        """Return what is known of an intervention, evaluated now if it is new.
+        """Return the trial of an intervention; evaluate it if it is new.
 
-        Raises `BudgetSpent` if it is new and there is no evaluation left.
+        Raises `BudgetSpent` if it is new and no evaluation is left.
         """
         key = self._key(intervention)
-        if key not in self._known:
+        if key not in self._trials:
             if self.left == 0:
                 raise BudgetSpent
-            value, surely = self._evaluate(intervention)
+            value, lower = self._evaluate(intervention)
             self.left -= 1
-            self._known[key] = Trial(intervention, value, surely, len(self._known) + 1)
-        return self._known[key]
+            self._trials[key] = Trial(intervention, value, lower, len(self._trials) + 1)
+        return self._trials[key]
 
     def _key(self, intervention: Intervention) -> str:
-        """Return what tells an intervention from others: its content or, where that cannot be told, itself."""
-        if id(intervention) not in self._told:
+        """Return the fingerprint of an intervention or, if its content cannot be described, its identity."""
+        if id(intervention) not in self._keys:
             try:
                 key = intervention.fingerprint
             except NotFingerprintableError:
                 key = f"object {id(intervention)}"
-            # Kept alive, so that no other object gets its identity.
-            self._told[id(intervention)] = intervention, key
-        return self._told[id(intervention)][1]
+            # The intervention is kept alive, so that no other object gets its identity.
+            self._keys[id(intervention)] = intervention, key
+        return self._keys[id(intervention)][1]

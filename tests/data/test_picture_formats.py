@@ -303,7 +303,7 @@ def test_a_session_opens_what_its_ini_file_names(pytester: pytest.Pytester) -> N
     result.stderr.fnmatch_lines(["*path='logo.tga': its format is TGA, *bias_picture_formats = TGA"])
     pytester.runpytest_inprocess(*dataset, "-obias_picture_formats=TGA AVIF").assert_outcomes(passed=1)
     # No later session opens it.
-    with pytest.raises(InterventionError, match="format TGA"):
+    with pytest.raises(InterventionError, match="format is TGA"):
         Stencil("logo.tga")
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from pytest_biastransfer import Blur, Circle, Custom, Grayscale, Square
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions import Intervention
-from pytest_biastransfer.search.engine import Found, search
+from pytest_biastransfer.search.engine import SearchOutcome, search
 from pytest_biastransfer.search.trials import BudgetSpent, Trials
 from pytest_biastransfer.strategies import patches
 from tests.conftest import MODES, Run
@@ -61,7 +61,7 @@ def greenish(patch: Any) -> float:
     return float(max(0.0, 0.6 * (green - max(red, blue)) / 255) + 0.35 * right)
 
 
-def looked(value: Callable[[Any], float], **given: Any) -> tuple[Found, Counted]:
+def looked(value: Callable[[Any], float], **given: Any) -> tuple[SearchOutcome, Counted]:
     counted = Counted(value)
     trials = Trials(counted, given.pop("area_of", area))
     found = search(given.pop("space", patches()), trials, **({"limit": 0.8, "budget": 200, "seed": 0} | given))
@@ -75,16 +75,16 @@ def looked(value: Callable[[Any], float], **given: Any) -> tuple[Found, Counted]
 def test_what_is_found_is_shrunk_to_the_smallest_and_plainest(seed: int) -> None:
     found, counted = looked(greenish, seed=seed)
     assert found.first is not None
-    assert found.plainest is not None
-    assert found.first.surely > 0.8
-    plainest = found.plainest.intervention
+    assert found.simplest is not None
+    assert found.first.lower > 0.8
+    plainest = found.simplest.intervention
     assert isinstance(plainest, Square)
     assert plainest.size == 1 / 32
     # As dark and colourless as the limit lets it.
     assert plainest.color == (0, 204, 0)
     assert str(plainest.anchor).endswith("right")
-    assert len(counted.calls) == len(set(counted.calls)) == found.tried + found.shrinking
-    assert found.tried <= 200
+    assert len(counted.calls) == len(set(counted.calls)) == found.searching + found.shrinking
+    assert found.searching <= 200
     assert found.shrinking <= 200
     assert found.first.number <= 200
 
@@ -115,14 +115,14 @@ def test_a_large_thing_does_not_keep_it_from_finding_a_small_one() -> None:
 
     for seed in range(5):
         found, _ = looked(value, space=patches(max_size=0.5), seed=seed)
-        assert found.plainest is not None
-        assert area(found.plainest.intervention) <= 2 / 32**2
+        assert found.simplest is not None
+        assert area(found.simplest.intervention) <= 2 / 32**2
 
 
 def test_nothing_is_found_where_nothing_is() -> None:
     found, counted = looked(lambda patch: 0.1 + 0.1 * patch.size, budget=50)
-    assert found.first is found.plainest is None
-    assert len(counted.calls) == found.tried == 50
+    assert found.first is found.simplest is None
+    assert len(counted.calls) == found.searching == 50
     assert found.shrinking == 0
     assert found.worst.value == max(0.1 + 0.1 * patch.size for patch in counted.calls)  # type: ignore[attr-defined]
     # It climbs: the worst that there is is a quarter of the side.
@@ -147,24 +147,24 @@ def test_a_small_space_is_looked_through_once() -> None:
     found, counted = looked(lambda patch: 0.1, space=few)
     assert sorted(map(repr, counted.calls)) == ["Circle(size=0.25, anchor='top-left', color=(255, 255, 0))",
                                                 "Square(size=0.25, anchor='top-left', color=(255, 255, 0))"]  # fmt: skip
-    assert found.tried == 2
+    assert found.searching == 2
 
 
 def test_what_was_found_is_tried_first_the_next_time() -> None:
     database = InMemoryExampleDatabase()
     before, _ = looked(greenish, database=database, key=b"test")
-    assert before.plainest is not None
+    assert before.simplest is not None
     again, counted = looked(greenish, database=database, key=b"test", seed=99)
     assert again.first is not None
-    assert counted.calls[0] == before.plainest.intervention
+    assert counted.calls[0] == before.simplest.intervention
     assert again.first.number == 1
     # For another test it means nothing.
     _, elsewhere = looked(greenish, database=database, key=b"other", seed=99)
-    assert elsewhere.calls[0] != before.plainest.intervention
+    assert elsewhere.calls[0] != before.simplest.intervention
     # What does not break the limit any more is forgotten.
     looked(lambda patch: 0.0, database=database, key=b"test", budget=20)
     _, forgotten = looked(greenish, database=database, key=b"test", seed=99)
-    assert forgotten.calls[0] != before.plainest.intervention
+    assert forgotten.calls[0] != before.simplest.intervention
 
 
 def test_what_cannot_be_evaluated_ends_the_search() -> None:
@@ -445,7 +445,7 @@ def test_what_is_blurred_or_gray_has_an_area_of_one() -> None:
 
 def test_what_changes_nothing_on_the_images_looked_at_ends_the_search() -> None:
     found, counted = looked(lambda patch: 1.0, space=st.sampled_from([Square(), Circle()]), area_of=lambda patch: 0.0)
-    assert found.plainest is not None
+    assert found.simplest is not None
     assert len(counted.calls) <= 2
 
 
@@ -457,7 +457,7 @@ def test_equal_draws_that_cannot_be_told_by_content_are_no_crash() -> None:
     space = st.integers(0, 9).map(shifting)
     value = lambda custom: 0.1 + 0.1 * custom.function.__closure__[0].cell_contents  # noqa: E731
     found, _ = looked(value, space=space, budget=15, area_of=lambda patch: 1.0)
-    assert found.plainest is not None
+    assert found.simplest is not None
 
 
 def test_a_limit_of_time_ends_the_search_at_once() -> None:
@@ -483,15 +483,15 @@ def test_an_error_forgets_nothing_that_was_found() -> None:
     again, _ = looked(greenish, database=database, key=b"test", seed=5)
     assert again.first is not None
     assert again.first.number == 1
-    assert before.plainest is not None
+    assert before.simplest is not None
 
 
 def test_what_was_found_with_a_small_budget_is_made_plainer_with_a_larger_one() -> None:
     database = InMemoryExampleDatabase()
     looked(greenish, database=database, key=b"test", budget=40)
     found, _ = looked(greenish, database=database, key=b"test", budget=200)
-    assert found.plainest is not None
-    assert found.plainest.intervention.size == 1 / 32  # type: ignore[attr-defined]
+    assert found.simplest is not None
+    assert found.simplest.intervention.size == 1 / 32  # type: ignore[attr-defined]
 
 
 def test_the_worst_of_the_images_searched_is_judged_on_all(colors: pytest.Pytester) -> None:

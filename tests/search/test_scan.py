@@ -109,7 +109,7 @@ def test_an_intervention_that_cannot_be_applied_is_named_and_stops_nothing() -> 
     }
     results = scanned(interventions, brightest())
     assert [one.name for one in results.measured] == ["gray", "yellow-square"]
-    reasons = {one.name: one.reason for one in results.refused}
+    reasons = {one.name: one.reason for one in results.skipped}
     assert list(reasons) == ["a-hidden-object", "b-tiny", "not-images"]
     assert "mask" in reasons["a-hidden-object"]
     assert "0.001" in reasons["b-tiny"]
@@ -133,8 +133,8 @@ def test_what_one_intervention_does_to_the_model_is_its_own_matter() -> None:
     black = Custom(torch.zeros_like, name="black")
     results = scanned({"a": Grayscale(), "black": black, "c": Square()}, Model(NotANumberOnBlack()))
     assert [one.name for one in results.measured] == ["a", "c"]
-    assert [one.name for one in results.refused] == ["black"]
-    assert "finite" in results.refused[0].reason
+    assert [one.name for one in results.skipped] == ["black"]
+    assert "finite" in results.skipped[0].reason
 
 
 def test_the_ranking_is_that_of_the_figures() -> None:
