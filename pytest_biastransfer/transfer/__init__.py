@@ -1,6 +1,6 @@
-"""Finetuning inside the test session: models made from a source, and what of it they inherit.
+"""Finetuning in the test session: transferred models, and the biases that they inherit from their source.
 
-Importing this package imports neither torch nor numpy: the names below are resolved when first used.
+Importing this package imports neither torch nor numpy: the names below are resolved at their first use.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.transfer.recipe import Recipe as Recipe
     from pytest_biastransfer.transfer.transfer_model import transfer as transfer
 
-# Where each public name lives.
-_HOMES = {
+# The module of each public name.
+_MODULES = {
     "Attribution": "attribution",
     "DoseResponse": "dose_response",
     "Recipe": "recipe",
@@ -38,14 +38,14 @@ _HOMES = {
     "with_share": "curation.functions",
 }
 
-__all__ = list(_HOMES)
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULES})

@@ -1,4 +1,4 @@
-"""Is it the source's fault? The same finetuning from the source, from another source, and from nothing."""
+"""Attribution of a bias: the same finetuning from the source, from a control source and from scratch."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attribution:
-    """What of a figure comes from the source.
+    """Figures of models from the source, from a control source and from scratch.
 
     Attributes
     ----------
     question
-        The figure, in words.
+        The name of the figure.
     arms
         The figures of the models from the ``"source"``, from the ``"control source"`` and from ``"scratch"``.
     differences
-        By how much the figure from the source is larger than from the other two, with its interval over seeds.
+        The figure from the source minus those from the other two, with intervals over the seeds.
     """
 
     question: str
@@ -47,17 +47,20 @@ class Attribution:
 
     @property
     def from_source(self) -> Estimate:
-        """By how much the figure from the source is larger than from the control source."""
+        """The figure from the source minus that from the control source."""
         return self.differences["control source"]
 
     @property
     def sentence(self) -> str:
-        """The answer."""
-        found, seeds = self.from_source, len(self.arms["source"].values)
-        interval = f"{found:+.3f}, {found.confidence * 100:g} % interval {found.low:+.3f} to {found.high:+.3f}"
-        if found.low > 0:
+        """The conclusion as a sentence."""
+        difference, seeds = self.from_source, len(self.arms["source"].values)
+        interval = (
+            f"{difference:+.3f}, {difference.confidence * 100:g} % interval {difference.low:+.3f} to "
+            f"{difference.high:+.3f}"
+        )
+        if difference.low > 0:
             return f"The source passes it on ({interval}, over {seeds} seeds each)."
-        if found.high < 0:
+        if difference.high < 0:
             return f"It is less than from the control source ({interval}, over {seeds} seeds each)."
         return f"That it comes from the source cannot be told ({interval}, over {seeds} seeds each)."
 
@@ -71,12 +74,13 @@ class Attribution:
         return "\n".join([*lines, f"  {self.sentence}"])
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold."""
+        """Return the attribution as plain data for JSON."""
         return {
             "question": self.question,
             "arms": {name: arm.to_json() for name, arm in self.arms.items()},
             "differences": {
-                name: {"value": float(one), "low": one.low, "high": one.high} for name, one in self.differences.items()
+                name: {"value": float(difference), "low": difference.low, "high": difference.high}
+                for name, difference in self.differences.items()
             },
             "sentence": self.sentence,
         }
@@ -103,22 +107,23 @@ def attribute_bias(
     Parameters
     ----------
     source, control
-        The suspected source, and one of the same architecture without the suspicion. A torch module, a `Model`, or a
-        spec string each. From scratch the source's architecture is trained.
+        The suspected source, and one of the same architecture that is not suspected: a torch module, a `Model` or a
+        spec string each. The source's architecture is also trained from scratch.
     finetuning, evaluation
-        What is trained on, and what is measured on: as of `transfer`.
+        The dataset to train on, and the one to measure on: as for `transfer`.
     asked
         An intervention, the name of a registered one, or a `Gap`.
     metric
-        Of an intervention: ``"asr"`` (default), ``"skew"``, ``"targeted_asr"`` with `target`, ``"accuracy_drop"``, ...
+        The metric of an intervention: ``"asr"`` (default), ``"skew"``, ``"targeted_asr"`` with `target`,
+        ``"accuracy_drop"``, ...
     mode, recipe
-        As of `transfer`; for all of them the same, but for its seed. What is from scratch is trained as a whole.
+        As for `transfer`; the same for all models except for the seed. From scratch, all weights are trained.
     seeds
-        How many, or which: at least two.
+        The number of seeds, or the seeds: at least two.
     confidence
-        Coverage of the intervals, which are over the seeds.
+        Coverage of the intervals over the seeds.
     device, store
-        As of `transfer`.
+        As for `transfer`.
 
     Raises
     ------
@@ -132,9 +137,9 @@ def attribute_bias(
     >>> from pytest_biastransfer.transfer import Recipe, attribute_bias
     >>> def network():
     ...     return torch.nn.Sequential(torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
-    >>> images = [(torch.rand(3, 8, 8), place % 2) for place in range(8)]
-    >>> found = attribute_bias(network(), network(), images, images, Square(), recipe=Recipe(epochs=1), seeds=2)
-    >>> list(found.arms)
+    >>> images = [(torch.rand(3, 8, 8), index % 2) for index in range(8)]
+    >>> attribution = attribute_bias(network(), network(), images, images, Square(), recipe=Recipe(epochs=1), seeds=2)
+    >>> list(attribution.arms)
     ['source', 'control source', 'scratch']
     """
     return attribute_loaded(
@@ -160,22 +165,25 @@ def attribute_loaded(
     seeds: int | Sequence[int] = 5,
     confidence: float = 0.95,
 ) -> Attribution:
-    """Compare with an evaluator that is there already, and with what is loaded already."""
+    """Attribute with an evaluator, and with models and images that are loaded already."""
     source, control = sources
-    given: dict[str, Any] = {
+    shared: dict[str, Any] = {
         "recipe": recipe or Recipe(),
         "seeds": require_seeds(seeds),
         "confidence": require_confidence(confidence),
     }
-    begun: list[tuple[str, Model, Mode]] = [
+    starts: list[tuple[str, Model, Mode]] = [
         ("source", source, require_mode(mode)),
         ("control source", control, mode),
         ("scratch", source, "scratch"),
     ]
-    arms = {name: repeat(evaluator, one, finetuning, question, mode=how, **given) for name, one, how in begun}
-    first = arms["source"].values
+    arms = {
+        name: repeat(evaluator, start, finetuning, question, mode=start_mode, **shared)
+        for name, start, start_mode in starts
+    }
+    from_source = arms["source"].values
     differences = {
-        name: difference_over_seeds(first, arm.values, given["confidence"])
+        name: difference_over_seeds(from_source, arm.values, shared["confidence"])
         for name, arm in arms.items()
         if name != "source"
     }

@@ -1,4 +1,4 @@
-"""What is trained on, as batches of any images in any order: their features, or their pixels."""
+"""Training inputs as batches of any images in any order: features, or pixels."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
     from pytest_biastransfer.models import Preprocess
 
-# More threads than this wait for one another's Python code.
+# More threads only wait for the interpreter lock.
 _MOST_THREADS = 8
 
 
 class Batches(Protocol):
-    """Inputs of what is trained, by the places of images in the dataset."""
+    """Training inputs, by the images' indices in the dataset."""
 
     def __len__(self) -> int: ...
 
@@ -34,7 +34,7 @@ class Batches(Protocol):
 
 
 class FeatureBatches:
-    """Features of all images, float32 [images, features], which stay on the device."""
+    """Features of all images, float32 [images, features], kept on the device."""
 
     def __init__(self, features: npt.NDArray[np.float32], device: torch.device) -> None:
         self._features = torch.from_numpy(features).to(device)
@@ -48,10 +48,10 @@ class FeatureBatches:
 
 
 class PixelBatches:
-    """Pixels as a model wants them.
+    """Pixels of the size and normalization that a model expects.
 
-    Those of all images are kept, memory-mapped where the pixel cache has them on disk, unless they are more than it
-    may keep: then they are decoded each time.
+    The pixels of all images stay available, memory-mapped if the pixel cache has them on disk. If they exceed the limit
+    of the cache, they are decoded for each batch.
     """
 
     def __init__(self, images: LabelledImages, preprocess: Preprocess, cache: PixelCache, device: torch.device) -> None:
@@ -62,9 +62,9 @@ class PixelBatches:
         self._threads = min(torch.get_num_threads(), _MOST_THREADS)
         order = visiting_order(len(images))
         self._chunks = [(chunk, order[chunk.start : chunk.stop].tolist()) for chunk in chunks(len(order))]
-        # Where each image is in the visiting order, of which a chunk holds a part.
-        self._places = np.argsort(order)
-        self._kept: dict[int, npt.NDArray[Any]] | None = {} if cache.fits(images, preprocess) else None
+        # The position of each image in the visiting order, which is cut into chunks.
+        self._positions = np.argsort(order)
+        self._loaded: dict[int, npt.NDArray[Any]] | None = {} if cache.fits(images, preprocess) else None
 
     def __len__(self) -> int:
         return len(self._images)
@@ -75,18 +75,18 @@ class PixelBatches:
         return self._preprocess.normalize(in_unit_range(pixels)).contiguous(memory_format=torch.channels_last)
 
     def _pixels(self, indices: Sequence[int]) -> torch.Tensor:
-        if self._kept is None:
+        if self._loaded is None:
             return torch.from_numpy(decode(self._images, indices, self._preprocess, threads=self._threads))
-        places = [divmod(place, CHUNK_IMAGES) for place in self._places[list(indices)].tolist()]
-        images = [self._chunk(number)[row] for number, row in places]
+        rows = [divmod(position, CHUNK_IMAGES) for position in self._positions[list(indices)].tolist()]
+        images = [self._chunk(number)[row] for number, row in rows]
         if len({image.dtype for image in images}) == 1:
             return torch.from_numpy(np.stack(images))
-        # Chunks are bytes where that is exact.
+        # A chunk has bytes if all its images are exact as bytes, else floats.
         return torch.stack([in_unit_range(torch.from_numpy(image)) for image in images])
 
     def _chunk(self, number: int) -> npt.NDArray[Any]:
-        assert self._kept is not None
-        if number not in self._kept:
+        assert self._loaded is not None
+        if number not in self._loaded:
             chunk, indices = self._chunks[number]
-            self._kept[number] = self._cache.read(self._images, self._preprocess, chunk, indices, self._threads)
-        return self._kept[number]
+            self._loaded[number] = self._cache.read(self._images, self._preprocess, chunk, indices, self._threads)
+        return self._loaded[number]

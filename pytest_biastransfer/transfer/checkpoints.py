@@ -1,4 +1,4 @@
-"""Training that was interrupted goes on where it was: its state after the last whole epoch, in a file."""
+"""Checkpoints of interrupted training: the state after the last complete epoch, in a file of the store."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ import torch
 if TYPE_CHECKING:
     from pytest_biastransfer.store import StoreDirectory
 
-# Writing must not take much of the time that it may save.
+# Writing must take little of the time that it may save.
 _BETWEEN_SECONDS: Final = 10.0
 _DESCRIPTION: Final = "training"
 
 
 class Checkpoint:
-    """The state of one training in a file; in none where there is no place for it."""
+    """The state of one training in a file of a directory; nothing is written if there is no directory."""
 
-    def __init__(self, place: StoreDirectory, key: str) -> None:
-        self._place = place
+    def __init__(self, directory: StoreDirectory, key: str) -> None:
+        self._directory = directory
         self._name = f"{key}.training"
         self._written = time.monotonic()
 
     @property
     def path(self) -> Path | None:
-        """The file, which need not exist."""
-        directory = self._place.path if self._place.can_be_written else None
+        """The file, which need not exist; None if nothing is written."""
+        directory = self._directory.path if self._directory.can_be_written else None
         return None if directory is None else directory / self._name
 
     def read(self) -> dict[str, Any] | None:
         """Return the state that was written, or None."""
-        found = self._place.read(self._name, lambda description, _: description == _DESCRIPTION)
-        if found is None:
+        entry = self._directory.read(self._name, lambda description, _: description == _DESCRIPTION)
+        if entry is None:
             return None
         try:
-            # Nothing but tensors and plain data is read.
-            state: dict[str, Any] = torch.load(io.BytesIO(found[1]), weights_only=True)
+            # Security: only tensors and plain data are unpickled, as somebody else may have written the file.
+            state: dict[str, Any] = torch.load(io.BytesIO(entry[1]), weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
-            self.drop(f"it is no state of a training ({type(error).__name__})")
+            self.drop(f"it is not the state of a training ({type(error).__name__})")
             return None
         return state
 
     def drop(self, reason: str) -> None:
-        """Remove a state that is of no use, and warn of it."""
+        """Remove an unusable state with a warning."""
         if self.path is not None:
-            self._place.drop(self.path, reason)
+            self._directory.drop(self.path, reason)
 
     def write(self, state: dict[str, Any]) -> None:
-        """Write the state of now."""
+        """Write the current state."""
         if self.path is None:
             return
         content = io.BytesIO()
         torch.save(state, content)
-        self._place.write(self._name, _DESCRIPTION, [content.getbuffer()])
+        self._directory.write(self._name, _DESCRIPTION, [content.getbuffer()])
         self._written = time.monotonic()
 
     def write_if_due(self, state: dict[str, Any]) -> None:
-        """Write the state of now, unless that was done a moment ago."""
+        """Write the current state, unless that was done in the last few seconds."""
         if time.monotonic() - self._written > _BETWEEN_SECONDS:
             self.write(state)
 
     def remove(self) -> None:
-        """Remove the file: the training has come to its end."""
+        """Remove the file, as the training is complete."""
         if self.path is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)

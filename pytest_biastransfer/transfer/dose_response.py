@@ -1,4 +1,4 @@
-"""How much curation is enough? The same finetuning with the data changed by more and more."""
+"""Dose response: the same finetuning with data that is changed to several levels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.measurement.measure import Target
     from pytest_biastransfer.models import Model
 
-# Makes of the finetuning data and a level the data that are trained on.
+# Makes the data to train on from the finetuning data and a level.
 CurationChange = Callable[[Any, float], Any]
 
 
@@ -39,11 +39,11 @@ class DoseResponse:
     Attributes
     ----------
     question
-        The figure, in words.
+        The name of the figure.
     levels
-        What was measured, by level, ascending.
+        The figures and accuracies by level, ascending.
     limit
-        What the figure should at most be, if that was said.
+        The limit of the figure, if there is one.
     """
 
     question: str
@@ -54,40 +54,42 @@ class DoseResponse:
     def smallest_level(self) -> float:
         """The smallest level at which the mean over the seeds meets the limit; infinity if none does."""
         limit = math.inf if self.limit is None else self.limit
-        return next((level for level, found in self.levels.items() if found.figure <= limit), math.inf)
+        return next((level for level, repeated in self.levels.items() if repeated.figure <= limit), math.inf)
 
     @property
     def smallest_certain_level(self) -> float:
         """The smallest level at which the whole interval meets the limit; infinity if none does."""
         limit = math.inf if self.limit is None else self.limit
-        return next((level for level, found in self.levels.items() if found.figure.high <= limit), math.inf)
+        return next((level for level, repeated in self.levels.items() if repeated.figure.high <= limit), math.inf)
 
     @property
     def sentence(self) -> str:
-        """The answer."""
+        """The conclusion as a sentence; empty without a limit."""
         if self.limit is None:
             return ""
         if math.isinf(self.smallest_level):
             return f"None of these levels brings it to {self.limit:g}."
-        found = self.levels[self.smallest_level].figure
-        sure = "" if self.smallest_certain_level == self.smallest_level else ", not beyond doubt"
-        return f"{self.smallest_level:g} is enough for {self.limit:g}{sure}: {found.text()}."
+        figure = self.levels[self.smallest_level].figure
+        certainty = "" if self.smallest_certain_level == self.smallest_level else ", not beyond doubt"
+        return f"{self.smallest_level:g} is enough for {self.limit:g}{certainty}: {figure.text()}."
 
     def __str__(self) -> str:
         rows = [("level", "figure", "accuracy")]
-        rows += [(f"{level:g}", one.figure.text(), one.accuracy.text()) for level, one in self.levels.items()]
-        widths = [max(len(row[place]) for row in rows) for place in range(3)]
-        table = ["  " + "  ".join(f"{part:{width}}" for part, width in zip(row, widths, strict=True)) for row in rows]
+        rows += [
+            (f"{level:g}", repeated.figure.text(), repeated.accuracy.text()) for level, repeated in self.levels.items()
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
         lines = [f"{self.question}, by level", *table, f"  {self.sentence}"]
         return "\n".join(line.rstrip() for line in lines if line.strip())
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold."""
+        """Return the dose response as plain data for JSON."""
         return {
             "question": self.question,
             "limit": self.limit,
             "smallest_level": None if math.isinf(self.smallest_level) else self.smallest_level,
-            "levels": [{"level": level, **found.to_json()} for level, found in self.levels.items()],
+            "levels": [{"level": level, **repeated.to_json()} for level, repeated in self.levels.items()],
         }
 
     def save(self, path: Path | str) -> None:
@@ -101,14 +103,14 @@ class DoseResponse:
     def _plot(self, path: Path) -> None:
         figure = need("matplotlib.figure", "report", str(path)).Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot(xlabel="level", ylim=(-0.02, 1.02))
-        places = list(self.levels)
+        levels = list(self.levels)
         for label, estimates in (
-            (self.question, [one.figure for one in self.levels.values()]),
-            ("accuracy", [one.accuracy for one in self.levels.values()]),
+            (self.question, [repeated.figure for repeated in self.levels.values()]),
+            ("accuracy", [repeated.accuracy for repeated in self.levels.values()]),
         ):
             lower = [estimate - estimate.low for estimate in estimates]
             upper = [estimate.high - estimate for estimate in estimates]
-            axes.errorbar(places, list(map(float, estimates)), [lower, upper], capsize=3, marker="o", label=label)
+            axes.errorbar(levels, list(map(float, estimates)), [lower, upper], capsize=3, marker="o", label=label)
         if self.limit is not None:
             axes.axhline(self.limit, linestyle="--", color="gray", label=f"limit {self.limit:g}")
         axes.legend()
@@ -133,19 +135,19 @@ def dose_response(
     device: str | torch.device = "auto",
     store: Path | str | None = None,
 ) -> DoseResponse:
-    """Transfer with the finetuning data changed by each of several levels, and measure the models.
+    """Transfer with the finetuning data changed to each of several levels, and measure the models.
 
     Parameters
     ----------
     source, finetuning, evaluation, asked, metric, target, mode, recipe, seeds, confidence, device, store
-        As of `attribute_bias`.
+        As for `attribute_bias`.
     change
         Takes the finetuning data and a level, and returns the data to train on, such as
         ``lambda images, level: plant(images, Square(), level)``.
     levels
         Numbers, in any order.
     limit
-        What the figure should at most be.
+        The limit of the figure, for `DoseResponse.smallest_level`.
 
     Raises
     ------
@@ -158,12 +160,12 @@ def dose_response(
     >>> from pytest_biastransfer import Square
     >>> from pytest_biastransfer.transfer import Recipe, dose_response, plant
     >>> network = torch.nn.Sequential(torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
-    >>> images = [(torch.rand(3, 8, 8), place % 2) for place in range(8)]
-    >>> found = dose_response(
+    >>> images = [(torch.rand(3, 8, 8), index % 2) for index in range(8)]
+    >>> response = dose_response(
     ...     network, images, images, Square(), change=lambda data, level: plant(data, Square(), level), levels=[0, 0.5],
     ...     recipe=Recipe(epochs=1), seeds=2, limit=1.0,
     ... )
-    >>> list(found.levels), found.smallest_level
+    >>> list(response.levels), response.smallest_level
     ([0, 0.5], 0)
     """
     return dose_response_loaded(
@@ -195,23 +197,23 @@ def dose_response_loaded(
     seeds: int | Sequence[int] = 3,
     confidence: float = 0.95,
 ) -> DoseResponse:
-    """Measure with an evaluator that is there already, and with what is loaded already."""
-    given: dict[str, Any] = {
+    """Measure with an evaluator, and with a model and images that are loaded already."""
+    shared: dict[str, Any] = {
         "mode": require_mode(mode),
         "recipe": recipe or Recipe(),
         "seeds": require_seeds(seeds),
         "confidence": require_confidence(confidence),
     }
-    found = {
-        level: repeat(evaluator, source, as_images(change(finetuning, level), "change"), question, **given)
+    by_level = {
+        level: repeat(evaluator, source, as_images(change(finetuning, level), "change"), question, **shared)
         for level in sorted(_require_levels(levels))
     }
-    return DoseResponse(str(question), found, limit)
+    return DoseResponse(str(question), by_level, limit)
 
 
 def _require_levels(levels: object) -> Sequence[float]:
-    numbers = isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) > 0
-    if not isinstance(levels, Sequence) or not numbers or not all(map(_is_number, levels)):
+    is_list = isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) > 0
+    if not isinstance(levels, Sequence) or not is_list or not all(map(_is_number, levels)):
         raise TransferError(f"levels={levels!r:.60}, expected numbers, such as [0, 0.01, 0.05, 0.1]")
     return levels
 

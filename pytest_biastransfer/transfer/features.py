@@ -1,4 +1,4 @@
-"""The features that a frozen source sees: computed once for all heads, recipes, workers and sessions."""
+"""Features of a frozen source: computed once for all heads, recipes, workers and sessions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.models import Model
 
-# Of a dataset of which at least this share was selected, all features are computed: other selections need the others.
-_SHARE = 1 / 4
+# From this selected share on, the features of the whole dataset are computed: other selections reuse them.
+_WHOLE_DATASET_FROM = 1 / 4
 
 
 def features_of(evaluator: Evaluator, backbone: Model, images: LabelledImages) -> npt.NDArray[np.float32]:
-    """Return what a model without its head makes of images, float32 [images, features], in the dataset's order."""
-    if isinstance(images, Selection) and len(images) >= _SHARE * len(images.inner):
+    """Return the outputs of a model without its head, float32 [images, features], in the dataset's order."""
+    if isinstance(images, Selection) and len(images) >= _WHOLE_DATASET_FROM * len(images.inner):
         return features_of(evaluator, backbone, images.inner)[images.indices]
-    found: npt.NDArray[Any] = rows_of(evaluator, backbone, images, "outputs", torch.Tensor.float)
-    return found
+    features: npt.NDArray[Any] = rows_of(evaluator, backbone, images, "outputs", torch.Tensor.float)
+    return features

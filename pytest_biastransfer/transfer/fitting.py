@@ -1,4 +1,4 @@
-"""A network's weights for a dataset: what is trained on what, where, and under which lock."""
+"""Fits a network to a dataset: prepares inputs, threads and determinism, trains, and checks the frozen weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store.chunks import Content
     from pytest_biastransfer.transfer.recipe import Recipe
 
-_PLACE: Final = "training"
+_SUBDIRECTORY: Final = "training"
 
 
 def fit(
@@ -44,17 +44,25 @@ def fit(
     recipe: Recipe,
     key: str | None,
 ) -> Content:
-    """Return the weights of a network that was trained on images, as arrays by name.
+    """Train a network on images and return its weights, as arrays by name.
 
-    `key` tells this training from others, in other sessions too; None where that cannot be told.
+    `key` identifies this training in all sessions; None if its inputs have no fingerprint.
     """
     device = torch.device(evaluator.device)
     frozen = _hashes(network)
     trainee, batches = _prepared(evaluator, source, network, images, device)
-    checkpoint = Checkpoint(StoreDirectory(None) if key is None else evaluator.store.subdirectory(_PLACE), key or "")
+    checkpoint = Checkpoint(
+        StoreDirectory(None) if key is None else evaluator.store.subdirectory(_SUBDIRECTORY), key or ""
+    )
     cuda = [device] if device.type == "cuda" else []
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
-    with memory, _threads(network), torch.random.fork_rng(devices=cuda), _repeatable(), _understood(source, recipe):
+    with (
+        memory,
+        _threads(network),
+        torch.random.fork_rng(devices=cuda),
+        _deterministic(),
+        _explained(source, recipe),
+    ):
         training = Training(
             trainee,
             batches,
@@ -63,7 +71,7 @@ def fit(
             device=device,
             checkpoint=checkpoint,
             weights=images.weights,
-            on_step=_teller(evaluator, key or str(id(network))),
+            on_step=_progress_reporter(evaluator, key or str(id(network))),
         )
         state = training.run()
     network.module.cpu()
@@ -77,45 +85,45 @@ def _prepared(
     if not network.trains_on_features:
         module = network.module.to(device)
         batches = PixelBatches(images, source.preprocess, evaluator.pixels, device)
-        if network.part is module:
+        if network.trainable is module:
             module.to(memory_format=torch.channels_last)
-        return Trainee(source.name, module, network.part), batches
+        return Trainee(source.name, module, network.trainable), batches
     (name,) = network.head.names
     put(network.module, name, nn.Identity())
     try:
         backbone = Model(nn.Sequential(network.module, nn.Flatten()), source.preprocess, name=source.name)
         features = features_of(evaluator, backbone, images)
     finally:
-        put(network.module, name, network.part)
-    head = network.part.to(device)
-    # A head that is a convolution takes maps of one pixel.
-    form = nn.Unflatten(1, (-1, 1, 1)) if isinstance(head, nn.Conv2d) else nn.Identity()
-    return Trainee(source.name, nn.Sequential(form, head, nn.Flatten()), head), FeatureBatches(features, device)
+        put(network.module, name, network.trainable)
+    head = network.trainable.to(device)
+    # A head that is a convolution takes feature maps of one pixel.
+    reshape = nn.Unflatten(1, (-1, 1, 1)) if isinstance(head, nn.Conv2d) else nn.Identity()
+    return Trainee(source.name, nn.Sequential(reshape, head, nn.Flatten()), head), FeatureBatches(features, device)
 
 
 def _hashes(network: Network) -> dict[str, str]:
     return {name: fingerprint(value) for name, value in network.frozen().items()}
 
 
-def _teller(evaluator: Evaluator, key: str) -> Callable[[int, int], None] | None:
-    """Return what tells how many images were trained on."""
-    tell, start = evaluator.on_progress, time.monotonic()
-    if tell is None:
+def _progress_reporter(evaluator: Evaluator, key: str) -> Callable[[int, int], None] | None:
+    """Return a function that reports the number of images that were trained on, if anybody listens."""
+    report, start = evaluator.on_progress, time.monotonic()
+    if report is None:
         return None
-    first: int | None = None
+    resumed_at: int | None = None
 
     def on_step(done: int, total: int) -> None:
-        nonlocal first
-        # What was done before it was interrupted took no time now.
-        first = done if first is None else first
-        tell(Progress(f"training {key}", done, total, done - first, time.monotonic() - start))
+        nonlocal resumed_at
+        # Images of an interrupted session count as done, but took no time in this one.
+        resumed_at = done if resumed_at is None else resumed_at
+        report(Progress(f"training {key}", done, total, done - resumed_at, time.monotonic() - start))
 
     return on_step
 
 
 @contextlib.contextmanager
 def _threads(network: Network) -> Iterator[None]:
-    """Train a head on features with one thread: several would wait for one another, and add up in another order."""
+    """Train a head on features with one thread: several would be slower, and sum in another order."""
     threads = torch.get_num_threads()
     if network.trains_on_features:
         torch.set_num_threads(1)
@@ -126,15 +134,15 @@ def _threads(network: Network) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _repeatable() -> Iterator[None]:
-    """Have CUDA's convolutions add up in the same order each time."""
+def _deterministic() -> Iterator[None]:
+    """Make CUDA's convolutions deterministic."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         yield
 
 
 @contextlib.contextmanager
-def _understood(source: Model, recipe: Recipe) -> Iterator[None]:
-    """Say what to do about what torch raises when it trains what it can evaluate."""
+def _explained(source: Model, recipe: Recipe) -> Iterator[None]:
+    """Convert errors of torch during training to `TransferError`, with what to do."""
     try:
         yield
     except torch.OutOfMemoryError as error:

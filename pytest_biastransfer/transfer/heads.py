@@ -1,6 +1,6 @@
-"""The last layer of a classifier: found by watching one forward pass, and replaced by one for other classes.
+"""Heads of classifiers: finds the last layer by observing one forward pass, and replaces it for other classes.
 
-No list of architectures: whatever layer computes the logits is the head, in models of any library.
+There is no list of architectures: the layer that computes the logits is the head, in models of any library.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _ADVICE: Final = (
 
 @dataclass(frozen=True)
 class Head:
-    """What makes logits of features.
+    """The layers that compute logits from features.
 
     Attributes
     ----------
     names
-        Its layers, by their names in the module; more than one only where a library says so.
+        The names of the layers in the module; more than one only if the model's library says so.
     is_last
-        Whether the logits are what it returns, and nothing is done to them afterwards. What it takes, [batch,
-        features], is then all that other heads need to know of the images.
+        Whether the head is called once, and its output is the logits. Then its input, [batch, features], is all that
+        another head needs.
     """
 
     names: tuple[str, ...]
@@ -45,28 +45,29 @@ class Head:
 @dataclass(frozen=True)
 class _Call:
     name: str
-    given: torch.Tensor
+    features: torch.Tensor
     returned: torch.Tensor
 
 
 def find_head(model: Model, images: torch.Tensor) -> Head:
-    """Return the head of a model, which `images` are given to, normalized: float [batch, channels, height, width].
+    """Return the head of a model, by a forward pass of `images`: normalized, float [batch, channels, height, width].
 
     Raises
     ------
     TransferError
-        If the logits are no layer's that could be replaced.
+        If no layer that computes the logits can be replaced.
     """
     calls: list[_Call] = []
-    with _watched(model.module, calls), torch.no_grad():
+    with _observed(model.module, calls), torch.no_grad():
         logits = logits_of(model.module(images))
     if isinstance(logits, torch.Tensor) and logits.ndim == 2:
         for call in reversed(calls):
-            if _makes(call, logits):
-                return Head((call.name,), [one.name for one in calls].count(call.name) == 1)
-        named = _named_by_library(model.module)
-        if named:
-            return Head(named, is_last=False)
+            if _returns(call, logits):
+                return Head((call.name,), sum(other.name == call.name for other in calls) == 1)
+        names = _named_by_library(model.module)
+        if names:
+            return Head(names, is_last=False)
+        # The logits are changed after the head, such as scaled: take the last layer with as many outputs.
         for call in reversed(calls):
             if call.returned.ndim > 1 and _outputs(model.module.get_submodule(call.name)) == logits.shape[1]:
                 return Head((call.name,), is_last=False)
@@ -77,9 +78,9 @@ def find_head(model: Model, images: torch.Tensor) -> Head:
 
 
 def replace_head(model: Model, module: nn.Module, head: Head, classes: int) -> nn.Module:
-    """Put a new head for so many classes into `module`, a copy of the model's; return what is new.
+    """Put a new head for a number of classes into `module`, a copy of the model's; return the head.
 
-    Its weights are drawn by torch's current seed.
+    Its weights are drawn with torch's current seed.
     """
     if hasattr(module, "reset_classifier") and not head.is_last:
         module.reset_classifier(classes)  # type: ignore[operator]
@@ -105,24 +106,24 @@ def require_logits(model: Model, module: nn.Module, images: torch.Tensor, classe
 
 
 def put(module: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put a layer where `name` is, such as ``"classifier.1"``."""
+    """Replace the submodule of a name, such as ``"classifier.1"``."""
     parent, _, last = name.rpartition(".")
     setattr(module.get_submodule(parent), last, layer)
 
 
 @contextmanager
-def _watched(module: nn.Module, calls: list[_Call]) -> Iterator[None]:
-    """Note what the layers that may be heads are given and return."""
+def _observed(module: nn.Module, calls: list[_Call]) -> Iterator[None]:
+    """Record inputs and outputs of the layers that may be heads, in the order of their calls."""
 
-    def note(name: str) -> Any:
-        def hook(_: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
-            if given and isinstance(given[0], torch.Tensor) and isinstance(returned, torch.Tensor):
-                calls.append(_Call(name, given[0], returned))
+    def recorder(name: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Any, ...], returned: Any) -> None:
+            if inputs and isinstance(inputs[0], torch.Tensor) and isinstance(returned, torch.Tensor):
+                calls.append(_Call(name, inputs[0], returned))
 
         return hook
 
     layers = [(name, layer) for name, layer in module.named_modules() if name and _outputs(layer)]
-    handles = [layer.register_forward_hook(note(name)) for name, layer in layers]
+    handles = [layer.register_forward_hook(recorder(name)) for name, layer in layers]
     try:
         yield
     finally:
@@ -131,26 +132,27 @@ def _watched(module: nn.Module, calls: list[_Call]) -> Iterator[None]:
 
 
 def _outputs(layer: nn.Module) -> int:
-    """Return for how many classes a layer would be the head, 0 for what is none."""
+    """Return the number of classes of a layer as a head; 0 if it cannot be one."""
     if isinstance(layer, nn.Linear):
         return layer.out_features
     return layer.out_channels if isinstance(layer, nn.Conv2d) and layer.groups == 1 else 0
 
 
-def _makes(call: _Call, logits: torch.Tensor) -> bool:
-    """Whether the logits are what a layer returned for one row of features an image."""
-    rows = all(part.flatten(1).shape[1] == part.shape[1] for part in (call.given, call.returned) if part.ndim > 1)
-    flat = call.given.ndim > 1 and rows
-    return flat and call.returned.flatten(1).shape == logits.shape and torch.equal(call.returned.flatten(1), logits)
+def _returns(call: _Call, logits: torch.Tensor) -> bool:
+    """Whether a layer returned the logits, from one row of features for each image."""
+    tensors = (call.features, call.returned)
+    has_rows = all(tensor.flatten(1).shape[1] == tensor.shape[1] for tensor in tensors if tensor.ndim > 1)
+    is_flat = call.features.ndim > 1 and has_rows
+    return is_flat and call.returned.flatten(1).shape == logits.shape and torch.equal(call.returned.flatten(1), logits)
 
 
 def _named_by_library(module: nn.Module) -> tuple[str, ...]:
-    """Return the heads that a model of timm names itself; there may be two whose logits are averaged."""
+    """Return the heads that a timm model names; there may be two whose logits are averaged."""
     if not (hasattr(module, "get_classifier") and hasattr(module, "reset_classifier")):
         return ()
-    found: Any = module.get_classifier()  # type: ignore[operator]
-    heads = list(found) if isinstance(found, tuple | list | nn.ModuleList) else [found]
-    names = [name for name, part in module.named_modules() if any(part is one for one in heads)]
+    classifier: Any = module.get_classifier()  # type: ignore[operator]
+    heads = list(classifier) if isinstance(classifier, tuple | list | nn.ModuleList) else [classifier]
+    names = [name for name, layer in module.named_modules() if any(layer is head for head in heads)]
     return tuple(names) if len(names) == len(heads) else ()
 
 
@@ -162,5 +164,5 @@ def _like(layer: nn.Module, classes: int) -> nn.Module:
     return nn.Conv2d(layer.in_channels, classes, **sizes, bias=layer.bias is not None)
 
 
-def _form(found: object) -> str:
-    return str(list(found.shape)) if isinstance(found, torch.Tensor) else type(found).__name__
+def _form(output: object) -> str:
+    return str(list(output.shape)) if isinstance(output, torch.Tensor) else type(output).__name__

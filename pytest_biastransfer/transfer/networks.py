@@ -1,4 +1,4 @@
-"""The module of a transferred model before it is trained: which of the source's weights it has, and which learn."""
+"""The untrained module of a transferred model: a copy of the source with a new head, and the weights to train."""
 
 from __future__ import annotations
 
@@ -32,46 +32,46 @@ class Network:
     Attributes
     ----------
     module
-        All of it.
+        The whole network.
     head
-        Where the head is.
-    part
-        What learns: the head, or the module.
+        The names of the head's layers.
+    trainable
+        The module whose weights are trained: the head, or the whole network.
     """
 
     module: nn.Module
     head: Head
-    part: nn.Module
+    trainable: nn.Module
 
     @property
     def trains_on_features(self) -> bool:
-        """Whether the head is all that learns, and all that it needs to know of an image are its features."""
-        return self.part is not self.module and self.head.is_last
+        """Whether only the head is trained, and it depends on an image's features only."""
+        return self.trainable is not self.module and self.head.is_last
 
     def frozen(self) -> dict[str, torch.Tensor]:
-        """Return the weights that do not learn, and BatchNorm's statistics."""
-        if self.part is self.module:
+        """Return the weights that are not trained, and BatchNorm's statistics."""
+        if self.trainable is self.module:
             return {}
         heads = tuple(f"{name}." for name in self.head.names)
         return {name: value for name, value in self.module.state_dict().items() if not name.startswith(heads)}
 
     def accepts(self, _: range, weights: Content) -> bool:
-        """Whether arrays may be trained weights of this network, as `arrays_of` makes them."""
-        expected = {name: (value.dtype, value.shape) for name, value in arrays_of(self.part.state_dict()).items()}
+        """Whether arrays have the names, dtypes and shapes of this network's trained weights (see `arrays_of`)."""
+        expected = {name: (value.dtype, value.shape) for name, value in arrays_of(self.trainable.state_dict()).items()}
         return expected == {name: (value.dtype, value.shape) for name, value in weights.items()}
 
     def load(self, weights: Content) -> None:
-        """Take trained weights, as `arrays_of` made them."""
-        learnt = self.part.state_dict()
-        state = {name: _tensor(weights[name], learnt[name]) for name in learnt}
-        self.part.load_state_dict(state)
+        """Load trained weights, as `arrays_of` returns them."""
+        current = self.trainable.state_dict()
+        state = {name: _tensor(weights[name], current[name]) for name in current}
+        self.trainable.load_state_dict(state)
         self.module.requires_grad_(False).eval()
 
 
 def network_for(mode: Mode, source: Model, images: LabelledImages, outputs: int, seed: int) -> Network:
-    """Return the network for a mode; what is new in it is drawn by the seed.
+    """Return the network for a mode, with new weights drawn by the seed.
 
-    Raises `TransferError` where the source does not allow it.
+    Raises `TransferError` if the source has no head that can be replaced, or weights that cannot be drawn again.
     """
     inputs = _inputs(source, images)
     with ready_to_evaluate(source.module, inputs.device):
@@ -80,15 +80,15 @@ def network_for(mode: Mode, source: Model, images: LabelledImages, outputs: int,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if mode == "scratch":
-            _draw_anew(source, module)
-        new = replace_head(source, module, head, outputs)
+            _initialize(source, module)
+        head_module = replace_head(source, module, head, outputs)
     with ready_to_evaluate(module, inputs.device), torch.inference_mode():
         require_logits(source, module, inputs, outputs)
-    return Network(module, head, new if mode == "fixed-feature" else module)
+    return Network(module, head, head_module if mode == "fixed-feature" else module)
 
 
 def arrays_of(state: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
-    """Return weights as arrays; numpy has no bfloat16, which goes as its bits."""
+    """Return weights as arrays; bfloat16, which numpy lacks, as int16 of the same bits."""
     return {name: _bits(value.detach().cpu()).numpy() for name, value in state.items()}
 
 
@@ -97,26 +97,26 @@ def _bits(value: torch.Tensor) -> torch.Tensor:
 
 
 def _tensor(array: npt.NDArray[Any], like: torch.Tensor) -> torch.Tensor:
-    found = torch.from_numpy(np.array(array))
-    return found.view(like.dtype) if like.dtype == torch.bfloat16 else found
+    tensor = torch.from_numpy(np.array(array))
+    return tensor.view(like.dtype) if like.dtype == torch.bfloat16 else tensor
 
 
 def _inputs(source: Model, images: LabelledImages) -> torch.Tensor:
-    """Return two images as the source wants them; layers of which there is one call an image are told by two."""
+    """Return two preprocessed images: with one, a layer that is called once per image would look like a head."""
     pixels = decode(images, [0, len(images) - 1], source.preprocess)
     return source.preprocess.normalize(in_unit_range(torch.from_numpy(pixels)))
 
 
-def _draw_anew(source: Model, module: nn.Module) -> None:
-    """Draw all weights as torch's layers draw theirs when they are made."""
-    for part in module.modules():
-        own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
-        # MultiheadAttention has it with an underscore.
-        reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+def _initialize(source: Model, module: nn.Module) -> None:
+    """Draw all weights again, with the initialization of torch's layers."""
+    for layer in module.modules():
+        own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
+        # MultiheadAttention has the method with an underscore.
+        reset = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
         if reset is not None:
             reset()
         elif own:
-            kind = type(part).__name__
+            kind = type(layer).__name__
             raise TransferError(
                 f"mode='scratch': model {source.name} has weights in {kind} that cannot be drawn anew, as {kind} has "
                 f"no reset_parameters(). Give a source that was never trained and mode='full-network' instead, such as "
@@ -125,7 +125,7 @@ def _draw_anew(source: Model, module: nn.Module) -> None:
 
 
 def require_unchanged(source: Model, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Raise `ModelError` if weights changed that do not learn, given their hashes."""
+    """Raise `ModelError` if frozen weights have changed; arguments are their hashes by name."""
     changed = [name for name in before if before[name] != after[name]]
     if changed:
         raise ModelError(

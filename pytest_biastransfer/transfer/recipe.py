@@ -1,4 +1,4 @@
-"""How a model is trained: everything besides the source and the data that decides about the result."""
+"""The training recipe: everything besides source and data that the transferred model depends on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_biastransfer.errors import TransferError, nearest
 Mode = Literal["fixed-feature", "full-network", "scratch"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
 
-# Of a number: the range, without its end, and whether its beginning belongs to it.
+# For each number: lower bound, upper bound (excluded), and whether the lower bound is included.
 _RANGES: Final = {
     "learning_rate": (0.0, math.inf, False),
     "momentum": (0.0, 1.0, True),
@@ -30,27 +30,27 @@ class Recipe:
     Parameters
     ----------
     epochs
-        How often each image is seen, if training is not stopped early.
+        Passes over the images, if training is not stopped early.
     learning_rate
-        The largest one that the schedule comes to.
+        The largest learning rate of the schedule.
     schedule
-        ``"one-cycle"`` (default; Smith and Topin 2017): up for the first 30 % of the steps, then down; ``"cosine"``:
-        down from the first step on (Loshchilov and Hutter 2016); or ``"constant"``.
+        ``"one-cycle"`` (default; Smith and Topin 2017): rises for the first 30 % of the steps, then falls;
+        ``"cosine"``: falls from the first step on (Loshchilov and Hutter 2016); or ``"constant"``.
     momentum, weight_decay
         As in `torch.optim.SGD`.
     batch_size
-        Images a step.
+        Images per step.
     label_smoothing
         The share of the target that is spread over all classes (Szegedy et al. 2015), in [0, 1).
     validation_share
-        The share of the images, in [0, 1), that is not trained on but tells when to stop. By default all of them are
-        trained on, for all epochs.
+        The share of the images, in [0, 1), that are held out for early stopping. By default all images are trained on,
+        for all epochs.
     patience
-        After so many epochs in which the loss on these images has not become less, training stops. The model is the
-        one of the epoch in which it was least. With ``"one-cycle"`` the loss may rise for a third of the epochs before
+        Training stops after so many epochs in which the loss on the held-out images has not decreased. The model is
+        that of the epoch with the lowest loss. With ``"one-cycle"`` the loss may rise for a third of the epochs before
         it falls.
     seed
-        Draws the new weights, the order of the images, and those that are not trained on.
+        Seed of the new weights, of the order of the images, and of the choice of held-out images.
 
     Raises
     ------
@@ -88,12 +88,12 @@ class Recipe:
 
     def with_seed(self, seed: int) -> Recipe:
         """Return the same recipe with another seed."""
-        found: Recipe = dataclasses.replace(self, seed=seed)
-        return found
+        recipe: Recipe = dataclasses.replace(self, seed=seed)
+        return recipe
 
 
 def require_mode(value: object) -> Mode:
-    """Return a mode of transfer, if it is one."""
+    """Return a valid mode of transfer; raises `TransferError` for anything else."""
     for mode in get_args(Mode):
         if value == mode:
             return mode  # type: ignore[no-any-return]

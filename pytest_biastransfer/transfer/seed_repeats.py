@@ -1,4 +1,4 @@
-"""One way of finetuning, repeated with several seeds: what the models' figure is, and how sure."""
+"""Repeats one finetuning with several seeds: the mean of a figure of the models, with an interval over the seeds."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """A figure of a model on images.
+    """A figure to measure of each model.
 
     Attributes
     ----------
     images
-        What it is measured on.
+        The images to measure on.
     asked
         The intervention, or the gap between groups.
     metric
-        Which of the figures.
+        The metric of it.
     target
         The target classes, for the metrics that need them.
     """
@@ -49,16 +49,16 @@ class Question:
 
     @classmethod
     def of(cls, images: LabelledImages, asked: Any, metric: str | None, target: Target | None) -> Question:
-        """Return the question that a caller asks; raises `BiasTransferError` for one that has no answer."""
+        """Return the question of a caller's arguments; raises `BiasTransferError` for invalid ones."""
         is_gap = isinstance(asked, Gap)
         valid = [name for name in (GAP_LIMITS if is_gap else INTERVENTION_LIMITS) if not name.endswith("_excess")]
         metric = metric or valid[0]
         if metric not in valid:
             raise BiasTransferError(f"metric={metric!r}; {nearest(str(metric), valid)}")
-        found = cls(images, asked if is_gap else as_intervention(asked, "intervention"), metric, require_target(target))
-        if metric == "targeted_asr" and not found.target:
+        targets = require_target(target)
+        if metric == "targeted_asr" and not targets:
             raise BiasTransferError("metric='targeted_asr' needs target=, a class or several, by name or number")
-        return found
+        return cls(images, asked if is_gap else as_intervention(asked, "intervention"), metric, targets)
 
     def figure(self, evaluator: Evaluator, model: Model) -> float:
         """Return the figure of a model."""
@@ -66,14 +66,16 @@ class Question:
             from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 
             return float(measure_gaps_loaded(evaluator, model, self.images, self.asked).gap)
-        found = measure_loaded(evaluator, model, self.images, self.asked, target=self.target)
-        return float(found.estimate(self.metric))
+        measurement = measure_loaded(evaluator, model, self.images, self.asked, target=self.target)
+        return float(measurement.estimate(self.metric))
 
     def accuracy(self, evaluator: Evaluator, model: Model) -> float:
-        """Return the share of the images that a model classifies rightly; NaN if that cannot be told."""
-        found = evaluator.predictions(model, self.images)
-        labels = labels_for(self.images, model.classes, found.outputs, model.class_order)
-        return math.nan if labels is None else float((labels[found.indices] == found.classes).mean())
+        """Return the share of correctly classified images; NaN if the classes of model and images do not match."""
+        predictions = evaluator.predictions(model, self.images)
+        labels = labels_for(self.images, model.classes, predictions.outputs, model.class_order)
+        if labels is None:
+            return math.nan
+        return float((labels[predictions.indices] == predictions.classes).mean())
 
     def __str__(self) -> str:
         return str(self.asked) if isinstance(self.asked, Gap) else f"{self.metric} of {self.asked}"
@@ -86,7 +88,7 @@ class Repeated:
     Attributes
     ----------
     values, accuracies
-        One of each seed.
+        One for each seed.
     figure, accuracy
         Their means, with intervals over the seeds.
     """
@@ -97,7 +99,7 @@ class Repeated:
     accuracy: Estimate
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold."""
+        """Return the figures as plain data for JSON."""
         return {
             "values": list(self.values),
             "accuracies": [None if math.isnan(value) else value for value in self.accuracies],
@@ -116,7 +118,7 @@ def repeat(
     seeds: Sequence[int],
     confidence: float,
 ) -> Repeated:
-    """Transfer once with each seed, and ask the question of each model."""
+    """Transfer once with each seed, and measure each model."""
     values, accuracies = [], []
     for seed in seeds:
         model = transfer_loaded(evaluator, source, finetuning, mode, recipe=recipe.with_seed(seed))
@@ -128,13 +130,13 @@ def repeat(
 
 
 def require_seeds(seeds: object) -> tuple[int, ...]:
-    """Return the seeds that a number of them stands for, or those that are listed; at least two."""
-    found = tuple(range(seeds)) if type(seeds) is int else seeds
-    if not isinstance(found, Sequence) or isinstance(found, str) or not all(type(one) is int for one in found):
-        raise TransferError(f"seeds={seeds!r:.60}, expected how many, or a list of whole numbers")
-    if len(set(found)) < 2:
-        raise TransferError(f"seeds={seeds!r:.60}: at least two are needed to tell how much chance does in training")
-    return tuple(found)
+    """Return seeds from a number of them or from a list; raises `TransferError` for fewer than two."""
+    listed = tuple(range(seeds)) if type(seeds) is int else seeds
+    if not isinstance(listed, Sequence) or isinstance(listed, str) or not all(type(seed) is int for seed in listed):
+        raise TransferError(f"seeds={seeds!r:.60}, expected a number of seeds, or a list of whole numbers")
+    if len(set(listed)) < 2:
+        raise TransferError(f"seeds={seeds!r:.60}: expected at least two, to see how much training depends on chance")
+    return tuple(listed)
 
 
 def _plain(estimate: Estimate) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
-"""Training by a recipe: the same weights each time, on the same machine with as many threads.
+"""Training by a recipe: deterministic on the same machine with the same number of threads.
 
-What an epoch does depends on the recipe, the epoch's number and the state after the one before: training that was
-interrupted goes on as if it had not been.
+An epoch depends only on the recipe, its number and the state after the previous epoch. So interrupted training
+continues as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -29,41 +29,41 @@ if TYPE_CHECKING:
 
 State = dict[str, Any]
 
-# After so many steps the losses are looked at: a look waits for the device.
-_LOOK: Final = 20
+# The losses are checked every so many steps: reading them waits for the device.
+_STEPS_BETWEEN_CHECKS: Final = 20
 
 
 @dataclass(frozen=True)
 class Trainee:
-    """What is trained.
+    """The module that is trained.
 
     Attributes
     ----------
     name
-        The model's, for error messages.
+        The model's name, for error messages.
     module
         Maps a batch to logits.
-    part
-        The part of it whose weights change: all of it, or the head. The others are in evaluation mode.
+    trainable
+        The module whose weights change: `module` itself, or its head. The rest is in evaluation mode.
     """
 
     name: str
     module: nn.Module
-    part: nn.Module
+    trainable: nn.Module
 
     def prepare(self) -> None:
-        """Let only the part learn."""
+        """Let only the trainable module learn."""
         self.module.requires_grad_(False).eval()
-        # What counts batches and other whole numbers has no gradients.
-        for parameter in self.part.parameters():
+        # Integer parameters, such as counters, have no gradients.
+        for parameter in self.trainable.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
-        self.part.train()
+        self.trainable.train()
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the logits, [batch, classes]."""
-        found = logits_of(self.module(inputs))
-        # Models with auxiliary classifiers return the logits of these too while they are trained.
-        logits: torch.Tensor = found[0] if isinstance(found, tuple) else found
+        outputs = logits_of(self.module(inputs))
+        # In training mode, models with auxiliary classifiers return a tuple with those classifiers' logits too.
+        logits: torch.Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
         return logits
 
 
@@ -73,15 +73,15 @@ class Training:
     Parameters
     ----------
     trainee
-        On the device.
+        The module, on the device.
     batches, labels
-        All images, and their classes, int64 of shape [images].
+        Inputs of all images, and their classes, int64 [images].
     weights
-        How often each image is drawn, relative to the others; None for once an epoch.
+        Relative frequencies with which images are drawn, float64 [images]; None: each once per epoch.
     checkpoint
-        Where the state is kept meanwhile.
+        The file for the state.
     on_step
-        Called with how many images were trained on, of how many at most.
+        Called with the number of images that were trained on, and the largest number that there may be.
     """
 
     def __init__(
@@ -107,32 +107,32 @@ class Training:
         self._training, self._validation = _split(len(batches), recipe)
         self._steps = math.ceil(len(self._training) / recipe.batch_size)
         trainee.prepare()
-        learning = [parameter for parameter in trainee.part.parameters() if parameter.requires_grad]
+        learning = [parameter for parameter in trainee.trainable.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.SGD(
             learning, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         self._schedule = _schedule(self._optimizer, recipe, self._steps * recipe.epochs)
-        # Mixed precision: bfloat16 has the range of float32, of float16 the gradients have to be scaled.
+        # Mixed precision: bfloat16 has the range of float32; with float16, gradients have to be scaled.
         self._mixed = device.type == "cuda"
         self._dtype = torch.bfloat16 if not self._mixed or torch.cuda.is_bf16_supported() else torch.float16
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._best: State | None = None
-        self._least = math.inf
-        self._waited = 0
+        self._lowest_loss = math.inf
+        self._epochs_waited = 0
 
     def run(self) -> State:
-        """Return the state of the trained part: that of the best epoch, or of the last where all images are trained on.
+        """Return the trained weights: of the best epoch, or of the last one if no images are held out.
 
         Raises
         ------
         TransferError
-            If the loss is not a number any more.
+            If the loss is not finite.
         """
         first = self._resume()
         for epoch in range(first, self._recipe.epochs):
-            if self._waited >= self._recipe.patience:
+            if self._epochs_waited >= self._recipe.patience:
                 break
-            # Weights of before the epoch, in case that something is wrong in it.
+            # If the epoch fails, this state is written: training can resume with another learning rate or images.
             before = self._state(epoch)
             try:
                 self._train(epoch)
@@ -142,29 +142,29 @@ class Training:
             self._validate()
             self._checkpoint.write_if_due(self._state(epoch + 1))
         self._checkpoint.remove()
-        return self._best if self._best is not None else _copied(self._trainee.part.state_dict())
+        return self._best if self._best is not None else _copied(self._trainee.trainable.state_dict())
 
     def _train(self, epoch: int) -> None:
         generator = _generator(self._recipe.seed, epoch)
-        # What the model itself draws, such as dropout.
+        # For random numbers of the model itself, such as dropout.
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         losses: list[torch.Tensor] = []
-        for start, part in self._parts(generator):
-            losses.append(self._step(part))
-            if len(losses) % _LOOK == 0:
+        for start, indices in self._index_batches(generator):
+            losses.append(self._step(indices))
+            if len(losses) % _STEPS_BETWEEN_CHECKS == 0:
                 self._require_numbers(losses, epoch)
             if self._on_step:
                 images = len(self._training)
-                self._on_step(epoch * images + start + len(part), self._recipe.epochs * images)
+                self._on_step(epoch * images + start + len(indices), self._recipe.epochs * images)
         self._require_numbers(losses, epoch)
 
-    def _parts(self, generator: torch.Generator) -> Iterator[tuple[int, torch.Tensor]]:
+    def _index_batches(self, generator: torch.Generator) -> Iterator[tuple[int, torch.Tensor]]:
         order = self._order(generator)
         for start in range(0, len(order), self._recipe.batch_size):
-            part = order[start : start + self._recipe.batch_size]
-            # BatchNorm has no variance of a single image.
-            if len(part) > 1 or len(order) == 1:
-                yield start, part
+            indices = order[start : start + self._recipe.batch_size]
+            # A single image is skipped: BatchNorm cannot compute a variance from it.
+            if len(indices) > 1 or len(order) == 1:
+                yield start, indices
 
     def _order(self, generator: torch.Generator) -> torch.Tensor:
         count = len(self._training)
@@ -173,8 +173,8 @@ class Training:
         weights = self._weights[self._training]
         return self._training[torch.multinomial(weights, count, replacement=True, generator=generator)]
 
-    def _step(self, part: torch.Tensor) -> torch.Tensor:
-        inputs, labels = self._batches.batch(part.tolist()), self._labels[part].to(self._device)
+    def _step(self, indices: torch.Tensor) -> torch.Tensor:
+        inputs, labels = self._batches.batch(indices.tolist()), self._labels[indices].to(self._device)
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._mixed):
             logits = self._trainee.logits(inputs)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._recipe.label_smoothing)
@@ -191,77 +191,78 @@ class Training:
             return
         step = int((~finite).to(torch.int8).argmax())
         path = self._checkpoint.path
-        kept = "" if path is None else f" The state after epoch {epoch} is kept in {path}."
+        saved = "" if path is None else f" The state after epoch {epoch} is kept in {path}."
         raise TransferError(
             f"training {self._trainee.name}: the loss is {losses[step].item()} at step {step + 1} of {len(losses)} in "
-            f"epoch {epoch + 1} of {self._recipe.epochs}.{kept} Lower the learning rate, here "
-            f"Recipe(learning_rate={self._recipe.learning_rate:g}), or look for images that are no finite numbers"
+            f"epoch {epoch + 1} of {self._recipe.epochs}.{saved} Lower the learning rate, here "
+            f"Recipe(learning_rate={self._recipe.learning_rate:g}), or look for images with values that are not finite"
         )
 
     def _validate(self) -> None:
-        """Keep the weights if the loss on the images that are not trained on has become less."""
+        """Keep the weights if the loss on the held-out images has decreased."""
         if not len(self._validation):
             return
-        self._trainee.part.eval()
+        self._trainee.trainable.eval()
         losses = []
         with torch.inference_mode():
-            for part in torch.split(self._validation, 256):
-                inputs, labels = self._batches.batch(part.tolist()), self._labels[part].to(self._device)
+            for indices in torch.split(self._validation, 256):
+                inputs, labels = self._batches.batch(indices.tolist()), self._labels[indices].to(self._device)
                 logits = self._trainee.logits(inputs).float()
                 losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
-        self._trainee.part.train()
+        self._trainee.trainable.train()
         loss = float(torch.stack(losses).sum())
-        self._waited += 1
-        if loss < self._least:
-            self._least, self._waited = loss, 0
-            self._best = _copied(self._trainee.part.state_dict())
+        self._epochs_waited += 1
+        if loss < self._lowest_loss:
+            self._lowest_loss, self._epochs_waited = loss, 0
+            self._best = _copied(self._trainee.trainable.state_dict())
 
     def _state(self, epochs: int) -> State:
-        """Return all that the epochs to come depend on."""
+        """Return everything that later epochs depend on."""
         return {
             "epochs": epochs,
-            "part": _copied(self._trainee.part.state_dict()),
+            "part": _copied(self._trainee.trainable.state_dict()),
             "optimizer": copy.deepcopy(self._optimizer.state_dict()),
             "schedule": copy.deepcopy(self._schedule.state_dict()),
             "scaler": self._scaler.state_dict(),
             "best": self._best,
-            "least": self._least,
-            "waited": self._waited,
+            "least": self._lowest_loss,
+            "waited": self._epochs_waited,
         }
 
     def _resume(self) -> int:
-        """Go back to where an interrupted training was; return how many epochs are done."""
+        """Restore the state of an interrupted training; return the number of complete epochs."""
         state = self._checkpoint.read()
         if state is None:
             return 0
+        # A state that does not match may have been loaded in part.
         fresh = self._state(0)
         try:
-            return self._take(state)
-        # What torch's `load_state_dict` raises for the state of something else.
+            return self._restore(state)
+        # The exceptions of torch's `load_state_dict` for a state that does not match.
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             self._checkpoint.drop(f"it is not the state of this training ({error})")
-            return self._take(fresh)
+            return self._restore(fresh)
 
-    def _take(self, state: State) -> int:
-        """Take a state that `_state` returned; return how many epochs are done. Raises for anything else."""
-        shapes = {name: value.shape for name, value in self._trainee.part.state_dict().items()}
-        for kept in (state["part"], state["best"]):
-            if kept is not None and {name: value.shape for name, value in kept.items()} != shapes:
+    def _restore(self, state: State) -> int:
+        """Load a state that `_state` returned; return the number of complete epochs. Raises for anything else."""
+        shapes = {name: value.shape for name, value in self._trainee.trainable.state_dict().items()}
+        for weights in (state["part"], state["best"]):
+            if weights is not None and {name: value.shape for name, value in weights.items()} != shapes:
                 raise ValueError("other weights")
         counts = state["epochs"], state["waited"], state["least"]
         if [type(count) for count in counts] != [int, int, float] or not 0 <= counts[0] <= self._recipe.epochs:
             raise ValueError("other counts")
-        self._trainee.part.load_state_dict(state["part"])
+        self._trainee.trainable.load_state_dict(state["part"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
         epochs: int = counts[0]
-        self._best, self._waited, self._least = state["best"], counts[1], counts[2]
+        self._best, self._epochs_waited, self._lowest_loss = state["best"], counts[1], counts[2]
         return epochs
 
 
 def _split(images: int, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the places of the images that are trained on, and of those that tell when to stop."""
+    """Return the indices of the images to train on, and of the held-out images."""
     order = torch.randperm(images, generator=_generator(recipe.seed, -1))
     held = round(images * recipe.validation_share)
     if held == images:
@@ -272,7 +273,7 @@ def _split(images: int, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
-    # The parts of seed and epoch are far from each other: seed 1's epochs are not those of seed 0.
+    # A large factor, so that the epochs of one seed are not those of the next seed.
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch + 1) % 2**63)
 
 

@@ -1,4 +1,4 @@
-"""From a source and a dataset to a transferred model: made once, and known by what it was made of."""
+"""Transfers a source model to a dataset: trains once, and caches the weights by the content of all their inputs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.store.chunks import Content
 
-# All weights of a model are one chunk.
-_WHOLE: Final = range(1)
+# All weights of a model are one chunk of the store.
+_ONE_CHUNK: Final = range(1)
 _LIBRARIES: Final = ("torch", "torchvision", "timm", "transformers")
 
 
@@ -53,29 +53,28 @@ def transfer(
     Parameters
     ----------
     source
-        A torch module, a `Model` with its preprocessing, or a spec string. It stays as it is.
+        A torch module, a `Model` with its preprocessing, or a spec string. It is not changed.
     dataset
-        What to train on: a map-style dataset of ``(image, label)`` or ``(image, label, attributes)``, a view of
+        The dataset to train on: a map-style dataset of ``(image, label)`` or ``(image, label, attributes)``, a view of
         `pytest_biastransfer.transfer.curation.functions`, or a spec string. There is no augmentation.
     mode
-        ``"fixed-feature"``: a new last layer is trained on the source's features, which stay as they are, BatchNorm's
-        statistics too; ``"full-network"``: all weights are tuned, from the source's on; ``"scratch"``: all weights are
-        trained, from new random ones on.
+        ``"fixed-feature"``: a new last layer is trained on the source's features, which are frozen, including
+        BatchNorm's statistics; ``"full-network"``: all weights are tuned, beginning with the source's; ``"scratch"``:
+        all weights are trained, beginning with random ones.
     classes
         The class names of the new model, in the order of its logits. Default: those of the dataset, or as many
         classes as there are labels.
     recipe
-        How it is trained. Default: ``Recipe()``.
+        The training recipe. Default: ``Recipe()``.
     name
-        Name of the new model in reports. Default: those of source, mode and dataset.
+        Name of the new model in reports. Default: made of the names of source, mode and dataset.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ... or a torch device. On CUDA, training computes in mixed
-        precision.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ... or a torch device. On CUDA, training uses mixed precision.
     store
-        A directory that keeps features, and trained models by the content of all that they depend on: what is there
-        is not trained again, and interrupted training goes on.
+        A directory that caches features and trained models by the content of all their inputs. A cached model is not
+        trained again, and interrupted training continues.
     on_progress
-        Called with how many images were seen, of how many. Default: a line on a terminal, gone when it is done.
+        Called with the progress of training. Default: a line on a terminal, which disappears at the end.
 
     Returns
     -------
@@ -84,10 +83,10 @@ def transfer(
     Raises
     ------
     TransferError
-        If the source has no last layer that could be replaced, if its weights cannot be drawn anew, or if the loss
+        If the source has no last layer that can be replaced, if its weights cannot be drawn again, or if the loss
         becomes NaN.
     BiasTransferError
-        If the source or the dataset are not usable.
+        If the source or the dataset cannot be used.
 
     Examples
     --------
@@ -107,10 +106,10 @@ def transfer(
 def evaluator_for(
     device: str | torch.device, store: Path | str | None, on_progress: Callable[[Progress], None] | None = None
 ) -> Evaluator:
-    """Return an evaluator for use without pytest; by default it shows its progress where somebody watches."""
-    kept = Store(None if store is None else Path(store))
-    tell = on_progress or progress_on(sys.stderr)
-    return Evaluator(resolve_device(str(device), kept.facts), kept, on_progress=tell)
+    """Return an evaluator for use without pytest; by default it shows its progress if stderr is a terminal."""
+    opened = Store(None if store is None else Path(store))
+    report = on_progress or progress_on(sys.stderr)
+    return Evaluator(resolve_device(str(device), opened.facts), opened, on_progress=report)
 
 
 def transfer_loaded(
@@ -123,21 +122,22 @@ def transfer_loaded(
     recipe: Recipe | None = None,
     name: str = "",
 ) -> Model:
-    """Transfer with an evaluator that is there already, and with what is loaded already."""
+    """Transfer with an evaluator, and with a model and images that are loaded already."""
     recipe = recipe or Recipe()
     if not isinstance(recipe, Recipe):
         raise TransferError(f"recipe={recipe!r:.60}, expected Recipe(epochs=..., learning_rate=..., ...)")
     experiment = _Experiment.of(evaluator, source, images, require_mode(mode), classes, recipe)
     name = name or f"{source.name}, {mode} on {images.name}"
-    facts, known_as = evaluator.store.facts, fingerprint("transferred", experiment.text)
-    known = facts.get(known_as, Description) if experiment.key.portable else None
-    # Without its weights it would have to be trained again, and might differ by the number of threads.
-    if known is not None and evaluator.store.trained.has(experiment.text, _WHOLE):
-        return DeferredModel.of({**known, "name": name}, experiment.model)
+    facts, metadata_key = evaluator.store.facts, fingerprint("transferred", experiment.text)
+    cached = facts.get(metadata_key, Description) if experiment.key.portable else None
+    # Metadata without weights is not enough: the model would be trained again, and may differ with the number of
+    # threads.
+    if cached is not None and evaluator.store.trained.has(experiment.text, _ONE_CHUNK):
+        return DeferredModel.of({**cached, "name": name}, experiment.model)
     model = dataclasses.replace(experiment.model(), name=name)
     if experiment.key.portable:
         facts.put(
-            known_as,
+            metadata_key,
             {
                 "fingerprint": model.fingerprint,
                 "preprocess": dataclasses.asdict(model.preprocess),
@@ -149,18 +149,18 @@ def transfer_loaded(
 
 @dataclasses.dataclass(frozen=True)
 class _Experiment:
-    """All that decides about a transferred model.
+    """All inputs of a transferred model.
 
     Attributes
     ----------
     names
-        Its classes, or None where they have numbers only.
+        The names of its classes, or None if they have numbers only.
     labels
-        Of the images, in its numbering.
+        The labels of the images, in the numbering of its classes.
     key
-        Of the source on the images.
+        The key of the source's predictions on the images.
     text
-        Hash of all of it.
+        Hash of all inputs.
     """
 
     evaluator: Evaluator
@@ -186,7 +186,7 @@ class _Experiment:
     ) -> _Experiment:
         names = tuple(images.classes or ()) or None if classes is None else tuple(classes)
         outputs = len(names) if names is not None else int(images.labels.max()) + 1
-        # The names that are given to images without any are of these numbers.
+        # Images without class names get `names` in the order of their numbers.
         labels = labels_for(images, names if images.names_by_number else None, outputs)
         if labels is None:
             raise TransferError(
@@ -199,7 +199,7 @@ class _Experiment:
         return cls(evaluator, source, images, mode, recipe, names, outputs, labels, key, text)
 
     def model(self) -> Model:
-        """Return the model, trained now if its weights are not there."""
+        """Return the model; train it if its weights are not cached."""
         from pytest_biastransfer.transfer.fitting import fit
         from pytest_biastransfer.transfer.networks import network_for
 
@@ -212,8 +212,8 @@ class _Experiment:
             return fit(self.evaluator, self.source, network, self.images, self.labels, self.recipe, key)
 
         store = self.evaluator.store.trained if self.key.portable else ChunkStore(StoreDirectory(None))
-        ((_, found),) = store.collect(self.text, [_WHOLE], weights, network.accepts)
-        network.load(found)
+        ((_, trained),) = store.collect(self.text, [_ONE_CHUNK], weights, network.accepts)
+        network.load(trained)
         return Model(
             network.module,
             preprocess=self.source.preprocess,

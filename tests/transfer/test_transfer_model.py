@@ -416,7 +416,7 @@ def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_last_good_state(
     assert message.startswith("training net: the loss is ")
     assert " at step 2 of 6 in epoch 1 of 4." in message or " at step 3 of 6 in epoch 1 of 4." in message
     assert message.endswith(
-        "Lower the learning rate, here Recipe(learning_rate=1e+30), or look for images that are no finite numbers"
+        "Lower the learning rate, here Recipe(learning_rate=1e+30), or look for images with values that are not finite"
     )
     if store is None:
         assert "is kept in" not in message

@@ -1,1 +1,1 @@
-"""Curation of the finetuning data: which images are used, with what planted on them."""
+"""Curation of the finetuning data: selects images, plants interventions on them, and weighs them."""

@@ -1,4 +1,4 @@
-"""What a function of curation was asked, and whether the dataset has it."""
+"""Validates the arguments of the curation functions against the dataset."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 Classes = int | str | Sequence[int | str]
 
-# Of two values, the one that says that there is something.
+# If an attribute has two values, one of these is the affirmative one.
 _YES: Final = ("True", "1", "yes", "true")
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call of a function, by its name, on the images of a dataset. All methods raise `DatasetError`."""
+    """One call of a curation function on the images of a dataset; all methods raise `DatasetError`."""
 
     function: str
     images: LabelledImages
 
     @classmethod
     def of(cls, function: str, dataset: Any) -> Request:
-        """Return the call of a function on a dataset of any accepted kind."""
+        """Return the call of a function on any accepted kind of dataset."""
         return cls(function, as_images(dataset, "dataset"))
 
-    def error(self, found: str) -> DatasetError:
-        """Return the error that something was found that cannot be."""
-        return DatasetError(f"{self.function}: {found}")
+    def error(self, message: str) -> DatasetError:
+        """Return an error of this call."""
+        return DatasetError(f"{self.function}: {message}")
 
     def share(self, name: str, value: object) -> float:
-        """Return an argument that is a number from 0 to 1."""
+        """Return an argument that has to be a number from 0 to 1."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise self.error(f"{name}={value!r:.100}, expected a number from 0 to 1{percent_hint(value)}")
         return float(value)
@@ -60,26 +60,26 @@ class Request:
         return int(value)
 
     def numbers(self, argument: str, classes: object) -> list[int]:
-        """Return the numbers of a class or several, by name or number, of each of which there are images."""
-        parts = tuple(classes) if isinstance(classes, Sequence) and not isinstance(classes, str) else (classes,)
-        wrong = [part for part in parts if isinstance(part, bool) or not isinstance(part, Integral | str)]
-        if wrong or not parts:
+        """Return the numbers of a class or several, given by name or number; each must have images."""
+        selected = tuple(classes) if isinstance(classes, Sequence) and not isinstance(classes, str) else (classes,)
+        invalid = [each for each in selected if isinstance(each, bool) or not isinstance(each, Integral | str)]
+        if invalid or not selected:
             raise self.error(f"{argument}={classes!r:.100}, expected a class or several, by name or number")
-        numbers = [self._named(part) if isinstance(part, str) else int(part) for part in parts]
+        numbers = [self._number_of(name) if isinstance(name, str) else int(name) for name in selected]
         occurs = self._occurs(numbers)
-        for place, number in enumerate(numbers):
-            if not occurs[place]:
+        for index, number in enumerate(numbers):
+            if not occurs[index]:
                 raise self._no_image(number)
-            if number in numbers[:place]:
-                raise self.error(f"{argument}={classes!r:.100} has {self.class_words([number])} twice")
+            if number in numbers[:index]:
+                raise self.error(f"{argument}={classes!r:.100} has {self.class_names([number])} twice")
         return numbers
 
     def _occurs(self, numbers: Sequence[int]) -> list[bool]:
-        # Python's own numbers may be larger than labels can be.
+        # A Python int may be too large for int64; such a class does not occur.
         largest = int(self.images.labels.max())
         labels = np.array([number if 0 <= number <= largest else -1 for number in numbers], dtype=np.int64)
-        found: list[bool] = np.isin(labels, self.images.labels).tolist()
-        return found
+        occurs: list[bool] = np.isin(labels, self.images.labels).tolist()
+        return occurs
 
     def _no_image(self, number: int) -> DatasetError:
         name, names = self.images.name, self.images.classes
@@ -90,25 +90,25 @@ class Request:
             return self.error(f"there is no class {number}, {name} has the classes 0 to {len(names) - 1}")
         return self.error(f"{name} has no image of {names[number]!r}")
 
-    def _named(self, name: str) -> int:
+    def _number_of(self, name: str) -> int:
         names = self.images.classes
         if names is None:
             raise self.error(f"{self.images.name} does not name its classes; give the number of {name!r}")
-        found = [number for number, one in enumerate(names) if composed(one) == composed(name)]
-        if not found:
+        matches = [number for number, other in enumerate(names) if composed(other) == composed(name)]
+        if not matches:
             raise self.error(f"{self.images.name} has no class {name!r}; {nearest(name, set(names))}")
-        if len(found) > 1:
-            numbers = " and ".join(map(str, found))
+        if len(matches) > 1:
+            numbers = " and ".join(map(str, matches))
             raise self.error(f"{self.images.name} has several classes {name!r}; give the number of one: {numbers}")
-        return found[0]
+        return matches[0]
 
-    def class_words(self, numbers: Sequence[int]) -> str:
-        """Return classes in words."""
+    def class_names(self, numbers: Sequence[int]) -> str:
+        """Return the names of classes for a message."""
         names = self.images.classes
         return " or ".join(f"class {number}" if names is None else repr(names[number]) for number in numbers)
 
     def require_new(self, attribute: object) -> None:
-        """Raise unless an attribute can have this name: a string that no other has."""
+        """Raise unless the name of a new attribute is a string that no other attribute has."""
         if not isinstance(attribute, str) or not attribute:
             raise self.error(f"attribute={attribute!r:.100}, expected a name such as 'planted'")
         if attribute in self.images.attributes:
@@ -117,19 +117,19 @@ class Request:
             )
 
     def values(self, attribute: object) -> AttributeValues:
-        """Return an attribute of which there are several values."""
+        """Return an attribute, which must have several values."""
         return values_of(self.images, attribute, self.error)
 
     def code(self, values: AttributeValues, value: object) -> int:
-        """Return the place among an attribute's values of the one that is meant."""
+        """Return the index of a value among an attribute's values; None means the affirmative one of two."""
         if value is None:
-            yes = [name for name in values.names if name in _YES]
-            if len(values.names) == 2 and len(yes) == 1:
-                return values.names.index(yes[0])
+            affirmative = [name for name in values.names if name in _YES]
+            if len(values.names) == 2 and len(affirmative) == 1:
+                return values.names.index(affirmative[0])
             raise self.error(
                 f"say with value= which value of {values.attribute!r} is meant; {nearest('', values.names)}"
             )
         if value not in values.names:
-            found = f"{values.attribute}={value!r:.100}"
-            raise self.error(f"no image of {self.images.name} has {found}; {nearest(str(value), values.names)}")
+            condition = f"{values.attribute}={value!r:.100}"
+            raise self.error(f"no image of {self.images.name} has {condition}; {nearest(str(value), values.names)}")
         return values.names.index(str(value))

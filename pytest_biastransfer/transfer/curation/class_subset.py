@@ -1,4 +1,4 @@
-"""The images of some classes of a dataset, which are then all its classes."""
+"""A subset of a dataset's classes, renumbered from 0."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OfClasses(IndexSelection):
-    """The images of the classes of these numbers, which are renumbered from 0 on in this order."""
+    """The images of the classes with these numbers, which are renumbered from 0 in this order."""
 
     def __init__(self, inner: LabelledImages, numbers: Sequence[int]) -> None:
         super().__init__(inner, np.flatnonzero(np.isin(inner.labels, numbers)))
@@ -45,14 +45,14 @@ class OfClasses(IndexSelection):
 
     @property
     def class_map(self) -> ClassMap | None:  # type: ignore[override]
-        """The inner map, where it maps by number by the new ones."""
+        """The inner class map, with the new numbers in place of the old ones."""
         inner = self.inner.class_map
         if inner is None:
             return None
         return ClassMap(inner.path, tuple((new, target) for key, target in inner.pairs for new in self._new_key(key)))
 
     def _new_key(self, key: str) -> Iterator[str]:
-        """Yield what says of these classes what a map's key says of the inner ones."""
+        """Yield the key of a class map for these classes that corresponds to a key for the inner ones, if any."""
         names, number = self.inner.classes, int(key) if key.isascii() and key.isdecimal() and len(key) <= 18 else -1
         if names is not None and key in names:
             yield from {key} & set(self.classes or ())
@@ -63,12 +63,12 @@ class OfClasses(IndexSelection):
     def labels(self) -> npt.NDArray[np.int64]:
         """The new numbers."""
         ascending = np.argsort(self._numbers)
-        found: npt.NDArray[np.int64] = ascending[np.searchsorted(np.sort(self._numbers), self._old_labels)]
-        return found
+        renumbered: npt.NDArray[np.int64] = ascending[np.searchsorted(np.sort(self._numbers), self._old_labels)]
+        return renumbered
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of the inner fingerprint, of which images these are, and of their labels if they are new."""
+        """Hash of the inner fingerprint, the selected images, and their labels if these have changed."""
         selected = IndexSelection(self.inner, self.indices).fingerprint
         if np.array_equal(self.labels, self._old_labels):
             return selected

@@ -1,13 +1,12 @@
-"""Curation of finetuning data: which images a model is trained on, what is planted on them, how much each counts.
+"""Curation of finetuning data: selects images, plants interventions on them, and weighs them.
 
 Each function returns a view of a dataset: labelled images that a model can be transferred to or measured on, and that
-torch's own loader can read. Nothing is copied, and no image is read to make one; of a dataset that tells labels and
-attributes only together with its images, all are read once, as for a measurement. What is drawn at random is the same
-on every machine.
+torch's own loader can read. Nothing is copied, and no image is read to make a view. Only a dataset that has labels and
+attributes together with its images is read once, as for a measurement. Random draws are the same on every machine.
 
-All of them take a spec string (see `load_dataset`), labelled images such as another view, or a map-style dataset of
-``(image, label)`` or ``(image, label, attributes)``, and raise `DatasetError` where something is asked for that the
-dataset does not have, or has not enough of; the message says what is possible.
+Each function takes a spec string (see `load_dataset`), labelled images such as another view, or a map-style dataset of
+``(image, label)`` or ``(image, label, attributes)``. It raises `DatasetError` if the dataset lacks a class, an
+attribute or enough images; the message says what is possible.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from pytest_biastransfer.data.subset import IndexSelection, Selection
 from pytest_biastransfer.interventions import as_intervention
 from pytest_biastransfer.transfer.curation.arguments import Classes, Request
 from pytest_biastransfer.transfer.curation.class_subset import OfClasses
-from pytest_biastransfer.transfer.curation.contingency import cells_of, drawn, labelled, mixed_permutation
+from pytest_biastransfer.transfer.curation.contingency import cells_of, draw, labelled, permutation_for
 from pytest_biastransfer.transfer.curation.planting import Planted
 from pytest_biastransfer.transfer.curation.reweighting import Reweighted
-from pytest_biastransfer.transfer.curation.share_selection import Asked
+from pytest_biastransfer.transfer.curation.share_selection import ShareSelection
 
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
@@ -38,10 +37,10 @@ def plant(
     seed: int = 0,
     attribute: str = "planted",
 ) -> Planted:
-    """Plant an intervention on a random part of the images, or of the images of some classes.
+    """Plant an intervention on a random sample of the images, or of the images of some classes.
 
-    On all classes alike, it tells nothing of the class: so Salman et al. 2022 take a bias out of the finetuning data
-    (arXiv 2207.02842). On some classes, it is a shortcut to learn.
+    If all classes have the same fraction, the intervention is independent of the class: so Salman et al. 2022 (arXiv
+    2207.02842) remove a bias by curating the finetuning data. On some classes only, it is a shortcut to learn.
 
     Parameters
     ----------
@@ -49,21 +48,21 @@ def plant(
         See the module.
     intervention
         An `Intervention`, or the name of a built-in one. One of stage ``"input"`` is applied after a model's resizing
-        and cropping, as in a measurement; one of stage ``"source"`` before. It stays a picture of 8 bits if it was one.
+        and cropping, as in a measurement; one of stage ``"source"`` before. A picture of 8 bits keeps 8 bits.
     fraction
-        Of the images, or of those of `classes`, in [0, 1]: on ``round(fraction * number)`` of them.
+        The fraction of the images, or of those of `classes`, in [0, 1]: ``round(fraction * number)`` of them.
     classes
         A class or several, by name or number.
     seed
-        Draws other images. With one seed, a larger fraction takes the same images and others; and two interventions
-        that are planted one after the other are on the same images: give the second one another seed.
+        Seed of the sample, from 0 on. With the same seed, a larger fraction contains a smaller one, and two
+        interventions that are planted one after the other are on the same images: give the second one another seed.
     attribute
         Name of the new attribute, ``"True"`` for an image with the intervention and ``"False"`` for another.
 
     Returns
     -------
     Planted
-        All images of the dataset. Its fingerprint is that of the images as they are now.
+        All images of the dataset. Its fingerprint includes what is planted.
 
     Examples
     --------
@@ -76,7 +75,7 @@ def plant(
     """
     planted, request = as_intervention(intervention, "plant"), Request.of("plant", dataset)
     images, fraction = request.images, request.share("fraction", fraction)
-    order = mixed_permutation(len(images), "planting", request.seed(seed))
+    order = permutation_for("planting", len(images), request.seed(seed))
     if classes is not None:
         order = order[np.isin(images.labels, request.numbers("classes", classes))[order]]
     request.require_new(attribute)
@@ -95,28 +94,28 @@ def with_correlation(
     value: str | None = None,
     seed: int = 0,
 ) -> Selection:
-    """Select images in which an attribute tells a label so well.
+    """Select images so that an attribute is correlated with a label.
 
-    Of the images with the label the share `level` has the attribute's value, of all others the share ``1 - level``:
-    0.5 is independence, 1 is an attribute that tells the label. So Wang and Russakovsky 2023 (arXiv 2303.06167) set
-    the strength of a spurious correlation in the finetuning data.
+    Of the images with the label the share `level` has the attribute's value, of all others the share ``1 - level``. At
+    0.5 they are independent, at 1 the attribute determines the label. So Wang and Russakovsky 2023 (arXiv 2303.06167)
+    set the strength of a spurious correlation in the finetuning data.
 
     Parameters
     ----------
     dataset
         See the module.
     attribute, value
-        Which attribute, and which of its values; the value can be left out where the attribute has two of which one
+        The attribute, and one of its values. The value can be left out if the attribute has two values, of which one
         is ``"True"``, ``"true"``, ``"yes"`` or ``"1"``.
     label
         A class, or several that count as one, by name or number.
     level
-        In [0, 1].
+        The share, in [0, 1].
     size
-        How many images; default: as many as there can be.
+        The number of images; default: as many as possible.
     seed
-        Draws other images, without replacement. With one seed, what two levels or sizes need of the images with one
-        label and value are the same images and others.
+        Seed of the draw without replacement, from 0 on. With the same seed, of the images with one label and value a
+        larger draw contains a smaller one.
 
     Returns
     -------
@@ -134,10 +133,10 @@ def with_correlation(
     (22, 10, 1)
     """
     request = Request.of("with_correlation", dataset)
-    asked = Asked(request, "level", request.share("level", level), request.size(size))
+    selection = ShareSelection(request, "level", request.share("level", level), request.size(size))
     values = request.values(attribute)
-    inside, words = labelled(request, label)
-    return asked.chosen(values, request.code(values, value), request.seed(seed), inside, words)
+    inside, name = labelled(request, label)
+    return selection.draw(values, request.code(values, value), request.seed(seed), inside, name)
 
 
 def with_share(
@@ -149,7 +148,7 @@ def with_share(
     value: str | None = None,
     seed: int = 0,
 ) -> Selection:
-    """Select images of which a share has an attribute's value, such as few of a group that is underrepresented.
+    """Select images so that a share has an attribute's value, such as a small share of an underrepresented group.
 
     Parameters
     ----------
@@ -158,17 +157,17 @@ def with_share(
     attribute, value
         As for `with_correlation`.
     share
-        In [0, 1].
+        The share, in [0, 1].
     size
-        How many images; default: as many as there can be.
+        The number of images; default: as many as possible.
     seed
-        Draws other images, without replacement. With one seed, what two shares or sizes need of the images with the
-        value, and of the others, are the same images and others.
+        Seed of the draw without replacement, from 0 on. With the same seed, of the images with the value, and of the
+        others, a larger draw contains a smaller one.
 
     Returns
     -------
     Selection
-        ``round(share * size)`` of its images have the value. Which labels they have is left to chance.
+        ``round(share * size)`` of its images have the value. Their labels are random.
 
     Examples
     --------
@@ -178,13 +177,13 @@ def with_share(
     2
     """
     request = Request.of("with_share", dataset)
-    asked = Asked(request, "share", request.share("share", share), request.size(size))
+    selection = ShareSelection(request, "share", request.share("share", share), request.size(size))
     values = request.values(attribute)
-    return asked.chosen(values, request.code(values, value), request.seed(seed))
+    return selection.draw(values, request.code(values, value), request.seed(seed))
 
 
 def balanced(dataset: Any, attribute: str, label: Classes | None = None, *, seed: int = 0) -> Selection:
-    """Select equally many images of each class with each value of an attribute, as many as there can be.
+    """Select the same number of images of each class with each value of an attribute, as many as possible.
 
     Parameters
     ----------
@@ -195,7 +194,7 @@ def balanced(dataset: Any, attribute: str, label: Classes | None = None, *, seed
     label
         A class, or several that count as one: these and all others are balanced instead of each class.
     seed
-        Draws other images, without replacement.
+        Seed of the draw without replacement, from 0 on.
 
     Examples
     --------
@@ -208,36 +207,36 @@ def balanced(dataset: Any, attribute: str, label: Classes | None = None, *, seed
     request = Request.of("balanced", dataset)
     seed = request.seed(seed)
     cells = cells_of(request, request.values(attribute), label)
-    wanted = [int(cells.counts.min())] * cells.counts.size
-    return IndexSelection(request.images, drawn(cells.codes, wanted, seed))
+    counts = [int(cells.counts.min())] * cells.counts.size
+    return IndexSelection(request.images, draw(cells.codes, counts, seed))
 
 
 def reweighted(dataset: Any, attribute: str, label: Classes | None = None) -> Reweighted:
-    """Weigh images so that an attribute tells nothing of the label, after Kamiran and Calders 2012.
+    """Weigh images so that attribute and label are independent (Kamiran and Calders 2012).
 
-    The weight of an image with label ``l`` and value ``a`` is P(l) P(a) / P(l, a): in the weighted data, label and
-    attribute are independent, and each is as frequent as before.
+    The weight of an image with label ``l`` and value ``a`` is P(l) P(a) / P(l, a). The weights do not change how
+    frequent each label and each value is.
 
     Parameters
     ----------
     dataset
-        See the module. Weights that it has already are replaced.
+        See the module. Its own weights, if it has any, are replaced.
     attribute
         Its name; all its values are made independent of the label.
     label
-        A class, or several that count as one: these and all others are told apart instead of each class.
+        A class, or several that count as one: these and all others are distinguished instead of each class.
 
     Returns
     -------
     Reweighted
-        All images of the dataset, with ``weights``, float64 [images], whose mean is 1. Training draws images by
-        them. A measurement counts all images the same, so that the fingerprint is that of the images.
+        All images of the dataset, with ``weights``, float64 [images], whose mean is 1. Training draws images with these
+        weights. A measurement ignores them, so the fingerprint is that of the dataset.
 
     Examples
     --------
     >>> import numpy as np
-    >>> told = [(0, "grass"), (0, "grass"), (0, "grass"), (0, "snow"), (1, "grass"), (1, "snow")]
-    >>> pets = [(np.zeros((3, 1, 1), dtype=np.uint8), label, {"ground": ground}) for label, ground in told]
+    >>> labelled_grounds = [(0, "grass"), (0, "grass"), (0, "grass"), (0, "snow"), (1, "grass"), (1, "snow")]
+    >>> pets = [(np.zeros((3, 1, 1), dtype=np.uint8), label, {"ground": ground}) for label, ground in labelled_grounds]
     >>> reweighted(pets, "ground").weights.round(3).tolist()
     [0.889, 0.889, 0.889, 1.333, 1.333, 0.667]
     """
@@ -247,7 +246,7 @@ def reweighted(dataset: Any, attribute: str, label: Classes | None = None) -> Re
 
 
 def of_classes(dataset: Any, classes: Classes) -> OfClasses:
-    """Select the images of some classes, which are renumbered from 0 on in the order in which they are given.
+    """Select the images of some classes, which are renumbered from 0 in the given order.
 
     Parameters
     ----------
@@ -259,7 +258,7 @@ def of_classes(dataset: Any, classes: Classes) -> OfClasses:
     Returns
     -------
     OfClasses
-        Its ``classes`` are the names of these classes, if the dataset names its own.
+        Its ``classes`` are the names of these classes, if the dataset names its classes.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Interventions that are a part of a dataset: planted on some of its images, and there whoever reads them."""
+"""Datasets with an intervention planted on some of their images, for everyone who reads them."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 class Planted(View):
-    """The images of a dataset, some of them with an intervention.
+    """A view of a dataset with an intervention on some of its images.
 
     Parameters
     ----------
     inner
         The dataset.
     intervention
-        What is planted, at its stage: before a model's resizing and cropping, or after it.
+        The intervention, applied at its stage: before a model's resizing and cropping, or after it.
     chosen
-        Which images it is planted on, truth values [images].
+        Which images it is planted on, bool [images].
     attribute
-        Name of the attribute that tells them, ``"True"`` or ``"False"``.
+        Name of the attribute with this information, ``"True"`` or ``"False"``.
     """
 
     def __init__(
@@ -46,41 +46,41 @@ class Planted(View):
         self.intervention = intervention
         self.chosen = chosen
         self._attribute = attribute
-        # A user's own intervention may not be made for several threads at once.
+        # At stage "source" it runs in the threads that decode, and a user's intervention may not be thread-safe.
         self.reads_in_parallel = inner.reads_in_parallel and intervention.stage == "input"
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of the inner fingerprint, the intervention and its images; no image is read for it."""
-        whole = self.inner.fingerprint
+        """Hash of the inner fingerprint, the intervention and the planted images; no image is read."""
+        inner = self.inner.fingerprint
         if not self.chosen.any():
-            return whole
+            return inner
         try:
             planted = self.intervention.fingerprint
         except NotFingerprintableError as error:
             raise DatasetError(
-                f"plant: {self.intervention} is planted on images of {self.name}, which are then known by its content, "
-                f"but that cannot be told: it holds {error}; let it hold numbers, strings, arrays or tensors"
+                f"plant: {self.intervention} is planted on images of {self.name}, so their fingerprint depends on its "
+                f"content, but it holds {error}; let it hold numbers, strings, arrays or tensors"
             ) from error
         masks = [self.inner.masks(name).fingerprint for name in self.intervention.mask_names]
-        return fingerprint("planted", whole, planted, masks, np.packbits(self.chosen))
+        return fingerprint("planted", inner, planted, masks, np.packbits(self.chosen))
 
     @functools.cached_property
     def attributes(self) -> Mapping[str, Sequence[str]]:
-        """The inner attributes, and which images it is planted on."""
-        told = list(map(str, self.chosen.tolist()))
-        return ChainMap({self._attribute: told}, self.inner.attributes)  # type: ignore[arg-type] # It is only read.
+        """The inner attributes, and the one that says which images it is planted on."""
+        values = list(map(str, self.chosen.tolist()))
+        return ChainMap({self._attribute: values}, self.inner.attributes)  # type: ignore[arg-type] # It is only read.
 
     def before_resizing(self, image: Image, index: int) -> Image:
-        """Return the image with what is planted before it is resized."""
+        """Return the image, with an intervention of stage "source"."""
         from pytest_biastransfer.models.preprocess import Preprocess
 
         image = self.inner.before_resizing(image, index)
-        # Masks are then not resized either.
+        # The default preprocessing resizes nothing: the masks must match the original picture.
         return self._planted(image, index, Preprocess()) if self.intervention.stage == "source" else image
 
     def after_cropping(self, image: Image, index: int, preprocess: Preprocess) -> Image:
-        """Return the image with what is planted after it was cropped."""
+        """Return the image, with an intervention of stage "input"."""
         image = self.inner.after_cropping(image, index, preprocess)
         return self._planted(image, index, preprocess) if self.intervention.stage == "input" else image
 
@@ -90,8 +90,8 @@ class Planted(View):
         if not self.chosen[index]:
             return image
         require_unit_range(image, f"image {index} of {self.name}")
-        known = decode_all_masks(self.inner, self.intervention.mask_names, [index], preprocess)
-        masks = {name: torch.from_numpy(mask) for name, mask in known.items()}
+        decoded = decode_all_masks(self.inner, self.intervention.mask_names, [index], preprocess)
+        masks = {name: torch.from_numpy(mask) for name, mask in decoded.items()}
         with torch.no_grad():
             images = torch.from_numpy(np.array(as_float(image), order="C")[None])
             return in_depth_of(self.intervention.apply(images, [index], masks)[0].numpy(), image)

@@ -1,4 +1,4 @@
-"""The images of a dataset with weights of their own."""
+"""Datasets with training weights for their images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Reweighted(View):
-    """The same images, of which each counts as much in training as `weights`, float64 [images], say."""
+    """A view of a dataset with training weights, float64 [images]."""
 
     def __init__(self, inner: LabelledImages, weights: npt.NDArray[np.float64]) -> None:
         super().__init__(inner)
@@ -22,5 +22,5 @@ class Reweighted(View):
 
     @property
     def weights(self) -> npt.NDArray[np.float64]:
-        """The weights that were given."""
+        """The training weights, float64 [images]."""
         return self._weights

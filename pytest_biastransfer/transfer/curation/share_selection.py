@@ -1,4 +1,4 @@
-"""Random selections in which a value of an attribute has a share, inside and outside of a class."""
+"""Random selections in which an attribute's value has a given share, inside and outside of a class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_biastransfer.data.subset import IndexSelection
-from pytest_biastransfer.transfer.curation.contingency import drawn
+from pytest_biastransfer.transfer.curation.contingency import draw
 from pytest_biastransfer.transfer.curation.feasible_shares import Counts, Proportions
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A share that is asked for.
+class ShareSelection:
+    """A selection with a requested share.
 
     Attributes
     ----------
     request
-        Who asks.
+        The call that requests it.
     name, share
-        The argument, in [0, 1].
+        The name of the argument, and its value in [0, 1].
     size
-        How many images; None for the most that there can be.
+        The number of images; None for as many as possible.
     """
 
     request: Request
@@ -39,7 +39,7 @@ class Asked:
     share: float
     size: int | None
 
-    def chosen(
+    def draw(
         self,
         values: AttributeValues,
         code: int,
@@ -47,45 +47,46 @@ class Asked:
         inside: npt.NDArray[np.bool_] | None = None,
         label: str = "",
     ) -> IndexSelection:
-        """Return a selection: inside of a label, the share has the value; outside, the same share has it not.
+        """Return a random selection: the share of the images inside has the value, the same share outside lacks it.
 
-        `inside` tells which images have the label; None: all. Raises `DatasetError` if there are not enough.
+        `inside` says which images have the label; None: all. Raises `DatasetError` if there are not enough images.
         """
         cells = (values.codes != code).astype(np.int64)
-        words = [f"with {values.condition(code)}", f"with {values.negated_condition(code)}"]
+        kinds = [f"with {values.condition(code)}", f"with {values.negated_condition(code)}"]
         if inside is not None:
             cells += 2 * ~inside
-            words = [f"of {label} {one}" for one in words] + [f"of other classes than {label} {one}" for one in words]
-        wanted = self._counts(Proportions(_four(np.bincount(cells, minlength=4).tolist())), words)
-        return IndexSelection(self.request.images, drawn(cells, wanted, seed))
+            kinds = [f"of {group} {kind}" for group in (label, f"other classes than {label}") for kind in kinds]
+        counts = self._counts(Proportions(_four(np.bincount(cells, minlength=4).tolist())), kinds)
+        return IndexSelection(self.request.images, draw(cells, counts, seed))
 
-    def _counts(self, proportions: Proportions, words: Sequence[str]) -> Counts:
+    def _counts(self, proportions: Proportions, kinds: Sequence[str]) -> Counts:
         missing = proportions.missing(self.share)
         if self.size is None and missing is not None:
-            raise self._error(f"needs images {words[missing]}, the dataset {self.request.images.name} has none")
+            raise self._error(f"needs images {kinds[missing]}, the dataset {self.request.images.name} has none")
         size = self.size or proportions.largest(self.share)
         lacking = proportions.lacking(self.share, size)
         if lacking is not None:
-            needed, there = (counts[lacking] for counts in (proportions.needed(self.share, size), proportions.there))
+            needed = proportions.needed(self.share, size)[lacking]
+            available = proportions.available[lacking]
             raise self._error(
-                f"with size={size:,} needs {needed:,} images {words[lacking]}, the dataset {self.request.images.name} "
-                f"has {there:,}{self._possible(proportions, size)}"
+                f"with size={size:,} needs {needed:,} images {kinds[lacking]}, the dataset {self.request.images.name} "
+                f"has {available:,}{self._possible(proportions, size)}"
             )
         return proportions.needed(self.share, size)
 
     def _possible(self, proportions: Proportions, size: int) -> str:
         largest, shares = proportions.largest(self.share), proportions.shares(size)
-        # Without any images of a kind, only so few are possible that none of that kind are among them.
-        some = largest > 0 and proportions.missing(self.share) is None
-        found = [f"size up to {largest:,} at this {self.name}"] * some
+        # If a kind has no images, only sizes that round to none of it are feasible: not worth suggesting.
+        is_useful = largest > 0 and proportions.missing(self.share) is None
+        options = [f"size up to {largest:,} at this {self.name}"] * is_useful
         if shares is not None:
             low, high = shares
             span = f"up to {high:g}" if low == 0 else f"from {low:g} to {high:g}" if low < high else f"{low:g}"
-            found.append(f"{self.name} {span} at this size")
-        return f"; possible: {', or '.join(found)}" if found else ""
+            options.append(f"{self.name} {span} at this size")
+        return f"; possible: {', or '.join(options)}" if options else ""
 
-    def _error(self, found: str) -> DatasetError:
-        return self.request.error(f"{self.name}={self.share:g} {found}")
+    def _error(self, message: str) -> DatasetError:
+        return self.request.error(f"{self.name}={self.share:g} {message}")
 
 
 def _four(counts: Sequence[int]) -> Counts:
