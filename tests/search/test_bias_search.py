@@ -61,11 +61,13 @@ def greenish(patch: Any) -> float:
     return float(max(0.0, 0.6 * (green - max(red, blue)) / 255) + 0.35 * right)
 
 
-def looked(value: Callable[[Any], float], **given: Any) -> tuple[SearchOutcome, Counted]:
+def searched(value: Callable[[Any], float], **arguments: Any) -> tuple[SearchOutcome, Counted]:
     counted = Counted(value)
-    trials = Trials(counted, given.pop("area_of", area))
-    found = search(given.pop("space", patches()), trials, **({"limit": 0.8, "budget": 200, "seed": 0} | given))
-    return found, counted
+    trials = Trials(counted, arguments.pop("area_of", area))
+    outcome = search(
+        arguments.pop("space", patches()), trials, **({"limit": 0.8, "budget": 200, "seed": 0} | arguments)
+    )
+    return outcome, counted
 
 
 # ------------------------------------------------------------------------------------------- engine
@@ -73,35 +75,35 @@ def looked(value: Callable[[Any], float], **given: Any) -> tuple[SearchOutcome, 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_found_is_shrunk_to_the_smallest_and_plainest(seed: int) -> None:
-    found, counted = looked(greenish, seed=seed)
-    assert found.first is not None
-    assert found.simplest is not None
-    assert found.first.lower > 0.8
-    plainest = found.simplest.intervention
+    outcome, counted = searched(greenish, seed=seed)
+    assert outcome.first is not None
+    assert outcome.simplest is not None
+    assert outcome.first.lower > 0.8
+    plainest = outcome.simplest.intervention
     assert isinstance(plainest, Square)
     assert plainest.size == 1 / 32
     # As dark and colourless as the limit lets it.
     assert plainest.color == (0, 204, 0)
     assert str(plainest.anchor).endswith("right")
-    assert len(counted.calls) == len(set(counted.calls)) == found.searching + found.shrinking
-    assert found.searching <= 200
-    assert found.shrinking <= 200
-    assert found.first.number <= 200
+    assert len(counted.calls) == len(set(counted.calls)) == outcome.searching + outcome.shrinking
+    assert outcome.searching <= 200
+    assert outcome.shrinking <= 200
+    assert outcome.first.number <= 200
 
 
 def test_guided_by_what_it_has_seen_it_needs_fewer_evaluations_than_chance() -> None:
     def evaluations(seed: int) -> int:
-        found, _ = looked(greenish, limit=0.9, budget=400, seed=seed)
-        return found.first.number if found.first else 401
+        outcome, _ = searched(greenish, limit=0.9, budget=400, seed=seed)
+        return outcome.first.number if outcome.first else 401
 
     def by_chance(seed: int) -> int:
-        random, drawn = np.random.default_rng(seed), 0
+        random, draws = np.random.default_rng(seed), 0
         while True:
-            drawn += 1
+            draws += 1
             color = [int(level) * 51 for level in random.integers(0, 6, 3)]
             right = random.integers(9) % 3 == 2
             if max(0, 0.6 * (color[1] - max(color[0], color[2])) / 255) + 0.35 * right - 0.01 > 0.9:
-                return drawn
+                return draws
 
     ours, chance = (float(np.median([count(seed) for seed in range(9)])) for count in (evaluations, by_chance))
     assert ours < 0.5 * chance
@@ -114,56 +116,56 @@ def test_a_large_thing_does_not_keep_it_from_finding_a_small_one() -> None:
         return max(large, greenish(patch) if patch.size < 0.15 else 0.0)
 
     for seed in range(5):
-        found, _ = looked(value, space=patches(max_size=0.5), seed=seed)
-        assert found.simplest is not None
-        assert area(found.simplest.intervention) <= 2 / 32**2
+        outcome, _ = searched(value, space=patches(max_size=0.5), seed=seed)
+        assert outcome.simplest is not None
+        assert area(outcome.simplest.intervention) <= 2 / 32**2
 
 
 def test_nothing_is_found_where_nothing_is() -> None:
-    found, counted = looked(lambda patch: 0.1 + 0.1 * patch.size, budget=50)
-    assert found.first is found.simplest is None
-    assert len(counted.calls) == found.searching == 50
-    assert found.shrinking == 0
-    assert found.worst.value == max(0.1 + 0.1 * patch.size for patch in counted.calls)  # type: ignore[attr-defined]
+    outcome, counted = searched(lambda patch: 0.1 + 0.1 * patch.size, budget=50)
+    assert outcome.first is outcome.simplest is None
+    assert len(counted.calls) == outcome.searching == 50
+    assert outcome.shrinking == 0
+    assert outcome.worst.value == max(0.1 + 0.1 * patch.size for patch in counted.calls)  # type: ignore[attr-defined]
     # It climbs: the worst that there is is a quarter of the side.
-    assert found.worst.value == 0.125
+    assert outcome.worst.value == 0.125
 
 
 def test_doubtful_values_are_not_above_the_limit() -> None:
     counted = Counted(lambda patch: 0.805)
-    found = search(patches(), Trials(counted, area), limit=0.8, budget=30, seed=0)
-    assert found.first is None
-    assert found.worst.value == 0.805
+    outcome = search(patches(), Trials(counted, area), limit=0.8, budget=30, seed=0)
+    assert outcome.first is None
+    assert outcome.worst.value == 0.805
 
 
 def test_the_same_seed_is_the_same_search() -> None:
-    one, two, other = (looked(greenish, seed=seed)[1].calls for seed in (3, 3, 4))
-    assert one == two
-    assert one != other
+    first, again, other = (searched(greenish, seed=seed)[1].calls for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
 
 
 def test_a_small_space_is_looked_through_once() -> None:
     few = st.sampled_from([Square(size=0.25), Circle(size=0.25)])
-    found, counted = looked(lambda patch: 0.1, space=few)
+    outcome, counted = searched(lambda patch: 0.1, space=few)
     assert sorted(map(repr, counted.calls)) == ["Circle(size=0.25, anchor='top-left', color=(255, 255, 0))",
                                                 "Square(size=0.25, anchor='top-left', color=(255, 255, 0))"]  # fmt: skip
-    assert found.searching == 2
+    assert outcome.searching == 2
 
 
 def test_what_was_found_is_tried_first_the_next_time() -> None:
     database = InMemoryExampleDatabase()
-    before, _ = looked(greenish, database=database, key=b"test")
+    before, _ = searched(greenish, database=database, key=b"test")
     assert before.simplest is not None
-    again, counted = looked(greenish, database=database, key=b"test", seed=99)
+    again, counted = searched(greenish, database=database, key=b"test", seed=99)
     assert again.first is not None
     assert counted.calls[0] == before.simplest.intervention
     assert again.first.number == 1
     # For another test it means nothing.
-    _, elsewhere = looked(greenish, database=database, key=b"other", seed=99)
+    _, elsewhere = searched(greenish, database=database, key=b"other", seed=99)
     assert elsewhere.calls[0] != before.simplest.intervention
     # What does not break the limit any more is forgotten.
-    looked(lambda patch: 0.0, database=database, key=b"test", budget=20)
-    _, forgotten = looked(greenish, database=database, key=b"test", seed=99)
+    searched(lambda patch: 0.0, database=database, key=b"test", budget=20)
+    _, forgotten = searched(greenish, database=database, key=b"test", seed=99)
     assert forgotten.calls[0] != before.simplest.intervention
 
 
@@ -444,8 +446,10 @@ def test_what_is_blurred_or_gray_has_an_area_of_one() -> None:
 
 
 def test_what_changes_nothing_on_the_images_looked_at_ends_the_search() -> None:
-    found, counted = looked(lambda patch: 1.0, space=st.sampled_from([Square(), Circle()]), area_of=lambda patch: 0.0)
-    assert found.simplest is not None
+    outcome, counted = searched(
+        lambda patch: 1.0, space=st.sampled_from([Square(), Circle()]), area_of=lambda patch: 0.0
+    )
+    assert outcome.simplest is not None
     assert len(counted.calls) <= 2
 
 
@@ -456,8 +460,8 @@ def test_equal_draws_that_cannot_be_told_by_content_are_no_crash() -> None:
 
     space = st.integers(0, 9).map(shifting)
     value = lambda custom: 0.1 + 0.1 * custom.function.__closure__[0].cell_contents  # noqa: E731
-    found, _ = looked(value, space=space, budget=15, area_of=lambda patch: 1.0)
-    assert found.simplest is not None
+    outcome, _ = searched(value, space=space, budget=15, area_of=lambda patch: 1.0)
+    assert outcome.simplest is not None
 
 
 def test_a_limit_of_time_ends_the_search_at_once() -> None:
@@ -477,10 +481,10 @@ def test_an_error_forgets_nothing_that_was_found() -> None:
         raise InterventionError("out of memory")
 
     database = InMemoryExampleDatabase()
-    before, _ = looked(greenish, database=database, key=b"test")
+    before, _ = searched(greenish, database=database, key=b"test")
     with pytest.raises(InterventionError, match="out of memory"):
-        looked(value, database=database, key=b"test")
-    again, _ = looked(greenish, database=database, key=b"test", seed=5)
+        searched(value, database=database, key=b"test")
+    again, _ = searched(greenish, database=database, key=b"test", seed=5)
     assert again.first is not None
     assert again.first.number == 1
     assert before.simplest is not None
@@ -488,10 +492,10 @@ def test_an_error_forgets_nothing_that_was_found() -> None:
 
 def test_what_was_found_with_a_small_budget_is_made_plainer_with_a_larger_one() -> None:
     database = InMemoryExampleDatabase()
-    looked(greenish, database=database, key=b"test", budget=40)
-    found, _ = looked(greenish, database=database, key=b"test", budget=200)
-    assert found.simplest is not None
-    assert found.simplest.intervention.size == 1 / 32  # type: ignore[attr-defined]
+    searched(greenish, database=database, key=b"test", budget=40)
+    outcome, _ = searched(greenish, database=database, key=b"test", budget=200)
+    assert outcome.simplest is not None
+    assert outcome.simplest.intervention.size == 1 / 32  # type: ignore[attr-defined]
 
 
 def test_the_worst_of_the_images_searched_is_judged_on_all(colors: pytest.Pytester) -> None:

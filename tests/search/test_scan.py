@@ -87,7 +87,7 @@ def test_as_many_forward_passes_as_interventions_and_one(stored: bool, tmp_path:
     interventions = {name: BUILT_IN.named(name) for name in BUILT_IN.names}
     model, control = brightest(), brightest(bias=0.5)
     results = scanned(interventions, model, control, store)
-    assert [one.name for one in results.measured] == BUILT_IN.names
+    assert [ranked.name for ranked in results.measured] == BUILT_IN.names
     measured = N * (len(interventions) + 1)
     assert seen(model) == seen(control) == measured + predicted_twice(N)
     assert (results.computed, results.reused) == (2 * measured, 0)
@@ -108,8 +108,8 @@ def test_an_intervention_that_cannot_be_applied_is_named_and_stops_nothing() -> 
         "yellow-square": Square(),
     }
     results = scanned(interventions, brightest())
-    assert [one.name for one in results.measured] == ["gray", "yellow-square"]
-    reasons = {one.name: one.reason for one in results.skipped}
+    assert [ranked.name for ranked in results.measured] == ["gray", "yellow-square"]
+    reasons = {skipped.name: skipped.reason for skipped in results.skipped}
     assert list(reasons) == ["a-hidden-object", "b-tiny", "not-images"]
     assert "mask" in reasons["a-hidden-object"]
     assert "0.001" in reasons["b-tiny"]
@@ -132,8 +132,8 @@ class NotANumberOnBlack(Brightest):
 def test_what_one_intervention_does_to_the_model_is_its_own_matter() -> None:
     black = Custom(torch.zeros_like, name="black")
     results = scanned({"a": Grayscale(), "black": black, "c": Square()}, Model(NotANumberOnBlack()))
-    assert [one.name for one in results.measured] == ["a", "c"]
-    assert [one.name for one in results.skipped] == ["black"]
+    assert [ranked.name for ranked in results.measured] == ["a", "c"]
+    assert [skipped.name for skipped in results.skipped] == ["black"]
     assert "finite" in results.skipped[0].reason
 
 
