@@ -8,7 +8,6 @@ import importlib.util
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,13 +117,12 @@ Run = Callable[..., pytest.RunResult]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep compiled modules for the time of the tests, where Python was told to keep none: an inner run imports all."""
-    if sys.dont_write_bytecode:
-        kept = tempfile.TemporaryDirectory()
-        config.add_cleanup(kept.cleanup)
-        sys.dont_write_bytecode, sys.pycache_prefix = False, kept.name
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = kept.name
+    """Write compiled modules even where Python is told not to: each of hundreds of inner processes would compile again.
+
+    They are where Python always has them, so that those of installed packages are used.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Where these tests run under GitHub Actions, inner runs are not what its summary is about.
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
         os.environ.pop(name, None)
@@ -138,6 +136,9 @@ OTHER_PLUGINS = [
 ]
 
 MODES = {"no:xdist": ["-p", "no:xdist"], "n0": ["-n0"], "n2": ["-n2"]}
+# Marks tests of what can differ between the modes: what travels from workers to the controller (reports, the summary,
+# the baseline, progress), what is said once a session, exit codes, crashes, and errors of collection.
+each_mode = pytest.mark.parametrize("mode", list(MODES))
 
 
 @pytest.fixture
@@ -162,6 +163,17 @@ def warm() -> Iterator[WarmPython]:
 
 
 @pytest.fixture
+def warm_executable(warm: WarmPython, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have whatever starts a Python, as `sys.executable` or by its name in the path, start a fork of the warm one.
+
+    That takes 0.1 s of a CPU instead of 5 s. It is not for tests of what a process imports, of how processes are killed,
+    and of what may depend on the seed of hashes.
+    """
+    monkeypatch.setattr(sys, "executable", str(warm.executable))
+    monkeypatch.setenv("PATH", str(warm.directory), prepend=os.pathsep)
+
+
+@pytest.fixture
 def run_elsewhere(pytester: pytest.Pytester, warm: WarmPython) -> Run:
     """Run pytest in the test's directory in a process of its own: for what cannot be imported twice in one."""
 
@@ -177,15 +189,25 @@ def forget_compiled(directory: Path) -> None:
     shutil.rmtree(Path(importlib.util.cache_from_source(str(directory / "any.py"))).parent, ignore_errors=True)
 
 
-@pytest.fixture(params=list(MODES))
-def run(request: pytest.FixtureRequest, colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run pytest in that directory: without xdist, with -n0, with -n2."""
+@pytest.fixture
+def mode() -> str:
+    """How `run` runs pytest: without xdist, unless a test is marked with `each_mode`."""
+    return "no:xdist"
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest, colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mode: str) -> Run:
+    """Run pytest in the directory of `colors`, in this process, in the test's `mode`.
+
+    A session without workers takes 0.3 s of a CPU, one with two workers 1.5 s. A function's result that needs no
+    session is tested by calling the function.
+    """
     monkeypatch.setenv("COLUMNS", "120")
-    plugins = [request.getfixturevalue("warm")] if request.param == "n2" else []
+    plugins = [request.getfixturevalue("warm")] if mode == "n2" else []
 
     def run_pytest(*arguments: str) -> pytest.RunResult:
         forget_compiled(colors.path)
-        return colors.runpytest_inprocess(*MODES[request.param], *arguments, plugins=plugins)
+        return colors.runpytest_inprocess(*MODES[mode], *arguments, plugins=plugins)
 
     return run_pytest
 

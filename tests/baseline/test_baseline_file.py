@@ -18,7 +18,8 @@ from pytest_biastransfer.baseline.file import pruned, read_baseline, write_basel
 from pytest_biastransfer.baseline.regression import MetricChange, changes, comparable, meanings, newly_flipped
 from pytest_biastransfer.errors import BaselineError
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar, two_proportions
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
+from tests.support.warm_python import WarmPython
 
 # The first images are fragile: 200 images decide more than 20.
 TESTS = """
@@ -125,16 +126,18 @@ def test_what_is_written_is_readable_and_complete(run_alone: Run, project: pytes
     assert text == json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def test_every_mode_writes_the_same_bytes(project: pytest.Pytester) -> None:
+def test_every_mode_writes_the_same_bytes(project: pytest.Pytester, warm: WarmPython) -> None:
     written = []
-    for options in (["-p", "no:xdist"], ["-n2"], ["-n2", "--dist=loadgroup"]):
-        result = project.runpytest_inprocess(*options, "--bias-update=all", "--bias-store=store")
+    # The first workers have a seed of hashes each.
+    for options, plugins in ((["-p", "no:xdist"], []), (["-n2"], []), (["-n2", "--dist=loadgroup"], [warm])):
+        result = project.runpytest_inprocess(*options, "--bias-update=all", "--bias-store=store", plugins=plugins)
         result.assert_outcomes(passed=3)
         written.append((project.path / "bias-baseline.json").read_bytes())
         (project.path / "bias-baseline.json").unlink()
     assert written[0] == written[1] == written[2]
 
 
+@each_mode
 def test_nothing_changes_where_nothing_changed(run: Run, project: pytest.Pytester) -> None:
     run("--bias-update=new")
     before = (project.path / "bias-baseline.json").read_bytes()
@@ -146,6 +149,7 @@ def test_nothing_changes_where_nothing_changed(run: Run, project: pytest.Pyteste
     assert (project.path / "bias-baseline.json").read_bytes() == before
 
 
+@each_mode
 def test_a_regression_turns_a_green_test_red_and_says_what_to_type(
     run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +278,7 @@ def test_other_images_are_compared_unpaired_and_that_is_said(run: Run, project: 
     )
 
 
+@each_mode
 def test_partial_runs_are_merged(run: Run, project: pytest.Pytester) -> None:
     run("--bias-update=new", "-k", "square").assert_outcomes(passed=1)
     assert list(baseline_of(project)["tests"]) == ["test_pets.py::test_square"]
@@ -289,6 +294,7 @@ def test_partial_runs_are_merged(run: Run, project: pytest.Pytester) -> None:
     assert list(baseline_of(project)["tests"]) == ["test_pets.py::TestGray::test_gray", "test_pets.py::test_square"]
 
 
+@each_mode
 def test_entries_of_tests_that_are_gone_are_pruned(run: Run, project: pytest.Pytester) -> None:
     run("--bias-update=new")
     project.makepyfile(test_pets=TESTS.replace("test_gray", "test_grey"))
@@ -323,6 +329,7 @@ def test_a_subdirectory_is_no_full_run(project: pytest.Pytester, monkeypatch: py
     result.stderr.fnmatch_lines(["*but *sub is not the root directory. Run it without, from *: pytest --bias-prune"])
 
 
+@each_mode
 def test_where_there_are_no_bias_tests_nothing_is_pruned(run: Run, project: pytest.Pytester) -> None:
     run("--bias-update=new")
     project.makepyfile(test_pets="def test_other(): pass")
@@ -331,6 +338,7 @@ def test_where_there_are_no_bias_tests_nothing_is_pruned(run: Run, project: pyte
     assert len(baseline_of(project)["tests"]) == 2
 
 
+@each_mode
 @pytest.mark.parametrize("how", ["deselected", "module skipped", "collection error"])
 def test_nothing_is_pruned_where_tests_may_not_have_been_collected(
     run: Run, project: pytest.Pytester, how: str
@@ -522,6 +530,7 @@ def test_an_intervention_that_changed_is_not_compared(run_alone: Run, project: p
     )
 
 
+@each_mode
 def test_what_was_measured_before_a_crash_or_an_interrupt_is_written(run: Run, project: pytest.Pytester) -> None:
     project.makepyfile(
         test_zz="""

@@ -9,7 +9,7 @@ import pytest
 from pytest_biastransfer.baseline.entry import EntryKey
 from pytest_biastransfer.baseline.pruning import remaining
 from tests.baseline.test_baseline_file import SETUP, TESTS, baseline_of
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 
 MORE = """
 import pytest
@@ -51,6 +51,7 @@ def add_to_conftest(project: pytest.Pytester, code: str) -> None:
         conftest.write(code)
 
 
+@each_mode
 def test_what_a_plugin_takes_away_silently_is_not_pruned(run: Run, project: pytest.Pytester) -> None:
     run("--bias-update=new")
     add_to_conftest(project, SHARD)

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_biastransfer.baseline.location import default_baseline
 from tests.baseline.test_baseline_file import SETUP, TESTS, baseline_of
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 
 NOT_COMPARED = "*E*Failed: not compared with a baseline: "
 
@@ -29,6 +29,7 @@ def run_alone(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *arguments: project.runpytest_inprocess("-p", "no:xdist", *arguments)
 
 
+@each_mode
 def test_a_missing_file_fails_each_bias_test_until_it_is_written(run: Run, project: pytest.Pytester) -> None:
     result = run()
     assert result.ret == pytest.ExitCode.TESTS_FAILED

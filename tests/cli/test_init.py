@@ -21,6 +21,8 @@ from pytest_biastransfer.cli.preprocessing import completed
 from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.spec import Spec
 
+pytestmark = pytest.mark.usefixtures("warm_executable")
+
 MODEL = (
     "checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37&size=224&mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
 )

@@ -21,6 +21,8 @@ from pytest_biastransfer.__main__ import main
 from pytest_biastransfer.cli import compare, init, report, scan
 from tests.conftest import INNER_CONFTEST
 
+pytestmark = pytest.mark.usefixtures("warm_executable")
+
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "ci.md").read_text()
 HOOKS: Final = ROOT / ".pre-commit-hooks.yaml"

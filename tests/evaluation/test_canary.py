@@ -23,7 +23,7 @@ from pytest_biastransfer.judgement.gap import Gap
 from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 from pytest_biastransfer.store import Store, StoreDirectory
-from tests.conftest import Log, Run
+from tests.conftest import Log, Run, each_mode
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -340,6 +340,7 @@ def test_it(bias):
 """
 
 
+@each_mode
 def test_a_session_says_what_was_stale_and_is_right(run: Run, colors: pytest.Pytester) -> None:
     colors.makeconftest(CONFTEST)
     colors.makepyfile(test_it=TESTS)
@@ -402,7 +403,7 @@ def test_what_verify_takes(colors: pytest.Pytester, value: str) -> None:
         assert result.ret == 0
 
 
-def test_models_of_specs_are_verified_where_they_are_loaded(pytester: pytest.Pytester) -> None:
+def test_models_of_specs_are_verified_where_they_are_loaded(pytester: pytest.Pytester, run_elsewhere: Run) -> None:
     from tests.models.test_deferred import Project, age
     from tests.plugin.test_sessions import make_folder
 
@@ -420,7 +421,7 @@ def test_models_of_specs_are_verified_where_they_are_loaded(pytester: pytest.Pyt
     )
 
     def run(*arguments: str) -> pytest.RunResult:
-        return pytester.runpytest_subprocess("--bias-store=store", "-p", "no:randomly", *arguments)
+        return run_elsewhere("--bias-store=store", "-p", "no:randomly", *arguments)
 
     assert run("-k", "not more").ret == 0
     tamper(pytester.path / "store")

@@ -20,7 +20,7 @@ from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import Rule
 from pytest_biastransfer.store import Store
-from tests.conftest import Log, Run, predicted_twice
+from tests.conftest import Log, Run, each_mode, predicted_twice
 
 TESTS = """
 import conftest
@@ -155,6 +155,7 @@ def test_the_marker_decides_then_the_option_and_a_baseline_rests_on_all(
         assert [case["images"] for cases in content["tests"].values() for case in cases.values()] == [2000]
 
 
+@each_mode
 def test_what_stopped_early_is_not_compared_and_never_becomes_a_baseline(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(TESTS.format(fragile=0, more=", early_stop=True"))
     run("--bias-early-stop").stdout.fnmatch_lines(["1 bias test without a baseline; *"])

@@ -19,7 +19,7 @@ from pytest_biastransfer.metrics.measurement import Measurement, Provenance
 from pytest_biastransfer.metrics.paired_predictions import PairedPredictions
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import Rule
-from tests.conftest import ALWAYS_BLUE, Run
+from tests.conftest import ALWAYS_BLUE, Run, each_mode
 
 # asr = skew = 0.25 on 20 images: the interval is 0.087 to 0.491.
 RULES = """
@@ -180,6 +180,7 @@ def test_too_few_images_to_be_certain_is_an_error_and_no_verdict(run: Run, color
     result.stdout.fnmatch_lines(["*at least 36 images are needed*"])
 
 
+@each_mode
 def test_the_summary_shows_both_models_beside_an_excess(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(
         """

@@ -18,7 +18,7 @@ from scipy import stats
 from pytest_biastransfer import Model, Square, measure, measure_gaps
 from pytest_biastransfer.metrics.clean_performance import CleanPerformance
 from pytest_biastransfer.metrics.degeneracy import agreement_by_chance, clean_performance, permutation_p
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 
 Classes = npt.NDArray[np.integer[Any]]
 NAMES = ("cat", "dog", "hen", "pig")
@@ -235,6 +235,7 @@ WORKS = (
 )
 
 
+@each_mode
 def test_each_model_is_stated_once(run: Run, pets: pytest.Pytester) -> None:
     result = run("--bias-report=bias.json", "--bias-report=bias.md", "--bias-report=bias.html", "--junitxml=junit.xml")
     result.assert_outcomes(passed=5)

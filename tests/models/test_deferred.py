@@ -385,6 +385,7 @@ def test_a_directory_with_another_file_is_another_model(
         ("checkpoint:timm.pth?arch=timm:resnet10t&num_classes=3", "timm.pth"),
     ],
 )
+@pytest.mark.usefixtures("warm_executable")
 def test_models_of_all_files_are_known(
     spec: str, decides: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

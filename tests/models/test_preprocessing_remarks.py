@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 
 TESTS = """
 import conftest
@@ -27,6 +27,7 @@ def test_it():
 """
 
 
+@each_mode
 def test_models_without_preprocessing_are_named_once(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(TESTS)
     result = run()

@@ -24,6 +24,8 @@ from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.models.loading import made_of
 from pytest_biastransfer.specs.spec import Spec
 
+pytestmark = pytest.mark.usefixtures("warm_executable")
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 
 
+@each_mode
 def test_markers_on_functions_classes_and_modules(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(
         test_levels="""

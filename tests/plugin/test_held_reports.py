@@ -16,7 +16,7 @@ from pytest_biastransfer.baseline.comparison import BaselineRecord, compared_alo
 from pytest_biastransfer.baseline.regression import MetricChange, meanings, settled_meanings
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
 from pytest_biastransfer.reporting.regression_text import regression_text
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 from tests.support.warm_python import WarmPython
 
 # Of 200 images as many flip as the number says, and none in the model that was accepted.
@@ -154,6 +154,7 @@ def outcomes_by_test(outcomes: list[tuple[str, str]]) -> dict[str, list[str]]:
     return by_test
 
 
+@each_mode
 def test_every_reporter_has_one_outcome_a_test(run: Run, project: pytest.Pytester) -> None:
     result = run(*PLUGINS)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -11,7 +11,7 @@ from pytest_biastransfer.__main__ import main
 from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.interventions.pyproject import with_declared
-from tests.conftest import MODES, Run
+from tests.conftest import MODES, Run, each_mode
 from tests.support.small_datasets import noise, write_picture
 
 HOOK = """
@@ -179,6 +179,7 @@ def test_mistakes_name_the_file_and_the_key(tmp_path: Path, content: str, messag
         with_declared(BUILT_IN, project(tmp_path, content))
 
 
+@each_mode
 def test_a_mistake_is_one_line_of_a_session(run: Run, colors: pytest.Pytester) -> None:
     project(colors.path, "[tool.pytest_biastransfer.interventions.dot]\ntype = 'Square'\nsize = 2")
     colors.makepyfile(TEST.replace("yellow-dot", "dot"))

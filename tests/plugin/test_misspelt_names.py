@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_biastransfer.plugin.collection.parametrize import _similar_marker
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 
 ABOVE_A_FUNCTION = """
 import pytest
@@ -60,6 +60,7 @@ def refused(run: Run, *arguments: str) -> pytest.RunResult:
     return result
 
 
+@each_mode
 def test_a_misspelt_marker_is_a_collection_error_with_the_nearest_name(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(ABOVE_A_FUNCTION.replace("{marker}", f"@{MARKER}"))
     result = run("-W", "ignore")

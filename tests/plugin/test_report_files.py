@@ -20,7 +20,8 @@ from PIL import Image
 
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.report import Report, Result, merged, read_report, to_json
-from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
+from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run, each_mode
+from tests.support.warm_python import WarmPython
 
 DOCS = Path(__file__).parents[2] / "docs"
 SUITE = f"""
@@ -100,8 +101,8 @@ def by_test(report: Report) -> dict[str, Result]:
     return {re.sub(r".*::|\[.*", "", test.name): test for test in report.tests}
 
 
-def run_in(pytester: pytest.Pytester, mode: str, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_inprocess(*MODES[mode], *arguments)
+def run_in(pytester: pytest.Pytester, mode: str, *arguments: str, warm: WarmPython | None = None) -> pytest.RunResult:
+    return pytester.runpytest_inprocess(*MODES[mode], *arguments, plugins=[warm] if warm else [])
 
 
 def test_a_report_holds_what_was_measured(suite: pytest.Pytester) -> None:
@@ -218,11 +219,11 @@ def test_which_tests_have_pictures(suite: pytest.Pytester, images: str, square: 
         assert (details.example is not None) == (images != "none" and not gallery)
 
 
-def test_the_same_report_in_every_way_of_running(suite: pytest.Pytester) -> None:
+def test_the_same_report_in_every_way_of_running(suite: pytest.Pytester, warm: WarmPython) -> None:
     found = {}
     for mode in MODES:
         names = [f"{mode.replace(':', '')}.{suffix}" for suffix in ("json", "html", "md")]
-        run_in(suite, mode, *(f"--bias-report={name}" for name in names), f"--bias-store=store-{mode}")
+        run_in(suite, mode, *(f"--bias-report={name}" for name in names), f"--bias-store=store-{mode}", warm=warm)
         report = read_report(suite.path / names[0])
         timeless = dataclasses.replace(
             report,
@@ -244,7 +245,7 @@ def test_a_second_run_needs_neither_models_nor_pictures(suite: pytest.Pytester) 
     assert again["test_square"].details == first["test_square"].details
 
 
-def test_newly_flipped_images_come_first(colors: pytest.Pytester) -> None:
+def test_newly_flipped_images_come_first(colors: pytest.Pytester, warm: WarmPython) -> None:
     test = (
         WEIGHING_BLUE
         + """
@@ -259,7 +260,7 @@ def test_it():
     assert before.standing == "new"
     # Now the second kind of images flips too: 0.35 of blue is less than 0.325 of red where a square hides a part.
     colors.makepyfile(test_it=test.format(blue=0.97))
-    run_in(colors, "n2", "--bias-report=bias.json", "--bias-compare=warn")
+    run_in(colors, "n2", "--bias-report=bias.json", "--bias-compare=warn", warm=warm)
     now = report_of(colors).tests[0]
     assert now.details is not None
     assert before.details is not None
@@ -307,7 +308,7 @@ def test_gaps_and_searches_are_in_it(colors: pytest.Pytester) -> None:
 HOSTILE = '<script>alert("x")</script> | `a` \u202e\U0001f415 [x](y) & ' + "long " * 2000
 
 
-def test_hostile_names_are_only_letters(colors: pytest.Pytester) -> None:
+def test_hostile_names_are_only_letters(colors: pytest.Pytester, warm: WarmPython) -> None:
     colors.makepyfile(
         f"""
         import pytest
@@ -325,7 +326,8 @@ def test_hostile_names_are_only_letters(colors: pytest.Pytester) -> None:
             pass
         """
     )
-    result = run_in(colors, "n2", "--bias-report=bias.json", "--bias-report=bias.html", "--bias-report=bias.md")
+    reports = ("--bias-report=bias.json", "--bias-report=bias.html", "--bias-report=bias.md")
+    result = run_in(colors, "n2", *reports, warm=warm)
     assert result.ret == 1
     details = report_of(colors).tests[0].details
     assert details is not None
@@ -339,7 +341,7 @@ def test_hostile_names_are_only_letters(colors: pytest.Pytester) -> None:
     assert len(summary) < 100_000
 
 
-def test_tests_of_a_crashed_worker_are_lost(colors: pytest.Pytester) -> None:
+def test_tests_of_a_crashed_worker_are_lost(colors: pytest.Pytester, warm: WarmPython) -> None:
     colors.makepyfile(
         """
         import os, pytest
@@ -350,7 +352,7 @@ def test_tests_of_a_crashed_worker_are_lost(colors: pytest.Pytester) -> None:
                 os._exit(1)
         """
     )
-    result = run_in(colors, "n2", "--bias-report=bias.json", "--bias-report=bias.html", "--color=yes")
+    result = run_in(colors, "n2", "--bias-report=bias.json", "--bias-report=bias.html", "--color=yes", warm=warm)
     assert result.ret == 1
     outcomes = {test.name: test.outcome for test in report_of(colors).tests}
     assert outcomes == {
@@ -361,16 +363,18 @@ def test_tests_of_a_crashed_worker_are_lost(colors: pytest.Pytester) -> None:
     assert "lost" in (colors.path / "bias.html").read_text()
 
 
-@pytest.mark.parametrize("mode", list(MODES))
-def test_no_bias_tests_is_said(pytester: pytest.Pytester, mode: str) -> None:
+@each_mode
+def test_no_bias_tests_is_said(pytester: pytest.Pytester, warm: WarmPython, mode: str) -> None:
     pytester.makepyfile("def test_other(): pass")
-    result = run_in(pytester, mode, "--bias-report=bias.md", "--bias-report=bias.json", "--bias-report=bias.html")
+    result = run_in(
+        pytester, mode, "--bias-report=bias.md", "--bias-report=bias.json", "--bias-report=bias.html", warm=warm
+    )
     result.assert_outcomes(passed=1)
     assert "No bias tests ran." in (pytester.path / "bias.md").read_text()
     assert report_of(pytester).tests == []
 
 
-@pytest.mark.parametrize("mode", list(MODES))
+@each_mode
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -421,6 +425,7 @@ def test_the_ini_file_names_reports_too(suite: pytest.Pytester) -> None:
     assert (suite.path / "out/bias.md").exists()
 
 
+@each_mode
 def test_github_gets_a_summary_and_annotations(
     run: Run, colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,6 +449,7 @@ def test_github_gets_a_summary_and_annotations(
     assert len(commands) == 2
 
 
+@each_mode
 def test_junit_has_the_figures(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_suite=SUITE)
     run("--junitxml=junit.xml")
@@ -458,10 +464,11 @@ def test_junit_has_the_figures(run: Run, colors: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("mode", ["no:xdist", "n2"])
-def test_pytest_html_shows_the_pictures(suite: pytest.Pytester, mode: str) -> None:
+def test_pytest_html_shows_the_pictures(suite: pytest.Pytester, warm: WarmPython, mode: str) -> None:
     pytest.importorskip("pytest_html")
     # pytest-html itself warns about its own hooks.
-    run_in(suite, mode, "-p", "metadata", "-p", "html", "--html=page.html", "--self-contained-html", "-W", "default")
+    options = ("-p", "metadata", "-p", "html", "--html=page.html", "--self-contained-html", "-W", "default")
+    run_in(suite, mode, *options, warm=warm)
     page = (suite.path / "page.html").read_text()
     assert "data:image/webp;base64," in page.replace("&#34;", '"') or "image/webp" in page
 

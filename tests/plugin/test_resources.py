@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 
 # A conftest whose models are counted: each loading writes a line with the process that did it.
 ZOO = """
@@ -49,6 +49,7 @@ def loaded(pytester: pytest.Pytester) -> list[list[str]]:
     return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
 
+@each_mode
 def test_a_plugin_may_add_a_scheme_and_each_model_is_loaded_once_a_worker(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makeconftest(ZOO)
     pytester.makeini(

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import MODES, Run
+from tests.conftest import MODES, Run, each_mode
 
 HEAVY = ("torch", "torchvision", "numpy", "scipy", "PIL", "jinja2")
 
@@ -73,6 +73,7 @@ def make_folder(directory: Path, images: int) -> None:
         Image.new("RGB", (20, 16), color).save(folder / f"{place:03}.png")
 
 
+@each_mode
 def test_ini_file_names_models_and_dataset(run: Run, colors: pytest.Pytester) -> None:
     make_folder(colors.path / "config" / "data", 12)
     conftest = colors.path / "conftest.py"

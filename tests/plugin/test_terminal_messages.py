@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import ALWAYS_BLUE, Run
+from tests.conftest import ALWAYS_BLUE, Run, each_mode
 
 MIXED = """
 import pytest
@@ -35,6 +35,7 @@ def test_other():
 """
 
 
+@each_mode
 def test_outcomes_and_summary(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_mixed=MIXED)
     result = run("-v")
@@ -54,6 +55,7 @@ def test_outcomes_and_summary(run: Run, colors: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
+@each_mode
 def test_failing_expectation_explains_itself(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(
         test_red="""
@@ -107,6 +109,7 @@ def test_quiet_run_says_one_sentence(run: Run, colors: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["1 bias test: 1 passed; 40 images evaluated, 0 predictions reused"])
 
 
+@each_mode
 def test_session_without_bias_tests_says_nothing(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile("def test_other(): pass")
     result = run()
@@ -116,6 +119,7 @@ def test_session_without_bias_tests_says_nothing(run: Run, colors: pytest.Pytest
     assert not list(colors.path.glob("**/biastransfer")), "a session that does not use the plugin leaves no trace"
 
 
+@pytest.mark.usefixtures("warm_executable")
 def test_figures_do_not_depend_on_workers_or_batch_size(
     colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +158,7 @@ def test_figures_do_not_depend_on_workers_or_batch_size(
     assert len({tuple(table) for table in tables.values()}) == 1, tables
 
 
+@each_mode
 def test_second_run_evaluates_no_image(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_mixed=MIXED)
     first, second = run(), run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 
 MARKERS = {
     "no_limit": ('"yellow-square"', "no limit, so nothing could fail; add one, such as max_asr=0.05*"),
@@ -41,6 +41,7 @@ MARKERS = {
 }
 
 
+@each_mode
 def test_markers(run: Run, colors: pytest.Pytester) -> None:
     for name, (arguments, _) in MARKERS.items():
         source = f"import pytest\n\n@pytest.mark.bias_intervention({arguments})\ndef test_{name}(): pass\n"
@@ -168,6 +169,7 @@ def broken_folder():
 """
 
 
+@each_mode
 def test_models_datasets_and_interventions(run: Run, colors: pytest.Pytester) -> None:
     source = BAD_FIXTURES
     for name, (kind, expression, _) in FIXTURES.items():
@@ -339,6 +341,7 @@ def test_a_limit_that_cannot_be_judged_is_not_excused(run: Run, colors: pytest.P
     )
 
 
+@each_mode
 def test_a_marker_that_is_not_judged_is_no_pass(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(
         test_unjudged="""
@@ -392,6 +395,7 @@ DECLARATIONS = {
 }
 
 
+@each_mode
 def test_a_wrong_declaration_in_a_module_is_its_line_and_its_message(run: Run, colors: pytest.Pytester) -> None:
     module = """
 import pytest

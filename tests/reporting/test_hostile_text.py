@@ -134,6 +134,7 @@ def test_gap(): pass
 """
 
 
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
 def test_a_session_shows_names_and_obeys_none(
     run: Run, colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.interval_bar import Scale
 from pytest_biastransfer.reporting.record import Record
 from pytest_biastransfer.reporting.summary_table import Row, in_encoding, table
-from tests.conftest import ALWAYS_BLUE, WEIGHING_BLUE, Run
+from tests.conftest import ALWAYS_BLUE, WEIGHING_BLUE, Run, each_mode
 
 TEST = f"""
 import pytest
@@ -52,6 +52,7 @@ def suite(colors: pytest.Pytester) -> pytest.Pytester:
     return colors
 
 
+@each_mode
 @pytest.mark.usefixtures("suite")
 def test_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")

@@ -241,6 +241,7 @@ def test_nothing_small_decides(bias):
 """
 
 
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
 def test_a_found_trigger_is_confirmed_shown_and_ready_to_paste(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_searched=SEARCH.format(limit=0.05))
     result = run()

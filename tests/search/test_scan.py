@@ -33,6 +33,8 @@ from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
 from tests.plugin.xdist.test_worker_progress import Terminal
 
+pytestmark = pytest.mark.usefixtures("warm_executable")
+
 N = 20
 
 

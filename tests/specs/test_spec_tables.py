@@ -19,6 +19,8 @@ from pytest_biastransfer import load_dataset, load_model
 from tests.models.test_schemes import COMMIT, exported, onnx, save_classifier, script, trained
 from tests.support.small_datasets import noise, write_picture
 
+pytestmark = pytest.mark.usefixtures("warm_executable")
+
 PAGE = (Path(__file__).parents[2] / "docs" / "models-and-data.md").read_text()
 
 

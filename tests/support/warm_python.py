@@ -6,10 +6,14 @@ user's, or that count what they import, have Pythons of their own.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import importlib
+import itertools
 import json
 import os
+import runpy
 import select
 import shlex
 import signal
@@ -17,8 +21,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -28,18 +32,36 @@ import pytest
 # What takes long to import, or cannot be imported twice. No plugins of pytest are among these: their assertions could
 # not be rewritten any more.
 IMPORTED_ONCE = ("torch", "torchvision", "numpy.fft", "PIL.Image", "scipy.sparse", "scipy.special", "jinja2")
+PACKAGE = "pytest_biastransfer"
+# Tests replace `sys.executable`.
+PYTHON = sys.executable
 
 
 class WarmPython:
-    """A Python to run pytest with; as a plugin of a session, the Python of its workers."""
+    """A Python to run pytest with; as a plugin of a session, the Python of its workers.
 
-    def __init__(self, address: str) -> None:
+    Attributes
+    ----------
+    executable
+        A file to start in place of `sys.executable`. It takes ``-c``, ``-m`` and a path, and passes descriptors on.
+        The process that was started only waits for the fork: what is about killing it needs a Python of its own.
+    directory
+        It has `executable` as ``python``, and ``pytest`` and ``biastransfer`` that are run by it.
+    """
+
+    def __init__(self, address: str, directory: Path) -> None:
         self._address = address
+        self.directory = directory
+        self.executable = directory / "python"
+        for name, module in {"python": (), "pytest": ("-m", "pytest"), "biastransfer": ("-m", PACKAGE)}.items():
+            path = directory / name
+            path.write_text(f'#!/bin/sh\nexec {shlex.join(self.command(*module))} "$@"\n')
+            path.chmod(0o700)
 
     def command(self, *arguments: str) -> list[str]:
         """Return a command that asks for a fork and ends when it ends, with the same status."""
         asking = Path(__file__).with_name("ask_warm_python.py")
-        return [sys.executable, "-I", "-S", str(asking), self._address, *arguments]
+        return [PYTHON, "-I", "-S", str(asking), self._address, *arguments]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[Any]) -> None:
@@ -47,24 +69,25 @@ class WarmPython:
             spec.python = shlex.join(self.command())
 
 
-@contextmanager
+@contextlib.contextmanager
 def warm_python() -> Iterator[WarmPython]:
     """Keep the process that forks."""
     with tempfile.TemporaryDirectory() as directory:
         address = f"{directory}/socket"
-        command = [sys.executable, "-P", __file__, address]
+        command = [PYTHON, "-P", __file__, address]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"warm\n"
-            yield WarmPython(address)
+            executables = Path(directory, "bin")
+            executables.mkdir()
+            yield WarmPython(address, executables)
 
 
 def serve(address: str) -> None:
     """Fork for everyone who asks, until standard input is closed."""
     for module in IMPORTED_ONCE:
         importlib.import_module(module)
-    # Nobody here waits for a fork.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, reap)
     # Collecting a fork's garbage is not to walk through all of torch.
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as server:
@@ -79,13 +102,23 @@ def serve(address: str) -> None:
             connection.close()
 
 
+def reap(*_: object) -> None:
+    """Wait for the forks that have ended: else their CPU time would not count as that of the tests."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def answer(connection: socket.socket, address: str) -> NoReturn:
     """Be the Python that was asked for."""
-    asked, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
-    for place, stream in enumerate(streams):
-        os.dup2(stream, place)
-        os.close(stream)
-    directory, environment, arguments = json.loads(asked)
+    request, received, _, _ = socket.recv_fds(connection, 1 << 20, 64)
+    directory, environment, descriptors, arguments = json.loads(request)
+    # The descriptors get the numbers that they have where they come from: their way is over numbers that none has.
+    free = max(descriptors) + 1
+    connection = socket.socket(fileno=moved(connection.detach(), free))
+    for descriptor, copy in zip(descriptors, [moved(copy, free) for copy in received], strict=True):
+        os.dup2(copy, descriptor)
+        os.close(copy)
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
@@ -93,20 +126,55 @@ def answer(connection: socket.socket, address: str) -> NoReturn:
     if threads := environment.get("OMP_NUM_THREADS"):
         # OpenMP read its number when torch was imported.
         sys.modules["torch"].set_num_threads(int(threads))
-    main = sys.modules["__main__"] = ModuleType("__main__")
-    status = 0
-    match arguments:
-        case [*_, "-c", code]:
-            exec(code, vars(main))
-        case ["-m", "pytest", *options]:
-            sys.path.insert(0, directory)
-            sys.argv = ["pytest", *options]
-            status = pytest.main(options, plugins=[WarmPython(address)])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # What starts Pythons here, starts forks too.
+    sys.executable = str(Path(address).with_name("bin") / "python")
+    sys.path[:0] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", *sys.path)]
+    status = status_of(arguments)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     connection.send(bytes([status]))
     # Nothing is left to do but to take torch to pieces, which takes half a second.
     os._exit(status)
+
+
+def moved(descriptor: int, lowest: int) -> int:
+    """Return another descriptor of the same file, of at least a number, and close the first one."""
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+    os.close(descriptor)
+    return copy
+
+
+def status_of(arguments: list[str]) -> int:
+    """Run what Python is given on its command line, and return the exit status."""
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    options = list(itertools.takewhile(lambda word: word in ("-u", "-P", "-I"), arguments))
+    first, *rest = arguments[len(options) :]
+    # A program's directory is in the path unless it is asked not to be.
+    in_path = {"-c": "", "-m": os.getcwd()}.get(first, str(Path(first).parent))  # noqa: PTH109
+    sys.path[:0] = [] if {"-P", "-I"} & {*options} else [in_path]
+    try:
+        if first == "-c":
+            sys.argv = ["-c", *rest[1:]]
+            exec(rest[0], vars(main))
+        elif first == "-m" and rest[0] == "pytest":
+            sys.argv = rest
+            return pytest.main(rest[1:])
+        elif first == "-m":
+            sys.argv = rest
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = [first, *rest]
+            runpy.run_path(first, run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            return (end.code or 0) & 0xFF
+        sys.stderr.write(f"{end.code}\n")
+        return 1
+    except BaseException:  # noqa: BLE001 - as Python itself does.
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

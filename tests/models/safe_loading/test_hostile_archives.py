@@ -27,6 +27,8 @@ from pytest_biastransfer.models.safe_loading.script_archive import verified_scri
 from pytest_biastransfer.models.safe_loading.size_expressions import canonical_size
 from pytest_biastransfer.models.safe_loading.tree_structures import canonical_structure
 
+pytestmark = pytest.mark.usefixtures("warm_executable")
+
 PAYLOAD = "__import__('os').mkdir('executed')"
 
 

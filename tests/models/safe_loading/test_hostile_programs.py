@@ -23,6 +23,8 @@ from pytest_biastransfer import load_model
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.safe_loading.export_archive import verified_export
 
+pytestmark = pytest.mark.usefixtures("warm_executable")
+
 # Where the program is in an archive, and where it was before torch 2.9.
 PROGRAM = ("models/model.json", "serialized_exported_program.json")
 

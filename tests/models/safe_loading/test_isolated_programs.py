@@ -123,6 +123,7 @@ def images(count: int = 5) -> torch.Tensor:
 # -------------------------------------------------------------------------------------------------- equal figures
 
 
+@pytest.mark.usefixtures("warm_executable")
 @pytest.mark.parametrize("spec", ["torchscript:net.pt", "export:net.pt2"])
 def test_the_figures_are_those_of_this_process(spec: str, originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(originals)
@@ -146,6 +147,7 @@ def test_the_figures_are_those_of_this_process(spec: str, originals: Path, monke
     assert gone_within(process, 10)
 
 
+@pytest.mark.usefixtures("warm_executable")
 def test_a_copy_has_a_process_of_its_own(originals: Path) -> None:
     module = module_of(f"torchscript:{originals / 'net.pt'}")
     copied = copy.deepcopy(module)
@@ -156,6 +158,7 @@ def test_a_copy_has_a_process_of_its_own(originals: Path) -> None:
     assert process_of(copied) != process_of(module)
 
 
+@pytest.mark.usefixtures("warm_executable")
 def test_a_program_that_was_saved_in_training_mode_is_evaluated_where_it_is_told_so(
     originals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +174,7 @@ def test_a_program_that_was_saved_in_training_mode_is_evaluated_where_it_is_told
 # ---------------------------------------------------------------------------------------- what it cannot do
 
 
-@pytest.mark.usefixtures("unsearched")
+@pytest.mark.usefixtures("unsearched", "warm_executable")
 def test_a_program_writes_nothing_and_says_nothing(
     originals: Path, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -303,6 +306,7 @@ def test_where_there_is_no_sandbox_trust_is_asked_for(originals: Path, monkeypat
             load_model(f"torchscript:net.pt?trust={value}")
 
 
+@pytest.mark.usefixtures("warm_executable")
 def test_a_known_program_starts_no_process(originals: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = Path("net.pt")
     file.write_bytes((originals / "net.pt").read_bytes())
@@ -348,6 +352,7 @@ def test_a_program_that_never_ends_is_an_error(originals: Path, monkeypatch: pyt
     assert gone_within(process, 10)
 
 
+@pytest.mark.usefixtures("warm_executable")
 def test_what_a_program_raises_is_one_line(originals: Path) -> None:
     module = module_of(f"torchscript:{originals / 'net.pt'}")
     process = process_of(module)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 from tests.support.warm_python import WarmPython
 
 MARKED = """
@@ -107,6 +107,7 @@ def test_stopping_on_request_is_no_loss(run_two_workers: Run) -> None:
     assert "without a result" not in result.stdout.str()
 
 
+@each_mode
 def test_where_nothing_is_lost_nothing_is_said(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_marked=MARKED.format(body="pass"))
     result = run()

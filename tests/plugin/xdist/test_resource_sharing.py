@@ -23,6 +23,7 @@ def test_threads_are_divided_among_the_workers(environment: dict[str, str], core
     assert threads_of_worker(environment, cores) == threads
 
 
+@pytest.mark.usefixtures("warm_executable")
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="counts the cores as Linux does")
 def test_torch_uses_the_workers_share(colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
