@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -10,12 +11,16 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from pytest_biastransfer.evaluation.reproducibility import CHECKED_IMAGES
 from tests.support.warm_python import IMPORTED_ONCE, WarmPython, warm_python
+
+if TYPE_CHECKING:
+    from xdist.scheduler import Scheduling
 
 pytest_plugins = ["pytester"]
 
@@ -128,6 +133,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Give each worker whole files: what a module imports, and what its fixtures make, is there once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    # Files in the order of their names: sorted by the number of tests, those with the longest tests are the last ones.
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of each collection of garbage, which would take a tenth of a second otherwise."""
+    gc.freeze()
+
+
 # Those of others, which an inner session has if it names them with -p.
 OTHER_PLUGINS = [
     plugin.name
@@ -166,11 +186,11 @@ def warm() -> Iterator[WarmPython]:
 def warm_executable(warm: WarmPython, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have whatever starts a Python, as `sys.executable` or by its name in the path, start a fork of the warm one.
 
-    That takes 0.1 s of a CPU instead of 5 s. It is not for tests of what a process imports, of how processes are killed,
-    and of what may depend on the seed of hashes.
+    That takes 0.1 s of a CPU instead of 5 s. It is not for tests of what a process imports, of processes that are stopped
+    or belong to a group, and of what may depend on the seed of hashes.
     """
+    monkeypatch.setenv("PATH", f"{warm.directory}{os.pathsep}{Path(sys.executable).parent}", prepend=os.pathsep)
     monkeypatch.setattr(sys, "executable", str(warm.executable))
-    monkeypatch.setenv("PATH", str(warm.directory), prepend=os.pathsep)
 
 
 @pytest.fixture

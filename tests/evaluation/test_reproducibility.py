@@ -175,6 +175,7 @@ def test_the_error_says_how_many_differ_and_names_the_modules() -> None:
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "export"])
+@pytest.mark.usefixtures("warm_executable")
 def test_programs_of_training_mode_are_an_error(kind: str, tmp_path: Path) -> None:
     model = sequential(nn.Dropout(0.5)).train()
     path = tmp_path / "model.pt2"
@@ -370,6 +371,7 @@ def test_a_session_says_so_and_is_red(colors: pytest.Pytester) -> None:
         ),
     ],
 )
+@pytest.mark.usefixtures("warm_executable")
 def test_a_single_output_is_an_error_that_says_how_to_add_the_other(
     forward: Forward, shape: list[int], advice: str
 ) -> None:

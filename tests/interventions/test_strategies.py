@@ -269,7 +269,7 @@ def as_toml(value: Any) -> str:
 
 @every
 def test_a_declaration_survives_its_text_and_toml(name: str, logo: str) -> None:
-    @settings(quick, max_examples=60)
+    @settings(quick, max_examples=30)
     @given(of_kind(name, logo))
     def check(intervention: Intervention) -> None:
         for again in (
@@ -286,7 +286,7 @@ def test_a_declaration_survives_its_text_and_toml(name: str, logo: str) -> None:
 
 @every
 def test_equal_fingerprints_are_equal_declarations_and_equal_pixels(name: str, logo: str) -> None:
-    @settings(quick, max_examples=60)
+    @settings(quick, max_examples=30)
     @given(of_kind(name, logo), of_kind(name, logo))
     def check(one: Intervention, other: Intervention) -> None:
         assert (one.fingerprint == other.fingerprint) == (one == other)

@@ -74,8 +74,10 @@ def inner(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-@pytest.mark.parametrize("way", list(MODES))
-@pytest.mark.parametrize("mode", ["fixed-feature", "full-network", "scratch"])
+@pytest.mark.parametrize(
+    ("mode", "way"),
+    [*(("fixed-feature", way) for way in MODES), ("full-network", "no:xdist"), ("scratch", "no:xdist")],
+)
 def test_the_ini_file_says_how_the_transferred_model_is_made(
     inner: pytest.Pytester, run_elsewhere: Run, mode: str, way: str
 ) -> None:

@@ -96,6 +96,7 @@ def test_resnet20_on_cifar10(cifar: Measurement) -> None:
     assert (cifar.most_gained.index, cifar.most_gained.name) == (3, "cat")
 
 
+@pytest.mark.usefixtures("warm_executable")
 def test_resnet20_is_the_same_model_in_every_format(
     resnet20: Model, data: Path, tmp_path: Path, cifar: Measurement
 ) -> None:
@@ -107,9 +108,9 @@ def test_resnet20_is_the_same_model_in_every_format(
         torch.jit.trace(net, example[0]).save(tmp_path / "net.pt")  # type: ignore[no-untyped-call]
         torch.export.save(torch.export.export(net, example, dynamic_shapes=[sizes]), tmp_path / "net.pt2")
         torch.onnx.export(net, example, tmp_path / "net.onnx", dynamo=True, dynamic_shapes=[sizes], verbose=False)
-    dataset = f"imagefolder:{data}/cifar10/test?limit=600&seed=1"
+    dataset = f"imagefolder:{data}/cifar10/test?limit=300&seed=1"
     wanted = measure(resnet20, dataset, "yellow-square")
-    assert abs(wanted.asr - cifar.asr) < 0.05
+    assert abs(wanted.asr - cifar.asr) < 0.07
     for spec in ("torchscript:net.pt", "export:net.pt2", "onnx:net.onnx"):
         model = load_model(f"{spec}?mean=0.485,0.456,0.406&std=0.229,0.224,0.225", directory=tmp_path)
         found = measure(model, dataset, "yellow-square")
@@ -169,7 +170,7 @@ def plain_predictions(module: torch.nn.Module, batches: Iterator[torch.Tensor]) 
 def test_batch_size_changes_no_prediction(resnet20: Model, data: Path) -> None:
     dataset = load_dataset(f"imagefolder:{data}/cifar10/test")
     measured = [
-        measure(resnet20, dataset, "yellow-square", max_images=1000, batch_size=size) for size in (1, 7, 64, 256)
+        measure(resnet20, dataset, "yellow-square", max_images=400, batch_size=size) for size in (1, 7, 64, 256)
     ]
     flips = [{(flip.index, flip.before, flip.after) for flip in one.flips} for one in measured]
     assert all(len(one ^ flips[0]) <= 1 for one in flips)

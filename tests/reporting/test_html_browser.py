@@ -118,9 +118,14 @@ def test_a_screenshot_is_as_wide_as_the_window_and_as_light_as_wished(opened: Op
         assert least <= background <= most
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["sample", "empty", "trend"])
+# Widths decide what is laid out, schemes the colours: of the pages that have no more than the sample, two of the four.
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        *(("sample", width, scheme) for width in WIDTHS for scheme in ("light", "dark")),
+        *((name, *both) for name in ("empty", "trend") for both in zip(WIDTHS, ("light", "dark"), strict=True)),
+    ],
+)
 def test_axe_finds_no_serious_fault(opened: Open, name: str, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the package axe-playwright-python")
     tab = opened(name, width, color_scheme=scheme)

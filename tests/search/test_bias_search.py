@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def searched(value: Callable[[Any], float], **arguments: Any) -> tuple[SearchOut
 # ------------------------------------------------------------------------------------------- engine
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_what_is_found_is_shrunk_to_the_smallest_and_plainest(seed: int) -> None:
     outcome, counted = searched(greenish, seed=seed)
     assert outcome.first is not None
@@ -92,9 +93,20 @@ def test_what_is_found_is_shrunk_to_the_smallest_and_plainest(seed: int) -> None
 
 
 def test_guided_by_what_it_has_seen_it_needs_fewer_evaluations_than_chance() -> None:
+    class FoundError(InterventionError):
+        """Nothing after the first one matters here."""
+
+    def until_found(patch: Any) -> float:
+        if greenish(patch) - 0.01 > 0.9:
+            raise FoundError
+        return greenish(patch)
+
     def evaluations(seed: int) -> int:
-        outcome, _ = searched(greenish, limit=0.9, budget=400, seed=seed)
-        return outcome.first.number if outcome.first else 401
+        counted = Counted(until_found)
+        with contextlib.suppress(FoundError):
+            search(patches(), Trials(counted, area), limit=0.9, budget=400, seed=seed)
+            return 401
+        return len(counted.calls)
 
     def by_chance(seed: int) -> int:
         random, draws = np.random.default_rng(seed), 0
@@ -115,7 +127,7 @@ def test_a_large_thing_does_not_keep_it_from_finding_a_small_one() -> None:
         large = 0.95 if patch.size > 0.3 else 0.0
         return max(large, greenish(patch) if patch.size < 0.15 else 0.0)
 
-    for seed in range(5):
+    for seed in range(3):
         outcome, _ = searched(value, space=patches(max_size=0.5), seed=seed)
         assert outcome.simplest is not None
         assert area(outcome.simplest.intervention) <= 2 / 32**2

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 
@@ -20,6 +21,8 @@ with socket.socket(socket.AF_UNIX) as connection:
     for descriptor in descriptors[:]:
         if descriptor > 2:
             os.close(descriptor)
+    fork = int.from_bytes(connection.recv(8), "little")
+    signal.signal(signal.SIGINT, lambda number, _: os.kill(fork, number))
     status = connection.recv(1)
 # Without a status the fork was killed.
 sys.exit(status[0] if status else 1)

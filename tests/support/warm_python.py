@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,8 +44,8 @@ class WarmPython:
     Attributes
     ----------
     executable
-        A file to start in place of `sys.executable`. It takes ``-c``, ``-m`` and a path, and passes descriptors on.
-        The process that was started only waits for the fork: what is about killing it needs a Python of its own.
+        A file to start in place of `sys.executable`. It takes ``-c``, ``-m`` and a path. The process that was started
+        passes its descriptors and Ctrl+C on to the fork, which dies with it.
     directory
         It has `executable` as ``python``, and ``pytest`` and ``biastransfer`` that are run by it.
     """
@@ -123,6 +124,8 @@ def answer(connection: socket.socket, address: str) -> NoReturn:
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    connection.send(os.getpid().to_bytes(8, "little"))
+    threading.Thread(target=die_with_the_other_end, args=[connection], daemon=True).start()
     if threads := environment.get("OMP_NUM_THREADS"):
         # OpenMP read its number when torch was imported.
         sys.modules["torch"].set_num_threads(int(threads))
@@ -138,6 +141,12 @@ def answer(connection: socket.socket, address: str) -> NoReturn:
     os._exit(status)
 
 
+def die_with_the_other_end(connection: socket.socket) -> None:
+    """Be killed when the process is that asked for this one: nobody else knows of it."""
+    connection.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def moved(descriptor: int, lowest: int) -> int:
     """Return another descriptor of the same file, of at least a number, and close the first one."""
     copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
@@ -150,6 +159,9 @@ def status_of(arguments: list[str]) -> int:
     main = sys.modules["__main__"] = ModuleType("__main__")
     options = list(itertools.takewhile(lambda word: word in ("-u", "-P", "-I"), arguments))
     first, *rest = arguments[len(options) :]
+    if first.startswith("-m"):
+        # Pytester writes the two as one word.
+        first, rest = "-m", [first[2:], *rest] if first[2:] else rest
     # A program's directory is in the path unless it is asked not to be.
     in_path = {"-c": "", "-m": os.getcwd()}.get(first, str(Path(first).parent))  # noqa: PTH109
     sys.path[:0] = [] if {"-P", "-I"} & {*options} else [in_path]

@@ -171,20 +171,13 @@ class Project:
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a session in a Python of its own: its process, its workers, and what kills them are a user's."""
-        return self._started_with([sys.executable], *arguments)
-
-    def run(self, *arguments: str) -> Result:
-        """Run a session to its end, in a fork."""
-        return finish(self._started_with(self._warm.command(), *arguments))
-
-    def _started_with(self, python: list[str], *arguments: str) -> subprocess.Popen[str]:
+        """Start a session in a fork, which dies with the process that is returned; so do its workers."""
         # Nothing is verified: how often an image goes through the model is what is counted here.
         options = ["--bias-store=store", "--bias-batch-size=128", "--bias-device=cpu", "--bias-verify=off", "-v"]
         # This test may itself run in a worker.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         process = subprocess.Popen(
-            [*python, "-m", "pytest", *options, *arguments],
+            [*self._warm.command(), "-m", "pytest", *options, *arguments],
             cwd=self.directory,
             env=environment | {"COLUMNS": "120", "OMP_NUM_THREADS": "1", "TMPDIR": str(self.directory)},
             stdout=subprocess.PIPE,
@@ -194,6 +187,10 @@ class Project:
         )
         self._started.append(process)
         return process
+
+    def run(self, *arguments: str) -> Result:
+        """Run a session to its end."""
+        return finish(self.start(*arguments))
 
     def passes(self) -> list[Pass]:
         log = self.directory / "passes"

@@ -50,7 +50,9 @@ from conftest import BrightestChannel, images
 
 class Slow(BrightestChannel):
     def forward(self, batch):
-        time.sleep(len(batch) * 0.002)
+        # Only under the intervention: the corner of a clean image is never without blue.
+        if batch[0, 2, 0, 0] == 0:
+            time.sleep(len(batch) * 0.002)
         return super().forward(batch)
 
 
