@@ -1,4 +1,4 @@
-"""``biastransfer``, or ``python -m pytest_biastransfer``: first tests, interventions to look at, and reports of several sessions."""
+"""The command ``biastransfer``, also ``python -m pytest_biastransfer``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import Final
 from pytest_biastransfer.cli import compare, init, list_interventions, report, scan, show
 from pytest_biastransfer.errors import BiasTransferError
 
+_DESCRIPTION: Final = "Set up bias tests, look at interventions, and combine or compare reports."
 _COMMANDS: Final = (list_interventions, show, init, scan, report, compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
-    parser = argparse.ArgumentParser(prog="biastransfer", description=__doc__)
+    """Run the command of the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="biastransfer", description=_DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True)
     for command in _COMMANDS:
         command.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
-    # Pillow raises a ValueError for a name that tells no format.
+    # Pillow raises a ValueError for a file name without a known format.
     except (BiasTransferError, OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_script() -> int:
-    """Run ``biastransfer``; as with ``python -m``, modules in the current directory can be imported."""
+    """Run ``biastransfer``. As with ``python -m``, modules in the current directory can be imported."""
     sys.path.insert(0, str(Path.cwd()))
     return main()
 

@@ -1,1 +1,1 @@
-"""The commands of ``biastransfer``: each module adds one to the parser and runs it."""
+"""The subcommands of ``biastransfer``. Each module adds its own to the parser, and runs it."""

@@ -1,4 +1,4 @@
-"""``compare``: what got worse between two sessions, judged as beside a baseline."""
+"""``biastransfer compare``: regressions between two sessions, by the tests of a baseline comparison."""
 
 from __future__ import annotations
 
@@ -18,24 +18,30 @@ if TYPE_CHECKING:
 
 
 def add_command(commands: Any) -> None:
-    """Declare the command."""
-    compare = commands.add_parser("compare", help="print what got worse between two JSON reports")
-    compare.add_argument("old", type=Path, metavar="OLD.json", help="written by --bias-report=OLD.json")
-    compare.add_argument("new", type=Path, metavar="NEW.json", help="the same, later")
-    compare.add_argument("--fail-on-regression", action="store_true", help="exit with status 1 if something got worse")
+    """Add the command to the parser."""
+    compare = commands.add_parser("compare", help="print the regressions between two JSON reports")
+    compare.add_argument(
+        "old", type=Path, metavar="OLD.json", help="the earlier report, written by --bias-report=OLD.json"
+    )
+    compare.add_argument("new", type=Path, metavar="NEW.json", help="the later report")
+    compare.add_argument(
+        "--fail-on-regression",
+        action="store_true",
+        help="exit with status 1 if there is a regression, or if a test newly fails",
+    )
     compare.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare them."""
+    """Compare the two reports, and print the result."""
     from pytest_biastransfer.reporting.report import read_report
 
     old, new = read_report(options.old), read_report(options.new)
-    compared = _compared(old, new, options.old)
+    comparisons = _comparisons(old, new, options.old)
     before, now = _by_name(old), _by_name(new)
     broken = [name for name, test in now.items() if test.outcome in FAILED and not _failed(before.get(name))]
-    sys.stdout.writelines(f"{in_one_line(line)}\n" for line in _lines(compared, before, now, broken))
-    worse = bool(broken) or any(one.meaning == "regression" for one in compared)
+    sys.stdout.writelines(f"{in_one_line(line)}\n" for line in _lines(comparisons, before, now, broken))
+    worse = bool(broken) or any(comparison.meaning == "regression" for comparison in comparisons)
     return 1 if worse and options.fail_on_regression else 0
 
 
@@ -47,20 +53,20 @@ def _failed(test: Result | None) -> bool:
     return test is not None and test.outcome in FAILED
 
 
-def _compared(old: Report, new: Report, place: Path) -> list[BaselineComparison]:
-    """Return the tests that both have measured."""
+def _comparisons(old: Report, new: Report, old_path: Path) -> list[BaselineComparison]:
+    """Return the comparisons of the tests that are measured in both reports."""
     from pytest_biastransfer.baseline.comparison import compared_together
 
     before = {tuple(test.key): test for test in old.tests if test.key is not None and test.entry is not None}
     records = [
-        (test.name, _record(before[tuple(test.key)], test, place))
+        (test.name, _record(before[tuple(test.key)], test, old_path))
         for test in new.tests
         if test.key is not None and test.entry is not None and tuple(test.key) in before
     ]
     return compared_together(records, new.alpha)
 
 
-def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
+def _record(old: Result, new: Result, old_path: Path) -> BaselineRecord:
     from pytest_biastransfer.baseline.comparison import BaselineRecord
     from pytest_biastransfer.baseline.entry import Entry
     from pytest_biastransfer.baseline.regression import changes, comparable, same_declaration
@@ -73,24 +79,24 @@ def _record(old: Result, new: Result, place: Path) -> BaselineRecord:
         tolerances = new.max_regression, new.max_accuracy_regression
         return BaselineRecord(new.key, problem, changes=changes(before, now, metrics, *tolerances))
     except ValueError as error:
-        raise ReportError(f"{place}: the entry of {new.name} is damaged: {error}; write the report again") from error
+        raise ReportError(f"{old_path}: the entry of {new.name} is damaged: {error}; write the report again") from error
 
 
 def _lines(
-    compared: list[BaselineComparison], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
+    comparisons: list[BaselineComparison], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
 ) -> Iterator[str]:
     from pytest_biastransfer.reporting.regression_text import accuracy_lines, change_lines, counts_text
     from pytest_biastransfer.reporting.wording import counted
 
     yield (
-        f"{counted(len(compared), 'bias test')} in both: {counts_text(compared)}"
-        if compared
-        else ("no bias test was measured in both")
+        f"{counted(len(comparisons), 'bias test')} in both: {counts_text(comparisons)}"
+        if comparisons
+        else "no bias test was measured in both"
     )
-    for line in accuracy_lines(compared):
+    for line in accuracy_lines(comparisons):
         yield f"{line.text}{line.verdict}"
-    for one in sorted(compared, key=lambda one: (one.meaning != "regression", one.test)):
-        for line in change_lines(one):
+    for comparison in sorted(comparisons, key=lambda item: (item.meaning != "regression", item.test)):
+        for line in change_lines(comparison):
             yield f"{line.text}{line.verdict}"
     for name in broken:
         was = f"was {before[name].outcome}" if name in before else "is new"

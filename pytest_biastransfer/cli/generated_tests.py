@@ -1,4 +1,4 @@
-"""A first file of bias tests, written from a ranking: one marker an intervention, with limits at today's level."""
+"""Generates a file of bias tests from a ranking: one marker per intervention, with limits at today's level."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from pytest_biastransfer.search.ranking import Ranked
 
 _STEPS: Final = 1000
-# What binary fractions miss of a step is no reason to go to the next one.
+# Tolerates the rounding of binary fractions, so that 0.154 does not become 0.155.
 _SLACK: Final = 1e-9
 
 
 @dataclass(frozen=True)
 class ScanInfo:
-    """What was measured, for the words on top of the file.
+    """The facts about a scan that the docstring of the generated file states.
 
     Attributes
     ----------
     model, dataset, control
-        In words; `control` is None without a control model.
+        Names; `control` is None without a control model.
     n, total
-        How many images were looked at, of how many.
+        The number of evaluated images, and of all images.
     day
-        When.
+        The day of the measurement.
     """
 
     model: str
@@ -45,20 +45,20 @@ class ScanInfo:
 
     @property
     def images(self) -> str:
-        """The images in words.
+        """The images as text.
 
         >>> import datetime
-        >>> Scanned("pets", "val", None, 500, 5000, datetime.date(2025, 1, 31)).images
+        >>> ScanInfo("pets", "val", None, 500, 5000, datetime.date(2025, 1, 31)).images
         '500 of 5,000 images of val'
         """
-        some = f"{self.n:,} of " if self.n < self.total else ""
-        return f"{some}{self.total:,} images of {self.dataset}"
+        sample = f"{self.n:,} of " if self.n < self.total else ""
+        return f"{sample}{self.total:,} images of {self.dataset}"
 
 
 def todays_limit(figure: Estimate) -> float:
-    """Return the limit at the level of a figure: the upper end of its interval, rounded up to three decimals.
+    """Return the limit at today's level: the upper end of the interval, rounded up to three decimals.
 
-    It is never below 0: a model that minds less than its control is asked to mind no more than that.
+    The limit is at least 0: a model that is less sensitive than its control may become as sensitive as the control.
 
     >>> from pytest_biastransfer.metrics.statistics.estimate import Estimate
     >>> todays_limit(Estimate(0.144, low=0.134, high=0.1541))
@@ -71,9 +71,9 @@ def todays_limit(figure: Estimate) -> float:
 
 
 def limit_to_come(figure: Estimate) -> float:
-    """Return the limit that a model has to get better for: the lower end of the interval, rounded down.
+    """Return a limit that only an improved model can meet: the lower end of the interval, rounded down.
 
-    It is below the figure itself, so that today's model exceeds it.
+    The limit is below the figure itself, so that today's model exceeds it.
 
     >>> from pytest_biastransfer.metrics.statistics.estimate import Estimate
     >>> limit_to_come(Estimate(1.0, low=0.8316, high=1.0)), limit_to_come(Estimate(1.0, low=1.0, high=1.0))
@@ -83,29 +83,29 @@ def limit_to_come(figure: Estimate) -> float:
     return max(0.0, math.floor(lowest * _STEPS + _SLACK) / _STEPS)
 
 
-def is_held(one: Ranked) -> bool:
-    """Whether there is a limit at today's level: nothing exceeds a limit of 1."""
-    return todays_limit(one.figure) < 1
+def is_held(effect: Ranked) -> bool:
+    """Whether a limit at today's level can be exceeded: no figure exceeds a limit of 1."""
+    return todays_limit(effect.figure) < 1
 
 
-def first_tests_text(ranking: Sequence[Ranked], scanned: ScanInfo) -> str:
-    """Return the file's text, for at least one intervention."""
-    held = [one for one in ranking if is_held(one)]
-    others = [one for one in ranking if not is_held(one)]
-    compared = f", beside the control {scanned.control}" if scanned.control else ""
-    floor = ", at least 0" if scanned.control else ""
+def first_tests_text(ranking: Sequence[Ranked], info: ScanInfo) -> str:
+    """Return the text of the file, for at least one intervention."""
+    held = [effect for effect in ranking if is_held(effect)]
+    unheld = [effect for effect in ranking if not is_held(effect)]
+    control = f", beside the control {info.control}" if info.control else ""
+    floor = ", at least 0" if info.control else ""
     lines = [
         *_docstring(
-            f"Biases of {scanned.model}: what is there today must not grow.",
-            f"Measured on {scanned.day.isoformat()} on {scanned.images}{compared}, by",
-            "biastransfer scan. The number behind a marker is what was measured;",
-            f"its limit is the upper end of that number's interval{floor}. Lower it when the model gets better.",
-            "The tests ask for the fixture bias, so that without the plugin they fail instead of passing.",
+            f"Biases of {info.model}: they must not grow.",
+            f"Measured on {info.day.isoformat()} on {info.images}{control}, by",
+            "biastransfer scan. The number after a marker is the measured value;",
+            f"the limit is the upper end of its interval{floor}. Lower the limit when the model improves.",
+            "The tests request the fixture bias, so that they fail without the plugin instead of passing.",
         ),
         "",
         "import pytest",
         *(_held_tests(held) if held else ()),
-        *(_expected_failures(others) if others else ()),
+        *(_expected_failures(unheld) if unheld else ()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -114,50 +114,50 @@ def _held_tests(held: Sequence[Ranked]) -> list[str]:
     return [
         "",
         "",
-        *(_marker(one, todays_limit(one.figure)) for one in held),
+        *(_marker(effect, todays_limit(effect.figure)) for effect in held),
         "def test_nothing_inherited(bias):",
         '    """Each marker is a test of its own."""',
     ]
 
 
-def _expected_failures(others: Sequence[Ranked]) -> list[str]:
-    """Return the tests of what is so bad that no limit could be exceeded: each fails today, and as long as it is so."""
-    metric = others[0].metric
+def _expected_failures(unheld: Sequence[Ranked]) -> list[str]:
+    """Return the tests of effects that are too large for any limit. Each fails until the model improves."""
+    metric = unheld[0].metric
     return [
         "",
         "",
         f'@pytest.mark.xfail(strict=True, reason="no limit is above today\'s {metric}")',
-        *(_marker(one, limit_to_come(one.figure)) for one in others),
+        *(_marker(effect, limit_to_come(effect.figure)) for effect in unheld),
         "def test_worst_of_all(bias):",
-        f'    """The {metric} is so high that nothing exceeds it: each is expected to exceed a limit below it.',
+        f'    """The {metric} is too high for a limit above it: each test is expected to exceed a limit below it.',
         "",
-        "    When one of them turns red, the model got better: move its marker above, with a limit at the new level.",
+        "    If one of them turns red, the model has improved: move its marker above, with a limit at the new level.",
         '    """',
     ]
 
 
 def _docstring(title: str, *text: str) -> list[str]:
-    # Names are a user's: they must neither end the string nor escape anything in it.
+    # Names come from users. They must neither end the string nor start an escape sequence.
     safe = [line.replace("\\", "\\\\").replace('"""', "'''") for line in (title, *text)]
     return [f'"""{safe[0]}', "", *safe[1:], '"""']
 
 
-def _marker(one: Ranked, limit: float) -> str:
-    name = json.dumps(one.name, ensure_ascii=False)
-    return f"@pytest.mark.bias_intervention({name}, max_{one.metric}={limit:g})  # {one.figure:.3f}"
+def _marker(effect: Ranked, limit: float) -> str:
+    name = json.dumps(effect.name, ensure_ascii=False)
+    return f"@pytest.mark.bias_intervention({name}, max_{effect.metric}={limit:g})  # {effect.figure:.3f}"
 
 
 def require_new(path: Path) -> None:
-    """Raise `ReportError` before anything is measured if tests could not be written there."""
+    """Raise `ReportError` if a file of tests cannot be written, before anything is measured."""
     if path.exists():
-        raise ReportError(f"{path}: is there already and is not overwritten; name another file, --out test_bias_2.py")
+        raise ReportError(f"{path}: exists already and is not overwritten; name another file, --out test_bias_2.py")
     if path.suffix != ".py":
         raise ReportError(f"--out {path}: expected a file of Python code, such as --out test_bias.py")
     if not path.parent.is_dir():
-        raise ReportError(f"--out {path}: there is no directory {path.parent}; make it first")
+        raise ReportError(f"--out {path}: the directory {path.parent} does not exist; create it first")
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file that is not there; raises `FileExistsError` if it has come into being meanwhile."""
+    """Write a new file. Raises `FileExistsError` if the file was created in the meantime."""
     with path.open("x", encoding="utf-8", newline="\n") as file:
         file.write(text)

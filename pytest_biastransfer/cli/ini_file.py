@@ -1,4 +1,4 @@
-"""Lines for the file that pytest reads its configuration from, in the form and the section that it wants there."""
+"""Lines of pytest's configuration, in the syntax of ``pytest.ini``, ``setup.cfg`` or ``pyproject.toml``."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pytest_biastransfer.errors import SpecError
 NEW_NAME: Final = "pytest.ini"
 _TOML: Final = ".toml"
 _TABLE: Final = "tool.pytest.ini_options"
-# Without the plugin, the first stops pytest, and the second makes an error of its markers.
+# If the plugin is not loaded, pytest stops because of the first, and rejects its markers because of the second.
 PROTECTION: Final = {"required_plugins": "pytest-biastransfer", "addopts": "--strict-markers"}
 
 
 def section_of(path: Path) -> str:
-    """Return the head of the section where pytest looks in a file of that name.
+    """Return the header of the section that pytest reads in a file.
 
     >>> section_of(Path("setup.cfg")), section_of(Path("tox.ini"))
     ('[tool:pytest]', '[pytest]')
     """
     if path.name == "pyproject.toml":
-        own = _pytest_table(path)
-        return f"[{_TABLE}]" if "ini_options" in own or not own else "[tool.pytest]"
+        table = _pytest_table(path)
+        return f"[{_TABLE}]" if "ini_options" in table or not table else "[tool.pytest]"
     return "[tool:pytest]" if path.suffix == ".cfg" else "[pytest]"
 
 
 def lines_of(values: Mapping[str, str], path: Path, comments: Mapping[str, str] | None = None) -> list[str]:
-    """Return the lines that give these values in a file of that name, each below its comment if it has one.
+    """Return the lines that set these values in a file. A comment stands above its line.
 
     >>> lines_of({"bias_dataset": "imagefolder:data/val"}, Path("pytest.ini"))
     ['bias_dataset = imagefolder:data/val']
@@ -46,12 +46,12 @@ def lines_of(values: Mapping[str, str], path: Path, comments: Mapping[str, str] 
 
 
 def with_protection(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the values with those that keep a bias test from passing where this plugin is not loaded."""
+    """Return the values together with those that prevent a pass without the plugin."""
     return {**values, **PROTECTION}
 
 
 def lacking_protection(name: str, present: Sequence[str]) -> bool:
-    """Whether the ini value `name`, which has these words, does not protect.
+    """Whether the ini value `name`, split into words, does not prevent a pass without the plugin.
 
     >>> lacking_protection("required_plugins", ["pytest-biastransfer>=0.1"]), lacking_protection("addopts", ["-ra"])
     (False, True)
@@ -66,15 +66,15 @@ def lacking_protection(name: str, present: Sequence[str]) -> bool:
 def _in_file(name: str, value: str, path: Path) -> str:
     if path.suffix != _TOML:
         return value
-    # A string of JSON is one of TOML, as long as no control characters are in it.
+    # Without control characters, a JSON string is a TOML string.
     takes_lists = name in PROTECTION and section_of(path) in ("[tool.pytest]", "[pytest]")
     return json.dumps([value] if takes_lists else value, ensure_ascii=False)
 
 
-def require_one_line(spec: str, place: str) -> None:
-    """Raise `SpecError` for what would not come back from a line as it is."""
+def require_one_line(spec: str, option: str) -> None:
+    """Raise `SpecError` for a spec that pytest would not read back from one line unchanged."""
     if not spec.isprintable() or spec != spec.strip():
-        raise SpecError(f"{place}: got {spec!r}, expected one line without control characters or spaces around it")
+        raise SpecError(f"{option}: got {spec!r}, expected one line without control characters or spaces around it")
 
 
 def new_file(values: Mapping[str, str], comments: Mapping[str, str] | None = None) -> str:
@@ -83,12 +83,12 @@ def new_file(values: Mapping[str, str], comments: Mapping[str, str] | None = Non
 
 
 def has_room(path: Path) -> bool:
-    """Whether a file is a pyproject.toml that says nothing of pytest yet, so that a table can be added at its end."""
+    """Whether a file is a ``pyproject.toml`` without pytest's table, so that one can be appended."""
     return path.name == "pyproject.toml" and not _pytest_table(path)
 
 
 def with_table(text: str, values: Mapping[str, str], comments: Mapping[str, str] | None = None) -> str | None:
-    """Return a pyproject.toml with pytest's table at its end; None where that would change what else it says."""
+    """Return the text of a ``pyproject.toml`` with pytest's table appended; None if that changes its other content."""
     end = "\r\n" if "\r\n" in text else "\n"
     added = ["", f"[{_TABLE}]", *lines_of(values, Path("pyproject.toml"), comments)]
     changed = text + end * (not text.endswith("\n")) + "".join(f"{line}{end}" for line in added)
@@ -97,10 +97,10 @@ def with_table(text: str, values: Mapping[str, str], comments: Mapping[str, str]
     try:
         return changed if tomllib.loads(changed) == expected else None
     except tomllib.TOMLDecodeError:
-        # ``tool = {...}`` in one line cannot be added to.
+        # An inline table ``tool = {...}`` cannot be extended.
         return None
 
 
 def _pytest_table(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("pytest", {})
-    return found
+    table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("pytest", {})
+    return table

@@ -1,4 +1,4 @@
-"""``list``: the interventions that have a name, and those that can be declared."""
+"""``biastransfer list``: the named interventions, and the types that can be declared."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pytest_biastransfer.interventions.pyproject import with_declared
 
 
 def add_command(commands: Any) -> None:
-    """Declare the command."""
-    found = commands.add_parser("list", help="print the interventions that have a name, and those that can be declared")
-    found.set_defaults(run=run)
+    """Add the command to the parser."""
+    parser = commands.add_parser("list", help="print the named interventions, and the types that can be declared")
+    parser.set_defaults(run=run)
 
 
 def run(_: argparse.Namespace) -> int:

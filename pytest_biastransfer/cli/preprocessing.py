@@ -1,4 +1,7 @@
-"""What ``init`` does about the preprocessing of a model, without which it sees other images than in training."""
+"""``biastransfer init``: completes the preprocessing in a model's spec, and shows how an image looks after it.
+
+A model without its preprocessing gets other images than in training.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,11 @@ class Completed:
     Attributes
     ----------
     spec
-        The spec, with the keys that were missing, where they are known.
+        The spec, with the missing keys if they are known.
     note
-        What is said about it in the terminal; empty where nothing was missing.
+        The message for the terminal; empty if nothing was missing.
     question
-        What a comment above its line asks for; empty where nothing is left to ask for.
+        The question for a comment above the line; empty if nothing is missing any more.
     """
 
     spec: str
@@ -38,25 +41,25 @@ class Completed:
 
 
 def completed(key: str, spec: Spec) -> Completed:
-    """Return the spec of the ini value `key` with the preprocessing of its architecture, where it declares none."""
-    lacking = [name for name in ("mean", "std") if name not in spec.query]
+    """Return the spec of the ini value `key`. If it declares no preprocessing, that of its architecture is added."""
+    missing = [name for name in ("mean", "std") if name not in spec.query]
     sized = any(name in spec.query for name in _SIZES)
-    if not lacking or _brings_its_own(spec):
+    if not missing or _brings_its_own(spec):
         return Completed(spec.text)
     architecture = _torchvision_architecture(spec)
-    unsaid = [*lacking, *(() if sized else ("size",))]
-    added = None if architecture is None or len(lacking) == 1 else _keys_of(architecture, sized=sized)
+    undeclared = [*missing, *(() if sized else ("size",))]
+    added = None if architecture is None or len(missing) == 1 else _keys_of(architecture, sized=sized)
     if added is None:
-        return _asked(key, spec, unsaid)
+        return _with_question(key, spec, undeclared)
     note = (
-        f"{key}: the spec declared no {', '.join(unsaid)}, so {added} is added, as "
-        f"torchvision's own weights of {architecture} want it; change it where this model was trained with another one"
+        f"{key}: the spec declared no {', '.join(undeclared)}, so {added} is added, the "
+        f"preprocessing of torchvision's weights of {architecture}; change it if the model was trained otherwise"
     )
     return Completed(f"{spec.text}{'&' if '?' in spec.text else '?'}{added}", note)
 
 
 def preprocessing_lines(model: Model, images: LabelledImages, path: Path) -> list[str]:
-    """Return in words what happens to an image before a model sees it, and draw it beside the image in a file."""
+    """Return a description of a model's preprocessing. Draw the first image before and after it to a file."""
     import torch
 
     from pytest_biastransfer.evaluation.preview import Canvas
@@ -67,20 +70,20 @@ def preprocessing_lines(model: Model, images: LabelledImages, path: Path) -> lis
     low, high = (float(end) for end in torch.aminmax(model.preprocess.normalize(after)))
     lines = [
         f"{model.name}: {model.preprocess.in_words}",
-        f"{model.name}: gets values from {low:.2f} to {high:.2f} of the first image",
+        f"{model.name}: gets values from {low:.2f} to {high:.2f} for the first image",
     ]
     if before.shape[1] in (1, 3) and after.shape[1] in (1, 3):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside(before, after).save(path)
-        lines.append(f"{path}: the first image as it was loaded, and as {model.name} gets it before normalization")
+        lines.append(f"{path}: the first image as loaded, and as {model.name} gets it before normalization")
     return lines
 
 
-def _asked(key: str, spec: Spec, lacking: list[str]) -> Completed:
-    made = ", unless the function itself returns a Model with them" if spec.scheme == "python" else ""
-    question = f"with what {', '.join(lacking)} was this model trained? The spec declares none{made}"
+def _with_question(key: str, spec: Spec, missing: list[str]) -> Completed:
+    exception = ", unless the function itself returns a Model with them" if spec.scheme == "python" else ""
+    question = f"with what {', '.join(missing)} was this model trained? The spec declares none{exception}"
     separator = "&" if spec.query else "?"
-    example = f"{separator}{_EXAMPLE}, or {separator}mean=0&std=1 where it was trained without"
+    example = f"{separator}{_EXAMPLE}, or {separator}mean=0&std=1 if it was trained without normalization"
     return Completed(spec.text, f"{key}: {question}: add for example {example}", f"{question}, for example {example}")
 
 
@@ -98,7 +101,7 @@ def _torchvision_architecture(spec: Spec) -> str | None:
 
 
 def _keys_of(architecture: str, *, sized: bool) -> str | None:
-    """Return the keys that say what torchvision's own weights want; None for what it does not have."""
+    """Return the keys for the preprocessing of torchvision's weights; None for an unknown architecture."""
     from torchvision import models
 
     if architecture not in models.list_models(module=models):
@@ -111,7 +114,7 @@ def _keys_of(architecture: str, *, sized: bool) -> str | None:
 def _size(crop: int, resize: int) -> str:
     if crop == resize:
         return f"size={crop}"
-    # The share with the fewest digits that gives this size again, as it is rounded down.
+    # The share with the fewest digits that gives this size, because the resized side is rounded down.
     shares = [round(crop / resize, digits) for digits in range(2, 7)]
     share = next((share for share in shares if share <= 1 and math.floor(crop / share) == resize), None)
     return f"resize={resize}&crop={crop}" if share is None else f"size={crop}&crop_pct={share}"

@@ -1,6 +1,6 @@
-"""What a pytest session would know that was started here: its settings, its store, and the names that it has.
+"""The configuration of a pytest session in the current directory: settings, store, names of interventions.
 
-Commands ask pytest itself, so that what they keep and write is what the next ``pytest`` finds.
+Commands ask pytest itself, so that they use the same store and the same names as the next ``pytest``.
 """
 
 from __future__ import annotations
@@ -26,89 +26,91 @@ _STRICT: Final = ("strict_markers", "strict")
 
 
 class SessionHere:
-    """What a session in the current directory starts with; `config` is that of a session that never began."""
+    """The configuration that a session in the current directory starts with; the session itself is not started."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
     @property
     def settings(self) -> Settings:
-        """The settings of the command line that was asked about, and of the ini file."""
+        """The settings of the command line and the ini file."""
         return self._config.stash[SETTINGS]
 
     @property
     def ini(self) -> Path | None:
-        """The file that pytest reads its configuration from; None where it finds none."""
+        """The file that pytest reads its configuration from; None if there is none."""
         return self._config.inipath
 
     def words_of(self, name: str) -> list[str]:
-        """Return the words that the ini file has for an option of pytest's own, such as ``addopts``."""
+        """Return the words of an ini value of pytest, such as ``addopts``."""
         words: list[str] = self._config.getini(name)
         return words
 
     @property
     def has_strict_markers(self) -> bool:
-        """Whether an option, or since pytest 9 the ini file, makes an error of unknown markers."""
-        asked = [self._config.getoption(name, False) for name in ("strict_markers", "strict")]
-        return any(asked) or any(self._config.getini(name) for name in _STRICT if name in self._config._parser._inidict)
+        """Whether unknown markers are errors, by an option or, since pytest 9, by the ini file."""
+        options = [self._config.getoption(name, False) for name in ("strict_markers", "strict")]
+        return any(options) or any(
+            self._config.getini(name) for name in _STRICT if name in self._config._parser._inidict
+        )
 
     @functools.cached_property
     def store(self) -> Path | None:
-        """Where it would keep predictions, made now if it is in pytest's cache; None where it keeps none."""
+        """The directory of the prediction store, created if it is in pytest's cache; None if nothing is stored."""
         return self.settings.store or cached_store(self._config)
 
     @property
     def secret(self) -> bytes | None:
-        """What it would seal them with."""
+        """The secret that seals the store, if any."""
         return store_secret(self.settings)
 
     @functools.cached_property
     def registry(self) -> Registry:
         """The interventions that tests in this directory can name."""
-        # The names are those of a directory, which takes a place in the tree of tests.
+        # Names depend on the directory, so a node of the tree of tests is needed.
         return registry_of(pytest.Dir.from_parent(pytest.Session.from_config(self._config), path=Path.cwd()))
 
     @property
     def loads_with_plugins(self) -> bool:
-        """Whether a plugin or a conftest has schemes of its own for models."""
+        """Whether a plugin or a conftest defines schemes for models."""
         return bool(self._config.hook.pytest_bias_load_model.get_hookimpls())
 
     def load_with_plugins(self, spec: Spec) -> object:
-        """Return the model of a spec whose scheme is a plugin's or a conftest's; None where it is nobody's."""
+        """Return the model of a spec with a scheme of a plugin or conftest; None for an unknown scheme."""
         return self._config.hook.pytest_bias_load_model(spec=spec)
 
 
 def session_here(arguments: Sequence[str] = ()) -> SessionHere:
-    """Return what ``pytest ARGUMENTS``, typed here, would start with; no test is collected.
+    """Return the configuration of ``pytest ARGUMENTS`` in the current directory. No test is collected.
 
     Raises
     ------
     BiasTransferError
-        If pytest does not start here, which it has said itself then, or if it does not load this plugin.
+        If pytest does not start here (it has printed the reason), or does not load this plugin.
     """
     question = _Question()
-    # Neither rewritten assertions nor captured output are of use here; the first would warn of what is imported.
+    # Assertion rewriting would warn about modules that are already imported; output must not be captured.
     status = pytest.main(["--assert=plain", "--capture=no", *arguments], plugins=[question])
     if question.answer is None:
         raise BiasTransferError(
-            f"pytest does not start in {Path.cwd()} (status {int(status)}), so there is no telling what it is "
-            f"configured to; type pytest --collect-only to see why"
+            f"pytest does not start in {Path.cwd()} (status {int(status)}), so its configuration is "
+            f"unknown; type pytest --collect-only to see why"
         )
     return question.answer
 
 
 class _Question:
-    """A plugin that asks in place of what pytest would do."""
+    """A plugin that reads the configuration, and prevents pytest from doing anything else."""
 
     answer: SessionHere | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> int:
-        """Note what is known after all have been configured, and have pytest do nothing."""
+        """Keep the configuration after all plugins are configured, and end pytest."""
         config._do_configure()
         if SETTINGS not in config.stash:
             raise BiasTransferError(
-                "pytest does not load the plugin biastransfer here; remove -p no:biastransfer from addopts, or, where "
+                "pytest does not load the plugin biastransfer here; remove -p no:biastransfer from addopts, or, if "
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD is set, add -p biastransfer"
             )
         self.answer = SessionHere(config)

@@ -1,4 +1,4 @@
-"""``scan``: which of the named interventions a model minds, and a first file of tests that holds it to that."""
+"""``biastransfer scan``: ranks the named interventions by their effect on a model, and generates the first tests."""
 
 from __future__ import annotations
 
@@ -22,33 +22,39 @@ if TYPE_CHECKING:
     from pytest_biastransfer.search.ranking import Ranked
     from pytest_biastransfer.search.scan import ScanResults, ScanSpecs
 
-# What a shell says of a command that Ctrl+C ended.
+# The exit status of a command that Ctrl+C ended, as in a shell.
 _INTERRUPTED: Final = 130
-# pytest has these options too, with bias- in front.
-_OF_PYTEST: Final = ("store", "device", "max_images", "batch_size")
-# Predictions do not depend on the last one.
-_DECIDING: Final = _OF_PYTEST[:-1]
+# Options that pytest has with the prefix bias-.
+_PYTEST_OPTIONS: Final = ("store", "device", "max_images", "batch_size")
+# Predictions do not depend on the batch size.
+_PREDICTION_OPTIONS: Final = _PYTEST_OPTIONS[:-1]
 
 
 def add_command(commands: Any) -> None:
-    """Declare the command."""
+    """Add the command to the parser."""
     scan = commands.add_parser(
         "scan",
-        help="rank the named interventions by what they do to a model, and write a first file of tests",
-        description="Measure a model under each intervention that has a name, rank them, and write a file of tests "
-        "with limits at today's level. Predictions are kept where pytest finds them.",
+        help="rank the named interventions by their effect on a model, and generate the first tests",
+        description="Measure a model under each named intervention, rank the interventions by their effect, and write "
+        "a file of tests with limits at today's level. pytest reuses the predictions.",
     )
-    scan.add_argument("--model", metavar="SPEC", help="the model (default: what pytest's ini file names)")
-    scan.add_argument("--data", metavar="SPEC", help="the images (default: what pytest's ini file names)")
+    scan.add_argument("--model", metavar="SPEC", help="the model (default: that of the ini file)")
+    scan.add_argument("--data", metavar="SPEC", help="the images (default: those of the ini file)")
     scan.add_argument("--control", metavar="SPEC", help="a model of the same task without the suspected source")
     scan.add_argument(
-        "--out", type=Path, metavar="FILE", default=Path(FIRST_TESTS), help=f"the tests (default: {FIRST_TESTS})"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        default=Path(FIRST_TESTS),
+        help=f"the file of tests to write (default: {FIRST_TESTS})",
     )
-    scan.add_argument("--plot", type=Path, metavar="FILE", help="draw the ranking: .svg, .png or .pdf")
-    scan.add_argument("--store", metavar="DIR", help="where predictions are kept (default: where pytest keeps them)")
+    scan.add_argument("--plot", type=Path, metavar="FILE", help="a plot of the ranking: .svg, .png or .pdf")
+    scan.add_argument("--store", metavar="DIR", help="the directory of the prediction store (default: that of pytest)")
     scan.add_argument("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")
     scan.add_argument("--max-images", type=_count, metavar="N", help="measure on a fixed random sample of N images")
-    scan.add_argument("--batch-size", type=_count, metavar="N", help="images a forward pass (default: by device)")
+    scan.add_argument(
+        "--batch-size", type=_count, metavar="N", help="images per forward pass (default: depends on the device)"
+    )
     scan.set_defaults(run=run)
 
 
@@ -60,27 +66,27 @@ def _count(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the ranking, plot it, and write the tests."""
-    _require_places(options)
+    _require_outputs(options)
     from pytest_biastransfer.cli.pytest_session import session_here
     from pytest_biastransfer.cli.scan_output import interrupted_sentence, results_lines, sentence, unheld_lines
     from pytest_biastransfer.search.scan import ScanResults
 
-    session = session_here(_as_of_pytest(options, _OF_PYTEST))
+    session = session_here(_pytest_arguments(options, _PYTEST_OPTIONS))
     specs = _specs(options, session.settings)
     results = ScanResults(len(session.registry.names))
     try:
-        scanned = _scan(session, specs, results)
+        info = _scan(session, specs, results)
     except KeyboardInterrupt:
         _write_lines([*results_lines(results, _width()), interrupted_sentence(results, session.store)])
         return _INTERRUPTED
-    _write_lines([*results_lines(results, _width()), sentence(results, scanned)])
-    ranking = _write_files(options, results, scanned)
+    _write_lines([*results_lines(results, _width()), sentence(results, info)])
+    ranking = _write_files(options, results, info)
     _write_lines(_next_steps(options, specs, session.settings, unheld_lines(ranking)))
     return 0
 
 
-def _require_places(options: argparse.Namespace) -> None:
-    """Raise before anything is measured if what will be found could not be written."""
+def _require_outputs(options: argparse.Namespace) -> None:
+    """Raise if the results cannot be written, before anything is measured."""
     from pytest_biastransfer.cli.generated_tests import require_new
     from pytest_biastransfer.reporting.ranking import require_plot
 
@@ -89,9 +95,9 @@ def _require_places(options: argparse.Namespace) -> None:
         require_plot(options.plot)
 
 
-def _as_of_pytest(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
-    given = {name: getattr(options, name) for name in names}
-    return [f"--bias-{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
+def _pytest_arguments(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    values = {name: getattr(options, name) for name in names}
+    return [f"--bias-{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None]
 
 
 def _specs(options: argparse.Namespace, settings: Settings) -> ScanSpecs:
@@ -115,7 +121,7 @@ def _specs(options: argparse.Namespace, settings: Settings) -> ScanSpecs:
 
 
 def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanInfo:
-    """Add to the results what becomes known; return what it is known of."""
+    """Run the scan, adding to the results. Return the facts for the generated file."""
     import datetime
 
     from pytest_biastransfer.cli.generated_tests import ScanInfo
@@ -146,7 +152,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanI
     return ScanInfo(subject.model.name, subject.images.name, control, results.n, total, datetime.date.today())
 
 
-def _write_files(options: argparse.Namespace, results: ScanResults, scanned: ScanInfo) -> list[Ranked]:
+def _write_files(options: argparse.Namespace, results: ScanResults, info: ScanInfo) -> list[Ranked]:
     """Write the plot and the tests; return the ranking."""
     from pytest_biastransfer.cli.generated_tests import first_tests_text, write_new
     from pytest_biastransfer.reporting.ranking import plot_ranking
@@ -157,35 +163,35 @@ def _write_files(options: argparse.Namespace, results: ScanResults, scanned: Sca
         raise BiasTransferError("none of the interventions could be measured; the reasons are above")
     if any(performance.clean.defect for performance in results.performances):
         raise BiasTransferError(
-            "no file of tests is written: limits on a model that does not tell its classes apart, see above, say "
-            "nothing of its bias. Check the checkpoint, the preprocessing and the order of the classes"
+            "no file of tests is written: limits on a model that does not distinguish its classes, see above, say "
+            "nothing about its bias. Check the checkpoint, the preprocessing and the order of the classes"
         )
     if options.plot:
-        plot_ranking(ranking, f"{scanned.model} on {scanned.images}", options.plot)
+        plot_ranking(ranking, f"{info.model} on {info.images}", options.plot)
         _write_lines([f"{options.plot}: the ranking as a plot"])
-    write_new(options.out, first_tests_text(ranking, scanned))
+    write_new(options.out, first_tests_text(ranking, info))
     return ranking
 
 
 def _next_steps(options: argparse.Namespace, specs: ScanSpecs, settings: Settings, unheld: Sequence[str]) -> list[str]:
-    """Return what to type now, so that the tests run on what was scanned."""
-    lines = [f"{options.out}: tests with limits at today's level, to be committed", *unheld]
+    """Return what to type next, so that the tests run on the scanned model and images."""
+    lines = [f"{options.out}: tests with limits at today's level, ready to commit", *unheld]
     if not _is_configured(specs, settings):
         named = {"model": specs.model, "data": specs.data, "control": specs.control}
-        given = shlex.join(f"--{name}={spec}" for name, spec in named.items() if spec is not None)
+        arguments = shlex.join(f"--{name}={spec}" for name, spec in named.items() if spec is not None)
         lines += [
-            "pytest does not know this model and these images yet. Unless fixtures of a conftest return them, type",
-            f"  biastransfer init {given}",
+            "pytest is not configured for this model and these images. Unless fixtures return them, type",
+            f"  biastransfer init {arguments}",
         ]
-    typed = shlex.join(["pytest", *_as_of_pytest(options, _DECIDING), str(options.out)])
+    command = shlex.join(["pytest", *_pytest_arguments(options, _PREDICTION_OPTIONS), str(options.out)])
     expected = ", or fail as expected" if unheld else ""
-    return [*lines, f"they pass now{expected}, from kept predictions:", f"  {typed}"]
+    return [*lines, f"they pass now{expected}, with stored predictions:", f"  {command}"]
 
 
 def _is_configured(specs: ScanSpecs, settings: Settings) -> bool:
-    known = [settings.specs.get(name) for name in (MODEL_FIXTURE, DATASET_FIXTURE, CONTROL_FIXTURE)]
-    needed = [specs.model, specs.data, specs.control or known[-1]]
-    return settings.directory == specs.directory and known == needed
+    configured = [settings.specs.get(name) for name in (MODEL_FIXTURE, DATASET_FIXTURE, CONTROL_FIXTURE)]
+    needed = [specs.model, specs.data, specs.control or configured[-1]]
+    return settings.directory == specs.directory and configured == needed
 
 
 def _width() -> int:

@@ -1,4 +1,4 @@
-"""What a scan says in the terminal."""
+"""The output of ``biastransfer scan`` in the terminal."""
 
 from __future__ import annotations
 
@@ -19,47 +19,48 @@ if TYPE_CHECKING:
 
 
 def results_lines(results: ScanResults, width: int) -> list[str]:
-    """Return what there is to say for a terminal of `width` columns.
+    """Return the results for a terminal of `width` columns.
 
-    That is the ranking, why interventions are missing in it, and how well the models do on images as they are.
+    These are the ranking, the skipped interventions with the reason, and the models' performance on clean images.
     """
     ranking = ranking_lines(worst_first(results.measured), width) if results.measured else []
-    skipped = [f"  {one.name}: {one.reason}" for one in results.skipped]
+    skipped = [f"  {intervention.name}: {intervention.reason}" for intervention in results.skipped]
     performances = [performance_of(measurement) for measurement in results.performances]
     performance_lines = [f"{line.text}{line.verdict}" for line in performance_rows(performances, width)]
     return [*ranking, *(["", "not measured:", *skipped] if skipped else []), "", *performance_lines]
 
 
-def sentence(results: ScanResults, scanned: ScanInfo) -> str:
-    """Return the sentence that counts interventions, and predictions by where they came from."""
-    compared = f", beside the control {scanned.control}" if scanned.control else ""
+def sentence(results: ScanResults, info: ScanInfo) -> str:
+    """Return the sentence with the numbers of interventions, evaluated images and reused predictions."""
+    compared = f", beside the control {info.control}" if info.control else ""
     return (
-        f"{counted(len(results.measured), 'intervention')}, {scanned.model} on {scanned.images}{compared}: "
+        f"{counted(len(results.measured), 'intervention')}, {info.model} on {info.images}{compared}: "
         f"{results.computed:,} images evaluated, {results.reused:,} predictions reused"
     )
 
 
 def unheld_lines(ranking: Sequence[Ranked]) -> list[str]:
-    """Return what is said of the interventions that no limit can hold."""
+    """Return the sentence about the interventions that no limit can hold; empty if there are none."""
     from pytest_biastransfer.cli.generated_tests import is_held
 
-    others = [one for one in ranking if not is_held(one)]
-    if not others:
+    unheld = [effect for effect in ranking if not is_held(effect)]
+    if not unheld:
         return []
-    names = ", ".join(f"{one.name} ({one.metric} {one.figure:.3f})" for one in others)
+    names = ", ".join(f"{effect.name} ({effect.metric} {effect.figure:.3f})" for effect in unheld)
     return [
         f"no limit can hold {names}: expected to fail (xfail, strict), "
-        f"so that {'it turns' if len(others) == 1 else 'they turn'} red when the model gets better"
+        f"so that {'it turns' if len(unheld) == 1 else 'they turn'} red when the model gets better"
     ]
 
 
 def interrupted_sentence(results: ScanResults, store: Path | None) -> str:
-    """Return the sentence that says how far it came, and what becomes of that."""
+    """Return the sentence about an interrupted scan: how many interventions are done, and whether it can continue."""
     done = len(results.measured) + len(results.skipped)
-    kept = (
-        "what was evaluated is kept" if store else "nothing is kept, because pytest keeps no cache here (--store=DIR)"
+    storage = (
+        "their predictions are stored" if store else "nothing is stored, because pytest has no cache here (--store=DIR)"
     )
     return (
-        f"interrupted after {done} of {counted(results.interventions, 'intervention')}, no tests are written; {kept}: "
-        f"type the same again to {'go on' if store else 'start anew'}"
+        f"interrupted after {done} of {counted(results.interventions, 'intervention')}, no tests are written; "
+        f"{storage}: "
+        f"type the same command to {'continue' if store else 'start again'}"
     )

@@ -1,4 +1,4 @@
-"""How far a scan is: which intervention it is at, in a terminal that somebody watches."""
+"""The progress of ``biastransfer scan`` in a terminal."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.progress import Progress
 
 _BETWEEN_SECONDS: Final = 0.2
-# Of ECMA-48: what is left of the line is erased.
+# ECMA-48, "erase in line": clears from the cursor to the end of the line.
 _ERASE: Final = "\x1b[K"
 
 
 class ScanProgress:
-    """One line, written again and again, and gone at the end; none where the stream is no terminal."""
+    """One line that is overwritten, and cleared at the end. Nothing is written to a stream that is no terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream if stream.isatty() else None
-        self._what = ""
+        self._task = ""
         self._last = 0.0
 
-    def begin(self, what: str) -> None:
-        """Show what is measured now."""
-        self._what = what
-        self._write(what)
+    def begin(self, task: str) -> None:
+        """Show the intervention that is measured now."""
+        self._task = task
+        self._write(task)
 
     def show(self, progress: Progress) -> None:
-        """Show how far that is, where it takes long."""
+        """Show the progress of a long evaluation."""
         text, now = progress_text([progress]), time.monotonic()
         if text and now - self._last >= _BETWEEN_SECONDS:
             self._last = now
-            self._write(f"{self._what}  {text}")
+            self._write(f"{self._task}  {text}")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the line away."""
+        """Clear the line."""
         self._write("")
 
     def _write(self, text: str) -> None:

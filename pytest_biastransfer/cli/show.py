@@ -1,4 +1,4 @@
-"""``show``: an image before and after an intervention."""
+"""``biastransfer show``: draws an image before and after an intervention."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from pytest_biastransfer.interventions.pyproject import with_declared
 
 
 def add_command(commands: Any) -> None:
-    """Declare the command."""
+    """Add the command to the parser."""
     show = commands.add_parser("show", help="draw an image before and after an intervention")
     show.add_argument("intervention", help="a name, or a declaration such as 'Square(size=0.1) | Blur()'")
     show.add_argument("--image", type=Path, metavar="FILE", help="the image (default: a drawn landscape)")
-    show.add_argument("--mask", type=Path, metavar="FILE", help="what the masks of interventions cover, white on black")
-    show.add_argument("--out", type=Path, metavar="FILE", help="where to (default: intervention.png)")
+    show.add_argument(
+        "--mask", type=Path, metavar="FILE", help="the mask for interventions that need one: white is the object"
+    )
+    show.add_argument("--out", type=Path, metavar="FILE", help="the picture to write (default: intervention.png)")
     show.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw it."""
+    """Draw the picture."""
     from pytest_biastransfer.evaluation.side_by_side import side_by_side
 
     intervention = read(options.intervention, with_declared(BUILT_IN, Path.cwd()))
-    place = options.out or Path("intervention.png")
-    side_by_side(intervention, options.image, options.mask).save(place)
-    sys.stdout.write(f"{intervention!r}: before and after in {place}\n")
+    path = options.out or Path("intervention.png")
+    side_by_side(intervention, options.image, options.mask).save(path)
+    sys.stdout.write(f"{intervention!r}: before and after in {path}\n")
     return 0

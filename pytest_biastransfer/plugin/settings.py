@@ -34,37 +34,37 @@ _MODEL_FIXTURES: Final = (SOURCE_FIXTURE, MODEL_FIXTURE, CONTROL_FIXTURE)
 _DATASET_FIXTURES: Final = {DATASET_FIXTURE: "imagefolder:data/val", FINETUNING_FIXTURE: "imagefolder:data/train"}
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    "device": ("DEVICE", "where models run: auto (default; CUDA where there is one), cpu, cuda, cuda:1"),
-    "batch_size": ("N", "images a forward pass (default: by device; halved where memory does not suffice)"),
+    "device": ("DEVICE", "the device that models run on: auto (default; CUDA if available), cpu, cuda, cuda:1"),
+    "batch_size": ("N", "images per forward pass (default: depends on the device; halved if memory does not suffice)"),
     "max_images": ("N", "measure on a fixed random sample of N images of each dataset (default: all)"),
-    "store": ("DIR", "where predictions are kept between sessions (default: in pytest's cache directory)"),
-    "workers_per_gpu": ("N", "how many pytest-xdist workers share a GPU where -n auto counts them (default: 1)"),
+    "store": ("DIR", "the directory of the prediction store (default: in pytest's cache directory)"),
+    "workers_per_gpu": ("N", "the number of pytest-xdist workers that -n auto starts for each GPU (default: 1)"),
     "baseline": (
         "FILE",
-        "the accepted measurements (default: bias-baseline.json in the root directory, or upwards from the tests)",
+        "the file of accepted measurements (default: bias-baseline.json in the root directory, or above the tests)",
     ),
     "compare": (
         "MODE",
-        "what a measurement that is worse than the baseline does: fail (default), warn or off; with require a "
-        "measurement that cannot be compared fails too, for want of an entry or of the file",
+        "what a regression from the baseline does: fail (default), warn or off; with require, a test without "
+        "an accepted measurement fails, too",
     ),
-    "images": ("MODE", "of which tests a report shows flipped images: failed (default), all or none"),
+    "images": ("MODE", "the tests whose flipped images a report shows: failed (default), all or none"),
     "verify": (
         "HOW",
-        "how many kept predictions are made again where a model is loaded: auto (default; 16), off, a number of "
-        "images, or all, which loads models for it too (for nightly jobs)",
+        "the number of stored predictions to verify where a model is loaded anyway: auto (default; 16), off, a number "
+        "of images, or all, which loads every model (for nightly jobs)",
     ),
-    "early_stop": ("ALPHA", "stop once a limit's verdict is known, with this probability of error (default: 0.01)"),
+    "early_stop": ("ALPHA", "stop once the verdict is known, with this probability of a wrong verdict (default: 0.01)"),
 }
-# Options that may stand without a value, and what that means.
+# Options with an optional value, and the value if it is omitted.
 _BARE: Final = {"early_stop": "0.01"}
 _INI_ONLY: Final[Mapping[str, str]] = {
-    "pixel_cache": "the most disk space for decoded pixels, such as 500MB (default: 4GB; 0 keeps none)",
-    "precision": "what models compute in: float32 (default), tf32 or bf16",
-    "transfer": "how the fixture transferred_model is made from source_model and bias_finetuning_dataset, such as "
+    "pixel_cache": "the maximum disk space for decoded pixels, such as 500MB (default: 4GB; 0 disables the cache)",
+    "precision": "the precision that models compute with: float32 (default), tf32 or bf16",
+    "transfer": "how to make the fixture transferred_model from source_model and bias_finetuning_dataset, such as "
     "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
-    "store_key": "the environment variable that has the secret with which the store is sealed, such as BIAS_STORE_KEY",
-    "alpha": "the probability of calling chance a regression, over all comparisons of a session (default: 0.01)",
+    "store_key": "the environment variable with the secret that seals the store, such as BIAS_STORE_KEY",
+    "alpha": "the probability of a false alarm, over all comparisons of a session (default: 0.01)",
 }
 _PICTURE_FORMATS: Final = "bias_picture_formats"
 _LEAST_SECRET: Final = 16
@@ -179,11 +179,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     parser.addini(
         _PICTURE_FORMATS,
-        "picture formats that are opened besides JPEG, PNG, BMP, GIF, PPM, TIFF and WEBP, by Pillow's names",
+        "picture formats to open in addition to JPEG, PNG, BMP, GIF, PPM, TIFF and WEBP, by Pillow's names",
         type="args",
     )
     parser.addini(
-        "bias_report", f"files that a report is written to, one a line: {', '.join(RENDERERS)}", type="linelist"
+        "bias_report", f"files to write reports to, one per line: {', '.join(RENDERERS)}", type="linelist"
     )
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     group.addoption(
@@ -191,20 +191,20 @@ def add_options(parser: pytest.Parser) -> None:
         dest="bias_update",
         metavar="new|all",
         default=None,
-        help="write measurements into the baseline: those that it lacks, or all of them",
+        help="write measurements to the baseline: new ones, or all",
     )
     group.addoption(
         "--bias-prune",
         dest="bias_prune",
         action="store_true",
         default=False,
-        help="remove what the baseline has of tests that no longer exist; only where all tests are collected",
+        help="remove baseline entries of tests that no longer exist; only if all tests are collected",
     )
     for fixture in _MODEL_FIXTURES:
-        text = f"spec string of the fixture {fixture}, such as checkpoint:pets.pt?arch=torchvision:resnet18"
+        text = f"the spec of the fixture {fixture}, such as checkpoint:pets.pt?arch=torchvision:resnet18"
         parser.addini(ini_of(fixture), text, default=None)
     for fixture, example in _DATASET_FIXTURES.items():
-        parser.addini(ini_of(fixture), f"spec string of the fixture {fixture}, such as {example}", default=None)
+        parser.addini(ini_of(fixture), f"the spec of the fixture {fixture}, such as {example}", default=None)
 
 
 def open_pictures_as_configured(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""``init``: what it writes is what pytest reads, and what is there already stays as it is."""
+"""``biastransfer init``: pytest reads what it writes, and existing files do not change."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_in_an_empty_directory_it_writes_an_ini_file_and_a_conftest(pytester: py
     # Once more, it changes nothing and says that nothing is to be done.
     before = {path.name: path.read_bytes() for path in pytester.path.glob("*.*") if path.is_file()}
     again = init(pytester)
-    again.stdout.fnmatch_lines(["pytest.ini: says all of it already", "conftest.py: is there already*"])
+    again.stdout.fnmatch_lines(["pytest.ini: has all of these lines already", "conftest.py: exists already*"])
     assert {name: (pytester.path / name).read_bytes() for name in before} == before
 
 
@@ -124,7 +124,7 @@ def test_an_ini_file_stays_and_the_printed_lines_work_in_it(
     result = init(pytester)
     assert result.ret == 0
     assert path.read_text() == text
-    result.stdout.fnmatch_lines([f"{name}: is left as it is; add to its section {section.replace('[', '[[]', 1)}"])
+    result.stdout.fnmatch_lines([f"{name}: is not changed; add to its section {section.replace('[', '[[]', 1)}"])
     lines = [line for line in result.outlines if line.startswith(("  bias_", "  required_plugins"))]
     assert len(lines) == 3
     # A second addopts would be an error, or hide the first one.
@@ -136,9 +136,9 @@ def test_an_ini_file_stays_and_the_printed_lines_work_in_it(
     pytester.makepyfile("def test_it(): pass")
     pytester.run(sys.executable, "-m", "pytest", "--strict-config", "-W", "error").assert_outcomes(passed=1)
     assert known(pytester) == {"transferred_model": MODEL, "bias_dataset": DATA}
-    init(pytester).stdout.fnmatch_lines([f"{name}: says all of it already"])
+    init(pytester).stdout.fnmatch_lines([f"{name}: has all of these lines already"])
     other = init(pytester, data="imagefolder:data/test")
-    other.stdout.fnmatch_lines([f"{name}: names something else there; change to", "  bias_dataset = *data/test*"])
+    other.stdout.fnmatch_lines([f"{name}: has other values; change to", "  bias_dataset = *data/test*"])
     assert not any("bias_transferred_model" in line for line in other.outlines)
 
 
@@ -266,7 +266,7 @@ def test_where_a_table_would_change_the_file_its_lines_are_printed(pytester: pyt
     path = pytester.path / "pyproject.toml"
     text = "tool = {ruff = {line-length = 88}}\n"
     path.write_text(text)
-    init(pytester).stdout.fnmatch_lines(["pyproject.toml: is left as it is; add to its section [[]tool.pytest.ini_*"])
+    init(pytester).stdout.fnmatch_lines(["pyproject.toml: is not changed; add to its section [[]tool.pytest.ini_*"])
     assert path.read_text() == text
 
 
@@ -279,7 +279,7 @@ def test_below_the_ini_file_it_says_where_paths_start(pytester: pytest.Pytester)
         result = pytester.run(*command)
     place = Path("..", "tox.ini")
     result.stdout.fnmatch_lines(
-        [f"{place}: is left as it is*", f"*relative paths in these lines start at {pytester.path}"]
+        [f"{place}: is not changed*", f"*relative paths in these lines start at {pytester.path}"]
     )
     assert files(pytester.path / "models") == ["conftest.py"]
 
@@ -349,8 +349,8 @@ def test_check_loads_all_of_it_first(pytester: pytest.Pytester) -> None:
         [
             "small: 2 classes",
             "small: no preprocessing declared, images are only scaled to [[]0, 1[]]",
-            "small: gets values from 0.00 to 1.00 of the first image",
-            f"{picture}: the first image as it was loaded, and as small gets it before normalization",
+            "small: gets values from 0.00 to 1.00 for the first image",
+            f"{picture}: the first image as loaded, and as small gets it before normalization",
             "small: the source",
             "val: 2 images",
             "small on val: accuracy 1.000 *, n = 2; 2 of 2 classes predicted,*",
@@ -380,7 +380,7 @@ def test_check_shows_what_preprocessing_makes_of_an_image(pytester: pytest.Pytes
     result.stdout.fnmatch_lines(
         [
             "small: resize 8 (shortest, bilinear), crop 4, mean 0.5, std 0.25",
-            "small: gets values from -2.00 to 2.00 of the first image",
+            "small: gets values from -2.00 to 2.00 for the first image",
         ]
     )
     with Image.open(pytester.path / ".pytest_cache" / "d" / "biastransfer" / "check-transferred_model.png") as drawn:
@@ -394,5 +394,5 @@ def test_check_says_where_labels_are_not_the_models(pytester: pytest.Pytester) -
     result = init(pytester, "--check", model=spec, data="imagefolder:val")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["small: 2 classes; no accuracy is told: 2 of the 2 classes of val are not classes of the model: *"]
+        ["small: 2 classes; the accuracy is unknown: 2 of the 2 classes of val are not classes of the model: *"]
     )

@@ -290,9 +290,9 @@ def test_a_file_that_is_there_is_told_before_anything_is_measured(
     monkeypatch.chdir(tmp_path)
     Path("test_bias.py").write_text("mine")
     for arguments, message in [
-        ([], "test_bias.py: is there already and is not overwritten; name another file, --out"),
+        ([], "test_bias.py: exists already and is not overwritten; name another file, --out"),
         (["--out=tests"], "--out tests: expected a file of Python code"),
-        (["--out=missing/test_it.py"], "there is no directory missing"),
+        (["--out=missing/test_it.py"], "the directory missing does not exist"),
     ]:
         assert main(["scan", "--model=nothing:a", "--data=nothing:b", *arguments]) == 2
         assert message in capsys.readouterr().err
@@ -450,7 +450,7 @@ def test_init_scan_and_pytest_give_green_tests_that_evaluate_nothing(
     again = typed(project, "scan")
     assert again.ret == 2
     assert passes(again) == 0
-    again.stderr.fnmatch_lines(["error: test_bias.py: is there already*--out*"])
+    again.stderr.fnmatch_lines(["error: test_bias.py: exists already*--out*"])
 
 
 def test_a_model_that_does_not_tell_classes_apart_gets_no_tests(project: pytest.Pytester) -> None:
@@ -484,7 +484,7 @@ def test_what_no_limit_can_hold_is_said_and_turns_red_when_the_model_gets_better
         [
             "   1  rolled *1.000 *",
             "no limit can hold rolled (asr 1.000): expected to fail (xfail, strict), so that it turns red when the model*",
-            "they pass now, or fail as expected, from kept predictions:",
+            "they pass now, or fail as expected, with stored predictions:",
         ]
     )
     result = project.run(sys.executable, "-m", "pytest")
@@ -525,7 +525,7 @@ def test_ctrl_c_prints_what_is_measured_and_loses_nothing(
         stopped = typed(project, *arguments)
     assert stopped.ret == 130
     stopped.stdout.fnmatch_lines(
-        ["rank*", "   1  *", "   3  *", f"interrupted after 3 of {NAMES} interventions*what was evaluated is kept*"]
+        ["rank*", "   1  *", "   3  *", f"interrupted after 3 of {NAMES} interventions*their predictions are stored*"]
     )
     stopped.stdout.no_fnmatch_line("   4  *")
     assert "Traceback" not in stopped.stderr.str()
