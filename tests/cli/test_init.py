@@ -216,7 +216,7 @@ def test_preprocessing_that_is_known_is_written_and_said(model: str, written: st
     found = completed("bias_transferred_model", Spec.parse(model))
     assert found.spec == model + written
     assert found.question == ""
-    assert (f"{written[1:]} is added, as torchvision's own weights of" in found.note) == bool(written)
+    assert (f"{written[1:]} is added, the preprocessing of torchvision's weights of" in found.note) == bool(written)
 
 
 @pytest.mark.parametrize(
