@@ -182,9 +182,7 @@ def add_options(parser: pytest.Parser) -> None:
         "picture formats to open in addition to JPEG, PNG, BMP, GIF, PPM, TIFF and WEBP, by Pillow's names",
         type="args",
     )
-    parser.addini(
-        "bias_report", f"files to write reports to, one per line: {', '.join(RENDERERS)}", type="linelist"
-    )
+    parser.addini("bias_report", f"files to write reports to, one per line: {', '.join(RENDERERS)}", type="linelist")
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     group.addoption(
         "--bias-update",
