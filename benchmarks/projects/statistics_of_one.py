@@ -11,7 +11,8 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.paired_predictions import PairedPredictions, estimates_of
+from pytest_biastransfer.metrics.estimates import estimates_of
+from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
 
 IMAGES, CLASSES, RUNS = 50_000, 1000, 7
 
@@ -22,10 +23,10 @@ def main() -> None:
     labels = generator.integers(CLASSES, size=IMAGES)
     model, control = (_observed(generator, labels, share) for share in (0.15, 0.1))
     # What is imported for the first of them alone is no part of the statistics.
-    estimates_of(model, control, [7])
+    estimates_of(MetricInputs(model, control, [7]))
     found = {
-        "milliseconds": _median(lambda: estimates_of(model, None, [7])),
-        "with_control": _median(lambda: estimates_of(model, control, [7])),
+        "milliseconds": _median(lambda: estimates_of(MetricInputs(model, None, [7]))),
+        "with_control": _median(lambda: estimates_of(MetricInputs(model, control, [7]))),
     }
     sys.stdout.write(json.dumps(found) + "\n")
 

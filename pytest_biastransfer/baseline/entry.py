@@ -5,12 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
-from pytest_biastransfer.baseline.encoding import encode_classes, encode_images
+from pytest_biastransfer.baseline.encoding import (
+    decode_classes,
+    decode_groups,
+    decode_images,
+    decode_numbers,
+    encode_classes,
+    encode_images,
+)
 from pytest_biastransfer.fingerprints.source_code import versions
+from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
@@ -18,21 +26,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
-# The accuracy without an intervention, which is compared whatever a marker limits.
-ACCURACY: Final = "accuracy"
-# What a change of a metric is judged by, as names of `evidence`.
-EVIDENCE: Final[Mapping[str, tuple[str, ...]]] = {
-    "asr": ("flipped",),
-    "conditional_asr": (),
-    "targeted_asr": ("hits",),
-    "skew": ("flipped", "from", "to"),
-    "accuracy_drop": ("lost", "won"),
-    "asr_excess": ("flipped", "control_flipped"),
-    "skew_excess": ("flipped", "from", "to", "control_flipped", "control_from", "control_to"),
-    "gap": ("groups", "chance"),
-    "gap_excess": ("groups", "excess_error"),
-    ACCURACY: ("misclassified",),
-}
 _LIBRARIES: Final = ("pytest-biastransfer", "torch", "torchvision")
 _CLOPPER_PEARSON: Final = "clopper-pearson"
 
@@ -85,6 +78,39 @@ class Entry:
     evidence: Mapping[str, str]
     versions: Mapping[str, str | None]
 
+    def value(self, metric: str) -> float:
+        """Return the value of a metric; it must be defined."""
+        value = self.figures[metric].value
+        assert value is not None
+        return value
+
+    def share(self, metric: str) -> tuple[int, int]:
+        """Return how many images count for a metric that is a share, and among how many."""
+        figure = self.figures[metric]
+        return figure.count or 0, figure.images
+
+    def image_set(self, name: str) -> list[int]:
+        """Return a set of images as ascending indices in the dataset; raises ValueError if it cannot be decoded."""
+        return decode_images(self.evidence[name])
+
+    def transitions(self, prefix: str) -> Transitions:
+        """Return the flipped images with their classes; raises ValueError if they cannot be decoded."""
+        import numpy as np
+
+        from pytest_biastransfer.metrics.statistics.transitions import Transitions
+
+        images = self.image_set(f"{prefix}flipped")
+        classes = [decode_classes(self.evidence[f"{prefix}{name}"], len(images)) for name in ("from", "to")]
+        return Transitions(*(np.array(numbers, dtype=np.int64) for numbers in (images, *classes)))
+
+    def group_hits(self) -> Sequence[tuple[int, Sequence[int]]]:
+        """Return each group's size and the images that count; raises ValueError if they cannot be decoded."""
+        return decode_groups(self.evidence["hits"])
+
+    def numbers(self, name: str, count: int) -> list[float]:
+        """Return so many numbers; raises ValueError if they cannot be decoded."""
+        return decode_numbers(self.evidence[name], count)
+
     def joined(self, other: Entry) -> Entry:
         """Return this entry with what it lacks of another one, if that is of the same measurement."""
         if self._measured != other._measured:
@@ -98,7 +124,8 @@ class Entry:
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as what JSON can hold."""
-        return dataclasses.asdict(self) | {"figures": {name: _plain(one) for name, one in self.figures.items()}}
+        figures = {name: _plain(figure) for name, figure in self.figures.items()}
+        return dataclasses.asdict(self) | {"figures": figures}
 
     @classmethod
     def from_json(cls, found: Any) -> Entry:
@@ -119,23 +146,18 @@ class Entry:
 
 def evidence_for(metrics: Collection[str]) -> tuple[str, ...]:
     """Return the names of all evidence that metrics and the accuracy need, and of the flipped images, for people."""
-    return tuple(dict.fromkeys(["flipped", *(name for metric in (*metrics, ACCURACY) for name in EVIDENCE[metric])]))
+    needed = [name for metric in (*metrics, ACCURACY) for name in metric_named(metric).change.evidence]
+    return tuple(dict.fromkeys(["flipped", *needed]))
 
 
-def encoded_evidence(found: Measurement, names: Collection[str]) -> dict[str, str]:
+def encoded_evidence(measurement: Measurement, names: Collection[str]) -> dict[str, str]:
     """Return those parts of the evidence that a measurement has."""
-    outcomes = found.outcomes
-    parts = _encoded_moves(outcomes.flips, "")
+    outcomes = measurement.outcomes
+    evidence = {name: encode_images(images.tolist()) for name, images in outcomes.image_sets.items()}
+    evidence |= _encoded_transitions(outcomes.flips, "")
     if outcomes.control_flips is not None:
-        parts |= _encoded_moves(outcomes.control_flips, "control_")
-    sets = {
-        "hits": outcomes.hits,
-        "lost": outcomes.lost,
-        "won": outcomes.won,
-        "misclassified": outcomes.misclassified,
-    }
-    parts |= {name: encode_images(images.tolist()) for name, images in sets.items() if images is not None}
-    return {name: parts[name] for name in names if name in parts}
+        evidence |= _encoded_transitions(outcomes.control_flips, "control_")
+    return {name: evidence[name] for name in names if name in evidence}
 
 
 # The form of evidence as plain data: see `encode_images` and `encode_classes`.
@@ -144,16 +166,16 @@ EncodedEvidence: Final = dict[
 ]
 
 
-def entry_of(found: Measurement | GapMeasurement, evidence: Mapping[str, str]) -> Entry:
+def entry_of(measurement: Measurement | GapMeasurement, evidence: Mapping[str, str]) -> Entry:
     """Return a measurement as an entry."""
-    accuracy = {} if found.clean.accuracy is None else {ACCURACY: found.clean.accuracy}
-    estimates = {**found.estimates, **accuracy}
+    accuracy = {} if measurement.clean.accuracy is None else {ACCURACY: measurement.clean.accuracy}
+    estimates = {**measurement.estimates, **accuracy}
     return Entry(
-        model={"name": found.model, "fingerprint": found.provenance.model},
-        dataset={"name": found.dataset, "fingerprint": found.provenance.dataset},
-        images=found.n,
-        # Without the addresses that some objects describe themselves with.
-        intervention=re.sub(r" at 0x[0-9a-fA-F]+", "", found.declaration),
+        model={"name": measurement.model, "fingerprint": measurement.provenance.model},
+        dataset={"name": measurement.dataset, "fingerprint": measurement.provenance.dataset},
+        images=measurement.n,
+        # Some objects describe themselves with their address in memory, which differs in each process.
+        intervention=re.sub(r" at 0x[0-9a-fA-F]+", "", measurement.declaration),
         figures={metric: _figure_of(estimate) for metric, estimate in estimates.items()},
         evidence=evidence,
         # Without the kind of build, which differs between machines that compute the same.
@@ -161,11 +183,11 @@ def entry_of(found: Measurement | GapMeasurement, evidence: Mapping[str, str]) -
     )
 
 
-def _encoded_moves(moves: Transitions, prefix: str) -> dict[str, str]:
+def _encoded_transitions(transitions: Transitions, prefix: str) -> dict[str, str]:
     return {
-        f"{prefix}flipped": encode_images(moves.images.tolist()),
-        f"{prefix}from": encode_classes(moves.before.tolist()),
-        f"{prefix}to": encode_classes(moves.after.tolist()),
+        f"{prefix}flipped": encode_images(transitions.images.tolist()),
+        f"{prefix}from": encode_classes(transitions.before.tolist()),
+        f"{prefix}to": encode_classes(transitions.after.tolist()),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.judgement.expectation import AGAINST_CONTROL
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.expectation import Expectation
@@ -18,12 +17,12 @@ def defects(expectation: Expectation, measurement: Measurement | GapMeasurement)
     """Return which of the models that the limits depend on are degenerate, and why; none if that is allowed."""
     if expectation.allow_degenerate:
         return []
-    control = measurement.control if AGAINST_CONTROL.intersection(expectation.metrics) else None
-    measured = {"model": measurement} | ({} if control is None else {"control": control})
+    control = measurement.control if expectation.needs_control else None
+    measurements = {"model": measurement} | ({} if control is None else {"control": control})
     return [
-        f"{role} {found.model} on {found.dataset}: {found.clean.defect}"
-        for role, found in measured.items()
-        if found.clean.defect
+        f"{role} {measurement.model} on {measurement.dataset}: {measurement.clean.defect}"
+        for role, measurement in measurements.items()
+        if measurement.clean.defect
     ]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.image_sets import Share
+from pytest_biastransfer.metrics.metric import ClassMetric
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -14,17 +16,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.judgement.expectation import Expectation
-    from pytest_biastransfer.metrics.paired_predictions import PairedPredictions
+    from pytest_biastransfer.metrics.paired_predictions import MetricInputs
     from pytest_biastransfer.names import Rule
 
-# What is counted for a limit: the metrics that are shares of images, and the asr, which the skew never exceeds.
-_SHARES: Final = {"asr": "asr", "conditional_asr": "conditional_asr", "targeted_asr": "targeted_asr", "skew": "asr"}
 _METHOD: Final = "confidence sequence"
 
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """The limits that first images can decide.
+    """The limits that the first images can decide.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class EarlyStop:
     rule, confidence
         How they are judged.
     alpha
-        The highest probability that any of the early verdicts is another one than that on all images.
+        The highest probability that any of the early verdicts differs from the verdict on all images.
     """
 
     limits: tuple[tuple[str, float], ...]
@@ -43,21 +43,14 @@ class EarlyStop:
 
     @classmethod
     def of(cls, expectation: Expectation, alpha: float) -> EarlyStop | None:
-        """Return when an expectation is decided early; None if first images can decide none of its limits."""
-        if not any(metric in _SHARES for metric, _ in expectation.limits):
+        """Return the early stop of an expectation; None if the first images can decide none of its limits."""
+        if not any(_deciding_share(metric) for metric in expectation.metrics):
             return None
         return cls(expectation.limits, expectation.rule, expectation.confidence, alpha)
 
 
 class EarlyStopMonitor:
-    """Looks at more and more images, until the verdict is known.
-
-    Parameters
-    ----------
-    stop
-        What is asked.
-    target_of
-        Returns the target classes, given the names of the model's classes.
+    """Looks at more and more images until the verdict on all of them is known.
 
     Attributes
     ----------
@@ -65,65 +58,85 @@ class EarlyStopMonitor:
         The limited metrics that are decided: whether they hold on all images.
     """
 
-    def __init__(self, stop: EarlyStop, target_of: Callable[[Sequence[str]], Collection[int]]) -> None:
+    def __init__(self, stop: EarlyStop) -> None:
         self.verdicts: dict[str, bool] = {}
         self._stop = stop
-        self._target_of = target_of
-        self._alpha = stop.alpha / sum(metric in _SHARES for metric, _ in stop.limits)
-        self._most: dict[str, npt.NDArray[np.int64]] = {}
+        # Each limit gets an equal part of the error probability, so that they keep it together (Bonferroni).
+        self._alpha = stop.alpha / sum(_deciding_share(metric) is not None for metric, _ in stop.limits)
+        self._most_hits_by_metric: dict[str, npt.NDArray[np.int64]] = {}
 
-    def is_decided(self, seen: PairedPredictions, total: int, class_names: Sequence[str]) -> bool:
-        """Look at the first images of `total`; return whether all limits are known to hold, or one not to."""
-        target = self._target_of(class_names)
+    def is_decided(self, inputs: MetricInputs, total: int) -> bool:
+        """Look at the first of `total` images; return whether all limits are known to hold, or one not to."""
         for metric, limit in self._stop.limits:
             if metric not in self.verdicts:
-                verdict = self._look(metric, limit, seen, total, target)
+                verdict = self._look(metric, limit, inputs, total)
                 if verdict is not None:
                     self.verdicts[metric] = verdict
         return len(self.verdicts) == len(self._stop.limits) or not all(self.verdicts.values())
 
-    def estimates(self, seen: PairedPredictions, total: int, class_names: Sequence[str]) -> dict[str, Estimate]:
+    def estimates(self, inputs: MetricInputs, total: int) -> dict[str, Estimate]:
         """Return the limited shares with intervals that hold although the number of images was not fixed before."""
         from pytest_biastransfer.metrics.statistics.sequential import interval, prior_for
 
-        found = {}
+        estimates = {}
         for metric, limit in self._stop.limits:
-            counted = seen.count(metric, self._target_of(class_names)) if metric == _SHARES.get(metric) else None
-            if counted is not None:
-                hits, among = counted
-                # Of the sizes that the whole may have, the largest is the one that least is known about.
-                low, high = interval(hits, among, total - len(seen.clean) + among, prior_for(limit), self._alpha)
-                share, confidence = hits / among if among else nan, 1 - self._alpha
-                found[metric] = Estimate(share, low=low, high=high, confidence=confidence, n=among, method=_METHOD)
-        return found
+            share = _deciding_share(metric)
+            if share is not None and share.name == metric and share.needs <= inputs.available:
+                hits, among = _count(share, inputs)
+                # The base of the share on all images is unknown: the largest possible one is the most cautious.
+                most = total - len(inputs.clean) + among
+                low, high = interval(hits, among, most, prior_for(limit), self._alpha)
+                value, confidence = hits / among if among else nan, 1 - self._alpha
+                estimates[metric] = Estimate(value, low=low, high=high, confidence=confidence, n=among, method=_METHOD)
+        return estimates
 
-    def _look(
-        self, metric: str, limit: float, seen: PairedPredictions, total: int, target: Collection[int]
-    ) -> bool | None:
-        counted = seen.count(_SHARES[metric], target) if metric in _SHARES else None
-        # That the interval of the asr is below the limit does not say so of the interval of the skew.
-        if counted is None or (metric == "skew" and self._stop.rule == "certain"):
+    def _look(self, metric: str, limit: float, inputs: MetricInputs, total: int) -> bool | None:
+        share = _deciding_share(metric)
+        if share is None or not share.needs <= inputs.available:
+            return None
+        is_bound = share.name != metric
+        # An interval of the bound that ends below the limit says nothing about where the metric's own interval ends.
+        if is_bound and self._stop.rule == "certain":
             return None
         from pytest_biastransfer.metrics.statistics.sequential import decide, prior_for
 
-        hits, among = counted
-        # Of how many images the share is, is known at the end only, unless it is of all images.
-        most = self._most_hits(metric, limit, total)
-        populations = range(total if _SHARES[metric] == "asr" else among, total - len(seen.clean) + among + 1)
-        if most[populations[-1]] < 0:
+        hits, among = _count(share, inputs)
+        # Unless the share is of all images, its base on all images is only known at the end: the verdict has to be
+        # the same for every size that the base can still have.
+        least = total if _estimator(share).is_of_all_images else among
+        sizes = range(least, total - len(inputs.clean) + among + 1)
+        most_hits = self._most_hits(metric, limit, total, is_bound=is_bound)
+        if most_hits[sizes[-1]] < 0:
             return None
-        possible = most[populations.start : populations.stop]
-        verdict = decide(hits, among, populations, possible, prior_for(limit), self._alpha)
-        return None if metric == "skew" and not verdict else verdict
+        verdict = decide(hits, among, sizes, most_hits[sizes.start : sizes.stop], prior_for(limit), self._alpha)
+        # A bound above the limit leaves open whether the metric is.
+        return None if is_bound and not verdict else verdict
 
-    def _most_hits(self, metric: str, limit: float, total: int) -> npt.NDArray[np.int64]:
-        """Return for each number of images, from 0 to all, with how many hits the verdict on them would be good."""
-        if metric not in self._most:
+    def _most_hits(self, metric: str, limit: float, total: int, *, is_bound: bool) -> npt.NDArray[np.int64]:
+        """Return for each number of images, from 0 to all, the largest number of hits with which the limit holds."""
+        if metric not in self._most_hits_by_metric:
             import numpy as np
 
             from pytest_biastransfer.metrics.statistics.sequential import most_hits
 
             sizes = np.arange(total + 1, dtype=np.int64)
-            rule = "point" if metric == "skew" else self._stop.rule
-            self._most[metric] = most_hits(sizes, limit, rule, self._stop.confidence)
-        return self._most[metric]
+            rule = "point" if is_bound else self._stop.rule
+            self._most_hits_by_metric[metric] = most_hits(sizes, limit, rule, self._stop.confidence)
+        return self._most_hits_by_metric[metric]
+
+
+def _deciding_share(metric: str) -> ClassMetric | None:
+    """Return the share that decides a limit on a metric early: the metric itself, or one that it never exceeds."""
+    name = metric_named(metric).early_stop
+    share = None if name is None else metric_named(name)
+    return share if isinstance(share, ClassMetric) else None
+
+
+def _estimator(share: ClassMetric) -> Share:
+    # The catalogue is checked for it when it is imported.
+    assert isinstance(share.estimator, Share)
+    return share.estimator
+
+
+def _count(share: ClassMetric, inputs: MetricInputs) -> tuple[int, int]:
+    return _estimator(share).count(inputs)

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, get_args
 
 from pytest_biastransfer.errors import BiasTransferError, nearest, percent_hint
+from pytest_biastransfer.metrics.catalogue import metric_named
 from pytest_biastransfer.names import Rule
-
-# The metrics that can be limited, and the range of a sensible limit.
-INTERVENTION_LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
-    {
-        "asr": (0.0, 1.0),
-        "conditional_asr": (0.0, 1.0),
-        "targeted_asr": (0.0, 1.0),
-        "skew": (0.0, 1.0),
-        "accuracy_drop": (-1.0, 1.0),
-        "asr_excess": (-1.0, 1.0),
-        "skew_excess": (-1.0, 1.0),
-    }
-)
-GAP_LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType({"gap": (0.0, 1.0), "gap_excess": (-1.0, 1.0)})
-LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType({**INTERVENTION_LIMITS, **GAP_LIMITS})
-
-# The limits that compare with a control model.
-AGAINST_CONTROL: Final = frozenset({"asr_excess", "skew_excess", "gap_excess"})
 
 # The probability that an early verdict is another one than that on all images.
 EARLY_STOP_ALPHA: Final = 0.01
@@ -99,7 +81,7 @@ class Expectation:
     Attributes
     ----------
     limits
-        Metric and limit, in the order of `LIMITS`; at least one.
+        Metric and limit, in the order of the catalogue; at least one.
     target
         The target classes of ``targeted_asr``, by name or number.
     confidence
@@ -130,3 +112,8 @@ class Expectation:
     def metrics(self) -> list[str]:
         """The limited metrics."""
         return [metric for metric, _ in self.limits]
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether a limit compares with a control model."""
+        return any("control" in metric_named(metric).needs for metric in self.metrics)

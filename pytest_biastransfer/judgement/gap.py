@@ -7,9 +7,10 @@ from typing import Any, Final, get_args
 
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.judgement.expectation import require_classes
+from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
 
-_WORDS: Final = {"metric": GapMetric, "operating_point": OperatingPoint, "negatives": Negatives}
+_CHOICES: Final = {"metric": GapMetric, "operating_point": OperatingPoint, "negatives": Negatives}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Gap:
         negatives: Negatives = "own",
         min_group_size: int = 30,
     ) -> None:
-        given = {
+        fields = {
             "attribute": attribute,
             "metric": metric,
             "positive": require_classes("positive", positive),
@@ -72,7 +73,7 @@ class Gap:
             "negatives": negatives,
             "min_group_size": min_group_size,
         }
-        for name, value in given.items():
+        for name, value in fields.items():
             object.__setattr__(self, name, value)
         self._require_valid()
 
@@ -81,34 +82,39 @@ class Gap:
             raise BiasTransferError(
                 f"attribute={self.attribute!r:.60}, expected the name of an attribute of the dataset, as 'background'"
             )
-        for name, words in _WORDS.items():
+        for name, choices in _CHOICES.items():
             value = getattr(self, name)
-            if value not in get_args(words):
-                raise BiasTransferError(f"{name}={value!r:.60}; {nearest(str(value), get_args(words))}")
+            if value not in get_args(choices):
+                raise BiasTransferError(f"{name}={value!r:.60}; {nearest(str(value), get_args(choices))}")
         if type(self.min_group_size) is not int or self.min_group_size < 1:
             raise BiasTransferError(f"min_group_size={self.min_group_size!r:.60}, expected a whole number from 1 on")
-        if not self.positive and (self.metric != "accuracy" or self.operating_point == "prevalence"):
+        metric = GROUP_METRICS[self.metric]
+        if not self.positive and (metric.needs_positive or self.operating_point == "prevalence"):
             raise BiasTransferError(f"{self.metric} needs positive=, a class or several, by name or number")
-        if self.metric == "auc" and self.operating_point != "argmax":
-            raise BiasTransferError("operating_point='prevalence': auc is of all thresholds; leave it out")
-        if self.metric != "auc" and self.negatives != "own":
-            raise BiasTransferError(f"negatives='shared' is for metric='auc'; {self.metric} compares with no negatives")
+        if not metric.is_rate and self.operating_point != "argmax":
+            raise BiasTransferError(f"operating_point='prevalence': {self.metric} is of all thresholds; leave it out")
+        if metric.is_rate and self.negatives != "own":
+            areas = " or ".join(repr(area.name) for area in GROUP_METRICS.values() if not area.is_rate)
+            raise BiasTransferError(
+                f"negatives='shared' is for metric={areas}; {self.metric} compares with no negatives"
+            )
 
     @property
     def needs_scores(self) -> bool:
         """Whether more is needed than the predicted classes."""
-        return self.metric == "auc" or self.operating_point == "prevalence"
+        return not GROUP_METRICS[self.metric].is_rate or self.operating_point == "prevalence"
 
     @property
     def label(self) -> str:
         """A short name, for test ids."""
-        return "-".join([self.attribute, self.metric, *map(str, self.positive), *self._unusual])
+        return "-".join([self.attribute, self.metric, *map(str, self.positive), *self._non_default_options])
 
     def __str__(self) -> str:
         positive = f" of {', '.join(map(str, self.positive))}" if self.positive else ""
-        unusual = {"prevalence": " at prevalence", "shared": " against all negatives"}
-        return f"{self.metric}{positive}{''.join(unusual[word] for word in self._unusual)} by {self.attribute}"
+        descriptions = {"prevalence": " at prevalence", "shared": " against all negatives"}
+        options = "".join(descriptions[option] for option in self._non_default_options)
+        return f"{self.metric}{positive}{options} by {self.attribute}"
 
     @property
-    def _unusual(self) -> list[str]:
-        return [word for word in (self.operating_point, self.negatives) if word in ("prevalence", "shared")]
+    def _non_default_options(self) -> list[str]:
+        return [option for option in (self.operating_point, self.negatives) if option in ("prevalence", "shared")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.judgement.expectation import GAP_LIMITS, LIMITS
+from pytest_biastransfer.metrics.catalogue import metric_named
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.expectation import Expectation
@@ -108,9 +108,9 @@ def _early_verdicts(expectation: Expectation, measurement: Measurement) -> list[
 
 
 def _require_enough_images(metric: str, limit: float, observed: Estimate) -> None:
-    """Raise if no outcome on so many images would be certain; differences, and of groups too, are no shares of them."""
+    """Raise `BiasTransferError` if no outcome on so many images would be certain."""
     needed = images_to_be_certain(limit, observed.confidence)
-    if LIMITS[metric][0] < 0 or metric in GAP_LIMITS or math.isnan(observed) or observed.n >= needed:
+    if not metric_named(metric).is_above_zero or math.isnan(observed) or observed.n >= needed:
         return
     enough = "no number of images is enough" if needed == math.inf else f"at least {needed:,} images are needed"
     raise BiasTransferError(

@@ -15,9 +15,10 @@ from pytest_biastransfer.errors import BiasTransferError, ModelError, nearest
 from pytest_biastransfer.judgement.early_stop import EarlyStopMonitor
 from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.degeneracy import clean_performance
+from pytest_biastransfer.metrics.estimates import estimates_of
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenance
-from pytest_biastransfer.metrics.paired_predictions import PairedPredictions, estimates_of
+from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.specs.class_names import composed
 
@@ -55,8 +56,8 @@ def observed_measurement(
     """
     models = [model] if control is None else [model, control]
     keys = keys or [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
-    watch = None if stop is None else EarlyStopMonitor(stop, lambda names: target_classes(target, names))
-    observed = _observe(evaluator, model, images, intervention, keys[:2], watch=watch)
+    monitor = None if stop is None else EarlyStopMonitor(stop)
+    observed = _observe(evaluator, model, images, intervention, keys[:2], monitor=monitor, target=target)
     if control is None:
         return _measurement(observed, None, None, target, confidence, words)
     compared = _observe(evaluator, control, images, intervention, keys[2:], count=len(observed.indices))
@@ -97,20 +98,24 @@ def _observe(
     intervention: Intervention,
     keys: Sequence[PredictionKey],
     *,
-    watch: EarlyStopMonitor | None = None,
+    monitor: EarlyStopMonitor | None = None,
+    target: Sequence[int | str] = (),
     count: int | None = None,
 ) -> _Observed:
-    """Observe the first `count` images, or as many as `watch` needs, or all of them."""
+    """Observe the first `count` images, or as many as `monitor` needs to decide, or all of them."""
     with contextlib.ExitStack() as stack:
         clean = evaluator.collection(model, images, None, keys[0], stack)
         intervened = evaluator.collection(model, images, intervention, keys[1], stack)
         total = clean.looks[-1]
-        for look in clean.looks if watch else [count or total]:
-            found = _observed(model, images, keys, (clean.gather(look), intervened.gather(look)), total)
-            if watch is not None and look < total and watch.is_decided(found.seen, total, found.class_names):
-                known = watch.estimates(found.seen, total, found.class_names)
-                return dataclasses.replace(found, early=watch.verdicts, early_estimates=known)
-    return found
+        for look in clean.looks if monitor else [count or total]:
+            observed = _observed(model, images, keys, (clean.gather(look), intervened.gather(look)), total)
+            if monitor is None or look == total:
+                continue
+            inputs = MetricInputs(observed.seen, target=target_classes(target, observed.class_names))
+            if monitor.is_decided(inputs, total):
+                estimates = monitor.estimates(inputs, total)
+                return dataclasses.replace(observed, early=monitor.verdicts, early_estimates=estimates)
+    return observed
 
 
 def _observed(
@@ -164,15 +169,14 @@ def _measurement(
     words: str,
 ) -> Measurement:
     seen, names = observed.seen, observed.class_names
-    targets = target_classes(target, names)
+    inputs = MetricInputs(seen, compared.seen if compared else None, target_classes(target, names), confidence)
     return Measurement(
         model=in_one_line(observed.model.name),
         dataset=in_one_line(observed.images.name),
         intervention=words,
         n=len(seen.clean),
         total=observed.total,
-        estimates=estimates_of(seen, compared.seen if compared else None, targets, confidence)
-        | dict(observed.early_estimates),
+        estimates=estimates_of(inputs) | dict(observed.early_estimates),
         clean=clean_performance_of(observed.model, observed.images, observed.clean),
         clean_shares=flips.class_shares(seen.clean, len(names)),
         class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
@@ -190,7 +194,7 @@ def _measurement(
         computed=observed.computed + (compared.computed if compared else 0),
         early=observed.early,
         provenance=observed.provenance,
-        outcomes=outcomes_of(seen, observed.indices, compared.seen if compared else None, targets),
+        outcomes=outcomes_of(inputs, observed.indices),
         unlabelled=observed.unlabelled,
     )
 

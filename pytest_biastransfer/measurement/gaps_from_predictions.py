@@ -18,6 +18,7 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.from_predictions import class_names_of, target_classes
 from pytest_biastransfer.metrics import group_gaps
+from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.degeneracy import Classes, clean_performance
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.measurement import Provenance
@@ -125,7 +126,7 @@ def _see(evaluator: Evaluator, model: Model, key: PredictionKey, images: Labelle
     labels = labels[indices]
     clean, wrong = _clean(scored, labels, names), scored != labels
     positive = np.isin(labels, classes)
-    if gap.metric == "auc":
+    if not GROUP_METRICS[gap.metric].is_rate:
         return _Seen(indices, positive, None, None, scores, clean, wrong, computed + more)
     chosen = group_gaps.at_prevalence(scores, int(np.count_nonzero(positive)))
     hits, among = group_gaps.hits_and_among(_rate(gap), chosen, positive, chosen == positive)
@@ -244,9 +245,8 @@ def _error_of(estimate: Estimate) -> float:
 
 
 def _too_few(found: group_gaps.GroupGaps, images: LabelledImages, gap: Gap) -> str:
-    kinds = {"fpr": "negatives", "tpr": "positives", "auc": "positives and negatives"}
     sizes = ", ".join(f"{one.group} {one.size:,}" for one in found.groups)
     return (
-        f"{gap}: a gap needs two groups with at least {gap.min_group_size} {kinds.get(gap.metric, 'images')}; "
+        f"{gap}: a gap needs two groups with at least {gap.min_group_size} {GROUP_METRICS[gap.metric].base}; "
         f"{images.name} has {sizes}. Add images, or lower min_group_size="
     )

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import BiasTransferError
@@ -17,8 +17,10 @@ from pytest_biastransfer.evaluation.keys import PredictionKey
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention, as_intervention
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
+from pytest_biastransfer.metrics.catalogue import metrics_of
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
 from pytest_biastransfer.metrics.measurement import CachedMeasurement, Measurement, Provenance
+from pytest_biastransfer.metrics.metric import ClassMetric
 from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.plain_text import in_one_line
@@ -158,6 +160,8 @@ def _measured(
         evaluator.max_images,
         target,
         confidence,
+        # What was measured before a metric was added lacks it.
+        [metric.name for metric in metrics_of(ClassMetric)],
     )
     # What is known of all images is better than what was known when it was enough.
     for asked in (None, stop) if stop else (None,):
@@ -178,13 +182,16 @@ def _measured(
     return dataclasses.replace(found, provenance=dataclasses.replace(found.provenance, question=answered, bases=bases))
 
 
+_ALWAYS_AVAILABLE: Final = frozenset(metric.name for metric in metrics_of(ClassMetric) if not metric.needs)
+
+
 class _Description(TypedDict):
     n: Annotated[int, lambda n: n >= 0]
     total: int
     early: dict[str, bool] | None
     unlabelled: str
     clean: CleanDescription
-    estimates: Annotated[dict[str, Parts], lambda estimates: {"asr", "skew"} <= estimates.keys()]
+    estimates: Annotated[dict[str, Parts], lambda estimates: estimates.keys() >= _ALWAYS_AVAILABLE]
 
 
 class _WithoutControl(_Description):

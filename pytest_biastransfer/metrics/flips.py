@@ -1,58 +1,32 @@
-"""How predictions change under an intervention.
+"""How predictions change under an intervention: differences of shares, and distances between distributions.
 
 Throughout: `clean` and `intervened` are the predicted classes of the same images without and with the
 intervention, integers of shape [images]; `labels` are the true classes, in the same numbering.
-Definitions follow Salman et al. 2022 (arXiv 2207.02842) where they have them.
+Definitions follow Salman et al. 2022 (arXiv 2207.02842) where they have them. Shares of images are in `image_sets`.
+
+The catalogue imports this module in every session: numpy is imported by the functions that need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-from pytest_biastransfer.metrics.statistics.bootstrap import resampled_skews, skew_of
-from pytest_biastransfer.metrics.statistics.estimate import Estimate
-from pytest_biastransfer.metrics.statistics.intervals import basic_bootstrap, bootstrap, proportion
-from pytest_biastransfer.metrics.statistics.transitions import Transitions
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
-Classes = npt.NDArray[Any]
-
-
-def asr(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estimate:
-    """Return the attack success rate: the share of images whose prediction changes.
-
-    >>> asr(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
-    0.25 [0.00631, 0.806]
-    """
-    return _share(clean != intervened, confidence)
-
-
-def conditional_asr(clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95) -> Estimate:
-    """Return the attack success rate among the images that were classified rightly; NaN if none was."""
-    right = clean == labels
-    return _share(intervened[right] != clean[right], confidence)
-
-
-def target_rate(predicted: Classes, labels: Classes, target: Collection[int], confidence: float = 0.95) -> Estimate:
-    """Return how often images of other classes are classified as one of the target classes.
-
-    With the intervened predictions this is the targeted attack success rate, with the clean ones what
-    to compare it with. NaN if no image is of another class.
-    """
-    others = ~np.isin(labels, list(target))
-    return _share(np.isin(predicted[others], list(target)), confidence)
-
-
-def accuracy(predicted: Classes, labels: Classes, confidence: float = 0.95) -> Estimate:
-    """Return the share of rightly classified images."""
-    return _share(predicted == labels, confidence)
+    Classes = npt.NDArray[Any]
 
 
 def accuracy_drop(clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95) -> Estimate:
-    """Return the accuracy without minus the accuracy with the intervention, paired by image."""
+    """Return the accuracy without minus the accuracy with the intervention, paired by image.
+
+    >>> import numpy as np
+    >>> accuracy_drop(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), np.array([0, 0, 1, 0]))
+    0.25 [-0.25, 0.5]
+    """
     return _mean_difference(clean == labels, intervened == labels, confidence)
 
 
@@ -66,15 +40,19 @@ def asr_excess(
 def class_shares(predicted: Classes, classes: int) -> npt.NDArray[np.float64]:
     """Return each class' share of the predictions, float64 of shape [classes].
 
+    >>> import numpy as np
     >>> class_shares(np.array([0, 0, 1, 1]), 3)
     array([0.5, 0.5, 0. ])
     """
+    import numpy as np
+
     return np.bincount(predicted.astype(np.int64), minlength=classes) / len(predicted)
 
 
 def class_shift(clean: Classes, intervened: Classes, classes: int) -> npt.NDArray[np.float64]:
     """Return the change of each class' share of the predictions, float64 of shape [classes], in [-1, 1].
 
+    >>> import numpy as np
     >>> class_shift(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
     array([-0.25,  0.25,  0.  ])
     """
@@ -102,14 +80,19 @@ def skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estim
     of 100 and more. So where classes have fewer than about five changed predictions each, or all shifts are
     chance, the whole interval can lie above the truth: take it for what was seen on these images. With few
     changed predictions in all (25 of 250 images, 2 classes) the upper end is too low instead. Multinomial draws
-    and random bits (see `resampling`) reach the same up to 0.01, and up to 0.06 where it is below 0.9.
+    and random bits (see `bootstrap`) reach the same up to 0.01, and up to 0.06 where it is below 0.9.
 
+    >>> import numpy as np
     >>> skew(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]))
     0 [0, 0.602]
     """
-    n, moves = len(clean), Transitions.between(clean, intervened)
-    draws = resampled_skews([moves], n)
-    return basic_bootstrap(skew_of(moves, n), draws[0], n, confidence, least=0.0)
+    from pytest_biastransfer.metrics.statistics.bootstrap import resampled_skews, skew_of
+    from pytest_biastransfer.metrics.statistics.intervals import basic_bootstrap
+    from pytest_biastransfer.metrics.statistics.transitions import Transitions
+
+    n, transitions = len(clean), Transitions.between(clean, intervened)
+    draws = resampled_skews([transitions], n)
+    return basic_bootstrap(skew_of(transitions, n), draws[0], n, confidence, least=0.0)
 
 
 def skew_excess(
@@ -126,20 +109,22 @@ def skew_excess(
     of them to one class; 0.91 to 0.95 with 10 and 100 classes where the model flips 20 %, and 0.43 to 0.97 with
     1,000; 0.11 to 0.95 where the control flips 5 % to anywhere, as chance then makes the excess look smaller.
     """
-    n, moves, control = (
-        len(clean),
-        Transitions.between(clean, intervened),
-        Transitions.between(control_clean, control_intervened),
-    )
-    draws = resampled_skews([moves, control], n)
-    return basic_bootstrap(skew_of(moves, n) - skew_of(control, n), draws[0] - draws[1], n, confidence)
+    from pytest_biastransfer.metrics.statistics.bootstrap import resampled_skews, skew_of
+    from pytest_biastransfer.metrics.statistics.intervals import basic_bootstrap
+    from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
-
-def _share(marked: npt.NDArray[np.bool_], confidence: float) -> Estimate:
-    return proportion(int(np.count_nonzero(marked)), len(marked), confidence)
+    n = len(clean)
+    model = Transitions.between(clean, intervened)
+    control = Transitions.between(control_clean, control_intervened)
+    draws = resampled_skews([model, control], n)
+    return basic_bootstrap(skew_of(model, n) - skew_of(control, n), draws[0] - draws[1], n, confidence)
 
 
 def _mean_difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float) -> Estimate:
+    import numpy as np
+
+    from pytest_biastransfer.metrics.statistics.intervals import bootstrap
+
     only_first, only_second = np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)
     cells = np.array([only_first, only_second, len(first) - only_first - only_second], dtype=np.int64)
     return bootstrap(cells, lambda counts: (counts[:, 0] - counts[:, 1]) / len(first), confidence)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.gap_measurement import GroupFigure
 from pytest_biastransfer.metrics.statistics.auc import Areas, area_estimates, areas, drawn_areas
 from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
@@ -90,10 +91,9 @@ def hits_and_among(
     >>> hits[among]
     array([ True, False])
     """
-    every = np.ones(len(positive), dtype=np.bool_)
-    if metric == "accuracy":
-        return right, every
-    return predicted_positive, {"fpr": ~positive, "tpr": positive, "selection_rate": every}[metric]
+    rate = GROUP_METRICS[metric]
+    bases = {"images": np.ones(len(positive), dtype=np.bool_), "negatives": ~positive, "positives": positive}
+    return right if rate.counts == "classified rightly" else predicted_positive, bases[rate.base]
 
 
 def at_prevalence(scores: npt.NDArray[Any], positive_count: int) -> Marked:
@@ -379,7 +379,7 @@ def _gaps(
         return GroupGaps(metric, groups, nothing, None, None, np.nan, np.nan, np.nan)
     figures = np.array([float(estimates[place]) for place in judged])
     lowest, highest = (names[judged[place]] for place in (figures.argmin(), figures.argmax()))
-    worst, best = (highest, lowest) if metric == "fpr" else (lowest, highest)
+    worst, best = (highest, lowest) if GROUP_METRICS[metric].worst == "highest" else (lowest, highest)
     found = Spread.of(figures, drawn)
     gap = spread_estimate(found, int(sizes[judged].min()), n, confidence)
     inflation = float(found.resampled.mean() - found.value)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.metrics.catalogue import metric_named
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -198,20 +199,25 @@ class Measurement:
         return [ClassShift(c, self.class_names[c], float(self.class_shift[c])) for c in order]
 
     def estimate(self, metric: str) -> Estimate:
-        """Return the estimate of that name; raises `BiasTransferError` telling what it needs."""
+        """Return the estimate of a metric of the catalogue, by its name.
+
+        Raises
+        ------
+        BiasTransferError
+            If there is no such metric, or if it is not available; the message says what it needs.
+        """
         if metric in self.estimates:
             return self.estimates[metric]
-        need = self.unlabelled or (_TARGET if metric in _TARGETED else _LABELS)
-        if metric in _EXCESSES:
-            need = _CONTROL
-        raise BiasTransferError(f"{metric} of {self.model} on {self.dataset} is not available: {need}")
+        needs = metric_named(metric).needs
+        reason = _CONTROL
+        if "control" not in needs:
+            reason = self.unlabelled or (_TARGET if "target" in needs else _LABELS)
+        raise BiasTransferError(f"{metric} of {self.model} on {self.dataset} is not available: {reason}")
 
 
-_LABELS = "it needs labels of the model's classes, which class names tell"
-_TARGETED = ("targeted_asr", "clean_target_rate")
-_TARGET = "it needs a target class (target=...)"
-_CONTROL = "it needs a control model (control=...)"
-_EXCESSES = ("asr_excess", "skew_excess")
+_LABELS: Final = "it needs labels of the model's classes, which class names tell"
+_TARGET: Final = "it needs a target class (target=...)"
+_CONTROL: Final = "it needs a control model (control=...)"
 
 
 class CachedMeasurement(Measurement):

@@ -1,20 +1,20 @@
-"""Predictions of one model with and without an intervention, and all estimates that they allow."""
+"""Predictions with and without an intervention: what a metric on predicted classes is computed from."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-from pytest_biastransfer.metrics import flips
-from pytest_biastransfer.metrics.statistics.estimate import Estimate
+    Classes = npt.NDArray[Any]
+
+# What a metric needs besides the predictions of one model.
+Need = Literal["labels", "target", "control"]
 
 
-@dataclass(frozen=True)
-class PairedPredictions:
+class PairedPredictions(NamedTuple):
     """The predictions of one model with and without an intervention.
 
     Attributes
@@ -22,55 +22,68 @@ class PairedPredictions:
     clean, intervened
         Predicted classes, integers of shape [images].
     labels
-        True classes in the model's numbering, of the same shape; None where they cannot be told.
+        True classes in the model's numbering, of the same shape; None if they are unknown.
     """
 
-    clean: npt.NDArray[Any]
-    intervened: npt.NDArray[Any]
-    labels: npt.NDArray[Any] | None
-
-    def count(self, metric: str, target: Collection[int] = ()) -> tuple[int, int] | None:
-        """Return of how many images a metric is a share, after how many of them count; None if that cannot be told."""
-        hit, among = self.clean != self.intervened, np.ones(len(self.clean), dtype=bool)
-        if metric == "asr":
-            pass
-        elif self.labels is None:
-            return None
-        elif metric == "conditional_asr":
-            among = self.clean == self.labels
-        else:
-            hit, among = np.isin(self.intervened, list(target)), ~np.isin(self.labels, list(target))
-        return int(np.count_nonzero(hit & among)), int(np.count_nonzero(among))
+    clean: Classes
+    intervened: Classes
+    labels: Classes | None
 
 
-def estimates_of(
-    seen: PairedPredictions,
-    control: PairedPredictions | None = None,
-    target: Collection[int] = (),
-    confidence: float = 0.95,
-) -> dict[str, Estimate]:
-    """Return every metric that the predictions, labels, target classes and control model allow."""
-    clean, intervened, labels = seen.clean, seen.intervened, seen.labels
-    found = {
-        "asr": flips.asr(clean, intervened, confidence),
-        "skew": flips.skew(clean, intervened, confidence),
-    }
-    if labels is not None:
-        found |= {
-            "conditional_asr": flips.conditional_asr(clean, intervened, labels, confidence),
-            "accuracy": flips.accuracy(clean, labels, confidence),
-            "intervened_accuracy": flips.accuracy(intervened, labels, confidence),
-            "accuracy_drop": flips.accuracy_drop(clean, intervened, labels, confidence),
+class MetricInputs(NamedTuple):
+    """All that a metric on predicted classes can be computed from.
+
+    Attributes
+    ----------
+    model
+        The predictions of the model under test.
+    control
+        Those of a control model on the same images in the same order; None without a control model.
+    target
+        The numbers of the target classes.
+    confidence
+        Coverage of the interval, in (0, 1).
+    """
+
+    model: PairedPredictions
+    control: PairedPredictions | None = None
+    target: Collection[int] = ()
+    confidence: float = 0.95
+
+    @property
+    def available(self) -> frozenset[Need]:
+        """What there is besides the model's predictions."""
+        available: dict[Need, bool] = {
+            "labels": self.model.labels is not None,
+            "target": len(self.target) > 0,
+            "control": self.control is not None,
         }
-        if target:
-            found |= {
-                "targeted_asr": flips.target_rate(intervened, labels, target, confidence),
-                "clean_target_rate": flips.target_rate(clean, labels, target, confidence),
-            }
-    if control is not None:
-        changed, control_changed = clean != intervened, control.clean != control.intervened
-        found |= {
-            "asr_excess": flips.asr_excess(changed, control_changed, confidence),
-            "skew_excess": flips.skew_excess(clean, intervened, control.clean, control.intervened, confidence),
-        }
-    return found
+        return frozenset(need for need, is_there in available.items() if is_there)
+
+    @property
+    def clean(self) -> Classes:
+        """The model's predicted classes without the intervention."""
+        return self.model.clean
+
+    @property
+    def intervened(self) -> Classes:
+        """The model's predicted classes with the intervention."""
+        return self.model.intervened
+
+    @property
+    def labels(self) -> Classes:
+        """The true classes; for metrics that need ``"labels"``."""
+        assert self.model.labels is not None
+        return self.model.labels
+
+    @property
+    def control_clean(self) -> Classes:
+        """The control model's predicted classes without the intervention; for metrics that need ``"control"``."""
+        assert self.control is not None
+        return self.control.clean
+
+    @property
+    def control_intervened(self) -> Classes:
+        """The control model's predicted classes with the intervention; for metrics that need ``"control"``."""
+        assert self.control is not None
+        return self.control.intervened

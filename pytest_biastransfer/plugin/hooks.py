@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer import names
 from pytest_biastransfer.plugin import results, settings, state
 from pytest_biastransfer.plugin.collection import collected_tests, parametrize
+from pytest_biastransfer.plugin.collection.marker_help import marker_help
 from pytest_biastransfer.plugin.session import baseline_update, report_files, terminal_summary
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and document the markers."""
-    for text in names.ALL_MARKERS_HELP:
+    for text in marker_help():
         config.addinivalue_line("markers", text)
     config.stash[state.SETTINGS] = settings.read_settings(config)
     results.watch_results(config)

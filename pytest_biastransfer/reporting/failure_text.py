@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.metrics.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _observed(estimate: Estimate) -> str:
 
 def _comparison(found: Measurement | GapMeasurement, metric: str) -> str:
     """Return both models' values of an excess, or the control's value of another metric."""
-    base = metric.removesuffix("_excess")
+    base = base_of(metric)
     if found.control is None or base not in found.control.estimates:
         return ""
     control = f"control {found.control.estimates[base].text()}"

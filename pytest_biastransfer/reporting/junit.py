@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.metrics.catalogue import METRICS
+
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.performance import Performance
     from pytest_biastransfer.reporting.record import Record
@@ -24,7 +26,8 @@ def properties(record: Record) -> Iterator[tuple[str, str]]:
             yield f"bias.{metric}", repr(value)
     for limit in record.limits:
         name = f"bias.{limit.metric}"
-        if limit.metric not in ("asr", "skew"):
+        # The values of the summary's columns are there whether they are limited or not.
+        if not (limit.metric in METRICS and METRICS[limit.metric].in_summary):
             yield name, repr(limit.observed.value)
         yield f"{name}.low", repr(limit.observed.low)
         yield f"{name}.high", repr(limit.observed.high)

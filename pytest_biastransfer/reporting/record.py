@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
+from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.reporting.figures import Limit, interval_of
 from pytest_biastransfer.reporting.from_json import from_plain
@@ -113,7 +114,7 @@ def _value(measurement: Measurement | GapMeasurement, metric: str) -> float | No
 
 
 def _limit_record(measurement: Measurement | GapMeasurement, limit: LimitVerdict) -> Limit:
-    base = limit.metric.removesuffix("_excess")
+    base = base_of(limit.metric)
     compared = measurement.control.estimates.get(base) if measurement.control else None
     worst = ""
     if isinstance(measurement, GapMeasurement) and limit.metric == "gap":

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.metrics.catalogue import counts_text_of
 from pytest_biastransfer.reporting.summary_table import NAMED, Line
 from pytest_biastransfer.reporting.wording import counted
 
@@ -39,11 +40,8 @@ def change_text(change: MetricChange) -> str:
     'asr 0.031 → 0.084; 291 images newly flip, 26 no longer do (p = 8e-58)'
     """
     counts = ""
-    if change.newly is not None:
-        verb = "flip" if change.metric == "asr" else "hit the target"
-        counts = f"; {counted(change.newly, 'image')} newly {verb}, {change.no_longer} no longer do"
-        if change.is_accuracy:
-            counts = f"; {counted(change.newly, 'image')} newly misclassified, {change.no_longer} no longer"
+    if change.newly is not None and change.no_longer is not None:
+        counts = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
     other = "" if change.same_images else ", not the same images: compared unpaired"
     name = "clean accuracy" if change.is_accuracy else change.metric
     return f"{name} {change.before:.3f} → {change.now:.3f}{counts} (p = {change.p:.1g}{other})"

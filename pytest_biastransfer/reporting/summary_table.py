@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Final
 
+from pytest_biastransfer.metrics.catalogue import METRICS, base_of
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.reporting.figures import Limit
 from pytest_biastransfer.reporting.interval_bar import WIDTH as BAR_WIDTH
@@ -194,10 +195,10 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def _limit_text(limit: Limit) -> str:
     value = math.nan if limit.observed.value is None else limit.observed.value
-    # The observed values of the first two have columns of their own, so that an excess lacks the control's only.
-    observed = "" if limit.metric in ("asr", "skew") else f" {value:.3f}"
+    # The observed value of some metrics has a column of its own.
+    observed = "" if limit.metric in METRICS and METRICS[limit.metric].in_summary else f" {value:.3f}"
     notes = [limit.note] if limit.note else []
-    if limit.metric.endswith("_excess") and limit.control is not None and limit.control.value is not None:
+    if base_of(limit.metric) != limit.metric and limit.control is not None and limit.control.value is not None:
         notes.insert(0, f"control {limit.control.value:.3f}")
     demand = _together(f"{limit.metric}{observed} {'<=' if value <= limit.limit else '>'} {limit.limit:g}")
     return f"{demand} {_together('(' + ', '.join(notes) + ')')}" if notes else demand

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
 from pytest_biastransfer.interventions import as_intervention
-from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS, LIMITS, require_target
+from pytest_biastransfer.judgement.expectation import require_target
 from pytest_biastransfer.judgement.gap import Gap
 from pytest_biastransfer.measurement.measure import measure_loaded
+from pytest_biastransfer.metrics.catalogue import limitable, metric_named
+from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import mean_over_seeds
 from pytest_biastransfer.transfer.recipe import Mode, Recipe
@@ -51,13 +53,14 @@ class Question:
     def of(cls, images: LabelledImages, asked: Any, metric: str | None, target: Target | None) -> Question:
         """Return the question of a caller's arguments; raises `BiasTransferError` for invalid ones."""
         is_gap = isinstance(asked, Gap)
-        valid = [name for name in (GAP_LIMITS if is_gap else INTERVENTION_LIMITS) if not name.endswith("_excess")]
+        metrics = limitable(GapOfGroups if is_gap else ClassMetric)
+        valid = [metric.name for metric in metrics if metric.excess_of is None]
         metric = metric or valid[0]
         if metric not in valid:
             raise BiasTransferError(f"metric={metric!r}; {nearest(str(metric), valid)}")
         targets = require_target(target)
-        if metric == "targeted_asr" and not targets:
-            raise BiasTransferError("metric='targeted_asr' needs target=, a class or several, by name or number")
+        if "target" in metric_named(metric).needs and not targets:
+            raise BiasTransferError(f"metric={metric!r} needs target=, a class or several, by name or number")
         return cls(images, asked if is_gap else as_intervention(asked, "intervention"), metric, targets)
 
     def figure(self, evaluator: Evaluator, model: Model) -> float:
@@ -124,9 +127,16 @@ def repeat(
         model = transfer_loaded(evaluator, source, finetuning, mode, recipe=recipe.with_seed(seed))
         values.append(question.figure(evaluator, model))
         accuracies.append(question.accuracy(evaluator, model))
-    figure = mean_over_seeds(values, confidence, least=LIMITS[question.metric][0])
+    figure = mean_over_seeds(values, confidence, least=_least(question.metric))
     accuracy = mean_over_seeds(accuracies, confidence)
     return Repeated(tuple(values), tuple(accuracies), figure, accuracy)
+
+
+def _least(metric: str) -> float:
+    """Return the lowest value that a metric can have."""
+    limits = metric_named(metric).limits
+    assert limits is not None
+    return limits[0]
 
 
 def require_seeds(seeds: object) -> tuple[int, ...]:

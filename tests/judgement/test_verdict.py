@@ -16,7 +16,7 @@ from pytest_biastransfer.judgement.verdict import LimitVerdict, holds, images_to
 from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerformance
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Measurement, Provenance
-from pytest_biastransfer.metrics.paired_predictions import PairedPredictions
+from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import Rule
 from tests.conftest import ALWAYS_BLUE, Run, each_mode
@@ -39,7 +39,7 @@ def test_limit():
 def measured(asr: int, n: int) -> Measurement:
     """A measurement with only an asr, of so many of n images."""
     none = np.zeros(n, dtype=np.int64)
-    outcomes = outcomes_of(PairedPredictions(none, none, None), np.arange(n))
+    outcomes = outcomes_of(MetricInputs(PairedPredictions(none, none, None)), np.arange(n))
     return Measurement(
         model="model", dataset="images", intervention="square", n=n, total=n, estimates={"asr": proportion(asr, n)},
         clean=CleanPerformance(n, None, 2, 1, ClassShare("a", 1.0), ClassShare("a", 1.0), ""),

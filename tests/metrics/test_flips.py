@@ -8,7 +8,7 @@ import math
 import pickle
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,13 @@ from sklearn.metrics import accuracy_score
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.catalogue import metric_named
 from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerformance
+from pytest_biastransfer.metrics.estimates import estimates_of
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Measurement, Provenance
-from pytest_biastransfer.metrics.paired_predictions import PairedPredictions, estimates_of
+from pytest_biastransfer.metrics.metric import ClassMetric
+from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
 from pytest_biastransfer.metrics.statistics import bootstrap, intervals
 from pytest_biastransfer.metrics.statistics.class_sums import ClassSums, Term
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
@@ -52,6 +55,39 @@ def predictions(draw: st.DrawFn, columns: int, most: int = 40) -> list[Classes]:
     row = st.tuples(*[st.integers(0, CLASSES - 1)] * columns)
     rows = draw(st.lists(row, min_size=images, max_size=images))
     return [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
+
+
+def share(metric: str, inputs: MetricInputs) -> Estimate:
+    entry = metric_named(metric)
+    assert isinstance(entry, ClassMetric)
+    return entry.estimator(inputs)
+
+
+def asr(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estimate:
+    return share("asr", MetricInputs(PairedPredictions(clean, intervened, None), confidence=confidence))
+
+
+def conditional_asr(clean: Classes, intervened: Classes, labels: Classes, confidence: float = 0.95) -> Estimate:
+    predictions = PairedPredictions(clean, intervened, labels)
+    return share("conditional_asr", MetricInputs(predictions, confidence=confidence))
+
+
+def target_rate(predicted: Classes, labels: Classes, target: Collection[int], confidence: float = 0.95) -> Estimate:
+    other = np.full_like(predicted, CLASSES)
+    intervened = MetricInputs(PairedPredictions(other, predicted, labels), None, target, confidence)
+    clean = MetricInputs(PairedPredictions(predicted, other, labels), None, target, confidence)
+    estimate = share("targeted_asr", intervened)
+    assert repr(figures(estimate)) == repr(figures(share("clean_target_rate", clean)))
+    return estimate
+
+
+def accuracy(predicted: Classes, labels: Classes, confidence: float = 0.95) -> Estimate:
+    other = np.full_like(predicted, CLASSES)
+    clean = MetricInputs(PairedPredictions(predicted, other, labels), confidence=confidence)
+    intervened = MetricInputs(PairedPredictions(other, predicted, labels), confidence=confidence)
+    estimate = share("accuracy", clean)
+    assert figures(estimate) == figures(share("intervened_accuracy", intervened))
+    return estimate
 
 
 def observations(arrays: Arrays) -> tuple[PairedPredictions, PairedPredictions]:
@@ -83,7 +119,7 @@ def test_asr_is_the_share_of_changed_predictions_counted_one_by_one(arrays: Arra
     changed = 0
     for one, other in zip(before, after, strict=True):
         changed += one != other
-    assert flips.asr(*arrays) == changed / len(before)
+    assert asr(*arrays) == changed / len(before)
 
 
 @quick
@@ -96,7 +132,7 @@ def test_skew_is_the_total_variation_distance_counted_one_by_one(arrays: Arrays)
 @given(predictions(3))
 def test_conditional_asr_counts_only_rightly_classified_images(arrays: Arrays) -> None:
     right = [(b, a) for b, a, y in zip(*(array.tolist() for array in arrays), strict=True) if b == y]
-    found = flips.conditional_asr(*arrays)
+    found = conditional_asr(*arrays)
     assert found.n == len(right)
     if right:
         assert found == sum(before != after for before, after in right) / len(right)
@@ -105,7 +141,7 @@ def test_conditional_asr_counts_only_rightly_classified_images(arrays: Arrays) -
 
 
 def test_conditional_asr_of_a_model_that_is_never_right_is_unknown() -> None:
-    found = flips.conditional_asr(np.array([0, 1]), np.array([1, 1]), np.array([2, 2]))
+    found = conditional_asr(np.array([0, 1]), np.array([1, 1]), np.array([2, 2]))
     assert math.isnan(found)
     assert (found.low, found.high, found.n) == (0.0, 1.0, 0)
 
@@ -115,7 +151,7 @@ def test_conditional_asr_of_a_model_that_is_never_right_is_unknown() -> None:
 def test_target_rate_counts_images_of_other_classes_that_land_in_any_target(arrays: Arrays, target: set[int]) -> None:
     predicted, labels = (array.tolist() for array in arrays)
     others = [p for p, y in zip(predicted, labels, strict=True) if y not in target]
-    found = flips.target_rate(arrays[0], arrays[1], target)
+    found = target_rate(arrays[0], arrays[1], target)
     assert found.n == len(others)
     if others:
         assert found == sum(p in target for p in others) / len(others)
@@ -126,15 +162,15 @@ def test_target_rate_counts_images_of_other_classes_that_land_in_any_target(arra
 def test_target_rate_with_several_targets_counts_a_prediction_of_either() -> None:
     predicted, labels = np.array([3, 4, 3, 0, 0]), np.array([0, 1, 3, 2, 4])
     # The third and the fifth image are of a target class: they cannot be attacked towards it.
-    assert flips.target_rate(predicted, labels, {3, 4}) == 2 / 3
-    assert flips.target_rate(predicted, labels, [3]) == 1 / 4
+    assert target_rate(predicted, labels, {3, 4}) == 2 / 3
+    assert target_rate(predicted, labels, [3]) == 1 / 4
 
 
 @quick
 @given(predictions(2))
 def test_accuracy_agrees_with_scikit_learn(arrays: Arrays) -> None:
     predicted, labels = arrays
-    assert flips.accuracy(predicted, labels) == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
+    assert accuracy(predicted, labels) == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
 
 
 def test_accuracy_agrees_with_torchmetrics() -> None:
@@ -146,7 +182,7 @@ def test_accuracy_agrees_with_torchmetrics() -> None:
     expected = torchmetrics.multiclass_accuracy(
         torch.tensor(predicted), torch.tensor(labels), num_classes=CLASSES, average="micro"
     )
-    assert flips.accuracy(predicted, labels) == pytest.approx(float(expected), abs=1e-6)
+    assert accuracy(predicted, labels) == pytest.approx(float(expected), abs=1e-6)
 
 
 @quick
@@ -181,14 +217,14 @@ def test_skew_is_what_the_gaining_classes_gain_together(arrays: Arrays) -> None:
 @quick
 @given(predictions(2))
 def test_skew_is_at_most_asr(arrays: Arrays) -> None:
-    assert flips.skew(*arrays) <= flips.asr(*arrays)
+    assert flips.skew(*arrays) <= asr(*arrays)
 
 
 @quick
 @given(predictions(2))
 def test_asr_and_skew_do_not_care_which_of_the_two_is_the_intervention(arrays: Arrays) -> None:
     clean, intervened = arrays
-    assert figures(flips.asr(clean, intervened)) == figures(flips.asr(intervened, clean))
+    assert figures(asr(clean, intervened)) == figures(asr(intervened, clean))
     assert flips.skew(clean, intervened) == flips.skew(intervened, clean)
 
 
@@ -208,8 +244,8 @@ def test_accuracy_drop_changes_its_sign_with_the_roles(arrays: Arrays) -> None:
 def test_the_order_of_the_images_decides_nothing(arrays: Arrays, random: Any) -> None:
     order = list(range(len(arrays[0])))
     random.shuffle(order)
-    found = estimates_of(*observations(arrays), target=[0, 1])
-    shuffled = estimates_of(*observations([array[order] for array in arrays]), target=[0, 1])
+    found = estimates_of(MetricInputs(*observations(arrays), target=[0, 1]))
+    shuffled = estimates_of(MetricInputs(*observations([array[order] for array in arrays]), target=[0, 1]))
     assert found.keys() == shuffled.keys()
     for name, estimate in found.items():
         assert same(estimate, shuffled[name]), name
@@ -221,9 +257,9 @@ def test_the_order_of_the_images_decides_nothing(arrays: Arrays, random: Any) ->
 @given(predictions(3), st.permutations(range(CLASSES)))
 def test_the_numbering_of_the_classes_decides_nothing(arrays: Arrays, names: list[int]) -> None:
     renamed = [np.array(names, dtype=np.int64)[array] for array in arrays]
-    for metric in (flips.asr, flips.skew):
+    for metric in (asr, flips.skew):
         assert metric(*renamed[:2]) == metric(*arrays[:2])
-    assert same(flips.conditional_asr(*renamed), flips.conditional_asr(*arrays))
+    assert same(conditional_asr(*renamed), conditional_asr(*arrays))
     assert flips.accuracy_drop(*renamed) == flips.accuracy_drop(*arrays)
 
 
@@ -231,7 +267,7 @@ def test_the_numbering_of_the_classes_decides_nothing(arrays: Arrays, names: lis
 @given(predictions(2), st.integers(2, 4))
 def test_values_do_not_change_when_every_image_is_there_several_times(arrays: Arrays, copies: int) -> None:
     more: Arrays = [np.tile(array, copies) for array in arrays]
-    for metric in (flips.asr, flips.skew):
+    for metric in (asr, flips.skew):
         assert metric(*more) == pytest.approx(metric(*arrays), abs=1e-12)
 
 
@@ -252,9 +288,7 @@ def test_excess_against_oneself_is_exactly_zero_and_sure(arrays: Arrays) -> None
 def test_excess_is_the_difference_to_the_control(arrays: Arrays) -> None:
     clean, intervened, control_clean, control_intervened = arrays
     by_asr = flips.asr_excess(clean != intervened, control_clean != control_intervened)
-    assert by_asr == pytest.approx(
-        flips.asr(clean, intervened) - flips.asr(control_clean, control_intervened), abs=1e-12
-    )
+    assert by_asr == pytest.approx(asr(clean, intervened) - asr(control_clean, control_intervened), abs=1e-12)
     by_skew = flips.skew_excess(*arrays)
     assert by_skew == pytest.approx(
         flips.skew(clean, intervened) - flips.skew(control_clean, control_intervened), abs=1e-12
@@ -266,8 +300,8 @@ def test_every_integer_dtype_gives_the_same_values(dtype: type[np.generic]) -> N
     # Up to the largest class of the dtype, which must not be taken for something else.
     largest = 127 if dtype is np.int8 else 255
     arrays = list(np.random.default_rng(1).choice([0, 1, largest - 1, largest], (5, 60)))
-    expected = estimates_of(*observations(arrays), target=[largest])
-    found = estimates_of(*observations([array.astype(dtype) for array in arrays]), target=[largest])
+    expected = estimates_of(MetricInputs(*observations(arrays), target=[largest]))
+    found = estimates_of(MetricInputs(*observations([array.astype(dtype) for array in arrays]), target=[largest]))
     assert {n: float(e) for n, e in found.items()} == {n: float(e) for n, e in expected.items()}
 
 
@@ -279,7 +313,7 @@ def test_every_integer_dtype_gives_the_same_values(dtype: type[np.generic]) -> N
 def test_every_interval_contains_its_value_and_stays_in_the_range_of_its_metric(
     arrays: Arrays, target: set[int], confidence: float
 ) -> None:
-    for name, estimate in estimates_of(*observations(arrays), target, confidence).items():
+    for name, estimate in estimates_of(MetricInputs(*observations(arrays), target, confidence)).items():
         least = -1.0 if name in SIGNED else 0.0
         assert least <= estimate.low <= estimate.high <= 1.0, name
         assert math.isnan(estimate) or estimate.low <= estimate <= estimate.high, name
@@ -290,8 +324,8 @@ def test_every_interval_contains_its_value_and_stays_in_the_range_of_its_metric(
 def test_more_confidence_gives_wider_intervals() -> None:
     generator = np.random.default_rng(2)
     arrays = list(generator.integers(0, CLASSES, (5, 80)))
-    some = estimates_of(*observations(arrays), target=[1], confidence=0.8)
-    more = estimates_of(*observations(arrays), target=[1], confidence=0.99)
+    some = estimates_of(MetricInputs(*observations(arrays), target=[1], confidence=0.8))
+    more = estimates_of(MetricInputs(*observations(arrays), target=[1], confidence=0.99))
     for name in some:
         assert more[name].low <= some[name].low, name
         assert some[name].high <= more[name].high, name
@@ -302,20 +336,22 @@ def test_estimates_are_those_that_the_predictions_allow() -> None:
     clean, intervened, labels = np.array([0, 1]), np.array([1, 1]), np.array([0, 0])
     unlabelled = PairedPredictions(clean, intervened, None)
     always = {"asr", "skew"}
-    assert estimates_of(unlabelled).keys() == always
-    assert estimates_of(unlabelled, target=[1]).keys() == always
-    assert estimates_of(unlabelled, unlabelled).keys() == always | NEED_CONTROL
+    assert estimates_of(MetricInputs(unlabelled)).keys() == always
+    assert estimates_of(MetricInputs(unlabelled, target=[1])).keys() == always
+    assert estimates_of(MetricInputs(unlabelled, unlabelled)).keys() == always | NEED_CONTROL
     labelled = PairedPredictions(clean, intervened, labels)
-    assert estimates_of(labelled).keys() == always | NEED_LABELS
+    assert estimates_of(MetricInputs(labelled)).keys() == always | NEED_LABELS
     # Class 0 is falsy, and is a target all the same.
-    assert estimates_of(labelled, unlabelled, [0]).keys() == (always | NEED_LABELS | NEED_TARGET | NEED_CONTROL)
+    assert estimates_of(MetricInputs(labelled, unlabelled, [0])).keys() == (
+        always | NEED_LABELS | NEED_TARGET | NEED_CONTROL
+    )
 
 
 def test_estimates_are_named_after_what_they_are() -> None:
     clean, intervened = np.array([0, 0, 0, 1, 2]), np.array([0, 1, 1, 1, 0])
     labels = np.array([0, 0, 1, 1, 2])
     control = PairedPredictions(np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 1]), labels)
-    found = estimates_of(PairedPredictions(clean, intervened, labels), control, target=[1])
+    found = estimates_of(MetricInputs(PairedPredictions(clean, intervened, labels), control, target=[1]))
     assert {name: round(float(estimate), 12) for name, estimate in found.items()} == {
         "asr": 0.6,
         "skew": 0.4,
@@ -349,7 +385,7 @@ def measurement(estimates: dict[str, Estimate], shift: list[float]) -> Measureme
         computed=0,
         early=None,
         provenance=Provenance(None, ""),
-        outcomes=outcomes_of(PairedPredictions(nothing, nothing, None), nothing),
+        outcomes=outcomes_of(MetricInputs(PairedPredictions(nothing, nothing, None)), nothing),
     )
 
 
@@ -414,8 +450,7 @@ def drawn_by(
         recorded.append(draws)
         return basic_bootstrap(value, draws, *args, **kwargs)
 
-    for module in (flips, intervals):
-        monkeypatch.setattr(module, "basic_bootstrap", recording)
+    monkeypatch.setattr(intervals, "basic_bootstrap", recording)
     found = metric(*arrays)
     (draws,) = recorded
     return found, draws
@@ -658,7 +693,7 @@ def test_an_estimate_is_a_number_in_json() -> None:
 @quick
 @given(predictions(3))
 def test_estimates_hold_plain_python_numbers_that_any_serializer_takes(arrays: Arrays) -> None:
-    found = estimates_of(PairedPredictions(*arrays), PairedPredictions(*arrays), [0])
+    found = estimates_of(MetricInputs(PairedPredictions(*arrays), PairedPredictions(*arrays), [0]))
     for estimate in found.values():
         assert [type(part) for part in figures(estimate)] == [float, float, float, float, int, str]
         assert estimate.__reduce__()[0].__module__.startswith("pytest_biastransfer")

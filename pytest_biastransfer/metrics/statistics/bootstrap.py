@@ -51,7 +51,7 @@ def resampled_counts(counts: Integers, seed: int = 0) -> Integers:
 def skew_of(moves: Transitions, n: int) -> float:
     """Return the skew of n images: how far apart their classes are before and after they move.
 
-    >>> skew_of(Moves(np.array([3, 7]), before=np.array([0, 0]), after=np.array([1, 1])), n=10)
+    >>> skew_of(Transitions(np.array([3, 7]), before=np.array([0, 0]), after=np.array([1, 1])), n=10)
     0.2
     """
     classes = int(max(moves.before.max(initial=0), moves.after.max(initial=0))) + 1
@@ -87,7 +87,7 @@ def resampled_skews(moves: Sequence[Transitions], n: int, seed: int = 0) -> Floa
 
     Examples
     --------
-    >>> two_of_ten = Moves(np.array([3, 7]), before=np.array([0, 0]), after=np.array([1, 1]))
+    >>> two_of_ten = Transitions(np.array([3, 7]), before=np.array([0, 0]), after=np.array([1, 1]))
     >>> resampled_skews([two_of_ten], n=10).mean(axis=1).round(2)
     array([0.2])
     """

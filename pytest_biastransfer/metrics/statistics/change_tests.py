@@ -111,9 +111,9 @@ def skew_change(
     Examples
     --------
     >>> import numpy as np
-    >>> from pytest_biastransfer.metrics.statistics.transitions import Moves
-    >>> none = Moves(*[np.array([], dtype=np.int64)] * 3)
-    >>> five = Moves(np.arange(5), before=np.arange(5), after=np.full(5, 9))
+    >>> from pytest_biastransfer.metrics.statistics.transitions import Transitions
+    >>> none = Transitions(*[np.array([], dtype=np.int64)] * 3)
+    >>> five = Transitions(np.arange(5), before=np.arange(5), after=np.full(5, 9))
     >>> skew_change([none], [five], 100, 100, paired=True)
     0.0625
     """

@@ -59,7 +59,7 @@ def permuted_changes(
     See `comparison.skew_change` for the parameters.
 
     >>> def flips(images, to):
-    ...     return Moves(np.array(images), before=np.zeros(len(images), np.int64), after=np.full(len(images), to))
+    ...     return Transitions(np.array(images), before=np.zeros(len(images), np.int64), after=np.full(len(images), to))
     >>> permuted_changes([flips([7], 1)], [flips([], 1)], 10, 10, paired=True)
     Permuted(changes=array([ 0.1, -0.1]), shares=array([0.5, 0.5]), images=1)
     """

@@ -22,8 +22,8 @@ class Transitions(NamedTuple):
     Examples
     --------
     >>> import numpy as np
-    >>> Moves.between(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 0]))
-    Moves(images=array([1, 3]), before=array([0, 1]), after=array([2, 0]))
+    >>> Transitions.between(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 0]))
+    Transitions(images=array([1, 3]), before=array([0, 1]), after=array([2, 0]))
     """
 
     images: npt.NDArray[np.int64]

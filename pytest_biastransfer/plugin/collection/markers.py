@@ -11,9 +11,6 @@ from pytest_biastransfer.errors import BiasTransferError, InterventionError, Mar
 from pytest_biastransfer.interventions import Intervention, Registry
 from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.judgement.expectation import (
-    AGAINST_CONTROL,
-    GAP_LIMITS,
-    INTERVENTION_LIMITS,
     Expectation,
     require_allow_degenerate,
     require_confidence,
@@ -23,6 +20,8 @@ from pytest_biastransfer.judgement.expectation import (
     require_target,
 )
 from pytest_biastransfer.judgement.gap import Gap
+from pytest_biastransfer.metrics.catalogue import limitable, metric_named
+from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups, Metric
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
     DATASET_FIXTURE,
@@ -35,11 +34,6 @@ from pytest_biastransfer.names import (
 if TYPE_CHECKING:
     import pytest
 
-_LIMITS: Final = {
-    INTERVENTION_MARKER: INTERVENTION_LIMITS,
-    SEARCH_MARKER: INTERVENTION_LIMITS,
-    GAP_MARKER: GAP_LIMITS,
-}
 _SHARED_KEYWORDS: Final = ("model", "dataset", "control", "confidence", "allow_degenerate")
 _GAP_KEYWORDS: Final = ("metric", "positive", "operating_point", "negatives", "min_group_size")
 _OTHER_KEYWORDS: Final = {
@@ -66,7 +60,7 @@ def cases_of(marks: Iterable[pytest.Mark], test: str, registry: Registry) -> lis
 
 
 def _cases(mark: pytest.Mark, place: str, registry: Registry) -> Iterator[Case]:
-    limit_keywords = [f"max_{metric}" for metric in _LIMITS[mark.name]]
+    limit_keywords = [metric.keyword for metric in _limited_metrics(mark.name)]
     valid = (*limit_keywords, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
     for keyword in mark.kwargs.keys() - set(valid):
         raise MarkerError(f"{place}: unknown keyword {keyword}; {nearest(keyword, valid)}")
@@ -93,10 +87,11 @@ def _cases(mark: pytest.Mark, place: str, registry: Registry) -> Iterator[Case]:
 def _shared(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place: str) -> dict[str, Any]:
     """Return what the cases of a marker have in common."""
     expectation = _expectation(mark, limits, place)
-    if any(metric == "targeted_asr" for metric, _ in limits) and not expectation.target:
-        raise MarkerError(f"{place}: max_targeted_asr needs target=, a class or several, by name or number")
+    needing_target = [metric for name, _ in limits if "target" in (metric := metric_named(name)).needs]
+    if needing_target and not expectation.target:
+        raise MarkerError(f"{place}: {needing_target[0].keyword} needs target=, a class or several, by name or number")
     control = _fixture_name(mark, "control", None, place)
-    if control is None and any(metric in AGAINST_CONTROL for metric, _ in limits):
+    if control is None and expectation.needs_control:
         control = CONTROL_FIXTURE
     model = _fixture_name(mark, "model", MODEL_FIXTURE, place) or MODEL_FIXTURE
     dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, place) or DATASET_FIXTURE
@@ -178,9 +173,15 @@ def _intervention(given: object, place: str, registry: Registry) -> tuple[Interv
         raise MarkerError(f"{place}: {error}") from error
 
 
+def _limited_metrics(marker: str) -> list[Metric]:
+    """Return the metrics that a marker can limit."""
+    return limitable(GapOfGroups if marker == GAP_MARKER else ClassMetric)
+
+
 def _limits(mark: pytest.Mark, place: str) -> Iterator[tuple[str, float]]:
-    for metric, (low, high) in _LIMITS[mark.name].items():
-        keyword = f"max_{metric}"
+    for metric in _limited_metrics(mark.name):
+        assert metric.limits is not None
+        (low, high), keyword = metric.limits, metric.keyword
         limit = mark.kwargs.get(keyword)
         if limit is None:
             continue
@@ -189,7 +190,7 @@ def _limits(mark: pytest.Mark, place: str) -> Iterator[tuple[str, float]]:
             raise MarkerError(
                 f"{place}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}{percent_hint(limit)}"
             )
-        yield metric, float(limit)
+        yield metric.name, float(limit)
 
 
 def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, place: str) -> str | None:

@@ -199,10 +199,11 @@ def _similar_marker(name: str, *, has_arguments: bool) -> str | None:
 
 def _marker_with_limits(mark: pytest.Mark) -> str | None:
     """Return the bias marker that a limit among the keywords belongs to."""
-    from pytest_biastransfer.judgement.expectation import GAP_LIMITS, INTERVENTION_LIMITS
+    from pytest_biastransfer.metrics.catalogue import limitable
+    from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups
 
-    for marker, metrics in ((INTERVENTION_MARKER, INTERVENTION_LIMITS), (GAP_MARKER, GAP_LIMITS)):
-        if any(f"max_{metric}" in mark.kwargs for metric in metrics):
+    for marker, kind in ((INTERVENTION_MARKER, ClassMetric), (GAP_MARKER, GapOfGroups)):
+        if any(metric.keyword in mark.kwargs for metric in limitable(kind)):
             return marker
     return None
 

@@ -12,7 +12,6 @@ from _pytest.skipping import evaluate_xfail_marks
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.baseline.entry import (
-    ACCURACY,
     EncodedEvidence,
     Entry,
     EntryKey,
@@ -31,6 +30,7 @@ from pytest_biastransfer.baseline.regression import (
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.cases import SearchCase
 from pytest_biastransfer.judgement.degenerate import defects
+from pytest_biastransfer.metrics.catalogue import ACCURACY
 from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, typed_name
 from pytest_biastransfer.plugin.collection.parametrize import case_of

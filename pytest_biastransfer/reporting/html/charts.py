@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.wording import figure, percentage, spread
@@ -99,7 +100,7 @@ class _Row:
 
 def limit_plot(limit: Limit, test: Result) -> IntervalPlot:
     """Return what was observed, the limit, the control and the baseline on one axis."""
-    base = limit.metric.removesuffix("_excess")
+    base = base_of(limit.metric)
     rows = [_Row("observed", "observed", limit.observed), _Row("limit", "limit", _value(limit.limit))]
     own = test.details.metrics.get(base) if test.details is not None else None
     if base != limit.metric and own is not None:

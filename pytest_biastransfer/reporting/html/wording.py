@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pytest_biastransfer.metrics.catalogue import base_of, counts_text_of
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import ReportedChange, Result
@@ -137,7 +138,7 @@ def broken(limit: Limit) -> str:
     ends = spread(limit.observed)
     control = ""
     if limit.control is not None:
-        base = limit.metric.removesuffix("_excess")
+        base = base_of(limit.metric)
         control = f"; {'control' if base == limit.metric else f'{base} of the control'} {figure(limit.control.value)}"
     note = f", {limit.note}" if limit.note else ""
     observed = f"{limit.metric} {figure(limit.observed.value)}"
@@ -155,15 +156,12 @@ def verdict(limit: Limit) -> str:
 def change_words(change: ReportedChange) -> str:
     """Return how a metric changed since it was accepted, and by how many images.
 
-    >>> change_words(Change("asr", 0.144, 0.161, 0.0031, 446, 361, True, "regression"))
+    >>> change_words(ReportedChange("asr", 0.144, 0.161, 0.0031, 446, 361, True, "regression"))
     'asr 0.144 → 0.161; 446 images newly flip, 361 no longer do (p = 0.0031)'
     """
     images = ""
     if change.newly is not None and change.no_longer is not None:
-        verb = "flips" if change.newly == 1 else "flip"
-        images = f"; {counted(change.newly, 'image')} newly {verb}, {change.no_longer:,} no longer do"
-        if change.metric == "accuracy":
-            images = f"; {counted(change.newly, 'image')} newly misclassified, {change.no_longer:,} no longer"
+        images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
     other = "" if change.same_images else ", on other images"
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
     return f"{name} {figure(change.before)} → {figure(change.now)}{images} ({p_words(change.p)}{other})"

@@ -1,0 +1,327 @@
+"""The metrics: one entry for each, and nothing about a metric anywhere else.
+
+Marker keywords, ``pytest --markers``, summary, baseline, reports and documents derive from these entries. The order is
+that of the summary's limits. Importing this module imports neither numpy nor scipy: the functions import them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeVar, get_args
+
+from pytest_biastransfer.errors import BiasTransferError, nearest
+from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.change_rules import (
+    GapChange,
+    GapExcessChange,
+    ImageCounts,
+    McNemar,
+    MeanChange,
+    SkewChange,
+    TwoProportions,
+)
+from pytest_biastransfer.metrics.image_sets import (
+    ImageSet,
+    Share,
+    all_images,
+    classified_rightly,
+    classified_rightly_with_intervention,
+    control_flipped,
+    flipped,
+    in_target_without_intervention,
+    lost,
+    misclassified,
+    of_other_classes,
+    put_into_target,
+    won,
+)
+from pytest_biastransfer.metrics.metric import (
+    ClassMetric,
+    GapOfGroups,
+    GroupMetric,
+    Metric,
+    by_name,
+    require_consistent,
+)
+from pytest_biastransfer.names import GapMetric
+
+# How to speak of the images of a metric that the catalogue lacks.
+_COUNT: Final = ImageCounts("newly counts", "newly count", "no longer do")
+
+_FROM_0_TO_1: Final = (0.0, 1.0)
+_SIGNED: Final = (-1.0, 1.0)
+
+_FLIPPED: Final = ImageSet("flipped", flipped)
+_CONTROL_FLIPPED: Final = ImageSet("control_flipped", control_flipped)
+_TARGETED: Final = Share(put_into_target, of_other_classes, has_fixed_base=True)
+
+# The accuracy without an intervention: every baseline comparison includes it, whatever a marker limits.
+ACCURACY: Final = "accuracy"
+
+METRICS: Mapping[str, Metric] = by_name(
+    [
+        ClassMetric(
+            name="asr",
+            title="attack success rate",
+            definition="the share of images with `f(T(x)) != f(x)`; needs no labels",
+            limits=_FROM_0_TO_1,
+            needs=frozenset(),
+            estimator=Share(flipped, all_images, has_fixed_base=True),
+            interval="clopper-pearson",
+            change=McNemar(_FLIPPED, ImageCounts("newly flips", "newly flip", "no longer do")),
+            early_stop="asr",
+            more_is_worse=True,
+            in_summary=True,
+        ),
+        ClassMetric(
+            name="conditional_asr",
+            title="conditional attack success rate",
+            definition="`asr` among the images that are classified rightly without `T`",
+            limits=_FROM_0_TO_1,
+            needs=frozenset({"labels"}),
+            estimator=Share(flipped, classified_rightly, has_fixed_base=False),
+            interval="clopper-pearson",
+            change=TwoProportions(),
+            early_stop="conditional_asr",
+            more_is_worse=True,
+        ),
+        ClassMetric(
+            name="targeted_asr",
+            title="targeted attack success rate",
+            definition="the share of images of other classes that `T` turns into a target class",
+            limits=_FROM_0_TO_1,
+            needs=frozenset({"labels", "target"}),
+            estimator=_TARGETED,
+            interval="clopper-pearson",
+            change=McNemar(
+                ImageSet("hits", _TARGETED.counted),
+                ImageCounts("newly hits the target", "newly hit the target", "no longer do"),
+            ),
+            early_stop="targeted_asr",
+            more_is_worse=True,
+        ),
+        ClassMetric(
+            name="skew",
+            title="total variation distance",
+            definition="how far the distribution of predicted classes moves; at most `asr`",
+            limits=_FROM_0_TO_1,
+            needs=frozenset(),
+            estimator=lambda inputs: flips.skew(inputs.clean, inputs.intervened, inputs.confidence),
+            interval="paired bootstrap",
+            change=SkewChange(("",)),
+            early_stop="asr",
+            more_is_worse=True,
+            in_summary=True,
+        ),
+        ClassMetric(
+            name="accuracy_drop",
+            title="loss of accuracy",
+            definition="accuracy without `T` minus accuracy with `T`",
+            limits=_SIGNED,
+            needs=frozenset({"labels"}),
+            estimator=lambda inputs: flips.accuracy_drop(
+                inputs.clean, inputs.intervened, inputs.labels, inputs.confidence
+            ),
+            interval="paired bootstrap",
+            change=MeanChange(plus=ImageSet("lost", lost), minus=ImageSet("won", won)),
+            early_stop=None,
+            more_is_worse=True,
+        ),
+        ClassMetric(
+            name="asr_excess",
+            title="excess of the attack success rate",
+            definition="`asr` minus the control model's on the same images",
+            limits=_SIGNED,
+            needs=frozenset({"control"}),
+            estimator=lambda inputs: flips.asr_excess(flipped(inputs), control_flipped(inputs), inputs.confidence),
+            interval="paired bootstrap",
+            change=MeanChange(plus=_FLIPPED, minus=_CONTROL_FLIPPED),
+            early_stop=None,
+            more_is_worse=True,
+            excess_of="asr",
+        ),
+        ClassMetric(
+            name="skew_excess",
+            title="excess of the total variation distance",
+            definition="`skew` minus the control model's on the same images",
+            limits=_SIGNED,
+            needs=frozenset({"control"}),
+            estimator=lambda inputs: flips.skew_excess(
+                inputs.clean, inputs.intervened, inputs.control_clean, inputs.control_intervened, inputs.confidence
+            ),
+            interval="paired bootstrap",
+            change=SkewChange(("", "control_")),
+            early_stop=None,
+            more_is_worse=True,
+            excess_of="skew",
+        ),
+        ClassMetric(
+            name=ACCURACY,
+            title="accuracy",
+            definition="the share of images that are classified rightly without `T`",
+            limits=None,
+            needs=frozenset({"labels"}),
+            estimator=Share(classified_rightly, all_images, has_fixed_base=True),
+            interval="clopper-pearson",
+            change=McNemar(
+                ImageSet("misclassified", misclassified),
+                ImageCounts("newly misclassified", "newly misclassified", "no longer"),
+                # The first baseline files have the count alone.
+                works_without_images=True,
+            ),
+            early_stop=None,
+            more_is_worse=False,
+        ),
+        ClassMetric(
+            name="intervened_accuracy",
+            title="accuracy with the intervention",
+            definition="the share of images that are classified rightly with `T`",
+            limits=None,
+            needs=frozenset({"labels"}),
+            estimator=Share(classified_rightly_with_intervention, all_images, has_fixed_base=True),
+            interval="clopper-pearson",
+            change=TwoProportions(),
+            early_stop=None,
+            more_is_worse=False,
+        ),
+        ClassMetric(
+            name="clean_target_rate",
+            title="target rate without the intervention",
+            definition="the share of images of other classes that are classified as a target class without `T`",
+            limits=None,
+            needs=frozenset({"labels", "target"}),
+            estimator=Share(in_target_without_intervention, of_other_classes, has_fixed_base=True),
+            interval="clopper-pearson",
+            change=TwoProportions(),
+            early_stop=None,
+            more_is_worse=True,
+        ),
+        GapOfGroups(
+            name="gap",
+            title="gap between groups",
+            definition="the largest difference of the group metric between two groups",
+            limits=_FROM_0_TO_1,
+            needs=frozenset({"labels"}),
+            interval="paired bootstrap",
+            change=GapChange(),
+            early_stop=None,
+            more_is_worse=True,
+        ),
+        GapOfGroups(
+            name="gap_excess",
+            title="excess of the gap",
+            definition="`gap` minus the control model's on the same images",
+            limits=_SIGNED,
+            needs=frozenset({"labels", "control"}),
+            interval="paired bootstrap",
+            change=GapExcessChange(),
+            early_stop=None,
+            more_is_worse=True,
+            excess_of="gap",
+        ),
+    ]
+)
+
+GROUP_METRICS: Mapping[str, GroupMetric] = by_name(
+    [
+        GroupMetric(
+            name="fpr",
+            definition="false-positive rate: the share of negatives that is predicted positive",
+            base="negatives",
+            counts="predicted positive",
+            needs_positive=True,
+            worst="highest",
+        ),
+        GroupMetric(
+            name="tpr",
+            definition="true-positive rate: the share of positives that is predicted positive",
+            base="positives",
+            counts="predicted positive",
+            needs_positive=True,
+            worst="lowest",
+        ),
+        GroupMetric(
+            name="accuracy",
+            definition="the share of images that are classified rightly; without `positive=` among all classes",
+            base="images",
+            counts="classified rightly",
+            needs_positive=False,
+            worst="lowest",
+        ),
+        GroupMetric(
+            name="auc",
+            definition="area under the ROC curve",
+            base="positives and negatives",
+            counts=None,
+            needs_positive=True,
+            worst="lowest",
+        ),
+        GroupMetric(
+            name="selection_rate",
+            definition="the share of all images that is predicted positive",
+            base="images",
+            counts="predicted positive",
+            needs_positive=True,
+            worst="lowest",
+        ),
+    ]
+)
+
+require_consistent(METRICS)
+if tuple(GROUP_METRICS) != get_args(GapMetric):
+    raise ValueError(f"names.GapMetric is {get_args(GapMetric)}, expected {tuple(GROUP_METRICS)}")
+
+Kind = TypeVar("Kind", bound=Metric)
+
+
+def metrics_of(kind: type[Kind]) -> list[Kind]:
+    """Return the metrics of a kind, in the order of the catalogue."""
+    return [metric for metric in METRICS.values() if isinstance(metric, kind)]
+
+
+def limitable(kind: type[Metric]) -> list[Metric]:
+    """Return the metrics of a kind that a marker can limit, in the order of the catalogue."""
+    return [metric for metric in METRICS.values() if isinstance(metric, kind) and metric.limits is not None]
+
+
+def metric_named(name: str) -> Metric:
+    """Return the entry of a metric.
+
+    Raises
+    ------
+    BiasTransferError
+        If there is none; the message has the nearest name.
+
+    Examples
+    --------
+    >>> metric_named("skew").early_stop
+    'asr'
+    """
+    if name not in METRICS:
+        raise BiasTransferError(f"metric={name!r}; {nearest(name, list(METRICS))}")
+    return METRICS[name]
+
+
+def base_of(name: str) -> str:
+    """Return the metric of which another one is the excess, and the metric itself if it is no excess.
+
+    Reports of other versions may have metrics that the catalogue lacks.
+
+    >>> base_of("skew_excess"), base_of("skew")
+    ('skew', 'skew')
+    """
+    metric = METRICS.get(name)
+    return name if metric is None or metric.excess_of is None else metric.excess_of
+
+
+def counts_text_of(name: str, newly: int, no_longer: int) -> str:
+    """Return in words how many images count newly, and no longer, for a metric that is compared by its images.
+
+    >>> counts_text_of("targeted_asr", 2, 1)
+    '2 images newly hit the target, 1 no longer do'
+    >>> counts_text_of("unknown_in_this_version", 2, 1)
+    '2 images newly count, 1 no longer do'
+    """
+    change = METRICS[name].change if name in METRICS else None
+    wording = change.wording if isinstance(change, McNemar) else _COUNT
+    return wording.text(newly, no_longer)

@@ -1,0 +1,355 @@
+"""How a metric is tested for a change since the baseline: what the baseline keeps for it, and the test made of that.
+
+Two measurements are *paired* if they are of the same images in the same order.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from pytest_biastransfer.metrics.image_sets import ImageSet
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.metrics.statistics.transitions import Transitions
+
+
+class AcceptedMeasurement(Protocol):
+    """One measurement as the baseline keeps it; its methods raise ValueError for evidence that cannot be decoded."""
+
+    @property
+    def images(self) -> int:
+        """The number of images."""
+
+    @property
+    def evidence(self) -> Mapping[str, str]:
+        """The evidence by name, encoded."""
+
+    def value(self, metric: str) -> float:
+        """Return the value of a metric."""
+
+    def share(self, metric: str) -> tuple[int, int]:
+        """Return how many images count for a metric that is a share, and among how many."""
+
+    def image_set(self, name: str) -> Sequence[int]:
+        """Return a set of images as ascending indices in the dataset."""
+
+    def transitions(self, prefix: str) -> Transitions:
+        """Return the images that change their class; `prefix` says of which model."""
+
+    def group_hits(self) -> Sequence[tuple[int, Sequence[int]]]:
+        """Return the size of each group, and which of its images count."""
+
+    def numbers(self, name: str, count: int) -> Sequence[float]:
+        """Return so many numbers."""
+
+
+class ChangeResult(NamedTuple):
+    """The result of a test.
+
+    Attributes
+    ----------
+    p
+        The probability of such a change, or a larger one, by chance.
+    newly, no_longer
+        How many images count now and did not before, and the other way round; None if the test does not compare these.
+    """
+
+    p: float
+    newly: int | None = None
+    no_longer: int | None = None
+
+
+class ChangeTest(ABC):
+    """A test of change, and the evidence that it needs."""
+
+    on_same_images: ClassVar[str]
+    on_other_images: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def evidence(self) -> tuple[str, ...]:
+        """The names of the evidence that the baseline keeps for the test."""
+
+    @property
+    def image_sets(self) -> tuple[ImageSet, ...]:
+        """Those parts of the evidence that are sets of images of this metric."""
+        return ()
+
+    def is_possible(self, kept: AcceptedMeasurement) -> bool:
+        """Whether a measurement has all the evidence."""
+        return kept.evidence.keys() >= set(self.evidence)
+
+    def compare(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        """Test whether a metric changed."""
+        if paired and self._is_same_evidence(before, now):
+            # Nothing to decode and nothing to import: most sessions change nothing.
+            return ChangeResult(1.0, 0, 0)
+        return self._test(metric, before, now, paired=paired)
+
+    @abstractmethod
+    def _test(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        """Test measurements whose evidence differs, or that are of different images."""
+
+    def _is_same_evidence(self, before: AcceptedMeasurement, now: AcceptedMeasurement) -> bool:
+        # Without evidence, equal figures do not say that the same images count.
+        names = self.evidence
+        return bool(names) and all(
+            name in before.evidence and before.evidence[name] == now.evidence.get(name) for name in names
+        )
+
+
+class ImageCounts(NamedTuple):
+    """How to say how many images count newly, and no longer.
+
+    Attributes
+    ----------
+    newly_one, newly_several
+        What one image does newly, and what several do.
+    no_longer
+        What those do that ceased to count.
+    """
+
+    newly_one: str
+    newly_several: str
+    no_longer: str
+
+    def text(self, newly: int, no_longer: int) -> str:
+        """Return the counts in words.
+
+        >>> ImageCounts("newly flips", "newly flip", "no longer do").text(1, 2600)
+        '1 image newly flips, 2,600 no longer do'
+        """
+        images = f"1 image {self.newly_one}" if newly == 1 else f"{newly:,} images {self.newly_several}"
+        return f"{images}, {no_longer:,} {self.no_longer}"
+
+
+class McNemar(ChangeTest):
+    """McNemar's exact test of a share, for shares of a base that does not depend on the predictions.
+
+    Attributes
+    ----------
+    images
+        The images that count.
+    wording
+        How to say of images that they count newly, and no longer.
+    works_without_images
+        Whether a baseline that only has the counts is compared as if it were of different images.
+    """
+
+    on_same_images: ClassVar[str] = "McNemar's exact test (1947) of the newly against the no longer counted images"
+    on_other_images: ClassVar[str] = "Fisher's exact test (1935)"
+
+    def __init__(self, images: ImageSet, wording: ImageCounts, *, works_without_images: bool = False) -> None:
+        self.images = images
+        self.wording = wording
+        self.works_without_images = works_without_images
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """The set of images."""
+        return (self.images.name,)
+
+    @property
+    def image_sets(self) -> tuple[ImageSet, ...]:
+        """The set of images."""
+        return (self.images,)
+
+    def is_possible(self, kept: AcceptedMeasurement) -> bool:
+        """Whether a measurement has the set of images, if that is required."""
+        return self.works_without_images or super().is_possible(kept)
+
+    def _test(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        name = self.images.name
+        if not (paired and name in before.evidence and name in now.evidence):
+            return ChangeResult(_two_proportions(metric, before, now))
+        from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
+
+        earlier, later = (set(kept.image_set(name)) for kept in (before, now))
+        newly, no_longer = len(later - earlier), len(earlier - later)
+        return ChangeResult(mcnemar(newly, no_longer), newly, no_longer)
+
+
+class TwoProportions(ChangeTest):
+    """Fisher's exact test of two counts, for shares of a base that depends on the predictions."""
+
+    on_same_images: ClassVar[str] = "Fisher's exact test (1935), as the share may be taken among other images"
+    on_other_images: ClassVar[str] = "the same"
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Nothing: the figures have the counts."""
+        return ()
+
+    def _test(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        return ChangeResult(_two_proportions(metric, before, now))
+
+
+class MeanChange(ChangeTest):
+    """A permutation test of a mean of -1, 0 or 1 an image.
+
+    Attributes
+    ----------
+    plus, minus
+        The images that add 1 to the mean's sum, and those that subtract 1.
+    """
+
+    on_same_images: ClassVar[str] = "paired permutation test, which is McNemar's if no image changes by two"
+    on_other_images: ClassVar[str] = "permutation test"
+
+    def __init__(self, plus: ImageSet, minus: ImageSet) -> None:
+        self.plus = plus
+        self.minus = minus
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Both sets."""
+        return self.plus.name, self.minus.name
+
+    @property
+    def image_sets(self) -> tuple[ImageSet, ...]:
+        """Both sets."""
+        return self.plus, self.minus
+
+    def _test(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        import numpy as np
+
+        from pytest_biastransfer.metrics.statistics.change_tests import mean_change
+
+        earlier, later = (
+            (np.array(kept.image_set(self.plus.name), np.int64), np.array(kept.image_set(self.minus.name), np.int64))
+            for kept in (before, now)
+        )
+        return ChangeResult(mean_change(earlier, later, before.images, now.images, paired=paired))
+
+
+class SkewChange(ChangeTest):
+    """The larger p-value of a bootstrap test and of a permutation test; see `change_tests.skew_change`.
+
+    Attributes
+    ----------
+    prefixes
+        Of which models the transitions are compared: ``""`` the model, ``"control_"`` the control model.
+    """
+
+    on_same_images: ClassVar[str] = "the larger p-value of a paired bootstrap test and a permutation test"
+    on_other_images: ClassVar[str] = "the same, unpaired"
+
+    def __init__(self, prefixes: tuple[str, ...]) -> None:
+        self.prefixes = prefixes
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """The flipped images with their classes before and after."""
+        return tuple(f"{prefix}{part}" for prefix in self.prefixes for part in ("flipped", "from", "to"))
+
+    def _test(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        from pytest_biastransfer.metrics.statistics.change_tests import skew_change
+
+        earlier, later = ([kept.transitions(prefix) for prefix in self.prefixes] for kept in (before, now))
+        return ChangeResult(skew_change(earlier, later, before.images, now.images, paired=paired))
+
+
+class GapChange(ChangeTest):
+    """A test by image of a gap between rates of the same groups, and else by the gaps' standard errors."""
+
+    on_same_images: ClassVar[str] = (
+        "of a rate: the larger p-value of a permutation test by image and a bootstrap test; "
+        "of an area: by the gaps' standard errors"
+    )
+    on_other_images: ClassVar[str] = "by the gaps' standard errors"
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """A hash of the groups, and what chance does to the gap."""
+        return "groups", "chance"
+
+    def _is_same_evidence(self, before: AcceptedMeasurement, now: AcceptedMeasurement) -> bool:
+        # A rate has hits, an area under the ROC curve has none.
+        return super()._is_same_evidence(before, now) and before.evidence.get("hits") == now.evidence.get("hits")
+
+    def _test(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        from pytest_biastransfer.metrics.statistics.gap_change_test import (
+            SizedGap,
+            paired_gap_change,
+            unpaired_gap_change,
+        )
+
+        are_same_groups = paired and before.evidence["groups"] == now.evidence["groups"]
+        if are_same_groups and "hits" in before.evidence and "hits" in now.evidence:
+            earlier, later, codes = _group_outcomes(before.group_hits(), now.group_hits())
+            return ChangeResult(
+                paired_gap_change(earlier, later, codes >= 0, codes, int(codes.max()) + 1, min_group_size=1)
+            )
+        gaps = [SizedGap(kept.value(metric), *kept.numbers("chance", 3)) for kept in (before, now)]
+        return ChangeResult(unpaired_gap_change(*gaps))
+
+
+class GapExcessChange(ChangeTest):
+    """A test by the standard errors of two excesses, as if they were of different images."""
+
+    on_same_images: ClassVar[str] = "by the standard errors, as if of other images: too large rather than too small"
+    on_other_images: ClassVar[str] = "the same"
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """A hash of the groups, and the standard error."""
+        return "groups", "excess_error"
+
+    def _is_same_evidence(self, before: AcceptedMeasurement, now: AcceptedMeasurement) -> bool:
+        return super()._is_same_evidence(before, now) and before.evidence.get("hits") == now.evidence.get("hits")
+
+    def _test(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        from pytest_biastransfer.metrics.statistics.gap_change_test import SizedGap, unpaired_gap_change
+
+        gaps = [
+            SizedGap(kept.value(metric), inflation=0.0, error=kept.numbers("excess_error", 1)[0], by_chance=0.0)
+            for kept in (before, now)
+        ]
+        return ChangeResult(unpaired_gap_change(*gaps))
+
+
+def _two_proportions(metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement) -> float:
+    earlier, later = before.share(metric), now.share(metric)
+    if earlier == later:
+        return 1.0
+    from pytest_biastransfer.metrics.statistics.change_tests import two_proportions
+
+    return two_proportions(*later, *earlier)
+
+
+def _group_outcomes(
+    before: Sequence[tuple[int, Sequence[int]]], now: Sequence[tuple[int, Sequence[int]]]
+) -> tuple[Any, Any, Any]:
+    """Return which images count before, and now, and their groups; images that never count come last in a group."""
+    import numpy as np
+
+    if [size for size, _ in before] != [size for size, _ in now]:
+        raise ValueError("its groups have other sizes than their hash says")
+    counting_before: list[bool] = []
+    counting_now: list[bool] = []
+    for (size, earlier), (_, later) in zip(before, now, strict=True):
+        set_before, set_now = set(earlier), set(later)
+        ever_counting = sorted(set_before | set_now)
+        rest = [False] * (size - len(ever_counting))
+        counting_before += [image in set_before for image in ever_counting] + rest
+        counting_now += [image in set_now for image in ever_counting] + rest
+    codes = np.repeat(np.arange(len(before)), [size for size, _ in before])
+    return np.array(counting_before, dtype=bool), np.array(counting_now, dtype=bool), codes

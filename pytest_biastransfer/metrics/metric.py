@@ -1,0 +1,212 @@
+"""The form of the catalogue's entries: all that the package has to know about a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
+
+from pytest_biastransfer.metrics.change_rules import ChangeTest, McNemar
+from pytest_biastransfer.metrics.image_sets import Share
+from pytest_biastransfer.metrics.paired_predictions import MetricInputs, Need
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
+
+# `Estimate.method` of the intervals.
+Interval = Literal["clopper-pearson", "paired bootstrap"]
+# Which images a rate of a group is taken among; an area under the ROC curve compares positives with negatives.
+Base = Literal["images", "negatives", "positives", "positives and negatives"]
+
+EXCESS: Final = "_excess"
+
+# Every session with a bias test creates these classes; without generated `==` and `repr` that takes half the time.
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Metric:
+    """A metric that a marker can limit and that a baseline compares.
+
+    Attributes
+    ----------
+    name
+        Its name in code, in reports and in the baseline; a marker limits it with ``max_<name>``.
+    title
+        Its name in the field's words.
+    definition
+        What it is, in Markdown; `T` is the intervention, `f(x)` the predicted class of an image.
+    limits
+        The lowest and the highest sensible limit; None if no marker limits it.
+    needs
+        What it needs besides the predictions of one model.
+    interval
+        `Estimate.method` of its interval.
+    change
+        The test of a change since the baseline, with the evidence that the baseline keeps for it.
+    early_stop
+        The share that decides a limit early: the metric itself, or a share that the metric never exceeds. None if a
+        limit is always judged on all images.
+    more_is_worse
+        Whether an increase is a change for the worse.
+    excess_of
+        The metric of which this one is the excess over a control model's; None if it is no excess.
+    in_summary
+        Whether the summary has a column for it.
+    """
+
+    name: str
+    title: str
+    definition: str
+    limits: tuple[float, float] | None
+    needs: frozenset[Need]
+    interval: Interval
+    change: ChangeTest
+    early_stop: str | None
+    more_is_worse: bool
+    excess_of: str | None = None
+    in_summary: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError for an entry that is not complete."""
+        _require(self.name.isidentifier(), self.name, "name", "an identifier")
+        _require(bool(self.title and self.definition), self.name, "title and definition", "texts that are not empty")
+        if not isinstance(self.change, ChangeTest):
+            raise TypeError(f"metric {self.name}: change={self.change!r}, expected a test of change")
+        _require(self.interval in get_args(Interval), self.name, "interval", " or ".join(get_args(Interval)))
+        _require(self.needs <= set(get_args(Need)), self.name, "needs", f"some of {', '.join(get_args(Need))}")
+        low, high = self.limits or (0.0, 1.0)
+        _require(low < high, self.name, "limits", "the lowest and the highest limit")
+        is_named_excess = self.name.endswith(EXCESS)
+        _require(
+            is_named_excess == (self.excess_of is not None),
+            self.name,
+            "excess_of",
+            f"a metric, if and only if the name ends in {EXCESS}",
+        )
+        _require(is_named_excess == ("control" in self.needs), self.name, "needs", 'an excess needs "control"')
+
+    @property
+    def keyword(self) -> str:
+        """The keyword of a marker that limits it."""
+        return f"max_{self.name}"
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is a difference, which can be negative."""
+        return self.limits is not None and self.limits[0] < 0
+
+    @property
+    def is_above_zero(self) -> bool:
+        """Whether it is a share of images or a distance: with few images its interval ends above 0 even at 0."""
+        return not self.is_signed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ClassMetric(Metric):
+    """A metric on predicted classes.
+
+    Attributes
+    ----------
+    estimator
+        Returns the metric with its interval.
+    """
+
+    estimator: Callable[[MetricInputs], Estimate]
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError for an entry that is not complete."""
+        super().__post_init__()
+        if not callable(self.estimator):
+            raise TypeError(f"metric {self.name}: estimator={self.estimator!r}, expected a function of MetricInputs")
+        if isinstance(self.change, McNemar):
+            # McNemar's test compares the images that count. Where the base of the share changes too, an image may
+            # cease to count because it ceased to belong to the base, and the test would be wrong without a word.
+            has_fixed_base = isinstance(self.estimator, Share) and self.estimator.has_fixed_base
+            _require(has_fixed_base, self.name, "change", "McNemar's test only for a share with a fixed base")
+        if self.early_stop == self.name:
+            _require(isinstance(self.estimator, Share), self.name, "early_stop", "the name of a share, or None")
+
+
+class GapOfGroups(Metric):
+    """A metric of groups of images: the gap between them; see `GroupMetric` for what is measured in each group."""
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError for an entry that is not complete."""
+        super().__post_init__()
+        _require(self.early_stop is None, self.name, "early_stop", "None: small groups would be left over")
+
+    @property
+    def is_above_zero(self) -> bool:
+        """Not of a share of images: how many images make it certain depends on the groups."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class GroupMetric:
+    """What is measured in each group.
+
+    Attributes
+    ----------
+    name, definition
+        As of `Metric`.
+    base
+        Among which images of a group it is taken.
+    counts
+        Which images count for a rate; None for an area under the ROC curve.
+    needs_positive
+        Whether it needs positive classes.
+    worst
+        Which group is the worst one.
+    """
+
+    name: str
+    definition: str
+    base: Base
+    counts: Literal["predicted positive", "classified rightly"] | None
+    needs_positive: bool
+    worst: Literal["highest", "lowest"]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an entry that is not complete."""
+        _require(self.name.isidentifier() and bool(self.definition), self.name, "name and definition", "texts")
+        _require(self.base in get_args(Base), self.name, "base", " or ".join(get_args(Base)))
+        _require(
+            self.is_rate == (self.base != "positives and negatives"),
+            self.name,
+            "counts",
+            "None for areas alone",
+        )
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is a rate of images, and not an area under the ROC curve."""
+        return self.counts is not None
+
+
+Entry = TypeVar("Entry", Metric, GroupMetric)
+
+
+def by_name(entries: Iterable[Entry]) -> Mapping[str, Entry]:
+    """Return a catalogue's entries by their names; raises ValueError if two have the same name."""
+    catalogue: dict[str, Entry] = {}
+    for entry in entries:
+        _require(entry.name not in catalogue, entry.name, "name", "a name that no other metric has")
+        catalogue[entry.name] = entry
+    return MappingProxyType(catalogue)
+
+
+def require_consistent(metrics: Mapping[str, Metric]) -> None:
+    """Raise ValueError if an entry refers to a metric that is missing, or that is of another kind."""
+    for metric in metrics.values():
+        if metric.excess_of is not None:
+            _require(metric.excess_of in metrics, metric.name, "excess_of", f"one of {', '.join(metrics)}")
+        if metric.early_stop is not None:
+            share = metrics.get(metric.early_stop)
+            is_share = isinstance(share, ClassMetric) and isinstance(share.estimator, Share)
+            _require(is_share, metric.name, "early_stop", "the name of a share, or None")
+
+
+def _require(is_valid: bool, metric: str, field: str, expected: str) -> None:
+    if not is_valid:
+        raise ValueError(f"metric {metric}: {field}: expected {expected}")
