@@ -35,7 +35,7 @@ class ImageSet(NamedTuple):
     mask: MaskFunction
 
 
-class Share(NamedTuple):
+class Share:
     """The estimator of a share of images, with the exact interval of Clopper and Pearson (1934).
 
     Attributes
@@ -48,9 +48,10 @@ class Share(NamedTuple):
         Whether `among` is the same for any predictions, as that of all images is.
     """
 
-    hits: MaskFunction
-    among: MaskFunction
-    has_fixed_base: bool
+    def __init__(self, hits: MaskFunction, among: MaskFunction, *, has_fixed_base: bool) -> None:
+        self.hits = hits
+        self.among = among
+        self.has_fixed_base = has_fixed_base
 
     @property
     def is_of_all_images(self) -> bool:
