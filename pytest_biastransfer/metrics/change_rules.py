@@ -142,7 +142,7 @@ class McNemar(ChangeTest):
         Whether a baseline that only has the counts is compared as if it were of different images.
     """
 
-    on_same_images: ClassVar[str] = "McNemar's exact test (1947) of the newly against the no longer counted images"
+    on_same_images: ClassVar[str] = "McNemar's exact test (1947) of newly against no longer counted images"
     on_other_images: ClassVar[str] = "Fisher's exact test (1935)"
 
     def __init__(self, images: ImageSet, wording: ImageCounts, *, works_without_images: bool = False) -> None:
@@ -180,7 +180,7 @@ class McNemar(ChangeTest):
 class TwoProportions(ChangeTest):
     """Fisher's exact test of two counts, for shares of a base that depends on the predictions."""
 
-    on_same_images: ClassVar[str] = "Fisher's exact test (1935), as the share may be taken among other images"
+    on_same_images: ClassVar[str] = "Fisher's exact test (1935), because the share may be taken among other images"
     on_other_images: ClassVar[str] = "the same"
 
     @property
@@ -203,7 +203,7 @@ class MeanChange(ChangeTest):
         The images that add 1 to the mean's sum, and those that subtract 1.
     """
 
-    on_same_images: ClassVar[str] = "paired permutation test, which is McNemar's if no image changes by two"
+    on_same_images: ClassVar[str] = "paired permutation test; equals McNemar's if no image changes by two"
     on_other_images: ClassVar[str] = "permutation test"
 
     def __init__(self, plus: ImageSet, minus: ImageSet) -> None:
@@ -303,7 +303,7 @@ class GapChange(ChangeTest):
 class GapExcessChange(ChangeTest):
     """A test by the standard errors of two excesses, as if they were of different images."""
 
-    on_same_images: ClassVar[str] = "by the standard errors, as if of other images: too large rather than too small"
+    on_same_images: ClassVar[str] = "by the standard errors, as if on other images; conservative"
     on_other_images: ClassVar[str] = "the same"
 
     @property

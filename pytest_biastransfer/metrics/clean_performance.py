@@ -73,7 +73,7 @@ class CleanPerformance:
     images
         How many images it was measured on.
     accuracy
-        Share of rightly classified images, with its 95 % interval; None where the dataset's classes are not those of
+        Share of correctly classified images, with its 95 % interval; None where the dataset's classes are not those of
         the model.
     classes
         How many classes the model has.

@@ -82,7 +82,7 @@ def hits_and_among(
     predicted_positive, positive
         Which images are predicted to be positive, and which are.
     right
-        Which images are classified rightly.
+        Which images are classified correctly.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def hits_and_among(
     """
     rate = GROUP_METRICS[metric]
     bases = {"images": np.ones(len(positive), dtype=np.bool_), "negatives": ~positive, "positives": positive}
-    return right if rate.counts == "classified rightly" else predicted_positive, bases[rate.base]
+    return right if rate.counts == "classified correctly" else predicted_positive, bases[rate.base]
 
 
 def at_prevalence(scores: npt.NDArray[Any], positive_count: int) -> Marked:

@@ -91,8 +91,8 @@ def control_flipped(inputs: MetricInputs) -> Mask:
     return _differ(inputs.control_clean, inputs.control_intervened)
 
 
-def classified_rightly(inputs: MetricInputs) -> Mask:
-    """Return the images that are classified rightly without the intervention."""
+def classified_correctly(inputs: MetricInputs) -> Mask:
+    """Return the images that are classified correctly without the intervention."""
     return ~misclassified(inputs)
 
 
@@ -101,19 +101,19 @@ def misclassified(inputs: MetricInputs) -> Mask:
     return _differ(inputs.clean, inputs.labels)
 
 
-def classified_rightly_with_intervention(inputs: MetricInputs) -> Mask:
-    """Return the images that are classified rightly with the intervention."""
+def classified_correctly_with_intervention(inputs: MetricInputs) -> Mask:
+    """Return the images that are classified correctly with the intervention."""
     return ~_differ(inputs.intervened, inputs.labels)
 
 
 def lost(inputs: MetricInputs) -> Mask:
-    """Return the images that are classified rightly only without the intervention."""
-    return classified_rightly(inputs) & ~classified_rightly_with_intervention(inputs)
+    """Return the images that are classified correctly only without the intervention."""
+    return classified_correctly(inputs) & ~classified_correctly_with_intervention(inputs)
 
 
 def won(inputs: MetricInputs) -> Mask:
-    """Return the images that are classified rightly only with the intervention."""
-    return classified_rightly_with_intervention(inputs) & misclassified(inputs)
+    """Return the images that are classified correctly only with the intervention."""
+    return classified_correctly_with_intervention(inputs) & misclassified(inputs)
 
 
 def of_other_classes(inputs: MetricInputs) -> Mask:

@@ -145,7 +145,7 @@ class Measurement:
 
     @property
     def conditional_asr(self) -> Estimate:
-        """The same among the images that were classified rightly."""
+        """The same among the images that were classified correctly."""
         return self.estimate("conditional_asr")
 
     @property
@@ -165,12 +165,12 @@ class Measurement:
 
     @property
     def accuracy(self) -> Estimate:
-        """Share of rightly classified images, without the intervention."""
+        """Share of correctly classified images, without the intervention."""
         return self.estimate("accuracy")
 
     @property
     def intervened_accuracy(self) -> Estimate:
-        """Share of rightly classified images, with the intervention."""
+        """Share of correctly classified images, with the intervention."""
         return self.estimate("intervened_accuracy")
 
     @property

@@ -19,6 +19,12 @@ Interval = Literal["clopper-pearson", "paired bootstrap"]
 # Which images a rate of a group is taken among; an area under the ROC curve compares positives with negatives.
 Base = Literal["images", "negatives", "positives", "positives and negatives"]
 
+# The method of each interval, and its source.
+INTERVALS: Final[Mapping[Interval, tuple[str, str]]] = {
+    "clopper-pearson": ("exact", "Clopper & Pearson 1934"),
+    "paired bootstrap": ("basic bootstrap, paired", "Davison & Hinkley 1997, §5.2"),
+}
+
 EXCESS: Final = "_excess"
 
 # Every session with a bias test creates these classes; without generated `==` and `repr` that takes half the time.
@@ -163,7 +169,7 @@ class GroupMetric:
     name: str
     definition: str
     base: Base
-    counts: Literal["predicted positive", "classified rightly"] | None
+    counts: Literal["predicted positive", "classified correctly"] | None
     needs_positive: bool
     worst: Literal["highest", "lowest"]
 

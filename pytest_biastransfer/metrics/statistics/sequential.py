@@ -95,7 +95,7 @@ def decide(hits: int, seen: int, populations: range, most: Counts, prior: Prior,
         How many of the images seen are hits; how many were seen.
     populations
         The possible numbers of images in the whole population, none below `seen`. Where only some images
-        count, such as the rightly classified ones, their number is known for certain only at the end. The
+        count, such as the correctly classified ones, their number is known for certain only at the end. The
         true one being among the possible ones, a verdict that they all share is as certain as one on a known
         number.
     most
