@@ -5,7 +5,6 @@ python docs/metric_tables.py
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -58,13 +57,11 @@ TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[Sequence[str]]]]]]
 def page(name: str, text: str) -> str:
     """Return the text of a page with its tables as they should be; raises ValueError if a table has no place."""
     for table, rows in TABLES[name].items():
-        pattern = rf"(<!-- table {table}: python docs/metric_tables.py -->\n).*?(<!-- end of table -->)"
-        content = _markdown(rows())
-        text, count = re.subn(
-            pattern, lambda found, content=content: found[1] + content + found[2], text, flags=re.DOTALL
-        )
-        if count != 1:
-            raise ValueError(f"{name}: expected one table {table}, found {count}")
+        begin, end = f"<!-- table {table}: python docs/metric_tables.py -->\n", "<!-- end of table -->"
+        if text.count(begin) != 1:
+            raise ValueError(f"{name}: expected one table {table}, found {text.count(begin)}")
+        before, _, rest = text.partition(begin)
+        text = before + begin + _markdown(rows()) + end + rest.partition(end)[2]
     return text
 
 
