@@ -11,7 +11,6 @@ from pytest_biastransfer.metrics.catalogue import base_of, counts_text_of
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import ReportedChange, Result
-from pytest_biastransfer.reporting.wording import counted
 
 OUTCOME_WORDS: Final[Mapping[Outcome, str]] = {
     "failed": "failed",
