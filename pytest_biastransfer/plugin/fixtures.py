@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.plugin.runtest.finetuning import Transfer
     from pytest_biastransfer.transfer.attribution import Attribution
-    from pytest_biastransfer.transfer.dose_response import DoseResponse
+    from pytest_biastransfer.transfer.dose_experiment import DoseResponse
 
 
 @pytest.fixture(scope="session")

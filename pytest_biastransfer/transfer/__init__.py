@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from pytest_biastransfer.transfer.curation.functions import reweighted as reweighted
     from pytest_biastransfer.transfer.curation.functions import with_correlation as with_correlation
     from pytest_biastransfer.transfer.curation.functions import with_share as with_share
-    from pytest_biastransfer.transfer.dose_response import DoseResponse as DoseResponse
-    from pytest_biastransfer.transfer.dose_response import dose_response as dose_response
+    from pytest_biastransfer.transfer.dose_experiment import DoseResponse as DoseResponse
+    from pytest_biastransfer.transfer.dose_experiment import dose_response as dose_response
     from pytest_biastransfer.transfer.recipe import Recipe as Recipe
     from pytest_biastransfer.transfer.transfer_model import transfer as transfer
 
 # The module of each public name.
 _MODULES = {
     "Attribution": "attribution",
-    "DoseResponse": "dose_response",
+    "DoseResponse": "dose_experiment",
     "Recipe": "recipe",
     "attribute_bias": "attribution",
     "balanced": "curation.functions",
-    "dose_response": "dose_response",
+    "dose_response": "dose_experiment",
     "of_classes": "curation.functions",
     "plant": "curation.functions",
     "reweighted": "curation.functions",

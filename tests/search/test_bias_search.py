@@ -211,8 +211,8 @@ def test_an_error_while_it_shrinks_ends_it_too() -> None:
     ("space", "message"),
     [
         (st.integers(0, 9), r"the space drew \d, expected interventions"),
-        (st.just(Square(size=0.001)), "nothing in the space that is searched can be seen"),
-        (st.nothing(), "nothing in the space that is searched exists"),
+        (st.just(Square(size=0.001)), "nothing in the space of the search changes a pixel"),
+        (st.nothing(), "nothing in the space of the search exists"),
     ],
 )
 def test_a_space_of_something_else_is_an_error(space: Any, message: str) -> None:
@@ -378,7 +378,7 @@ def test_a_metric_without_images_is_one_message(colors: pytest.Pytester) -> None
     conftest.write_text(conftest.read_text().replace("expand(3, 16, 16), 2)", "expand(3, 16, 16), 1)"))
     colors.makepyfile(test_searched=SEARCH.format(limit=0.3).replace("max_asr", "max_conditional_asr"))
     result = colors.runpytest_inprocess(*MODES["no:xdist"])
-    result.stdout.fnmatch_lines(["*conditional_asr of * is undefined: it could be measured on none of the images*"])
+    result.stdout.fnmatch_lines(["*conditional_asr of * is undefined on the images of the search; *"])
     assert result.ret == 1
 
 
@@ -395,7 +395,7 @@ BAD = [
     ("patches(), max_asr=0.1, rule='certain'", "*bias_search: unknown keyword rule*"),
     ("patches(), max_asr=0.1, model='transfered_model'", "*bias_search: model='transfered_model' is not a fixture*did you mean transferred_model*"),
     ("st.integers(), max_asr=0.1", "*the space drew *, expected interventions*"),
-    ("st.just(Square(size=0.01)), max_asr=0.1", "*nothing in the space that is searched can be seen (Square(*: rounds to no pixel*"),
+    ("st.just(Square(size=0.01)), max_asr=0.1", "*nothing in the space of the search changes a pixel (Square(*: rounds to no pixel*"),
 ]  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,15 @@ from pytest_biastransfer.transfer import DoseResponse, Recipe, attribute_bias, d
 from pytest_biastransfer.transfer.seed_repeats import Repeated
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_public_names_are_no_modules_once_all_modules_are_imported() -> None:
+    """Importing a submodule sets an attribute of its package, which would hide a public name that is the same."""
+    package = importlib.import_module("pytest_biastransfer.transfer")
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+    assert [name for name in package.__all__ if not callable(getattr(package, name))] == []
+
 
 shares = st.floats(0, 1)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.measurement.measure import Target
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.transfer.attribution import Attribution
-    from pytest_biastransfer.transfer.dose_response import DoseResponse
+    from pytest_biastransfer.transfer.dose_experiment import DoseResponse
 
 
 class Transfer(Protocol):
@@ -104,7 +104,7 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., Do
         target: Target | None = None,
         **given: Any,
     ) -> DoseResponse:
-        from pytest_biastransfer.transfer.dose_response import dose_response_loaded
+        from pytest_biastransfer.transfer.dose_experiment import dose_response_loaded
         from pytest_biastransfer.transfer.seed_repeats import Question
 
         config = request.config
