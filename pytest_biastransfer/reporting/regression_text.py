@@ -1,4 +1,4 @@
-"""What is said about a session's measurements beside the accepted ones."""
+"""Texts about a session's measurements compared with the accepted ones: failures, summary lines, commands to type."""
 
 from __future__ import annotations
 
@@ -8,76 +8,60 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.metrics.catalogue import counts_text_of
+from pytest_biastransfer.reporting.change_text import NOT_COMPARABLE, change_text, not_comparable_text
 from pytest_biastransfer.reporting.summary_table import NAMED, Line
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
     from pytest_biastransfer.baseline.regression import Meaning, MetricChange
-    from pytest_biastransfer.reporting import report
+    from pytest_biastransfer.reporting.report import ReportedChange
 
 _ACCEPT: Final = "--bias-update=all"
 _ADD: Final = "--bias-update=new"
-_NOT_COMPARABLE: Final = "not comparable"
-_WORDS: Final[Mapping[Meaning, str]] = {
+# In the order in which the summary counts them.
+_STANDINGS: Final[Mapping[Meaning, str]] = {
     "regression": "worse",
-    "not comparable": _NOT_COMPARABLE,
+    "not comparable": NOT_COMPARABLE,
     "improvement": "better",
     "tolerated": "no worse",
     "unchanged": "no worse",
 }
-_MISSING: Final = "without an entry"
+_WITHOUT_ENTRY: Final = "without an entry"
 _INCOMPLETE: Final = "with an entry that lacks its metrics"
 _COLORS: Final[Mapping[Meaning, str]] = {"regression": "red", "not comparable": "yellow", "improvement": "green"}
 
 
-def change_text(change: MetricChange) -> str:
-    """Return a change in words.
-
-    >>> from pytest_biastransfer.baseline.regression import MetricChange
-    >>> change_text(MetricChange("asr", 0.031, 0.084, 7.6e-58, 0.0, 291, 26, True))
-    'asr 0.031 → 0.084; 291 images newly flip, 26 no longer do (p = 8e-58)'
-    """
-    counts = ""
-    if change.newly is not None and change.no_longer is not None:
-        counts = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
-    other = "" if change.same_images else ", not the same images: compared unpaired"
-    name = "clean accuracy" if change.is_accuracy else change.metric
-    return f"{name} {change.before:.3f} → {change.now:.3f}{counts} (p = {change.p:.1g}{other})"
-
-
-def not_comparable_text(change: MetricChange) -> str:
-    """Return why nothing is better of a model with this change of its accuracy.
-
-    >>> from pytest_biastransfer.baseline.regression import MetricChange
-    >>> not_comparable_text(MetricChange("accuracy", 0.651, 0.1, 7.6e-58, 0.0, 291, 26, True))
-    'not comparable: clean accuracy 0.65 → 0.10'
-    """
-    return f"{_NOT_COMPARABLE}: clean accuracy {change.before:.2f} → {change.now:.2f}"
-
-
-def regression_text(found: BaselineComparison, baseline: str) -> str:
-    """Return the message of a test that got worse."""
-    worse = "; ".join(map(change_text, found.changes("regression")))
-    key = " ".join(found.record.key)
-    lines = [f"bias regression: {worse}", "", f"  test      {found.test}", f"  baseline  {baseline}: {key}", ""]
-    lines += [f"  {found.record.highlights}"] * bool(found.record.highlights)
-    if found.lower_accuracy is not None:
-        not_comparable = not_comparable_text(found.lower_accuracy)
-        lines += [f"  {change_text(change)}: {not_comparable}" for change in found.changes("not comparable")]
-    lines += [f"  to be judged when all tests have run: {change_text(change)}" for change in found.changes(None)]
-    if found.record.newly_flipped:
-        lines += ["  newly flipped, the first:", *(f"    {image}" for image in found.record.newly_flipped)]
-    if found.lost_accuracy is not None:
-        return "\n".join([*lines, "", f"  {_tolerate([found.lost_accuracy])}"])
-    return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([found])}"])
+def regression_text(comparison: BaselineComparison, baseline: str) -> str:
+    """Return the failure message of a test that got worse; `baseline` is the name of the file."""
+    record = comparison.record
+    worse = "; ".join(map(change_text, comparison.changes("regression")))
+    key = " ".join(record.key)
+    lines = [f"bias regression: {worse}", "", f"  test      {comparison.test}", f"  baseline  {baseline}: {key}", ""]
+    lines += [f"  {record.highlights}"] * bool(record.highlights)
+    if comparison.lower_accuracy is not None:
+        not_comparable = not_comparable_text(comparison.lower_accuracy)
+        lines += [f"  {change_text(change)}: {not_comparable}" for change in comparison.changes(NOT_COMPARABLE)]
+    # The correction for several comparisons needs the p-values of all tests, and some tests are still to run.
+    lines += [f"  to be judged when all tests have run: {change_text(change)}" for change in comparison.changes(None)]
+    if record.newly_flipped:
+        lines += ["  newly flipped, the first:", *(f"    {image}" for image in record.newly_flipped)]
+    if comparison.lost_accuracy is not None:
+        return "\n".join([*lines, "", f"  {_tolerate([comparison.lost_accuracy])}"])
+    return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([comparison])}"])
 
 
 def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exists: bool, command: Sequence[str]) -> str:
-    """Return the message of a test that had to be compared and could not be; `exists` says whether there is a file.
+    """Return the failure message of a test that ``bias_compare = require`` demands to compare, and that was not.
 
-    `command` is how pytest is started, without its options for a baseline.
+    Parameters
+    ----------
+    test, record
+        Its name and its measurement.
+    baseline, exists
+        The name of the baseline file, and whether there is such a file.
+    command
+        How pytest is started, without its options for a baseline.
     """
     key = " ".join(record.key)
     if not exists:
@@ -94,51 +78,62 @@ def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exist
 
 
 def baseline_lines(
-    found: Sequence[BaselineComparison], baseline: str, exists: bool, command: Sequence[str]
+    comparisons: Sequence[BaselineComparison], baseline: str, exists: bool, command: Sequence[str]
 ) -> Iterator[Line]:
-    """Yield what the summary says: counts, what got worse or better, and what to type.
+    """Yield the summary's lines about the baseline: counts, what got worse or better, and what to type.
 
-    `command` is what was typed for this session.
+    Parameters
+    ----------
+    comparisons
+        The tests of the session.
+    baseline, exists
+        The name of the baseline file, and whether there is such a file.
+    command
+        The command line of this session.
     """
     add = shlex.join([*command, _ADD])
     if not exists:
-        yield Line(f"{counted(len(found), 'bias test')} without a baseline; to write {baseline}: {add}")
+        yield Line(f"{counted(len(comparisons), 'bias test')} without a baseline; to write {baseline}: {add}")
         return
-    order = list(_WORDS)
-    found = sorted(found, key=lambda one: (order.index(one.meaning), one.test))
-    yield Line(f"beside {baseline}: {counts_text(found)}")
-    yield from accuracy_lines(found)
-    for one in found:
-        yield from change_lines(one)
-    changed = [one for one in found if one.meaning in ("regression", "improvement") and one.lost_accuracy is None]
-    if changed:
-        yield Line(f"  to accept what changed: {_accept(changed, command)}")
-    if any(_standing(one) == _MISSING for one in found):
+    order = list(_STANDINGS)
+    ordered = sorted(comparisons, key=lambda comparison: (order.index(comparison.meaning), comparison.test))
+    yield Line(f"beside {baseline}: {counts_text(ordered)}")
+    yield from accuracy_lines(ordered)
+    for comparison in ordered:
+        yield from change_lines(comparison)
+    acceptable = [
+        comparison
+        for comparison in ordered
+        if comparison.meaning in ("regression", "improvement") and comparison.lost_accuracy is None
+    ]
+    if acceptable:
+        yield Line(f"  to accept what changed: {_accept(acceptable, command)}")
+    if any(_counted_standing(comparison) == _WITHOUT_ENTRY for comparison in ordered):
         yield Line(f"  to add what has no entry: {add}")
 
 
-def counts_text(found: Sequence[BaselineComparison]) -> str:
-    """Return how many tests stand where, in words."""
-    counts = Counter(map(_standing, found))
-    standings = dict.fromkeys([*_WORDS.values(), _INCOMPLETE, _MISSING, *counts])
-    return ", ".join(f"{counts[one]} {one}" for one in standings if counts[one])
+def counts_text(comparisons: Sequence[BaselineComparison]) -> str:
+    """Return the numbers of tests that are worse, better, no worse, or not compared."""
+    counts = Counter(map(_counted_standing, comparisons))
+    standings = dict.fromkeys([*_STANDINGS.values(), _INCOMPLETE, _WITHOUT_ENTRY, *counts])
+    return ", ".join(f"{counts[standing]} {standing}" for standing in standings if counts[standing])
 
 
-def standing(one: BaselineComparison) -> str:
-    """Return where a test stands, as `pytest_biastransfer.reporting.report.Result` has it."""
-    if one.record.problem and one.meaning != "regression":
-        return one.record.problem
-    if one.meaning not in ("tolerated", "unchanged"):
-        return one.meaning
-    return "unchanged" if one.has_metrics else "new"
+def standing(comparison: BaselineComparison) -> str:
+    """Return the field `standing` of a test's `pytest_biastransfer.reporting.report.Result`."""
+    if comparison.record.problem and comparison.meaning != "regression":
+        return comparison.record.problem
+    if comparison.meaning not in ("tolerated", "unchanged"):
+        return comparison.meaning
+    return "unchanged" if comparison.has_metrics else "new"
 
 
-def changes_of(one: BaselineComparison) -> list[report.ReportedChange]:
-    """Return how a test's metrics changed, and what that means."""
-    from pytest_biastransfer.reporting import report
+def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
+    """Return the changes of a test's metrics as the report has them; those that are not judged are left out."""
+    from pytest_biastransfer.reporting.report import ReportedChange
 
     return [
-        report.ReportedChange(
+        ReportedChange(
             metric=change.metric,
             before=change.before,
             now=change.now,
@@ -148,26 +143,28 @@ def changes_of(one: BaselineComparison) -> list[report.ReportedChange]:
             same_images=change.same_images,
             meaning=meaning,
         )
-        for change, meaning in zip(one.record.changes, one.meanings, strict=True)
+        for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None
     ]
 
 
-def _standing(one: BaselineComparison) -> str:
-    """Return where a test stands, as a word to count."""
-    if one.lower_accuracy is not None and all(change.is_accuracy for change in one.changes("regression")):
-        return _NOT_COMPARABLE
-    if one.record.problem:
-        return f"not compared ({one.record.problem})"
-    if one.has_metrics:
-        return _WORDS[one.meaning]
-    return _INCOMPLETE if one.record.missing else _MISSING
+def _counted_standing(comparison: BaselineComparison) -> str:
+    """Return the standing of a test under which the summary counts it."""
+    # A test whose accuracy alone got worse is not worse in its bias: its metrics cannot be compared.
+    if comparison.lower_accuracy is not None and all(change.is_accuracy for change in comparison.changes("regression")):
+        return NOT_COMPARABLE
+    if comparison.record.problem:
+        return f"not compared ({comparison.record.problem})"
+    if comparison.has_metrics:
+        return _STANDINGS[comparison.meaning]
+    return _INCOMPLETE if comparison.record.missing else _WITHOUT_ENTRY
 
 
-def accuracy_lines(found: Sequence[BaselineComparison]) -> Iterator[Line]:
-    """Yield a line for each model whose accuracy is lower on the images of a dataset, and what to do about it."""
-    lower = {change.identity: change for one in found if (change := one.lower_accuracy) is not None}
-    lost = {change.identity: change for one in found if (change := one.lost_accuracy) is not None}
+def accuracy_lines(comparisons: Sequence[BaselineComparison]) -> Iterator[Line]:
+    """Yield a line for each model whose accuracy on a dataset is lower, and what to do about it."""
+    # Several tests share a model and a dataset. Their change of accuracy is one, and is stated once.
+    lower = {change.identity: change for comparison in comparisons if (change := comparison.lower_accuracy) is not None}
+    lost = {change.identity: change for comparison in comparisons if (change := comparison.lost_accuracy) is not None}
     for identity, change in lower.items():
         yield Line(f"  {change.subject}: {change_text(change)}  ", "lower", "red" if identity in lost else "yellow")
     if lost:
@@ -175,31 +172,31 @@ def accuracy_lines(found: Sequence[BaselineComparison]) -> Iterator[Line]:
 
 
 def _tolerate(lower: Sequence[MetricChange]) -> str:
-    """Return what to do about lower accuracies: they are not for a baseline of biases to accept."""
-    most = max(change.before - change.now for change in lower)
+    """Return what to do about lower accuracies: a baseline holds biases, so `--bias-update` does not accept them."""
+    largest = max(change.before - change.now for change in lower)
     return (
         f"a model that does worse on unchanged images is not better in anything: check the checkpoint and its "
-        f"preprocessing; if it is meant, tolerate it by max_accuracy_regression={math.ceil(most * 100) / 100:g} in the "
-        f"marker"
+        f"preprocessing; if it is meant, tolerate it by max_accuracy_regression={math.ceil(largest * 100) / 100:g} in "
+        f"the marker"
     )
 
 
-def change_lines(one: BaselineComparison) -> Iterator[Line]:
-    """Yield a line for each metric that got worse or better, and what the accepted measurement lacks."""
+def change_lines(comparison: BaselineComparison) -> Iterator[Line]:
+    """Yield a line for each metric that got worse or better, and one for metrics that the entry lacks."""
     for meaning, color in _COLORS.items():
-        for change in one.changes(meaning):
+        for change in comparison.changes(meaning):
             if change.is_accuracy:
                 continue
-            word = _WORDS[meaning]
-            if meaning == _NOT_COMPARABLE and one.lower_accuracy is not None:
-                word = not_comparable_text(one.lower_accuracy)
-            yield Line(f"  {one.test}: {change_text(change)}  ", word, color)
-    lacking = one.record.missing
-    if lacking:
-        yield Line(f"  {one.test}: the entry has no {', '.join(lacking)}; to write it: {_accept([one])}")
+            verdict = _STANDINGS[meaning]
+            if meaning == NOT_COMPARABLE and comparison.lower_accuracy is not None:
+                verdict = not_comparable_text(comparison.lower_accuracy)
+            yield Line(f"  {comparison.test}: {change_text(change)}  ", verdict, color)
+    missing = comparison.record.missing
+    if missing:
+        yield Line(f"  {comparison.test}: the entry has no {', '.join(missing)}; to write it: {_accept([comparison])}")
 
 
-def _accept(tests: Sequence[BaselineComparison], command: Sequence[str] = ()) -> str:
-    """Return what to type to accept tests: by their names, or all that the session ran if they are many."""
-    names = ["pytest", _ACCEPT, *(one.test for one in tests)]
-    return shlex.join(names if len(tests) <= NAMED else [*command, _ACCEPT])
+def _accept(comparisons: Sequence[BaselineComparison], command: Sequence[str] = ()) -> str:
+    """Return the command that accepts tests: by their names, or all tests of the session if they are many."""
+    names = ["pytest", _ACCEPT, *(comparison.test for comparison in comparisons)]
+    return shlex.join(names if len(comparisons) <= NAMED else [*command, _ACCEPT])

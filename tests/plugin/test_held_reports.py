@@ -390,7 +390,7 @@ def test_one_certain_regression_does_not_wait_for_another() -> None:
     assert lines[0].startswith("bias regression: asr 0.100 → 0.200; ")
     assert lines[0].endswith("(p = 1e-09)")
     assert [line for line in lines if "0.004" in line] == [
-        "  to be judged when all tests have run: asr 0.100 → 0.200; 1 image newly flip, 1 no longer do (p = 0.004)"
+        "  to be judged when all tests have run: asr 0.100 → 0.200; 1 image newly flips, 1 no longer do (p = 0.004)"
     ]
     # Nothing waits for what can only be an improvement, or within its tolerance.
     for one in (change(0.004, 0.2, 0.1), change(0.004, tolerance=0.5)):

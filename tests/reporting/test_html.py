@@ -123,7 +123,7 @@ def test_what_got_worse_is_at_the_top_with_its_images(sample: str) -> None:
     text = Page(top).text
     assert "asr 0.381 (0.367 to 0.395), limit 0.05; control 0.144" in text
     assert "asr_excess 0.237 (0.220 to 0.254), limit 0.1; asr of the control 0.144" in text
-    assert "asr 0.321 → 0.381; 446 images newly flip, 146 no longer do (p < 0.0001)" in text
+    assert "asr 0.321 → 0.381; 446 images newly flip, 146 no longer do (p = 3e-12)" in text
     assert "the worker died" in text
     assert top.count("<use ") == 9
     assert "skew" not in text

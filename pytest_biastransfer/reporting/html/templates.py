@@ -11,6 +11,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from pytest_biastransfer.reporting.change_text import change_text
 from pytest_biastransfer.reporting.html import wording
 from pytest_biastransfer.reporting.wording import counted, shortened
 
@@ -18,7 +19,7 @@ _PACKAGE: Final = "pytest_biastransfer.reporting.html"
 _FILTERS: Final[Mapping[str, Any]] = {
     "basis": wording.basis,
     "broken": wording.broken,
-    "change": wording.change_words,
+    "change": change_text,
     "counted": counted,
     "demand": wording.demand,
     "duration": wording.duration,

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pytest_biastransfer.metrics.catalogue import base_of, counts_text_of
+from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
-from pytest_biastransfer.reporting.report import ReportedChange, Result
+from pytest_biastransfer.reporting.report import Result
 
 OUTCOME_WORDS: Final[Mapping[Outcome, str]] = {
     "failed": "failed",
@@ -150,29 +150,6 @@ def verdict(limit: Limit) -> str:
     if limit.holds is False and limit.observed.value is None:
         word = "cannot hold"
     return f"{word}, {limit.note}" if limit.note not in ("", word) else word
-
-
-def change_words(change: ReportedChange) -> str:
-    """Return how a metric changed since it was accepted, and by how many images.
-
-    >>> change_words(ReportedChange("asr", 0.144, 0.161, 0.0031, 446, 361, True, "regression"))
-    'asr 0.144 → 0.161; 446 images newly flip, 361 no longer do (p = 0.0031)'
-    """
-    images = ""
-    if change.newly is not None and change.no_longer is not None:
-        images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
-    other = "" if change.same_images else ", on other images"
-    name = "clean accuracy" if change.metric == "accuracy" else change.metric
-    return f"{name} {figure(change.before)} → {figure(change.now)}{images} ({p_words(change.p)}{other})"
-
-
-def p_words(p: float) -> str:
-    """Return a p-value.
-
-    >>> p_words(0.0031), p_words(1e-9)
-    ('p = 0.0031', 'p < 0.0001')
-    """
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
 def command(names: Sequence[str], *options: str) -> str:

@@ -1,0 +1,40 @@
+"""How a metric changed since it was accepted, as text: the same words in the terminal and on the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytest_biastransfer.metrics.catalogue import counts_text_of
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.regression import MetricChange
+    from pytest_biastransfer.reporting.report import ReportedChange
+
+NOT_COMPARABLE: Final = "not comparable"
+
+
+def change_text(change: MetricChange | ReportedChange) -> str:
+    """Return the metric before and now, the images that made the difference, and the p-value.
+
+    >>> from pytest_biastransfer.baseline.regression import MetricChange
+    >>> change_text(MetricChange("asr", 0.031, 0.084, 7.6e-58, 0.0, 1, 26, True))
+    'asr 0.031 → 0.084; 1 image newly flips, 26 no longer do (p = 8e-58)'
+    >>> change_text(MetricChange("skew", 0.31, 0.24, 0.0041, 0.0, None, None, False))
+    'skew 0.310 → 0.240 (p = 0.004, not the same images: compared unpaired)'
+    """
+    name = "clean accuracy" if change.metric == "accuracy" else change.metric
+    images = ""
+    if change.newly is not None and change.no_longer is not None:
+        images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
+    unpaired = "" if change.same_images else ", not the same images: compared unpaired"
+    return f"{name} {change.before:.3f} → {change.now:.3f}{images} (p = {change.p:.1g}{unpaired})"
+
+
+def not_comparable_text(change: MetricChange | ReportedChange) -> str:
+    """Return why no metric counts as better: the accuracy on unchanged images changed like this.
+
+    >>> from pytest_biastransfer.baseline.regression import MetricChange
+    >>> not_comparable_text(MetricChange("accuracy", 0.651, 0.1, 7.6e-58, 0.0, 291, 26, True))
+    'not comparable: clean accuracy 0.65 → 0.10'
+    """
+    return f"{NOT_COMPARABLE}: clean accuracy {change.before:.2f} → {change.now:.2f}"
