@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its confidence interval; None where it is undefined. `n` is the number of images it rests on."""
+    """A metric with its confidence interval, as plain data.
+
+    Attributes
+    ----------
+    value
+        The observed value; None if the metric is undefined on these images.
+    low, high, confidence
+        The ends of the interval, and its confidence, such as 0.95; None if there is no interval.
+    n
+        The number of images that the value is computed from.
+    """
 
     value: float | None
     low: float | None
@@ -22,7 +32,7 @@ class Interval:
 
     @property
     def text(self) -> str:
-        """The figure with its interval.
+        """The value with its interval.
 
         >>> Interval(0.25, 0.1, 0.5, 0.95, 8).text
         '0.250 [0.100, 0.500]'
@@ -35,18 +45,21 @@ class Interval:
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit and what was observed.
+    """A limit that a marker sets, with the verdict.
 
     Attributes
     ----------
     metric, limit, rule
-        What was demanded, such as ``"asr"``, 0.05 and ``"point"``.
+        The metric, its largest accepted value and how the two are compared: ``"asr"``, 0.05 and ``"point"``.
     holds
-        The verdict; None where it was not decided.
+        The verdict; None if it is not decided.
     note
-        What to add, such as ``"within noise"``.
-    observed, control
-        The figure; and the control model's of the same metric, of an excess that of the metric itself.
+        An addition to the verdict, such as ``"within noise"``.
+    observed
+        The metric of the model under test.
+    control
+        The same metric of the control model, or None. For an excess such as ``asr_excess``, it is the metric that the
+        excess is the difference of, here ``asr``.
     """
 
     metric: str
@@ -59,7 +72,7 @@ class Limit:
 
 
 def interval_of(estimate: Estimate) -> Interval:
-    """Return an estimate as plain data."""
+    """Return an estimate as plain data: JSON has no NaN, so an undefined number becomes None."""
     numbers = (estimate, estimate.low, estimate.high, estimate.confidence)
     value, low, high, confidence = (None if math.isnan(number) else float(number) for number in numbers)
     return Interval(value, low, high, confidence, estimate.n)

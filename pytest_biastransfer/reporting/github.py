@@ -14,21 +14,30 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.report import Report
 
 
-def workflow_commands(report: Report, place: str = ".", outcomes: Collection[Outcome] = FAILED) -> Iterator[str]:
-    """Yield a line for each test with one of the outcomes.
+def workflow_commands(report: Report, root: str = ".", outcomes: Collection[Outcome] = FAILED) -> Iterator[str]:
+    """Yield a workflow command for each test with one of the outcomes.
 
-    `place` is where the tests' files are, relative to what was checked out. See "Workflow commands for GitHub Actions":
-    the log itself is what carries them.
+    GitHub reads these commands from the log of the job; its documentation calls them "workflow commands".
+
+    Parameters
+    ----------
+    report
+        The tests.
+    root
+        pytest's root directory, relative to the directory of the checked-out repository.
+    outcomes
+        Tests with other outcomes get no annotation.
     """
     for test in report.tests:
         if test.outcome in outcomes:
-            file = posixpath.normpath(PurePath(place, test.file).as_posix())
+            file = posixpath.normpath(PurePath(root, test.file).as_posix())
             line = f",line={test.line}" if test.line else ""
             message = test.message or f"{test.name}: {test.outcome}"
             yield f"::error file={_property(file)}{line},title={_property(test.name)}::{_escaped(message)}"
 
 
 def _escaped(text: str) -> str:
+    # The message of a test is not trusted: with a raw line break in it, its next line could be a command of its own.
     return shown(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -1,4 +1,4 @@
-"""Figures as properties of a test case, in the file that pytest's own ``--junitxml`` writes."""
+"""Figures as properties of a test case, for the file that pytest's own option ``--junitxml`` writes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 
 def properties(record: Record) -> Iterator[tuple[str, str]]:
-    """Yield names and values, as text: what else there is, execnet may not carry."""
+    """Yield the names and values of a test's properties.
+
+    Both are strings. execnet carries them from a worker to the controller, and it cannot serialize numpy's numbers.
+    """
     if record.total:
         yield "bias.images", str(record.seen)
     for text in record.stale:
         yield "bias.stale", text
-    # The first is the model's own, another one the control model's.
-    for prefix, found in zip(("bias.model", "bias.control"), record.performances, strict=False):
-        yield from _performance(prefix, found)
+    # The record has the model under test first, and then the control model if there is one.
+    for prefix, performance in zip(("bias.model", "bias.control"), record.performances, strict=False):
+        yield from _performance(prefix, performance)
     for metric, value in (("asr", record.asr), ("skew", record.skew)):
         if value is not None:
             yield f"bias.{metric}", repr(value)
@@ -37,16 +40,16 @@ def properties(record: Record) -> Iterator[tuple[str, str]]:
             yield f"{name}.control", repr(limit.control.value)
 
 
-def _performance(prefix: str, found: Performance) -> Iterator[tuple[str, str]]:
-    """Yield how well a model does on unchanged images."""
-    yield prefix, f"{found.model} on {found.dataset}"
-    if found.accuracy is not None:
-        yield f"{prefix}.accuracy", repr(found.accuracy.value)
-        yield f"{prefix}.accuracy.low", repr(found.accuracy.low)
-        yield f"{prefix}.accuracy.high", repr(found.accuracy.high)
-    yield f"{prefix}.classes", str(found.classes)
-    yield f"{prefix}.predicted_classes", str(found.predicted_classes)
-    yield f"{prefix}.largest_prediction_share", repr(found.most_predicted.share)
-    yield f"{prefix}.largest_label_share", repr(found.most_labelled.share)
-    if found.defect:
-        yield f"{prefix}.defect", found.defect
+def _performance(prefix: str, performance: Performance) -> Iterator[tuple[str, str]]:
+    """Yield the properties of a model on unchanged images."""
+    yield prefix, f"{performance.model} on {performance.dataset}"
+    if performance.accuracy is not None:
+        yield f"{prefix}.accuracy", repr(performance.accuracy.value)
+        yield f"{prefix}.accuracy.low", repr(performance.accuracy.low)
+        yield f"{prefix}.accuracy.high", repr(performance.accuracy.high)
+    yield f"{prefix}.classes", str(performance.classes)
+    yield f"{prefix}.predicted_classes", str(performance.predicted_classes)
+    yield f"{prefix}.largest_prediction_share", repr(performance.most_predicted.share)
+    yield f"{prefix}.largest_label_share", repr(performance.most_labelled.share)
+    if performance.defect:
+        yield f"{prefix}.defect", performance.defect

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.figures import Limit
     from pytest_biastransfer.reporting.report import Details, Report, Result, Shares
 
-# Longer names and messages are cut: a summary has at most a megabyte.
-_MOST_LETTERS: Final = 200
-_MOST_MESSAGE: Final = 4_000
-_MOST_SHOWN: Final = 20
+# GitHub refuses a job summary of more than a megabyte, so that long names, long messages and many failures are cut.
+_MOST_CHARACTERS: Final = 200
+_MOST_MESSAGE_CHARACTERS: Final = 4_000
+_MOST_FAILURES: Final = 20
 _MOST_MOVES: Final = 5
 
 
 def markdown(report: Report) -> str:
-    """Return a report as GitHub's Markdown: a sentence, a table of what matters, and why tests failed."""
+    """Return a report as GitHub's Markdown: counts, a table of the tests that need attention, and the failures."""
     return "\n".join([*_lines(report), ""])
 
 
@@ -35,19 +35,19 @@ def _lines(report: Report) -> Iterator[str]:
     yield _sentence(report)
     for text in dict.fromkeys(text for test in report.tests for text in test.stale):
         yield ""
-        yield f"**{escaped(text, _MOST_MESSAGE)}**"
+        yield f"**{escaped(text, _MOST_MESSAGE_CHARACTERS)}**"
     yield from _performances(report)
-    shown = [test for test in report.tests if _matters(test)]
-    if shown:
+    listed = [test for test in report.tests if _matters(test)]
+    if listed:
         yield ""
-        yield from _table(shown)
+        yield from _table(listed)
     failed = [test for test in report.tests if test.outcome in FAILED]
-    for test in failed[:_MOST_SHOWN]:
+    for test in failed[:_MOST_FAILURES]:
         yield ""
-        yield from _why(test)
-    if len(failed) > _MOST_SHOWN:
+        yield from _failure(test)
+    if len(failed) > _MOST_FAILURES:
         yield ""
-        yield f"{len(failed) - _MOST_SHOWN} more failed; the report of `--bias-report=bias.html` shows all."
+        yield f"{len(failed) - _MOST_FAILURES} more failed; the report of `--bias-report=bias.html` shows all."
 
 
 def _sentence(report: Report) -> str:
@@ -71,8 +71,8 @@ def _performances(report: Report) -> Iterator[str]:
 
 def counts_in_order(tests: Iterable[Result]) -> list[Outcome]:
     """Return the outcomes that occur, the worst first."""
-    found = {test.outcome for test in tests}
-    return [outcome for outcome in SEVERITY if outcome in found]
+    occurring = {test.outcome for test in tests}
+    return [outcome for outcome in SEVERITY if outcome in occurring]
 
 
 def _bold(outcome: str) -> str:
@@ -98,18 +98,22 @@ def _limit(limit: Limit) -> str:
 
 
 def _standing(test: Result) -> str:
-    changes = [f"{one.metric} {one.before:.3f} → {one.now:.3f}" for one in test.changes if one.meaning != "unchanged"]
+    changes = [
+        f"{change.metric} {change.before:.3f} → {change.now:.3f}"
+        for change in test.changes
+        if change.meaning != "unchanged"
+    ]
     return "<br>".join([test.standing and escaped(test.standing), *changes]) or "–"
 
 
-def _why(test: Result) -> Iterator[str]:
-    yield f"<details><summary>{html_escaped(in_one_line(test.name)[:_MOST_LETTERS])}</summary>"
+def _failure(test: Result) -> Iterator[str]:
+    yield f"<details><summary>{html_escaped(in_one_line(test.name)[:_MOST_CHARACTERS])}</summary>"
     yield ""
     if test.details is not None:
         yield from _details(test.details)
     if test.message:
-        # A fence that no line of the message ends.
-        message = shown(test.message[:_MOST_MESSAGE])
+        # The fence is longer than any run of backticks in the message, so that no line of it closes the fence.
+        message = shown(test.message[:_MOST_MESSAGE_CHARACTERS])
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", message)), default=0))
         yield f"{fence}text"
         yield message
@@ -122,7 +126,9 @@ def _why(test: Result) -> Iterator[str]:
 
 def _details(details: Details) -> Iterator[str]:
     if details.moves:
-        moves = [f"{escaped(one.before)} → {escaped(one.after)} {one.images:,}" for one in details.moves[:_MOST_MOVES]]
+        moves = [
+            f"{escaped(move.before)} → {escaped(move.after)} {move.images:,}" for move in details.moves[:_MOST_MOVES]
+        ]
         yield f"{details.flips:,} predictions change: {', '.join(moves)}, …"
         yield ""
     for shares in details.shares:
@@ -137,20 +143,20 @@ def _most_changed(shares: Shares) -> str:
 
 
 def code(text: str) -> str:
-    """Return a text as code, whatever it contains, in one line that a table can hold.
+    """Return any text as inline code, in one line and without an unescaped ``|``, so that it fits into a table.
 
     >>> code("test_x[a|b]")
     '`test_x[a\\\\|b]`'
     """
     line = in_one_line(" ".join(text.split()))
-    line = line if len(line) <= _MOST_LETTERS else f"{line[:_MOST_LETTERS]}…"
+    line = line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"
     ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     space = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{ticks}{space}{line}{space}{ticks}".replace("|", "\\|")
 
 
-def escaped(text: str, most: int = _MOST_LETTERS) -> str:
-    """Return a text without anything that Markdown or HTML would take for more than letters.
+def escaped(text: str, most: int = _MOST_CHARACTERS) -> str:
+    """Return a text of at most `most` characters in one line, with the characters escaped that mean markup.
 
     >>> escaped("<b>_x_|y</b>")
     '&lt;b&gt;\\\\_x\\\\_\\\\|y&lt;/b&gt;'
@@ -161,5 +167,5 @@ def escaped(text: str, most: int = _MOST_LETTERS) -> str:
 
 
 def html_escaped(text: str) -> str:
-    """Return a text without HTML."""
+    """Return a text with the characters escaped that begin HTML tags and entities."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

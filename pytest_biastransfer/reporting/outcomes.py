@@ -1,12 +1,12 @@
-"""What can become of a bias test, the worst first."""
+"""The outcomes of a bias test, the worst first."""
 
 from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-# pytest's words, and one of ours: a lost test is one that no process brought to its end.
+# pytest's outcomes, and `lost`: the process that ran the test ended before the test did.
 Outcome = Literal["failed", "error", "lost", "xpassed", "passed", "xfailed", "skipped"]
 
 SEVERITY: Final[tuple[Outcome, ...]] = get_args(Outcome)
-# What asks for action.
+# Outcomes that demand action: with any of them the session fails.
 FAILED: Final[tuple[Outcome, ...]] = ("failed", "error", "lost")

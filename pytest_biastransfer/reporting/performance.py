@@ -1,4 +1,4 @@
-"""How well each model of a session does on unchanged images: what is said of it, once per model and dataset."""
+"""Each model of a session on the unchanged images: accuracy and predicted classes, once per model and dataset."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Performance:
     Attributes
     ----------
     model, dataset
-        Names.
+        Their names.
     model_fingerprint, dataset_fingerprint
-        Their content; of the model empty where its content cannot be told.
+        The fingerprints of their content; the model's is empty if its content cannot be fingerprinted.
     images, total
-        How many images were looked at, of how many.
+        The number of images that were evaluated, and of all images of the dataset.
     accuracy
-        Share of rightly classified images; None where the dataset's classes are not those of the model.
+        The share of correctly classified images; None if the dataset's classes are not those of the model.
     classes, predicted_classes
-        How many classes the model has, and how many of them are predicted for any image.
+        The number of the model's classes, and of those that are predicted for at least one image.
     most_predicted, most_labelled
-        The classes with the largest shares of the predictions and of the labels.
+        The classes with the largest share of the predictions and of the labels.
     defect
         Why the model is degenerate; empty if it is not.
     """
@@ -53,7 +53,7 @@ class Performance:
 
     @property
     def figures(self) -> str:
-        """What is said of the model, without its name."""
+        """The figures as text, without the model's name."""
         total = f" of {self.total:,}" if self.images < self.total else ""
         return f"{self.accuracy_text}, n = {self.images:,}{total}; {classes_text(self)}"
 
@@ -66,13 +66,13 @@ class Performance:
 
 
 def performances_of(measurement: Measurement | GapMeasurement) -> tuple[Performance, ...]:
-    """Return how well the measured model does, and its control model if there is one."""
+    """Return the performance of the measured model, and of its control model if there is one."""
     own = performance_of(measurement)
     return own, *(() if measurement.control is None else performances_of(measurement.control))
 
 
 def performance_of(measurement: Measurement | GapMeasurement | CleanMeasurement) -> Performance:
-    """Return how well a measured model does on unchanged images."""
+    """Return the performance of a measured model on unchanged images."""
     clean = measurement.clean
     return Performance(
         model=measurement.model,
@@ -91,31 +91,32 @@ def performance_of(measurement: Measurement | GapMeasurement | CleanMeasurement)
 
 
 def once_each(performances: Iterable[Performance]) -> list[Performance]:
-    """Return one of each model and dataset, that on most images, in the order in which they come first."""
+    """Return one performance per model and dataset, in order of first appearance: the one on the most images."""
     best: dict[tuple[str, ...], Performance] = {}
-    for found in performances:
-        # Models whose content cannot be told are told apart by what they do.
-        content = found.model_fingerprint or repr(found)
-        key = (found.model, content, found.dataset, found.dataset_fingerprint)
-        if key not in best or best[key].images < found.images:
-            best[key] = found
+    for performance in performances:
+        # Without a fingerprint, two models count as the same if all of their figures are equal.
+        content = performance.model_fingerprint or repr(performance)
+        key = (performance.model, content, performance.dataset, performance.dataset_fingerprint)
+        if key not in best or best[key].images < performance.images:
+            best[key] = performance
     return list(best.values())
 
 
 def titled(performances: Sequence[Performance]) -> Iterator[tuple[str, Performance]]:
-    """Yield each with its title: the model and the dataset; those of the same names are numbered."""
-    names = Counter((found.model, found.dataset) for found in performances)
+    """Yield each performance after its title: model and dataset, numbered if several have the same names."""
+    names = Counter((performance.model, performance.dataset) for performance in performances)
     numbers: Counter[tuple[str, str]] = Counter()
-    for found in performances:
-        pair = (found.model, found.dataset)
+    for performance in performances:
+        pair = (performance.model, performance.dataset)
         numbers[pair] += 1
         number = f" ({numbers[pair]})" if names[pair] > 1 else ""
-        yield f"{found.model}{number} on {found.dataset}", found
+        yield f"{performance.model}{number} on {performance.dataset}", performance
 
 
 def title_of(performances: Sequence[Performance]) -> str:
-    """Return the lowest accuracy for a title; empty where none is known."""
-    known = [found.accuracy.value for found in performances if found.accuracy and found.accuracy.value is not None]
-    if not known:
+    """Return the lowest accuracy, as part of a page's title; empty if no accuracy is defined."""
+    intervals = [performance.accuracy for performance in performances if performance.accuracy]
+    accuracies = [interval.value for interval in intervals if interval.value is not None]
+    if not accuracies:
         return ""
-    return f"accuracy {known[0]:.3f}" if len(known) == 1 else f"lowest accuracy {min(known):.3f}"
+    return f"accuracy {accuracies[0]:.3f}" if len(accuracies) == 1 else f"lowest accuracy {min(accuracies):.3f}"

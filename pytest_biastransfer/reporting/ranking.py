@@ -1,4 +1,4 @@
-"""Interventions by how much a model minds them, the worst first: as a table in text, and as a plot."""
+"""A ranking of interventions as a text table and as a plot."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ def ranking_lines(ranking: Sequence[Ranked], width: int) -> list[str]:
        1  yellow-square  0.377 [0.367, 0.387]  0.201  truck +0.123  ##########
        2  blur           0.189 [0.178, 0.199]  0.050  cat +0.04     #####
     """
-    rows = [_headings(ranking), *(_cells(place, one) for place, one in enumerate(ranking, start=1))]
+    rows = [_headings(ranking), *(_cells(rank, ranked) for rank, ranked in enumerate(ranking, start=1))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = ["  ".join(f"{cell:{room}}" for cell, room in zip(row, widths, strict=True)) for row in rows]
+    texts = ["  ".join(f"{cell:{column}}" for cell, column in zip(row, widths, strict=True)) for row in rows]
     room = min(max(width - len(texts[0]) - 2, _LEAST_BAR), _MOST_BAR)
-    most = max((one.figure for one in ranking), default=0.0)
-    bars = ["", *(_bar(one.figure, most, room) for one in ranking)]
+    largest = max((ranked.figure for ranked in ranking), default=0.0)
+    bars = ["", *(_bar(ranked.figure, largest, room) for ranked in ranking)]
     return [f"{text}  {bar}".rstrip() for text, bar in zip(texts, bars, strict=True)]
 
 
 def _headings(ranking: Sequence[Ranked]) -> list[str]:
-    compared = ["control", "excess"] if any(one.excess is not None for one in ranking) else []
-    return ["rank", "intervention", "asr", "skew", "gained most", *compared]
+    controlled = ["control", "excess"] if any(ranked.excess is not None for ranked in ranking) else []
+    return ["rank", "intervention", "asr", "skew", "gained most", *controlled]
 
 
-def _cells(place: int, one: Ranked) -> list[str]:
-    cells = [f"{place:4}", one.name, one.asr.text(), f"{one.skew:.3f}", one.gained]
-    if one.control_asr is not None and one.excess is not None:
-        cells += [f"{one.control_asr:.3f}", one.excess.text()]
+def _cells(rank: int, ranked: Ranked) -> list[str]:
+    cells = [f"{rank:4}", ranked.name, ranked.asr.text(), f"{ranked.skew:.3f}", ranked.gained]
+    if ranked.control_asr is not None and ranked.excess is not None:
+        cells += [f"{ranked.control_asr:.3f}", ranked.excess.text()]
     return cells
 
 
-def _bar(value: float, most: float, room: int) -> str:
-    # In ASCII: not every terminal's encoding has blocks, and a lost table would be worse than a plain one.
-    return "#" * math.floor(value / most * room + 0.5) if value > 0 else ""
+def _bar(value: float, largest: float, room: int) -> str:
+    # In ASCII: an encoding without block characters would make printing fail, and the whole table would be lost.
+    return "#" * math.floor(value / largest * room + 0.5) if value > 0 else ""
 
 
 def require_plot(path: Path) -> None:
-    """Raise before anything is measured if a plot could not be written there.
+    """Raise before anything is measured if a plot could not be written to `path`.
 
     Raises
     ------
     ReportError
-        If the name tells no format, or the directory is not there.
+        If the suffix of the name is none of `PLOT_SUFFIXES`, or the directory does not exist.
     SpecError
         If matplotlib is not installed.
     """
@@ -78,32 +78,32 @@ def require_plot(path: Path) -> None:
 
 
 def plot_ranking(ranking: Sequence[Ranked], title: str, path: Path) -> None:
-    """Draw the ranking as bars with their intervals, the worst one on top."""
+    """Draw the ranking as bars with their intervals, the worst intervention on top."""
     height = 1.2 + _INCHES_A_BAR * len(ranking)
     figure = need("matplotlib.figure", "report", f"--plot {path}").Figure(figsize=(7, height), layout="constrained")
     axes = figure.add_subplot()
-    places = range(len(ranking))
-    values = [float(one.figure) for one in ranking]
-    # The interval of a bootstrap need not hold the observed value, and a length cannot be negative.
-    below = [max(value - one.figure.low, 0.0) for value, one in zip(values, ranking, strict=True)]
-    above = [max(one.figure.high - value, 0.0) for value, one in zip(values, ranking, strict=True)]
-    axes.barh(places, values, color="#4477aa", xerr=(below, above), ecolor="#222222", capsize=2)
-    axes.set_yticks(places, [one.name for one in ranking])
+    rows = range(len(ranking))
+    values = [float(ranked.figure) for ranked in ranking]
+    # A bootstrap interval need not contain the observed value, and matplotlib rejects negative lengths.
+    below = [max(value - ranked.figure.low, 0.0) for value, ranked in zip(values, ranking, strict=True)]
+    above = [max(ranked.figure.high - value, 0.0) for value, ranked in zip(values, ranking, strict=True)]
+    axes.barh(rows, values, color="#4477aa", xerr=(below, above), ecolor="#222222", capsize=2)
+    axes.set_yticks(rows, [ranked.name for ranked in ranking])
     axes.invert_yaxis()
     axes.axvline(0, color="#222222", linewidth=0.8)
-    axes.set_xlabel(_axis(ranking))
+    axes.set_xlabel(_axis_label(ranking))
     axes.set_title(title, fontsize="medium")
-    # Without these, the same ranking would be another file each time.
+    # A fixed salt and no date: the same ranking gives the same bytes, so that a committed plot has no empty diffs.
     with need("matplotlib", "report", f"--plot {path}").rc_context({"svg.hashsalt": "pytest-biastransfer"}):
         figure.savefig(path, metadata=_undated(path))
 
 
-def _axis(ranking: Sequence[Ranked]) -> str:
-    if any(one.excess is not None for one in ranking):
+def _axis_label(ranking: Sequence[Ranked]) -> str:
+    if any(ranked.excess is not None for ranked in ranking):
         return "asr minus the control's asr"
     return "asr: share of images whose predicted class changes"
 
 
 def _undated(path: Path) -> Mapping[str, None]:
-    """Return metadata without a date, in the words of the format."""
+    """Return metadata that leaves out the date, under the name that the format has for it."""
     return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})

@@ -1,4 +1,4 @@
-"""Pictures of images beside what an intervention makes of them, and how sure the model is of its predictions."""
+"""The tile sheet of a test: one picture of all its shown images, clean and intervened, and the model's confidences."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
 
-# Two hundred tests of sixteen images fit into five megabytes, as text and with all that is written beside them.
+# A page with 200 tests of 16 images each stays below 5 MB: base64 adds a third, and the page has texts besides.
 _MOST_BYTES: Final = 9_500
-# Small pictures lose nothing; of larger ones, colours bleed from one tile into the next.
+# Small sheets are lossless. Lossy compression lets colours bleed from a tile into its neighbour, so it comes last.
 _QUALITIES: Final[Sequence[Mapping[str, Any]]] = (
     {"lossless": True},
     *({"quality": quality} for quality in (80, 60, 45, 30, 20, 10, 5)),
@@ -43,11 +43,11 @@ class TileSheet:
     Attributes
     ----------
     pictures
-        Of each image two tiles, clean and intervened; None where images of so many channels cannot be drawn.
+        Two tiles per image, clean and intervened; None if the images have neither 1 nor 3 channels.
     confidences
-        The probabilities of the predicted class of each image, clean and intervened; none if the model was not asked.
+        The probabilities of the predicted classes, clean and intervened, per image; empty if they were not computed.
     example
-        The first image as an example of the intervention, where nothing flipped.
+        The first image as an example of the intervention, if no image flipped.
     """
 
     pictures: Pictures | None
@@ -65,7 +65,7 @@ def _is_sheet(content: Any) -> bool:
     return sheet.pictures is None or sheet.pictures.media_type in _MEDIA_TYPES
 
 
-# The form of a sheet as plain data.
+# The store accepts plain data as a sheet only if `_is_sheet` does: its files may come from another machine.
 SheetForm: Final = Annotated[Any, _is_sheet]
 
 
@@ -74,38 +74,45 @@ def draw(
     model: Model,
     images: LabelledImages,
     intervention: Intervention,
-    places: Sequence[int],
+    indices: Sequence[int],
     *,
     ask: bool,
 ) -> TileSheet:
-    """Return the pictures of the images at `places`; `ask` also asks the model how sure it is."""
-    canvas = Canvas(images, model.preprocess, places)
+    """Return the tile sheet of the images at `indices`.
+
+    With `ask`, the model predicts them again for its confidences: the store keeps classes, not probabilities.
+    """
+    canvas = Canvas(images, model.preprocess, indices)
     changed = canvas.changed(intervention)
     confidences = _confidences(evaluator, model, images, (canvas.pixels, changed)) if ask else []
     return TileSheet(_sheet(canvas.pixels, changed), confidences)
 
 
 def sheet_from_plain(content: Any) -> TileSheet:
-    """Return the sheet that JSON holds."""
-    found: TileSheet = from_plain(TileSheet, content)
-    return found
+    """Return the sheet that the store has as plain data."""
+    sheet: TileSheet = from_plain(TileSheet, content)
+    return sheet
 
 
 def _confidences(
-    evaluator: Evaluator, model: Model, images: LabelledImages, both: Sequence[torch.Tensor]
+    evaluator: Evaluator, model: Model, images: LabelledImages, versions: Sequence[torch.Tensor]
 ) -> list[tuple[float, float]]:
+    """Return the probabilities of the predicted classes of each image, in each of its versions."""
     device = torch.device(evaluator.device)
     (key,) = evaluator.keys(model, images, [None])
     predictor = Predictor(model, device, evaluator.batch_size(key), evaluator.precision)
     with ready_to_evaluate(model.module, device):
-        found = [predictor.logits(part.to(device)).float().softmax(dim=1).amax(dim=1).tolist() for part in both]
-    return list(zip(*found, strict=True))
+        confidences = [
+            predictor.logits(pixels.to(device)).float().softmax(dim=1).amax(dim=1).tolist() for pixels in versions
+        ]
+    return list(zip(*confidences, strict=True))
 
 
 def _sheet(clean: torch.Tensor, changed: torch.Tensor) -> Pictures | None:
+    """Draw images of shape (n, channels, height, width) with values from 0 to 1 as tiles in one picture."""
     if clean.shape[1] not in (1, 3):
         return None
-    # Clean and intervened take turns.
+    # An image's clean tile is followed by its intervened one.
     tiles = torch.stack([clean, changed], dim=1).flatten(0, 1).cpu()
     scale = min(1.0, _SIDE / max(tiles.shape[-2:]))
     height, width = (max(round(side * scale), 1) for side in tiles.shape[-2:])
@@ -113,18 +120,18 @@ def _sheet(clean: torch.Tensor, changed: torch.Tensor) -> Pictures | None:
         tiles = functional.interpolate(tiles, (height, width), mode="bilinear", antialias=True)
     columns = min(_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
-    together = np.full((rows * height, columns * width, 3), 255, np.uint8)
+    sheet = np.full((rows * height, columns * width, 3), 255, np.uint8)
     pixels = (tiles.expand(-1, 3, -1, -1).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    for place, tile in enumerate(pixels):
-        row, column = divmod(place, columns)
-        together[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
+    for number, tile in enumerate(pixels):
+        row, column = divmod(number, columns)
+        sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
     name = "webp" if features.check("webp") else "jpeg"
-    data = base64.b64encode(_compressed(Image.fromarray(together), name)).decode()
+    data = base64.b64encode(_compressed(Image.fromarray(sheet), name)).decode()
     return Pictures(data, f"image/{name}", width, height, columns, len(tiles))
 
 
 def _compressed(picture: Image.Image, name: str) -> bytes:
-    """Return the file of the best quality that is small enough, or else of the lowest."""
+    """Return the file of the best quality that has at most `_MOST_BYTES`, or else of the lowest quality."""
     for quality in _QUALITIES[name != "webp" :]:
         file = io.BytesIO()
         picture.save(file, name, **quality)
