@@ -1,4 +1,4 @@
-"""Writes report.schema.json, the form of the JSON reports, from the classes that they are made of.
+"""Write report.schema.json, the JSON Schema of the JSON reports, from the dataclasses that they consist of.
 
 python docs/report_schema.py
 """
@@ -16,25 +16,25 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from pytest_biastransfer.reporting.report import SCHEMA, Report
 
-PLACE: Final = Path(__file__).with_name("report.schema.json")
+SCHEMA_FILE: Final = Path(__file__).with_name("report.schema.json")
 _TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a report."""
     definitions: dict[str, Any] = {}
-    whole = _of(Report, definitions)
+    report = _of(Report, definitions)
     definitions["Report"]["properties"]["schema"] = {"const": SCHEMA}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Report of pytest-biastransfer",
-        **whole,
+        **report,
         "$defs": definitions,
     }
 
 
 def text() -> str:
-    """Return it as the file has it."""
+    """Return the schema as the text of the file."""
     return json.dumps(schema(), indent=1) + "\n"
 
 
@@ -45,25 +45,25 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             definitions[name] = {}
             definitions[name] |= _object(typing.cast("type", kind), definitions)
         return {"$ref": f"#/$defs/{name}"}
-    origin, parts = get_origin(kind), get_args(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        (inner,) = (part for part in parts if part is not types.NoneType)
+        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
         return {"anyOf": [_of(inner, definitions), {"type": "null"}]}
     if origin is Sequence:
-        return {"type": "array", "items": _of(parts[0], definitions)}
+        return {"type": "array", "items": _of(arguments[0], definitions)}
     if origin is Mapping:
-        return {"type": "object", "additionalProperties": _of(parts[1], definitions)}
+        return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
     if origin is Literal:
-        return {"enum": list(parts)}
+        return {"enum": list(arguments)}
     return {} if kind is Any else {"type": _TYPES[kind]}
 
 
 def _object(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
-    told = _told(kind.__doc__ or "")
+    descriptions = _attribute_descriptions(kind.__doc__ or "")
     properties = {
         field.name: _of(hints[field.name], definitions)
-        | ({"description": told[field.name]} if field.name in told else {})
+        | ({"description": descriptions[field.name]} if field.name in descriptions else {})
         for field in dataclasses.fields(kind)
     }
     return {
@@ -75,14 +75,15 @@ def _object(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(docstring: str) -> dict[str, str]:
-    """Return what a docstring says of each attribute."""
+def _attribute_descriptions(docstring: str) -> dict[str, str]:
+    """Return the text that a docstring in numpy's style has for each attribute, by name."""
     _, _, attributes = docstring.partition("----------\n")
-    found: dict[str, str] = {}
-    for names, told in re.findall(r"^ {4}(\w[\w, ]*)\n((?: {8}.*\n?)+)", attributes, re.MULTILINE):
-        found |= dict.fromkeys(names.split(", "), " ".join(told.split()).replace("``", "").replace("`", ""))
-    return found
+    descriptions: dict[str, str] = {}
+    for names, lines in re.findall(r"^ {4}(\w[\w, ]*)\n((?: {8}.*\n?)+)", attributes, re.MULTILINE):
+        description = " ".join(lines.split()).replace("``", "").replace("`", "")
+        descriptions |= dict.fromkeys(names.split(", "), description)
+    return descriptions
 
 
 if __name__ == "__main__":
-    PLACE.write_text(text(), encoding="utf-8")
+    SCHEMA_FILE.write_text(text(), encoding="utf-8")

@@ -126,10 +126,9 @@ def _failure(test: Result) -> Iterator[str]:
 
 def _details(details: Details) -> Iterator[str]:
     if details.moves:
-        moves = [
-            f"{escaped(move.before)} → {escaped(move.after)} {move.images:,}" for move in details.moves[:_MOST_MOVES]
-        ]
-        yield f"{details.flips:,} predictions change: {', '.join(moves)}, …"
+        frequent = details.moves[:_MOST_MOVES]
+        moves = ", ".join(f"{escaped(move.before)} → {escaped(move.after)} {move.images:,}" for move in frequent)
+        yield f"{details.flips:,} predictions change: {moves}, …"
         yield ""
     for shares in details.shares:
         yield f"{shares.role} ({escaped(shares.model)}): {_most_changed(shares)}"

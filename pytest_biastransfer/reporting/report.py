@@ -1,4 +1,4 @@
-"""What a report says, as plain data: the one source of the JSON, the HTML, the Markdown, and of later comparisons."""
+"""The content of a report as plain data. All formats render it, and ``biastransfer compare`` reads it back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import Performance, once_each
 
-# Grows when a reader of older documents would misunderstand a newer one.
+# Increased when a reader of the old schema would misunderstand the new one.
 SCHEMA: Final = 1
 
 Kind = Literal["intervention", "search", "gap"]
@@ -25,7 +25,7 @@ Role = Literal["source", "transferred", "control"]
 
 @dataclass(frozen=True)
 class ReportedChange:
-    """How a metric changed since it was accepted; see `pytest_biastransfer.baseline.regression.Change`."""
+    """How a metric changed since it was accepted; see `pytest_biastransfer.baseline.regression.MetricChange`."""
 
     metric: str
     before: float
@@ -44,13 +44,13 @@ class Shares:
     Attributes
     ----------
     role, model
-        Which model.
+        The role of the model in the test, and its name.
     classes
-        Names of the classes with the largest shares or changes, at most 20, in the model's order.
+        The names of the classes with the largest shares, before or after, at most 20, in the model's order.
     before, after
         Their shares of the predictions, in [0, 1].
     others
-        What is left for all other classes, before and after; None if there are no others.
+        The shares of all other classes together, before and after; None if there are no others.
     """
 
     role: Role
@@ -72,22 +72,23 @@ class Move:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image beside what an intervention makes of it.
+    """An image, and the same image under the intervention.
 
     Attributes
     ----------
     index
-        Its place in the dataset.
+        Its index in the dataset.
     label
-        Its class in the dataset's words.
+        The name that the dataset has for its class.
     before, after
-        The predicted classes; the same if it is shown as an example of the intervention.
+        The predicted classes; equal if the image is an example of the intervention and does not flip.
     confidence_before, confidence_after
-        The probabilities of these, in [0, 1]; None where they were not computed.
+        The probabilities of these classes, in [0, 1]; None if they were not computed.
     new
-        Whether it flips now and did not when the baseline was accepted; None if that is not known.
+        Whether it flips now and did not when the baseline was accepted; None without a baseline.
     tile
-        Which tile of the test's pictures is the clean image; the next one is the intervened one. None: no picture.
+        The number of the clean image's tile in the test's pictures; the next tile is the intervened image. None if
+        there is no picture.
     """
 
     index: int
@@ -102,18 +103,18 @@ class Shown:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All pictures of a test in one: tiles of one size, from left to right and from top to bottom.
+    """The tile sheet of a test: tiles of one size, numbered from left to right and from top to bottom.
 
     Attributes
     ----------
     data
         The file, in base64.
     media_type
-        What it is, such as ``"image/webp"``.
+        Its media type, such as ``"image/webp"``.
     width, height
-        Of a tile, in pixels.
+        The size of a tile, in pixels.
     columns, tiles
-        How many tiles there are in a row, and in all.
+        The number of tiles in a row, and in all.
     """
 
     data: str
@@ -126,7 +127,19 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Group:
-    """The figure of one group; `control` is that of the control model."""
+    """The metric of one group.
+
+    Attributes
+    ----------
+    group
+        Its name.
+    observed, control
+        The metric of the model under test, and of the control model.
+    size
+        The number of images that the metric is computed from.
+    judged
+        Whether there are enough images for the group to count in the gap.
+    """
 
     group: str
     observed: Interval
@@ -137,32 +150,33 @@ class Group:
 
 @dataclass(frozen=True)
 class Details:
-    """What is known of a measured test besides its verdict.
+    """The measurement of a test, besides its verdict.
 
     Attributes
     ----------
     kind, declaration
-        What was measured, in words.
+        The kind of test, and the intervention or gap as it is written in Python.
     model, dataset, control
-        Names; the control's is empty if there is none.
+        Their names; the control's is empty if there is none.
     fixtures
-        Where these come from: the fixtures' names, in that order.
+        The names of the fixtures that these come from, in that order.
     device
-        What computed the predictions.
+        The device that computed the predictions.
     metrics, control_metrics
-        All figures, by name.
+        All metrics, by name.
     shares
-        The distributions of the predicted classes: of the source where it is known, the transferred and the control.
-    moves
-        The most frequent moves of the transferred model's predictions, most frequent first, and `flips` in all.
+        The distributions of the predicted classes: of the source model if its measurement is there, of the transferred
+        model, and of the control model.
+    moves, flips
+        The most frequent moves of the transferred model's predictions, most frequent first; and the number of flips.
     example
-        An image as the intervention shows it, where pictures were asked for.
+        An image under the intervention, if the session draws pictures.
     shown
         Flipped images, newly flipped ones first.
     groups
-        Of a gap.
+        The groups of a gap.
     pictures
-        The tiles that `example` and `shown` name.
+        The tile sheet with the images of `example` and `shown`.
     """
 
     kind: Kind
@@ -185,40 +199,40 @@ class Details:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one bias test.
+    """The result of one bias test.
 
     Attributes
     ----------
     name
-        What can be typed after ``pytest``.
+        Its name, as one types it after ``pytest``.
     file, line
-        Where it is, relative to the root directory; lines count from 1, and 0 is unknown.
+        The test's file, relative to the root directory, and its line; lines count from 1, and 0 is unknown.
     outcome
-        pytest's word, or ``"lost"`` where no process brought it to an end.
+        pytest's outcome, or ``"lost"`` if the process that ran it ended before the test did.
     seconds
-        How long it took.
+        Its duration.
     message
         Why it failed, was skipped or is expected to fail; empty if it passed.
     images, total
-        How many images were looked at, of how many; 0 if nothing was measured.
+        The number of images that were evaluated, and of all images; 0 if nothing was measured.
     limits
         The judged limits.
     standing
-        Where it stands beside the baseline: ``"regression"``, ``"improvement"``, ``"unchanged"``, ``"not comparable"``
-        where it would be an improvement were the model's accuracy not lower, ``"new"`` without an
-        accepted measurement, a reason why it was not compared, or nothing where no baseline was asked for.
+        The comparison with the baseline: ``"regression"``, ``"improvement"``, ``"unchanged"``; ``"not comparable"`` for
+        an improvement of a model whose accuracy is lower; ``"new"`` without an accepted measurement; a reason why the
+        test was not compared; or empty if the session compares with no baseline.
     changes
         How its metrics changed.
     notes
-        What the test found out besides, such as an attribution, as text of several lines.
+        Further results of the test, such as an attribution, as text of several lines.
     stale
-        What was found to be stale in the store while it was measured, and was measured again.
+        The stale predictions of the store that were met and computed again.
     details
-        The rest; None if nothing was measured.
+        The measurement; None if nothing was measured.
     key, entry
-        The measurement as the baseline would have it, which later reports are compared with.
+        The key and the entry that a baseline would hold; ``biastransfer compare`` compares the entries of two reports.
     max_regression, max_accuracy_regression
-        By how much each limited metric may become worse, and the accuracy without an intervention.
+        By how much each limited metric, and the accuracy without an intervention, may become worse.
     """
 
     name: str
@@ -243,7 +257,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Session:
-    """One run of pytest: when it started (UTC, ISO 8601), how long it took, and where it ran."""
+    """One run of pytest: its start (UTC, ISO 8601), its duration in seconds, and the versions that it ran with."""
 
     started: str
     seconds: float
@@ -252,22 +266,22 @@ class Session:
 
 @dataclass(frozen=True)
 class Report:
-    """The bias tests of a session; or of several that shared the work.
+    """The bias tests of a session, or of several sessions that shared the tests.
 
     Attributes
     ----------
     sessions
         The runs.
     tests
-        In the order of their files.
+        The results, in the order of the tests' files.
     evaluated, reused
-        Images that models were run on, and predictions that were there already.
+        The number of predictions that were computed, and that came from the store.
     alpha
-        The level of the tests for regressions.
+        The significance level of the tests for regressions.
     performances
-        How well each model does on the unchanged images of each dataset.
+        The performance of each model on the unchanged images of each dataset.
     schema
-        The version of this form.
+        The version of the schema.
     """
 
     sessions: Sequence[Session]
@@ -309,22 +323,22 @@ def read_report(path: Path) -> Report:
 
 
 def merged(reports: Iterable[Report]) -> Report:
-    """Return one report of all tests of several, such as those of the parts that several machines ran.
+    """Return one report with the tests of several, such as those of several machines that shared the tests.
 
-    Of a test that is in several of them the worst outcome counts: it failed somewhere.
+    A test that is in several reports has its worst outcome: it failed on one of the machines.
     """
-    found = list(reports)
+    reports = list(reports)
     worst: dict[tuple[str, str], Result] = {}
-    for report in found:
+    for report in reports:
         for test in report.tests:
-            known = worst.get((test.file, test.name))
-            if known is None or SEVERITY.index(test.outcome) < SEVERITY.index(known.outcome):
+            other = worst.get((test.file, test.name))
+            if other is None or SEVERITY.index(test.outcome) < SEVERITY.index(other.outcome):
                 worst[test.file, test.name] = test
     return Report(
-        sessions=[session for report in found for session in report.sessions],
+        sessions=[session for report in reports for session in report.sessions],
         tests=sorted(worst.values(), key=lambda test: (test.file, test.line, test.name)),
-        performances=once_each(one for report in found for one in report.performances),
-        evaluated=sum(report.evaluated for report in found),
-        reused=sum(report.reused for report in found),
-        alpha=min((report.alpha for report in found), default=0.01),
+        performances=once_each(performance for report in reports for performance in report.performances),
+        evaluated=sum(report.evaluated for report in reports),
+        reused=sum(report.reused for report in reports),
+        alpha=min((report.alpha for report in reports), default=0.01),
     )

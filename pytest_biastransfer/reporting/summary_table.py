@@ -1,4 +1,4 @@
-"""The summary in the terminal: a table row a test, and one counted sentence."""
+"""The summary in the terminal: a table with a row per test, and a sentence of counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_biastransfer.reporting.performance import Performance, titled
 from pytest_biastransfer.reporting.record import Record
 from pytest_biastransfer.reporting.wording import counted, shortened
 
-# pytest's words for outcomes, in the order of the sentence, with their colour.
+# Outcomes in the order of the sentence, with the names that pytest has for their colours.
 OUTCOMES: Final[Mapping[str, str]] = {
     "failed": "red",
     "error": "red",
@@ -30,12 +30,12 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "xfailed": "yellow",
     "skipped": "yellow",
 }
-# Of these, only what has changed is of interest.
+# Tests with these outcomes are shown only if they changed since the baseline.
 _QUIET: Final = ("passed", "skipped")
-# Of a name, and of limits.
+# The least columns of a name, and of the limits.
 _LEAST: Final = 24
 _NAME_BESIDE_BAR: Final = 32
-# As many tests are named in a command that can be typed.
+# The most tests that a command to type names.
 NAMED: Final = 3
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "·": ".", "…": "~", "→": ">"})
@@ -43,7 +43,7 @@ _ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "
 
 @dataclass(frozen=True)
 class Row:
-    """One bias test of the session; `changed` if it is better or worse than its baseline."""
+    """A bias test of the session; `changed` says whether it is better or worse than its baseline."""
 
     test: str
     outcome: str
@@ -52,15 +52,15 @@ class Row:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether it is as it was expected to be."""
+        """Whether it needs no attention: it passed or was skipped, as before."""
         return self.outcome in _QUIET and not self.changed
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: its text, and the verdict at its end in its colour.
+    """A line of the summary: its text, and a verdict at its end with a colour.
 
-    It gives no command to who reads the log, unless it `is_command`.
+    A CI system that reads the log must not find a command in a test's name. Only a line that `is_command` keeps one.
     """
 
     text: str
@@ -69,16 +69,16 @@ class Line:
     is_command: bool = False
 
     def shown(self) -> Line:
-        """Return it without anything that is obeyed in place of being shown."""
+        """Return the line without control characters and line breaks, unless it is a command."""
         return self if self.is_command else replace(self, text=in_one_line(self.text))
 
     def in_encoding(self, encoding: str | None) -> Line:
-        """Return it with plainer characters where the terminal's encoding lacks some."""
+        """Return the line with ASCII in place of the characters that the terminal's encoding lacks."""
         return replace(self, text=in_encoding(self.text, encoding))
 
 
 def in_encoding(text: str, encoding: str | None) -> str:
-    """Return a text with plainer characters where an encoding lacks some.
+    """Return a text with ASCII in place of bars and arrows, if the encoding lacks one of its characters.
 
     >>> in_encoding("··│━━╸··", "ascii"), in_encoding("··│━━╸··", "utf-8")
     ('..|===..', '··│━━╸··')
@@ -93,44 +93,44 @@ def in_encoding(text: str, encoding: str | None) -> str:
 def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     """Yield the table for a terminal of `width` columns.
 
-    Long names lose their file, then take two lines, as long limits take several. Where there is room, a bar shows the
-    interval beside the limit: the first one that is broken, or else the first.
+    A long name loses its file, and then takes two lines; long limits take several lines. If there is room, a bar draws
+    the interval of the first broken limit, or else of the first limit.
     """
     limits = [_limits_text(row.record) or "-" for row in rows]
-    drawn = [_drawn(row.record) for row in rows]
-    names, limit_width, has_bars = _layout([row.test for row in rows], limits, width, drawn=any(drawn))
+    bar_limits = [_bar_limit(row.record) for row in rows]
+    names, limit_width, has_bars = _layout([row.test for row in rows], limits, width, wants_bars=any(bar_limits))
     name_width = max(len(line) for lines in names for line in lines)
-    scale = Scale.of(limit for limit in drawn if limit is not None)
+    scale = Scale.of(limit for limit in bar_limits if limit is not None)
     ends = f"{scale.low:g}", f"{scale.high:g}"
     heading = f"{ends[0]}{ends[1]:>{BAR_WIDTH - len(ends[0])}}  " if has_bars else ""
     yield Line(f"{'test':{name_width}}  {'asr':>5}  {'skew':>5}  {'limits':{limit_width}}  {heading}", "verdict")
-    for row, name_lines, limit, bar in zip(rows, names, limits, drawn, strict=True):
-        shown = f"{scale.bar(bar) if bar is not None else '':{BAR_WIDTH}}  " if has_bars else ""
-        limit_lines = _wrapped(limit, limit_width)
+    for row, name_lines, limits_text, bar_limit in zip(rows, names, limits, bar_limits, strict=True):
+        bar = f"{scale.bar(bar_limit) if bar_limit is not None else '':{BAR_WIDTH}}  " if has_bars else ""
+        limit_lines = _wrapped(limits_text, limit_width)
         figures = f"{_figure(row.record.asr)}  {_figure(row.record.skew)}"
         yield Line(
-            f"{name_lines[0]:{name_width}}  {figures}  {limit_lines[0]:{limit_width}}  {shown}",
+            f"{name_lines[0]:{name_width}}  {figures}  {limit_lines[0]:{limit_width}}  {bar}",
             row.outcome.upper() if OUTCOMES[row.outcome] == "red" else row.outcome,
             OUTCOMES[row.outcome],
         )
-        for name, part in zip_longest(name_lines[1:], limit_lines[1:], fillvalue=""):
-            yield Line(f"{name:{name_width}}  {'':{len(figures)}}  {part}".rstrip())
+        for name, limit_line in zip_longest(name_lines[1:], limit_lines[1:], fillvalue=""):
+            yield Line(f"{name:{name_width}}  {'':{len(figures)}}  {limit_line}".rstrip())
 
 
 def hidden_sentence(rows: Sequence[Row]) -> str:
-    """Return the line that counts the rows which are not shown; empty if all are."""
+    """Return the sentence that counts the rows that are not shown; empty if all are shown."""
     hidden = Counter(row.outcome for row in rows if row.is_quiet)
     counts = " and ".join(f"{hidden[outcome]} {outcome}" for outcome in _QUIET if hidden[outcome])
     return f"({counts} not shown; -v shows all)" if counts else ""
 
 
 def sentence(rows: Sequence[Row]) -> str:
-    """Return the sentence that counts tests by outcome, and predictions by where they came from."""
+    """Return the sentence that counts tests by outcome, and predictions as evaluated or reused."""
     counts = Counter(row.outcome for row in rows)
     outcomes = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
     computed = sum(row.record.computed for row in rows)
-    kept = sum(row.record.images for row in rows) - computed
-    evaluated = f"{computed:,} images evaluated, {kept:,} predictions reused"
+    reused = sum(row.record.images for row in rows) - computed
+    evaluated = f"{computed:,} images evaluated, {reused:,} predictions reused"
     return f"{counted(len(rows), 'bias test')}: {outcomes}; {evaluated}{_early_text(rows)}"
 
 
@@ -138,14 +138,21 @@ def _early_text(rows: Sequence[Row]) -> str:
     early = [row.record for row in rows if row.record.seen < row.record.total]
     if not early:
         return ""
-    seen, total = sum(record.seen for record in early), sum(record.total for record in early)
-    return f"; {len(early)} stopped early, at {seen:,} of {total:,} images"
+    evaluated, total = sum(record.seen for record in early), sum(record.total for record in early)
+    return f"; {len(early)} stopped early, at {evaluated:,} of {total:,} images"
 
 
 def again_sentence(rows: Sequence[Row], command: Sequence[str], *, can_repeat: bool) -> str:
-    """Return what to type to run again what failed; empty if nothing did, or too much to be named.
+    """Return the command that runs the failed tests again; empty if none failed, or too many to be named.
 
-    `command` is what was typed for this session, which pytest can repeat with the failed tests only.
+    Parameters
+    ----------
+    rows
+        All tests.
+    command
+        The command line of this session.
+    can_repeat
+        Whether pytest's cache works, so that ``--lf`` selects the failed tests.
     """
     failed = [row.test for row in rows if OUTCOMES[row.outcome] == "red"]
     if not failed or (len(failed) > NAMED and not can_repeat):
@@ -154,7 +161,7 @@ def again_sentence(rows: Sequence[Row], command: Sequence[str], *, can_repeat: b
 
 
 def stale_lines(findings: Sequence[str], too_late: Sequence[str]) -> list[Line]:
-    """Return what was stale in the store, and which tests had passed with it before that was known."""
+    """Return a line per stale prediction of the store, and one that names the tests that had passed with them."""
     lines = [Line("  ", text, "red") for text in findings]
     if too_late:
         tests = f"{counted(len(too_late), 'test')} had passed with them: {', '.join(too_late)}"
@@ -163,7 +170,7 @@ def stale_lines(findings: Sequence[str], too_late: Sequence[str]) -> list[Line]:
 
 
 def performance_rows(performances: Sequence[Performance], width: int) -> Iterator[Line]:
-    """Yield how well models do on unchanged images, for a terminal of `width` columns."""
+    """Yield the models' performance on unchanged images, for a terminal of `width` columns."""
     for title, performance in titled(performances):
         text = f"{title}: {performance.figures}"
         for line in textwrap.wrap(text, max(width - 1, _LEAST), subsequent_indent="  ", break_on_hyphens=False):
@@ -173,18 +180,18 @@ def performance_rows(performances: Sequence[Performance], width: int) -> Iterato
 
 
 def lost_sentence(tests: Sequence[str]) -> str:
-    """Return the sentence that names the tests which no worker brought to an end."""
+    """Return the sentence that names the tests without a result, because their worker was lost."""
     return f"{counted(len(tests), 'bias test')} without a result: {', '.join(tests)}"
 
 
 def _limits_text(record: Record) -> str:
-    """Return the limits in words; what belongs together has no-break spaces."""
-    seen = [f"{record.seen:,} of {record.total:,} images"] * (record.seen < record.total)
-    pieces = [*map(_limit_text, record.limits), *(_together(text) for text in seen)]
+    """Return the limits as text; a phrase that must not be wrapped has no-break spaces."""
+    sample = [f"{record.seen:,} of {record.total:,} images"] * (record.seen < record.total)
+    pieces = [*map(_limit_text, record.limits), *map(_unbroken, sample)]
     return ", ".join(pieces)
 
 
-def _together(text: str) -> str:
+def _unbroken(text: str) -> str:
     return text.replace(" ", _NO_BREAK)
 
 
@@ -200,11 +207,12 @@ def _limit_text(limit: Limit) -> str:
     notes = [limit.note] if limit.note else []
     if base_of(limit.metric) != limit.metric and limit.control is not None and limit.control.value is not None:
         notes.insert(0, f"control {limit.control.value:.3f}")
-    demand = _together(f"{limit.metric}{observed} {'<=' if value <= limit.limit else '>'} {limit.limit:g}")
-    return f"{demand} {_together('(' + ', '.join(notes) + ')')}" if notes else demand
+    demand = _unbroken(f"{limit.metric}{observed} {'<=' if value <= limit.limit else '>'} {limit.limit:g}")
+    return f"{demand} {_unbroken('(' + ', '.join(notes) + ')')}" if notes else demand
 
 
-def _drawn(record: Record) -> Limit | None:
+def _bar_limit(record: Record) -> Limit | None:
+    """Return the limit that the bar draws: the first broken one, or else the first."""
     return next((limit for limit in record.limits if limit.holds is False), next(iter(record.limits), None))
 
 
@@ -213,15 +221,16 @@ def _figure(value: float | None) -> str:
 
 
 def _layout(
-    tests: Sequence[str], limits: Sequence[str], width: int, *, drawn: bool
+    tests: Sequence[str], limits: Sequence[str], width: int, *, wants_bars: bool
 ) -> tuple[list[list[str]], int, bool]:
-    """Return the lines of the names, the width of the limits, and whether there are bars, if any could be drawn."""
+    """Return the lines of the names, the width of the limits, and whether there is room for bars."""
     longest, longest_limit = max(map(len, tests)), max(map(len, [*limits, "limits"]))
+    # Two figures of five characters, the outcome, and two spaces between columns.
     left = width - (2 + 5 + 2 + 5 + 2 + 2 + max(map(len, OUTCOMES)))
-    # A bar costs no name that would be whole without it; one that is cut anyway may be cut a little more.
+    # Bars are left out if a name would have to be cut for them. If names are cut anyway, bars may take room too.
     room = left - longest_limit
     beside_bar = room - BAR_WIDTH - 2
-    has_bars = drawn and beside_bar >= _NAME_BESIDE_BAR and not beside_bar < longest <= room
+    has_bars = wants_bars and beside_bar >= _NAME_BESIDE_BAR and not beside_bar < longest <= room
     left -= BAR_WIDTH + 2 if has_bars else 0
     names = _name_lines(tests, left - longest_limit, max(left - min(longest_limit, _LEAST), _LEAST))
     name_width = max(len(line) for lines in names for line in lines)
@@ -229,15 +238,15 @@ def _layout(
 
 
 def _name_lines(tests: Sequence[str], width: int, most: int) -> list[list[str]]:
-    """Return the lines of tests' names: in so many columns if nothing has to be cut for that, or else in `most`."""
-    named = [_lines_of(test, width) for test in tests]
-    if any(len(line) > width for lines in named for line in lines):
-        named = [[shortened(line, most) for line in _lines_of(test, most)] for test in tests]
-    return named
+    """Return the lines of tests' names: in `width` columns if none has to be cut for that, or else cut to `most`."""
+    names = [_lines_of(test, width) for test in tests]
+    if any(len(line) > width for lines in names for line in lines):
+        names = [[shortened(line, most) for line in _lines_of(test, most)] for test in tests]
+    return names
 
 
 def _lines_of(test: str, width: int) -> list[str]:
-    """Return a test's name; without its file, and with a line for what tells its cases apart, where it is too long."""
+    """Return a test's name; if it is too long, without its file and with its parameters on a second line."""
     name = test if len(test) <= width else test.partition("::")[2] or test
     function, bracket, case = name.partition("[")
     return [function, f" {bracket}{case}"] if bracket and len(name) > width else [name]

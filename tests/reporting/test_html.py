@@ -95,7 +95,7 @@ def test_a_report_without_tests_says_so() -> None:
 
 
 def test_a_report_of_no_session_is_a_page_too() -> None:
-    assert "Nothing is known of the sessions." in Page(render_html(Report(sessions=()))).text
+    assert "The report names no session." in Page(render_html(Report(sessions=()))).text
 
 
 def test_the_table_is_in_the_order_of_the_report_and_the_sections_begin_with_the_worst(sample: str) -> None:
@@ -256,7 +256,7 @@ def test_every_picture_has_a_text_or_is_beside_it(name: str, request: pytest.Fix
 def test_notes_and_messages_are_preformatted(sample: str) -> None:
     text = section(sample, 2)
     assert "<pre>attribution of asr, 5 seeds\n  from the source   0.237 [0.221, 0.254]\n" in text
-    assert "<summary>What pytest said</summary><pre>bias: asr above 0.05\n\n  test          test_objects" in text
+    assert "<summary>pytest's message</summary><pre>bias: asr above 0.05\n\n  test          test_objects" in text
     assert "<pre>no GPU</pre>" in section(sample, 9)
 
 
@@ -265,13 +265,13 @@ def test_it_says_how_to_reproduce_and_of_a_regression_how_to_accept(sample: str)
         f"To run it again: pytest '{FAILED}' If the change is meant, accept it: pytest --bias-update=all '{FAILED}'"
     )
     assert "--bias-update" not in section(sample, 1)
-    together = Page(sample).text.partition("What did not pass, together:")[2]
+    together = Page(sample).text.partition("All failed tests:")[2]
     assert together.count("test_objects.py::") == 5
 
 
 def test_it_says_how_to_repeat_all_where_nothing_failed() -> None:
     text = Page(render_html(report_of(sample_report().tests[0]))).text
-    assert "Each test above says what to type to run it alone. All of them: pytest --bias-only" in text
+    assert "Each test above has the command that runs it alone. All tests: pytest --bias-only" in text
 
 
 def test_environments_are_told_by_session(sample: str) -> None:

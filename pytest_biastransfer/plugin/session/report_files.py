@@ -1,4 +1,4 @@
-"""The reports of a session: their places are tried before the tests run, and they are written after them."""
+"""The report files of a session: checked before the tests run, written after them. Also GitHub's summary and log."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.report import Report, Result
 
 _LIBRARIES: Final = ("pytest-biastransfer", "pytest", "torch", "torchvision", "numpy")
-_ACTIONS: Final = "GITHUB_ACTIONS"
+_GITHUB_ACTIONS: Final = "GITHUB_ACTIONS"
 
 
 def watch_reports(config: pytest.Config) -> None:
-    """Have this process write the reports that were asked for, unless it is a worker."""
+    """Register the writer of reports if the session writes any; xdist workers leave that to the controller."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
-    wanted = config.stash[SETTINGS].reports
-    for path in wanted:
+    paths = config.stash[SETTINGS].reports
+    for path in paths:
         _require_writable(path)
-    if wanted or SUMMARY_VARIABLE in os.environ or os.environ.get(_ACTIONS) == "true":
+    if paths or SUMMARY_VARIABLE in os.environ or os.environ.get(_GITHUB_ACTIONS) == "true":
         config.pluginmanager.register(ReportWriter(config), "biastransfer-reports")
 
 
 def _require_writable(path: Path) -> None:
-    """Raise `pytest.UsageError` now for a place that could not be written to when all tests have run."""
+    """Raise `pytest.UsageError` if a report cannot be written to `path`: better now than after hours of tests."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         existed = path.exists()
@@ -59,7 +59,7 @@ class ReportWriter:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write them."""
+        """Write the reports; a report that cannot be written fails the session."""
         from pytest_biastransfer.errors import ReportError
         from pytest_biastransfer.reporting.render import render, save
         from pytest_biastransfer.reporting.summary_table import Line
@@ -69,18 +69,19 @@ class ReportWriter:
         report = self._report()
         lines = self._config.stash.setdefault(REPORT_LINES, [])
         for path in self._config.stash[SETTINGS].reports:
-            shown = os.path.relpath(path, self._config.invocation_params.dir)
+            name = os.path.relpath(path, self._config.invocation_params.dir)
             try:
                 save(render(report, path), path)
             except ReportError as error:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
                 lines.append(Line(str(error), color="red"))
             else:
-                lines.append(Line(f"  report: {shown}"))
+                lines.append(Line(f"  report: {name}"))
         if report.tests:
             self._tell_github(report)
 
     def _tell_github(self, report: Report) -> None:
+        """Add the report to the job's summary, and annotations to the job's log."""
         from pytest_biastransfer.reporting.github import workflow_commands
         from pytest_biastransfer.reporting.markdown import markdown
         from pytest_biastransfer.reporting.outcomes import FAILED
@@ -94,54 +95,54 @@ class ReportWriter:
                     file.write(markdown(report))
             except OSError as error:
                 lines.append(Line(f"{SUMMARY_VARIABLE}={summary} cannot be written: {error.strerror}", color="red"))
-        if os.environ.get(_ACTIONS) == "true":
-            # Relative to what was checked out, which need not be where pytest looks for tests.
-            root = Path(os.environ.get("GITHUB_WORKSPACE", self._config.rootpath))
-            place = os.path.relpath(self._config.rootpath, root)
-            # pytest-github-actions-annotate-failures has an annotation of its own for what fails in a test's body.
-            others = ("failed", "lost") if self._config.pluginmanager.hasplugin("annotate_errors") else ()
-            outcomes = [outcome for outcome in FAILED if outcome not in others]
-            commands = workflow_commands(report, place, outcomes)
+        if os.environ.get(_GITHUB_ACTIONS) == "true":
+            # GitHub wants paths relative to the repository; pytest's root directory may be a folder of it.
+            repository = Path(os.environ.get("GITHUB_WORKSPACE", self._config.rootpath))
+            root = os.path.relpath(self._config.rootpath, repository)
+            # The plugin pytest-github-actions-annotate-failures annotates tests that fail in their body.
+            annotated = ("failed", "lost") if self._config.pluginmanager.hasplugin("annotate_errors") else ()
+            outcomes = [outcome for outcome in FAILED if outcome not in annotated]
+            commands = workflow_commands(report, root, outcomes)
             lines.extend(Line(command, is_command=True) for command in commands)
 
     def _report(self) -> Report:
         from pytest_biastransfer.reporting.performance import once_each
         from pytest_biastransfer.reporting.report import Report, Session
 
-        results = self._config.stash[RESULTS]
-        seen = list(results)
-        records = [one.record for one in seen]
+        results = [*self._config.stash[RESULTS]]
+        records = [result.record for result in results]
         computed = sum(record.computed for record in records)
         started = datetime.datetime.fromtimestamp(self._started, datetime.UTC)
         return Report(
             sessions=[Session(started.isoformat(timespec="seconds"), time.time() - self._started, environment())],
-            tests=[self._result(one) for one in seen],
+            tests=[self._result(result) for result in results],
             performances=once_each(performance for record in records for performance in record.performances),
             evaluated=computed,
             reused=sum(record.images for record in records) - computed,
             alpha=self._config.stash[SETTINGS].alpha,
         )
 
-    def _result(self, seen: TestResult) -> Result:
+    def _result(self, result: TestResult) -> Result:
+        """Return the report's entry of one test."""
         from pytest_biastransfer.reporting.from_json import from_plain
         from pytest_biastransfer.reporting.regression_text import changes_of, standing
         from pytest_biastransfer.reporting.report import Details, Result
 
-        record, report = seen.record, seen.report
-        compared = self._config.stash.get(COMPARED, {}).get(report.nodeid)
+        record, report = result.record, result.report
+        comparison = self._config.stash.get(COMPARED, {}).get(report.nodeid)
         path, line, _ = report.location
         return Result(
             name=typed_name(self._config, report.nodeid),
             file=path,
             line=0 if line is None else line + 1,
-            outcome=seen.outcome,
-            seconds=seen.seconds,
+            outcome=result.outcome,
+            seconds=result.seconds,
             message=message_of(report),
             images=record.seen,
             total=record.total,
             limits=record.limits,
-            standing=standing(compared) if compared else "",
-            changes=changes_of(compared) if compared else (),
+            standing=standing(comparison) if comparison else "",
+            changes=changes_of(comparison) if comparison else (),
             notes=vars(report).get("bias_notes", ()),
             stale=record.stale,
             details=None if record.details is None else from_plain(Details, record.details),
@@ -153,21 +154,21 @@ class ReportWriter:
 
 
 def message_of(report: pytest.TestReport) -> str:
-    """Return why a test failed, was skipped, or was expected to fail."""
+    """Return the reason why a test failed, was skipped, or was expected to fail; empty if it passed."""
     if hasattr(report, "wasxfail"):
         return str(report.wasxfail).removeprefix("reason: ")
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
-    # Not longreprtext, which begins with the worker that ran it.
+    # The attribute longreprtext would begin with the name of the worker.
     return str(report.longrepr) if report.failed else ""
 
 
 def environment() -> dict[str, str]:
-    """Return what the session runs with; the same in all of its processes."""
-    found = {"Python": platform.python_version(), "platform": platform.platform()}
+    """Return the versions that a report states; they are the same in all processes of the session."""
+    versions = {"Python": platform.python_version(), "platform": platform.platform()}
     for name in _LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no other file, and no JavaScript to be read."""
+"""A report as one HTML page that stands alone: it loads nothing, and can be read without JavaScript."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["render_html", "render_trend"]
 
 
 def render_html(report: Report) -> str:
-    """Return the page of a report: what got worse, all tests in a table, and each test with its figures and images.
+    """Return the page of a report: failures and regressions, a table of all tests, and each test with its images.
 
-    The same report gives the same text. It may be written in UTF-8 whatever the report's names are made of.
+    The same report gives the same text. UTF-8 can encode it, whatever characters the report's names have.
     """
     from pytest_biastransfer.reporting.html.page import page
 
@@ -22,7 +22,7 @@ def render_html(report: Report) -> str:
 
 
 def render_trend(reports: Sequence[Report]) -> str:
-    """Return the page that draws each metric of each test over runs; the runs in the order in which they started."""
+    """Return the page that draws each metric of each test over several runs, in the order of their start."""
     from pytest_biastransfer.reporting.html.trend import trend
 
     return trend(reports)

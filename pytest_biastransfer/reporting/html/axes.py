@@ -1,4 +1,4 @@
-"""Where values are on an axis, in per cent of its length: pictures fit any width, and their text is never scaled."""
+"""Axes of charts. Positions are in per cent of the axis, so that charts fit any width and their text is not scaled."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# About so many steps has an axis.
+# The approximate number of steps of an axis.
 _STEPS = 4
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A value that is written at the axis, and where."""
+    """A labelled value of an axis: its position in per cent, and its text."""
 
     at: float
     text: str
@@ -25,9 +25,9 @@ class Axis:
     Attributes
     ----------
     low, high
-        Its ends.
+        The values at its ends.
     step
-        Between the values that are written at it.
+        The distance between two labelled values.
     """
 
     low: float
@@ -35,30 +35,30 @@ class Axis:
     step: float
 
     def at(self, value: float) -> float:
-        """Return where a value is, from 0 to 100; at the end where it is beyond."""
+        """Return the position of a value, from 0 to 100; a value beyond an end is at that end."""
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(max(share, 0.0), 1.0), 1)
 
     @property
     def ticks(self) -> Sequence[Tick]:
-        """The values that are written at it."""
+        """The labelled values."""
         steps = round((self.high - self.low) / self.step)
         values = [self.low + number * self.step for number in range(steps + 1)]
-        # What is not quite zero, from adding up, would be written with a minus.
+        # Rounding errors of the sum would print a zero as -0.
         return [Tick(self.at(value), f"{round(value, 9) + 0.0:g}") for value in values]
 
 
 def axis_over(values: Iterable[float | None]) -> Axis:
-    """Return the axis that has zero and all the values on it.
+    """Return the shortest axis with round ends that covers 0 and all the values; None and NaN are left out.
 
     >>> axis = axis_over([0.381, 0.05, None])
     >>> axis.low, axis.high, axis.at(0.2), [tick.text for tick in axis.ticks]
     (0.0, 0.4, 50.0, ['0', '0.1', '0.2', '0.3', '0.4'])
     """
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    least, most = min([0.0, *known]), max([0.0, *known])
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    least, most = min([0.0, *finite]), max([0.0, *finite])
     step = _round_step((most - least) / _STEPS)
-    low, high = (turned(value / step) * step for turned, value in ((_floor, least), (_ceil, most)))
+    low, high = _floor(least / step) * step, _ceil(most / step) * step
     return Axis(low, high, step) if high > low else Axis(0.0, step, step)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a test beside the rows of tables: each row has its words and figures, the picture is for the eye."""
+"""The charts of a test. Each is drawn beside the rows of a table, and the rows have the same figures as text."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pytest_biastransfer.reporting.html.wording import figure, percentage, sprea
 from pytest_biastransfer.reporting.report import Details, Group, Move, Result, Shares
 from pytest_biastransfer.reporting.wording import counted, shortened
 
-# Of names beside pictures.
+# The most characters of a name beside a chart, and the most moves of a chart.
 NAME = 60
 MOVES = 10
 
-# What a row is marked by: a filled dot, a hollow one, a tick, or a line through all rows.
+# The mark of a row: a filled dot, a hollow dot, a tick, or a line through all rows.
 Mark = Literal["observed", "control", "baseline", "limit"]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A row of an interval plot: its words, and where its dot, and the ends of its interval, are."""
+    """A row of an interval plot: its texts, and the positions of its dot and of the ends of its interval."""
 
     label: str
     mark: Mark
@@ -37,18 +37,18 @@ class Point:
 
 @dataclass(frozen=True)
 class IntervalPlot:
-    """Figures with their intervals on one axis.
+    """Metrics with their intervals on one axis.
 
     Attributes
     ----------
     points
         The rows.
     limit
-        Where the line is that they must not cross; None if there is none.
+        The position of the limit's line; None if there is no limit.
     ticks
-        Of the axis.
+        The labelled values of the axis.
     zero
-        Where 0 is, where that is not the axis' left end.
+        The position of 0; None if it is the left end of the axis.
     """
 
     points: Sequence[Point]
@@ -59,7 +59,7 @@ class IntervalPlot:
 
 @dataclass(frozen=True)
 class Bar:
-    """A class' row: its shares before and after as texts, and whether it gained most."""
+    """The row of a class: its shares before and after as texts, and whether its share grew most."""
 
     name: str
     before: str
@@ -69,9 +69,9 @@ class Bar:
 
 @dataclass(frozen=True)
 class SharesPlot:
-    """A model's predicted classes before and after: one bar above the other in each row.
+    """The shares of a model's predicted classes before and after: two bars, one above the other, in each row.
 
-    `before` and `after` are paths with a stroke for each bar, in a box that is 100 wide and 1 high for each class.
+    `before` and `after` are SVG paths with a stroke per bar, in a box that is 100 wide and has a height of 1 per class.
     """
 
     title: str
@@ -82,7 +82,7 @@ class SharesPlot:
 
 @dataclass(frozen=True)
 class MovesPlot:
-    """The most frequent moves; `path` has a stroke for each bar, as in `SharesPlot`."""
+    """The most frequent moves; `path` has a stroke per bar, as in `SharesPlot`."""
 
     moves: Sequence[Move]
     path: str
@@ -93,76 +93,78 @@ class MovesPlot:
 class _Row:
     label: str
     mark: Mark
-    found: Interval
+    interval: Interval
     size: int | None = None
     judged: bool = True
 
 
 def limit_plot(limit: Limit, test: Result) -> IntervalPlot:
-    """Return what was observed, the limit, the control and the baseline on one axis."""
+    """Return the observed metric, the limit, the control and the baseline on one axis."""
     base = base_of(limit.metric)
     rows = [_Row("observed", "observed", limit.observed), _Row("limit", "limit", _value(limit.limit))]
     own = test.details.metrics.get(base) if test.details is not None else None
     if base != limit.metric and own is not None:
-        # An excess is a difference: beside it are the two figures that it is the difference of.
+        # An excess is a difference. The plot shows both of its terms too.
         rows.append(_Row(f"{base}, here", "control", own))
     if limit.control is not None:
         rows.append(_Row("control" if base == limit.metric else f"{base}, control", "control", limit.control))
-    rows += [_Row("baseline", "baseline", _value(one.before)) for one in test.changes if one.metric == limit.metric]
+    changes = [change for change in test.changes if change.metric == limit.metric]
+    rows += [_Row("baseline", "baseline", _value(change.before)) for change in changes]
     return _interval_plot(rows, limit.limit)
 
 
 def groups_plot(groups: Sequence[Group]) -> IntervalPlot:
-    """Return the figure of each group on one axis, each above that of the control model where there is one."""
+    """Return the metric of each group on one axis, each above the control model's if there is one."""
     rows = []
-    for one in groups:
-        rows.append(_Row(shortened(one.group, NAME), "observed", one.observed, one.size, one.judged))
-        rows += [_Row("control", "control", one.control)] if one.control is not None else []
+    for group in groups:
+        rows.append(_Row(shortened(group.group, NAME), "observed", group.observed, group.size, group.judged))
+        rows += [_Row("control", "control", group.control)] if group.control is not None else []
     return _interval_plot(rows, None)
 
 
 def small_axis(limits: Sequence[Limit]) -> Axis:
     """Return the axis that the rows of the table of all tests share."""
-    return axis_over(value for one in limits for value in (one.limit, *_ends(one.observed)))
+    return axis_over(value for limit in limits for value in (limit.limit, *_positions(limit.observed)))
 
 
 def small_plot(limit: Limit, axis: Axis) -> IntervalPlot:
-    """Return the picture of a limit in the table of all tests: without words, on an axis that all rows share."""
+    """Return the chart of a limit in the table of all tests: without texts, on an axis that all rows share."""
     return IntervalPlot([_point(_Row("", "observed", limit.observed), axis, 50.0)], axis.at(limit.limit), (), None)
 
 
 def shares_plots(details: Details) -> Sequence[SharesPlot]:
     """Return the distributions of the predicted classes of the source, the transferred and the control model."""
-    axis = axis_over(value for one in details.shares for value in (*one.before, *one.after))
-    return [_shares_plot(one, axis) for one in details.shares]
+    axis = axis_over(share for shares in details.shares for share in (*shares.before, *shares.after))
+    return [_shares_plot(shares, axis) for shares in details.shares]
 
 
 def moves_plot(moves: Sequence[Move], flips: int) -> MovesPlot:
-    """Return the moves with a bar for each."""
+    """Return the most frequent moves with a bar each; `flips` is the number of all flipped images."""
     shown = moves[:MOVES]
     axis = axis_over(float(move.images) for move in shown)
-    named = [Move(shortened(one.before, NAME), shortened(one.after, NAME), one.images) for one in shown]
+    rows = [Move(shortened(move.before, NAME), shortened(move.after, NAME), move.images) for move in shown]
     path = _bars([axis.at(move.images) for move in shown], 0.5)
-    which = "all" if len(shown) == len(moves) and sum(one.images for one in shown) == flips else "the most frequent"
-    return MovesPlot(named, path, f"{which} of {counted(flips, 'flip')}")
+    is_complete = len(shown) == len(moves) and sum(move.images for move in shown) == flips
+    extent = "all" if is_complete else "the most frequent"
+    return MovesPlot(rows, path, f"{extent} of {counted(flips, 'flip')}")
 
 
 def _interval_plot(rows: Sequence[_Row], limit: float | None) -> IntervalPlot:
-    axis = axis_over(value for row in rows for value in _ends(row.found))
-    points = [_point(row, axis, round(100 * (place + 0.5) / len(rows), 1)) for place, row in enumerate(rows)]
+    axis = axis_over(value for row in rows for value in _positions(row.interval))
+    points = [_point(row, axis, round(100 * (number + 0.5) / len(rows), 1)) for number, row in enumerate(rows)]
     zero = axis.at(0.0)
     return IntervalPlot(points, None if limit is None else axis.at(limit), axis.ticks, zero if zero > 0 else None)
 
 
 def _point(row: _Row, axis: Axis, y: float) -> Point:
-    at, low, high = (None if value is None else axis.at(value) for value in _ends(row.found))
-    value = f"{row.found.value:g}" if row.mark == "limit" else figure(row.found.value)
+    at, low, high = (None if value is None else axis.at(value) for value in _positions(row.interval))
+    value = f"{row.interval.value:g}" if row.mark == "limit" else figure(row.interval.value)
     size = "" if row.size is None else f"n = {row.size:,}"
     return Point(
         label=row.label,
         mark=row.mark,
         value=value if row.judged else f"{value}, too few",
-        spread=", ".join(filter(None, (spread(row.found), size))),
+        spread=", ".join(filter(None, (spread(row.interval), size))),
         at=at,
         low=low,
         high=high,
@@ -170,11 +172,12 @@ def _point(row: _Row, axis: Axis, y: float) -> Point:
     )
 
 
-def _ends(found: Interval) -> tuple[float | None, float | None, float | None]:
-    return found.value, found.low, found.high
+def _positions(interval: Interval) -> tuple[float | None, float | None, float | None]:
+    return interval.value, interval.low, interval.high
 
 
 def _value(value: float) -> Interval:
+    """Return a value without an interval."""
     return Interval(value, None, None, None, 0)
 
 
@@ -195,7 +198,7 @@ def _shares_plot(shares: Shares, axis: Axis) -> SharesPlot:
     return SharesPlot(
         title=f"{_ROLES[shares.role]}: {shortened(shares.model, NAME)}",
         bars=bars,
-        # All other classes have none: where they are many, theirs would dwarf those that tell something.
+        # The row of all other classes has no bar: if they are many, it would dwarf the bars of the single classes.
         before=_bars([axis.at(share) for share in shares.before], 0.3),
         after=_bars([axis.at(share) for share in shares.after], 0.7),
     )
@@ -209,7 +212,7 @@ def _with_others(shares: Shares) -> list[tuple[str, float, float]]:
 
 
 def _bars(widths: Sequence[float], y: float) -> str:
-    """Return one path with a stroke in each row, which are 1 high: many times shorter than an element for each."""
+    """Return one path with a stroke per row, each row 1 high: many times shorter than an SVG element per bar."""
     rows = [(row, width) for row, width in enumerate(widths) if width > 0]
     return "".join(f"M0 {_brief(row + y)}h{_brief(width)}" for row, width in rows)
 

@@ -1,4 +1,4 @@
-"""The page of one report: what it shows of each test, and in which order."""
+"""The page of one report: the sections of the tests, and their order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_biastransfer.reporting.html.charts import (
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.html.tiles import SheetView, sheet_of
 from pytest_biastransfer.reporting.html.wording import (
-    OUTCOME_WORDS,
+    OUTCOME_LABELS,
     TONES,
     command,
     measured_images,
@@ -34,20 +34,20 @@ from pytest_biastransfer.reporting.performance import title_of, titled
 from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
 from pytest_biastransfer.reporting.wording import counted
 
-# So many tests, and images of each, are shown at the top; the others are where all of them are.
+# The most tests at the top of the page, and the most images of each; the sections below have all of them.
 ON_TOP: Final = 12
 IMAGES_ON_TOP: Final = 3
-# A command with more names than this is longer than what it saves.
-_REPEATED: Final = 20
+# With more failed tests than this, the page shows the command that runs all bias tests.
+_MOST_REPEATED: Final = 20
 _STANDINGS: Final = ("regression", "not comparable", "improvement", "tolerated", "unchanged", "new")
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A metric of the transferred model, and the control's."""
+    """A metric of the transferred model, and of the control model."""
 
     name: str
-    found: Interval | None
+    observed: Interval | None
     control: Interval | None
 
 
@@ -58,15 +58,15 @@ class TestSection:
     Attributes
     ----------
     test
-        What is known of it.
+        Its result.
     number
-        Its place in the report, from 1; its address on the page is made of it.
+        Its position in the report, from 1; links on the page use it.
     leading
-        The limit that stands for all of them in the table: the first that does not hold, or else the first.
+        The limit that the table shows: the first that does not hold, or else the first.
     small
-        Its picture in the table.
+        The chart of that limit in the table.
     sheet
-        Its images.
+        The tile sheet with its images.
     """
 
     # pytest would take the name for a class of tests.
@@ -80,7 +80,7 @@ class TestSection:
 
     @property
     def tone(self) -> str:
-        """What its outcome is coloured by."""
+        """The style sheet's class for its outcome."""
         return TONES[self.test.outcome]
 
     @property
@@ -90,27 +90,28 @@ class TestSection:
 
     @property
     def file(self) -> str:
-        """The first part of its name."""
+        """The file in its name, with the colons behind it; empty if there is none."""
         file, colons, _ = self.test.name.partition("::")
         return file + colons if colons else ""
 
     @property
     def rest(self) -> str:
-        """The other part."""
+        """Its name without the file."""
         return self.test.name.removeprefix(self.file)
 
     @property
     def images(self) -> str:
-        """How many images were looked at."""
+        """The number of evaluated images."""
         return measured_images(self.test)
 
     @property
     def accepted(self) -> ReportedChange | None:
-        """How the leading limit's metric changed; where it did not, the first change that means something."""
+        """The change of the leading limit's metric, or a more serious one; None if the test has no changes."""
         changes = self.test.changes
         if self.leading is not None:
-            changes = [*(one for one in changes if one.metric == self.leading.metric), *changes]
-        ordered = sorted(changes, key=lambda one: _STANDINGS.index(one.meaning) if one.meaning in _STANDINGS else 9)
+            changes = [*(change for change in changes if change.metric == self.leading.metric), *changes]
+        # The sort is stable: among equally serious changes, that of the leading metric comes first.
+        ordered = sorted(changes, key=_seriousness)
         return ordered[0] if ordered else None
 
     @property
@@ -120,7 +121,7 @@ class TestSection:
 
     @property
     def first_line(self) -> str:
-        """What pytest said, in a line, where neither limits nor regressions say it."""
+        """The first line of pytest's message; empty if a broken limit or a regression explains the failure."""
         if self.broken or self.regressions:
             return ""
         return next(iter(self.test.message.strip().splitlines()), "")
@@ -137,19 +138,19 @@ class TestSection:
 
     @property
     def preview(self) -> Shown | None:
-        """The image that shows what the intervention does: an example, or else the first that flips."""
+        """The image that shows the intervention: the example, or else the first flipped image with a picture."""
         if self.test.details is None:
             return None
         examples = [self.test.details.example, *self.test.details.shown]
-        return next((one for one in examples if one is not None and self.views(one)), None)
+        return next((image for image in examples if image is not None and self.views(image)), None)
 
     def views(self, shown: Shown) -> Sequence[str]:
-        """Return where the pictures of an image are in the sheet."""
+        """Return the viewBoxes of an image's tiles in the sheet."""
         return self.sheet.views(shown) if self.sheet is not None else ()
 
     @property
     def limit_plots(self) -> Sequence[tuple[Limit, IntervalPlot]]:
-        """The limits with their pictures."""
+        """The limits with their charts."""
         return [(limit, limit_plot(limit, self.test)) for limit in self.test.limits]
 
     @property
@@ -159,19 +160,19 @@ class TestSection:
 
     @property
     def moves_plot(self) -> MovesPlot | None:
-        """Where the flips went."""
+        """The most frequent moves of predictions; None if nothing flips."""
         details = self.test.details
         return moves_plot(details.moves, details.flips) if details is not None and details.moves else None
 
     @property
     def groups_plot(self) -> IntervalPlot | None:
-        """The figure of each group."""
+        """The metric of each group; None if the test is not of a gap."""
         details = self.test.details
         return groups_plot(details.groups) if details is not None and details.groups else None
 
     @property
     def metric_rows(self) -> Sequence[MetricRow]:
-        """All figures."""
+        """All metrics, of the model under test and of the control model."""
         if self.test.details is None:
             return ()
         own, control = self.test.details.metrics, self.test.details.control_metrics
@@ -179,28 +180,31 @@ class TestSection:
 
     @property
     def fixtures(self) -> str:
-        """Where the model, the dataset and the control come from."""
+        """The names of the fixtures of the model, the dataset and the control."""
         return ", ".join(self.test.details.fixtures) if self.test.details is not None else ""
 
     @property
     def repeat(self) -> str:
-        """What to type to run it again."""
+        """The command that runs the test again."""
         return command([self.test.name])
 
     @property
     def accept(self) -> str:
-        """What to type to accept what it measured, where that is worse than what was accepted, and no less accurate."""
-        is_less_accurate = any(one.metric == "accuracy" for one in self.regressions)
+        """The command that accepts a regression; empty if there is none.
+
+        A lower accuracy is not accepted like that: the failure message names the marker's keyword for it.
+        """
+        is_less_accurate = any(change.metric == "accuracy" for change in self.regressions)
         can_accept = self.test.standing == "regression" and not is_less_accurate
         return command([self.test.name], "--bias-update=all") if can_accept else ""
 
 
 @dataclass(frozen=True)
 class OutcomeCount:
-    """How many tests had an outcome."""
+    """The number of tests with an outcome."""
 
     outcome: Outcome
-    words: str
+    label: str
     tone: str
     tests: int
 
@@ -209,22 +213,22 @@ def page(report: Report) -> str:
     """Return the page."""
     sections = _sections(report.tests)
     worst = sorted(sections, key=_severity)
-    worse = [one for one in worst if one.worse]
+    worse = [section for section in worst if section.worse]
     counts = _counts(report.tests)
-    failing = [one.test.name for one in worst if one.tone == "bad"]
-    named = failing if len(failing) <= _REPEATED else []
+    failing = [section.test.name for section in worst if section.tone == "bad"]
+    named = failing if len(failing) <= _MOST_REPEATED else []
     return rendered(
         "page.html.j2",
         title=_title(report, counts),
         report=report,
         counts=counts,
-        regressions=sum(one.test.standing == "regression" for one in sections),
+        regressions=sum(section.test.standing == "regression" for section in sections),
         performances=list(titled(report.performances)),
         sections=sections,
         worst=worst,
         worse=worse[:ON_TOP],
         more_worse=len(worse[ON_TOP:]),
-        compared=any(one.test.standing not in ("", "new") for one in sections),
+        compared=any(section.test.standing not in ("", "new") for section in sections),
         named=named,
         repeat=command(named) if named else command([], "--bias-only"),
     )
@@ -248,26 +252,31 @@ def _leading(test: Result) -> Limit | None:
     return next(iter([*broken, *test.limits]), None)
 
 
-def _severity(one: TestSection) -> tuple[int, bool, float, int]:
-    """Return what sorts the worst first: the outcome, what got worse, and how far it is above its limit."""
-    beyond = 0.0
-    if one.leading is not None and one.leading.observed.value is not None:
-        beyond = one.leading.observed.value - one.leading.limit
-    return SEVERITY.index(one.test.outcome), one.test.standing != "regression", -beyond, one.number
+def _seriousness(change: ReportedChange) -> int:
+    """Return a sort key: regressions come first, unknown standings last."""
+    return _STANDINGS.index(change.meaning) if change.meaning in _STANDINGS else len(_STANDINGS)
+
+
+def _severity(section: TestSection) -> tuple[int, bool, float, int]:
+    """Return a sort key, the worst first: by outcome, then regressions, then by the distance above the limit."""
+    excess = 0.0
+    if section.leading is not None and section.leading.observed.value is not None:
+        excess = section.leading.observed.value - section.leading.limit
+    return SEVERITY.index(section.test.outcome), section.test.standing != "regression", -excess, section.number
 
 
 def _counts(tests: Sequence[Result]) -> Sequence[OutcomeCount]:
-    found = Counter(test.outcome for test in tests)
+    counts = Counter(test.outcome for test in tests)
     return [
-        OutcomeCount(outcome, words, TONES[outcome], found[outcome])
-        for outcome, words in OUTCOME_WORDS.items()
-        if found[outcome]
+        OutcomeCount(outcome, label, TONES[outcome], counts[outcome])
+        for outcome, label in OUTCOME_LABELS.items()
+        if counts[outcome]
     ]
 
 
 def _title(report: Report, counts: Sequence[OutcomeCount]) -> str:
     if not report.tests:
         return "Bias report: no tests"
-    outcomes = ", ".join(f"{one.tests} {one.words}" for one in counts)
+    outcomes = ", ".join(f"{count.tests} {count.label}" for count in counts)
     accuracy = title_of(report.performances)
     return f"Bias report: {outcomes} of {counted(len(report.tests), 'test')}{f'; {accuracy}' if accuracy else ''}"

@@ -1,4 +1,4 @@
-"""The templates beside this module, and what they may use."""
+"""The templates beside this module, and the filters and globals that they use."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ _FILTERS: Final[Mapping[str, Any]] = {
     "short": shortened,
     "spread": wording.spread,
     "verdict": wording.verdict,
-    # 38.0 is written 38.
+    # Without the decimal point of a whole number.
     "g": lambda number: f"{number:g}",
 }
 
 
-def rendered(template: str, **given: Any) -> str:
-    """Return a page; the style sheet and the script are a part of it, and nothing else may be loaded or run."""
+def rendered(template: str, **variables: Any) -> str:
+    """Return the page that a template makes of its variables.
+
+    The page contains the style sheet and the script. Its content security policy lets it load and run nothing else.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(_PACKAGE, ""),
         autoescape=True,
@@ -45,14 +48,14 @@ def rendered(template: str, **given: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(_FILTERS)
-    environment.globals.update(words=wording.OUTCOME_WORDS, tones=wording.TONES)
+    environment.globals.update(outcome_labels=wording.OUTCOME_LABELS, tones=wording.TONES)
     script = _text("page.js")
     return environment.get_template(template).render(
-        # They are ours, and hold nothing of a report.
+        # These two files are part of the package. Everything that comes from a report is escaped.
         style=Markup(_text("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **given,
+        **variables,
     )
 
 
@@ -61,5 +64,5 @@ def _text(name: str) -> str:
 
 
 def _printable(value: Any) -> Any:
-    # Pages are written in UTF-8, whatever the names in them are.
+    # Applied to every value that a template prints: names may hold characters that HTML or UTF-8 cannot.
     return wording.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,4 +1,4 @@
-"""Which part of a test's one picture an image is."""
+"""Where an image is in the tile sheet of its test."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from pytest_biastransfer.reporting.report import Pictures, Shown
 
-# Tiles that are smaller than this are shown with their pixels as they are: smoothed, they would be a blur.
+# The browser enlarges tiles with fewer pixels than this without smoothing: smoothed, they would be a blur.
 PIXELATED = 48
 
 
 @dataclass(frozen=True)
 class SheetView:
-    """All tiles of a test; `width` and `height` are those of the whole picture, in pixels."""
+    """The tile sheet of a test as the page shows it; `width` and `height` are the size of the sheet, in pixels."""
 
     pictures: Pictures
     width: int
@@ -21,7 +21,10 @@ class SheetView:
     pixelated: bool
 
     def views(self, shown: Shown) -> Sequence[str]:
-        """Return the viewBoxes of a clean image and the intervened one: a single one where they are side by side."""
+        """Return the SVG viewBoxes of a clean image and the intervened one: one for both if they are side by side.
+
+        There is none if the image has no picture.
+        """
         if shown.tile is None or not 0 <= shown.tile < self.pictures.tiles - 1:
             return ()
         width, height = self.pictures.width, self.pictures.height
@@ -31,7 +34,7 @@ class SheetView:
         return self._box(x, y, width, height), self._box(next_x, next_y, width, height)
 
     def _box(self, x: int, y: int, width: int, height: int) -> str:
-        # Smoothed, the outermost pixels would be mixed with those of the tiles around.
+        # Smoothing mixes the outermost pixels with those of the tiles around, so the box leaves half of them out.
         inset = 0.0 if self.pixelated else 0.5
         return f"{x + inset:g} {y + inset:g} {width - 2 * inset:g} {height - 2 * inset:g}"
 
@@ -41,7 +44,7 @@ class SheetView:
 
 
 def sheet_of(pictures: Pictures | None) -> SheetView | None:
-    """Return the tiles of a test, if it has any."""
+    """Return the tile sheet as the page shows it; None if there are no tiles, or a size that cannot be."""
     if pictures is None or min(pictures.tiles, pictures.columns, pictures.width, pictures.height) < 1:
         return None
     rows = -(-pictures.tiles // pictures.columns)

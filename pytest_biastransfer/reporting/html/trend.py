@@ -1,4 +1,4 @@
-"""The page of several runs: each metric of each test over the runs."""
+"""The page of several runs: each metric of each test, drawn over the runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARGIN: Final = 4.0
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its number, and when it started."""
+    """A run: its number from 1, and its start."""
 
     number: int
     started: str
@@ -27,7 +27,7 @@ class Run:
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """A metric in a run: as text, and where it is, from the left and from the top."""
+    """A metric in a run: its texts, and its position in per cent from the left and from the top."""
 
     run: Run
     value: str
@@ -44,16 +44,17 @@ class MetricTrend:
     ----------
     metric
         Its name.
-    limit
-        The latest limit as text, empty if there is none, and `limit_y` where it is.
+    limit, limit_y
+        The latest limit as text, and its position; empty and None if there is none.
     points
-        One for each run; where it was not measured, without a place.
+        A point per run; without a position if the metric was not measured in that run.
     line, band
-        Paths through the points and around their intervals, in a box of 100 by 100; interrupted where there are none.
+        SVG paths through the points and around their intervals, in a box of 100 by 100; interrupted at runs without a
+        point.
     ticks
-        Of the vertical axis, counted from the top.
+        The labelled values of the vertical axis, with positions from the top.
     label
-        The picture in words.
+        A description of the chart for screen readers.
     """
 
     metric: str
@@ -68,7 +69,7 @@ class MetricTrend:
 
 @dataclass(frozen=True)
 class TestTrend:
-    """A test over the runs: those metrics that it limits, and all others."""
+    """A test over the runs: its outcomes, the metrics that it limits, and all others."""
 
     # pytest would take the name for a class of tests.
     __test__ = False
@@ -80,7 +81,7 @@ class TestTrend:
 
     @property
     def metrics(self) -> Sequence[MetricTrend]:
-        """All of them."""
+        """All metrics, those with a limit first."""
         return [*self.limited, *self.others]
 
     @property
@@ -90,7 +91,7 @@ class TestTrend:
 
     @property
     def last(self) -> Outcome | None:
-        """What became of it in the last run."""
+        """Its outcome in the last run; None if it did not run there."""
         return self.outcomes[-1]
 
 
@@ -100,7 +101,7 @@ def trend(reports: Sequence[Report]) -> str:
     runs = [Run(number, moment(_started(report))) for number, report in enumerate(ordered, 1)]
     names = dict.fromkeys((test.file, test.name) for report in ordered for test in report.tests)
     by_name = [{(test.file, test.name): test for test in report.tests} for report in ordered]
-    tests = [_test_trend(name, [found.get((file, name)) for found in by_name], runs) for file, name in names]
+    tests = [_test_trend(name, [results.get((file, name)) for results in by_name], runs) for file, name in names]
     return rendered(
         "trend.html.j2",
         title=f"Bias trend: {counted(len(tests), 'test')}, {counted(len(runs), 'run')}",
@@ -115,56 +116,60 @@ def _started(report: Report) -> str:
 
 
 def _severity(test: TestTrend) -> int:
-    """Return what sorts the worst of the last run first, and last what did not run in it."""
+    """Return a sort key: the worst outcome of the last run comes first, and tests that did not run there come last."""
     return len(SEVERITY) if test.last is None else SEVERITY.index(test.last)
 
 
-def _test_trend(name: str, found: Sequence[Result | None], runs: Sequence[Run]) -> TestTrend:
-    figures = [{} if test is None else _figures(test) for test in found]
-    limits: dict[str, float] = {limit.metric: limit.limit for test in found if test for limit in test.limits}
-    metrics = dict.fromkeys([*limits, *(metric for one in figures for metric in one)])
+def _test_trend(name: str, results: Sequence[Result | None], runs: Sequence[Run]) -> TestTrend:
+    intervals = [{} if result is None else _intervals(result) for result in results]
+    # A later run replaces the limit of an earlier one.
+    limits: dict[str, float] = {limit.metric: limit.limit for result in results if result for limit in result.limits}
+    metrics = dict.fromkeys([*limits, *(metric for by_metric in intervals for metric in by_metric)])
     trends = [
-        _metric_trend(metric, [one.get(metric) for one in figures], limits.get(metric), runs) for metric in metrics
+        _metric_trend(metric, [by_metric.get(metric) for by_metric in intervals], limits.get(metric), runs)
+        for metric in metrics
     ]
-    outcomes = [None if test is None else test.outcome for test in found]
+    outcomes = [None if result is None else result.outcome for result in results]
     return TestTrend(name, outcomes, trends[: len(limits)], trends[len(limits) :])
 
 
-def _figures(test: Result) -> Mapping[str, Interval]:
-    details = {} if test.details is None else test.details.metrics
-    return {**details, **{limit.metric: limit.observed for limit in test.limits}}
+def _intervals(result: Result) -> Mapping[str, Interval]:
+    details = {} if result.details is None else result.details.metrics
+    return {**details, **{limit.metric: limit.observed for limit in result.limits}}
 
 
 def _metric_trend(
-    metric: str, found: Sequence[Interval | None], limit: float | None, runs: Sequence[Run]
+    metric: str, intervals: Sequence[Interval | None], limit: float | None, runs: Sequence[Run]
 ) -> MetricTrend:
-    known = [one for one in found if one is not None]
-    axis = axis_over([limit, *(value for one in known for value in (one.value, one.low, one.high))])
-    points = [_point(one, run, len(runs), axis) for one, run in zip(found, runs, strict=True)]
+    measured = [interval for interval in intervals if interval is not None]
+    values = (value for interval in measured for value in (interval.value, interval.low, interval.high))
+    axis = axis_over([limit, *values])
+    points = [_point(interval, run, len(runs), axis) for interval, run in zip(intervals, runs, strict=True)]
     limit_text = "" if limit is None else f"{limit:g}"
-    values = ", ".join(one.value or "not measured" for one in points)
+    texts = ", ".join(point.value or "not measured" for point in points)
     return MetricTrend(
         metric=shortened(metric, 60),
         limit=limit_text,
         limit_y=None if limit is None else _from_top(axis, limit),
         points=points,
         line=_line(points),
-        band=_band(points, found, axis),
+        band=_band(points, intervals, axis),
         ticks=[Tick(round(100 - tick.at, 1), tick.text) for tick in axis.ticks],
-        label=f"{shortened(metric, 60)} over the runs: {values}{f'; limit {limit_text}' if limit_text else ''}",
+        label=f"{shortened(metric, 60)} over the runs: {texts}{f'; limit {limit_text}' if limit_text else ''}",
     )
 
 
-def _point(found: Interval | None, run: Run, runs: int, axis: Axis) -> TrendPoint:
-    if found is None:
+def _point(interval: Interval | None, run: Run, runs: int, axis: Axis) -> TrendPoint:
+    if interval is None:
         return TrendPoint(run, "", "", None, None)
-    if found.value is None:
+    if interval.value is None:
         return TrendPoint(run, figure(None), "", None, None)
-    return TrendPoint(run, figure(found.value), spread(found), _across(run, runs), _from_top(axis, found.value))
+    x, y = _from_left(run, runs), _from_top(axis, interval.value)
+    return TrendPoint(run, figure(interval.value), spread(interval), x, y)
 
 
-def _across(run: Run, runs: int) -> float:
-    """Return where a run is; a single one is in the middle."""
+def _from_left(run: Run, runs: int) -> float:
+    """Return the position of a run; a single run is in the middle."""
     share = (run.number - 1) / (runs - 1) if runs > 1 else 0.5
     return round(_MARGIN + (100 - 2 * _MARGIN) * share, 1)
 
@@ -175,23 +180,24 @@ def _from_top(axis: Axis, value: float) -> float:
 
 def _line(points: Sequence[TrendPoint]) -> str:
     path, drawing = "", False
-    for one in points:
-        if one.x is not None and one.y is not None:
-            path += f"{'L' if drawing else 'M'}{one.x:g} {one.y:g}"
-        drawing = one.x is not None
+    for point in points:
+        if point.x is not None and point.y is not None:
+            path += f"{'L' if drawing else 'M'}{point.x:g} {point.y:g}"
+        drawing = point.x is not None
     return path
 
 
-def _band(points: Sequence[TrendPoint], found: Sequence[Interval | None], axis: Axis) -> str:
-    """Return the outline of the intervals: forth along the upper ends, and back along the lower ones."""
+def _band(points: Sequence[TrendPoint], intervals: Sequence[Interval | None], axis: Axis) -> str:
+    """Return the outline of the intervals: to the right along the upper ends, and back along the lower ends."""
     path = ""
     stretch: list[tuple[float, float, float]] = []
-    for point, one in zip([*points, None], [*found, None], strict=True):
-        if point is not None and point.x is not None and one is not None and None not in (one.low, one.high):
-            assert one.low is not None
-            assert one.high is not None
-            stretch.append((point.x, _from_top(axis, one.high), _from_top(axis, one.low)))
-            continue
+    # The pair of Nones at the end closes the last stretch.
+    for point, interval in zip([*points, None], [*intervals, None], strict=True):
+        if point is not None and point.x is not None and interval is not None:
+            low, high = interval.low, interval.high
+            if low is not None and high is not None:
+                stretch.append((point.x, _from_top(axis, high), _from_top(axis, low)))
+                continue
         corners = [f"{x:g} {high:g}" for x, high, _ in stretch] + [f"{x:g} {low:g}" for x, _, low in reversed(stretch)]
         path += f"M{'L'.join(corners)}z" if corners else ""
         stretch = []

@@ -1,4 +1,4 @@
-"""Figures, names and outcomes as the page says them."""
+"""Numbers, names and outcomes as texts of the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import Result
 
-OUTCOME_WORDS: Final[Mapping[Outcome, str]] = {
+OUTCOME_LABELS: Final[Mapping[Outcome, str]] = {
     "failed": "failed",
     "error": "error",
     "lost": "lost",
@@ -21,7 +21,7 @@ OUTCOME_WORDS: Final[Mapping[Outcome, str]] = {
     "xfailed": "failed as expected",
     "skipped": "skipped",
 }
-# A class of the style sheet: what asks for action, what is unusual, and what is well.
+# The classes of the style sheet: `bad` demands action, `odd` is unusual.
 TONES: Final[Mapping[Outcome, str]] = {
     "failed": "bad",
     "error": "bad",
@@ -31,16 +31,17 @@ TONES: Final[Mapping[Outcome, str]] = {
     "xfailed": "odd",
     "skipped": "odd",
 }
-# HTML cannot hold these, and UTF-8 cannot hold the lone surrogates that stand for the bytes of odd file names.
+# HTML forbids control characters, UTF-8 cannot encode the lone surrogates that Python makes of undecodable file names,
+# and characters that change the direction of text could make a name read as another one.
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
-# A terminal's colours, in messages of other plugins.
+# Terminal colours: messages of other plugins may contain them.
 _COLORS: Final = re.compile("\x1b\\[[0-9;]*m")
 
 
 def printable(text: str) -> str:
-    """Return a text without the characters that a page cannot hold.
+    """Return a text with a replacement character for each character that a page must not contain.
 
     >>> printable("a\\x00b\\udcff")
     'a\ufffdb\ufffd'
@@ -49,36 +50,36 @@ def printable(text: str) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Return a metric.
+    """Return a metric in three decimals.
 
     >>> figure(0.38149), figure(None)
     ('0.381', 'undefined')
     """
-    # Nobody wants to read of a negative zero.
+    # Adding 0.0 turns a negative zero into zero.
     return "undefined" if value is None else f"{round(value, 3) + 0.0:.3f}"
 
 
-def spread(found: Interval) -> str:
-    """Return the ends of an interval, or nothing where it has none.
+def spread(interval: Interval) -> str:
+    """Return the ends of a confidence interval; empty if there is none.
 
     >>> spread(Interval(0.381, 0.367, 0.395, 0.95, 5000))
     '0.367 to 0.395'
     """
-    return "" if found.low is None or found.high is None else f"{figure(found.low)} to {figure(found.high)}"
+    return "" if interval.low is None or interval.high is None else f"{figure(interval.low)} to {figure(interval.high)}"
 
 
 def percent(share: float | None) -> str:
-    """Return a probability.
+    """Return a probability in per cent; empty if it is None.
 
     >>> percent(0.8149), percent(None)
     ('81\\xa0%', '')
     """
-    # What belongs together stays in one line.
+    # The no-break space keeps number and sign on one line.
     return "" if share is None else f"{share * 100:.0f}\N{NO-BREAK SPACE}%"
 
 
 def percentage(share: float) -> str:
-    """Return a share of the predictions, under a heading that says so.
+    """Return a share in per cent, without the sign: the heading of its column has it.
 
     >>> percentage(0.08149)
     '8.1'
@@ -87,7 +88,7 @@ def percentage(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return how long something took.
+    """Return a duration.
 
     >>> duration(0.041), duration(12.3), duration(754)
     ('0.04 s', '12.3 s', '12 min 34 s')
@@ -100,7 +101,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(started: str) -> str:
-    """Return when a session started, to the minute.
+    """Return the start of a session, to the minute.
 
     >>> moment("2025-05-04T03:02:01+00:00")
     '2025-05-04 03:02'
@@ -109,27 +110,27 @@ def moment(started: str) -> str:
 
 
 def demand(limit: Limit) -> str:
-    """Return what was demanded.
+    """Return what a limit demands.
 
     >>> demand(Limit("asr", 0.05, "certain", True, "", Interval(0.01, 0.0, 0.03, 0.95, 900), None))
     'asr at most 0.05, for certain'
     """
-    how = {"certain": ", for certain", "significant": " unless by chance"}.get(limit.rule, "")
-    return f"{limit.metric} at most {limit.limit:g}{how}"
+    manner = {"certain": ", for certain", "significant": " unless by chance"}.get(limit.rule, "")
+    return f"{limit.metric} at most {limit.limit:g}{manner}"
 
 
-def basis(found: Interval) -> str:
-    """Return what a figure and its interval rest on.
+def basis(interval: Interval) -> str:
+    """Return the confidence of an interval and the number of images behind it.
 
     >>> basis(Interval(0.381, 0.367, 0.395, 0.95, 5000))
     '95 % intervals, n = 5,000'
     """
-    intervals = "" if found.confidence is None else f"{found.confidence * 100:g} % intervals, "
-    return f"{intervals}n = {found.n:,}"
+    intervals = "" if interval.confidence is None else f"{interval.confidence * 100:g} % intervals, "
+    return f"{intervals}n = {interval.n:,}"
 
 
 def broken(limit: Limit) -> str:
-    """Return by what a limit does not hold.
+    """Return the observed metric and the limit that it exceeds.
 
     >>> broken(Limit("asr", 0.05, "point", False, "", Interval(0.381, 0.367, 0.395, 0.95, 5000), None))
     'asr 0.381 (0.367 to 0.395), limit 0.05'
@@ -145,15 +146,15 @@ def broken(limit: Limit) -> str:
 
 
 def verdict(limit: Limit) -> str:
-    """Return what became of a limit, in a word, with what there is to add."""
-    word = {True: "holds", False: "exceeded", None: "not decided"}[limit.holds]
+    """Return the verdict on a limit, with its note."""
+    text = {True: "holds", False: "exceeded", None: "not decided"}[limit.holds]
     if limit.holds is False and limit.observed.value is None:
-        word = "cannot hold"
-    return f"{word}, {limit.note}" if limit.note not in ("", word) else word
+        text = "cannot hold"
+    return f"{text}, {limit.note}" if limit.note not in ("", text) else text
 
 
 def command(names: Sequence[str], *options: str) -> str:
-    """Return what to type to run tests.
+    """Return the command that runs tests.
 
     >>> command(["test_pets.py::test_bias[yellow-square]"])
     "pytest 'test_pets.py::test_bias[yellow-square]'"
@@ -162,7 +163,7 @@ def command(names: Sequence[str], *options: str) -> str:
 
 
 def measured_images(test: Result) -> str:
-    """Return how many images were looked at, and of how many if not of all."""
+    """Return the number of evaluated images, and of how many if not of all."""
     if not test.total:
         return ""
     return f"{test.images:,}" if test.images >= test.total else f"{test.images:,} of {test.total:,}"
