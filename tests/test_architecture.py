@@ -93,6 +93,11 @@ def test_each_room_has_a_place_in_the_layers(imports: grimp.ImportGraph) -> None
     assert rooms == frozenset().union(*LAYERS)
 
 
+def test_rooms_import_only_rooms_below_them(imports: grimp.ImportGraph) -> None:
+    chains = sorted(violations(imports))
+    assert not chains, "\n".join(chains)
+
+
 def test_imports_in_functions_and_for_type_checkers_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "two_modules"
     package.mkdir()
