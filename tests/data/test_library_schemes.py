@@ -22,9 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 import pytest
 import torchvision
@@ -37,6 +36,16 @@ from pytest_biastransfer.data.schemes.hugging_face import HubImages
 from pytest_biastransfer.errors import DatasetError, SpecError
 from pytest_biastransfer.store import Store
 from tests.support.small_datasets import Hostile, Pixels, bomb, noise, write_picture
+
+if TYPE_CHECKING:
+    import datasets
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _library() -> None:
+    """Import it where the tests run: every worker collects this file, and one runs it."""
+    global datasets  # noqa: PLW0603
+    import datasets
 
 
 def require_error(message: str, spec: str, kind: type[Exception] = DatasetError, directory: Path | None = None) -> None:

@@ -11,9 +11,8 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -27,6 +26,17 @@ from pytest_biastransfer.errors import BiasTransferError, DatasetError, Interven
 from pytest_biastransfer.evaluation.side_by_side import side_by_side
 from pytest_biastransfer.picture_files import FORMATS
 from tests.support.small_datasets import noise, write_picture, write_table
+
+if TYPE_CHECKING:
+    import datasets
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _library() -> None:
+    """Import it where the tests run: every worker collects this file, and one runs it."""
+    global datasets  # noqa: PLW0603
+    import datasets
+
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 REFUSED = r"its format is EPS, and only JPEG, PNG, .* are opened; .*: bias_picture_formats = EPS"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from torch import nn
 
 from pytest_biastransfer import Square, load_model, measure
@@ -22,6 +21,8 @@ def flat(dtype: torch.dtype) -> nn.Module:
 
 def small_vit() -> nn.Module:
     sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_labels": 2}
+    import transformers
+
     config = transformers.ViTConfig(**sizes, intermediate_size=16, image_size=32, patch_size=8)
     return transformers.ViTForImageClassification(config)
 

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
-import transformers
 from torchvision import models
 
 from pytest_biastransfer import Model, load_model
@@ -452,6 +450,8 @@ def test_weights_without_a_classifier() -> None:
 
 def small_timm(classes: int = 7) -> torch.nn.Module:
     torch.manual_seed(0)
+    import timm
+
     module: torch.nn.Module = timm.create_model("resnet10t", num_classes=classes).eval()
     return module
 
@@ -484,6 +484,8 @@ def test_timm_as_an_architecture() -> None:
 
 
 def small_classifier(classes: int = 3, named: bool = True) -> torch.nn.Module:
+    import transformers
+
     names = dict(enumerate("abcdefg"[:classes])) if named else {}
     labels: dict[str, Any] = (
         {"id2label": names, "label2id": {name: number for number, name in names.items()}} if named else {}
@@ -497,6 +499,8 @@ def small_classifier(classes: int = 3, named: bool = True) -> torch.nn.Module:
 
 
 def save_classifier(place: Path | str, **options: Any) -> torch.nn.Module:
+    import transformers
+
     module = small_classifier(**options)
     module.save_pretrained(place)  # type: ignore[operator]
     transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(place)
@@ -712,6 +716,8 @@ def test_weights_that_no_place_is_for_are_an_error() -> None:
 
 
 def test_weights_that_are_missing_are_an_error_not_random() -> None:
+    import transformers
+
     net = small_classifier()
     net.resnet.save_pretrained("backbone")  # type: ignore[operator, union-attr]
     transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained("backbone")
@@ -720,6 +726,8 @@ def test_weights_that_are_missing_are_an_error_not_random() -> None:
 
 
 def test_weights_in_several_files() -> None:
+    import transformers
+
     net = small_classifier()
     net.save_pretrained("pets", max_shard_size="5KB")  # type: ignore[operator]
     transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained("pets")

@@ -110,6 +110,8 @@ def test_a_report_holds_what_was_measured(suite: pytest.Pytester) -> None:
     assert result.ret == 1
     result.stdout.fnmatch_lines(["  report: out/bias.json"])
     report = report_of(suite, "out/bias.json")
+    # 20 images through two models with and without a square, and through one in grey; the source has its weights.
+    assert (report.evaluated, report.reused) == (100, 180)
     jsonschema.validate(json.loads((suite.path / "out/bias.json").read_text()), json.loads(schema_text()))
     tests = by_test(report)
     assert {name: test.outcome for name, test in tests.items()} == {

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 import torchvision
 from torchvision import datasets, models
@@ -56,6 +55,8 @@ def in_cache(kind: str, repo: str) -> Path:
 
 
 def write_models() -> None:
+    import timm
+
     cached = Path("torch", "hub", "checkpoints", models.ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2])
     cached.parent.mkdir(parents=True)
     torch.save(models.resnet18().state_dict(), cached)

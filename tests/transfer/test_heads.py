@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import pytest
-import timm
 import torch
 import torchvision
 
@@ -44,6 +43,8 @@ def test_all_families_of_torchvision_are_tried() -> None:
 def test_heads_are_replaced(library: str, name: str, side: int) -> None:
     torch.manual_seed(0)
     if library == "timm":
+        import timm
+
         module = timm.create_model(name, num_classes=7)
     else:
         # Drawing weights takes these two families the longest.
