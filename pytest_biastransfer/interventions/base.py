@@ -71,6 +71,7 @@ class Intervention(ABC):
 
     def __fingerprint__(self) -> Mapping[str, object]:
         """Return everything that the rendering depends on: the fields that take part in comparisons, and versions."""
+        # Fields with compare=False, such as paths and names, do not affect the pixels.
         ignored = {field.name for field in dataclasses.fields(self) if not field.compare}
         fields = {name: value for name, value in sorted(vars(self).items()) if name not in ignored}
         return {**fields, **versions(self.libraries)}
@@ -88,6 +89,7 @@ class Intervention(ABC):
         """The names of the dataset's masks that it needs."""
         return ()
 
+    # Final: a subclass that overrides it would bypass the checks.
     @final
     def apply(
         self,
@@ -152,6 +154,7 @@ class Intervention(ABC):
     @property
     def label(self) -> str:
         """Short, stable, readable text for test ids: the type and the non-default fields."""
+        # Keys of the baseline contain labels: they must be the same in every session and on every machine.
         fields = [
             f"{field.name}-" * _is_quiet(field) + field.metadata.get("label", _field_label)(getattr(self, field.name))
             for field in _fields(self)
@@ -182,6 +185,7 @@ class Composition(Intervention):
         object.__setattr__(self, "steps", steps)
         if not self.steps:
             raise InterventionError("Composition: no steps, expected at least one intervention")
+        # A composition runs at one stage: between the two stages, the image is resized.
         for step in self.steps:
             if step.stage != self.stage:
                 raise InterventionError(
@@ -191,6 +195,7 @@ class Composition(Intervention):
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Apply the steps in order; each is checked."""
+        # `apply`, not `render`: each step is checked and clipped as if it was alone.
         for step in self.steps:
             images = step.apply(images, origin.indices, origin.masks)
         return images
@@ -255,6 +260,7 @@ def check_rendering(intervention: Intervention, images: torch.Tensor, changed: o
                 f"{intervention} returned {attribute} {returned} for images of {attribute} {expected}; "
                 f"it must keep the {attribute} of its images"
             )
+    # One pass over the pixels; a NaN anywhere makes both ends NaN.
     low, high = (float(end) for end in torch.aminmax(changed))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InterventionError(f"{intervention} returned NaN or infinite values, expected values in [0, 1]")
@@ -267,6 +273,7 @@ def require_number(owner: object, name: str, expected: str, fits: Callable[[floa
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MOST_ABSOLUTE or not fits(value):
         hint = percent_hint(value) if isinstance(value, int | float) and value > 2 and fits(value / 100) else ""
         raise InterventionError(f"{type(owner).__name__}: {name}={value!r}, expected a number {expected}{hint}")
+    # Normalized at declaration (the dataclasses are frozen), so that 1 and 1.0 are the same declaration.
     object.__setattr__(owner, name, float(value))
 
 

@@ -45,6 +45,7 @@ class Mixed(Intervention):
         `above` has the shape of `below`, or broadcasts to it.
         """
         blended: torch.Tensor = _BLENDS[self.blend](below, above)
+        # A full and sharp coverage needs no arithmetic, and keeps the pixels exact.
         if coverage.is_floating_point() or self.opacity < 1:
             return below.lerp(blended.expand_as(below), coverage.to(below.dtype) * self.opacity)
         return blended.where(coverage, below)

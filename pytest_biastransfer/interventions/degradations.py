@@ -68,6 +68,7 @@ def _convolution(extent: int, radius: int, sigma: float) -> torch.Tensor:
     import torch
     from torchvision.transforms.v2 import functional
 
+    # The matrix is cached, and an inference tensor could not be used outside inference mode.
     with torch.inference_mode(False):
         lines = torch.eye(extent, dtype=torch.float64)[None]
         blurred: torch.Tensor = functional.gaussian_blur(lines, [2 * radius + 1, 1], [sigma, sigma])
@@ -103,6 +104,7 @@ class Pixelate(Intervention):
         from torch.nn import functional
 
         extent = images.shape[2:]
+        # In proportion to the sides, so that blocks are nearly square on images that are not.
         shares = [max(round(self.cells * side / min(extent)), 1) for side in extent]
         cells = min(shares[0], extent[0]), min(shares[1], extent[1])
         small = functional.adaptive_avg_pool2d(images, cells)
@@ -143,6 +145,7 @@ class JPEG(Intervention):
         import torch
 
         require_colors(images.shape[1])
+        # Pillow on the CPU, so that all devices give the same pixels.
         pixels = (images * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
         decoded = torch.from_numpy(np.stack([_through_jpeg(picture, self.quality) for picture in pixels]))
         return decoded.permute(0, 3, 1, 2).to(images.device, images.dtype) / 255
@@ -232,6 +235,7 @@ class Vignette(Intervention):
         import torch
 
         height, width = images.shape[2:]
+        # The positions of pixel centres in [-1, 1].
         y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, dtype=torch.float64)[:, None]
         x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, dtype=torch.float64)[None, :]
         return images * (1 - self.strength * (x * x + y * y) / 2).to(images.device, images.dtype)

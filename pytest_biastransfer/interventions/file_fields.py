@@ -19,6 +19,7 @@ def keep_content(owner: object, name: str) -> None:
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise InterventionError(f"{kind}: {name}={path!r:.100}, expected the path of a file")
     object.__setattr__(owner, name, Path(path).as_posix())
+    # Read now: a file that changes later must not change an intervention whose fingerprint is already in use.
     try:
         require_regular(path)
         content = Path(path).read_bytes()

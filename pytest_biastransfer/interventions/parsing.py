@@ -25,6 +25,7 @@ def read(text: str, registry: Registry = BUILT_IN) -> Intervention:
     >>> read("Grayscale() | Square(size=0.5)")
     Composition(steps=(Grayscale(), Square(size=0.5, anchor='top-left', color=(255, 255, 0))))
     """
+    # A registered name first: it may look like anything, even like a declaration.
     if text in registry.interventions:
         return registry.named(text)
     try:
@@ -88,6 +89,7 @@ def _is_declaration(tree: ast.expr) -> bool:
     return (
         isinstance(tree, ast.Call)
         and isinstance(tree.func, ast.Name)
+        # `**fields` has no names to check.
         and all(keyword.arg is not None for keyword in tree.keywords)
     )
 
@@ -152,6 +154,7 @@ def _value(tree: ast.expr, text: str) -> Any:
     if isinstance(tree, ast.Tuple | ast.List):
         return tuple(_value(element, text) for element in tree.elts)
     try:
+        # Security: literals only. MemoryError and RecursionError are those of deeply nested input.
         return ast.literal_eval(tree)
     except (ValueError, TypeError, MemoryError, RecursionError):
         raise InterventionError(

@@ -84,6 +84,7 @@ class GaussianPattern(_Seeded):
         import torch
         from torch.nn import functional
 
+        # Drawn on the CPU from the seed alone: the same pattern for all images, batches and devices.
         cells = torch.randn(1, images.shape[1], self.cells, self.cells, generator=generator(self.seed))
         pattern = functional.interpolate(cells, images.shape[2:], mode="bilinear", align_corners=False)
         return images.add(pattern.to(images), alpha=self.scale)
@@ -194,6 +195,7 @@ class Pattern(Intervention):
         pattern = torch.from_numpy(numbers).reshape(1, -1, *numbers.shape[-2:])
         if pattern.shape[1] not in (1, images.shape[1]):
             pattern = pattern.mean(dim=1, keepdim=True)
+        # With antialiasing: a fine pattern on small images must not become another pattern.
         if pattern.shape[2:] != images.shape[2:]:
             pattern = functional.interpolate(
                 pattern, images.shape[2:], mode="bilinear", align_corners=False, antialias=True
@@ -211,6 +213,7 @@ class Pattern(Intervention):
         import numpy as np
 
         assert self.content is not None
+        # Security: without pickles, reading an array runs no code.
         try:
             array = np.load(io.BytesIO(self.content), allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

@@ -55,6 +55,7 @@ class _Picture(Placed):
         above, coverage = pixels[:3], pixels[3]
         if images.shape[1] == 1:
             above = luma(above)
+        # Turning enlarges the picture about its centre: the corner moves to the left and up.
         return Patch(above, coverage, (extent[0] - resized.width) // 2, (extent[1] - resized.height) // 2)
 
 
@@ -207,6 +208,7 @@ class Text(_Picture):
 
         font, lines = self._font(), self.text.strip("\n")
         left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), lines, font)
+        # One pixel on each side: antialiasing may reach beyond the text's box. `crop` removes what stays empty.
         ink = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
         ImageDraw.Draw(ink).multiline_text((1 - left, 1 - top), lines, fill=255, font=font)
         ink = ink.crop(ink.getbbox())

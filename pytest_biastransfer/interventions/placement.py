@@ -111,6 +111,7 @@ class Placed(Mixed):
     def corners(self, extent: Extent, within: Extent) -> tuple[range, range]:
         """Return the possible left and top positions of a box on an image of `within` (width, height) pixels."""
         border = round(self.margin * min(within))
+        # A box without free space begins at the margin; `lay` cuts off what leaves the image.
         free = (max(side - own - 2 * border, 0) for own, side in zip(extent, within, strict=True))
         left, top = (range(border, border + spare + 1) for spare in free)
         return left, top
@@ -127,6 +128,7 @@ class Placed(Mixed):
         height, width = images.shape[2:]
         left, top = corner[0] + patch.left, corner[1] + patch.top
         down, across = patch.coverage.shape
+        # The intersection with the image, in coordinates of the image and then of the patch.
         columns, rows = range(max(left, 0), min(left + across, width)), range(max(top, 0), min(top + down, height))
         region = images[:, :, rows.start : rows.stop, columns.start : columns.stop]
         inside = (..., slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
@@ -137,6 +139,7 @@ class Placed(Mixed):
         """Draw it onto a copy of the images."""
         height, width = images.shape[2:]
         extent = self.extent(width, height)
+        # A copy: the caller uses the clean images again.
         changed = images.clone()
         self.lay(self.patch(extent, images), changed, self.corner(extent, (width, height)))
         return changed
@@ -154,4 +157,5 @@ def _anchor(placed: Placed) -> Anchor:
         raise InterventionError(
             f"{name}: anchor={anchor!r}, expected a name such as 'top-left', or (x, y) with numbers from 0 to 1"
         )
+    # (0, 0) becomes "top-left": two spellings are one declaration and share cached predictions.
     return _NAMES_OF_POINTS.get((numbers[0], numbers[1]), (numbers[0], numbers[1]))

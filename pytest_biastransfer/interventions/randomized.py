@@ -117,6 +117,7 @@ class Random(Intervention):
         lefts, tops = self.placed.corners(extent, (width, height))
         patch = self.placed.patch(extent, images)
         changed = images.clone()
+        # By the index in the dataset, not by the position: another batch size must not move the trigger.
         for position, index in enumerate(origin.indices):
             source = random_source("random", self.seed, index)
             self.placed.lay(patch, changed[position : position + 1], (source.choice(lefts), source.choice(tops)))

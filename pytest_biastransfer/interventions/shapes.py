@@ -55,6 +55,7 @@ class Shape(Placed):
         import torch
 
         width, height = extent
+        # In float64, since the tolerance below is finer than float32. On the CPU, so that all devices agree.
         upright = (
             torch.arange(-left, width + left, dtype=torch.float64)[None, :] - (width - 1) / 2,
             torch.arange(-top, height + top, dtype=torch.float64)[:, None] - (height - 1) / 2,

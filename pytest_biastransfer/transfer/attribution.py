@@ -107,15 +107,14 @@ def attribute_bias(
     Parameters
     ----------
     source, control
-        The suspected source, and one of the same architecture that is not suspected: a torch module, a `Model` or a
-        spec string each. The source's architecture is also trained from scratch.
+        The suspected source, and one of the same architecture that is not suspected: a module, a `Model` or a spec
+        string each. The source's architecture is also trained from scratch.
     finetuning, evaluation
         The dataset to train on, and the one to measure on: as for `transfer`.
     asked
         An intervention, the name of a registered one, or a `Gap`.
     metric
-        The metric of an intervention: ``"asr"`` (default), ``"skew"``, ``"targeted_asr"`` with `target`,
-        ``"accuracy_drop"``, ...
+        Of an intervention: ``"asr"`` (default), ``"skew"``, ``"targeted_asr"`` with `target`, ``"accuracy_drop"``, ...
     mode, recipe
         As for `transfer`; the same for all models except for the seed. From scratch, all weights are trained.
     seeds
@@ -181,6 +180,7 @@ def attribute_loaded(
         name: repeat(evaluator, start, finetuning, question, mode=start_mode, **shared)
         for name, start, start_mode in starts
     }
+    # Welch's interval: the three arms are independent, and their variances over the seeds need not be the same.
     from_source = arms["source"].values
     differences = {
         name: difference_over_seeds(from_source, arm.values, shared["confidence"])

@@ -49,11 +49,13 @@ def fit(
     `key` identifies this training in all sessions; None if its inputs have no fingerprint.
     """
     device = torch.device(evaluator.device)
+    # Compared after the training: a layer that updates itself in evaluation mode would break fixed features.
     frozen = _hashes(network)
     trainee, batches = _prepared(evaluator, source, network, images, device)
     checkpoint = Checkpoint(
         StoreDirectory(None) if key is None else evaluator.store.subdirectory(_SUBDIRECTORY), key or ""
     )
+    # The random state of the caller is restored afterwards.
     cuda = [device] if device.type == "cuda" else []
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
     with (
@@ -89,6 +91,7 @@ def _prepared(
             module.to(memory_format=torch.channels_last)
         return Trainee(source.name, module, network.trainable), batches
     (name,) = network.head.names
+    # Without its head, the module computes features. The head is restored even if that fails.
     put(network.module, name, nn.Identity())
     try:
         backbone = Model(nn.Sequential(network.module, nn.Flatten()), source.preprocess, name=source.name)

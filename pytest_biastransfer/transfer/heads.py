@@ -61,6 +61,7 @@ def find_head(model: Model, images: torch.Tensor) -> Head:
     with _observed(model.module, calls), torch.no_grad():
         logits = logits_of(model.module(images))
     if isinstance(logits, torch.Tensor) and logits.ndim == 2:
+        # From the last call on: an auxiliary classifier may return the same shape earlier.
         for call in reversed(calls):
             if _returns(call, logits):
                 return Head((call.name,), sum(other.name == call.name for other in calls) == 1)

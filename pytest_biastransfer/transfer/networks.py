@@ -76,6 +76,7 @@ def network_for(mode: Mode, source: Model, images: LabelledImages, outputs: int,
     inputs = _inputs(source, images)
     with ready_to_evaluate(source.module, inputs.device):
         head = find_head(source, inputs)
+    # On the CPU: a seed draws other weights on a GPU.
     module = copy.deepcopy(source.module).requires_grad_(False).cpu()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

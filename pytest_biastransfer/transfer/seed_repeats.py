@@ -36,7 +36,7 @@ class Question:
     ----------
     images
         The images to measure on.
-    asked
+    subject
         The intervention, or the gap between groups.
     metric
         The metric of it.
@@ -45,14 +45,14 @@ class Question:
     """
 
     images: LabelledImages
-    asked: Intervention | Gap
+    subject: Intervention | Gap
     metric: str
     target: tuple[int | str, ...]
 
     @classmethod
-    def of(cls, images: LabelledImages, asked: Any, metric: str | None, target: Target | None) -> Question:
+    def of(cls, images: LabelledImages, subject: Any, metric: str | None, target: Target | None) -> Question:
         """Return the question of a caller's arguments; raises `BiasTransferError` for invalid ones."""
-        is_gap = isinstance(asked, Gap)
+        is_gap = isinstance(subject, Gap)
         metrics = limitable(GapOfGroups if is_gap else ClassMetric)
         valid = [metric.name for metric in metrics if metric.excess_of is None]
         metric = metric or valid[0]
@@ -61,15 +61,15 @@ class Question:
         targets = require_target(target)
         if "target" in metric_named(metric).needs and not targets:
             raise BiasTransferError(f"metric={metric!r} needs target=, a class or several, by name or number")
-        return cls(images, asked if is_gap else as_intervention(asked, "intervention"), metric, targets)
+        return cls(images, subject if is_gap else as_intervention(subject, "intervention"), metric, targets)
 
     def figure(self, evaluator: Evaluator, model: Model) -> float:
         """Return the figure of a model."""
-        if isinstance(self.asked, Gap):
+        if isinstance(self.subject, Gap):
             from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 
-            return float(measure_gaps_loaded(evaluator, model, self.images, self.asked).gap)
-        measurement = measure_loaded(evaluator, model, self.images, self.asked, target=self.target)
+            return float(measure_gaps_loaded(evaluator, model, self.images, self.subject).gap)
+        measurement = measure_loaded(evaluator, model, self.images, self.subject, target=self.target)
         return float(measurement.estimate(self.metric))
 
     def accuracy(self, evaluator: Evaluator, model: Model) -> float:
@@ -81,7 +81,7 @@ class Question:
         return float((labels[predictions.indices] == predictions.classes).mean())
 
     def __str__(self) -> str:
-        return str(self.asked) if isinstance(self.asked, Gap) else f"{self.metric} of {self.asked}"
+        return str(self.subject) if isinstance(self.subject, Gap) else f"{self.metric} of {self.subject}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ def repeat(
         model = transfer_loaded(evaluator, source, finetuning, mode, recipe=recipe.with_seed(seed))
         values.append(question.figure(evaluator, model))
         accuracies.append(question.accuracy(evaluator, model))
+    # The interval ends at the bounds of the metric, of which Student's interval knows nothing.
     figure = mean_over_seeds(values, confidence, least=_least(question.metric))
     accuracy = mean_over_seeds(accuracies, confidence)
     return Repeated(tuple(values), tuple(accuracies), figure, accuracy)

@@ -170,6 +170,7 @@ class Training:
         count = len(self._training)
         if self._weights is None:
             return self._training[torch.randperm(count, generator=generator)]
+        # With replacement: an epoch has as many images as without weights.
         weights = self._weights[self._training]
         return self._training[torch.multinomial(weights, count, replacement=True, generator=generator)]
 
@@ -208,6 +209,7 @@ class Training:
             for indices in torch.split(self._validation, 256):
                 inputs, labels = self._batches.batch(indices.tolist()), self._labels[indices].to(self._device)
                 logits = self._trainee.logits(inputs).float()
+                # Sums, as the last batch may be smaller.
                 losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
         self._trainee.trainable.train()
         loss = float(torch.stack(losses).sum())
@@ -218,6 +220,7 @@ class Training:
 
     def _state(self, epochs: int) -> State:
         """Return everything that later epochs depend on."""
+        # Copies: the optimizer updates its tensors in place.
         return {
             "epochs": epochs,
             "part": _copied(self._trainee.trainable.state_dict()),

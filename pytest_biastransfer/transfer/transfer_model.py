@@ -194,6 +194,7 @@ class _Experiment:
                 f"{list(images.classes or ())!r:.100}; leave classes= out, or give all of them by these names, in "
                 f"any order"
             )
+        # The key of the source on the unchanged images covers its weights, its preprocessing and the pixels.
         (key,) = evaluator.keys(source, images, [None])
         text = fingerprint("trained", key.text, mode, recipe, outputs, labels, images.weights, versions(_LIBRARIES))
         return cls(evaluator, source, images, mode, recipe, names, outputs, labels, key, text)
@@ -212,6 +213,7 @@ class _Experiment:
             return fit(self.evaluator, self.source, network, self.images, self.labels, self.recipe, key)
 
         store = self.evaluator.store.trained if self.key.portable else ChunkStore(StoreDirectory(None))
+        # Under the lock of the chunk: of several workers that need the model, one trains it and the others wait.
         ((_, trained),) = store.collect(self.text, [_ONE_CHUNK], weights, network.accepts)
         network.load(trained)
         return Model(

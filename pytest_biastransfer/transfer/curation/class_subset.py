@@ -62,6 +62,7 @@ class OfClasses(IndexSelection):
     @functools.cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """The new numbers."""
+        # Look up old numbers in ascending order, then map these positions to the requested order.
         ascending = np.argsort(self._numbers)
         renumbered: npt.NDArray[np.int64] = ascending[np.searchsorted(np.sort(self._numbers), self._old_labels)]
         return renumbered

@@ -87,6 +87,8 @@ def draw(codes: npt.NDArray[np.int64], counts: Sequence[int], seed: int) -> npt.
     With the same seed, a larger draw from a cell contains a smaller one.
     """
     order = permutation_for("selection", len(codes), seed)
+    # A stable sort keeps the random order within each cell. So the first images of a cell are a random draw, which a
+    # larger draw extends.
     by_cell = order[np.argsort(codes[order], kind="stable")]
     ends = np.cumsum(np.bincount(codes, minlength=len(counts))).tolist()
     chosen = np.concatenate(

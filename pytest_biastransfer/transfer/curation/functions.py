@@ -79,6 +79,7 @@ def plant(
     if classes is not None:
         order = order[np.isin(images.labels, request.numbers("classes", classes))[order]]
     request.require_new(attribute)
+    # The beginning of one permutation: a larger fraction contains a smaller one.
     chosen = np.zeros(len(images), dtype=np.bool_)
     chosen[order[: round(fraction * len(order))]] = True
     return Planted(images, planted, chosen, attribute)
