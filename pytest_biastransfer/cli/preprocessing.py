@@ -63,7 +63,7 @@ def preprocessing_lines(model: Model, images: LabelledImages, path: Path) -> lis
     import torch
 
     from pytest_biastransfer.evaluation.preview import Canvas
-    from pytest_biastransfer.evaluation.side_by_side import beside
+    from pytest_biastransfer.evaluation.side_by_side import draw_pair
 
     as_loaded = dataclasses.replace(model.preprocess, resize=None, crop=None)
     before, after = (Canvas(images, preprocess, [0]).pixels for preprocess in (as_loaded, model.preprocess))
@@ -74,7 +74,7 @@ def preprocessing_lines(model: Model, images: LabelledImages, path: Path) -> lis
     ]
     if before.shape[1] in (1, 3) and after.shape[1] in (1, 3):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside(before, after).save(path)
+        draw_pair(before, after).save(path)
         lines.append(f"{path}: the first image as loaded, and as {model.name} gets it before normalization")
     return lines
 

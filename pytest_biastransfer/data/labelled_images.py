@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.class_map import ClassMap
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
+    from pytest_biastransfer.specs.spec import Spec
 
 Numbering = Literal["declared", "sorted", "by its library"]
 
@@ -37,6 +38,8 @@ class LabelledImages(ABC):
     numbering
         Where the numbers of the classes come from: ``declared`` by the dataset, ``sorted`` by name in this package, or
         sorted by code points ``by its library``.
+    spec
+        The spec that these images were opened from, or None; another process can open them from it.
     """
 
     name: str
@@ -44,6 +47,7 @@ class LabelledImages(ABC):
     class_map: ClassMap | None = None
     reads_in_parallel: bool = False
     numbering: Numbering = "declared"
+    spec: Spec | None = None
 
     @property
     @abstractmethod

@@ -83,7 +83,9 @@ def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | Non
     scheme: _Scheme = importlib.import_module(f"{__package__}.schemes.{home}")
     if scheme.KEYS is not None:
         parsed.check_keys((*scheme.KEYS, *SHARED_KEYS))
-    return with_declared(scheme.load(parsed, facts), parsed)
+    images = with_declared(scheme.load(parsed, facts), parsed)
+    images.spec = parsed
+    return images
 
 
 def as_images(dataset: object, origin: str) -> LabelledImages:

@@ -101,10 +101,10 @@ class Canary:
         self._examined.add(basis)
         turn = _usable(self.in_turn(), images)
         # Both keys in one call, because each call hashes all weights.
-        clean, *others = environment.keys(model, images, [None] if turn is None else [None, turn[0]])
+        clean, *intervened = environment.keys(model, images, [None] if turn is None else [None, turn[0]])
         if clean.portable:
             self._compare(environment, model, images, None, "", clean)
-        for key, (intervention, description) in zip(others, [turn] if turn else [], strict=True):
+        for key, (intervention, description) in zip(intervened, [turn] if turn else [], strict=True):
             self.verify_intervention(environment, model, images, intervention, description, key)
 
     def verify_intervention(

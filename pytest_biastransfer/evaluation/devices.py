@@ -1,4 +1,4 @@
-"""Where models run. Torch is asked what it can use once for each machine and release; it takes long to import."""
+"""Where models run. The devices that torch can use are cached for each machine and release: importing torch is slow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
 
 _FORM = re.compile(r"cpu|cuda(:\d+)?")
-# Where there is one of them, there may be devices that NVIDIA's library does not list.
+# If one of these files exists, there may be devices that NVML does not list.
 _DRIVERS: Final = ("/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu")
 _PARTS_OF_A_GPU: Final = 8
 _MOST_DEVICES: Final = 64
@@ -31,7 +31,7 @@ def resolve_device(name: str, facts: Facts) -> str:
     name
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
     facts
-        Where torch's answer is kept.
+        Caches torch's answer.
 
     Raises
     ------
@@ -56,22 +56,22 @@ def resolve_device(name: str, facts: Facts) -> str:
 def _usable_devices(facts: Facts) -> int:
     """Return how many CUDA devices torch can use in this process."""
     count: int = facts.get_or_compute(
-        fingerprint("CUDA devices", _what_decides()), _ask_torch, Annotated[int, _is_possible]
+        fingerprint("CUDA devices", _dependencies()), _ask_torch, Annotated[int, _is_possible]
     )
     return count
 
 
 def _is_possible(count: int) -> bool:
-    """Whether this machine can have so many CUDA devices: if not, torch would raise what nobody understands."""
+    """Whether this machine can have so many CUDA devices; with a wrong count torch raises an obscure error later."""
     gpus = len(installed_gpus()) * _PARTS_OF_A_GPU
     driven = sys.platform != "linux" or any(Path(driver).exists() for driver in _DRIVERS)
     return 0 <= count <= (gpus or (_MOST_DEVICES if driven else 0))
 
 
-def _what_decides() -> list[Any]:
-    """Return all that torch's answer depends on: its build, the GPUs and their driver, the environment."""
+def _dependencies() -> list[Any]:
+    """Return what torch's answer depends on: its build, the GPUs and their driver, the environment."""
     build = versions(("torch",))
-    # AMD's GPUs, which torch calls CUDA devices too, have another driver.
+    # torch calls AMD's GPUs CUDA devices too; they have another driver.
     drivers = [_read(Path("/proc/driver/nvidia/version")), Path("/dev/kfd").exists()]
     environment = [os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")]
     return [build, sys.version, drivers, [gpu.uuid for gpu in installed_gpus()], environment]

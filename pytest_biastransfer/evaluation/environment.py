@@ -73,8 +73,8 @@ class Environment:
         self.prepare = options.get("prepare")
         self.on_progress = options.get("on_progress")
         self._pixel_cache = options.get("pixel_cache", PIXEL_CACHE)
-        self._batch_size = options.get("batch_size")
-        self._batch_sizes: dict[str, BatchSize] = {}
+        self.fixed_batch_size = options.get("batch_size")
+        self._batch_sizes: dict[tuple[str, int | None], BatchSize] = {}
         forward_reads = ForwardReads(self.store.facts)
         self.checks = ModelChecks(self.store, forward_reads)
         self._key_factory = KeyFactory(self.store.generations, forward_reads, self.precision, self.device_type)
@@ -98,10 +98,11 @@ class Environment:
 
         return PixelCache(self.store.pixels, self._pixel_cache, self.store.generations)
 
-    def batch_size(self, key: PredictionKey) -> BatchSize:
-        """Return the batch size of a model, which remembers its measurements."""
+    def batch_size(self, key: PredictionKey, fixed: int | None = None) -> BatchSize:
+        """Return the batch size of a model, which remembers its measurements; `fixed` replaces the option."""
         from pytest_biastransfer.evaluation.batch_size import BatchSize
 
-        if key.model not in self._batch_sizes:
-            self._batch_sizes[key.model] = BatchSize(self._batch_size, self.device_type)
-        return self._batch_sizes[key.model]
+        images = fixed or self.fixed_batch_size
+        if (key.model, images) not in self._batch_sizes:
+            self._batch_sizes[key.model, images] = BatchSize(images, self.device_type)
+        return self._batch_sizes[key.model, images]

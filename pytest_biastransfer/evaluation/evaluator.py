@@ -10,17 +10,19 @@ from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.environment import Environment, Options
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from collections.abc import Callable
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.canary import Canary
-    from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner
+    from pytest_biastransfer.evaluation.chunk_collector import ChunkCollector
+    from pytest_biastransfer.evaluation.chunk_task import Evaluation, OutputReader
+    from pytest_biastransfer.evaluation.executor import Executor
     from pytest_biastransfer.evaluation.keys import PredictionKey
-    from pytest_biastransfer.evaluation.predictions import Collection, PartialPredictions, Predictions
+    from pytest_biastransfer.evaluation.predictions import PartialPredictions, PredictionCollector, Predictions
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.store import Store
+    from pytest_biastransfer.store.chunks import ChunkStore, Content
 
 
 class Evaluator(Environment):
@@ -32,69 +34,125 @@ class Evaluator(Environment):
     ----------
     canary
         Verifies stored predictions; None to trust them.
+    executor
+        Computes missing predictions, on its own device; default: this process on `device`.
     device, store, options
         As of `Environment`.
     """
 
     def __init__(
-        self, device: str, store: Store | None = None, *, canary: Canary | None = None, **options: Unpack[Options]
+        self,
+        device: str,
+        store: Store | None = None,
+        *,
+        canary: Canary | None = None,
+        executor: Executor | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(device, store, **options)
+        super().__init__(device if executor is None else executor.device, store, **options)
         self._canary = canary
+        self._executor = executor
         self._partial: dict[str, PartialPredictions] = {}
 
-    def collection(
+    def collector(
         self,
         model: Model,
         images: LabelledImages,
         intervention: Intervention | None,
         key: PredictionKey,
         stack: contextlib.ExitStack,
-    ) -> Collection:
-        """Return what gathers the model's predictions on the images, changed by the intervention if there is one.
+    ) -> PredictionCollector:
+        """Return what collects the model's predictions on the images; None stands for the clean images.
 
-        `key` is theirs; what it has to keep ready meanwhile is left to the `stack`.
+        `key` is that of the predictions. The model is ready to evaluate from the first image that has to be computed
+        until the `stack` is closed.
         """
-        from pytest_biastransfer.evaluation.predictions import Collection, PartialPredictions
-        from pytest_biastransfer.evaluation.visiting_order import visiting_order
+        from pytest_biastransfer.evaluation.predictions import (
+            PartialPredictions,
+            PredictionCollector,
+            are_predictions,
+        )
 
+        evaluation = self.evaluation(model, images, intervention, key, self.max_images)
         if key.text not in self._partial:
-            self._partial[key.text] = PartialPredictions.nothing(visiting_order(len(images))[: self.max_images])
-        gathered = self._partial[key.text]
-        begin = functools.partial(self.begin, key, model, images, intervention, gathered.order)
-        return Collection(self, key, begin, gathered=gathered, stack=stack)
+            self._partial[key.text] = PartialPredictions.none_of(evaluation.order)
+        chunks = self.chunk_collector(evaluation, self.store.predictions, key.text, are_predictions, stack)
+        return PredictionCollector(self._partial[key.text], chunks)
 
-    def begin(
+    def evaluation(
         self,
-        key: PredictionKey,
         model: Model,
         images: LabelledImages,
         intervention: Intervention | None,
-        order: npt.NDArray[np.int64],
-    ) -> contextlib.AbstractContextManager[ChunkRunner]:
-        """Start to compute: only now torch and the model are needed. Raises what a check of the model raised before."""
-        self.checks.require_not_failed(key)
+        key: PredictionKey,
+        limit: int | None,
+        reader: OutputReader | None = None,
+    ) -> Evaluation:
+        """Return the evaluation of a model on the first images of the visiting order, or on all without a `limit`."""
+        from pytest_biastransfer.evaluation.chunk_task import Evaluation
+        from pytest_biastransfer.evaluation.references import ImagesReference, ModelReference
+
+        return Evaluation(
+            key,
+            ModelReference(model, key.content if key.portable else None),
+            ImagesReference(images, images.fingerprint if key.portable else None),
+            intervention,
+            len(images) if limit is None else min(limit, len(images)),
+            self.precision,
+            self.fixed_batch_size,
+            reader,
+        )
+
+    def chunk_collector(
+        self,
+        evaluation: Evaluation,
+        store: ChunkStore,
+        key: str,
+        accepts: Callable[[range, Content], bool],
+        stack: contextlib.ExitStack,
+    ) -> ChunkCollector:
+        """Return what collects the chunks of an evaluation; see `ChunkCollector`.
+
+        They are stored under `key`, unless other sessions cannot use them.
+        """
+        from pytest_biastransfer.evaluation.chunk_collector import ChunkCollector
+        from pytest_biastransfer.store import StoreDirectory
+        from pytest_biastransfer.store.chunks import ChunkStore
+
+        if not evaluation.key.portable:
+            store = ChunkStore(StoreDirectory(None))
+        start = functools.partial(self._start, stack)
+        return ChunkCollector(evaluation, store, key, accepts, start, self.on_progress)
+
+    def _start(self, stack: contextlib.ExitStack, evaluation: Evaluation) -> Executor:
+        """Return the executor: only now torch and the model are needed."""
+        self.checks.require_not_failed(evaluation.key)
         if self.prepare:
             self.prepare()
         if self._canary is not None:
-            self._canary.verify(self, model, images, key.basis)
-        from pytest_biastransfer.evaluation.chunk_runner import begin
+            self._canary.verify(self, evaluation.model.get(), evaluation.images.get(), evaluation.key.basis)
+        executor = self._executor
+        if executor is None:
+            from pytest_biastransfer.evaluation.local_executor import LocalExecutor
 
-        return begin(self, key, model, images, intervention, order)
+            # Not kept: it refers to this evaluator, and a reference cycle would delay the release of models.
+            executor = LocalExecutor(self)
+        stack.callback(executor.release)
+        return executor
 
     def predictions(
         self, model: Model, images: LabelledImages, intervention: Intervention | None = None
     ) -> Predictions:
         """Return the model's predictions on all images."""
 
-        def gathered() -> Predictions:
-            key = self.keys(model, images, [intervention])[0]
+        def collected() -> Predictions:
+            (key,) = self.keys(model, images, [intervention])
             self.verify_loaded(model, images, key)
             with contextlib.ExitStack() as stack:
-                collection = self.collection(model, images, intervention, key, stack)
-                return collection.gather(collection.looks[-1])
+                collector = self.collector(model, images, intervention, key, stack)
+                return collector.collect(collector.looks[-1])
 
-        return undisturbed(gathered)
+        return undisturbed(collected)
 
     @property
     def verifies_all(self) -> bool:

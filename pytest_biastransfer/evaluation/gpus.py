@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-# Without one of them, asking NVML is a waste of its import: of Linux itself, and of Linux inside Windows.
+# Without one of these files there is no NVIDIA driver, and importing NVML is wasted time. /dev/dxg is that of WSL.
 _DRIVER_FILES: Final = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg")
 
 
@@ -22,9 +22,9 @@ class Gpu:
     Attributes
     ----------
     uuid
-        As NVML tells it: ``GPU-...``.
+        NVML's UUID: ``GPU-...``.
     slices
-        The UUIDs ``MIG-...`` of the instances that a GPU in MIG mode is divided into; None for a whole GPU.
+        The UUIDs ``MIG-...`` of the instances of a GPU in MIG mode; None for a GPU in another mode.
     """
 
     uuid: str
@@ -59,9 +59,9 @@ def _slices(nvml: Any, handle: Any) -> tuple[str, ...] | None:
 
 
 def _slice_uuids(nvml: Any, handle: Any) -> Iterator[str]:
-    for place in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
         try:
-            instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+            instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
         except nvml.NVMLError_NotFound:
             continue
         yield nvml.nvmlDeviceGetUUID(instance)
@@ -99,7 +99,7 @@ def visible_devices(gpus: Sequence[Gpu], chosen: str | None) -> tuple[str, ...]:
 
 
 def _all_devices(gpus: Sequence[Gpu]) -> tuple[str, ...]:
-    """Return numbers, which users expect to see; of GPUs with slices UUIDs, as slices have no numbers."""
+    """Return the numbers of GPUs, or their UUIDs if one of them has slices: slices have no numbers."""
     if all(gpu.slices is None for gpu in gpus):
         return tuple(map(str, range(len(gpus))))
     return tuple(device for gpu in gpus for device in (gpu.slices if gpu.slices is not None else (gpu.uuid,)))

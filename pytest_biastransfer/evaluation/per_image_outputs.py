@@ -1,117 +1,76 @@
-"""An array of figures for each image that a model computes, such as its features: through the store as predictions are.
-
-Unlike predictions they are of all images at once, in the dataset's order.
-"""
+"""Other figures of each image than its predicted class, such as features: stored as predictions are."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_biastransfer.evaluation.predictions import collected
-from pytest_biastransfer.evaluation.progress import Progress
-from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
+from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import torch
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner
+    from pytest_biastransfer.evaluation.chunk_task import OutputReader
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.models import Model
 
 
-def rows_of(
+@dataclass(frozen=True)
+class PerImageOutputs:
+    """Figures of images.
+
+    Attributes
+    ----------
+    rows
+        [images, ...], in the dataset's order; 0 for images that were not evaluated.
+    computed
+        How many of the images were run through the model for it.
+    """
+
+    rows: npt.NDArray[Any]
+    computed: int
+
+
+def per_image_outputs(
     evaluator: Evaluator,
     model: Model,
     images: LabelledImages,
-    kind: str,
-    read: Callable[[torch.Tensor], torch.Tensor],
+    reader: OutputReader,
     *,
     limit: int | None = None,
-) -> npt.NDArray[Any]:
-    """Return what `read` makes of the model's outputs, [images, ...], in the dataset's order.
+) -> PerImageOutputs:
+    """Return what a reader makes of the model's outputs, which must be finite numbers.
 
-    Parameters
-    ----------
-    kind
-        Tells what `read` does from what others do.
-    read
-        Takes outputs [batch, outputs], and returns [batch, ...]. Outputs must be finite numbers.
-    limit
-        Only the first so many images of the visiting order, the others are 0.
+    With a `limit` only of the first so many images of the visiting order.
     """
     (key,) = evaluator.keys(model, images, [None])
-    order = visiting_order(len(images))[:limit]
-    with contextlib.ExitStack() as stack:
-        work = _Work(evaluator, key, model, images, order, read, stack)
-        store = (
-            evaluator.store.rows if key.portable and not evaluator.verifies_all else ChunkStore(StoreDirectory(None))
+    evaluation = evaluator.evaluation(model, images, None, key, limit, reader)
+    # Rows have no canary: where everything is verified, none are taken from the store.
+    store = ChunkStore(StoreDirectory(None)) if evaluator.verifies_all else evaluator.store.rows
+    rows: npt.NDArray[Any] | None = None
+
+    def are_rows(chunk: range, content: Content) -> bool:
+        array = content.get("rows")
+        return (
+            array is not None
+            and array.shape[:1] == (len(chunk),)
+            and (rows is None or array.shape[1:] == rows.shape[1:])
+            and (array.dtype.kind != "f" or bool(np.isfinite(array).all()))
         )
-        found: npt.NDArray[Any] | None = None
-        shape: tuple[int, ...] | None = None
 
-        def are_rows(chunk: range, content: Content) -> bool:
-            rows = content.get("rows")
-            return (
-                rows is not None
-                and rows.shape[:1] == (len(chunk),)
-                and shape in (None, rows.shape[1:])
-                and (rows.dtype.kind != "f" or bool(np.isfinite(rows).all()))
-            )
-
-        rows_key = fingerprint(key.text, kind)
-        for chunk, content in collected(store, rows_key, chunks(len(order)), work.compute, are_rows):
-            part = content["rows"]
-            shape = part.shape[1:]
-            if found is None:
-                found = np.zeros((len(images), *part.shape[1:]), part.dtype)
-            found[order[chunk.start : chunk.stop]] = part
-            work.tell(len(chunk))
-    assert found is not None
-    return found
-
-
-class _Work:
-    """What is computed here, because no other process or session has done it."""
-
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        key: PredictionKey,
-        model: Model,
-        images: LabelledImages,
-        order: npt.NDArray[np.int64],
-        read: Callable[[torch.Tensor], torch.Tensor],
-        stack: contextlib.ExitStack,
-    ) -> None:
-        self._evaluator, self._key, self._given, self._order = evaluator, key, (model, images, None), order
-        self._read = read
-        self._stack = stack
-        self._pass: ChunkRunner | None = None
-        self._start = time.monotonic()
-        self._done = self._computed = 0
-
-    def compute(self, chunk: range) -> Content:
-        """Return the rows of a chunk."""
-        if self._pass is None:
-            self._pass = self._stack.enter_context(self._evaluator.begin(self._key, *self._given, self._order))
-        self._computed += len(chunk)
-        return {"rows": self._pass.rows(chunk, self._read)}
-
-    def tell(self, images: int) -> None:
-        """Tell that so many images more are there."""
-        self._done += images
-        if self._pass and self._evaluator.on_progress:
-            seconds = time.monotonic() - self._start
-            told = Progress(self._key.text, self._done, len(self._order), self._computed, seconds)
-            self._evaluator.on_progress(told)
+    with contextlib.ExitStack() as stack:
+        collector = evaluator.chunk_collector(evaluation, store, fingerprint(key.text, reader.kind), are_rows, stack)
+        for chunk, content in collector.collect(chunks(evaluation.count)):
+            array = content["rows"]
+            if rows is None:
+                rows = np.zeros((len(images), *array.shape[1:]), array.dtype)
+            rows[evaluation.order[chunk.start : chunk.stop]] = array
+    assert rows is not None
+    return PerImageOutputs(rows, collector.computed)

@@ -1,4 +1,4 @@
-"""Decoded pixels, shared by processes and sessions as long as there is room for them."""
+"""A disk cache of decoded pixels, shared by processes and sessions."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 class PixelCache:
-    """The pixels that models see before normalization, decoded by whichever process gets there first.
+    """The pixels that models see before normalization; each chunk is decoded by one process.
 
     Parameters
     ----------
     store
-        Where the pixels are kept.
+        Where the pixels are stored.
     limit
-        The most bytes that may be kept. To make room, the pixels that were used longest ago are dropped;
-        those of a dataset that is too large are decoded each time.
+        The most bytes that may be stored. The least recently used dataset is dropped first; a dataset that is larger
+        than the limit is decoded each time.
     generations
-        Which of them are not believed any more.
+        How often the pixels of a dataset were dropped because they were stale.
     """
 
     def __init__(self, store: ChunkStore, limit: int, generations: Generations) -> None:
         self._store = store
         self._generations = generations
         self._limit = limit
-        self._places: dict[str, ChunkStore] = {}
+        self._stores: dict[str, ChunkStore] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def read(
@@ -47,14 +47,14 @@ class PixelCache:
     ) -> npt.NDArray[Any]:
         """Return the pixels of the images at `indices`, which are those of `chunk`; see `decode`."""
         key = self._key(images, preprocess)
-        if key not in self._places:
+        if key not in self._stores:
             example = decode(images, [indices[0]], preprocess)
             needed, self._shapes[key] = len(images) * example.nbytes, example.shape[1:]
-            self._places[key] = (
+            self._stores[key] = (
                 self._store if self._store.make_room(key, needed, self._limit) else ChunkStore(StoreDirectory(None))
             )
         shape = (len(indices), *self._shapes[key])
-        collected = self._places[key].collect(
+        collected = self._stores[key].collect(
             key,
             [chunk],
             lambda _: {"pixels": decode(images, indices, preprocess, threads=threads)},
@@ -73,14 +73,14 @@ class PixelCache:
         return None if content is None else content["pixels"]
 
     def drop(self, images: LabelledImages, preprocess: Preprocess) -> None:
-        """Believe none of the pixels any more that are kept of a dataset."""
+        """Drop the stored pixels of a dataset, which are stale."""
         self._generations.drop(_key(images, preprocess), self._key(images, preprocess))
 
     def _key(self, images: LabelledImages, preprocess: Preprocess) -> str:
         return self._generations.current(_key(images, preprocess))
 
     def fits(self, images: LabelledImages, preprocess: Preprocess) -> bool:
-        """Whether the pixels of all images are no more than may be kept."""
+        """Whether the pixels of all images fit into the limit."""
         return self._bytes_of(images, preprocess, 0) <= self._limit
 
     def _bytes_of(self, images: LabelledImages, preprocess: Preprocess, example: int) -> int:
@@ -88,7 +88,7 @@ class PixelCache:
 
 
 def _are_pixels(pixels: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> bool:
-    """Whether an array is what `decode` returns."""
+    """Whether an array has the form of decoded pixels."""
     if pixels is None or pixels.shape != shape:
         return False
     return pixels.dtype == np.uint8 or (pixels.dtype == np.float32 and bool(np.isfinite(pixels).all()))

@@ -1,4 +1,4 @@
-"""What a device computes in: real float32, unless the user wants it faster."""
+"""The precision that a device computes in: IEEE float32, unless the user wants it faster."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def computing_in(precision: Precision, device_type: str) -> Iterator[None]:
-    """Compute in ``float32``, in ``tf32`` (float32 with products of 19 bits) or in ``bf16`` where it is safe.
+    """Compute in ``float32``, in ``tf32`` (float32 with products of 19 bits) or in ``bf16`` where autocast allows it.
 
-    torch computes convolutions on CUDA in TF32 unless it is told not to. The settings of matrix products
-    and convolutions are put back afterwards.
+    torch's default is TF32 for convolutions on CUDA. Its settings of matrix products and convolutions are restored at
+    the end.
     """
     autocast = torch.autocast(device_type, dtype=torch.bfloat16, enabled=precision == "bf16")
     with _products_in("tf32" if precision == "tf32" else "ieee"), autocast:

@@ -30,33 +30,33 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store.chunks import Content
 
 
-# What modules raise for images that they do not take: torch's errors, and the checks of models' own code.
+# What modules raise for images of a wrong shape: torch's errors, and the checks of models' own code.
 _REFUSALS: Final = (RuntimeError, AssertionError, ValueError, TypeError, LookupError)
 
 
 @dataclass(frozen=True)
 class InputChange:
-    """An intervention on images of this origin."""
+    """An intervention on a batch of images."""
 
     intervention: Intervention
-    origin: BatchInfo
+    batch: BatchInfo
 
-    def part(self, start: int, stop: int) -> InputChange:
-        """Return the change of some of the images."""
-        return InputChange(self.intervention, self.origin.subset(range(start, stop)))
+    def of_images(self, start: int, stop: int) -> InputChange:
+        """Return the intervention on the images at these positions of the batch."""
+        return InputChange(self.intervention, self.batch.subset(range(start, stop)))
 
     def applied(self, images: torch.Tensor) -> torch.Tensor:
         """Return the images after the intervention."""
-        return self.intervention.apply(images, self.origin.indices, self.origin.masks)
+        return self.intervention.apply(images, self.batch.indices, self.batch.masks)
 
 
 def in_unit_range(pixels: torch.Tensor) -> torch.Tensor:
-    """Return pixels, uint8 or floats in [0, 1], as floats."""
+    """Return pixels, uint8 or floats in [0, 1], as floats in [0, 1]."""
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 
 
 class Predictor:
-    """Runs a model on one device; finds out how many images to give it at once, and in which layout."""
+    """Runs a model on one device, with the batch size and the memory layout that it is fastest in."""
 
     def __init__(
         self, model: Model, device: torch.device, batch_size: BatchSize, precision: Precision = "float32"
@@ -65,20 +65,20 @@ class Predictor:
         self._device = device
         self._batch_size = batch_size
         self._precision = precision
-        # Channels last is what convolutions are fastest in; a model that asks for strides may mind it.
+        # Convolutions are fastest in channels last; a model that views its input by strides may refuse that.
         self._layouts = [torch.channels_last, torch.contiguous_format]
-        # Of the last call of `logits`: the places of the images that were run at once.
+        # The positions of the images in each forward pass of the last call of `logits`.
         self.batches: list[range] = []
 
     def logits(self, pixels: torch.Tensor, change: InputChange | None = None) -> torch.Tensor:
-        """Return the model's output, [batch, classes]; a GPU may still be computing it.
+        """Return the model's output, [batch, classes]. A GPU computes it asynchronously.
 
         Parameters
         ----------
         pixels
             uint8, or float32 in [0, 1], of shape [batch, channels, height, width], on the device.
         change
-            What is done to them before normalization; None for the clean images.
+            The intervention before normalization; None for the clean images.
 
         Raises
         ------
@@ -90,19 +90,22 @@ class Predictor:
 
     @property
     def model(self) -> Model:
-        """What is run."""
+        """The model."""
         return self._model
 
     @property
     def precision(self) -> Precision:
-        """What it is computed in."""
+        """The precision that the model computes in."""
         return self._precision
 
     def batch_logits(self, pixels: torch.Tensor, change: InputChange | None, batch: range) -> torch.Tensor:
-        """Return the model's output for the images of one batch, all at once; raises as `logits` does."""
+        """Return the model's output for the images at the positions `batch`, in one forward pass.
+
+        Raises what `logits` raises.
+        """
         with torch.inference_mode():
-            part = change and change.part(batch.start, batch.stop)
-            return self._forward(pixels[batch.start : batch.stop], part)
+            batch_change = change and change.of_images(batch.start, batch.stop)
+            return self._forward(pixels[batch.start : batch.stop], batch_change)
 
     def classes(self, logits: torch.Tensor, indices: Sequence[int]) -> Content:
         """Return the predicted ``classes``, int32 [batch], and the number of ``outputs``, int32 [1].
@@ -121,12 +124,12 @@ class Predictor:
     ) -> npt.NDArray[Any]:
         """Return what `read` makes of the outputs of the images at `indices`, [batch, ...].
 
-        Raises `ModelError` if they are not finite numbers.
+        Raises `ModelError` if the outputs are not finite numbers.
         """
         with torch.inference_mode():
             self.require_finite(outputs, indices)
-            found: npt.NDArray[Any] = read(outputs).cpu().numpy()
-        return found
+            rows: npt.NDArray[Any] = read(outputs).cpu().numpy()
+        return rows
 
     def _logits(self, pixels: torch.Tensor, change: InputChange | None) -> Iterator[torch.Tensor]:
         start = 0
@@ -135,7 +138,7 @@ class Predictor:
             stop = start + self._batch_size.next(len(pixels) - start)
             begun = time.perf_counter()
             try:
-                yield self._forward(pixels[start:stop], change and change.part(start, stop))
+                yield self._forward(pixels[start:stop], change and change.of_images(start, stop))
             except torch.OutOfMemoryError as error:
                 if not self._batch_size.reduce(stop - start):
                     raise ModelError(
@@ -147,7 +150,7 @@ class Predictor:
                 self.batches.append(range(start, stop))
                 start = stop
                 continue
-            # Outside of the handler, where the failed batch's activations are no longer referenced.
+            # Not in the handler: there the traceback still holds the activations of the failed batch.
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -168,9 +171,9 @@ class Predictor:
         if isinstance(logits, torch.Tensor) and logits.shape == (len(images),):
             raise ModelError(_one_output(self._model, logits))
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(images):
-            found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            returned = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise ModelError(
-                f"model {self._model.name} returned {found} for {len(images)} images; expected logits "
+                f"model {self._model.name} returned {returned} for {len(images)} images; expected logits "
                 f"[batch, classes], here [{len(images)}, classes]"
             )
         return logits
@@ -201,7 +204,7 @@ class Predictor:
 
 
 def _one_output(model: Model, outputs: torch.Tensor) -> str:
-    """Return what is missing in a model with one output an image, [batch] or [batch, 1], and how to add it."""
+    """Return the error message for a model with one output an image, [batch] or [batch, 1]."""
     column = "x[:, None]" if outputs.ndim == 1 else "x"
     probabilities = bool(((outputs >= 0) & (outputs <= 1)).all())
     other = f"1 - {column}" if probabilities else f"-{column}"
@@ -216,16 +219,17 @@ def _one_output(model: Model, outputs: torch.Tensor) -> str:
 
 @contextmanager
 def ready_to_evaluate(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """Put a module into evaluation mode on a device, and leave it as it was found."""
-    training = [(part, part.training) for part in module.modules()]
-    place = next((tensor.device for tensor in _tensors(module)), device)
+    """Put a module into evaluation mode on a device; restore its modes and its device at the end."""
+    modes = [(submodule, submodule.training) for submodule in module.modules()]
+    previous_device = next((tensor.device for tensor in _tensors(module)), device)
     module.eval().to(device)
     try:
         yield
     finally:
-        module.to(place)
-        for part, flag in training:
-            part.training = flag
+        module.to(previous_device)
+        # One by one: train() would also change modules that were in another mode than their parent.
+        for submodule, is_training in modes:
+            submodule.training = is_training
 
 
 def _tensors(module: torch.nn.Module) -> Iterator[torch.Tensor]:
@@ -234,14 +238,14 @@ def _tensors(module: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 
 def source_change(intervention: Intervention, dataset: LabelledImages) -> SourceChange:
-    """Return an intervention of stage ``"source"`` as a change of single decoded images of a dataset."""
-    known = {name: dataset.masks(name) for name in intervention.mask_names}
+    """Return an intervention of stage ``"source"`` as a function of single decoded images of a dataset."""
+    all_masks = {name: dataset.masks(name) for name in intervention.mask_names}
 
     def change(image: Image, index: int) -> Image:
         images = in_unit_range(torch.from_numpy(np.array(image))[None])
         masks = {
-            name: torch.from_numpy(mask_of(one, index, image, f"the mask {name!r} of {dataset.name}"))[None]
-            for name, one in known.items()
+            name: torch.from_numpy(mask_of(masks_by_index, index, image, f"the mask {name!r} of {dataset.name}"))[None]
+            for name, masks_by_index in all_masks.items()
         }
         changed: npt.NDArray[np.float32] = intervention.apply(images, [index], masks)[0].numpy()
         return changed

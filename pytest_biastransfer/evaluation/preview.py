@@ -1,4 +1,4 @@
-"""How much of images an intervention changes, and how it looks."""
+"""How an intervention looks on images of a dataset, and how many pixels it changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Preprocess
 
-# What is rounded away in 8 bits is no change.
+# A smaller difference disappears when pixels are rounded to 8 bits.
 _HALF_STEP: Final = 0.5 / 255
 
 
@@ -29,7 +29,7 @@ class Canvas:
         self.pixels = in_unit_range(torch.from_numpy(decode(images, indices, preprocess)))
 
     def changed(self, intervention: Intervention) -> torch.Tensor:
-        """Return the images, float [images, channels, height, width], after an intervention at its stage."""
+        """Return the images after an intervention, float [images, channels, height, width] in [0, 1]."""
         images, indices, preprocess = self._images, self._indices, self._preprocess
         if intervention.stage == "source":
             changed = decode(images, indices, preprocess, source_change(intervention, images))

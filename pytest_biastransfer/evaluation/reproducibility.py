@@ -1,8 +1,8 @@
-"""Whether a model gives an image the same logits twice: with other images beside it, and in the same batch again.
+"""The determinism check: whether a model gives an image the same logits twice, in another batch and in the same one.
 
-Logits of batches of other sizes differ by rounding, so two classes that are nearly tied may change places. Anything
-more is a model that draws at random while it predicts, or that looks at the whole batch; each figure of such a
-model depends on chance, or on how many images were predicted at a time.
+Logits of batches of other sizes differ by rounding, so two classes that are nearly tied may change places. A larger
+difference means that the model is random, or that an image's logits depend on the other images of its batch. Figures
+of such a model depend on chance, or on the batch size.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from pytest_biastransfer.models.file_program import FileProgram
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.predictor import InputChange, Predictor
 
-# So many images are predicted a second time, in small batches: each is another draw of what is random.
+# This many images are predicted a second time, in small batches: each batch is another draw of a random model.
 CHECKED_IMAGES: Final = 64
 _SIZES: Final = (4, 3, 2, 1)
 _MOST_NAMES: Final = 3
-# What a model raises that does not take batches of another size.
+# What a model raises that takes only batches of one size.
 _OTHER_SIZE_ERRORS: Final = (ModelError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """By how much logits may differ for no other reason than rounding.
+    """The largest difference of logits that rounding explains: the sum of two allowances.
 
     Attributes
     ----------
     of_spread
-        As a share of how far logits lie apart.
+        Relative to the spread of the logits; see `spread_of`.
     of_size
-        As a share of how large they are.
+        Relative to their size.
     """
 
     of_spread: float
     of_size: float
 
     def differing(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Return for each image whether its logits, [images, classes], differ by more than that; bool [images]."""
+        """Return whether the logits of each image, [images, classes], differ by more than rounding; bool [images]."""
         first, second = first.double(), second.double()
-        # Not "above": what is no number differs.
+        # "not <=" instead of ">": comparisons with NaN are false, and NaN has to count as a difference.
         return ~((first - second).abs() <= self.allowed(first)).all(dim=1)
 
     def allowed(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return by how much each of the logits, [images, classes], may differ."""
+        """Return the allowed difference of each logit, [images, classes]."""
         size = torch.maximum(logits.abs(), logits.abs().median(dim=1, keepdim=True).values)
         return self.of_spread * spread_of(logits) + self.of_size * size
 
@@ -59,15 +59,15 @@ ROUNDING: Final[Mapping[str, Rounding]] = {
     "float32": Rounding(1e-3, 64 * torch.finfo(torch.float32).eps),
     "tf32": Rounding(1e-2, 4e-3),
     "bf16": Rounding(3e-2, 3e-2),
-    # Quantized while it runs, by the largest number of a whole batch: steps of a 255th in each layer.
+    # Dynamic quantization: steps of 1/255 of the largest number in the batch, in each layer.
     "int8": Rounding(0.15, 3e-2),
 }
 
 
 def spread_of(logits: torch.Tensor) -> float:
-    """Return how far logits [images, classes] lie apart: the lesser of between the classes and between images.
+    """Return the spread of logits [images, classes]: that between classes or that between images, whichever is less.
 
-    Classes that are masked by huge negative logits do not count, nor what all images have in common.
+    Classes that are masked by huge negative logits do not count, nor do differences that all images share.
 
     >>> spread_of(torch.tensor([[1.0, 3.0, -1e9], [1.0, 5.0, -1e9]]))
     2.0
@@ -86,11 +86,11 @@ def require_reproducible(
     Parameters
     ----------
     predictor
-        What has just predicted the images.
+        Has just predicted the images.
     pixels, change
-        The images, and what is done to them.
+        The images, and the intervention on them.
     logits
-        What it has returned for them.
+        The logits that it returned.
     """
     count = min(CHECKED_IMAGES, len(pixels))
     again = _in_other_batches(predictor, pixels, change, count)
@@ -99,33 +99,33 @@ def require_reproducible(
     first, precision = logits[: len(again)], precision_of(predictor, logits)
     if not ROUNDING[precision].differing(first, again).any():
         return
-    # Now it may take longer.
+    # Only now, because this costs another forward pass.
     rounding = ROUNDING[coarsest_precision(predictor, pixels, change, precision)]
     differing = rounding.differing(first, again)
     if differing.any():
         same_batch = _in_same_batch(predictor, pixels, change)
-        drawn = bool(rounding.differing(logits[: len(same_batch)], same_batch).any())
-        raise ModelError(_message(predictor, first, again, differing, drawn=drawn))
+        is_random = bool(rounding.differing(logits[: len(same_batch)], same_batch).any())
+        raise ModelError(_message(predictor, first, again, differing, is_random=is_random))
 
 
 def _in_other_batches(
     predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, count: int
 ) -> torch.Tensor | None:
-    """Return the logits of the first images, predicted in small batches; None if the model takes no such batches."""
+    """Return the logits of the first images, predicted in small batches; None if the model refuses such batches."""
     size = next((size for size in _SIZES if size != len(predictor.batches[0]) and size <= count), None)
     if size is None:
         return None
     # The last batch is as large as the others: some models do not take a single image.
     starts = [min(start, count - size) for start in range(0, count, size)]
-    found = []
+    batches = []
     try:
         for start in starts:
-            found.append(predictor.batch_logits(pixels, change, range(start, start + size)))
+            batches.append(predictor.batch_logits(pixels, change, range(start, start + size)))
     except _OTHER_SIZE_ERRORS:
         return None
-    again = torch.empty_like(torch.cat(found)[:count])
-    for start, part in zip(starts, found, strict=True):
-        again[start : start + size] = part
+    again = torch.empty_like(torch.cat(batches)[:count])
+    for start, logits in zip(starts, batches, strict=True):
+        again[start : start + size] = logits
     return again
 
 
@@ -135,12 +135,12 @@ def _in_same_batch(predictor: Predictor, pixels: torch.Tensor, change: InputChan
 
 
 def precision_of(predictor: Predictor, logits: torch.Tensor) -> str:
-    """Return what a model has computed in, as far as its logits tell."""
+    """Return the precision that a model has computed in, as far as the dtype of its logits shows it."""
     return "bf16" if logits.dtype in (torch.bfloat16, torch.float16) else predictor.precision
 
 
 def coarsest_precision(predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, precision: str) -> str:
-    """Return the coarsest kind of number that a model computes in, which its logits need not tell."""
+    """Return the coarsest precision inside a model, which the dtype of its logits may not show."""
     module = predictor.model.module
     if isinstance(module, FileProgram):
         quantizes = module.quantizes_by_batch()
@@ -155,7 +155,7 @@ def coarsest_precision(predictor: Predictor, pixels: torch.Tensor, change: Input
 
 @contextmanager
 def _outputs_watched() -> Iterator[tuple[set[str], set[torch.dtype]]]:
-    """Tell of which modules' classes come, and in which types the outputs of all modules that run meanwhile are."""
+    """Record the Python modules of all layers that run meanwhile, and the dtypes of their outputs."""
     kinds: set[str] = set()
     dtypes: set[torch.dtype] = set()
 
@@ -172,10 +172,10 @@ def _outputs_watched() -> Iterator[tuple[set[str], set[torch.dtype]]]:
 
 
 def _message(
-    predictor: Predictor, first: torch.Tensor, again: torch.Tensor, differing: torch.Tensor, *, drawn: bool
+    predictor: Predictor, first: torch.Tensor, again: torch.Tensor, differing: torch.Tensor, *, is_random: bool
 ) -> str:
     count, other_class = int(differing.sum()), int((first.argmax(1) != again.argmax(1))[differing].sum())
-    if drawn:
+    if is_random:
         cause = (
             "even in the same batch. Something in its forward is random, or depends on earlier calls. F.dropout needs "
             "training=self.training; trace, script or export a model after model.eval(); noise needs a fixed seed"
@@ -192,7 +192,7 @@ def _message(
 
 
 def _suspects(predictor: Predictor) -> str:
-    """Return a sentence on the modules that behave as in training though the model was put into evaluation mode."""
+    """Return a sentence about layers that behave as in training although the model is in evaluation mode."""
     named = list(predictor.model.module.named_modules())
     training = [name or type(module).__name__ for name, module in named if module.training]
     batch_norm = torch.nn.modules.batchnorm._BatchNorm

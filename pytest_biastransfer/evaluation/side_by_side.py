@@ -19,9 +19,10 @@ _GAP = 8
 
 
 def side_by_side(intervention: Intervention, image: Path | None = None, mask: Path | None = None) -> Image.Image:
-    """Return the picture in a file, or a drawn one, before and after the intervention.
+    """Return the picture in a file, or a drawn landscape, before and after the intervention.
 
-    Whatever masks it takes are the picture in the file `mask`, or, of the drawn one, its house and tree.
+    All masks that the intervention takes are the picture in the file `mask`, or the house and the tree of the
+    landscape.
 
     Raises
     ------
@@ -31,11 +32,11 @@ def side_by_side(intervention: Intervention, image: Path | None = None, mask: Pa
         If the intervention cannot be applied to it.
     """
     before = sample() if image is None else _pixels(image)
-    return beside(before, intervention.apply(before, masks=_masks(intervention, image, mask)))
+    return draw_pair(before, intervention.apply(before, masks=_masks(intervention, image, mask)))
 
 
-def beside(before: torch.Tensor, after: torch.Tensor) -> Image.Image:
-    """Return two images, float [1, channels, height, width] in [0, 1], side by side."""
+def draw_pair(before: torch.Tensor, after: torch.Tensor) -> Image.Image:
+    """Draw two images, float [1, channels, height, width] in [0, 1], side by side."""
     from PIL import Image
 
     pictures = [_picture(before), _picture(after)]
@@ -79,11 +80,11 @@ def _mask(path: Path) -> torch.Tensor:
     return torch.from_numpy(mask_of_pixels(_read(path, "mask"), f"mask {path}"))[None]
 
 
-def _read(path: Path, what: str) -> Pixels:
+def _read(path: Path, kind: str) -> Pixels:
     from pytest_biastransfer.data.picture_decoding import read_picture
 
     if not path.is_file():
-        raise DatasetError(f"{what} {path}: no such file")
+        raise DatasetError(f"{kind} {path}: no such file")
     return read_picture(path)
 
 
@@ -104,7 +105,7 @@ def sample() -> torch.Tensor:
 
 
 def sample_mask() -> torch.Tensor:
-    """Return what covers the house and the tree of the landscape, float [1, 1, 224, 224]."""
+    """Return the mask of the house and the tree of the landscape, float [1, 1, 224, 224]."""
     import numpy as np
     import torch
     from PIL import Image, ImageDraw

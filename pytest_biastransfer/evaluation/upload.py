@@ -1,4 +1,4 @@
-"""Pixels on their way to the device, beside whatever it computes."""
+"""Copies pixels to a device while it computes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Upload:
     """Copies pixels to a device.
 
-    To a GPU they go as they are stored, through memory that it can fetch itself, on a stream of their own;
-    on the CPU they stay where they are.
+    A GPU copies them from pinned memory on a stream of their own, so that the copy overlaps the computation. On the CPU
+    nothing is copied.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -22,7 +22,7 @@ class Upload:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def send(self, pixels: npt.NDArray[Any]) -> torch.Tensor:
-        """Return the pixels on the device; on a GPU they are on their way, and `receive` has to come next."""
+        """Start to copy pixels to the device; call `receive` before they are used."""
         host = torch.from_numpy(pixels)
         if self._stream is None:
             return host.to(self._device)
@@ -30,10 +30,10 @@ class Upload:
             return host.pin_memory().to(self._device, non_blocking=True)
 
     def receive(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return sent pixels for the computation, which waits for them on the device."""
+        """Return sent pixels; the computation waits for the copy on the device."""
         if self._stream is not None:
             computing = torch.cuda.current_stream(self._device)
             computing.wait_stream(self._stream)
-            # Their memory may be used for other pixels only when what is computed from them is done.
+            # Without this the allocator may give their memory to the next copy while the model still reads it.
             pixels.record_stream(computing)
         return pixels

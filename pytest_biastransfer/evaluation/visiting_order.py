@@ -1,6 +1,6 @@
 """The order in which images are visited, and its chunks.
 
-A fixed pseudo-random permutation: any number of first images is a random sample without replacement.
+The order is a fixed pseudo-random permutation, so its first images are a random sample without replacement.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHUNK_IMAGES: Final = 256
 
 
 def visiting_order(count: int) -> npt.NDArray[np.int64]:
-    """Return the permutation of ``range(count)``; the same on every machine and numpy version.
+    """Return the permutation of ``range(count)``, int64 [count]; the same on every machine and numpy version.
 
     >>> sorted(visiting_order(5).tolist())
     [0, 1, 2, 3, 4]
@@ -26,7 +26,7 @@ def visiting_order(count: int) -> npt.NDArray[np.int64]:
 
 
 def chunks(images: int) -> list[range]:
-    """Return the chunks that the first `images` places of the order are cut into.
+    """Return the chunks of the first `images` positions of the order.
 
     >>> chunks(300)
     [range(0, 256), range(256, 300)]

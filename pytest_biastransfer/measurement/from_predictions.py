@@ -36,42 +36,49 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
 
 
-def observed_measurement(
+def measurement_from_predictions(
     evaluator: Evaluator,
-    model: Model,
+    models: Sequence[Model],
     images: LabelledImages,
     intervention: Intervention,
-    control: Model | None,
     target: Sequence[int | str],
     confidence: float,
     *,
-    words: str,
+    description: str,
     keys: Sequence[PredictionKey] | None = None,
     stop: EarlyStop | None = None,
 ) -> Measurement:
-    """Return the measurement of predictions that are there, or are computed now.
+    """Return the measurement of predictions that are stored, or are computed now.
 
-    `words` are the intervention's; `keys` are those of the model's predictions and then the control's, clean and
-    intervened, if just taken; `stop` may say that the first images are enough.
+    Parameters
+    ----------
+    models
+        The model, and its control if there is one.
+    description
+        The intervention in reports.
+    keys
+        The keys of the model's predictions, clean and intervened, then those of the control's; None to compute them.
+    stop
+        When to stop before all images are evaluated; None to evaluate all.
     """
-    models = [model] if control is None else [model, control]
-    keys = keys or [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
+    keys = keys or [key for model in models for key in evaluator.keys(model, images, [None, intervention])]
     monitor = None if stop is None else EarlyStopMonitor(stop)
-    observed = _observe(evaluator, model, images, intervention, keys[:2], monitor=monitor, target=target)
-    if control is None:
-        return _measurement(observed, None, None, target, confidence, words)
-    compared = _observe(evaluator, control, images, intervention, keys[2:], count=len(observed.indices))
-    control_measurement = _measurement(compared, None, None, target, confidence, words)
-    return _measurement(observed, compared, control_measurement, target, confidence, words)
+    predicted = _predict(evaluator, models[0], images, intervention, keys[:2], monitor=monitor, target=target)
+    if len(models) == 1:
+        return _measurement(predicted, None, None, target, confidence, description)
+    # The control is measured on the same images, also if the model stopped early.
+    of_control = _predict(evaluator, models[1], images, intervention, keys[2:], count=len(predicted.indices))
+    control = _measurement(of_control, None, None, target, confidence, description)
+    return _measurement(predicted, of_control, control, target, confidence, description)
 
 
 @dataclass(frozen=True)
-class _Observed:
-    """One model's predictions in a dataset's order, and the names to tell them by."""
+class _ModelPredictions:
+    """One model's predictions in a dataset's order, with the names of its classes."""
 
     model: Model
     images: LabelledImages
-    seen: PairedPredictions
+    paired: PairedPredictions
     indices: npt.NDArray[np.int64]
     total: int
     class_names: tuple[str, ...]
@@ -83,15 +90,15 @@ class _Observed:
     early_estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
     def label_name(self, index: int) -> str:
-        """Return the label of one image of the dataset, in the dataset's own words where it has some."""
+        """Return the name of an image's label, by the dataset's own names if it has some."""
         label = int(self.images.labels[index])
-        # Without a map, labels without names that are told are places of logits.
-        unnamed = self.class_names if self.seen.labels is not None and self.images.class_map is None else None
+        # Labels without names and without a map are positions of logits, so the model's names are theirs.
+        unnamed = self.class_names if self.paired.labels is not None and self.images.class_map is None else None
         names = self.images.classes or unnamed
         return in_one_line(names[label]) if names is not None else str(label)
 
 
-def _observe(
+def _predict(
     evaluator: Evaluator,
     model: Model,
     images: LabelledImages,
@@ -101,30 +108,30 @@ def _observe(
     monitor: EarlyStopMonitor | None = None,
     target: Sequence[int | str] = (),
     count: int | None = None,
-) -> _Observed:
-    """Observe the first `count` images, or as many as `monitor` needs to decide, or all of them."""
+) -> _ModelPredictions:
+    """Return the predictions of the first `count` images, of as many as `monitor` needs, or of all of them."""
     with contextlib.ExitStack() as stack:
-        clean = evaluator.collection(model, images, None, keys[0], stack)
-        intervened = evaluator.collection(model, images, intervention, keys[1], stack)
+        clean = evaluator.collector(model, images, None, keys[0], stack)
+        intervened = evaluator.collector(model, images, intervention, keys[1], stack)
         total = clean.looks[-1]
         for look in clean.looks if monitor else [count or total]:
-            observed = _observed(model, images, keys, (clean.gather(look), intervened.gather(look)), total)
+            predicted = _paired(model, images, keys, (clean.collect(look), intervened.collect(look)), total)
             if monitor is None or look == total:
                 continue
-            inputs = MetricInputs(observed.seen, target=target_classes(target, observed.class_names))
+            inputs = MetricInputs(predicted.paired, target=target_classes(target, predicted.class_names))
             if monitor.is_decided(inputs, total):
                 estimates = monitor.estimates(inputs, total)
-                return dataclasses.replace(observed, early=monitor.verdicts, early_estimates=estimates)
-    return observed
+                return dataclasses.replace(predicted, early=monitor.verdicts, early_estimates=estimates)
+    return predicted
 
 
-def _observed(
+def _paired(
     model: Model,
     images: LabelledImages,
     keys: Sequence[PredictionKey],
     predicted: tuple[Predictions, Predictions],
     total: int,
-) -> _Observed:
+) -> _ModelPredictions:
     clean, intervened = predicted
     if model.classes is not None and len(model.classes) != clean.outputs:
         raise ModelError(
@@ -135,10 +142,10 @@ def _observed(
     labels = matched.indices
     order = np.argsort(clean.indices)
     indices = clean.indices[order]
-    return _Observed(
+    return _ModelPredictions(
         model=model,
         images=images,
-        seen=PairedPredictions(
+        paired=PairedPredictions(
             clean.classes[order], intervened.classes[order], None if labels is None else labels[indices]
         ),
         indices=indices,
@@ -161,46 +168,47 @@ def class_names_of(model: Model, images: LabelledImages, outputs: int, labels_fi
 
 
 def _measurement(
-    observed: _Observed,
-    compared: _Observed | None,
+    predicted: _ModelPredictions,
+    of_control: _ModelPredictions | None,
     control: Measurement | None,
     target: Sequence[int | str],
     confidence: float,
-    words: str,
+    description: str,
 ) -> Measurement:
-    seen, names = observed.seen, observed.class_names
-    inputs = MetricInputs(seen, compared.seen if compared else None, target_classes(target, names), confidence)
+    paired, names = predicted.paired, predicted.class_names
+    paired_control = of_control.paired if of_control else None
+    inputs = MetricInputs(paired, paired_control, target_classes(target, names), confidence)
     return Measurement(
-        model=in_one_line(observed.model.name),
-        dataset=in_one_line(observed.images.name),
-        intervention=words,
-        n=len(seen.clean),
-        total=observed.total,
-        estimates=estimates_of(inputs) | dict(observed.early_estimates),
-        clean=clean_performance_of(observed.model, observed.images, observed.clean),
-        clean_shares=flips.class_shares(seen.clean, len(names)),
-        class_shift=flips.class_shift(seen.clean, seen.intervened, len(names)),
+        model=in_one_line(predicted.model.name),
+        dataset=in_one_line(predicted.images.name),
+        intervention=description,
+        n=len(paired.clean),
+        total=predicted.total,
+        estimates=estimates_of(inputs) | dict(predicted.early_estimates),
+        clean=clean_performance_of(predicted.model, predicted.images, predicted.clean),
+        clean_shares=flips.class_shares(paired.clean, len(names)),
+        class_shift=flips.class_shift(paired.clean, paired.intervened, len(names)),
         class_names=names,
         flips=[
             Flip(
-                index=int(observed.indices[place]),
-                label=observed.label_name(observed.indices[place]),
-                before=names[seen.clean[place]],
-                after=names[seen.intervened[place]],
+                index=int(predicted.indices[position]),
+                label=predicted.label_name(predicted.indices[position]),
+                before=names[paired.clean[position]],
+                after=names[paired.intervened[position]],
             )
-            for place in np.flatnonzero(seen.clean != seen.intervened)
+            for position in np.flatnonzero(paired.clean != paired.intervened)
         ],
         control=control,
-        computed=observed.computed + (compared.computed if compared else 0),
-        early=observed.early,
-        provenance=observed.provenance,
-        outcomes=outcomes_of(inputs, observed.indices),
-        unlabelled=observed.unlabelled,
+        computed=predicted.computed + (of_control.computed if of_control else 0),
+        early=predicted.early,
+        provenance=predicted.provenance,
+        outcomes=outcomes_of(inputs, predicted.indices),
+        unlabelled=predicted.unlabelled,
     )
 
 
 def clean_performance_of(model: Model, images: LabelledImages, predictions: Predictions) -> CleanPerformance:
-    """Return how well a model does on unchanged images, from what it predicts there."""
+    """Return a model's performance on clean images."""
     labels = model_labels(images, model.classes, predictions.outputs, model.class_order).indices
     names = class_names_of(model, images, predictions.outputs, labels is not None)
     return clean_performance(
@@ -213,24 +221,28 @@ def clean_performance_of(model: Model, images: LabelledImages, predictions: Pred
 
 
 def target_classes(target: Sequence[int | str], names: Sequence[str], keyword: str = "target") -> list[int]:
-    """Return the numbers of classes that a keyword named."""
-    return [_number_of(one, names, keyword) for one in target]
+    """Return the numbers of classes that are the value of a keyword argument.
+
+    Raises `BiasTransferError` for a class that the model does not have.
+    """
+    return [_number_of(class_or_name, names, keyword) for class_or_name in target]
 
 
-def _number_of(found: int | str, names: Sequence[str], keyword: str) -> int:
-    if isinstance(found, str):
-        found = in_one_line(found)
-        same = [number for number, name in enumerate(names) if composed(name) == composed(found)]
+def _number_of(requested: int | str, names: Sequence[str], keyword: str) -> int:
+    if isinstance(requested, str):
+        requested = in_one_line(requested)
+        same = [number for number, name in enumerate(names) if composed(name) == composed(requested)]
         if not same:
-            raise BiasTransferError(f"{keyword}={found!r} is not a class of the model; {nearest(found, names)}")
+            raise BiasTransferError(f"{keyword}={requested!r} is not a class of the model; {nearest(requested, names)}")
         if len(same) > 1:
             numbers = " and ".join(map(str, same))
             raise BiasTransferError(
-                f"{keyword}={found!r}: the model has several classes of this name; give the number of one: {numbers}"
+                f"{keyword}={requested!r}: the model has several classes of this name; give the number of one: "
+                f"{numbers}"
             )
         return same[0]
-    if not 0 <= found < len(names):
+    if not 0 <= requested < len(names):
         raise BiasTransferError(
-            f"{keyword}={found} is not a class of the model, which has the classes 0 to {len(names) - 1}"
+            f"{keyword}={requested} is not a class of the model, which has the classes 0 to {len(names) - 1}"
         )
-    return found
+    return requested

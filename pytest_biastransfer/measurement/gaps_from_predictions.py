@@ -1,4 +1,4 @@
-"""From predictions, or scores, to a measurement of gaps."""
+"""From predictions, or from scores, to a measurement of gaps between groups."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:
-    import torch
-
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.data.attribute_values import AttributeValues
     from pytest_biastransfer.evaluation.evaluator import Evaluator
@@ -38,23 +36,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """One model on the images, as far as a gap needs it.
+class _Outcomes:
+    """What a gap needs of one model's predictions.
 
     Attributes
     ----------
     indices
-        The images' places in the dataset, ascending.
+        The images' indices in the dataset, ascending.
     positive
-        Which of them are, or None without positive classes.
+        Which images have a positive label.
     hits, among
-        Which count, and among which; None where scores are compared.
+        The numerator and the denominator of the rate, as masks of images; None for the AUC.
     scores
-        How much more probable the positive classes are than the others, as a logarithm; None where it is not needed.
+        Log-odds of the positive classes; None if the gap needs no scores.
     clean
-        How well the model does on the images.
+        The model's performance on the images.
     misclassified
-        Which images it classifies wrongly.
+        Which images are classified wrongly.
     computed
         How many images were run through the model.
     """
@@ -69,7 +67,7 @@ class _Seen:
     computed: int
 
 
-def observed_gaps(
+def gaps_from_predictions(
     evaluator: Evaluator,
     models: Sequence[Model],
     keys: Sequence[PredictionKey],
@@ -77,60 +75,64 @@ def observed_gaps(
     gap: Gap,
     confidence: float,
 ) -> GapMeasurement:
-    """Return the gaps of the first model, beside those of the second one if there is one."""
+    """Return the gaps of the first model; a second model is its control."""
     values = values_of(images, gap.attribute)
-    seen = [_see(evaluator, model, key, images, gap) for model, key in zip(models, keys, strict=True)]
-    measured = [
-        _measurement(model, key, one, values, images, gap, confidence)
-        for model, key, one in zip(models, keys, seen, strict=True)
+    outcomes = [_outcomes(evaluator, model, key, images, gap) for model, key in zip(models, keys, strict=True)]
+    measurements = [
+        _measurement(model, key, of_model, values, images, gap, confidence)
+        for model, key, of_model in zip(models, keys, outcomes, strict=True)
     ]
-    if len(seen) == 1:
-        return measured[0]
-    excess = _excess(seen, values, gap, confidence)
-    found, control = measured
+    if len(measurements) == 1:
+        return measurements[0]
+    excess = _excess(outcomes, values, gap, confidence)
+    measurement, control = measurements
     return dataclasses.replace(
-        found,
-        estimates={**found.estimates, "gap_excess": excess},
-        evidence={**found.evidence, "excess_error": encode_numbers([_error_of(excess)])},
+        measurement,
+        estimates={**measurement.estimates, "gap_excess": excess},
+        evidence={**measurement.evidence, "excess_error": encode_numbers([_error_of(excess)])},
         control=control,
-        computed=found.computed + control.computed,
+        computed=measurement.computed + control.computed,
     )
 
 
-def _see(evaluator: Evaluator, model: Model, key: PredictionKey, images: LabelledImages, gap: Gap) -> _Seen:
+def _outcomes(evaluator: Evaluator, model: Model, key: PredictionKey, images: LabelledImages, gap: Gap) -> _Outcomes:
     with contextlib.ExitStack() as stack:
-        collection = evaluator.collection(model, images, None, key, stack)
-        # Scores tell nothing of the number of classes: a few predictions do.
-        found = collection.gather(collection.looks[0 if gap.needs_scores else -1])
-        looks, total = found.indices, collection.looks[-1]
-    matched = model_labels(images, model.classes, found.outputs, model.class_order)
+        collector = evaluator.collector(model, images, None, key, stack)
+        # For scores, the first chunk's predictions are enough: they tell the number of classes.
+        predictions = collector.collect(collector.looks[0 if gap.needs_scores else -1])
+        total = collector.looks[-1]
+    matched = model_labels(images, model.classes, predictions.outputs, model.class_order)
     labels = matched.indices
     if labels is None:
         raise BiasTransferError(f"gaps of {model.name} on {images.name} need labels: {matched.reason}")
-    names = class_names_of(model, images, found.outputs, labels_fit=True)
+    names = class_names_of(model, images, predictions.outputs, labels_fit=True)
     classes = target_classes(gap.positive, names, "positive")
     if len(classes) == len(names):
         raise BiasTransferError(f"positive={list(gap.positive)!r:.100} is all classes of {model.name}; leave some out")
-    computed = found.computed
+    computed = predictions.computed
     if not gap.needs_scores:
-        order = np.argsort(looks)
-        indices, predicted = looks[order], found.classes[order]
+        order = np.argsort(predictions.indices)
+        indices, predicted = predictions.indices[order], predictions.classes[order]
         labels = labels[indices]
         clean, wrong = _clean(predicted, labels, names), predicted != labels
         positive = np.isin(labels, classes)
         chosen = np.isin(predicted, classes) if classes else positive
         right = chosen == positive if classes else predicted == labels
         hits, among = group_gaps.hits_and_among(_rate(gap), chosen, positive, right)
-        return _Seen(indices, positive, hits, among, None, clean, wrong, computed)
-    indices, scores, scored, more = _scores(evaluator, model, images, classes, total)
+        return _Outcomes(indices, positive, hits, among, None, clean, wrong, computed)
+    from pytest_biastransfer.measurement.positive_scores import positive_scores
+
+    scored = positive_scores(evaluator, model, images, classes, total)
+    indices, scores = scored.indices, scored.log_odds
+    computed += scored.computed
     labels = labels[indices]
-    clean, wrong = _clean(scored, labels, names), scored != labels
+    clean, wrong = _clean(scored.classes, labels, names), scored.classes != labels
     positive = np.isin(labels, classes)
     if not GROUP_METRICS[gap.metric].is_rate:
-        return _Seen(indices, positive, None, None, scores, clean, wrong, computed + more)
+        return _Outcomes(indices, positive, None, None, scores, clean, wrong, computed)
     chosen = group_gaps.at_prevalence(scores, int(np.count_nonzero(positive)))
     hits, among = group_gaps.hits_and_among(_rate(gap), chosen, positive, chosen == positive)
-    return _Seen(indices, positive, hits, among, scores, clean, wrong, computed + more)
+    return _Outcomes(indices, positive, hits, among, scores, clean, wrong, computed)
 
 
 def _clean(predicted: Classes, labels: Classes, names: Sequence[str]) -> CleanPerformance:
@@ -142,90 +144,67 @@ def _rate(gap: Gap) -> group_gaps.RateMetric:
     return gap.metric
 
 
-def _scores(
-    evaluator: Evaluator, model: Model, images: LabelledImages, classes: Sequence[int], total: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Classes, int]:
-    """Return images, how probable it is that they are positive, their predicted classes, and how many were computed."""
-    from pytest_biastransfer.evaluation.per_image_outputs import rows_of
-    from pytest_biastransfer.evaluation.visiting_order import visiting_order
-
-    computed = 0
-
-    def log_odds_and_class(logits: torch.Tensor) -> torch.Tensor:
-        nonlocal computed
-        import torch
-
-        computed += len(logits)
-        inside = logits.new_zeros(logits.shape[1], dtype=bool)  # type: ignore[call-overload]
-        inside[list(classes)] = True
-        found: torch.Tensor = logits[:, inside].logsumexp(1) - logits[:, ~inside].logsumexp(1)
-        # A class is a whole number that float32 holds exactly, so that one pass is enough for both.
-        return torch.stack((found.float(), logits.argmax(1).float()), dim=1)
-
-    kind = fingerprint("log-odds and class", sorted(classes))
-    rows = rows_of(evaluator, model, images, kind, log_odds_and_class, limit=total)
-    indices = np.sort(visiting_order(len(images))[:total])
-    scores, predicted = rows[indices].T
-    return indices, np.ascontiguousarray(scores), predicted.astype(np.int64), computed
-
-
 def _measurement(
     model: Model,
     key: PredictionKey,
-    seen: _Seen,
+    outcomes: _Outcomes,
     values: AttributeValues,
     images: LabelledImages,
     gap: Gap,
     confidence: float,
 ) -> GapMeasurement:
-    codes = values.codes[seen.indices]
+    codes = values.codes[outcomes.indices]
     groups = tuple(map(in_one_line, values.names))
     options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
-    if seen.hits is not None and seen.among is not None:
-        found = group_gaps.rate_gaps(_rate(gap), seen.hits, seen.among, codes, groups, **options)
-        judged = [group.judged for group in found.groups]
-        hits = {"hits": encode_groups(_groups_of(seen, codes, np.flatnonzero(judged)))}
-        among = seen.among
+    if outcomes.hits is not None and outcomes.among is not None:
+        gaps = group_gaps.rate_gaps(_rate(gap), outcomes.hits, outcomes.among, codes, groups, **options)
+        judged = [group.judged for group in gaps.groups]
+        hits = {"hits": encode_groups(_groups_of(outcomes, codes, np.flatnonzero(judged)))}
+        among = outcomes.among
     else:
-        assert seen.scores is not None
-        found = group_gaps.auc_gaps(seen.scores, seen.positive, codes, groups, negatives=gap.negatives, **options)
-        hits, among = {}, seen.positive
-    if found.worst is None or found.best is None:
-        raise BiasTransferError(_too_few(found, images, gap))
+        assert outcomes.scores is not None
+        gaps = group_gaps.auc_gaps(
+            outcomes.scores, outcomes.positive, codes, groups, negatives=gap.negatives, **options
+        )
+        hits, among = {}, outcomes.positive
+    if gaps.worst is None or gaps.best is None:
+        raise BiasTransferError(_too_few(gaps, images, gap))
     return GapMeasurement(
         model=in_one_line(model.name),
         dataset=in_one_line(images.name),
         declaration=str(gap),
         metric=gap.metric,
-        n=len(seen.indices),
-        total=len(seen.indices),
-        clean=seen.clean,
-        groups=found.groups,
-        worst=found.worst,
-        best=found.best,
-        estimates={"gap": found.gap},
+        n=len(outcomes.indices),
+        total=len(outcomes.indices),
+        clean=outcomes.clean,
+        groups=gaps.groups,
+        worst=gaps.worst,
+        best=gaps.best,
+        estimates={"gap": gaps.gap},
         control=None,
-        computed=seen.computed,
+        computed=outcomes.computed,
         provenance=Provenance(key.portable_model, images.fingerprint),
         evidence={
-            # Attributes are no part of the dataset's fingerprint.
+            # The dataset's fingerprint does not cover its attributes.
             "groups": fingerprint(values.names, codes, among, gap.min_group_size),
-            "chance": encode_numbers([found.inflation, found.error, found.by_chance]),
-            "misclassified": encode_images(seen.indices[seen.misclassified].tolist()),
+            "chance": encode_numbers([gaps.inflation, gaps.error, gaps.by_chance]),
+            "misclassified": encode_images(outcomes.indices[outcomes.misclassified].tolist()),
             **hits,
         },
     )
 
 
-def _groups_of(seen: _Seen, codes: npt.NDArray[np.int64], judged: npt.NDArray[np.int64]) -> list[tuple[int, list[int]]]:
-    """Return the size of each judged group, and the places of its images that count."""
-    assert seen.hits is not None
-    insides = [seen.among & (codes == code) for code in judged]
-    return [(int(np.count_nonzero(inside)), seen.indices[inside & seen.hits].tolist()) for inside in insides]
+def _groups_of(
+    outcomes: _Outcomes, codes: npt.NDArray[np.int64], judged: npt.NDArray[np.int64]
+) -> list[tuple[int, list[int]]]:
+    """Return the size of each judged group, and the indices of its hits."""
+    assert outcomes.hits is not None
+    insides = [outcomes.among & (codes == code) for code in judged]
+    return [(int(np.count_nonzero(inside)), outcomes.indices[inside & outcomes.hits].tolist()) for inside in insides]
 
 
-def _excess(seen: Sequence[_Seen], values: AttributeValues, gap: Gap, confidence: float) -> Estimate:
-    model, control = seen
+def _excess(outcomes: Sequence[_Outcomes], values: AttributeValues, gap: Gap, confidence: float) -> Estimate:
+    model, control = outcomes
     codes, groups = values.codes[model.indices], len(values.names)
     options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
     if model.hits is not None and control.hits is not None and model.among is not None:
@@ -244,8 +223,8 @@ def _error_of(estimate: Estimate) -> float:
     return float((estimate.high - estimate.low) / (2 * ndtri((1 + estimate.confidence) / 2)))
 
 
-def _too_few(found: group_gaps.GroupGaps, images: LabelledImages, gap: Gap) -> str:
-    sizes = ", ".join(f"{one.group} {one.size:,}" for one in found.groups)
+def _too_few(gaps: group_gaps.GroupGaps, images: LabelledImages, gap: Gap) -> str:
+    sizes = ", ".join(f"{group.group} {group.size:,}" for group in gaps.groups)
     return (
         f"{gap}: a gap needs two groups with at least {gap.min_group_size} {GROUP_METRICS[gap.metric].base}; "
         f"{images.name} has {sizes}. Add images, or lower min_group_size="

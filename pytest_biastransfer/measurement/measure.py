@@ -1,22 +1,21 @@
-"""From a model, images and an intervention to a measurement."""
+"""`measure`: from a model, a dataset and an intervention to a measurement."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.canary import undisturbed
-from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.keys import PredictionKey
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention, as_intervention
 from pytest_biastransfer.judgement.expectation import require_confidence, require_target
+from pytest_biastransfer.measurement.inputs import evaluator_for
 from pytest_biastransfer.metrics.catalogue import metrics_of
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
 from pytest_biastransfer.metrics.measurement import CachedMeasurement, Measurement, Provenance
@@ -24,15 +23,14 @@ from pytest_biastransfer.metrics.metric import ClassMetric
 from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.plain_text import in_one_line
-from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.judgement.early_stop import EarlyStop
-
-Target = int | str | Sequence[int | str]
+    from pytest_biastransfer.measurement.inputs import Target
 
 
 def measure(
@@ -72,12 +70,12 @@ def measure(
     max_images
         Measure on a fixed random sample of so many images.
     store
-        A directory that keeps predictions, so that nothing is computed twice.
+        A directory that stores predictions, so that nothing is computed twice.
 
     Raises
     ------
     BiasTransferError
-        If the model, the dataset or the intervention are not usable; the message says what to change.
+        If the model, the dataset or the intervention cannot be used; the message says what to change.
 
     Examples
     --------
@@ -85,13 +83,11 @@ def measure(
     >>> from pytest_biastransfer import Square, measure
     >>> brightest_channel = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     >>> reddish = [(torch.tensor([0.4, 0.3, 0.3]).reshape(3, 1, 1).expand(3, 8, 8), 0)] * 10
-    >>> found = measure(brightest_channel, reddish, Square(size=0.5, color="blue"))
-    >>> found.asr, found.most_gained.index
+    >>> measurement = measure(brightest_channel, reddish, Square(size=0.5, color="blue"))
+    >>> measurement.asr, measurement.most_gained.index
     (1 [0.692, 1], 2)
     """
-    require_counts(batch_size=batch_size, max_images=max_images)
-    kept = Store(None if store is None else Path(store))
-    evaluator = Evaluator(resolve_device(str(device), kept.facts), kept, batch_size=batch_size, max_images=max_images)
+    evaluator = evaluator_for(device, store, batch_size=batch_size, max_images=max_images)
     return measure_loaded(
         evaluator,
         as_model(model, "model"),
@@ -113,73 +109,147 @@ def measure_loaded(
     target: Sequence[int | str] = (),
     confidence: float = 0.95,
     stop: EarlyStop | None = None,
-    words: str | None = None,
+    description: str | None = None,
 ) -> Measurement:
-    """Measure with an evaluator that is there already, and with what is loaded already.
+    """Measure with an existing evaluator, and with a loaded model, dataset and intervention.
 
-    `stop` may say that the first images are enough; `words` are the intervention's. What was measured before, in
-    whatever session, is known by its key: then no prediction is looked at, until somebody asks for more than the
-    estimates.
+    The estimates of an earlier measurement, from any session, are cached under its key. Then predictions are read only
+    if more than the estimates is asked for.
+
+    Parameters
+    ----------
+    stop
+        When to stop before all images are evaluated; None to evaluate all.
+    description
+        The intervention in reports; default: its declaration.
     """
-
-    words = words or BUILT_IN.described(intervention)
     models = [model] if control is None else [model, control]
-    return undisturbed(lambda: _measured(evaluator, models, images, intervention, target, confidence, stop, words))
-
-
-def _measured(
-    evaluator: Evaluator,
-    models: Sequence[Model],
-    images: LabelledImages,
-    intervention: Intervention,
-    target: Sequence[int | str],
-    confidence: float,
-    stop: EarlyStop | None,
-    words: str,
-) -> Measurement:
-    model, control = models[0], models[1] if len(models) > 1 else None
-    keys = [key for one in models for key in evaluator.keys(one, images, [None, intervention])]
-    for one, key in zip(models, keys[1::2], strict=True):
-        evaluator.verify_loaded(one, images, key, intervention, words)
-
-    def whole(stop: EarlyStop | None, keys: Sequence[PredictionKey] | None = None) -> Measurement:
-        from pytest_biastransfer.measurement.from_predictions import observed_measurement
-
-        return observed_measurement(
-            evaluator, model, images, intervention, control, target, confidence, words=words, keys=keys, stop=stop
-        )
-
-    if not all(key.portable for key in keys):
-        return whole(stop, keys)
-    bases = tuple(dict.fromkeys(key.basis for key in keys))
-    names = [images.naming, *((one.classes, one.class_order) for one in models)]
-    question = (
-        "estimates and clean performance",
-        [key.text for key in keys],
-        names,
-        evaluator.max_images,
+    request = _Request(
+        evaluator,
+        models,
+        images,
+        intervention,
         target,
         confidence,
-        # What was measured before a metric was added lacks it.
-        [metric.name for metric in metrics_of(ClassMetric)],
+        stop,
+        BUILT_IN.described(intervention) if description is None else description,
     )
-    # What is known of all images is better than what was known when it was enough.
-    for asked in (None, stop) if stop else (None,):
-        answered = fingerprint(*question, asked)
-        # What was estimated need not be of what was verified.
-        form = _WithoutControl if control is None else _WithControl
-        known = None if evaluator.verifies_all else evaluator.store.facts.get(answered, form)
-        if known is not None:
-            provenances = [
-                Provenance(key.portable_model, images.fingerprint, question, bases)
-                for key, question in zip(keys[::2], (answered, None), strict=False)
-            ]
-            again = functools.partial(whole, asked)
-            return _known_measurement(known, provenances, models, images, words, again)
-    found = whole(stop, keys)
-    answered = fingerprint(*question, found.early and stop)
-    evaluator.store.facts.put(answered, _description(found))
-    return dataclasses.replace(found, provenance=dataclasses.replace(found.provenance, question=answered, bases=bases))
+    return undisturbed(request.measurement)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is to be measured: on the first model, and on the second one as its control."""
+
+    evaluator: Evaluator
+    models: Sequence[Model]
+    images: LabelledImages
+    intervention: Intervention
+    target: Sequence[int | str]
+    confidence: float
+    stop: EarlyStop | None
+    description: str
+
+    def measurement(self) -> Measurement:
+        """Return the cached measurement, or measure now."""
+        evaluator, images = self.evaluator, self.images
+        keys = [key for model in self.models for key in evaluator.keys(model, images, [None, self.intervention])]
+        for model, key in zip(self.models, keys[1::2], strict=True):
+            evaluator.verify_loaded(model, images, key, self.intervention, self.description)
+        if not all(key.portable for key in keys):
+            return self._measure(self.stop, keys)
+        cached = self._cached(keys)
+        if cached is not None:
+            return cached
+        measurement = self._measure(self.stop, keys)
+        question = self._question(keys, measurement.early and self.stop)
+        evaluator.store.facts.put(question, _description(measurement))
+        provenance = dataclasses.replace(measurement.provenance, question=question, bases=_bases(keys))
+        return dataclasses.replace(measurement, provenance=provenance)
+
+    def _cached(self, keys: Sequence[PredictionKey]) -> Measurement | None:
+        # A figure of an earlier session need not come from the predictions that this one has verified.
+        if self.evaluator.verifies_all:
+            return None
+        form = _WithoutControl if len(self.models) == 1 else _WithControl
+        # A measurement of all images is better than one that stopped early.
+        for stop in (None, self.stop) if self.stop else (None,):
+            question = self._question(keys, stop)
+            description = self.evaluator.store.facts.get(question, form)
+            if description is not None:
+                provenances = [
+                    Provenance(key.portable_model, self.images.fingerprint, model_question, _bases(keys))
+                    for key, model_question in zip(keys[::2], (question, None), strict=False)
+                ]
+                measure_again = functools.partial(self._measure, stop)
+                return self._from_description(description, provenances, self.models, measure_again)
+        return None
+
+    def _question(self, keys: Sequence[PredictionKey], stop: object) -> str:
+        """Return the hash of everything that the estimates depend on."""
+        names = [self.images.naming, *((model.classes, model.class_order) for model in self.models)]
+        return fingerprint(
+            "estimates and clean performance",
+            [key.text for key in keys],
+            names,
+            self.evaluator.max_images,
+            self.target,
+            self.confidence,
+            # A measurement that was cached before a metric was added lacks it.
+            [metric.name for metric in metrics_of(ClassMetric)],
+            stop,
+        )
+
+    def _measure(self, stop: EarlyStop | None, keys: Sequence[PredictionKey] | None = None) -> Measurement:
+        from pytest_biastransfer.measurement.from_predictions import measurement_from_predictions
+
+        return measurement_from_predictions(
+            self.evaluator,
+            self.models,
+            self.images,
+            self.intervention,
+            self.target,
+            self.confidence,
+            description=self.description,
+            keys=keys,
+            stop=stop,
+        )
+
+    def _from_description(
+        self,
+        description: dict[str, Any],
+        provenances: Sequence[Provenance],
+        models: Sequence[Model],
+        measure_again: Callable[[], Measurement],
+    ) -> Measurement:
+        """Return the measurement that `_description` described of the first model, with the second as its control."""
+
+        def measure_control_again() -> Measurement:
+            control = measure_again().control
+            assert control is not None
+            return control
+
+        return CachedMeasurement.of(
+            measure_again,
+            model=in_one_line(models[0].name),
+            dataset=in_one_line(self.images.name),
+            intervention=self.description,
+            n=description["n"],
+            total=description["total"],
+            early=description["early"],
+            unlabelled=description["unlabelled"],
+            clean=CleanPerformance.from_description(description["clean"]),
+            estimates={metric: Estimate.from_list(numbers) for metric, numbers in description["estimates"].items()},
+            control=None
+            if len(models) == 1
+            else self._from_description(description["control"], provenances[1:], models[1:], measure_control_again),
+            computed=0,
+            provenance=provenances[0],
+        )
+
+
+def _bases(keys: Sequence[PredictionKey]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key.basis for key in keys))
 
 
 _ALWAYS_AVAILABLE: Final = frozenset(metric.name for metric in metrics_of(ClassMetric) if not metric.needs)
@@ -202,55 +272,14 @@ class _WithControl(_Description):
     control: _WithoutControl
 
 
-def _description(found: Measurement) -> dict[str, Any]:
-    """Return what need not be found out again."""
+def _description(measurement: Measurement) -> dict[str, Any]:
+    """Return the figures of a measurement as plain data, for the cache."""
     return {
-        "n": found.n,
-        "total": found.total,
-        "early": found.early,
-        "unlabelled": found.unlabelled,
-        "clean": found.clean.description(),
-        "estimates": {metric: estimate.to_list() for metric, estimate in found.estimates.items()},
-        "control": None if found.control is None else _description(found.control),
+        "n": measurement.n,
+        "total": measurement.total,
+        "early": measurement.early,
+        "unlabelled": measurement.unlabelled,
+        "clean": measurement.clean.description(),
+        "estimates": {metric: estimate.to_list() for metric, estimate in measurement.estimates.items()},
+        "control": None if measurement.control is None else _description(measurement.control),
     }
-
-
-def _known_measurement(
-    known: dict[str, Any],
-    provenances: Sequence[Provenance],
-    models: Sequence[Model],
-    images: LabelledImages,
-    words: str,
-    whole: Callable[[], Measurement],
-) -> Measurement:
-    """Return the measurement that `_description` described of the first model, with the second one as its control."""
-
-    def whole_control() -> Measurement:
-        found = whole().control
-        assert found is not None
-        return found
-
-    return CachedMeasurement.of(
-        whole,
-        model=in_one_line(models[0].name),
-        dataset=in_one_line(images.name),
-        intervention=words,
-        n=known["n"],
-        total=known["total"],
-        early=known["early"],
-        unlabelled=known["unlabelled"],
-        clean=CleanPerformance.from_description(known["clean"]),
-        estimates={metric: Estimate.from_list(parts) for metric, parts in known["estimates"].items()},
-        control=None
-        if len(models) == 1
-        else _known_measurement(known["control"], provenances[1:], models[1:], images, words, whole_control),
-        computed=0,
-        provenance=provenances[0],
-    )
-
-
-def require_counts(**counts: int | None) -> None:
-    """Raise `BiasTransferError` for what is not a number of images."""
-    for name, count in counts.items():
-        if count is not None and (type(count) is not int or count < 1):
-            raise BiasTransferError(f"{name}={count!r}, expected a whole number above 0")

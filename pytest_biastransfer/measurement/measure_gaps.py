@@ -1,4 +1,4 @@
-"""From a model and images to a measurement of the gaps between groups."""
+"""`measure_gaps`: from a model and a dataset to a measurement of the gaps between groups."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.canary import undisturbed
-from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.judgement.gap import Gap
-from pytest_biastransfer.measurement.measure import require_counts
+from pytest_biastransfer.measurement.inputs import evaluator_for
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
 from pytest_biastransfer.plain_text import in_one_line
-from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.measurement.measure import Target
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.models import Model
 
 
@@ -60,7 +58,7 @@ def measure_gaps(
     ------
     BiasTransferError
         If the dataset has no such attribute, or only one value of it, if fewer than two groups have enough images, or
-        if the model or the dataset are not usable.
+        if the model or the dataset cannot be used.
 
     Examples
     --------
@@ -71,13 +69,11 @@ def measure_gaps(
     ...     return torch.tensor([red, green]).reshape(2, 1, 1)
     >>> day = [(image(0.1, 0.9), 1, {"light": "day"})] * 40
     >>> evening = [(image(0.9, 0.1), 1, {"light": "evening"})] * 10 + [(image(0.1, 0.9), 1, {"light": "evening"})] * 30
-    >>> found = measure_gaps(redder, day + evening, "light", positive=0)
-    >>> float(found.gap), found.worst
+    >>> measurement = measure_gaps(redder, day + evening, "light", positive=0)
+    >>> float(measurement.gap), measurement.worst
     (0.25, 'evening')
     """
-    require_counts(batch_size=batch_size, max_images=max_images)
-    kept = Store(None if store is None else Path(store))
-    evaluator = Evaluator(resolve_device(str(device), kept.facts), kept, batch_size=batch_size, max_images=max_images)
+    evaluator = evaluator_for(device, store, batch_size=batch_size, max_images=max_images)
     return measure_gaps_loaded(
         evaluator,
         as_model(model, "model"),
@@ -104,9 +100,9 @@ def measure_gaps_loaded(
     control: Model | None = None,
     confidence: float = 0.95,
 ) -> GapMeasurement:
-    """Measure with an evaluator that is there already, and with what is loaded already.
+    """Measure with an existing evaluator, and with a loaded model and dataset.
 
-    What was measured before, in whatever session, is known by its key.
+    The figures of an earlier measurement, from any session, are cached under its key.
     """
     models = [model] if control is None else [model, control]
     return undisturbed(lambda: _gaps(evaluator, models, images, gap, confidence))
@@ -115,12 +111,12 @@ def measure_gaps_loaded(
 def _gaps(
     evaluator: Evaluator, models: Sequence[Model], images: LabelledImages, gap: Gap, confidence: float
 ) -> GapMeasurement:
-    keys = [evaluator.keys(one, images, [None])[0] for one in models]
-    for one, key in zip(models, keys, strict=True):
-        evaluator.verify_loaded(one, images, key)
-    names = [images.naming, *((one.classes, one.class_order) for one in models)]
+    keys = [evaluator.keys(model, images, [None])[0] for model in models]
+    for model, key in zip(models, keys, strict=True):
+        evaluator.verify_loaded(model, images, key)
+    names = [images.naming, *((model.classes, model.class_order) for model in models)]
     groups = images.attributes.get(gap.attribute)
-    question = (
+    dependencies = (
         "gaps and clean performance",
         [key.text for key in keys],
         names,
@@ -129,24 +125,23 @@ def _gaps(
         groups,
         confidence,
     )
-    answered = fingerprint(*question) if all(key.portable for key in keys) else None
+    question = fingerprint(*dependencies) if all(key.portable for key in keys) else None
     bases = tuple(dict.fromkeys(key.basis for key in keys))
-    known = None
-    if answered is not None and not evaluator.verifies_all:
-        known = evaluator.store.facts.get(answered, description_form(len(models) > 1))
-    if known is None:
-        from pytest_biastransfer.measurement.gaps_from_predictions import observed_gaps
+    description = None
+    if question is not None and not evaluator.verifies_all:
+        description = evaluator.store.facts.get(question, description_form(len(models) > 1))
+    if description is None:
+        from pytest_biastransfer.measurement.gaps_from_predictions import gaps_from_predictions
 
-        found = observed_gaps(evaluator, models, keys, images, gap, confidence)
-        if answered is not None:
-            evaluator.store.facts.put(answered, found.description())
-        return dataclasses.replace(
-            found, provenance=dataclasses.replace(found.provenance, question=answered, bases=bases)
-        )
-    provenances = [Provenance(key.portable_model, images.fingerprint, answered, bases) for key in keys]
+        measurement = gaps_from_predictions(evaluator, models, keys, images, gap, confidence)
+        if question is not None:
+            evaluator.store.facts.put(question, measurement.description())
+        provenance = dataclasses.replace(measurement.provenance, question=question, bases=bases)
+        return dataclasses.replace(measurement, provenance=provenance)
+    provenances = [Provenance(key.portable_model, images.fingerprint, question, bases) for key in keys]
     return GapMeasurement.from_description(
-        known,
-        [in_one_line(one.name) for one in models],
+        description,
+        [in_one_line(model.name) for model in models],
         provenances,
         dataset=in_one_line(images.name),
         declaration=str(gap),

@@ -25,7 +25,7 @@ from pytest_biastransfer.fingerprints.observation import (
     variable,
 )
 from pytest_biastransfer.fingerprints.source_code import libraries, records, user_files, user_modules, versions
-from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.model import Model, with_spec
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.scheme import PluginLoader, no_plugin
 from pytest_biastransfer.specs.class_order import ClassOrder
@@ -108,6 +108,10 @@ class DeferredModel(Model):
             raise ModelError(f"model {self.name}: has changed since the tests began; run them again")
         return loaded.module
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # How it is loaded cannot be sent to another process, so a plain model is sent.
+        return Model, (self.module, self.preprocess, self.classes, self.name, self.class_order)
+
     @property
     def is_loaded(self) -> bool:
         """Whether the module was asked for."""
@@ -136,7 +140,7 @@ def model_of_spec(text: str, directory: Path, facts: Facts, others: PluginLoader
     key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
     known = facts.get(key, _Known)
     if known is not None and _is_unchanged(known, spec, facts):
-        return DeferredModel.of(known, load, lambda: _is_untouched(known))
+        return with_spec(DeferredModel.of(known, load, lambda: _is_untouched(known)), spec)
     from pytest_biastransfer.models.loading import made_of
 
     parts = made_of(spec, others)
@@ -146,7 +150,7 @@ def model_of_spec(text: str, directory: Path, facts: Facts, others: PluginLoader
     digests = {str(file): facts.digest(file) for file in parts.files if file.is_file()}
     listings = {str(place): _listing(place) for place in parts.directories}
     with observing() as reads:
-        model = load()
+        model = with_spec(load(), spec)
     if len(digests) == len(parts.files):
         _note(key, model, digests, listings, parts, reads, facts)
     return model

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_biastransfer.errors import SpecError
-from pytest_biastransfer.models.model import Model, wrap_module
+from pytest_biastransfer.models.model import Model, with_spec, wrap_module
 from pytest_biastransfer.models.scheme import Parts, PluginLoader, Scheme, no_plugin
 from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.spec import Spec
@@ -67,7 +67,11 @@ def load_model(spec: str | Spec, *, directory: Path | None = None, others: Plugi
 
 def as_model(model: object, origin: str) -> Model:
     """Return a model of any accepted kind, a spec string among them; `origin` is for the error message."""
-    return load_model(model) if isinstance(model, str) else wrap_module(model, origin)
+    if not isinstance(model, str):
+        return wrap_module(model, origin)
+    spec = Spec.parse(model)
+    loaded = load_model(spec)
+    return loaded if made_of(spec) is None else with_spec(loaded, spec)
 
 
 def made_of(spec: Spec, others: PluginLoader = no_plugin) -> Parts | None:

@@ -16,6 +16,8 @@ from pytest_biastransfer.specs.spec import or_its_spec
 if TYPE_CHECKING:
     import torch
 
+    from pytest_biastransfer.specs.spec import Spec
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -49,6 +51,8 @@ class Model:
     classes: Sequence[str] | None = None
     name: str = ""
     class_order: ClassOrder | None = None
+    # The spec that gives the same model in any process; None if there is none, or if its weights are drawn at random.
+    spec: Spec | None = dataclasses.field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         import torch
@@ -95,6 +99,12 @@ class Model:
                 f"model {self.name}: {', '.join(lazy[:3])}: no values yet, as a lazy layer gets them in its first "
                 f"call; call the module once, then load its weights"
             )
+
+
+def with_spec(model: Model, spec: Spec) -> Model:
+    """Record the spec that a model was made of, and return it; another process can make the same model of it."""
+    object.__setattr__(model, "spec", spec)
+    return model
 
 
 def wrap_module(module: object, origin: str) -> Model:

@@ -112,11 +112,11 @@ class Search:
     def picture(self, result: SearchResult) -> Image.Image:
         """Return an image before and after the worst intervention: the first one that flips, if any does."""
         from pytest_biastransfer.evaluation.preview import Canvas
-        from pytest_biastransfer.evaluation.side_by_side import beside
+        from pytest_biastransfer.evaluation.side_by_side import draw_pair
 
         flips = result.measurement.flips
         canvas = Canvas(self.images, self.model.preprocess, [flips[0].index if flips else 0])
-        return beside(canvas.pixels, canvas.changed(result.trial.intervention))
+        return draw_pair(canvas.pixels, canvas.changed(result.trial.intervention))
 
     def _confirmed(self, outcome: SearchOutcome) -> tuple[Trial, Measurement]:
         """Return the simplest trial that is above the limit on all images too, or else the worst on all images."""

@@ -15,7 +15,7 @@ import stat
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 Content = Mapping[str, npt.NDArray[Any]]
+ComputesChunks = Callable[[Iterator[range]], Iterator[tuple[range, Content]]]
+"""Takes chunks one after another, as many at a time as it computes at once, and yields each with its content."""
 
 _WAIT_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 600.0
@@ -69,30 +71,94 @@ class ChunkStore:
         compute: Callable[[range], Content],
         accepts: Callable[[range, Content], bool] = lambda _chunk, _content: True,
     ) -> Iterator[tuple[range, Content]]:
-        """Yield each of the chunks once, in the order in which they become available.
+        """Yield each chunk once; `compute` returns the content of a missing one. See `collect_from`."""
+        return self.collect_from(key, chunks, lambda claimed: ((chunk, compute(chunk)) for chunk in claimed), accepts)
 
-        Missing chunks whose lock is free are computed here. Chunks that another process is computing are waited for,
-        and computed here if that process dies. `accepts` checks content that was read from a file: whether `compute`
-        may have returned it. If not, the file is removed with a warning.
+    def collect_from(
+        self,
+        key: str,
+        chunks: Sequence[range],
+        run: ComputesChunks,
+        accepts: Callable[[range, Content], bool] = lambda _chunk, _content: True,
+    ) -> Iterator[tuple[range, Content]]:
+        """Yield each chunk once, in the order in which they become available.
+
+        Stored chunks come first. Missing chunks are computed here unless another process computes them; those are
+        waited for, and computed here after all if that process dies.
+
+        Parameters
+        ----------
+        key, chunks
+            Which chunks.
+        run
+            Computes missing chunks, in any order. It gets them lazily: each chunk that it takes is claimed for this
+            process until its content is yielded.
+        accepts
+            Whether the content of a file has the form of a computed chunk; if not, the file is removed with a warning.
         """
         missing, last_progress = list(chunks), time.monotonic()
         while missing:
-            locked = []
+            absent = []
             for chunk in missing:
-                content = self._get_or_compute(key, chunk, compute, accepts)
+                content = self.get(key, chunk, accepts)
                 if content is None:
-                    locked.append(chunk)
+                    absent.append(chunk)
                 else:
                     yield chunk, content
+            locked = yield from self._compute_unclaimed(key, absent, run, accepts)
             if len(locked) < len(missing):
                 last_progress = time.monotonic()
             # Only one chunk at a time: the holder may be alive and merely slow, and finish the others meanwhile.
             elif time.monotonic() - last_progress > self._patience:
-                chunk, last_progress = locked.pop(0), time.monotonic()
-                yield chunk, self._computed(key, chunk, compute)
+                abandoned, last_progress = locked.pop(0), time.monotonic()
+                for chunk, content in run(iter([abandoned])):
+                    self._write(key, chunk, content)
+                    yield chunk, content
             else:
                 time.sleep(_WAIT_SECONDS)
             missing = locked
+
+    def _compute_unclaimed(
+        self,
+        key: str,
+        chunks: Sequence[range],
+        run: ComputesChunks,
+        accepts: Callable[[range, Content], bool],
+    ) -> Generator[tuple[range, Content], None, list[range]]:
+        """Yield the chunks that no other process computes; return the others."""
+        # By chunk: its lock, or None where nothing is stored or files cannot be locked.
+        claims: dict[range, FileLock | None] = {}
+        finished: list[tuple[range, Content]] = []
+        locked: list[range] = []
+
+        def claimed() -> Iterator[range]:
+            for chunk in chunks:
+                is_claimed, lock = self._claim(key, chunk)
+                if not is_claimed:
+                    locked.append(chunk)
+                    continue
+                claims[chunk] = lock
+                # Another process may have finished the chunk between the first look and the claim.
+                content = None if lock is None else self.get(key, chunk, accepts)
+                if content is None:
+                    yield chunk
+                else:
+                    _release(claims.pop(chunk))
+                    finished.append((chunk, content))
+
+        try:
+            for chunk, content in run(claimed()):
+                self._write(key, chunk, content)
+                _release(claims.pop(chunk))
+                yield chunk, content
+            yield from finished
+        finally:
+            # Whatever ends the loop early, other processes must not wait for chunks that nobody computes any more.
+            for lock in claims.values():
+                _release(lock)
+        if claims:
+            raise RuntimeError(f"no result for the chunks {list(claims)} of {key}")
+        return locked
 
     def has(self, key: str, chunk: range) -> bool:
         """Whether the file of a chunk exists; it may turn out to be damaged."""
@@ -122,40 +188,26 @@ class ChunkStore:
                 del sizes[subdirectory]
         return needed + sum(sizes.values()) <= limit
 
-    def _get_or_compute(
-        self,
-        key: str,
-        chunk: range,
-        compute: Callable[[range], Content],
-        accepts: Callable[[range, Content], bool],
-    ) -> Content | None:
-        """Return the chunk's content, or None while another process computes it."""
+    def _claim(self, key: str, chunk: range) -> tuple[bool, FileLock | None]:
+        """Return whether this process may compute a chunk now, and the lock that it holds for it if there is one."""
         if self._root.path is None:
-            return compute(chunk)
-        content = self._read(key, chunk, accepts)
-        if content is not None:
-            return content
+            return True, None
         path = self._root.path / _file(key, chunk)
         if not self._prepare(path.parent):
-            return self._computed(key, chunk, compute)
+            return True, None
         from filelock import FileLock
 
         lock = FileLock(path.with_suffix(".lock"), thread_local=False)
-        if not self._claim(lock):
-            return None if self._root.can_be_written else self._computed(key, chunk, compute)
-        try:
-            # Another process may have finished the chunk after it was looked for and before its lock was acquired.
-            content = self._read(key, chunk, accepts)
-            return self._computed(key, chunk, compute) if content is None else content
-        finally:
-            lock.release()
+        if self._acquire(lock):
+            return True, lock
+        return not self._root.can_be_written, None
 
-    def _computed(self, key: str, chunk: range, compute: Callable[[range], Content]) -> Content:
-        content = compute(chunk)
+    def _write(self, key: str, chunk: range, content: Content) -> None:
+        if self._root.path is None:
+            return
         arrays = {name: np.asarray(array, order="C") for name, array in content.items()}
         forms = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
         self._root.write(_file(key, chunk), forms, [array.data for array in arrays.values()])
-        return content
 
     def _read(self, key: str, chunk: range, accepts: Callable[[range, Content], bool]) -> Content | None:
         name = _file(key, chunk)
@@ -185,7 +237,7 @@ class ChunkStore:
             return False
         return self._locks
 
-    def _claim(self, lock: FileLock) -> bool:
+    def _acquire(self, lock: FileLock) -> bool:
         from filelock import Timeout
 
         # A pipe in place of the lock file would block; a link would lock another file.
@@ -200,6 +252,11 @@ class ChunkStore:
             self._root.give_up(error)
             return False
         return True
+
+
+def _release(lock: FileLock | None) -> None:
+    if lock is not None:
+        lock.release()
 
 
 def _file(key: str, chunk: range) -> str:

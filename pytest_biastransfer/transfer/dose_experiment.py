@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.gap import Gap
-    from pytest_biastransfer.measurement.measure import Target
+    from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.models import Model
 
 # Makes the data to train on from the finetuning data and a level.

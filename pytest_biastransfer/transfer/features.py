@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from pytest_biastransfer.data.subset import Selection
-from pytest_biastransfer.evaluation.per_image_outputs import rows_of
+from pytest_biastransfer.evaluation.chunk_task import OutputReader
+from pytest_biastransfer.evaluation.per_image_outputs import per_image_outputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,5 +26,4 @@ def features_of(evaluator: Evaluator, backbone: Model, images: LabelledImages) -
     """Return the outputs of a model without its head, float32 [images, features], in the dataset's order."""
     if isinstance(images, Selection) and len(images) >= _WHOLE_DATASET_FROM * len(images.inner):
         return features_of(evaluator, backbone, images.inner)[images.indices]
-    features: npt.NDArray[Any] = rows_of(evaluator, backbone, images, "outputs", torch.Tensor.float)
-    return features
+    return per_image_outputs(evaluator, backbone, images, OutputReader("outputs", torch.Tensor.float)).rows

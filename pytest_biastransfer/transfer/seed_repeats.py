@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
-    from pytest_biastransfer.measurement.measure import Target
+    from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.models import Model
 
 

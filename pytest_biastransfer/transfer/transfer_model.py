@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import TransferError
-from pytest_biastransfer.evaluation.devices import resolve_device
-from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.keys import PredictionKey
 from pytest_biastransfer.evaluation.progress import Progress, progress_on
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
+from pytest_biastransfer.measurement import inputs
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.models.deferred import DeferredModel, Description
-from pytest_biastransfer.store import Store, StoreDirectory
+from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.store.chunks import Content
 
 # All weights of a model are one chunk of the store.
@@ -107,9 +107,7 @@ def evaluator_for(
     device: str | torch.device, store: Path | str | None, on_progress: Callable[[Progress], None] | None = None
 ) -> Evaluator:
     """Return an evaluator for use without pytest; by default it shows its progress if stderr is a terminal."""
-    opened = Store(None if store is None else Path(store))
-    report = on_progress or progress_on(sys.stderr)
-    return Evaluator(resolve_device(str(device), opened.facts), opened, on_progress=report)
+    return inputs.evaluator_for(device, store, on_progress=on_progress or progress_on(sys.stderr))
 
 
 def transfer_loaded(

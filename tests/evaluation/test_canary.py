@@ -136,7 +136,7 @@ def test_after_one_was_stale_each_intervention_is_verified(net: Brightest, tmp_p
     evaluator, canary = session(tmp_path, turn=YELLOW)
     measure_loaded(evaluator, model, images, YELLOW)
     canary.in_turn = lambda: None
-    assert measure_loaded(evaluator, model, other, YELLOW, words="measured").computed == 400
+    assert measure_loaded(evaluator, model, other, YELLOW, description="measured").computed == 400
     assert [stale.intervention for stale in canary.take_findings()] == ["in turn", "measured"]
 
 

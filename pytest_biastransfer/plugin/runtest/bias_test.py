@@ -111,7 +111,7 @@ def _measured(
         target=case.expectation.target,
         confidence=confidence,
         stop=_early_stop(case.expectation, request.config.stash[SETTINGS]),
-        words=case.words,
+        description=case.words,
     )
 
 

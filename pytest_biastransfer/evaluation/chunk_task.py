@@ -1,0 +1,141 @@
+"""A chunk of predictions as a task: everything that decides about its result, and nothing else.
+
+Any process on any machine may compute any task. The result is the same wherever the type of the device is the same:
+bit by bit with a fixed batch size, up to the rounding of logits with one that is measured while it computes.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.evaluation.visiting_order import visiting_order
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from pytest_biastransfer.evaluation.keys import PredictionKey
+    from pytest_biastransfer.evaluation.references import ImagesReference, ModelReference
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.names import Precision
+
+# What picklers raise, and the __reduce__ of objects that refuse.
+_PICKLING_ERRORS: Final = (pickle.PickleError, AttributeError, TypeError, ValueError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class OutputReader:
+    """Reads other figures than the predicted class from a model's outputs.
+
+    Attributes
+    ----------
+    kind
+        Identifies the figures, also between processes.
+    read
+        Takes outputs [batch, outputs], and returns [batch, ...].
+    """
+
+    kind: str
+    read: Callable[[torch.Tensor], torch.Tensor] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What all chunks of one evaluation have in common: a model, a dataset and an intervention.
+
+    Two evaluations are equal if their results are.
+
+    Attributes
+    ----------
+    key
+        The key of the predictions; covers the content of the model, the dataset and the intervention.
+    model, images
+        What is evaluated.
+    intervention
+        None for the clean images.
+    count
+        How many images are evaluated: the first ones of the visiting order.
+    precision
+        What the model computes in.
+    batch_size
+        Images a forward pass; None if whoever computes measures which size is fastest.
+    reader
+        None for predicted classes.
+    """
+
+    key: PredictionKey
+    model: ModelReference = field(compare=False)
+    images: ImagesReference = field(compare=False)
+    intervention: Intervention | None = field(compare=False)
+    count: int
+    precision: Precision = "float32"
+    batch_size: int | None = None
+    reader: OutputReader | None = None
+
+    @functools.cached_property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The indices of the images in the dataset, in the visiting order."""
+        return visiting_order(len(self.images.get()))[: self.count]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The order is long, and follows from the rest.
+        return {name: value for name, value in vars(self).items() if name != "order"}
+
+
+@dataclass(frozen=True)
+class ChunkTask:
+    """One chunk of an evaluation.
+
+    Its result are arrays by name: ``classes``, int32 [images], and ``outputs``, int32 [1], the number of classes of
+    the model; with an `OutputReader` they are ``rows`` [images, ...].
+
+    Attributes
+    ----------
+    chunk
+        Positions in the visiting order.
+    """
+
+    evaluation: Evaluation
+    chunk: range
+
+    @property
+    def indices(self) -> list[int]:
+        """The indices of the chunk's images in the dataset; randomized interventions depend on them."""
+        indices: list[int] = self.evaluation.order[self.chunk.start : self.chunk.stop].tolist()
+        return indices
+
+    def to_bytes(self, dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes:
+        """Return the task for another process, which reads it with `pickle.loads`.
+
+        `dumps` may be another pickler, such as cloudpickle's. Raises `BiasTransferError` if a part of the task cannot
+        be pickled.
+        """
+        try:
+            return dumps(self)
+        except _PICKLING_ERRORS as error:
+            raise BiasTransferError(self._not_picklable(dumps, error)) from error
+
+    def _not_picklable(self, dumps: Callable[[Any], bytes], error: Exception) -> str:
+        evaluation = self.evaluation
+        parts: dict[str, Any] = {
+            f"model {evaluation.model.name}": evaluation.model,
+            f"dataset {evaluation.images.name}": evaluation.images,
+            f"intervention {evaluation.intervention}": evaluation.intervention,
+            "reader of outputs": evaluation.reader,
+        }
+        for name, content in parts.items():
+            try:
+                dumps(content)
+            except _PICKLING_ERRORS as cause:
+                return (
+                    f"{name}: cannot be sent to another process ({cause}); expected an object that pickle takes. Give "
+                    f"its spec string instead of the object, define its class and functions at the top of a module, "
+                    f"or evaluate it in the test's process"
+                )
+        return f"chunk {self.chunk} cannot be sent to another process: {error}"
