@@ -169,8 +169,8 @@ def _by_hand(session: SessionHere, ini: Path, values: Mapping[str, str], comment
     missing = {name: spec for name, spec in values.items() if name not in present}
     others = {name: spec for name, spec in values.items() if present.get(name, spec) != spec}
     unprotected = _unprotected(session)
-    missing |= {name: PROTECTION[name] for name, words in unprotected.items() if not words}
-    longer = [name for name, words in unprotected.items() if words]
+    missing |= {name: PROTECTION[name] for name, present_words in unprotected.items() if not present_words}
+    longer = [name for name, present_words in unprotected.items() if present_words]
     if not missing and not others and not longer:
         yield f"{path}: has all of these lines already"
     if missing:
@@ -191,7 +191,7 @@ def _unprotected(session: SessionHere) -> dict[str, list[str]]:
     from pytest_biastransfer.cli.ini_file import PROTECTION, lacking_protection
 
     present = {name: session.words_of(name) for name in PROTECTION}
-    lacking = {name: words for name, words in present.items() if lacking_protection(name, words)}
+    lacking = {name: value for name, value in present.items() if lacking_protection(name, value)}
     if session.has_strict_markers:
         lacking.pop("addopts", None)
     return lacking

@@ -1,4 +1,4 @@
-"""Options and ini values -> one frozen `Settings`. An option wins over its ini value; None means unset."""
+"""The options and ini values of the plugin, read into one frozen `Settings`. An option overrides its ini value."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _UNITS: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 @dataclass(frozen=True)
 class Verify:
-    """How many images of each key are verified, None for all, and the seed that chooses them, if one is typed."""
+    """How many images of each key are verified (None for all), and the seed that selects them, if one is set."""
 
     images: int | None
     seed: str
@@ -83,44 +83,44 @@ class Verify:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line and the ini file say.
+    """The settings of a session, from the command line and the ini file.
 
     Attributes
     ----------
     device, batch_size, max_images
-        As of `pytest_biastransfer.measure`.
+        As in `pytest_biastransfer.measure`.
     store
-        Directory of the prediction store, where one is named; see `cached_store`.
+        Directory of the prediction store. None means that of `cached_store`.
     specs
         Spec strings of the model and dataset fixtures, by fixture name.
     transfer
-        How the transferred model is made, in the words of the ini file.
+        How the transferred model is made, as in the ini file.
     directory
-        What relative paths in spec strings are relative to: the directory of the ini file.
+        The directory of the ini file; relative paths in specs start there.
     only
         Whether only bias tests run.
     workers_per_gpu
         How many workers share a GPU.
     pixel_cache
-        The most bytes of decoded pixels that are kept in the store.
+        Maximum size of the decoded pixels in the store, in bytes.
     precision
-        What CUDA computes in: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+        The precision on CUDA: ``"float32"``, ``"tf32"`` or ``"bf16"``.
     baseline
-        The file of the accepted measurements, which need not be there.
+        The file of accepted measurements; it need not exist.
     update, compare, prune
-        Which measurements are written there, what a worse one does, and whether those of no test are removed.
+        Which measurements are written to it, what a regression does, and whether entries without a test are removed.
     store_key
-        The name of the environment variable that has the secret of the store, if it has one.
+        The environment variable with the secret that seals the store, if any.
     alpha
         Level of the tests for regressions, in (0, 1).
     verify
-        How many kept predictions are made again; None for none.
+        How many stored predictions are verified; None for none.
     early_stop
-        The probability of an early verdict's error; None to measure on all images.
+        The probability of a wrong early verdict; None to measure on all images.
     reports
         Files that a report is written to.
     images
-        Of which tests a report shows flipped images.
+        The tests whose flipped images a report shows.
     html_path
         The file that pytest-html writes, if it does.
     """
@@ -150,12 +150,12 @@ class Settings:
 
     @property
     def wants_details(self) -> bool:
-        """Whether somebody will read more of a test than its verdict."""
+        """Whether an output of the session needs more of a test than its verdict."""
         return bool(self.reports or self.html_path) or SUMMARY_VARIABLE in os.environ
 
     @property
     def fails_on_regression(self) -> bool:
-        """Whether a test fails that is worse than the baseline: not where it is to be accepted."""
+        """Whether a regression fails its test. It does not if the session accepts all measurements."""
         return self.compare in ("fail", "require") and self.update != "all"
 
 
@@ -206,7 +206,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def open_pictures_as_configured(config: pytest.Config) -> None:
-    """Have this process open the picture formats that the ini file names, until the session ends."""
+    """Allow the picture formats of the ini file in this process, until the session ends."""
     before = allow_picture_formats(*config.getini(_PICTURE_FORMATS))
 
     def forget() -> None:
@@ -216,7 +216,7 @@ def open_pictures_as_configured(config: pytest.Config) -> None:
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Return the settings of this session; raises `pytest.UsageError` for a value that cannot be."""
+    """Return the settings of this session. Raises `pytest.UsageError` for an invalid value."""
     _require_known_ini_keys(config)
     fixtures = (*_MODEL_FIXTURES, *_DATASET_FIXTURES)
     specs = {fixture: config.getini(ini_of(fixture)) for fixture in fixtures}
@@ -231,20 +231,21 @@ def read_settings(config: pytest.Config) -> Settings:
         workers_per_gpu=_count(config, "workers_per_gpu") or 1,
         pixel_cache=_bytes(config, "pixel_cache", "4GB"),
         transfer=_transfer(config),
-        precision=_word("bias_precision in the ini file", config.getini("bias_precision") or "float32", Precision),
+        precision=_choice("bias_precision in the ini file", config.getini("bias_precision") or "float32", Precision),
         baseline=_path(config, "baseline") or _default_baseline(config),
         update=_update(config),
-        compare=_word(_both("compare"), _value(config, "compare") or "fail", Compare),
+        compare=_choice(_named("compare"), _value(config, "compare") or "fail", Compare),
         prune=config.getoption("bias_prune"),
         store_key=_store_key(config),
         alpha=_probability("bias_alpha in the ini file", config.getini("bias_alpha")) or 0.01,
         verify=_verify(config),
         early_stop=_probability(
-            f"{_both('early_stop')}, before a path as {_flag('early_stop')}=0.01", _value(config, "early_stop")
+            f"{_named('early_stop')}, before a path as {_flag('early_stop')}=0.01",
+            _value(config, "early_stop"),
         ),
         reports=tuple(_reports(config)),
         html_path=config.getoption("htmlpath", None),
-        images=_word(_both("images"), _value(config, "images") or "failed", Images),
+        images=_choice(_named("images"), _value(config, "images") or "failed", Images),
     )
 
 
@@ -254,7 +255,7 @@ def ini_of(fixture: str) -> str:
 
 
 def _require_known_ini_keys(config: pytest.Config) -> None:
-    """Raise `pytest.UsageError` for a key that looks like one of ours: pytest only warns, and all passes without it."""
+    """Raise `pytest.UsageError` for a misspelt key of this plugin: pytest only warns, and the key has no effect."""
     import difflib
 
     fixtures = (*_MODEL_FIXTURES, *_DATASET_FIXTURES)
@@ -269,7 +270,8 @@ def _flag(name: str) -> str:
     return f"--bias-{name.replace('_', '-')}"
 
 
-def _both(name: str) -> str:
+def _named(name: str) -> str:
+    """Return the names of an option and its ini value, for an error message."""
     return f"{_flag(name)} (or bias_{name} in the ini file)"
 
 
@@ -284,7 +286,7 @@ def _count(config: pytest.Config, name: str) -> int | None:
     if value is None:
         return None
     if not value.isdecimal() or int(value) == 0:
-        raise pytest.UsageError(f"{_both(name)}: got {value!r}, expected a whole number above 0")
+        raise pytest.UsageError(f"{_named(name)}: got {value!r}, expected a whole number above 0")
     return int(value)
 
 
@@ -298,7 +300,7 @@ def _verify(config: pytest.Config) -> Verify | None:
     if how == "auto" or (how.isascii() and how.isdecimal() and int(how) > 0):
         return Verify(CANARY_IMAGES if how == "auto" else int(how), seed)
     raise pytest.UsageError(
-        f"{_both('verify')}: got {value!r}, expected auto, off, all or a whole number above 0, such as 16; or what a "
+        f"{_named('verify')}: got {value!r}, expected auto, off, all or a whole number above 0, such as 16; or what a "
         f"message about stale predictions shows, such as 16@3f2a9c"
     )
 
@@ -315,10 +317,10 @@ def _bytes(config: pytest.Config, name: str, default: str) -> int:
     return int(digits) * _UNITS[unit]
 
 
-def _word(place: str, value: str, words: Any) -> Any:
-    """Return a value that is one of the words of a `Literal`."""
-    if value not in get_args(words):
-        raise pytest.UsageError(f"{place}: got {value!r}; {nearest(value, get_args(words))}")
+def _choice(origin: str, value: str, choices: Any) -> Any:
+    """Return a value of a `Literal`; raise `pytest.UsageError` for another one."""
+    if value not in get_args(choices):
+        raise pytest.UsageError(f"{origin}: got {value!r}; {nearest(value, get_args(choices))}")
     return value
 
 
@@ -334,23 +336,23 @@ def _transfer(config: pytest.Config) -> str | None:
 
 def _update(config: pytest.Config) -> Update | None:
     value = config.getoption("bias_update")
-    return None if value is None else _word("--bias-update", value, Update)
+    return None if value is None else _choice("--bias-update", value, Update)
 
 
-def _probability(place: str, value: str | None) -> float | None:
+def _probability(origin: str, value: str | None) -> float | None:
     if value is None:
         return None
     with contextlib.suppress(ValueError):
         if 0 < float(value) < 1:
             return float(value)
     hint = percent_hint(value)
-    raise pytest.UsageError(f"{place}: got {value!r}, expected a number above 0 and below 1, such as 0.01{hint}")
+    raise pytest.UsageError(f"{origin}: got {value!r}, expected a number above 0 and below 1, such as 0.01{hint}")
 
 
 def _store(config: pytest.Config) -> Path | None:
     path = _path(config, "store")
     if path is not None and path.exists() and not path.is_dir():
-        raise pytest.UsageError(f"{_both('store')}: {path} is not a directory")
+        raise pytest.UsageError(f"{_named('store')}: {path} is not a directory")
     return path
 
 
@@ -366,17 +368,17 @@ def _store_key(config: pytest.Config) -> str | None:
 
 
 def store_secret(settings: Settings) -> bytes | None:
-    """Return the secret that the store is sealed with; None where there is none, which is warned of if one is named.
+    """Return the secret that seals the store, or None. A named variable that is not set is a warning.
 
-    Raises `pytest.UsageError` for one that is too short. It is never shown.
+    Raises `pytest.UsageError` for a secret that is too short. The secret is never shown.
     """
     if settings.store_key is None:
         return None
     secret = os.environ.get(settings.store_key, "").encode(errors="surrogateescape")
     if not secret:
         warnings.warn(
-            f"bias_store_key: the environment variable {settings.store_key} is not set; what is kept has no seal, and "
-            f"what was sealed is not read",
+            f"bias_store_key: the environment variable {settings.store_key} is not set; the store of this session "
+            f"has no seal, and sealed files are not read",
             StoreWarning,
             stacklevel=2,
         )
@@ -390,42 +392,42 @@ def store_secret(settings: Settings) -> bytes | None:
 
 
 def _path(config: pytest.Config, name: str) -> Path | None:
-    """Return a path, which as everywhere is relative to where it was written."""
+    """Return a path. It is relative to the current directory as an option, to the ini file as an ini value."""
     option: str | None = config.getoption(f"bias_{name}")
-    place = config.invocation_params.dir if option is not None else _directory(config)
-    named = _value(config, name)
-    return None if named is None else place / named
+    base = config.invocation_params.dir if option is not None else _directory(config)
+    path = _value(config, name)
+    return None if path is None else base / path
 
 
 def _default_baseline(config: pytest.Config) -> Path:
-    """Return where the baseline is that no setting names: what pytest collects decides where it is looked for."""
-    here = config.invocation_params.dir
-    # Of what is no path, such as a package behind --pyargs, nothing is known before the collection.
-    named = [Path(os.path.normpath(here / argument.partition("::")[0])) for argument in config.args]
-    tests = [path for path in named if path.exists()]
-    return default_baseline(config.rootpath, tests, here)
+    """Return the baseline's path if no setting names one; it depends on the paths that pytest collects."""
+    current = config.invocation_params.dir
+    # An argument that is no path, such as a package with --pyargs, is resolved only by the collection.
+    paths = [Path(os.path.normpath(current / argument.partition("::")[0])) for argument in config.args]
+    tests = [path for path in paths if path.exists()]
+    return default_baseline(config.rootpath, tests, current)
 
 
 def _reports(config: pytest.Config) -> Iterator[Path]:
-    """Yield the files of reports, which as everywhere are relative to where they were written."""
-    named: list[str] | None = config.getoption("bias_report")
-    place = config.invocation_params.dir if named is not None else _directory(config)
-    for name in config.getini("bias_report") if named is None else named:
+    """Yield the paths of reports; see `_path` for relative ones."""
+    option: list[str] | None = config.getoption("bias_report")
+    base = config.invocation_params.dir if option is not None else _directory(config)
+    for name in config.getini("bias_report") if option is None else option:
         if Path(name).suffix not in RENDERERS:
-            raise pytest.UsageError(f"{_both('report')}: got {name!r}, {expected_suffix()}")
-        yield place / name
+            raise pytest.UsageError(f"{_named('report')}: got {name!r}, {expected_suffix()}")
+        yield base / name
 
 
 def cached_store(config: pytest.Config) -> Path | None:
-    """Return the place of the prediction store in pytest's cache directory; None where there is no such directory.
+    """Return the directory of the prediction store in pytest's cache, and create it; None without a cache directory.
 
-    Only for sessions with bias tests: others leave no trace.
+    Call it only in sessions with bias tests, so that other sessions write nothing.
     """
     cache: pytest.Cache | None = getattr(config, "cache", None)
     try:
         return None if cache is None else cache.mkdir("biastransfer")
     except OSError as error:
-        warnings.warn(f"pytest's cache directory cannot be written ({error}); predictions are not kept", stacklevel=2)
+        warnings.warn(f"pytest's cache directory cannot be written ({error}); predictions are not stored", stacklevel=2)
         return None
 
 
