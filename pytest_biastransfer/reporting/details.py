@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.reporting.tile_sheet import TileSheet
 
-# More classes, moves and images than these nobody looks at.
+# A report has at most so many classes, moves and images of a test: more make the file large, and nobody reads them.
 MOST_CLASSES: Final = 20
 MOST_MOVES: Final = 20
 MOST_IMAGES: Final = 16
@@ -86,60 +86,60 @@ def shown_images(found: Measurement, newly: Collection[int] | None) -> list[int]
 
 
 def _spread(images: Sequence[int], count: int) -> list[int]:
-    """Return so many of the images at even distances, or all of them.
+    """Return `count` of the images at even distances, or all if there are fewer.
 
     >>> _spread([1, 2, 3, 4, 5, 6, 7], 3)
     [1, 3, 5]
     """
-    return [images[place * len(images) // count] for place in range(count)] if len(images) > count else list(images)
+    return [images[step * len(images) // count] for step in range(count)] if len(images) > count else list(images)
 
 
 def _intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
     return {metric: interval_of(estimate) for metric, estimate in estimates.items()}
 
 
-def _all_shares(found: Measurement, source: Measurement | None) -> list[Shares]:
-    measured: list[tuple[Role, Measurement | None]] = [
+def _all_shares(measurement: Measurement, source: Measurement | None) -> list[Shares]:
+    measurements: list[tuple[Role, Measurement | None]] = [
         ("source", source),
-        ("transferred", found),
-        ("control", found.control),
+        ("transferred", measurement),
+        ("control", measurement.control),
     ]
-    return [_shares(role, one) for role, one in measured if one is not None]
+    return [_shares(role, measured) for role, measured in measurements if measured is not None]
 
 
-def _shares(role: Role, found: Measurement) -> Shares:
-    before, after = found.clean_shares, found.clean_shares + found.class_shift
-    most = np.argsort(-np.maximum(before, after), kind="stable")[:MOST_CLASSES]
-    places = np.sort(most).tolist()
-    left = None
-    if len(before) > len(places):
-        # Differences of sums of many small numbers may be a hair below 0.
-        left = [max(float(1 - part[places].sum()), 0.0) for part in (before, after)]
+def _shares(role: Role, measurement: Measurement) -> Shares:
+    before, after = measurement.clean_shares, measurement.clean_shares + measurement.class_shift
+    largest = np.argsort(-np.maximum(before, after), kind="stable")[:MOST_CLASSES]
+    classes = np.sort(largest).tolist()
+    others = None
+    if len(before) > len(classes):
+        # Rounding errors of the sums may leave a share just below 0.
+        others = [max(float(1 - shares[classes].sum()), 0.0) for shares in (before, after)]
     return Shares(
         role=role,
-        model=found.model,
-        classes=[found.class_names[place] for place in places],
-        before=[float(before[place]) for place in places],
-        after=[max(float(after[place]), 0.0) for place in places],
-        others=left,
+        model=measurement.model,
+        classes=[measurement.class_names[number] for number in classes],
+        before=[float(before[number]) for number in classes],
+        after=[max(float(after[number]), 0.0) for number in classes],
+        others=others,
     )
 
 
 def _moves(flips: Sequence[Flip]) -> list[Move]:
-    counted = Counter((flip.before, flip.after) for flip in flips)
-    # Counter.most_common leaves ties in the order of the images, which is no order of the moves.
-    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    counts = Counter((flip.before, flip.after) for flip in flips)
+    # Counter.most_common would leave ties in the order of the images; sorted, equal counts come by class name.
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [Move(before, after, images) for (before, after), images in ordered[:MOST_MOVES]]
 
 
-def _shown(found: Measurement, newly: Collection[int] | None, sheet: TileSheet | None) -> list[Shown]:
-    flips = {flip.index: flip for flip in found.flips}
-    # Of a test that is well, the sheet may be an example alone.
-    sure = sheet.confidences if sheet is not None else ()
+def _shown(measurement: Measurement, newly: Collection[int] | None, sheet: TileSheet | None) -> list[Shown]:
+    flips = {flip.index: flip for flip in measurement.flips}
+    # The sheet of a test that passed may have an example alone: then it has no confidences, and no tiles of flips.
+    confidences = sheet.confidences if sheet is not None else ()
     shown = []
-    for place, index in enumerate(shown_images(found, newly)):
+    for number, index in enumerate(shown_images(measurement, newly)):
         flip = flips[index]
-        before, after = sure[place] if sure else (None, None)
+        before, after = confidences[number] if confidences else (None, None)
         shown.append(
             Shown(
                 index=index,
@@ -149,7 +149,7 @@ def _shown(found: Measurement, newly: Collection[int] | None, sheet: TileSheet |
                 confidence_before=before,
                 confidence_after=after,
                 new=None if newly is None else index in newly,
-                tile=2 * place if sure and sheet is not None and sheet.pictures is not None else None,
+                tile=2 * number if confidences and sheet is not None and sheet.pictures is not None else None,
             )
         )
     return shown

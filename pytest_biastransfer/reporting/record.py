@@ -31,27 +31,27 @@ class Record:
     limits
         The judged limits; empty if the test's own body failed first.
     images
-        The number of predictions that the measurement rests on.
+        The number of predictions that the measurement is computed from.
     computed
-        How many of them were computed for it; the others came from the store.
+        How many of these predictions were computed for it; the others came from the store.
     seen, total
-        How many images were looked at, of how many.
+        The number of images that were evaluated, and of all images of the dataset.
     baseline
-        What became of it beside the accepted measurement, if that was asked for.
+        The comparison with the accepted measurement; None if the session compares with no baseline.
     key, entry
-        What a baseline would have of it, for a report.
+        The key and the entry that a baseline would hold; a report states them.
     max_regression
         By how much each limited metric may become worse.
     bases
-        What its predictions were kept under.
+        The keys of the store that its predictions have.
     stale, dropped
-        What was found to be stale while it was measured, in words, and what it was kept under.
+        Messages about stale predictions that were met while it was measured, and the keys of the store that they had.
     max_accuracy_regression
         By how much the accuracy without an intervention may become lower.
     performances
-        How well the model does on unchanged images, and the control model if there is one.
+        The performance of the model on unchanged images, and then of the control model if there is one.
     details
-        What else a report says of it: the fields of `pytest_biastransfer.reporting.report.Details`.
+        The fields of `pytest_biastransfer.reporting.report.Details`, as plain data; None if no report is written.
     """
 
     asr: float | None = None

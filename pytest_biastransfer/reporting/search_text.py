@@ -1,4 +1,4 @@
-"""Describes the result of a search as text."""
+"""The result of a search as text: how the worst intervention was found, and the marker that tests it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def search_text(searched: SearchResult, case: SearchCase) -> str:
-    """Return how the worst intervention was found, where its picture is, and a marker to paste."""
+    """Return how the worst intervention was found, the path of its picture, and a marker to paste."""
     outcome, trial = searched.outcome, searched.trial
     observed = f"{case.metric} {trial.value:.3f} on {searched.images:,} images"
     if outcome.first is None:
@@ -21,39 +21,41 @@ def search_text(searched: SearchResult, case: SearchCase) -> str:
             f"  found     as the worst of {outcome.searching}, none of them above the limit beyond doubt; {observed}"
         ]
     else:
-        shrunk = trial == outcome.simplest and trial != outcome.first
-        plainer = (
+        is_simplified = trial == outcome.simplest and trial != outcome.first
+        simplified = (
             f"made plainer with {outcome.searching - outcome.first.number + outcome.shrinking} more"
-            if shrunk
+            if is_simplified
             else "as it is"
         )
-        lines = [f"  found     at evaluation {outcome.first.number} of {case.budget}, {plainer}; {observed}"]
+        lines = [f"  found     at evaluation {outcome.first.number} of {case.budget}, {simplified}; {observed}"]
     if searched.picture is not None:
-        lines.append(f"  picture   {_shown(searched.picture)}")
+        lines.append(f"  picture   {_relative(searched.picture)}")
     lines += [
         f"  seed      {case.seed}; bias_search(..., seed={case.seed + 1}) searches elsewhere",
         "",
         "  To keep it as a test of its own, paste",
         f"    {marker_text(searched, case)}",
     ]
+    # Pasted, the declaration of a function would not be valid Python.
     if "Custom(" in lines[-1]:
         lines[-2:] = ["  A function is not part of its declaration's text: to keep this one as a test, give it a name."]
     return "\n".join(lines)
 
 
 def marker_text(searched: SearchResult, case: SearchCase) -> str:
-    """Return the marker of a test of the intervention that was found."""
+    """Return the marker that tests the worst intervention; keywords with their default are left out."""
     target = case.expectation.target
-    given = [repr(searched.trial.intervention)]
-    given += [f"model={case.model!r}"] * (case.model != MODEL_FIXTURE)
-    given += [f"dataset={case.dataset!r}"] * (case.dataset != DATASET_FIXTURE)
-    given += [f"control={case.control!r}"] * (case.control not in (None, CONTROL_FIXTURE))
-    given += [f"target={(target[0] if len(target) == 1 else list(target))!r}" for _ in target[:1]]
-    given += [f"max_{case.metric}={case.limit!r}"]
-    given += [f"confidence={case.expectation.confidence!r}"] * (case.expectation.confidence != 0.95)
-    return f"@pytest.mark.{INTERVENTION_MARKER}({', '.join(given)})"
+    arguments = [repr(searched.trial.intervention)]
+    arguments += [f"model={case.model!r}"] * (case.model != MODEL_FIXTURE)
+    arguments += [f"dataset={case.dataset!r}"] * (case.dataset != DATASET_FIXTURE)
+    arguments += [f"control={case.control!r}"] * (case.control not in (None, CONTROL_FIXTURE))
+    arguments += [f"target={(target[0] if len(target) == 1 else list(target))!r}" for _ in target[:1]]
+    arguments += [f"max_{case.metric}={case.limit!r}"]
+    arguments += [f"confidence={case.expectation.confidence!r}"] * (case.expectation.confidence != 0.95)
+    return f"@pytest.mark.{INTERVENTION_MARKER}({', '.join(arguments)})"
 
 
-def _shown(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def _relative(path: Path) -> str:
+    """Return a path relative to the current directory if it is inside."""
+    directory = Path.cwd()
+    return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
