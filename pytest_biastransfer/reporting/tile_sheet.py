@@ -13,7 +13,7 @@ import torch
 from PIL import Image, features
 from torch.nn import functional
 
-from pytest_biastransfer.evaluation.predictor import Predictor, ready_to_evaluate
+from pytest_biastransfer.evaluation.confidences import confidences_of
 from pytest_biastransfer.evaluation.preview import Canvas
 from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.report import Pictures, Shown
@@ -84,7 +84,7 @@ def draw(
     """
     canvas = Canvas(images, model.preprocess, indices)
     changed = canvas.changed(intervention)
-    confidences = _confidences(evaluator, model, images, (canvas.pixels, changed)) if ask else []
+    confidences = confidences_of(evaluator, model, images, (canvas.pixels, changed)) if ask else []
     return TileSheet(_sheet(canvas.pixels, changed), confidences)
 
 
@@ -92,20 +92,6 @@ def sheet_from_plain(content: Any) -> TileSheet:
     """Return the sheet that the store has as plain data."""
     sheet: TileSheet = from_plain(TileSheet, content)
     return sheet
-
-
-def _confidences(
-    evaluator: Evaluator, model: Model, images: LabelledImages, versions: Sequence[torch.Tensor]
-) -> list[tuple[float, float]]:
-    """Return the probabilities of the predicted classes of each image, in each of its versions."""
-    device = torch.device(evaluator.device)
-    (key,) = evaluator.keys(model, images, [None])
-    predictor = Predictor(model, device, evaluator.batch_size(key), evaluator.precision)
-    with ready_to_evaluate(model.module, device):
-        confidences = [
-            predictor.logits(pixels.to(device)).float().softmax(dim=1).amax(dim=1).tolist() for pixels in versions
-        ]
-    return list(zip(*confidences, strict=True))
 
 
 def _sheet(clean: torch.Tensor, changed: torch.Tensor) -> Pictures | None:
