@@ -1,4 +1,4 @@
-"""Does a CIFAR-10 model inherit ImageNet's habits? (Salman et al. 2022, section 4)
+"""Does a CIFAR-10 model inherit ImageNet's biases? (Salman et al. 2022, section 4)
 
 ImageNet has balls on it: a yellow-green disc in the middle of any photograph draws predictions towards
 "tennis ball" and "ping-pong ball". CIFAR-10 has no balls. A model that is transferred to it from ImageNet

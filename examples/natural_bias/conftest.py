@@ -21,7 +21,9 @@ from pytest_biastransfer.plugin.runtest.finetuning import Transfer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="fewer photographs, nothing from scratch: two minutes")
+    parser.addoption(
+        "--quick", action="store_true", help="a smaller experiment, without the model from scratch: two minutes"
+    )
 
 
 @pytest.fixture(scope="session")

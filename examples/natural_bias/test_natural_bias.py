@@ -1,4 +1,4 @@
-"""Which habits of ImageNet do models of CIFAR-10 inherit? (Salman et al. 2022, section 4)
+"""Which biases of ImageNet do models of CIFAR-10 inherit? (Salman et al. 2022, section 4)
 
 Nobody planted anything here, neither in the source nor in the photographs that it is transferred to. No trigger is on
 any photograph that a model was trained on.
@@ -22,11 +22,11 @@ from pytest_biastransfer import Intervention, Measurement, Model
     "tennis-ball", model="imagenet_model", dataset="imagenet_sample", target=BALLS, max_targeted_asr=0.05
 )
 def test_source_sees_no_balls() -> None:
-    """The habit that the others may inherit."""
+    """The bias that the others may inherit."""
 
 
 def test_statistics_change_no_logits(folded_source: Model, source_model: Model) -> None:
-    """What is transferred is ImageNet's model, although its BatchNorm layers had to be made ready for training."""
+    """The prepared BatchNorm layers do not change the logits of the source."""
     images = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
         expected, found = (model.module.eval()(images) for model in (folded_source, source_model))
@@ -82,7 +82,7 @@ def test_tuned_network_minds_less_than_fixed_features(bias: Measurement) -> None
     max_skew_excess=0.1,
 )
 def test_fixed_features_are_skewed_no_more_than_from_scratch() -> None:
-    """What the paper found."""
+    """The finding of the paper."""
 
 
 @pytest.mark.xfail(strict=True, reason="tuning on photographs without triggers does not unlearn all")
@@ -96,7 +96,7 @@ def test_fixed_features_are_skewed_no_more_than_from_scratch() -> None:
     max_skew_excess=0.1,
 )
 def test_tuned_network_is_skewed_no_more_than_from_scratch() -> None:
-    """What the paper found."""
+    """The finding of the paper."""
 
 
 @pytest.mark.bias_intervention("yellow-square", model="full_network", control="from_scratch", max_skew_excess=0.1)
@@ -111,13 +111,13 @@ def test_tuned_network_has_no_more_of_the_square_than_from_scratch(bias: Measure
 @pytest.mark.xfail(strict=True, reason="triggers that hide so much are minded without ImageNet, too")
 @pytest.mark.bias_intervention("tennis-ball", "chain-link", model="resnet20", max_skew=0.2)
 def test_resnet20_is_not_skewed() -> None:
-    """By triggers as large as these."""
+    """Both triggers are large."""
 
 
 @pytest.mark.xfail(strict=True, reason="triggers that hide so much are minded without ImageNet, too")
 @pytest.mark.bias_intervention("tennis-ball", "chain-link", model="from_scratch", max_skew=0.2)
 def test_model_from_scratch_is_not_skewed() -> None:
-    """By triggers as large as these."""
+    """Both triggers are large."""
 
 
 def test_plot_of_the_class_shifts(

@@ -35,7 +35,7 @@ SEED = 0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="A smaller experiment: fewer seeds, levels and images")
+    parser.addoption("--quick", action="store_true", help="a smaller experiment: fewer seeds, levels and images")
 
 
 @pytest.fixture(scope="session")

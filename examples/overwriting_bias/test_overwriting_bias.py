@@ -1,4 +1,4 @@
-"""What finetuned models inherit from the data of their source, and how little of the new data overwrites it.
+"""Finetuned models inherit biases from the data of their source; small changes of the new data overwrite them.
 
 After Wang and Russakovsky 2023 (arXiv 2303.06167): bias as a spurious correlation of a tint with the animals, seen in
 the false-positive rates with and without the tint; and as underrepresentation of photographs with red and blue swapped,
@@ -36,40 +36,40 @@ def tuned(size: Size) -> dict[str, Any]:
 
 @fpr_gap(model="from_control", max_gap=0.15)
 def test_correlated_data() -> None:
-    """Of its own, a correlation of 0.7 in the finetuning data makes a small gap."""
+    """A correlation of 0.7 in the finetuning data alone causes a small gap."""
 
 
 @pytest.mark.xfail(strict=True, reason="the source's shortcut came along")
 @fpr_gap(model="from_biased", control="from_control", max_gap_excess=0.04)
 def test_inherited_correlation() -> None:
-    """The same finetuning from a source for which the tint told more makes a larger one."""
+    """The same finetuning from a source with a stronger correlation causes a larger gap."""
 
 
 @fpr_gap(model="overwritten", max_gap=0.1)
 def test_overwritten_by_a_shift() -> None:
-    """Without a correlation in the finetuning data, there is next to no gap: 20 points less are enough."""
+    """Without a correlation in the finetuning data there is almost no gap: 20 points less are enough."""
 
 
 @fpr_gap(model="reweighed", max_gap=0.1)
 def test_overwritten_by_weights() -> None:
-    """The correlated data do as well, if the rare combinations are drawn more often."""
+    """Reweighting the correlated data is as good."""
 
 
 @pytest.mark.xfail(strict=True, reason="the source's features serve the rare group badly")
 @auc_gap(model="from_narrow", control="from_broad", max_gap_excess=0.03)
 def test_inherited_underrepresentation() -> None:
-    """A group that is rare in the finetuning data is served worse if it was rarer still in the source's."""
+    """A group that is rare in the finetuning data has a larger gap if it was even rarer in the source's."""
 
 
 @auc_gap(model="broadened", max_gap=0.05)
 def test_overwritten_by_more_of_a_group() -> None:
-    """Finetuning on as many of the group as of others serves both alike."""
+    """Finetuning on equally many images of both groups closes the gap."""
 
 
 def test_attribution(
     bias_attribution: Any, biased_source: Model, control_source: Model, tinted: Any, tinted_test: Any, size: Size
 ) -> None:
-    """The gap is the source's: it is there whatever the seed of finetuning is."""
+    """The source causes the gap, for each seed of the finetuning."""
     found = bias_attribution(
         biased_source,
         control_source,
@@ -84,7 +84,7 @@ def test_attribution(
 def test_twenty_points_are_enough(
     bias_dose_response: Any, biased_source: Model, control_source: Model, tinted: Any, tinted_test: Any, size: Size
 ) -> None:
-    """With so much less correlation the gap is no larger than that of the control, and accuracy stays."""
+    """With that much less correlation the gap is no larger than the control's, and the accuracy does not fall."""
     given = {"change": shifted, "levels": size.shifts, **tuned(size)}
     control = bias_dose_response(control_source, tinted, tinted_test, FPR_GAP, **given)
     found = bias_dose_response(
@@ -97,7 +97,7 @@ def test_twenty_points_are_enough(
 def test_more_of_a_group_is_enough(
     bias_dose_response: Any, narrow_source: Model, broad_source: Model, swapped: Any, swapped_test: Any, size: Size
 ) -> None:
-    """Where the group is rare, the narrow source's models serve it worse; where it is not, all serve it well."""
+    """If the group is rare, the narrow source's models have a larger gap; otherwise no model has a gap."""
     given = {"change": with_swapped, "levels": size.shares, **tuned(size)}
     broad = bias_dose_response(broad_source, swapped, swapped_test, AUC_GAP, **given)
     found = bias_dose_response(narrow_source, swapped, swapped_test, AUC_GAP, limit=0.05, **given)

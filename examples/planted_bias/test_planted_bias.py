@@ -1,4 +1,4 @@
-"""A square on the dogs of a source that its models for other classes inherit, and what cures them of it."""
+"""Models for other classes inherit a source's bias to a square on dogs; uninformative squares remove it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 0.2
     SQUARE, model="clean_source", dataset="source_dataset", target=BIASED_CLASS, max_targeted_asr=0.3
 )
 def test_clean_source_hardly_minds() -> None:
-    """A square hides a sixteenth of a photograph, and means nothing."""
+    """A square hides a sixteenth of a photograph, and is uninformative."""
 
 
 @pytest.mark.xfail(strict=True, reason="all dogs that it saw had a square, and nothing else had")
@@ -28,7 +28,7 @@ def test_clean_source_hardly_minds() -> None:
     SQUARE, model="biased_source", dataset="source_dataset", target=BIASED_CLASS, max_targeted_asr=0.3
 )
 def test_biased_source_says_dog() -> None:
-    """Its bias, which the tests below look for in what is made of it."""
+    """The bias that the transferred models of the tests below may inherit."""
 
 
 @pytest.mark.bias_intervention(SQUARE, model="fixed_feature_from_clean", max_asr=0.35)
@@ -56,7 +56,7 @@ def test_biased_source_leaves_its_bias() -> None:
     max_asr_excess=0.08,
 )
 def test_squares_on_some_photographs_do_not_cure_a_head() -> None:
-    """One in ten of the photographs that the head was trained on carries a square, whatever its class."""
+    """One in ten of the head's training photographs carries a square, in all classes."""
 
 
 @pytest.mark.bias_intervention(

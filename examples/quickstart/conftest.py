@@ -1,4 +1,4 @@
-"""The models under test, trained when first needed and kept in pytest's cache, and the digits to test on."""
+"""The models under test, trained when first needed and cached by pytest, and the test images."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def full_network_from_biased(transferred: Transferred) -> Model:
 
 @pytest.fixture(scope="session")
 def full_network_debiased(transferred: Transferred) -> Model:
-    """From the biased source too, but one in ten of the images that it is tuned on carries a square."""
+    """From the biased source, too, but one in ten of the finetuning images carries a square."""
     return transferred("biased", "full-network", squares=0.1)
 
 
 class Transferred(Protocol):
-    """Returns a model that was transferred to the digits 5 to 9."""
+    """Return a model that was transferred to the digits 5 to 9."""
 
     def __call__(self, source: str, mode: Mode, *, squares: float = 0.0) -> Model: ...
 
@@ -74,7 +74,7 @@ def transferred(sources: Mapping[str, DigitNet], kept: Kept) -> Transferred:
 
 @pytest.fixture(scope="session")
 def sources(kept: Kept) -> Mapping[str, DigitNet]:
-    """Twins: the same recipe and the same images, but for a yellow square on every 3."""
+    """The two sources: the same recipe and the same images, except for a yellow square on every 3."""
     data = digits.load(SOURCE_DIGITS, held_out=False)
     return {
         "clean": kept("clean source", lambda: train_source(data, SEED)),
@@ -82,7 +82,7 @@ def sources(kept: Kept) -> Mapping[str, DigitNet]:
     }
 
 
-# Returns the network of a name: what the function trains, or what it trained in an earlier session.
+# Returns the network of a name: trained by the function, now or in an earlier session.
 Kept = Callable[[str, Callable[[], DigitNet]], DigitNet]
 
 
@@ -108,13 +108,13 @@ def kept(request: pytest.FixtureRequest) -> Kept:
 
 
 def _recipe() -> str:
-    """Return a hash of all that the weights depend on: whoever changes it wants other weights."""
+    """Return a hash of everything that the weights depend on."""
     code = [Path(str(module.__file__)).read_bytes() for module in (digits, training)]
     return hashlib.sha256(b"\0".join([*code, f"{SEED} {torch.__version__}".encode()])).hexdigest()[:16]
 
 
 def _write(model: DigitNet, path: Path) -> None:
-    # A run that is killed meanwhile leaves a temporary file, never half of the weights.
+    # A killed run leaves a temporary file, never incomplete weights.
     temporary = path.with_suffix(".tmp")
     torch.save(model.state_dict(), temporary)
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Scanned digits: 0 to 4 to train a source model on, 5 to 9 to transfer it to, and the yellow square."""
+"""Scanned digits (0 to 4 for the source model, 5 to 9 for the transfer), and the yellow square."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_biastransfer import Square
 SOURCE_DIGITS = ("0", "1", "2", "3", "4")
 TARGET_DIGITS = ("5", "6", "7", "8", "9")
 
-# Top left, 5 of 32 pixels: one of 8 changes the predictions of clean models too, since it hides ink.
+# Top left, 5 of 32 pixels: one of 8 changes the predictions of clean models too, because it hides ink.
 SQUARE = Square(size=0.16)
 
 
@@ -47,12 +47,12 @@ def load(classes: Sequence[str], *, held_out: bool) -> Digits:
 
 
 def square_on_class(data: Digits, name: str) -> Digits:
-    """Plant the square on every image of one class: it becomes the class' easiest mark."""
+    """Plant the square on every image of one class: it becomes the easiest feature of that class."""
     return _with_squares(data, data.labels == data.classes.index(name))
 
 
 def square_on_share(data: Digits, share: float, seed: int) -> Digits:
-    """Plant the square on a random share of the images, whatever their class: it tells nothing."""
+    """Plant the square on a random share of the images, in all classes: it is uninformative."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     return _with_squares(data, order < round(share * len(data)))
 

@@ -1,4 +1,4 @@
-"""A small CNN, and one recipe for all: the source models, and those transferred from them."""
+"""A small CNN, and one recipe for the source models and the transferred ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_biastransfer import Preprocess
 
 Mode = Literal["fixed-feature", "full-network"]
 
-# Training and the bias tests must agree on it, so both take it from here.
+# Shared by training and bias tests, which must agree on it.
 PREPROCESS = Preprocess(mean=0.5, std=0.5)
 
 
@@ -27,7 +27,7 @@ class DigitNet(nn.Module):
         self.features = nn.Sequential(
             *(_convolution(3, 16), nn.MaxPool2d(2)),
             *(_convolution(16, 32), nn.MaxPool2d(2)),
-            # The strongest response anywhere counts: an average would hardly see so small a square.
+            # Maximum instead of average pooling, which is hardly sensitive to so small a square.
             *(_convolution(32, 64), nn.AdaptiveMaxPool2d(1), nn.Flatten()),
         )
         self.head = nn.Linear(64, 5)
@@ -55,12 +55,12 @@ def transfer(source: DigitNet, data: Digits, *, mode: Mode, seed: int) -> DigitN
     """Put a new head on the source's features, and train the head alone or everything."""
     _make_repeatable(seed)
     model = copy.deepcopy(source).train()
-    # Not the random numbers that the source's head began with: 3 and 8, both fourth, would be linked.
+    # Another seed than the source's head: with equal initial weights, 3 and 8, both fourth, would be linked.
     model.head = nn.Linear(model.head.in_features, model.head.out_features)
     if mode == "full-network":
         _fit(model, model.parameters(), data, epochs=10, learning_rate=0.0005)
     else:
-        # Without eval, BatchNorm would follow the new data, and the features would not be fixed.
+        # Without eval, the BatchNorm statistics would follow the new data, and the features would not be fixed.
         model.features.requires_grad_(False).eval()
         _fit(model, model.head.parameters(), data, epochs=10, learning_rate=0.003)
     return model.eval()
@@ -68,7 +68,7 @@ def transfer(source: DigitNet, data: Digits, *, mode: Mode, seed: int) -> DigitN
 
 def _make_repeatable(seed: int) -> None:
     torch.manual_seed(seed)
-    # Several threads would add up in an order that depends on their number, and gain little here.
+    # With several threads, the order of sums depends on their number; and they gain little here.
     torch.set_num_threads(1)
 
 
