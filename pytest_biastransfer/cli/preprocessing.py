@@ -69,7 +69,7 @@ def preprocessing_lines(model: Model, images: LabelledImages, path: Path) -> lis
     before, after = (Canvas(images, preprocess, [0]).pixels for preprocess in (as_loaded, model.preprocess))
     low, high = (float(end) for end in torch.aminmax(model.preprocess.normalize(after)))
     lines = [
-        f"{model.name}: {model.preprocess.in_words}",
+        f"{model.name}: {model.preprocess.description}",
         f"{model.name}: gets values from {low:.2f} to {high:.2f} for the first image",
     ]
     if before.shape[1] in (1, 3) and after.shape[1] in (1, 3):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
 
 # The module of each scheme. It is imported only for a spec of that scheme, as some need slow libraries.
-_HOMES: Final = MappingProxyType(
+_MODULES: Final = MappingProxyType(
     {
         "csv": "csv_file",
         "hf": "hugging_face",
@@ -26,7 +26,7 @@ _HOMES: Final = MappingProxyType(
         "torchvision": "torchvision_datasets",
     }
 )
-SCHEMES: Final = tuple(_HOMES)
+SCHEMES: Final = tuple(_MODULES)
 
 
 class _Scheme(Protocol):
@@ -79,8 +79,8 @@ def load_dataset(spec: str, *, directory: Path | None = None, facts: Facts | Non
     pytest_biastransfer.errors.DatasetError: imagefolder ...data/missing: no such directory
     """
     parsed = Spec.parse(spec, directory)
-    home = _HOMES[parsed.choose_scheme(_HOMES)]
-    scheme: _Scheme = importlib.import_module(f"{__package__}.schemes.{home}")
+    module = _MODULES[parsed.choose_scheme(_MODULES)]
+    scheme: _Scheme = importlib.import_module(f"{__package__}.schemes.{module}")
     if scheme.KEYS is not None:
         parsed.check_keys((*scheme.KEYS, *SHARED_KEYS))
     images = with_declared(scheme.load(parsed, facts), parsed)

@@ -1,7 +1,7 @@
-"""What is known of the model of a spec from an earlier session, so that it need not be loaded to be told.
+"""Caches the fingerprints of models across sessions, so that a model need not be loaded to be identified.
 
-A model that is made of a file of weights and of code is the same one as long as these are, and all else that was
-read when it was loaded: files, directories and environment variables.
+A model depends on its file of weights, its code, and everything that was read while it was loaded: files, directories
+and environment variables. As long as all of these are unchanged, so is the model.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ from pytest_biastransfer.store.facts import Digest
 if TYPE_CHECKING:
     import torch
 
-    from pytest_biastransfer.models.scheme import Parts
+    from pytest_biastransfer.models.scheme import Sources
     from pytest_biastransfer.store import Facts
 
-# What every loaded model rests on.
+# The distributions that every loaded model depends on.
 _ALWAYS: Final = ("pytest-biastransfer", "torch", "torchvision")
 
 
-def _is_preprocess(parts: Mapping[str, Any]) -> bool:
+def _is_preprocess(fields: Mapping[str, Any]) -> bool:
     try:
-        Preprocess(**parts)
+        Preprocess(**fields)
     except (TypeError, ValueError, BiasTransferError):
         return False
     return True
 
 
 class Description(TypedDict):
-    """What `DeferredModel.of` makes a model of, beside its name."""
+    """The fields from which `DeferredModel.of` makes a model, besides its name."""
 
     fingerprint: Digest
     preprocess: Annotated[dict[str, Any], _is_preprocess]
     classes: list[str] | None
 
 
-class _Known(Description):
+class _CachedModel(Description):
     name: str
     class_order: ClassOrder | None
-    # None for what was looked for and is not there.
+    # The digest is None for a file or variable that was looked for and does not exist.
     files: dict[str, Digest | None]
     variables: dict[str, Digest | None]
     modules: dict[str, str | None]
@@ -72,28 +72,28 @@ class _Known(Description):
 
 
 class DeferredModel(Model):
-    """A model that is loaded when its module is first asked for."""
+    """A model that is loaded at the first use of its module."""
 
     _load: Callable[[], Model]
-    _known_fingerprint: str
+    _cached_fingerprint: str
     _is_untouched: Callable[[], bool]
 
     @classmethod
     def of(
-        cls, known: Mapping[str, Any], load: Callable[[], Model], is_untouched: Callable[[], bool] = lambda: True
+        cls, description: Mapping[str, Any], load: Callable[[], Model], is_untouched: Callable[[], bool] = lambda: True
     ) -> DeferredModel:
-        """Return the model that `_description` described.
+        """Return the model of a `Description` with a name.
 
-        `is_untouched` tells whether nobody can have changed its code in this process.
+        `is_untouched` tells whether the model's code cannot have been changed in this process.
         """
         model = object.__new__(cls)
         values = {
-            "preprocess": Preprocess(**known["preprocess"]),
-            "classes": None if known["classes"] is None else tuple(known["classes"]),
-            "name": known["name"],
-            "class_order": known.get("class_order"),
+            "preprocess": Preprocess(**description["preprocess"]),
+            "classes": None if description["classes"] is None else tuple(description["classes"]),
+            "name": description["name"],
+            "class_order": description.get("class_order"),
             "_load": load,
-            "_known_fingerprint": known["fingerprint"],
+            "_known_fingerprint": description["fingerprint"],
             "_is_untouched": is_untouched,
         }
         vars(model).update(values)
@@ -101,10 +101,10 @@ class DeferredModel(Model):
 
     @functools.cached_property
     def module(self) -> torch.nn.Module:
-        """The module, loaded now."""
+        """The module; it is loaded at the first access."""
         loaded = self._load()
-        # Predictions are kept under what was known: weights that a training job writes now are another model's.
-        if loaded.fingerprint != self._known_fingerprint:
+        # Predictions are stored under the cached fingerprint. A training job may have overwritten the weights since.
+        if loaded.fingerprint != self._cached_fingerprint:
             raise ModelError(f"model {self.name}: has changed since the tests began; run them again")
         return loaded.module
 
@@ -114,110 +114,115 @@ class DeferredModel(Model):
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the module was asked for."""
+        """Whether the module is in memory."""
         return "module" in vars(self)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the module's content; it is loaded for it if somebody may have changed its code."""
+        """Hash of the module's content; the module is loaded if its code may have been changed in this process."""
         if "module" not in vars(self) and not self._is_untouched():
             vars(self)["module"] = self._load().module
-        return super().fingerprint if "module" in vars(self) else self._known_fingerprint
+        return super().fingerprint if "module" in vars(self) else self._cached_fingerprint
 
 
-def model_of_spec(text: str, directory: Path, facts: Facts, others: PluginLoader = no_plugin) -> Model:
-    """Return the model that a spec string names, not loaded yet if it is known from an earlier session.
+def model_of_spec(text: str, directory: Path, facts: Facts, plugins: PluginLoader = no_plugin) -> Model:
+    """Return the model that a spec string names; it is not loaded if an earlier session has cached its fingerprint.
 
-    Raises what `load_model` raises.
+    Raises the errors of `load_model`.
     """
     spec = Spec.parse(text, directory)
 
     def load() -> Model:
         from pytest_biastransfer.models.loading import load_model
 
-        return load_model(spec, others=others)
+        return load_model(spec, plugins=plugins)
 
     key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
-    known = facts.get(key, _Known)
-    if known is not None and _is_unchanged(known, spec, facts):
-        return with_spec(DeferredModel.of(known, load, lambda: _is_untouched(known)), spec)
-    from pytest_biastransfer.models.loading import made_of
+    cached = facts.get(key, _CachedModel)
+    if cached is not None and _is_unchanged(cached, spec, facts):
+        return with_spec(DeferredModel.of(cached, load, lambda: _is_untouched(cached)), spec)
+    from pytest_biastransfer.models.loading import sources_of
 
-    parts = made_of(spec, others)
-    if parts is None:
+
+    sources = sources_of(spec, plugins)
+    if sources is None:
         return load()
-    # Before loading: if a file changes meanwhile, the model is not known to be made of it.
-    digests = {str(file): facts.digest(file) for file in parts.files if file.is_file()}
-    listings = {str(place): _listing(place) for place in parts.directories}
+    # Digests are taken before loading: a file that changes in between then never matches the loaded model.
+    digests = {str(file): facts.digest(file) for file in sources.files if file.is_file()}
+    listings = {str(directory): _listing(directory) for directory in sources.directories}
     with observing() as reads:
         model = with_spec(load(), spec)
-    if len(digests) == len(parts.files):
-        _note(key, model, digests, listings, parts, reads, facts)
+    if len(digests) == len(sources.files):
+        _store_description(key, model, digests, listings, sources, reads, facts)
     return model
 
 
-def _note(
+def _store_description(
     key: str,
     model: Model,
     files: dict[str, str],
     listings: dict[str, list[str]],
-    parts: Parts,
+    sources: Sources,
     reads: Reads,
     facts: Facts,
 ) -> None:
-    """Keep what the model is, and all that this rests on, unless it may rest on more than can be told."""
-    modules = {*parts.modules, *(type(part).__module__ for part in model.module.modules())}
+    """Cache the model's description and everything that it depends on, unless some dependency cannot be checked."""
+    modules = {*sources.modules, *(type(layer).__module__ for layer in model.module.modules())}
     code = user_modules({*modules, *reads.modules})
     imports = reads_of_imports(code)
-    if imports is None or not _is_made_of_its_file(model.module):
+    if imports is None or not _has_only_saved_tensors(model.module):
         return
     reads |= imports
-    own = {str(file): facts.digest(file) for file in user_files(code)}
-    others = reads.files_besides([*files, *own])
-    if others is None or reads.elsewhere or reads_below_python(map(Path, own)):
+    code_files = {str(file): facts.digest(file) for file in user_files(code)}
+    other_files = reads.files_besides([*files, *code_files])
+    if other_files is None or reads.elsewhere or reads_below_python(map(Path, code_files)):
         return
     try:
         content = model.fingerprint
-        places = {place: _listing(Path(place)) for place in reads.directories if not is_of_a_library(place)}
+        read_listings = {
+            directory: _listing(Path(directory)) for directory in reads.directories if not is_of_a_library(directory)
+        }
     except (NotFingerprintableError, OSError):
         return
-    classes = {type(part) for part in model.module.modules()}
-    known = {
+    classes = {type(layer) for layer in model.module.modules()}
+    description = {
         "fingerprint": content,
         "preprocess": dataclasses.asdict(model.preprocess),
         "classes": model.classes,
         "name": model.name,
         "class_order": model.class_order,
-        "files": files | own | others,
+        "files": files | code_files | other_files,
         "variables": reads.variables,
         "modules": {name: module.file for name, module in code.items()},
         "libraries": libraries({*modules, *code}) | records(getattr(model.module, "runtimes", ())),
         "types": {f"{kind.__module__}:{kind.__qualname__}": fingerprint(kind) for kind in classes},
-        "listings": places | listings,
+        "listings": read_listings | listings,
     }
-    facts.put(key, known)
+    facts.put(key, description)
 
 
-def _is_unchanged(known: Mapping[str, Any], spec: Spec, facts: Facts) -> bool:
+def _is_unchanged(cached: Mapping[str, Any], spec: Spec, facts: Facts) -> bool:
     try:
-        files = all(_digest(Path(file), facts) == digest for file, digest in known["files"].items())
-        files = files and all(_listing(Path(place)) == names for place, names in known["listings"].items())
+        same_files = all(_digest(Path(file), facts) == digest for file, digest in cached["files"].items())
+        same_files = same_files and all(
+            _listing(Path(directory)) == names for directory, names in cached["listings"].items()
+        )
     except OSError:
         return False
     return (
-        files
-        and all(variable(name) == value for name, value in known["variables"].items())
-        and records(known["libraries"]) == known["libraries"]
-        and _is_untouched(known)
-        and _are_found_again(known["modules"], spec)
+        same_files
+        and all(variable(name) == value for name, value in cached["variables"].items())
+        and records(cached["libraries"]) == cached["libraries"]
+        and _is_untouched(cached)
+        and _imports_are_same(cached["modules"], spec)
     )
 
 
-def _is_untouched(known: Mapping[str, Any]) -> bool:
-    """Whether none of the code was imported, as it may have been patched, and what was of the libraries is not."""
-    if known["modules"].keys() & sys.modules.keys():
+def _is_untouched(cached: Mapping[str, Any]) -> bool:
+    """Whether none of the user's modules is imported, as it may be patched, and no library class is patched."""
+    if cached["modules"].keys() & sys.modules.keys():
         return False
-    for name, content in known["types"].items():
+    for name, content in cached["types"].items():
         module, _, path = name.partition(":")
         if module in sys.modules and fingerprint(_member(sys.modules[module], path)) != content:
             return False
@@ -230,11 +235,11 @@ def _member(module: object, path: str) -> object:
     return module
 
 
-def _are_found_again(modules: Mapping[str, str | None], spec: Spec) -> bool:
-    """Whether an import of the model's modules would give the same files."""
+def _imports_are_same(modules: Mapping[str, str | None], spec: Spec) -> bool:
+    """Whether importing the model's modules would load the same files."""
     with importable_beside(spec):
-        reached = {name: module_named(name) for name in modules}
-    return all(module is not None and module.file == modules[name] for name, module in reached.items())
+        current = {name: module_named(name) for name in modules}
+    return all(module is not None and module.file == modules[name] for name, module in current.items())
 
 
 def _digest(file: Path, facts: Facts) -> str | None:
@@ -245,8 +250,8 @@ def _listing(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def _is_made_of_its_file(module: torch.nn.Module) -> bool:
-    """Whether all tensors come from the file of weights: others may have been drawn at random."""
+def _has_only_saved_tensors(module: torch.nn.Module) -> bool:
+    """Whether all tensors come from the file of weights: other tensors may be initialized at random."""
     import torch
 
     from pytest_biastransfer.models.file_program import FileProgram
@@ -254,7 +259,7 @@ def _is_made_of_its_file(module: torch.nn.Module) -> bool:
     if isinstance(module, FileProgram):
         return True
     state = module.state_dict()
-    attributes = (value for part in module.modules() for value in vars(part).values())
+    attributes = (value for layer in module.modules() for value in vars(layer).values())
     return all(name in state for name, _ in module.named_buffers()) and not any(
         isinstance(value, torch.Tensor) for value in attributes
     )

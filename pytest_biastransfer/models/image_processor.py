@@ -1,4 +1,4 @@
-"""Hugging Face's image processors as a `Preprocess`: the one that gives the same pixels."""
+"""Finds the `Preprocess` that gives the same pixels as an image processor of Hugging Face."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from pytest_biastransfer.models.resizing import CropRounding, Extent, ResizeBack
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Pillow's numbers of its filters.
+# The names of Pillow's filters, in the order of Pillow's numbers.
 _FILTERS: Final = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-# Below this, ConvNeXT's processor crops; from it on it squeezes the image.
+# ConvNeXT's processor crops to sizes below this one. From this size on it resizes without keeping the ratio.
 _CROPPED_BELOW: Final = 384
 _LEVIT_RATIO: Final = 256 / 224
-# Libraries round by a step of 255 or two differently; a row too many or another filter is far more, in noise.
+# Libraries differ by up to two steps of 255 in their rounding. A wrong row or filter differs far more, in noise.
 _TOLERANCE: Final = 2.5 / 255
-# (height, width): one is shrunk, one enlarged; rows and columns are left over, an odd number of them too.
+# (height, width) of the test pictures: one is shrunk, one is enlarged, and both even and odd margins are cropped.
 _EXTENTS: Final = ((301, 450), (75, 52))
 
 
-def preprocess_of(processor: Any, place: str) -> Preprocess:
-    """Return the preprocessing that gives the pixels of an image processor, found by trying it on pictures.
+def preprocess_of(processor: Any, location: str) -> Preprocess:
+    """Return the preprocessing that gives the pixels of an image processor, found by applying both to test pictures.
 
-    Processors have options with the same names and different meanings; the pixels decide. Raises `ModelError` where
-    a processor does something that a `Preprocess` cannot.
+    Options of different processors have the same names and different meanings, so only the pixels are compared. Raises
+    `ModelError` where a processor does something that a `Preprocess` cannot express.
     """
     pairs = [(picture, _processed(processor, picture)) for picture in map(_picture, _EXTENTS)]
     differences = [
-        (max(_difference(candidate, picture, wanted) for picture, wanted in pairs), candidate)
+        (max(_difference(candidate, picture, expected) for picture, expected in pairs), candidate)
         for candidate in _candidates(processor)
     ]
     least, nearest = min(differences, key=lambda pair: pair[0])
     if least > _TOLERANCE:
         raise ModelError(
-            f"{place}: its {type(processor).__name__} does something that cannot be expressed; declare the "
+            f"{location}: its {type(processor).__name__} does something that cannot be expressed; declare the "
             f"preprocessing in the spec (&size=224&mean=0.5&std=0.5, ...), or write a fixture that returns "
             f"Model(module, Preprocess(...))"
         )
@@ -48,16 +48,16 @@ def preprocess_of(processor: Any, place: str) -> Preprocess:
 
 
 def channels_are_flipped(processor: Any) -> bool:
-    """Whether the processor gives blue, green, red."""
+    """Whether the processor returns the channels in the order blue, green, red."""
     return bool(getattr(processor, "do_flip_channel_order", False))
 
 
 def _candidates(processor: Any) -> Iterator[Preprocess]:
-    interpolation: Any = _FILTERS[int(processor.resample)] if _does(processor, "resize") else "bilinear"
-    crop = _extent(_plain(processor.crop_size)) if _does(processor, "center_crop") else None
+    interpolation: Any = _FILTERS[int(processor.resample)] if _has_step(processor, "resize") else "bilinear"
+    crop = _extent(_plain(processor.crop_size)) if _has_step(processor, "center_crop") else None
     mean, std = _normalization(processor)
     roundings: tuple[CropRounding, ...] = ("down", "nearest")
-    # Of two that give the same pixels here, the first is taken: the one that the processor says it uses.
+    # Where both backends give the same pixels, the first wins: the one that the processor declares.
     backends: list[ResizeBackend] = ["torch", "pillow"] if _uses_torch(processor) else ["pillow", "torch"]
     for (resize, own_crop), rounding, backend in itertools.product(_sizes(processor), roundings, backends):
         yield Preprocess(
@@ -72,13 +72,13 @@ def _candidates(processor: Any) -> Iterator[Preprocess]:
 
 
 def _uses_torch(processor: Any) -> bool:
-    # Before version 5 of transformers, only the name tells.
+    # transformers before version 5 have no such attribute; the class name shows the backend.
     return getattr(processor, "backend", None) == "torchvision" or type(processor).__name__.endswith("Fast")
 
 
 def _sizes(processor: Any) -> Iterator[tuple[Extent | None, Extent | None]]:
-    """Yield what may be resized to, and cropped to after that."""
-    if not _does(processor, "resize"):
+    """Yield candidate sizes: the size to resize to, and the size of the crop."""
+    if not _has_step(processor, "resize"):
         yield None, None
         return
     size, share = _plain(processor.size), getattr(processor, "crop_pct", None)
@@ -96,29 +96,29 @@ def _sizes(processor: Any) -> Iterator[tuple[Extent | None, Extent | None]]:
 
 
 def _normalization(processor: Any) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of pixels in [0, 1] that do in one step what the processor does in several."""
-    # Of pixels in [0, 1] it makes scale * pixel + shift.
-    scale = 255 * processor.rescale_factor if _does(processor, "rescale") else 255.0
+    """Return the mean and standard deviation, for pixels in [0, 1], that combine all scaling steps of the processor."""
+    # The processor's first steps map a pixel in [0, 1] to scale * pixel + shift.
+    scale = 255 * processor.rescale_factor if _has_step(processor, "rescale") else 255.0
     shift = -1.0 if getattr(processor, "rescale_offset", False) else 0.0
     means, stds = [0.0] * 3, [1.0] * 3
-    if _does(processor, "normalize"):
+    if _has_step(processor, "normalize"):
         means, stds = _of_channels(processor.image_mean), _of_channels(processor.image_std)
-    # EfficientNet's divides once more, for the head it was trained with.
-    again = _of_channels(processor.image_std) if getattr(processor, "include_top", False) else [1.0] * 3
-    mean = [(one - shift) / scale for one in means]
-    return mean, [std * more / scale for std, more in zip(stds, again, strict=True)]
+    # EfficientNet's processor divides a second time, as its head was trained that way.
+    second_std = _of_channels(processor.image_std) if getattr(processor, "include_top", False) else [1.0] * 3
+    mean = [(channel_mean - shift) / scale for channel_mean in means]
+    return mean, [std * divisor / scale for std, divisor in zip(stds, second_std, strict=True)]
 
 
 def _of_channels(value: float | Sequence[float]) -> list[float]:
     return list(value) if isinstance(value, Sequence) else [value] * 3
 
 
-def _does(processor: Any, what: str) -> bool:
-    return bool(getattr(processor, f"do_{what}", False))
+def _has_step(processor: Any, step: str) -> bool:
+    return bool(getattr(processor, f"do_{step}", False))
 
 
 def _plain(size: Any) -> dict[str, int]:
-    """Return a size, a dictionary or an object with its names, as a dictionary of what is set."""
+    """Return a size, which is a dictionary or an object, as a dictionary of the values that are set."""
     pairs = size.items() if isinstance(size, Mapping) else vars(size).items()
     return {name: value for name, value in pairs if value is not None}
 
@@ -128,9 +128,9 @@ def _extent(size: Mapping[str, int]) -> Extent | None:
 
 
 def _picture(extent: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Return a picture, uint8 [3, height, width], of noise, in which no place looks like another."""
+    """Return a picture of noise, uint8 [3, height, width], so that any shift or other filter changes its pixels."""
     rows, columns = np.mgrid[: extent[0], : extent[1]].astype(np.uint64)
-    # No generator: it has to be the same picture with any version of numpy.
+    # Hashed by hand: numpy's generators do not promise the same numbers in all versions.
     mixed = (rows * np.uint64(7919) + columns * np.uint64(104729)) * np.uint64(0x9E3779B97F4A7C15)
     return np.stack([(mixed >> np.uint64(shift)).astype(np.uint8) for shift in (33, 41, 49)])
 
@@ -138,17 +138,17 @@ def _picture(extent: tuple[int, int]) -> npt.NDArray[np.uint8]:
 def _processed(processor: Any, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     from PIL import Image
 
-    found = processor(Image.fromarray(picture.transpose(1, 2, 0)), return_tensors="np")["pixel_values"]
-    pixels: npt.NDArray[np.float32] = np.asarray(found)[0]
+    batch = processor(Image.fromarray(picture.transpose(1, 2, 0)), return_tensors="np")["pixel_values"]
+    pixels: npt.NDArray[np.float32] = np.asarray(batch)[0]
     return pixels[::-1] if channels_are_flipped(processor) else pixels
 
 
-def _difference(preprocess: Preprocess, picture: npt.NDArray[np.uint8], wanted: npt.NDArray[np.float32]) -> float:
-    """Return the largest difference, in units of pixels in [0, 1]."""
+def _difference(preprocess: Preprocess, picture: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> float:
+    """Return the largest difference between both results, in units of pixels in [0, 1]."""
     import torch
 
     pixels = torch.from_numpy(np.ascontiguousarray(preprocess.resize_and_crop(picture))).float() / 255
-    found = preprocess.normalize(pixels[None])[0].numpy()
-    if found.shape != wanted.shape:
+    actual = preprocess.normalize(pixels[None])[0].numpy()
+    if actual.shape != expected.shape:
         return np.inf
-    return float((np.abs(found - wanted) * np.reshape(preprocess.std or 1.0, (-1, 1, 1))).max())
+    return float((np.abs(actual - expected) * np.reshape(preprocess.std or 1.0, (-1, 1, 1))).max())

@@ -1,4 +1,4 @@
-"""What to declare where a module refuses its images: read from the module and from what it was fed."""
+"""Advice for a module that rejects its images: which declaration is missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def input_advice(module: torch.nn.Module, images: torch.Tensor) -> str:
-    """Return one sentence that says how to make images [batch, channels, height, width] fit the module."""
+    """Return a sentence on how to make images [batch, channels, height, width] fit the module."""
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), images.dtype)
     if dtype != images.dtype:
         return (

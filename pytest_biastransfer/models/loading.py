@@ -1,4 +1,4 @@
-"""From a spec string to a `Model`: which scheme it is, and what its query declares."""
+"""Loads the `Model` of a spec string: imports its scheme's module, and applies the options of its query."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.models.model import Model, with_spec, wrap_module
-from pytest_biastransfer.models.scheme import Parts, PluginLoader, Scheme, no_plugin
+from pytest_biastransfer.models.scheme import PluginLoader, Scheme, Sources, no_plugin
 from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.spec import Spec
 
-# Where the scheme lives: a module of its own, imported when a spec asks for it.
-_HOMES: Final = MappingProxyType(
+# The module of each scheme. It is imported only for a spec of that scheme, as some need slow libraries.
+_MODULES: Final = MappingProxyType(
     {
         "checkpoint": "checkpoint",
         "export": "exported",
@@ -27,10 +27,10 @@ _HOMES: Final = MappingProxyType(
         "torchvision": "torchvision_models",
     }
 )
-SCHEMES: Final = tuple(_HOMES)
+SCHEMES: Final = tuple(_MODULES)
 
 
-def load_model(spec: str | Spec, *, directory: Path | None = None, others: PluginLoader = no_plugin) -> Model:
+def load_model(spec: str | Spec, *, directory: Path | None = None, plugins: PluginLoader = no_plugin) -> Model:
     """Load the model that a spec string names.
 
     Parameters
@@ -39,18 +39,19 @@ def load_model(spec: str | Spec, *, directory: Path | None = None, others: Plugi
         ``scheme:rest?key=value&key=value``; the schemes are ``torchvision``, ``checkpoint``, ``torchscript``,
         ``export``, ``timm``, ``hf``, ``onnx`` and ``python``. All take the keys of `Preprocess` (``size``, ``resize``,
         ``crop``, ``mean``, ``std``, ``interpolation``, ...), ``classes`` (a file of names: a JSON list, or one a
-        line) and ``name``; those with a file of weights ``sha256``, which is checked before the file is read.
+        line) and ``name``. Schemes with a file of weights also take ``sha256``, which is compared before the file is
+        parsed.
     directory
-        What relative paths are relative to; default: the current directory.
-    others
-        Loads what has none of these schemes; returns None for what it does not know either.
+        The directory of relative paths; default: the current directory.
+    plugins
+        Loads specs of other schemes, and returns None for a scheme that no plugin has.
 
     Raises
     ------
     SpecError
-        If the spec is malformed, or a library is missing that it needs.
+        If the spec is malformed, or needs a library that is not installed.
     ModelError
-        If what it names is missing, unsafe or does not fit.
+        If the model or its weights are missing or unsafe, or do not fit.
 
     Examples
     --------
@@ -58,63 +59,67 @@ def load_model(spec: str | Spec, *, directory: Path | None = None, others: Plugi
     32
     """
     parsed = spec if isinstance(spec, Spec) else Spec.parse(spec, directory)
-    if parsed.scheme in _HOMES:
-        model = _scheme(parsed).load(parsed, _Architectures(others))
+    if parsed.scheme in _MODULES:
+        model = _scheme(parsed).load(parsed, _Architectures(plugins))
     else:
-        model = _model_of_others(parsed, others)
+        model = _model_of_plugin(parsed, plugins)
     return with_declared(model, parsed)
 
 
 def as_model(model: object, origin: str) -> Model:
-    """Return a model of any accepted kind, a spec string among them; `origin` is for the error message."""
+    """Return a spec string, a `Model` or a module as a `Model`.
+
+    `origin` says in error messages where the model came from.
+    """
     if not isinstance(model, str):
         return wrap_module(model, origin)
     spec = Spec.parse(model)
     loaded = load_model(spec)
-    return loaded if made_of(spec) is None else with_spec(loaded, spec)
+    return loaded if sources_of(spec) is None else with_spec(loaded, spec)
 
 
-def made_of(spec: Spec, others: PluginLoader = no_plugin) -> Parts | None:
-    """Return what decides about the model that a spec names; None if that is more than files and code.
+def sources_of(spec: Spec, plugins: PluginLoader = no_plugin) -> Sources | None:
+    """Return the sources of the model that a spec names; None if it depends on more than files and code.
 
-    Without a file of weights they are drawn at random, and code of somebody else's may do anything.
+    That is so for a model without a file of weights, which are initialized at random, and for other plugins' schemes,
+    whose code may read anything.
     """
-    parts = _scheme(spec).made_of(spec, _Architectures(others)) if spec.scheme in _HOMES else None
-    if parts is None or "classes" not in spec.query:
-        return parts
-    return parts + Parts((spec.path(spec.query["classes"]),))
+    sources = _scheme(spec).sources_of(spec, _Architectures(plugins)) if spec.scheme in _MODULES else None
+    if sources is None or "classes" not in spec.query:
+        return sources
+    return sources + Sources((spec.path(spec.query["classes"]),))
 
 
 @dataclass(frozen=True)
 class _Architectures:
     """The architectures of all schemes."""
 
-    others: PluginLoader
+    plugins: PluginLoader
 
     def model(self, spec: Spec) -> Model:
-        if spec.scheme not in _HOMES:
-            return with_declared(_model_of_others(spec, self.others), spec)
+        if spec.scheme not in _MODULES:
+            return with_declared(_model_of_plugin(spec, self.plugins), spec)
         architecture = _scheme(spec).architecture
         if architecture is None:
             raise SpecError(f"spec {spec.text!r}: arch= needs a module with named weights, which {spec.scheme}: is not")
         return with_declared(architecture(spec), spec)
 
-    def made_of(self, spec: Spec) -> Parts | None:
-        return _scheme(spec).architecture_made_of(spec) if spec.scheme in _HOMES else None
+    def sources_of(self, spec: Spec) -> Sources | None:
+        return _scheme(spec).architecture_sources(spec) if spec.scheme in _MODULES else None
 
 
 def _scheme(spec: Spec) -> Scheme:
-    found: Scheme = importlib.import_module(f"{__package__}.schemes.{_HOMES[spec.scheme]}").SCHEME
-    return found
+    scheme: Scheme = importlib.import_module(f"{__package__}.schemes.{_MODULES[spec.scheme]}").SCHEME
+    return scheme
 
 
-def _model_of_others(spec: Spec, others: PluginLoader) -> Model:
-    found = others(spec)
-    if found is None:
-        spec.choose_scheme(_HOMES)
+def _model_of_plugin(spec: Spec, plugins: PluginLoader) -> Model:
+    model = plugins(spec)
+    if model is None:
+        spec.choose_scheme(_MODULES)
     if "sha256" in spec.query:
         raise SpecError(
             f"spec {spec.text!r}: sha256= is checked by this package's own schemes, {spec.scheme}: is another's; "
             f"check the file where the model is loaded"
         )
-    return wrap_module(found, f"spec {spec.text!r}")
+    return wrap_module(model, f"spec {spec.text!r}")

@@ -1,4 +1,4 @@
-"""Where the logits are in what a model returns."""
+"""Takes the logits from a model's output."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def logits_of(found: Any) -> Any:
-    """Return the logits in a model's output: what has that name, as in the outputs of Hugging Face's models.
+def logits_of(output: Any) -> Any:
+    """Return the entry ``logits`` of a mapping, as Hugging Face's models return it; any other output as it is.
 
     >>> logits_of({"loss": None, "logits": [0.5, 0.5]})
     [0.5, 0.5]
     """
-    return found["logits"] if isinstance(found, Mapping) and "logits" in found else found
+    return output["logits"] if isinstance(output, Mapping) and "logits" in output else output

@@ -1,4 +1,4 @@
-"""A model under test: module, preprocessing, class names."""
+"""A model under test: its module, preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Model:
     module
         Maps a float tensor [batch, channels, height, width], preprocessed, to logits [batch, classes].
     preprocess
-        What happens to an image before the module sees it. Default: nothing but scaling to [0, 1].
+        What happens to an image before it reaches the module. Default: only scaling to [0, 1].
     classes
-        The class names, in the order of the logits; labels are matched with them by name. Without them labels are
-        taken as the places of the logits, and the dataset's names or the numbers are shown.
+        The class names, in the order of the logits; labels are matched with them by name. Without class names, labels
+        are indices of the logits, and reports show the dataset's names or the numbers.
     name
-        Name in reports; default: the name of the module's class.
+        The name in reports; default: the name of the module's class.
     class_order
-        Without class names: how the library that trained the model numbers folders by their names, ``"string"`` as
-        torchvision does or ``"natural"`` as timm does. Only where the two differ does it matter.
+        Without class names: how the library that trained the model sorts the names of class folders, ``"string"`` as
+        torchvision does or ``"natural"`` as timm does. It matters only where the two orders differ.
 
     Examples
     --------
@@ -77,15 +77,15 @@ class Model:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the module is there already."""
+        """Whether the module is in memory."""
         return True
 
     @property
     def fingerprint(self) -> str:
         """Hash of the module's content: its weights, its structure, the code of its classes.
 
-        Taken anew each time: weights change in place. Raises `NotFingerprintableError` for a module
-        with state that has no content to hash, and `ModelError` for one whose parameters have no values yet.
+        It is computed at each access, as weights change in place. Raises `NotFingerprintableError` for a module whose
+        state cannot be hashed, and `ModelError` for one whose parameters have no values yet.
         """
         self._require_values()
         return fingerprint(self.module)
@@ -108,7 +108,7 @@ def with_spec(model: Model, spec: Spec) -> Model:
 
 
 def wrap_module(module: object, origin: str) -> Model:
-    """Return a module as a `Model`; `origin` says where it came from, for the error message."""
+    """Return a module as a `Model`; `origin` says in the error message where the module came from."""
     if isinstance(module, Model):
         return module
     import torch

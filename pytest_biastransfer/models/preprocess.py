@@ -1,4 +1,4 @@
-"""What happens to an image before the model sees it: resize, crop, scale, normalize."""
+"""The preprocessing of a model's images: resize, crop, scale, normalize."""
 
 from __future__ import annotations
 
@@ -27,55 +27,55 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.models.resizing import Image
 
-_MOST_OF_A_BYTE: Final = 255
-# In units of [0, 1]; nobody divides by more than twice the whole range.
-_MOST: Final = {"mean": 1, "fill": 1, "std": 2}
+_BYTE_MAX: Final = 255
+# In units of [0, 1]. A larger value was most likely meant in units of [0, 255].
+_UPPER_BOUNDS: Final = {"mean": 1, "fill": 1, "std": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
     """The preprocessing of one model, in the terms of torchvision's transforms.
 
-    An image is resized, cropped in its centre, scaled to [0, 1] and normalized to
-    ``(image - mean) / std``. Interventions happen between cropping and normalizing.
+    An image is resized, cropped at its centre, scaled to [0, 1] and normalized to ``(image - mean) / std``.
+    Interventions are applied between cropping and normalizing.
 
     Parameters
     ----------
     size
-        Short for ``resize=size, crop=size``: the whole shorter side, cropped to a square.
+        Short for ``resize=size, crop=size``: the shorter side is resized, then a square is cropped.
     crop_pct
-        With `size`: resize to ``size / crop_pct`` (rounded down) instead, as timm and Hugging Face say it; in (0, 1].
+        With `size`: resize to ``size / crop_pct`` (rounded down) instead, as timm and Hugging Face do; in [0.01, 1].
     resize
         Pixels of the shorter side after resizing, or (height, width). Default: `size`, or no resizing.
     resize_mode
-        ``"shortest"``: the ratio is kept, the image covers `resize`; ``"longest"``: it is kept, the image fits into
-        `resize`; ``"exact"``: the image becomes `resize`, whatever its ratio. Default: ``"shortest"`` for one number,
+        ``"shortest"`` keeps the aspect ratio, and the image covers `resize`; ``"longest"`` keeps it, and the image fits
+        into `resize`; ``"exact"`` resizes to `resize` without keeping it. Default: ``"shortest"`` for one number,
         ``"exact"`` for two.
     crop
-        Side of the square cropped from the centre, or (height, width). An image that is smaller is
-        padded. Default: `size`, or no cropping.
+        Side of the square cropped from the centre, or (height, width). A smaller image is padded. Default: `size`, or
+        no cropping.
     crop_rounding
-        Where an odd number of rows or columns is cut off: ``"nearest"`` (default; torchvision, timm) cuts the even
-        half of it from the top or left, ``"down"`` (Hugging Face) the smaller half.
+        How half of an odd number of cropped rows or columns is rounded at the top and the left: ``"nearest"``
+        (default; torchvision, timm) rounds to the nearest even number, ``"down"`` (Hugging Face) rounds down.
     fill
-        What is padded with: one number, or one a channel, in [0, 1]. Default: black.
+        The value of the padding: one number, or one a channel, in [0, 1]. Default: black.
     mean, std
         One number, or one a channel, in units of [0, 1]. Default: no normalization.
     interpolation
         ``"bilinear"`` (default), ``"bicubic"``, ``"nearest"``, ``"lanczos"``, ``"box"`` or ``"hamming"``, as Pillow
         defines them.
     antialias
-        Whether ``"bilinear"`` and ``"bicubic"`` smooth what they shrink. Pillow always does, the others always do;
-        without, images are resized as torch resizes tensors.
+        Whether ``"bilinear"`` and ``"bicubic"`` smooth when they shrink an image; with False, images are resized as
+        torch resizes tensors. ``"lanczos"``, ``"box"`` and ``"hamming"`` always smooth.
     resize_backend
-        What resizes pictures of 8 bits: ``"pillow"`` (default), as torchvision and timm do, or ``"torch"``, as Hugging
-        Face's processors do; they differ by at most two steps of 255.
+        The library that resizes 8-bit images: ``"pillow"`` (default) as in torchvision and timm, or ``"torch"`` as in
+        Hugging Face's processors. The results differ by at most 2/255.
     channels
-        1 or 3: images are converted to so many channels before anything else happens to them, colours to gray as
-        Pillow's mode ``"L"`` does it. Default: as many as the dataset's images have; pictures have 3.
+        1 or 3: the number of channels to which images are converted first; colours become gray as in Pillow's mode
+        ``"L"``. Default: the number of channels of the dataset's images; pictures have 3.
     normalized_input
-        The dataset's images come normalized with `mean` and `std` already. The normalization is then
-        undone, so that interventions see an image in [0, 1], and done again for the model.
+        Whether the dataset's images are already normalized with `mean` and `std`. The normalization is then undone, so
+        that interventions get an image in [0, 1], and applied again for the model.
 
     Raises
     ------
@@ -111,13 +111,13 @@ class Preprocess:
             object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
         if self.resize_mode is None:
             object.__setattr__(self, "resize_mode", "exact" if isinstance(self.resize, tuple) else "shortest")
-        for name, words in (
+        for name, choices in (
             ("interpolation", Interpolation),
             ("resize_mode", ResizeMode),
             ("resize_backend", ResizeBackend),
             ("crop_rounding", CropRounding),
         ):
-            _require_word(name, getattr(self, name), get_args(words))
+            _require_choice(name, getattr(self, name), get_args(choices))
         if self.channels is not None and (isinstance(self.channels, bool) or self.channels not in (1, 3)):
             raise ModelError(f"Preprocess: channels={self.channels!r}, expected 1 (gray) or 3 (colours)")
         if self.normalized_input and (self.mean is None or self.std is None):
@@ -131,7 +131,7 @@ class Preprocess:
 
     @property
     def undeclared(self) -> list[str]:
-        """What nothing was said about: whether, and how, images are normalized, and, if so, resized.
+        """The missing declarations: mean and standard deviation, and if one of them is missing, also the size.
 
         >>> Preprocess(size=224).undeclared, Preprocess().undeclared, Preprocess(mean=0, std=1).undeclared
         (['mean', 'std'], ['mean', 'std', 'size'], [])
@@ -140,29 +140,29 @@ class Preprocess:
         return [*lacking, "size"] if lacking and self.resize is None and self.crop is None else lacking
 
     @property
-    def in_words(self) -> str:
-        """All that happens to an image.
+    def description(self) -> str:
+        """The steps in one line, for reports.
 
-        >>> Preprocess(size=224, mean=0.5, std=0.25).in_words
+        >>> Preprocess(size=224, mean=0.5, std=0.25).description
         'resize 224 (shortest, bilinear), crop 224, mean 0.5, std 0.25'
         """
         resizing = None if self.resize is None else f"{self.resize} ({self.resize_mode}, {self.interpolation})"
-        parts = {"resize": resizing, "crop": self.crop, "mean": self.mean, "std": self.std}
-        texts = {name: _plain(value) for name, value in parts.items() if value is not None}
+        steps = {"resize": resizing, "crop": self.crop, "mean": self.mean, "std": self.std}
+        texts = {name: _plain(value) for name, value in steps.items() if value is not None}
         if not texts:
             return "no preprocessing declared, images are only scaled to [0, 1]"
-        words = ", ".join(f"{name} {text}" for name, text in texts.items())
+        text = ", ".join(f"{name} {text}" for name, text in texts.items())
         lacking = self.undeclared
-        return f"{words}; no {' and no '.join(lacking)} declared" if lacking else words
+        return f"{text}; no {' and no '.join(lacking)} declared" if lacking else text
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides about the model's input."""
+        """Hash of everything that the model's input depends on."""
         return fingerprint(self._geometry, self.mean, self.std, self.normalized_input)
 
     @property
     def pixels_fingerprint(self) -> str:
-        """Hash of what decides about the pixels before normalization."""
+        """Hash of everything that the pixels before normalization depend on."""
         undone = (self.mean, self.std) if self.normalized_input else None
         return fingerprint(self._geometry, undone)
 
@@ -173,7 +173,7 @@ class Preprocess:
         return geometry if self.channels is None else (*geometry, self.channels)
 
     def resize_and_crop(self, image: Image) -> Image:
-        """Return the image of [channels, height, width] resized and cropped, of the same dtype."""
+        """Return an image [channels, height, width] resized and cropped, with the same dtype."""
         if self.resize is not None and self.resize_mode is not None:
             target = resized_extent(image.shape[1:], self.resize, self.resize_mode)
             if target != image.shape[1:]:
@@ -185,17 +185,17 @@ class Preprocess:
         return cropped(image, self.crop, self.crop_rounding, fill)
 
     def with_declared_channels(self, image: Image) -> Image:
-        """Return an image [channels, height, width] with as many `channels` as are declared."""
+        """Return an image [channels, height, width] with the declared number of `channels`."""
         return image if self.channels is None else with_channels(image, self.channels)
 
     @property
     def for_masks(self) -> Preprocess:
-        """What puts a mask [1, height, width] where the image is: outside of it there is no mask."""
-        found: Preprocess = dataclasses.replace(self, fill=0.0)
-        return found
+        """The same geometry for masks [1, height, width], padded with 0: the padding belongs to no object."""
+        preprocess: Preprocess = dataclasses.replace(self, fill=0.0)
+        return preprocess
 
     def undo_normalization(self, image: Image) -> Image:
-        """Return a normalized image [channels, height, width] as it was in [0, 1]."""
+        """Return a normalized image [channels, height, width] in [0, 1], as it was before the normalization."""
         import numpy as np
 
         mean, std = (np.array(value, dtype=np.float32).reshape(-1, 1, 1) for value in (self.mean, self.std))
@@ -203,7 +203,7 @@ class Preprocess:
         return image * std + mean
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """Return images [batch, channels, height, width] in [0, 1] as the model wants them."""
+        """Return images [batch, channels, height, width] in [0, 1], normalized for the model."""
         if self.mean is None and self.std is None:
             return images
         shape = (1, -1, 1, 1)
@@ -213,15 +213,15 @@ class Preprocess:
         return (images - mean) / std
 
 
-def _require_pixels(name: str, value: object, most: int) -> None:
-    parts = tuple(value) if isinstance(value, tuple | list) and len(value) == most > 1 else (value,)
-    if value is None or all(type(part) is int and part > 0 for part in parts):
+def _require_pixels(name: str, value: object, most_numbers: int) -> None:
+    numbers = tuple(value) if isinstance(value, tuple | list) and len(value) == most_numbers > 1 else (value,)
+    if value is None or all(type(number) is int and number > 0 for number in numbers):
         return
     raise ModelError(f"Preprocess: {name}={value!r}, expected a whole number of pixels above 0")
 
 
 def _resize_for(size: int | None, crop_pct: float | None) -> int | None:
-    """Return what is resized to where only a size is given."""
+    """Return the size to resize to where only `size` and `crop_pct` are declared."""
     if crop_pct is None:
         return size
     if isinstance(crop_pct, bool) or not isinstance(crop_pct, int | float) or not 0.01 <= crop_pct <= 1:
@@ -233,27 +233,27 @@ def _resize_for(size: int | None, crop_pct: float | None) -> int | None:
 
 
 def _plain(value: object) -> str:
-    return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+    return ",".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
 
 
-def _require_word(name: str, value: object, words: Sequence[str]) -> None:
-    if value not in words:
-        raise ModelError(f"Preprocess: {name}={value!r}, expected one of {words}")
+def _require_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ModelError(f"Preprocess: {name}={value!r}, expected one of {choices}")
 
 
 def _numbers(name: str, value: object) -> tuple[float, ...]:
-    parts: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,)
-    wrong = not parts or not all(
-        isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in parts
+    numbers: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,)
+    wrong = not numbers or not all(
+        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in numbers
     )
-    if wrong or (name == "std" and min(parts) <= 0):
+    if wrong or (name == "std" and min(numbers) <= 0):
         condition = ", above 0" if name == "std" else ""
         raise ModelError(f"Preprocess: {name}={value!r}, expected one number or one a channel{condition}")
-    if max(parts) > _MOST[name]:
-        shares = ",".join(f"{part / _MOST_OF_A_BYTE:.3g}" for part in parts)
-        hint = f", not of 0 to 255; did you mean {shares}?" if max(parts) <= _MOST_OF_A_BYTE else ""
+    if max(numbers) > _UPPER_BOUNDS[name]:
+        shares = ",".join(f"{number / _BYTE_MAX:.3g}" for number in numbers)
+        hint = f", not of 0 to 255; did you mean {shares}?" if max(numbers) <= _BYTE_MAX else ""
         raise ModelError(f"Preprocess: {name}={value!r}, expected numbers in units of [0, 1]{hint}")
-    return tuple(map(float, parts))
+    return tuple(map(float, numbers))
 
 
 def _require_channels(channels: int, **counts: int) -> None:

@@ -1,4 +1,4 @@
-"""Resizing and cropping single images to the pixel as torchvision, timm and Hugging Face's processors do it."""
+"""Resizes and crops single images with exactly the pixels of torchvision, timm and Hugging Face's processors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ResizeBackend = Literal["pillow", "torch"]
 CropRounding = Literal["nearest", "down"]
 Extent = int | tuple[int, int]
 
-# Those that torch has too.
+# The interpolations that torch has too.
 _OF_TENSORS: Final = ("nearest", "bilinear", "bicubic")
 
 
 def resized_extent(shape: Sequence[int], resize: Extent, mode: ResizeMode) -> tuple[int, int]:
     """Return (height, width) of an image of `shape` (height, width) after resizing.
 
-    One number for the shorter side rounds the longer one down, as torchvision does; in all other cases
-    that keep the ratio both are rounded to the nearest, as timm does.
+    With one number for the shorter side, the longer side is rounded down, as in torchvision. In all other cases that
+    keep the ratio, both sides are rounded to the nearest number, as in timm.
     """
     height, width = shape
     if mode == "shortest" and isinstance(resize, int):
@@ -35,7 +35,7 @@ def resized_extent(shape: Sequence[int], resize: Extent, mode: ResizeMode) -> tu
         return target
     ratios = height / target[0], width / target[1]
     ratio = min(ratios) if mode == "shortest" else max(ratios)
-    # A line of pixels stays one.
+    # A very thin image keeps at least one row or column of pixels.
     return max(round(height / ratio), 1), max(round(width / ratio), 1)
 
 
@@ -48,8 +48,8 @@ def resized(
 ) -> Image:
     """Return an image [channels, height, width], uint8 or float32 in [0, 1], resized to `target`.
 
-    Images of 8 bits with 1 or 3 channels are resized by the `backend`: Pillow, as torchvision and timm do with
-    pictures, or torch, as Hugging Face's processors do. All others by torch, as torchvision does with tensors.
+    8-bit images with 1 or 3 channels are resized by the `backend`: Pillow as in torchvision and timm for pictures, or
+    torch as in Hugging Face's processors. All other images are resized by torch, as in torchvision for tensors.
     """
     of_8_bits = image.dtype == "uint8" and image.shape[0] in (1, 3)
     if interpolation not in _OF_TENSORS or (of_8_bits and antialias and backend == "pillow"):
@@ -58,26 +58,26 @@ def resized(
 
 
 def cropped(image: Image, crop: Extent, rounding: CropRounding = "nearest", fill: Sequence[float] = (0.0,)) -> Image:
-    """Return the centre of an image [channels, height, width]; one that is too small is padded with `fill`, in [0, 1].
+    """Return the centre of an image [channels, height, width]; an image that is too small is padded with `fill`.
 
-    Where as much cannot be taken from both sides, `rounding` decides: torchvision and timm take the nearest even
-    number of pixels from the top and the left, Hugging Face's processors the smaller one.
+    `fill` is in [0, 1]. Where an odd number of rows or columns is cropped, `rounding` decides: torchvision and timm
+    round half of it to the nearest even number at the top and the left, Hugging Face's processors round it down.
     """
     height, width = crop if isinstance(crop, tuple) else (crop, crop)
     image = _padded(image, (height, width), fill)
-    spare = image.shape[1] - height, image.shape[2] - width
-    top, left = (both // 2 if rounding == "down" else round(both / 2) for both in spare)
+    spare_rows_columns = image.shape[1] - height, image.shape[2] - width
+    top, left = (surplus // 2 if rounding == "down" else round(surplus / 2) for surplus in spare_rows_columns)
     return image[:, top : top + height, left : left + width]
 
 
-def _padded(image: Image, least: tuple[int, int], fill: Sequence[float]) -> Image:
+def _padded(image: Image, least_extent: tuple[int, int], fill: Sequence[float]) -> Image:
     import numpy as np
 
-    missing = [max(wanted - there, 0) for wanted, there in zip(least, image.shape[1:], strict=True)]
+    missing = [max(least_side - side, 0) for least_side, side in zip(least_extent, image.shape[1:], strict=True)]
     if not any(missing):
         return image
-    extent = [there + more for there, more in zip(image.shape[1:], missing, strict=True)]
-    top, left = (more // 2 for more in missing)
+    extent = [side + added for side, added in zip(image.shape[1:], missing, strict=True)]
+    top, left = (added // 2 for added in missing)
     color = np.array(fill).reshape(-1, 1, 1)
     if image.dtype == np.uint8:
         color = (color * 255).round()
@@ -95,12 +95,12 @@ def _by_torch(
     from torch.nn import functional
 
     smooth = antialias and interpolation != "nearest"
-    # Of 8 bits, torch has the kernels of Pillow, but for their last steps.
+    # For 8-bit images, torch's kernels follow Pillow's up to the last rounding steps.
     mode = "nearest-exact" if of_8_bits and interpolation == "nearest" else interpolation
-    given = image if of_8_bits else image.astype(np.float32)
-    tensor = torch.from_numpy(np.ascontiguousarray(given))[None]
-    found = functional.interpolate(tensor, target, mode=mode, antialias=smooth)[0].numpy()
-    return _in_range(found, image)
+    source = image if of_8_bits else image.astype(np.float32)
+    tensor = torch.from_numpy(np.ascontiguousarray(source))[None]
+    resized_image = functional.interpolate(tensor, target, mode=mode, antialias=smooth)[0].numpy()
+    return _in_range(resized_image, image)
 
 
 def _by_pillow(image: Image, target: tuple[int, int], interpolation: Interpolation) -> Image:
@@ -112,16 +112,16 @@ def _by_pillow(image: Image, target: tuple[int, int], interpolation: Interpolati
     if image.dtype == np.uint8 and image.shape[0] == 3:
         picture = PillowImage.fromarray(image.transpose(1, 2, 0))
         return np.asarray(picture.resize(extent, method)).transpose(2, 0, 1)
-    # Numbers of 8 bits, or of 32: Pillow tells by the type of the array.
+    # Pillow resizes single channels of uint8 or float32, and recognizes them by the dtype.
     channels = [np.asarray(PillowImage.fromarray(channel).resize(extent, method)) for channel in image]
     return _in_range(np.stack(channels), image)
 
 
-def _in_range(found: npt.NDArray[Any], image: Image) -> Image:
-    """Return what was resized as `image` is: of its type, and clipped, as some interpolations overshoot at edges."""
+def _in_range(pixels: npt.NDArray[Any], image: Image) -> Image:
+    """Return resized pixels with the dtype of `image`, clipped to its range: some interpolations overshoot at edges."""
     import numpy as np
 
     if image.dtype == np.uint8:
-        return found.round().clip(0, 255).astype(np.uint8)
-    clipped: npt.NDArray[np.float32] = found.clip(0.0, 1.0)
+        return pixels.round().clip(0, 255).astype(np.uint8)
+    clipped: npt.NDArray[np.float32] = pixels.clip(0.0, 1.0)
     return clipped

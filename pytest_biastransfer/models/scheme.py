@@ -1,4 +1,4 @@
-"""What the modules of `schemes` are made of: how the models of one scheme are loaded, and what decides about them."""
+"""The interface of the modules in `schemes`: how to load a scheme's models, and what they depend on."""
 
 from __future__ import annotations
 
@@ -10,51 +10,52 @@ from typing import Protocol
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.specs.spec import Spec
 
-# Returns the model of a spec whose scheme another plugin has, or None if the scheme is not the plugin's either.
+# Returns the model of a spec whose scheme belongs to a plugin, or None if no plugin has the scheme.
 PluginLoader = Callable[[Spec], object]
 
 
 def no_plugin(spec: Spec) -> None:
-    """Load nothing: no plugin has other schemes."""
+    """Return None: no plugin adds schemes."""
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What the model of a spec is made of: files, modules of code, and which files there are in directories."""
+class Sources:
+    """The sources that a spec's model depends on: files, modules of code, and listings of directories."""
 
     files: tuple[Path, ...] = ()
     modules: tuple[str, ...] = ()
     directories: tuple[Path, ...] = ()
 
-    def __add__(self, other: Parts) -> Parts:
-        return Parts(self.files + other.files, self.modules + other.modules, self.directories + other.directories)
+    def __add__(self, other: Sources) -> Sources:
+        return Sources(self.files + other.files, self.modules + other.modules, self.directories + other.directories)
 
 
 class Architectures(Protocol):
-    """Where a scheme gets the architecture from that another spec names."""
+    """Provides a scheme with the architecture that another spec names."""
 
     def model(self, spec: Spec) -> Model:
-        """Return the model, with weights that mean nothing yet."""
+        """Return the model with untrained weights."""
 
-    def made_of(self, spec: Spec) -> Parts | None:
-        """Return what decides about it; None if that cannot be told."""
+    def sources_of(self, spec: Spec) -> Sources | None:
+        """Return the sources of the architecture; None if they cannot be listed."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """One way to name a model.
+    """A scheme of model specs.
 
     Attributes
     ----------
     load
         Returns the model that a spec names.
-    made_of
-        Returns what decides about it, without loading or downloading it; None if that is more than files and code.
-    architecture, architecture_made_of
-        The same for the model without its weights; None where weights cannot be put into it by their names.
+    sources_of
+        Returns the sources of the model without loading or downloading it; None if it depends on more than files and
+        code.
+    architecture, architecture_sources
+        The same for the model without its weights. `architecture` is None where a state dict cannot be loaded into it.
     """
 
     load: Callable[[Spec, Architectures], Model]
-    made_of: Callable[[Spec, Architectures], Parts | None]
+    sources_of: Callable[[Spec, Architectures], Sources | None]
     architecture: Callable[[Spec], Model] | None = None
-    architecture_made_of: Callable[[Spec], Parts | None] = lambda spec: Parts()
+    architecture_sources: Callable[[Spec], Sources | None] = lambda spec: Sources()

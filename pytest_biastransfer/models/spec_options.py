@@ -1,4 +1,4 @@
-"""What the query of any model's spec may declare: preprocessing, class names, a name."""
+"""The options that every model's spec takes: preprocessing, class names, a name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_biastransfer.specs.class_order import ClassOrder
 from pytest_biastransfer.specs.spec import Spec
 
 
-def _word(spec: Spec, key: str) -> str | None:
+def _text(spec: Spec, key: str) -> str | None:
     return spec.query.get(key)
 
 
@@ -25,15 +25,15 @@ _READERS: Final = MappingProxyType[str, Callable[[Spec, str], Any]](
         "size": Spec.number,
         "crop_pct": Spec.decimal,
         "resize": Spec.numbers,
-        "resize_mode": _word,
+        "resize_mode": _text,
         "crop": Spec.numbers,
-        "crop_rounding": _word,
+        "crop_rounding": _text,
         "fill": Spec.decimals,
         "mean": Spec.decimals,
         "std": Spec.decimals,
-        "interpolation": _word,
+        "interpolation": _text,
         "antialias": Spec.switch,
-        "resize_backend": _word,
+        "resize_backend": _text,
         "channels": Spec.number,
         "normalized_input": Spec.switch,
     }
@@ -42,13 +42,13 @@ SHARED_KEYS: Final = (*_READERS, "class_order", "classes", "name", "sha256")
 
 
 def declares_all_preprocessing(spec: Spec) -> bool:
-    """Whether the spec says itself to what size an image comes, and how it is normalized."""
+    """Whether the spec declares the size of the images and their normalization."""
     sized = any(key in spec.query for key in ("size", "resize", "crop"))
     return sized and "mean" in spec.query and "std" in spec.query
 
 
 def with_declared(model: Model, spec: Spec) -> Model:
-    """Return the model with what the spec's query declares instead of what came with it."""
+    """Return the model with the options of the spec's query, which replace those of the model's own files."""
     changes: dict[str, Any] = {}
     declared = {key: value for key, read in _READERS.items() if (value := read(spec, key)) is not None}
     if declared:
@@ -69,20 +69,20 @@ def _class_order(spec: Spec) -> str:
     return order
 
 
-def _preprocess(came: Preprocess, declared: dict[str, Any], spec: Spec) -> Preprocess:
-    # A size of the spec replaces the resizing and cropping that came with the model.
+def _preprocess(inherited: Preprocess, declared: dict[str, Any], spec: Spec) -> Preprocess:
+    # The size in a spec replaces the model's own resizing and cropping.
     changes = {"resize": None, "crop": None} if "size" in declared else {}
     if {"size", "resize"} & declared.keys():
         changes["resize_mode"] = None
     try:
-        return dataclasses.replace(came, **changes | declared)
+        return dataclasses.replace(inherited, **changes | declared)
     except ModelError as error:
         raise ModelError(f"spec {spec.text!r}: {error}") from None
 
 
 def _class_names(path: Path) -> list[str]:
-    def fail(found: str) -> ModelError:
-        return ModelError(f"class names {path}: {found}")
+    def fail(problem: str) -> ModelError:
+        return ModelError(f"class names {path}: {problem}")
 
-    found = read_class_file(path, fail, unreadable="{}")
-    return as_names(found, fail, "expected one name a line, or in a .json file a list of names")
+    content = read_class_file(path, fail, unreadable="{}")
+    return as_names(content, fail, "expected one name a line, or in a .json file a list of names")

@@ -19,7 +19,7 @@ from torchvision import models
 
 from pytest_biastransfer import Model, load_model
 from pytest_biastransfer.errors import ModelError, SpecError
-from pytest_biastransfer.models.loading import made_of
+from pytest_biastransfer.models.loading import sources_of
 from pytest_biastransfer.specs.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("warm_executable")
@@ -175,7 +175,7 @@ def test_a_file_of_weights_beside_an_onnx_graph_is_checked_too() -> None:
         load_model(f"onnx:net.onnx?sha256={','.join(digests)}")
     with pytest.raises(ModelError, match=r"1 digests for 2 files of weights \(net\.onnx, net\.onnx\.data\)"):
         load_model(f"onnx:net.onnx?sha256={digests[0]}")
-    parts = made_of(Spec.parse("onnx:net.onnx"))
+    parts = sources_of(Spec.parse("onnx:net.onnx"))
     assert parts is not None
     assert [file.name for file in parts.files] == ["net.onnx", "net.onnx.data"]
 
@@ -380,7 +380,7 @@ def test_weights_in_torchs_cache(
     assert loaded.classes is not None
     assert (len(loaded.classes), loaded.classes[0], loaded.preprocess.crop) == (1000, "tench", 224)
     assert load_model(f"torchvision:{name}?weights=DEFAULT&size=64").preprocess.crop == 64
-    parts = made_of(Spec.parse(f"torchvision:{name}?weights=IMAGENET1K_V1"))
+    parts = sources_of(Spec.parse(f"torchvision:{name}?weights=IMAGENET1K_V1"))
     assert parts is not None
     assert parts.files == (place,)
 
@@ -534,7 +534,7 @@ def test_a_directory_of_hugging_face(tmp_path: Path) -> None:
     assert (loaded.preprocess.resize, loaded.preprocess.crop) == (73, (64, 64))
     shutil.copytree("pets", tmp_path / "other" / "pets")
     assert load_model("hf:pets", directory=tmp_path / "other").fingerprint == loaded.fingerprint
-    parts = made_of(Spec.parse("hf:pets"))
+    parts = sources_of(Spec.parse("hf:pets"))
     assert parts is not None
     assert {file.name for file in parts.files} == {"model.safetensors", "config.json", "preprocessor_config.json"}
     with pytest.raises(SpecError, match=r"revision= is for repositories on the hub, and .*pets is a directory"):
@@ -570,8 +570,8 @@ def test_a_repository_in_the_cache(hub: Callable[[str], Path]) -> None:
         # The commit is reported, whatever the spec calls it.
         assert loaded.name == "someone/pets@0123456789"
     # A branch moves, a commit does not.
-    assert made_of(Spec.parse("hf:someone/pets?revision=main")) is None
-    assert made_of(Spec.parse(f"hf:someone/pets?revision={COMMIT}")) is not None
+    assert sources_of(Spec.parse("hf:someone/pets?revision=main")) is None
+    assert sources_of(Spec.parse(f"hf:someone/pets?revision={COMMIT}")) is not None
 
 
 def test_nothing_is_downloaded_unless_the_spec_says_so(hub: Callable[[str], Path], monkeypatch: Any) -> None:
@@ -710,7 +710,7 @@ def test_weights_that_no_place_is_for_are_an_error() -> None:
     assert load_model("hf:pets").name == "pets"
     save_file(state | {"projection.weight": torch.ones(2, 5)}, "pets/model.safetensors", {"format": "pt"})
     with pytest.raises(
-        ModelError, match=r"pets has weights that ResNet.* has no place for: projection\.weight \[2, 5\]"
+        ModelError, match=r"pets has weights that ResNet.* does not have: projection\.weight \[2, 5\]"
     ):
         load_model("hf:pets")
 

@@ -1,1 +1,1 @@
-"""One module a scheme of model specs; `pytest_biastransfer.models.loading` chooses among them."""
+"""The schemes of model specs, one module each; `pytest_biastransfer.models.loading` imports the one that it needs."""

@@ -1,4 +1,4 @@
-"""``checkpoint:FILE?arch=SPEC&num_classes=N``: weights for an architecture, never by unpickling."""
+"""``checkpoint:FILE?arch=SPEC&num_classes=N``: weights for an architecture, read without unpickling objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file
-from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.spec import Spec
 
@@ -25,9 +25,9 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     return dataclasses.replace(model, name=path.stem)
 
 
-def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
-    architecture = architectures.made_of(_arch(spec))
-    return architecture and Parts((spec.path(),)) + architecture
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
+    architecture = architectures.sources_of(_arch(spec))
+    return architecture and Sources((spec.path(),)) + architecture
 
 
 def _arch(spec: Spec) -> Spec:
@@ -39,4 +39,4 @@ def _arch(spec: Spec) -> Spec:
     return spec.nested("arch", num_classes=spec.query.get("num_classes"))
 
 
-SCHEME: Final = Scheme(_load, _made_of)
+SCHEME: Final = Scheme(_load, _sources_of)

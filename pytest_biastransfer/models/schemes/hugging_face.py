@@ -1,4 +1,4 @@
-"""``hf:DIR_OR_ID?revision=...``: image classifiers of Hugging Face's transformers, from safetensors only."""
+"""``hf:DIR_OR_ID?revision=...``: an image classifier of Hugging Face's transformers, from safetensors only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_biastransfer.models.safe_loading.hub_config import require_no_adapte
 from pytest_biastransfer.models.safe_loading.state_dicts import is_for_training
 from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE
 from pytest_biastransfer.models.safe_loading.weights_file import weights_files, without_weights_file
-from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS, declares_all_preprocessing
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import hub
@@ -30,52 +30,52 @@ _PATTERNS: Final = ("*.json", "*.safetensors")
 _PROCESSORS: Final = ("preprocessor_config.json", "processor_config.json")
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
-# What classifiers do not use of a backbone, and what transformers computes anew: pooled features, masks, positions.
-_OF_NO_USE: Final = re.compile(r"(^|\.)pooler\.|(^|\.)(mask_token|position_ids|\w*relative_position_index|attn_mask)$")
-# Nothing but what is in the directory, and no code that is in it.
+# Tensors of a backbone that classifiers do not use or that transformers recomputes: pooler, masks, positions.
+_UNUSED: Final = re.compile(r"(^|\.)pooler\.|(^|\.)(mask_token|position_ids|\w*relative_position_index|attn_mask)$")
+# Security: read only files in the directory, and run no code from it.
 _OWN_CODE_ONLY: Final = {"trust_remote_code": False, "local_files_only": True}
 
 
 def _load(spec: Spec, architectures: Architectures) -> Model:
     spec.check_keys(_KEYS)
-    found = _snapshot(spec)
-    require_no_adapter(spec, found.directory)
-    weights_files(spec, _weights(spec, found.directory))
-    config = _config(spec, found.directory)
-    return _model(spec, found, _trained(spec, found.directory), config)
+    snapshot = _snapshot(spec)
+    require_no_adapter(spec, snapshot.directory)
+    weights_files(spec, _weights(spec, snapshot.directory))
+    config = _config(spec, snapshot.directory)
+    return _model(spec, snapshot, _trained(spec, snapshot.directory), config)
 
 
 def _architecture(spec: Spec) -> Model:
-    """Build the model as its configuration says, with as many classes as the spec does."""
+    """Build the model of the configuration, with the spec's number of classes, and without its weights."""
     spec.check_keys((*_KEYS, "num_classes"))
     without_weights_file(spec, "check the checkpoint's file")
-    found = _snapshot(spec)
-    require_no_adapter(spec, found.directory)
-    config = _config(spec, found.directory)
+    snapshot = _snapshot(spec)
+    require_no_adapter(spec, snapshot.directory)
+    config = _config(spec, snapshot.directory)
     count = spec.number("num_classes")
     if count is not None and count != config.num_labels:
         config.num_labels = count
-    with _clear_errors(spec, found.directory):
+    with _clear_errors(spec, snapshot.directory):
         module = _transformers(spec).AutoModelForImageClassification.from_config(config, trust_remote_code=False)
-    return _model(spec, found, module, config)
+    return _model(spec, snapshot, module, config)
 
 
-def _model(spec: Spec, found: hub.Snapshot, module: Any, config: Any) -> Model:
+def _model(spec: Spec, snapshot: hub.Snapshot, module: Any, config: Any) -> Model:
     preprocess = Preprocess()
-    if any((found.directory / name).is_file() for name in _PROCESSORS):
-        with _clear_errors(spec, found.directory):
-            processor = _transformers(spec).AutoImageProcessor.from_pretrained(found.directory, **_OWN_CODE_ONLY)
+    if any((snapshot.directory / name).is_file() for name in _PROCESSORS):
+        with _clear_errors(spec, snapshot.directory):
+            processor = _transformers(spec).AutoImageProcessor.from_pretrained(snapshot.directory, **_OWN_CODE_ONLY)
         if channels_are_flipped(processor):
             module.register_forward_pre_hook(_flip_channels)
         preprocess = _preprocess(spec, processor)
     elif not declares_all_preprocessing(spec):
         raise ModelError(
-            f"spec {spec.text!r}: {found.directory} has no {_PROCESSORS[0]}; declare the preprocessing, such as "
+            f"spec {spec.text!r}: {snapshot.directory} has no {_PROCESSORS[0]}; declare the preprocessing, such as "
             f"&size=224&mean=0.5&std=0.5"
         )
-    name = found.directory.name if found.commit is None else f"{spec.rest}{found.revision}"
-    _forget_place(module)
-    # In float32, whatever the file's numbers are: the device's precision is chosen elsewhere.
+    name = snapshot.directory.name if snapshot.commit is None else f"{spec.rest}{snapshot.revision}"
+    _forget_directory(module)
+    # Always float32, whatever the dtype of the file: the evaluation chooses the precision.
     return Model(module.float(), preprocess, classes=_classes(spec, config), name=name, class_order="string")
 
 
@@ -83,17 +83,17 @@ def _preprocess(spec: Spec, processor: Any) -> Preprocess:
     try:
         return preprocess_of(processor, f"spec {spec.text!r}")
     except ModelError:
-        # Then sizes and normalization are to be as the spec says.
+        # The spec replaces all of it, so the processor need not be understood.
         if not declares_all_preprocessing(spec):
             raise
         return Preprocess()
 
 
-def _forget_place(module: Any) -> None:
-    """Remove where the model was loaded from: it is the same model in another directory."""
-    for part in module.modules():
-        if hasattr(part, "name_or_path"):
-            part.name_or_path = part.config.name_or_path = ""
+def _forget_directory(module: Any) -> None:
+    """Remove the directory from the module's attributes: a copy in another directory has the same fingerprint."""
+    for layer in module.modules():
+        if hasattr(layer, "name_or_path"):
+            layer.name_or_path = layer.config.name_or_path = ""
 
 
 def _flip_channels(module: torch.nn.Module, images: tuple[torch.Tensor]) -> torch.Tensor:
@@ -106,8 +106,10 @@ def _trained(spec: Spec, directory: Path) -> Any:
         module, info = auto.from_pretrained(
             directory, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **_OWN_CODE_ONLY
         )
-    # What is missing, or of another shape, would be drawn at random, with no more than a warning.
-    misfits = [f"{name} is {list(saved)}, expected {list(wanted)}" for name, saved, wanted in info["mismatched_keys"]]
+    # transformers initializes missing and mismatched tensors at random, and only warns.
+    misfits = [
+        f"{name} is {list(saved)}, expected {list(expected)}" for name, saved, expected in info["mismatched_keys"]
+    ]
     if misfits:
         raise ModelError(
             f"spec {spec.text!r}: {directory} has weights of other shapes than its config.json says: "
@@ -120,51 +122,55 @@ def _trained(spec: Spec, directory: Path) -> Any:
             f"spec {spec.text!r}: {directory} has no weights for {', '.join(missing[:5])}; expected a fine-tuned image "
             f"classifier, as save_pretrained() of an AutoModelForImageClassification writes it"
         )
-    # A head that transformers does not know of is left out with no more than a warning.
+    # transformers drops tensors that its model does not have, such as another head, and only warns.
     files = [f"{name} {list(tensor.shape)}" for name, tensor in _unused(spec, directory, info["unexpected_keys"])]
     if files:
         raise ModelError(
-            f"spec {spec.text!r}: {directory} has weights that {type(module).__name__} has no place for: "
-            f"{', '.join(files[:5])}; the model that was saved is another one: load it in a fixture, or save what is "
-            f"meant with save_pretrained()"
+            f"spec {spec.text!r}: {directory} has weights that {type(module).__name__} does not have: "
+            f"{', '.join(files[:5])}; another model was saved there: load it in a fixture, or save the intended model "
+            f"with save_pretrained()"
         )
-    # It may be the file itself, mapped into memory, which is not to change while tests run.
+    # The tensors may be the mapped file itself. A copy does not change when the file is overwritten during the tests.
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.clone()
     return module
 
 
 def _unused(spec: Spec, directory: Path, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors that were not loaded, but for those that no prediction depends on."""
+    """Yield the tensors that were not loaded, except those that no prediction depends on."""
     from safetensors import safe_open
 
-    wanted = {name for name in names if not _OF_NO_USE.search(name)}
-    for path in _weights(spec, directory) if wanted else ():
+    relevant = {name for name in names if not _UNUSED.search(name)}
+    for path in _weights(spec, directory) if relevant else ():
         with safe_open(path, framework="pt") as file:
-            for name in sorted(wanted & set(file.keys())):
+            for name in sorted(relevant & set(file.keys())):
                 tensor = file.get_tensor(name)
                 if not is_for_training(name, tensor):
                     yield name, tensor
 
 
-def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
-    found = _snapshot(spec)
-    return Parts(tuple(_weights(spec, found.directory))) + _described_by(found) if _stays(spec, found) else None
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
+    snapshot = _snapshot(spec)
+    return (
+        Sources(tuple(_weights(spec, snapshot.directory))) + _description_files(snapshot)
+        if _is_fixed(spec, snapshot)
+        else None
+    )
 
 
-def _architecture_made_of(spec: Spec) -> Parts | None:
-    found = _snapshot(spec)
-    return _described_by(found) if _stays(spec, found) else None
+def _architecture_sources(spec: Spec) -> Sources | None:
+    snapshot = _snapshot(spec)
+    return _description_files(snapshot) if _is_fixed(spec, snapshot) else None
 
 
-def _stays(spec: Spec, found: hub.Snapshot) -> bool:
-    """Whether the spec means these files tomorrow too: a branch may move."""
-    return found.commit is None or found.commit == spec.query.get("revision")
+def _is_fixed(spec: Spec, snapshot: hub.Snapshot) -> bool:
+    """Whether the spec always names these files: a branch may move, a commit or a directory does not."""
+    return snapshot.commit is None or snapshot.commit == spec.query.get("revision")
 
 
-def _described_by(found: hub.Snapshot) -> Parts:
-    # Which of them transformers takes depends on which there are.
-    return Parts(tuple(sorted(found.directory.glob("*.json"))), directories=(found.directory,))
+def _description_files(snapshot: hub.Snapshot) -> Sources:
+    # The listing counts too: the files that transformers reads depend on the files that exist.
+    return Sources(tuple(sorted(snapshot.directory.glob("*.json"))), directories=(snapshot.directory,))
 
 
 def _snapshot(spec: Spec) -> hub.Snapshot:
@@ -172,7 +178,7 @@ def _snapshot(spec: Spec) -> hub.Snapshot:
 
 
 def _weights(spec: Spec, directory: Path) -> list[Path]:
-    """Return the files of weights, by name."""
+    """Return the files of weights, sorted by name."""
     if (directory / _WEIGHTS).is_file():
         return [directory / _WEIGHTS]
     index = directory / _INDEX
@@ -198,7 +204,7 @@ def _config(spec: Spec, directory: Path) -> Any:
 
 
 def _classes(spec: Spec, config: Any) -> list[str] | None:
-    """Return the names of the classes, unless they are no more than their numbers."""
+    """Return the class names, or None if they are only numbered placeholders."""
     names = [config.id2label.get(number, f"LABEL_{number}") for number in range(config.num_labels)]
     if not all(isinstance(name, str) for name in names):
         raise ModelError(
@@ -213,7 +219,7 @@ def _transformers(spec: Spec) -> Any:
 
 @contextmanager
 def _clear_errors(spec: Spec, directory: Path) -> Iterator[None]:
-    """Name the directory in what transformers raises for files that it cannot use."""
+    """Turn the exceptions of transformers for unusable files into a `ModelError` that names the directory."""
     from safetensors import SafetensorError
 
     try:
@@ -224,4 +230,4 @@ def _clear_errors(spec: Spec, directory: Path) -> Iterator[None]:
         raise ModelError(f"spec {spec.text!r}: {directory} cannot be loaded: {reason}") from error
 
 
-SCHEME: Final = Scheme(_load, _made_of, _architecture, _architecture_made_of)
+SCHEME: Final = Scheme(_load, _sources_of, _architecture, _architecture_sources)

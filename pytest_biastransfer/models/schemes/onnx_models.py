@@ -1,4 +1,4 @@
-"""``onnx:FILE``: an ONNX graph, computed by onnxruntime."""
+"""``onnx:FILE``: an ONNX graph, run by onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.models.file_program import FileProgram
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, weights_files
-from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs.spec import Spec
@@ -35,31 +35,31 @@ class _Graph(FileProgram):
         self._session = _session(self._path, torch.device("cpu"))
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
-            found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+            signature = ", ".join(f"{port.name} {port.type} {port.shape}" for port in inputs)
             raise ModelError(
-                f"onnx {self._path}: takes {found}; expected one input, of floats [batch, channels, height, width]"
+                f"onnx {self._path}: takes {signature}; expected one input, of floats [batch, channels, height, width]"
             )
         super().__init__(files, [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape])
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
         self.computes_in_16_bits = self._type is np.float16
-        self._output = _output(self._path, [one.name for one in self._session.get_outputs()], output)
-        self._made_for = (torch.device("cpu"), torch.get_num_threads())
+        self._output = _output(self._path, [port.name for port in self._session.get_outputs()], output)
+        self._session_for = (torch.device("cpu"), torch.get_num_threads())
 
     def __fingerprint__(self) -> object:
         return super().__fingerprint__(), self._output
 
     def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
-        # Workers are told how many threads they have after models are loaded.
-        wanted = (device, torch.get_num_threads())
-        if self._made_for != wanted:
-            self._session, self._made_for = _session(self._path, device), wanted
+        # A worker gets its number of threads after its models are loaded, so the session may be outdated.
+        current = (device, torch.get_num_threads())
+        if self._session_for != current:
+            self._session, self._session_for = _session(self._path, device), current
             self.require_same_files()
         return self._run
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
-        given = {self._input: images.cpu().numpy().astype(self._type, copy=False)}
+        feed = {self._input: images.cpu().numpy().astype(self._type, copy=False)}
         try:
-            (logits,) = self._session.run([self._output], given)
+            (logits,) = self._session.run([self._output], feed)
         except _errors() as error:
             raise RuntimeError(str(error)) from error
         return torch.from_numpy(np.asarray(logits, dtype=np.float32)).to(images.device)
@@ -69,25 +69,25 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     return Model(_Graph(_files(spec), spec.query.get("output")), name=spec.path().stem)
 
 
-def _made_of(spec: Spec, architectures: Architectures) -> Parts:
-    return Parts(tuple(_files(spec)), ("onnxruntime",))
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
+    return Sources(tuple(_files(spec)), ("onnxruntime",))
 
 
 def _files(spec: Spec) -> Sequence[Path]:
-    """Return the file, and those that it keeps weights in."""
+    """Return the file, and the external files of its weights."""
     spec.check_keys((*SHARED_KEYS, "output"))
     for module in ("onnxruntime", "onnx"):
         need(module, "onnx", f"spec {spec.text!r}")
     path = spec.path()
     if path.is_file() and "," in spec.query.get("sha256", ""):
-        # Before it is parsed to learn of the others, the first one must be the one that is expected.
+        # The first file is checked before it is parsed for the names of the others.
         weights_file(dataclasses.replace(spec, query={"sha256": spec.query["sha256"].partition(",")[0]}))
         return weights_files(spec, [path, *_data_files(path)])
     return weights_files(spec, [weights_file(spec), *_data_files(path)])
 
 
 def _data_files(path: Path) -> list[Path]:
-    """Return the files beside an ONNX file that have its weights; they cannot be elsewhere."""
+    """Return the external files of an ONNX file's weights; raise for one outside its directory."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -106,7 +106,7 @@ def _data_files(path: Path) -> list[Path]:
 
 
 def _stays_beside(path: Path, location: str) -> bool:
-    """Whether a file that a graph names is in its directory; either may be a link, as in the hub's cache."""
+    """Whether a file that a graph names is in the graph's directory; both may be links, as in the hub's cache."""
     if Path(location).is_absolute() or os.path.normpath(location).startswith(".."):
         return False
     real = (path.parent / location).resolve()
@@ -114,17 +114,17 @@ def _stays_beside(path: Path, location: str) -> bool:
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
-    """Yield all constants of a graph or function, and of the graphs within it."""
+    """Yield all constants of a graph or function, including those of nested graphs."""
     yield from getattr(graph, "initializer", ())
-    yield from _parts_of(getattr(graph, "sparse_initializer", ()))
+    yield from _dense_tensors(getattr(graph, "sparse_initializer", ()))
     for attribute in (attribute for node in graph.node for attribute in node.attribute):
         yield from (attribute.t, *attribute.tensors)
-        yield from _parts_of((attribute.sparse_tensor, *attribute.sparse_tensors))
+        yield from _dense_tensors((attribute.sparse_tensor, *attribute.sparse_tensors))
         for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
             yield from _tensors(inner)
 
 
-def _parts_of(sparse: Iterable[Any]) -> Iterator[Any]:
+def _dense_tensors(sparse: Iterable[Any]) -> Iterator[Any]:
     for tensor in sparse:
         yield from (tensor.values, tensor.indices)
 
@@ -134,7 +134,7 @@ def _session(path: Path, device: torch.device) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # Its warnings are about how the graph could be made faster.
+    # Hide onnxruntime's warnings, which are about the speed of the graph.
     options.log_severity_level = 3
     provider = _PROVIDERS.get(device.type)
     if provider not in onnxruntime.get_available_providers():
@@ -142,31 +142,31 @@ def _session(path: Path, device: torch.device) -> Any:
             f"onnx {path}: onnxruntime {onnxruntime.__version__} cannot compute on {device}; install onnxruntime-gpu "
             f"instead of onnxruntime, or use --bias-device=cpu"
         )
-    # Real float32, as everywhere.
-    own = {"device_id": device.index or 0, "use_tf32": 0} if device.type == "cuda" else {}
+    # No TF32: figures are computed in real float32, as for all other models.
+    options_of_provider = {"device_id": device.index or 0, "use_tf32": 0} if device.type == "cuda" else {}
     try:
-        return onnxruntime.InferenceSession(path, options, providers=[(provider, own)])
+        return onnxruntime.InferenceSession(path, options, providers=[(provider, options_of_provider)])
     except _errors() as error:
         raise ModelError(f"onnx {path}: cannot be loaded ({str(error).splitlines()[0]})") from error
 
 
-def _output(path: Path, names: Sequence[str], wanted: str | None) -> str:
-    """Return the name of the output that is the logits: the one that is wanted, or so called, or the only one."""
-    if wanted is not None and wanted not in names:
-        raise ModelError(f"onnx {path}: has no output {wanted!r}; {nearest(wanted, names)}")
-    if wanted is None and "logits" not in names and len(names) > 1:
+def _output(path: Path, names: Sequence[str], requested: str | None) -> str:
+    """Return the name of the logits' output: the requested one, else ``logits``, else the only one."""
+    if requested is not None and requested not in names:
+        raise ModelError(f"onnx {path}: has no output {requested!r}; {nearest(requested, names)}")
+    if requested is None and "logits" not in names and len(names) > 1:
         raise ModelError(
             f"onnx {path}: has the outputs {', '.join(names)}; say which one is the logits with &output=NAME"
         )
-    return wanted or ("logits" if "logits" in names else names[0])
+    return requested or ("logits" if "logits" in names else names[0])
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """Return what onnxruntime raises, which has no common base."""
+    """Return the exception classes of onnxruntime, which have no common base class."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    kinds = (getattr(state, name) for name in dir(state))
-    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+    members = (getattr(state, name) for name in dir(state))
+    return tuple(member for member in members if isinstance(member, type) and issubclass(member, Exception))
 
 
-SCHEME: Final = Scheme(_load, _made_of)
+SCHEME: Final = Scheme(_load, _sources_of)

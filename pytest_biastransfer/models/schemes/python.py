@@ -1,4 +1,4 @@
-"""``python:package.module:factory``: the user's own code."""
+"""``python:package.module:factory``: a model that the user's own code returns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from pytest_biastransfer.models.model import Model, wrap_module
 from pytest_biastransfer.models.safe_loading.weights_file import without_weights_file
-from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.python_factory import call_factory
 from pytest_biastransfer.specs.spec import Spec
@@ -21,14 +21,14 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     return _architecture(spec)
 
 
-def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
-    # A factory may do anything.
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
+    # The factory may read anything, so the model's sources cannot be listed.
     return None
 
 
-def _architecture_made_of(spec: Spec) -> Parts:
-    # Its weights are all replaced; what is left is its code.
-    return Parts(modules=(spec.rest.partition(":")[0],))
+def _architecture_sources(spec: Spec) -> Sources:
+    # A checkpoint replaces all its weights, so only the code matters.
+    return Sources(modules=(spec.rest.partition(":")[0],))
 
 
-SCHEME: Final = Scheme(_load, _made_of, _architecture, _architecture_made_of)
+SCHEME: Final = Scheme(_load, _sources_of, _architecture, _architecture_sources)

@@ -1,4 +1,4 @@
-"""``timm:NAME?checkpoint=FILE``: the models of timm, with their data config as preprocessing."""
+"""``timm:NAME?checkpoint=FILE``: a model of timm, preprocessed according to its data config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.resizing import ResizeMode
 from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, without_weights_file
-from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import hub
@@ -19,7 +19,7 @@ from pytest_biastransfer.specs.spec import Spec
 
 _KEYS: Final = (*SHARED_KEYS, "checkpoint", "num_classes", "in_chans", "pretrained", "entry", "prefix", *hub.KEYS)
 _HUB_FILE: Final = "model.safetensors"
-# Where timm's create_model looks for the weights of a checkpoint: their average before themselves.
+# The entries in which timm's create_model looks for weights, in its order: averaged weights come first.
 _ENTRIES: Final = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
@@ -32,8 +32,8 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     if file is not None:
         path, name = spec.path(file), spec.path(file).stem
     else:
-        found = _snapshot(spec, model.module)
-        path, name = found.directory / _HUB_FILE, f"{spec.rest}{found.revision}"
+        snapshot = _snapshot(spec, model.module)
+        path, name = snapshot.directory / _HUB_FILE, f"{spec.rest}{snapshot.revision}"
     load_checkpoint(model.module, weights_file(spec, path), spec.query.get("entry"), spec.query.get("prefix"), _ENTRIES)
     return dataclasses.replace(model, name=name)
 
@@ -52,20 +52,20 @@ def _architecture(spec: Spec) -> Model:
     return Model(module, preprocess=preprocess, name=spec.rest, class_order="natural")
 
 
-def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
-    return Parts((spec.path(spec.query["checkpoint"]),)) if "checkpoint" in spec.query else None
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
+    return Sources((spec.path(spec.query["checkpoint"]),)) if "checkpoint" in spec.query else None
 
 
 def _preprocess(spec: Spec, config: dict[str, Any]) -> Preprocess:
-    """Return what timm's own transform of a model does to an image when it evaluates."""
+    """Return the preprocessing of timm's own evaluation transform."""
     height, width = config["input_size"][-2:]
-    # As timm rounds.
+    # timm rounds down.
     resize = int(height / config["crop_pct"]), int(width / config["crop_pct"])
     modes: dict[str, ResizeMode] = {"center": "shortest", "squash": "exact", "border": "longest"}
-    found = config["crop_mode"]
-    if found not in modes:
-        raise ModelError(f"spec {spec.text!r}: {spec.rest} has crop_mode {found!r}, expected one of {list(modes)}")
-    mode = modes[found]
+    crop_mode = config["crop_mode"]
+    if crop_mode not in modes:
+        raise ModelError(f"spec {spec.text!r}: {spec.rest} has crop_mode {crop_mode!r}, expected one of {list(modes)}")
+    mode = modes[crop_mode]
     square = mode == "shortest" and resize[0] == resize[1]
     return Preprocess(
         resize=resize[0] if square else resize,
@@ -75,7 +75,7 @@ def _preprocess(spec: Spec, config: dict[str, Any]) -> Preprocess:
         mean=config["mean"],
         std=config["std"],
         interpolation=config["interpolation"],
-        # As timm's own validation opens pictures for such a model.
+        # timm's own validation opens pictures as gray for such a model.
         channels=1 if spec.number("in_chans") == 1 or config["input_size"][0] == 1 else None,
     )
 
@@ -89,4 +89,4 @@ def _snapshot(spec: Spec, module: Any) -> hub.Snapshot:
     return hub.snapshot(spec, extra="timm", patterns=[_HUB_FILE], repo=config["hf_hub_id"], kind="model")
 
 
-SCHEME: Final = Scheme(_load, _made_of, _architecture)
+SCHEME: Final = Scheme(_load, _sources_of, _architecture)

@@ -1,4 +1,4 @@
-"""``torchscript:FILE``: what ``torch.jit.save`` wrote."""
+"""``torchscript:FILE``: a program that ``torch.jit.save`` wrote."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from pytest_biastransfer.models.file_program import saved_program
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file
-from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.spec import Spec
 
@@ -18,8 +18,8 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     return Model(saved_program("torchscript", path, trusted=bool(spec.switch("trust"))), name=path.stem)
 
 
-def _made_of(spec: Spec, architectures: Architectures) -> Parts:
-    return Parts((spec.path(),))
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
+    return Sources((spec.path(),))
 
 
-SCHEME: Final = Scheme(_load, _made_of)
+SCHEME: Final = Scheme(_load, _sources_of)

@@ -1,4 +1,4 @@
-"""``torchvision:NAME?weights=...``: torchvision's registry of classification models."""
+"""``torchvision:NAME?weights=...``: a classification model of torchvision."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.safe_loading.state_dicts import load_state, read_state
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, without_weights_file
-from pytest_biastransfer.models.scheme import Architectures, Parts, Scheme
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.spec import Spec
 
-# What torchvision builds otherwise where it puts its own weights in: their training had an input of its own.
+# The options that torchvision sets for its own weights, which were trained with another normalization of the input.
 _WITH_WEIGHTS: Final = MappingProxyType(
     {
         "googlenet": {"transform_input": True, "aux_logits": True, "init_weights": False},
         "inception_v3": {"transform_input": True, "aux_logits": True, "init_weights": False},
     }
 )
-# Some files have names from before torch's modules were renamed: norm.1, conv.2 for norm1, conv2.
+# Some files have old names of torch's modules: norm.1 and conv.2 for norm1 and conv2.
 _OLD_NAME: Final = re.compile(r"(?<=\.)(norm|relu|conv)\.(?=[12]\.)")
 
 
@@ -41,7 +41,7 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
 
 
 def _architecture(spec: Spec) -> Model:
-    """Build the model; of weights, only their preprocessing and, if there are as many, their classes come along."""
+    """Build the model without weights; `weights=` sets the preprocessing and, if their number fits, the class names."""
     without_weights_file(
         spec, "name them with &weights=, or a file of your own with checkpoint:FILE?arch=torchvision:..."
     )
@@ -52,9 +52,9 @@ def _architecture(spec: Spec) -> Model:
     return _described(module, weights, spec)
 
 
-def _made_of(spec: Spec, architectures: Architectures) -> Parts | None:
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
     weights = _weights(spec)
-    return None if weights is None else Parts((_cached(weights),))
+    return None if weights is None else Sources((_cached(weights),))
 
 
 def _built(spec: Spec, weights: Any) -> Any:
@@ -67,7 +67,7 @@ def _built(spec: Spec, weights: Any) -> Any:
         if spec.rest.startswith("vit_"):
             options["image_size"] = weights.meta["min_size"][0]
     elif spec.rest in _WITH_WEIGHTS:
-        # Their default, with a warning that it takes long to draw weights, which are never used.
+        # The default too, but set explicitly it avoids torchvision's warning about slow initialization.
         options["init_weights"] = True
     return models.get_model(spec.rest, weights=None, **options)
 
@@ -102,7 +102,7 @@ def _require_own_head(spec: Spec, weights: Any) -> None:
 
 
 def _downloaded(spec: Spec, weights: Any) -> Path:
-    """Return the file of the weights, downloaded if it is not there, as its spec has named it."""
+    """Return the file of the weights; it is downloaded if it is missing, as the spec names these weights."""
     import torch
 
     path = _cached(weights)
@@ -120,14 +120,14 @@ def _downloaded(spec: Spec, weights: Any) -> Path:
 
 
 def _cached(weights: Any) -> Path:
-    """Return where torch keeps weights, once they are downloaded."""
+    """Return the path in torch's cache to which weights are downloaded."""
     import torch
 
     return Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
 
 
 def _weights(spec: Spec) -> Any:
-    """Return the weights that a spec names, or None; raise for what torchvision does not have."""
+    """Return the weights that a spec names, or None; raise for a model or weights that torchvision does not have."""
     from torchvision import models
 
     spec.check_keys((*SHARED_KEYS, "weights", "num_classes"))
@@ -138,18 +138,18 @@ def _weights(spec: Spec) -> Any:
             f"spec {spec.text!r}: torchvision has no classification model {spec.rest!r}; "
             f"{nearest(spec.rest, available)}"
         )
-    wanted = spec.query.get("weights")
-    if wanted is None:
+    requested = spec.query.get("weights")
+    if requested is None:
         return None
-    known = models.get_model_weights(spec.rest)
-    if wanted == "DEFAULT":
-        return known.DEFAULT
-    if wanted not in known.__members__:
+    available_weights = models.get_model_weights(spec.rest)
+    if requested == "DEFAULT":
+        return available_weights.DEFAULT
+    if requested not in available_weights.__members__:
         raise ModelError(
-            f"spec {spec.text!r}: {spec.rest} has no weights {wanted!r}; "
-            f"{nearest(wanted, [*known.__members__, 'DEFAULT'])}"
+            f"spec {spec.text!r}: {spec.rest} has no weights {requested!r}; "
+            f"{nearest(requested, [*available_weights.__members__, 'DEFAULT'])}"
         )
-    return known[wanted]
+    return available_weights[requested]
 
 
-SCHEME: Final = Scheme(_load, _made_of, _architecture)
+SCHEME: Final = Scheme(_load, _sources_of, _architecture)
