@@ -93,7 +93,7 @@ class DeferredModel(Model):
             "name": description["name"],
             "class_order": description.get("class_order"),
             "_load": load,
-            "_known_fingerprint": description["fingerprint"],
+            "_cached_fingerprint": description["fingerprint"],
             "_is_untouched": is_untouched,
         }
         vars(model).update(values)

@@ -246,9 +246,7 @@ def test_weights_that_are_left_over_are_named(net: torch.nn.Module, classes: str
     with pytest.raises(ModelError) as caught:
         load_model(SPEC.format("larger.pt") + classes)
     message = str(caught.value)
-    assert (
-        "larger.pt: Net is only the part under backbone. of the model that was saved. Name the whole of it" in message
-    )
+    assert "larger.pt: Net is only the part under backbone. of the saved model. Name the whole model" in message
     assert "2 left over:\n  classifier.weight [3, 5]\n  classifier.bias [3]" in message
     assert "add &prefix=backbone." in message
     assert "type num_classes" not in message
@@ -361,7 +359,9 @@ def test_timm_takes_the_weights_that_timm_would(entries: tuple[str, ...], chosen
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert all(torch.equal(ours[name], states[chosen][name]) for name in theirs)
     torch.save(states | {"ema": states[entries[0]]}, "more.pth")
-    with pytest.raises(ModelError, match=r"several sets of weights for ResNet, under .*ema; say which is meant"):
+    with pytest.raises(
+        ModelError, match=r"several sets of weights for ResNet, under .*ema; choose one, such as &entry="
+    ):
         load_model("timm:resnet10t?checkpoint=more.pth&num_classes=3")
 
 

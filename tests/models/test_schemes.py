@@ -709,9 +709,7 @@ def test_weights_that_no_place_is_for_are_an_error() -> None:
     save_file(state | harmless, "pets/model.safetensors", {"format": "pt"})
     assert load_model("hf:pets").name == "pets"
     save_file(state | {"projection.weight": torch.ones(2, 5)}, "pets/model.safetensors", {"format": "pt"})
-    with pytest.raises(
-        ModelError, match=r"pets has weights that ResNet.* does not have: projection\.weight \[2, 5\]"
-    ):
+    with pytest.raises(ModelError, match=r"pets has weights that ResNet.* does not have: projection\.weight \[2, 5\]"):
         load_model("hf:pets")
 
 

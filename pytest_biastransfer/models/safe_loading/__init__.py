@@ -1,1 +1,1 @@
-"""What may be read from a file of a model: verified, and written anew before a library sees it."""
+"""Security: files of models are verified and rewritten before torch loads them, and foreign programs run sandboxed."""

@@ -1,7 +1,8 @@
-"""Zip archives of models: read in the one way that is possible, and written anew for torch.
+"""Opens zip archives of models strictly, and writes verified members to a new archive for torch.
 
-torch's reader and Python's look for the members of an archive in different ways. What Python's reader sees is verified,
-written into a new archive, and only that is given to torch. So it does not matter what torch would see in the file.
+torch's reader and Python's reader find the members of an archive in different ways, so one file can show each of them
+other content. Members are verified as Python's reader sees them, and written to a new archive. torch reads only the new
+archive, so it does not matter what torch would find in the original file.
 """
 
 from __future__ import annotations
@@ -22,32 +23,29 @@ from pytest_biastransfer.errors import ModelError
 _BROKEN: Final = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 _LOCAL_HEADER: Final = struct.Struct("<4sHHHHHLLLHH")
 _LOCAL_SIGNATURE: Final = b"PK\x03\x04"
-# Sizes that are written behind a member, with 4 or 8 bytes each.
+# A data descriptor after a member repeats its sizes, with 4 or 8 bytes each.
 _DESCRIPTOR_SIGNATURE: Final = b"PK\x07\x08"
 _DESCRIPTOR_LENGTHS: Final = (16, 24)
-# Sizes stand behind the member; names are UTF-8. Others mean encryption.
-_KNOWN_FLAGS: Final = 0x0008 | 0x0800
+# Allowed are a data descriptor and UTF-8 names. Other flags mean encryption.
+_ALLOWED_FLAGS: Final = 0x0008 | 0x0800
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _END_LENGTH: Final = 22
 _END_SIGNATURE: Final = b"PK\x05\x06"
-# torch compresses nothing but source code.
+# torch compresses only source code, so a larger size is a zip bomb.
 _MOST_UNPACKED: Final = 256 * 2**20
 _MOST_MEMBERS: Final = 200_000
 _NAME: Final = re.compile(r"[\w.\-+=@ ]+(/[\w.\-+=@ ]+)*")
 
 
 class Members(Mapping[str, bytes]):
-    """The contents of an archive's members by their names, without the folder that all of them are in.
+    """The contents of an archive's members by name, without their common top folder; each access reads one member."""
 
-    One member is read at a time.
-    """
-
-    def __init__(self, archive: zipfile.ZipFile, place: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, location: str) -> None:
         self._archive = archive
         names = [info.filename for info in archive.infolist()]
         top = _common_folder(names)
         self._names = {name.removeprefix(top): name for name in names}
-        self.place = place
+        self.location = location
 
     def __getitem__(self, name: str) -> bytes:
         return self._archive.read(self._names[name])
@@ -60,22 +58,22 @@ class Members(Mapping[str, bytes]):
 
 
 @contextmanager
-def opened(path: Path, place: str) -> Iterator[Members]:
-    """Open an archive; `place` names it in error messages, also for what is damaged while it is read.
+def open_archive(path: Path, location: str) -> Iterator[Members]:
+    """Open an archive; `location` names it in error messages, also for damage that shows while members are read.
 
-    Raises `ModelError` where more than one archive could be read in the file, where a member is there twice (whatever
-    the case of its name), encrypted or larger than it may be, and for names that lead elsewhere.
+    Raises `ModelError` if two readers could see different archives in the file, if a member occurs twice (in any case
+    of its name), is encrypted or too large, and for names that lead out of the archive.
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            _require_one_reading(archive, file, place)
-            yield Members(archive, place)
+            _require_unambiguous(archive, file, location)
+            yield Members(archive, location)
     except _BROKEN as error:
-        raise ModelError(f"{place}: no archive as torch writes it, or damaged ({error})") from error
+        raise ModelError(f"{location}: no archive as torch writes it, or damaged ({error})") from error
 
 
-def written(members: Iterator[tuple[str, bytes]], folder: str = "archive/") -> io.BytesIO:
-    """Return a new archive with these members in a folder, which torch's reader leaves out of their names."""
+def write_archive(members: Iterator[tuple[str, bytes]], folder: str = "archive/") -> io.BytesIO:
+    """Return a new archive with these members in a top folder, which torch's reader strips from their names."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members:
@@ -89,53 +87,53 @@ def _common_folder(names: list[str]) -> str:
     return f"{folders.pop()}/" if len(folders) == 1 and all("/" in name for name in names) else ""
 
 
-def _require_one_reading(archive: zipfile.ZipFile, file: IO[bytes], place: str) -> None:
+def _require_unambiguous(archive: zipfile.ZipFile, file: IO[bytes], location: str) -> None:
     infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-    _require_plain_members(infos, place)
+    _require_plain_members(infos, location)
     if archive.comment:
-        raise _ambiguous(place, "it ends with a comment")
+        raise _ambiguous(location, "it ends with a comment")
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - _END_LENGTH))
     if file.read(4) != _END_SIGNATURE:
-        raise _ambiguous(place, "something follows its end")
+        raise _ambiguous(location, "something follows its end")
     position = 0
     for info in infos:
-        position = _end_of_member(file, info, position, place)
-    # Between the last member and the directory another archive could be.
+        position = _end_of_member(file, info, position, location)
+    # Another archive could hide between the last member and the central directory.
     if position != archive.start_dir:
-        raise _ambiguous(place, "something else is between its members and their directory")
+        raise _ambiguous(location, "something else is between its members and their directory")
 
 
-def _require_plain_members(infos: list[zipfile.ZipInfo], place: str) -> None:
+def _require_plain_members(infos: list[zipfile.ZipInfo], location: str) -> None:
     if len(infos) > _MOST_MEMBERS:
-        raise ModelError(f"{place}: has {len(infos)} members, more than any model; nothing in it was run")
+        raise ModelError(f"{location}: has {len(infos)} members, more than any model; nothing in it was run")
     for name, count in Counter(info.filename.lower() for info in infos).items():
         if count > 1:
-            raise ModelError(f"{place}: {name!r:.80} is there twice; nothing in it was run")
+            raise ModelError(f"{location}: {name!r:.80} is there twice; nothing in it was run")
     for info in infos:
         name = info.filename
-        dotted = any(not part.strip(". ") for part in name.split("/"))
+        dotted = any(not component.strip(". ") for component in name.split("/"))
         if not _NAME.fullmatch(name) or dotted or name != info.orig_filename:
-            raise ModelError(f"{place}: a member is called {info.orig_filename!r:.80}; nothing in it was run")
-        if info.flag_bits & ~_KNOWN_FLAGS:
-            raise ModelError(f"{place}: {name!r:.80} is encrypted; nothing in it was run")
+            raise ModelError(f"{location}: a member is called {info.orig_filename!r:.80}; nothing in it was run")
+        if info.flag_bits & ~_ALLOWED_FLAGS:
+            raise ModelError(f"{location}: {name!r:.80} is encrypted; nothing in it was run")
         if info.compress_type not in _METHODS:
-            raise ModelError(f"{place}: {name!r:.80} is compressed as torch never does; nothing in it was run")
+            raise ModelError(f"{location}: {name!r:.80} is compressed as torch never does; nothing in it was run")
         if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
-            raise ModelError(f"{place}: {name!r:.80} is damaged: it has two sizes; nothing in it was run")
+            raise ModelError(f"{location}: {name!r:.80} is damaged: it has two sizes; nothing in it was run")
     unpacked = sum(info.file_size for info in infos if info.compress_type != zipfile.ZIP_STORED)
     if unpacked > _MOST_UNPACKED:
         raise ModelError(
-            f"{place}: would be {unpacked:,} bytes when it is unpacked, more than {_MOST_UNPACKED:,}; torch compresses "
-            f"no weights. Nothing in it was run"
+            f"{location}: would be {unpacked:,} bytes when it is unpacked, more than {_MOST_UNPACKED:,}; torch "
+            f"compresses no weights. Nothing in it was run"
         )
 
 
-def _end_of_member(file: IO[bytes], info: zipfile.ZipInfo, position: int, place: str) -> int:
-    """Return where a member ends that has to begin at a position, and to be there what the directory says."""
+def _end_of_member(file: IO[bytes], info: zipfile.ZipInfo, position: int, location: str) -> int:
+    """Return the end of a member; raise unless it begins at `position` and its header agrees with the directory."""
     if info.header_offset != position:
         reason = "it begins with something else" if position == 0 else "something else is between its members"
-        raise _ambiguous(place, reason)
+        raise _ambiguous(location, reason)
     file.seek(position)
     header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
     signature, _, flags, method = header[:4]
@@ -143,13 +141,13 @@ def _end_of_member(file: IO[bytes], info: zipfile.ZipInfo, position: int, place:
     name = file.read(name_length)
     expected = info.orig_filename.encode("utf-8" if info.flag_bits & 0x0800 else "cp437")
     if signature != _LOCAL_SIGNATURE or name != expected or flags != info.flag_bits or method != info.compress_type:
-        raise _ambiguous(place, f"{info.filename!r:.80} is another member than its directory says")
+        raise _ambiguous(location, f"{info.filename!r:.80} is another member than its directory says")
     end = position + _LOCAL_HEADER.size + name_length + extra_length + info.compress_size
     return end + _descriptor_length(file, end, info)
 
 
 def _descriptor_length(file: IO[bytes], position: int, info: zipfile.ZipInfo) -> int:
-    """Return the length of the sizes behind a member, which say what the directory says."""
+    """Return the length of the data descriptor after a member; raise unless it agrees with the directory."""
     if not info.flag_bits & 0x0008:
         return 0
     file.seek(position)
@@ -163,5 +161,5 @@ def _descriptor_length(file: IO[bytes], position: int, info: zipfile.ZipInfo) ->
     raise zipfile.BadZipFile(f"the sizes behind {info.filename!r:.80} are missing")
 
 
-def _ambiguous(place: str, reason: str) -> ModelError:
-    return ModelError(f"{place}: is not the same archive for all who read it: {reason}; nothing in it was run")
+def _ambiguous(location: str, reason: str) -> ModelError:
+    return ModelError(f"{location}: is not the same archive for all who read it: {reason}; nothing in it was run")

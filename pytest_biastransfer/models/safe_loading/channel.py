@@ -1,4 +1,4 @@
-"""Messages between this process and the one that computes a program: a JSON header, and the bytes of a tensor."""
+"""Messages between this process and the sandboxed one: a JSON header and the bytes of a tensor, never a pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 _LENGTHS: Final = struct.Struct("<QQ")
 _LONGEST_HEADER: Final = 2**20
-# Batches of images are large; what is answered are logits.
+# Batches of images are large. For answers, which are logits, the receiver sets a smaller limit.
 _LONGEST_BODY: Final = 2**36
 _TYPES: Final = MappingProxyType(
     {
@@ -30,7 +30,7 @@ Message = tuple[dict[str, Any], bytearray]
 
 
 class ChannelError(Exception):
-    """What came is no message."""
+    """The received bytes are no valid message."""
 
 
 class Channel:
@@ -39,9 +39,9 @@ class Channel:
     Parameters
     ----------
     connection
-        A socket. If it has a timeout, `check` is called whenever it has passed.
+        A socket. If it has a timeout, `check` is called after each timeout.
     check
-        Raises if there is nothing more to wait for.
+        Raises if waiting any longer is useless.
     """
 
     def __init__(self, connection: socket.socket, check: Callable[[], None] = lambda: None) -> None:
@@ -49,13 +49,13 @@ class Channel:
         self._check = check
 
     def send(self, header: dict[str, Any], body: bytes | memoryview = b"") -> None:
-        """Send a message; raise `EOFError` if nobody takes it."""
+        """Send a message; raise `EOFError` if the other end is closed."""
         text = json.dumps(header).encode()
         self._send(_LENGTHS.pack(len(text), len(body)) + text)
         self._send(body)
 
     def receive(self, longest: int = _LONGEST_BODY) -> Message:
-        """Return the next message; raise `EOFError` if there is none, `ChannelError` for anything else."""
+        """Return the next message; raise `EOFError` if the other end is closed, `ChannelError` if it is invalid."""
         header_length, body_length = _LENGTHS.unpack(self._receive(_LENGTHS.size))
         if header_length > _LONGEST_HEADER or body_length > longest:
             raise ChannelError(f"a message of {header_length} and {body_length} bytes")
@@ -95,8 +95,8 @@ class Channel:
         return content
 
 
-def described(tensor: torch.Tensor) -> tuple[dict[str, Any], memoryview]:
-    """Return what says how a tensor is laid out, and its bytes; in memory its channels may come last."""
+def encode_tensor(tensor: torch.Tensor) -> tuple[dict[str, Any], memoryview]:
+    """Return the description of a tensor (dtype, shape, memory format) and its bytes."""
     last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
     kind = str(tensor.dtype).removeprefix("torch.")
     if kind not in _TYPES:
@@ -106,8 +106,11 @@ def described(tensor: torch.Tensor) -> tuple[dict[str, Any], memoryview]:
     return {"type": kind, "shape": list(tensor.shape), "last": last}, content
 
 
-def tensor_of(description: Any, content: bytearray) -> torch.Tensor:
-    """Return the tensor that `described` described; raise `ChannelError` if it did not."""
+def decode_tensor(description: Any, content: bytearray) -> torch.Tensor:
+    """Return the tensor of a description and its bytes; raise `ChannelError` if `encode_tensor` cannot have made them.
+
+    The description comes from the process of an untrusted program, so each field is checked.
+    """
     if not isinstance(description, dict):
         raise ChannelError("no description of a tensor")
     kind, shape, last = _TYPES.get(str(description.get("type"))), description.get("shape"), description.get("last")

@@ -1,7 +1,7 @@
-"""What an archive of ``torch.export`` may hold, so that loading it runs nothing but operators on tensors.
+"""Verifies archives of ``torch.export``, so that loading one only runs operators on tensors.
 
-torch takes names, operators and expressions from the archive as Python would, and falls back to unpickling. So each
-member is verified, and written into a new archive; what no exported model needs is refused.
+torch evaluates names, operators and expressions from the archive as Python code, and falls back to unpickling. So each
+member is verified and written to a new archive. Anything that no exported model needs is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.safe_loading.archives import Members, opened, written
+from pytest_biastransfer.models.safe_loading.archives import Members, open_archive, write_archive
 from pytest_biastransfer.models.safe_loading.export_schema import canonical_json
 from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE, read_plain, reason_of
 
@@ -24,56 +24,56 @@ _PROGRAM: Final = "models/model.json"
 _CONFIGS: Final = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 _TENSOR: Final = re.compile(r"data/(weights|constants)/(weight|tensor)_[0-9]{1,9}")
 _PICKLES: Final = ("data/weights/model.pt", "data/constants/model.pt", "data/sample_inputs/model.pt")
-# Files of a user, and what tells archives apart.
+# The user's own files, and identifiers of the archive.
 _LEFT_OUT: Final = re.compile(r"(extra|extra_files)/.*|\.data/serialization_id|\.format_version|\.storage_alignment")
-_SIGNS: Final = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?\n?|pt2|little|big")
-_SIGN_FILES: Final = ("archive_format", "archive_version", "byteorder", "version", ".data/version")
-# As torch.export wrote it before torch 2.9, without a folder.
+_MARKERS: Final = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?\n?|pt2|little|big")
+_MARKER_FILES: Final = ("archive_format", "archive_version", "byteorder", "version", ".data/version")
+# The names before torch 2.9, which wrote no top folder.
 _OLD_PROGRAM: Final = "serialized_exported_program.json"
 _OLD_PICKLES: Final = ("serialized_state_dict.pt", "serialized_constants.pt", "serialized_example_inputs.pt")
 
-# Stands for the name of a member in an error about it.
-_THIS: Final = "<member>"
-# What reads a member, and returns what is written instead of it.
+# The placeholder for the name of a member in an error message.
+_MEMBER: Final = "<member>"
+# Verifies the content of a member, and returns the content for the new archive.
 _Rewrite = Callable[[bytes], bytes]
 
 
 def verified_export(path: Path) -> io.BytesIO:
-    """Return a new archive with the program, the weights and the inputs in the archive at a path.
+    """Return a new archive with the program, the weights and the inputs of the archive at a path.
 
     Raises `ModelError` for an archive with anything that no model needs.
     """
-    with opened(path, f"export {path}") as members:
+    with open_archive(path, f"export {path}") as members:
         old = _OLD_PROGRAM in members
         if not old and _PROGRAM not in members:
             raise ModelError(f"export {path}: no archive as torch.export.save writes it: it has no {_PROGRAM}")
         rewrites = dict(_old_rewrites() if old else _new_rewrites(path, members))
-        return written(_rewritten(path, members, rewrites), "" if old else "archive/")
+        return write_archive(_rewritten(path, members, rewrites), "" if old else "archive/")
 
 
 def _rewritten(path: Path, members: Members, rewrites: Mapping[str, _Rewrite]) -> Iterator[tuple[str, bytes]]:
     for name in members:
         if name in rewrites:
-            yield name, _anew(path, name, members[name], rewrites[name])
+            yield name, _rewrite(path, name, members[name], rewrites[name])
         elif "aotinductor/" in name:
             raise _refused(path, f"{name} is compiled code")
         elif not _LEFT_OUT.fullmatch(name):
             raise _refused(path, f"{name} is nothing that torch.export.save writes")
 
 
-def _anew(path: Path, name: str, content: bytes, rewrite: _Rewrite) -> bytes:
+def _rewrite(path: Path, name: str, content: bytes, rewrite: _Rewrite) -> bytes:
     try:
         return rewrite(content)
     except (RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"export {path}: {name} is damaged ({error})") from error
     except ValueError as error:
-        raise _refused(path, str(error).replace(_THIS, name)) from error
+        raise _refused(path, str(error).replace(_MEMBER, name)) from error
 
 
 def _new_rewrites(path: Path, members: Members) -> Iterator[tuple[str, _Rewrite]]:
     yield _PROGRAM, _program
-    for name in _SIGN_FILES:
-        yield name, _sign
+    for name in _MARKER_FILES:
+        yield name, _marker
     for name in _PICKLES:
         yield name, _example_inputs if "sample_inputs" in name else _named_tensors
     for name in filter(_TENSOR.fullmatch, members):
@@ -86,7 +86,7 @@ def _new_rewrites(path: Path, members: Members) -> Iterator[tuple[str, _Rewrite]
 
 def _old_rewrites() -> Iterator[tuple[str, _Rewrite]]:
     yield _OLD_PROGRAM, _program
-    yield "version", _sign
+    yield "version", _marker
     for name in _OLD_PICKLES:
         yield name, _example_inputs if "inputs" in name else _named_tensors
 
@@ -100,7 +100,7 @@ def _payloads(content: bytes) -> bytes:
 
 
 def _pickled_tensors(path: Path, name: str, content: bytes) -> list[str]:
-    """Return the names of the files that a list of weights or constants says are pickled."""
+    """Return the files that a list of weights or constants marks as pickled."""
     pickled: list[str] = []
 
     def read(config: bytes) -> bytes:
@@ -108,13 +108,13 @@ def _pickled_tensors(path: Path, name: str, content: bytes) -> list[str]:
         pickled.extend(payload["path_name"] for payload in payloads if payload["use_pickle"])
         return config
 
-    _anew(path, name, content, read)
+    _rewrite(path, name, content, read)
     return pickled
 
 
-def _sign(content: bytes) -> bytes:
-    if not _SIGNS.fullmatch(content):
-        raise ValueError(f"{_THIS} says {content!r:.80}")
+def _marker(content: bytes) -> bytes:
+    if not _MARKERS.fullmatch(content):
+        raise ValueError(f"{_MEMBER} says {content!r:.80}")
     return content
 
 
@@ -137,16 +137,16 @@ def _example_inputs(content: bytes) -> bytes:
     return _pickled(content, _is_input, "tensors")
 
 
-def _pickled(content: bytes, fits: Callable[[Any], bool], what: str) -> bytes:
-    """Return plain data as torch.save writes it here: whatever the pickle was, it is not given on."""
+def _pickled(content: bytes, fits: Callable[[Any], bool], expected: str) -> bytes:
+    """Return plain data, pickled again by torch.save: the original pickle is not passed on."""
     if not content:
         return content
     try:
         value = read_plain(io.BytesIO(content))
     except UNREADABLE as error:
-        raise ValueError(f"{_THIS} holds more than tensors, or is damaged ({reason_of(error)})") from error
+        raise ValueError(f"{_MEMBER} holds more than tensors, or is damaged ({reason_of(error)})") from error
     if not fits(value):
-        raise ValueError(f"{_THIS} holds a {type(value).__name__}, expected {what}")
+        raise ValueError(f"{_MEMBER} holds a {type(value).__name__}, expected {expected}")
     file = io.BytesIO()
     torch.save(value, file)
     return file.getvalue()

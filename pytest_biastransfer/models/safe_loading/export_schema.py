@@ -1,7 +1,7 @@
-"""The JSON of an exported program, read as torch's own schema has it, each string checked, and written anew.
+"""Verifies the JSON of an exported program against torch's own schema, and rewrites it.
 
-What is written has only the fields of the installed torch's schema. Which strings may stand in which field is listed
-here; a field that is not listed may hold none.
+The result has only fields of the installed torch's schema. This module lists which strings each field may contain; a
+field that is not listed may contain no text, so a new field of a later torch is refused until it has been examined.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final
 from pytest_biastransfer.models.safe_loading.size_expressions import canonical_size, is_size_name
 from pytest_biastransfer.models.safe_loading.tree_structures import canonical_structure, without_duplicates
 
-# Operators on tensors, without those that reach files; operators of other libraries would be code of theirs.
+# Operators on tensors, except those that access files. Operators of other libraries are excluded: they run any code.
 _OPERATOR: Final = re.compile(
     r"torch\.ops\.(aten|prims|torchvision|quantized|quantized_decomposed)\.(?!from_file\b|save\b|load\b)[A-Za-z0-9_]+"
     r"(\.(?!_)[A-Za-z0-9_]+)?"
@@ -32,7 +32,7 @@ _OPERATOR: Final = re.compile(
     r"|getitem)"
     r"|math\.(trunc|floor|ceil|sqrt|exp|log|log2|sin|cos|tan|tanh|pow)"
 )
-# torch writes the names of attributes into the source of a function, in quotes.
+# torch generates Python source with the names of attributes in quotes, so quotes and backslashes are excluded.
 _ATTRIBUTE: Final = re.compile(r"(?!__)[\w.\-/:@ ]*")
 _TENSOR_FILE: Final = re.compile(r"(weight|tensor)_[0-9]{1,9}")
 _DEVICE: Final = re.compile(r"[a-z]{1,20}")
@@ -40,7 +40,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9_]{0,80}")
 _VERSION: Final = re.compile(r"(<=)?[0-9][A-Za-z0-9_.+\-]{0,80}")
 _MOST_TEXT: Final = 10_000
 _INFINITE: Final = frozenset({"Infinity", "-Infinity", "NaN"})
-# Torch unpickles these with the code of their classes.
+# torch unpickles these objects with the code of their classes.
 _OBJECTS: Final = frozenset({"CustomObjArgument", "InputToCustomObjSpec"})
 
 
@@ -70,7 +70,7 @@ def _size(text: str) -> str:
 
 
 def _size_name(text: str) -> str:
-    # Of sizes that are computed from others the key is their expression, which torch only compares.
+    # The key of a size that is computed from others is its expression, which torch only compares.
     try:
         canonical_size(text)
     except ValueError as error:
@@ -87,16 +87,16 @@ def _tensor_file(text: str) -> str:
 
 
 def _free_text(text: str) -> str:
-    # An argument of an operator, such as 'bilinear': torch writes it with repr().
+    # An argument of an operator, such as 'bilinear'. torch writes it into generated source with repr(), which is safe.
     if len(text) > _MOST_TEXT:
         raise ValueError(f"an argument has {len(text)} characters")
     return text
 
 
-def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
+def _matching(pattern: re.Pattern[str], subject: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         if not pattern.fullmatch(text):
-            raise ValueError(f"{what} is {text!r:.80}")
+            raise ValueError(f"{subject} is {text!r:.80}")
         return text
 
     return check
@@ -150,7 +150,7 @@ _KEYS: Final = MappingProxyType[tuple[str, str], _Check](
         ("PayloadConfig", "config"): _attribute,
     }
 )
-# Where the program came from, and Python code that checks its inputs: nothing that is needed to compute it.
+# Fields that the computation does not need: debugging information, and Python code that checks the inputs.
 _DROPPED: Final = MappingProxyType[tuple[str, str], Any](
     {
         ("ExportedProgram", "guards_code"): [],
@@ -162,7 +162,7 @@ _DROPPED: Final = MappingProxyType[tuple[str, str], Any](
 
 
 def canonical_json(content: bytes, kind: str) -> tuple[bytes, Any]:
-    """Return the JSON of one of torch's dataclasses, written anew, and what it holds.
+    """Return the rewritten JSON of one of torch's dataclasses, and its verified content.
 
     Parameters
     ----------
@@ -174,9 +174,9 @@ def canonical_json(content: bytes, kind: str) -> tuple[bytes, Any]:
     Raises
     ------
     ValueError
-        If it is no JSON, if it has another form than torch's schema, or a string that no exported model needs.
+        If the text is no JSON, does not follow torch's schema, or contains a string that no exported model needs.
     RecursionError
-        If it is nested too deeply.
+        If the JSON is nested too deeply.
     """
     from torch._export.serde import schema
 
@@ -187,15 +187,17 @@ def canonical_json(content: bytes, kind: str) -> tuple[bytes, Any]:
 def _value(hint: Any, value: Any, field: tuple[str, str]) -> Any:
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+        (inner,) = (member for member in typing.get_args(hint) if member is not types.NoneType)
         return None if value is None else _value(inner, value, field)
     if origin is list:
         return [_value(typing.get_args(hint)[0], inner, field) for inner in _of_type(list, value, field)]
     if origin is dict:
         inner = typing.get_args(hint)[1]
-        return {_key(name, field): _value(inner, one, field) for name, one in _of_type(dict, value, field).items()}
+        return {
+            _key(name, field): _value(inner, content, field) for name, content in _of_type(dict, value, field).items()
+        }
     if origin is tuple or field[1] == "as_none":
-        # Older versions of torch write an empty tuple where newer ones write a truth value.
+        # Older versions of torch write an empty tuple where newer ones write a boolean.
         if value not in (True, False, []):
             raise _misshapen(value, field)
         return value
@@ -205,7 +207,7 @@ def _value(hint: Any, value: Any, field: tuple[str, str]) -> Any:
 
 
 def _record(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a dataclass of torch's schema; of a union, the one that is there."""
+    """Return the fields of a dataclass of torch's schema; a union has exactly one."""
     name = kind.__name__
     if name in _OBJECTS:
         raise ValueError("it holds an object with code of its own")
@@ -218,7 +220,7 @@ def _record(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
     return {
         field: _DROPPED[name, field] if (name, field) in _DROPPED else _value(hints[field], inner, (name, field))
         for field, inner in value.items()
-        # As torch does, what a newer version may have added is left out.
+        # Unknown fields, perhaps of a newer version, are dropped, as torch itself does.
         if field in hints
     }
 
@@ -248,7 +250,7 @@ def _scalar(hint: Any, value: Any, field: tuple[str, str]) -> Any:
     if hint is int or (isinstance(hint, type) and issubclass(hint, enum.IntEnum)):
         return _whole(value, field)
     if hint is float:
-        # JSON has no infinite numbers: torch writes them as words.
+        # JSON has no infinite numbers, so torch writes them as strings.
         return value if isinstance(value, str) and value in _INFINITE else float(_of_type((int, float), value, field))
     raise ValueError(f"torch's {'.'.join(field)} is of a kind that is not read")
 

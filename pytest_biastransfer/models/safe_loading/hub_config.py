@@ -1,4 +1,4 @@
-"""What a model's configuration must not refer to: other places, and code from there."""
+"""Refuses configurations of models that refer to other repositories or to code outside their directory."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, Final
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.specs.spec import Spec
 
-# Weights that libraries of their own read.
+# Options for weights that other libraries read.
 _FOREIGN: Final = ("quantization_config",)
-# Names of functions, or of repositories with compiled ones.
+# Options that name a function, or a repository with compiled functions.
 _IMPLEMENTATIONS: Final = ("attn_implementation", "experts_implementation", "kernel_config")
 _ADAPTER: Final = "adapter_config.json"
 
 
 def require_no_reference(spec: Spec, directory: Path) -> None:
-    """Raise `ModelError` if transformers would look elsewhere for what the configuration in a directory says."""
+    """Raise `ModelError` if a configuration in a directory makes transformers load something from elsewhere."""
     for path in sorted(directory.glob("*config.json")):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            reference = next(_references(found), None)
+            config = json.loads(path.read_text(encoding="utf-8"))
+            reference = next(_references(config), None)
         except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"spec {spec.text!r}: {path} cannot be loaded: not JSON ({error})") from error
         if reference is not None:
@@ -33,7 +33,7 @@ def require_no_reference(spec: Spec, directory: Path) -> None:
 
 
 def require_no_adapter(spec: Spec, directory: Path) -> None:
-    """Raise `ModelError` for what PEFT saves: the changes of a model that is elsewhere."""
+    """Raise `ModelError` for a PEFT adapter, which only has changes to a model that is elsewhere."""
     path = directory / _ADAPTER
     if not path.is_file():
         return
@@ -44,7 +44,7 @@ def require_no_adapter(spec: Spec, directory: Path) -> None:
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     raise ModelError(
         f"spec {spec.text!r}: {directory} is a PEFT adapter of {base or 'another model'}, which alone is no model; "
-        f"save the whole of it: model.merge_and_unload().save_pretrained(DIR)"
+        f"save the merged model: model.merge_and_unload().save_pretrained(DIR)"
     )
 
 

@@ -1,4 +1,4 @@
-"""A program of a stranger, computed in a process of its own that cannot change anything."""
+"""Runs an untrusted program in a sandboxed process, and exchanges images and logits with it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ import torch
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.safe_loading import sandbox
-from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, Message, described, tensor_of
+from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, Message, decode_tensor, encode_tensor
 from pytest_biastransfer.models.safe_loading.numeric_settings import settings_for
 from pytest_biastransfer.models.safe_loading.programs import FORMATS
 
-# How often it is looked whether the process is still there.
+# The interval between checks that the process is alive and makes progress.
 _PERIOD_S: Final = 0.5
-# A process that computes uses the processor; loading torch from a slow disk may keep it waiting.
+# A computing process uses the CPU, but it may idle while it loads torch from a slow disk.
 _IDLE_S: Final = 120.0
 _LONGEST_S: Final = 3600.0
-# Logits, and an error.
+# The limits for logits and for error messages, in bytes and in characters.
 _LONGEST_ANSWER: Final = 2**30
 _LONGEST_MESSAGE: Final = 1000
-# The same packages as here, whatever there is in the current directory.
+# The process imports from the same paths as this one, so a module in the current directory cannot shadow a package.
 _START: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from pytest_biastransfer.models.safe_loading.isolated_worker import main; main(int(sys.argv[2]))"
@@ -38,18 +38,18 @@ _START: Final = (
 
 
 class ProgramError(ModelError, RuntimeError):
-    """What a program raised for its images; a `RuntimeError` as it would be in this process."""
+    """An exception that the program raised for its images; a `RuntimeError`, as torch raises it in this process."""
 
 
 class IsolatedProgram:
-    """Starts the process when it is first needed on a device, and ends it with this object.
+    """Starts the process at its first use on a device, and ends it together with this object.
 
     Parameters
     ----------
     kind
         The format of the file, a key of `FORMATS`.
     path
-        The file. It is verified here; the process gets the archive that was written anew.
+        The file. It is verified in this process; the sandboxed process gets the rewritten archive.
     """
 
     def __init__(self, kind: str, path: Path) -> None:
@@ -57,7 +57,7 @@ class IsolatedProgram:
         self._path = path
         self._process: _Process | None = None
         self.shape: list[int | None] = [None] * 4
-        """What the program takes, [batch, channels, height, width]; None for each of them that may vary."""
+        """The shape of the input, [batch, channels, height, width]; None for each dimension that may vary."""
 
     def __deepcopy__(self, memo: object) -> IsolatedProgram:
         return type(self)(self._kind, self._path)
@@ -66,26 +66,26 @@ class IsolatedProgram:
         return type(self), (self._kind, self._path)
 
     def start(self, device: torch.device) -> None:
-        """Load the program, ready to compute on a device.
+        """Start the process and load the program on a device.
 
-        Raises `ModelError` if the file is not verified, if torch cannot load it, or where there is no sandbox.
+        Raises `ModelError` if the file is refused, if torch cannot load it, or if the system has no sandbox.
         """
         self.end()
-        place = f"{self._kind} {self._path}"
+        location = f"{self._kind} {self._path}"
         reason = sandbox.unsupported() or (None if sys.executable else "this Python does not know its own path")
         if reason is not None:
             raise self._without_sandbox(reason)
         archive = FORMATS[self._kind].verified(self._path)
         self._process = _Process(device)
-        header = {"format": self._kind, "place": place, "device": str(device)}
-        answer, _ = self._asked(header, memoryview(archive.read()))
+        header = {"format": self._kind, "location": location, "device": str(device)}
+        answer, _ = self._request(header, memoryview(archive.read()))
         shape = answer.get("shape")
         if not isinstance(shape, list) or len(shape) != 4 or not all(_is_side(side) for side in shape):
-            raise self._ended(f"answered {answer!r:.80}")
+            raise self._end_with(f"answered {answer!r:.80}")
         self.shape = shape
 
     def start_on(self, device: torch.device) -> bool:
-        """Start the process if there is none that computes on a device, and return whether there was none."""
+        """Start the process unless it already runs on the device; return whether it was started."""
         if self._process is not None and self._process.device == device:
             return False
         self.start(device)
@@ -94,17 +94,17 @@ class IsolatedProgram:
     def run(self, images: torch.Tensor, training: bool | None) -> torch.Tensor:
         """Return the logits of images, on their device.
 
-        Raises `ProgramError` for what the program raises, `ModelError` if its process ends or does nothing more.
+        Raises `ProgramError` for an exception of the program, and `ModelError` if its process ends or hangs.
         """
         self.start_on(images.device)
         settings = settings_for(images.device)
-        description, body = described(images)
+        description, body = encode_tensor(images)
         header = {"device": str(images.device), "settings": settings, "training": training, "images": description}
-        answer, content = self._asked(header, body)
+        answer, content = self._request(header, body)
         try:
-            return tensor_of(answer.get("logits"), content).to(images.device)
+            return decode_tensor(answer.get("logits"), content).to(images.device)
         except ChannelError as error:
-            raise self._ended(f"answered with {error}") from error
+            raise self._end_with(f"answered with {error}") from error
 
     def end(self) -> None:
         """End the process."""
@@ -112,19 +112,19 @@ class IsolatedProgram:
             self._process.end()
             self._process = None
 
-    def _asked(self, header: dict[str, Any], body: memoryview) -> Message:
-        """Return what the process answers; raise what it says went wrong."""
+    def _request(self, header: dict[str, Any], body: memoryview) -> Message:
+        """Send a message to the process and return its answer; raise the error that it reports."""
         process = cast("_Process", self._process)
         try:
             answer, content = process.ask(header, body)
         except (EOFError, ChannelError) as error:
-            raise self._ended(process.how_it_ended() if isinstance(error, EOFError) else str(error)) from error
+            raise self._end_with(process.how_it_ended() if isinstance(error, EOFError) else str(error)) from error
         except BaseException:
-            # An answer that nobody waited for would be taken for that to the next question.
+            # After an interruption the pending answer would be read as the answer to the next request.
             self.end()
             raise
         if "error" in answer:
-            raise self._error(str(answer["error"]), _shown(str(answer.get("message"))))
+            raise self._error(str(answer["error"]), _printable(str(answer.get("message"))))
         return answer, content
 
     def _error(self, kind: str, message: str) -> Exception:
@@ -140,9 +140,9 @@ class IsolatedProgram:
         self.end()
         if kind == "model":
             return ModelError(message)
-        return self._without_sandbox(message) if kind == "sandbox" else self._ended(f"raised {kind}: {message}")
+        return self._without_sandbox(message) if kind == "sandbox" else self._end_with(f"raised {kind}: {message}")
 
-    def _ended(self, how: str) -> ModelError:
+    def _end_with(self, how: str) -> ModelError:
         self.end()
         return ModelError(f"{self._kind} {self._path}: the process that computes its program {how}")
 
@@ -154,26 +154,26 @@ class IsolatedProgram:
 
 
 class _Process:
-    """The process, and the channel to it."""
+    """The process and the channel to it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        here, there = socket.socketpair()
-        with there:
+        own_end, other_end = socket.socketpair()
+        with other_end:
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, json.dumps(_paths()), str(there.fileno())],
+                [sys.executable, "-P", "-c", _START, json.dumps(_paths()), str(other_end.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(there.fileno(),),
-                # Ctrl+C is for this process, which ends the other one.
+                pass_fds=(other_end.fileno(),),
+                # Its own session keeps Ctrl+C away from the process; this process ends it.
                 start_new_session=True,
             )
-        here.settimeout(_PERIOD_S)
+        own_end.settimeout(_PERIOD_S)
         self._progress = _Progress(self._popen)
-        # Nothing of the channel refers to this object: it ends with its last user.
-        self._channel = Channel(here, self._progress.require)
-        self.end = weakref.finalize(self, _end, self._popen, here, os.getpid())
+        # The channel holds no reference to this object, so the finalizer runs as soon as the last user is gone.
+        self._channel = Channel(own_end, self._progress.require)
+        self.end = weakref.finalize(self, _end, self._popen, own_end, os.getpid())
 
     def ask(self, header: dict[str, Any], body: memoryview) -> Message:
         """Return the answer to a message."""
@@ -182,7 +182,7 @@ class _Process:
         return self._channel.receive(_LONGEST_ANSWER)
 
     def how_it_ended(self) -> str:
-        """Return how the process ended that is not at the other end any more."""
+        """Return how the process ended, after the connection to it was closed."""
         try:
             status = self._popen.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -194,19 +194,19 @@ class _Process:
 
 
 class _Progress:
-    """Whether there is something to wait for."""
+    """Watches whether the process still makes progress."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.begin()
 
     def begin(self) -> None:
-        """Begin to wait for an answer."""
+        """Start the clock of a new request."""
         self._begun = self._changed = time.monotonic()
         self._work = -1
 
     def require(self) -> None:
-        """Raise `ChannelError` for a process that is stopped or does nothing, `EOFError` for one that has ended."""
+        """Raise `ChannelError` if the process is stopped or hangs, `EOFError` if it has ended."""
         if self._process.poll() is not None:
             raise EOFError
         now = time.monotonic()
@@ -222,7 +222,7 @@ class _Progress:
 
 
 def _end(process: subprocess.Popen[bytes], connection: socket.socket, owner: int) -> None:
-    # A process that was forked from this one has copies of both, and must not end what is not its own.
+    # A fork of this process inherits this finalizer, and must not end the process of its parent.
     connection.close()
     if os.getpid() == owner:
         process.kill()
@@ -230,7 +230,7 @@ def _end(process: subprocess.Popen[bytes], connection: socket.socket, owner: int
 
 
 def _activity(process: int) -> tuple[str, int]:
-    """Return the state of a process, and how long it has computed."""
+    """Return the state of a process and its CPU time in clock ticks."""
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{process}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
         return fields[0], int(fields[11]) + int(fields[12])
@@ -245,11 +245,11 @@ def _is_side(side: object) -> bool:
     return side is None or (type(side) is int and side >= 0)
 
 
-def _shown(message: str) -> str:
-    """Return one line of printable characters: the process may write what it likes."""
+def _printable(message: str) -> str:
+    """Return one line of printable characters: the message comes from an untrusted process."""
     line = "".join(character if character.isprintable() else " " for character in message)
-    words = " ".join(line.split())
-    if len(words) <= _LONGEST_MESSAGE:
-        return words
+    text = " ".join(line.split())
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
     half = _LONGEST_MESSAGE // 2
-    return f"{words[:half]} ... {words[-half:]}"
+    return f"{text[:half]} ... {text[-half:]}"

@@ -1,4 +1,4 @@
-"""The process that computes one program: it loads a verified archive in a sandbox, and answers batches with logits."""
+"""The sandboxed process of one program: it loads a verified archive, and answers batches of images with logits."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ import torch
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.logits import logits_of
 from pytest_biastransfer.models.safe_loading import sandbox
-from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, described, tensor_of
+from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, decode_tensor, encode_tensor
 from pytest_biastransfer.models.safe_loading.numeric_settings import apply_settings, computing
 from pytest_biastransfer.models.safe_loading.programs import FORMATS, Program
 from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE
 
 
 def main(descriptor: int) -> None:
-    """Answer what comes through a socket, until nobody is at its other end."""
+    """Answer the messages of a socket until its other end is closed."""
     connection = socket.socket(fileno=descriptor)
     channel = Channel(connection)
 
-    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         channel.send({"error": kind.__name__, "message": str(error)})
 
-    # What nobody expected is told too, and ends this process.
-    sys.excepthook = tell
+    # An unexpected exception is reported too, and ends this process.
+    sys.excepthook = report
     try:
-        program = _loaded(channel, connection)
+        program = _load_program(channel, connection)
         while program is not None:
             _answer(channel, program)
     except EOFError:
         return
 
 
-def _loaded(channel: Channel, connection: socket.socket) -> Program | None:
+def _load_program(channel: Channel, connection: socket.socket) -> Program | None:
     header, archive = channel.receive()
     load = FORMATS[header["format"]].load
     device = torch.device(header["device"])
-    # What loading and computing need is imported, and the GPU is set up, before files cannot be written any more.
+    # Imports and the set-up of the GPU need to write files, so they precede the sandbox.
     import torchvision  # noqa: F401  (its operators)
 
     if device.type != "cpu":
@@ -55,9 +55,9 @@ def _loaded(channel: Channel, connection: socket.socket) -> Program | None:
     except sandbox.SandboxError as error:
         channel.send({"error": "sandbox", "message": str(error)})
         return None
-    _end_with_the_other_end(connection)
+    _exit_with_parent(connection)
     try:
-        program = load(io.BytesIO(archive), header["place"])
+        program = load(io.BytesIO(archive), header["location"])
     except ModelError as error:
         channel.send({"error": "model", "message": str(error)})
         return None
@@ -66,7 +66,7 @@ def _loaded(channel: Channel, connection: socket.socket) -> Program | None:
 
 
 def _set_up(device: torch.device) -> None:
-    """Compute something of each kind, so that libraries open what they need of a GPU."""
+    """Run a convolution and a product in each precision, so that libraries open the GPU before the sandbox."""
     images = torch.rand(2, 3, 16, 16, device=device)
     for kind in (torch.float32, torch.bfloat16):
         torch.nn.functional.conv2d(images.to(kind), torch.rand(4, 3, 3, 3, device=device, dtype=kind))
@@ -76,9 +76,9 @@ def _set_up(device: torch.device) -> None:
 def _answer(channel: Channel, program: Program) -> None:
     header, content = channel.receive()
     try:
-        logits = _computed(program, header, content)
+        logits = _compute(program, header, content)
         if isinstance(logits, torch.Tensor):
-            description, body = described(logits)
+            description, body = encode_tensor(logits)
             channel.send({"logits": description}, body)
         else:
             channel.send({"error": "output", "message": type(logits).__name__})
@@ -88,10 +88,10 @@ def _answer(channel: Channel, program: Program) -> None:
         channel.send({"error": "program", "message": f"{type(error).__name__}: {error}"})
 
 
-def _computed(program: Program, header: dict[str, Any], content: bytearray) -> Any:
+def _compute(program: Program, header: dict[str, Any], content: bytearray) -> Any:
     device = torch.device(header["device"])
     apply_settings(header["settings"])
-    images = tensor_of(header["images"], content).to(device)
+    images = decode_tensor(header["images"], content).to(device)
     run = program.run_on(device, header["training"])
     with ExitStack() as contexts:
         for context in computing(header["settings"], device):
@@ -99,10 +99,10 @@ def _computed(program: Program, header: dict[str, Any], content: bytearray) -> A
         return logits_of(run(images))
 
 
-def _end_with_the_other_end(connection: socket.socket) -> None:
-    """End this process when the other one has ended, whatever is being computed."""
+def _exit_with_parent(connection: socket.socket) -> None:
+    """End this process as soon as its parent has ended, even during a computation."""
     events = select.poll()
-    # No event is asked for: that nobody is at the other end is told anyway.
+    # poll() reports a closed connection (POLLHUP) without being asked for any event.
     events.register(connection, 0)
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""Which of torch's settings decide about the figures of a model, so that another process computes the same ones."""
+"""Transfers torch's numeric settings to another process, so that it computes the same figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def settings_for(device: torch.device) -> dict[str, Any]:
-    """Return the settings of this process, for a device, as JSON has them."""
+    """Return the settings of this process for a device, as JSON values."""
     autocast = torch.is_autocast_enabled(device.type)
     return {
         "threads": torch.get_num_threads(),
@@ -21,7 +21,7 @@ def settings_for(device: torch.device) -> dict[str, Any]:
 
 
 def apply_settings(settings: dict[str, Any]) -> None:
-    """Take over the settings of another process."""
+    """Apply the settings of another process to this one."""
     if settings["threads"] != torch.get_num_threads():
         torch.set_num_threads(settings["threads"])
     if settings["deterministic"] != torch.are_deterministic_algorithms_enabled():
@@ -32,7 +32,7 @@ def apply_settings(settings: dict[str, Any]) -> None:
 
 
 def computing(settings: dict[str, Any], device: torch.device) -> tuple[AbstractContextManager[Any], ...]:
-    """Return the contexts that the other process computes in; neither needs gradients."""
+    """Return the contexts of the other process (inference mode, autocast); gradients are always off."""
     kind = settings["autocast"]
     autocast = torch.autocast(device.type, dtype=getattr(torch, kind) if kind else None, enabled=kind is not None)
     return (torch.inference_mode() if settings["inference"] else torch.no_grad()), autocast
@@ -41,12 +41,12 @@ def computing(settings: dict[str, Any], device: torch.device) -> tuple[AbstractC
 def _backends() -> dict[str, tuple[Any, str]]:
     matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
-    found: dict[str, tuple[Any, str]] = {name: (cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
+    settings: dict[str, tuple[Any, str]] = {name: (cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
     if hasattr(matmul, "fp32_precision"):
-        return found | {
+        return settings | {
             "products": (matmul, "fp32_precision"),
             "convolutions": (cudnn.conv, "fp32_precision"),
             "recurrences": (cudnn.rnn, "fp32_precision"),
         }
     # torch before 2.9
-    return found | {"products": (matmul, "allow_tf32"), "convolutions": (cudnn, "allow_tf32")}
+    return settings | {"products": (matmul, "allow_tf32"), "convolutions": (cudnn, "allow_tf32")}

@@ -1,4 +1,4 @@
-"""Programs from archives that were verified and written anew, loaded into this process."""
+"""Loads programs from verified and rewritten archives into this process."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ class Program(Protocol):
     """A program that maps images to logits."""
 
     shape: Sequence[int | None]
-    """What it takes, [batch, channels, height, width]; None for each of them that may vary."""
+    """The shape of the input, [batch, channels, height, width]; None for each dimension that may vary."""
 
     def run_on(self, device: torch.device, training: bool | None) -> Run:
-        """Return what computes it on a device, in training or evaluation mode; None for the mode it was saved in."""
+        """Return a function that runs the program on a device; `training` None keeps the mode that it was saved in."""
 
 
 class ScriptProgram:
-    """A program of TorchScript; raises `ModelError` if torch cannot load it. `place` names the file."""
+    """A program of TorchScript; raises `ModelError` if torch cannot load it. `location` names the file."""
 
     shape: Sequence[int | None] = (None,) * 4
 
-    def __init__(self, archive: IO[bytes], place: str) -> None:
+    def __init__(self, archive: IO[bytes], location: str) -> None:
         try:
             with warnings.catch_warnings():
-                # Who has such a file cannot heed the advice to use torch.export instead.
+                # The warning advises to use torch.export, which users cannot do with a saved file.
                 warnings.filterwarnings("ignore", r"`?torch\.jit\.load", category=Warning)
                 self.script = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
         except RuntimeError as error:
-            raise ModelError(f"{place}: not a TorchScript program, or damaged ({reason_of(error)})") from error
+            raise ModelError(f"{location}: not a TorchScript program, or damaged ({reason_of(error)})") from error
 
     def run_on(self, device: torch.device, training: bool | None) -> Run:
         """Return the program on a device."""
@@ -53,18 +53,20 @@ class ScriptProgram:
 
 
 class ExportProgram:
-    """A program of ``torch.export``; raises `ModelError` if torch cannot load it. `place` names the file."""
+    """A program of ``torch.export``; raises `ModelError` if torch cannot load it. `location` names the file."""
 
-    def __init__(self, archive: IO[bytes], place: str) -> None:
+    def __init__(self, archive: IO[bytes], location: str) -> None:
         try:
             self._program = torch.export.load(archive)
         except (*UNREADABLE, SyntaxError) as error:
-            raise ModelError(f"{place}: cannot be loaded by torch {torch.__version__} ({reason_of(error)})") from error
-        self.shape: Sequence[int | None] = _input_shape(place, self._program)
+            raise ModelError(
+                f"{location}: cannot be loaded by torch {torch.__version__} ({reason_of(error)})"
+            ) from error
+        self.shape: Sequence[int | None] = _input_shape(location, self._program)
         self._runnable: tuple[torch.device, Run] | None = None
 
     def run_on(self, device: torch.device, training: bool | None) -> Run:
-        """Return the program on a device; it was exported in one mode."""
+        """Return the program on a device; an exported program has only the mode of its export."""
         if self._runnable is None or self._runnable[0] != device:
             from torch.export.passes import move_to_device_pass
 
@@ -75,7 +77,7 @@ class ExportProgram:
 
 @dataclass(frozen=True)
 class Format:
-    """How one format of programs is verified, written anew, and loaded."""
+    """The functions of one format: `verified` returns the rewritten archive, and `load` loads it."""
 
     verified: Callable[[Path], IO[bytes]]
     load: Callable[[IO[bytes], str], Program]
@@ -87,20 +89,20 @@ FORMATS: Final = MappingProxyType(
 
 
 def _runnable(program: torch.export.ExportedProgram) -> Run:
-    # The guards were left out of the archive; the shape is checked by `FileProgram`. Old versions of torch have none.
+    # Guards are Python code and were dropped from the archive; `FileProgram` checks the shape. Old torch has no guards.
     unguarded = {"check_guards": False} if "check_guards" in inspect.signature(program.module).parameters else {}
     run: Run = program.module(**unguarded)
     return run
 
 
-def _input_shape(place: str, program: torch.export.ExportedProgram) -> list[int | None]:
+def _input_shape(location: str, program: torch.export.ExportedProgram) -> list[int | None]:
     names = program.graph_signature.user_inputs
     nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     shapes = [tuple(getattr(node.meta.get("val"), "shape", ())) for node in nodes]
     if len(shapes) != 1 or len(shapes[0]) != 4:
-        found = ", ".join(str(list(shape)) for shape in shapes)
+        descriptions = ", ".join(str(list(shape)) for shape in shapes)
         raise ModelError(
-            f"{place}: its program takes {len(shapes)} inputs ({found}), expected one: images [batch, channels, "
-            f"height, width]"
+            f"{location}: its program takes {len(shapes)} inputs ({descriptions}), expected one: images [batch, "
+            f"channels, height, width]"
         )
     return [side if isinstance(side, int) else None for side in shapes[0]]

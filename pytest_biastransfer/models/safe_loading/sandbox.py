@@ -1,8 +1,8 @@
-"""What the process that computes a program of a stranger may not do: change files, start programs, reach others.
+"""Restricts a process that runs an untrusted program: it cannot change files, start programs, or reach other processes.
 
-Two mechanisms of Linux, each for the rest of a process's life. A seccomp filter refuses the system calls that create,
-change or remove files, start programs, open connections, and reach other processes. Where the kernel has Landlock, it
-refuses to write to any file too, whatever the call.
+Two mechanisms of Linux apply for the rest of the process's life. A seccomp filter refuses the system calls that create,
+change or remove files, start programs, open connections, or access other processes. Landlock, where the kernel has it,
+also refuses any write to a file, independently of the system call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from types import MappingProxyType
 from typing import Final
 
-# Of the 64-bit Linux on x86-64 and on ARM: the numbers of system calls (include/uapi/asm-generic/unistd.h).
+# The numbers of system calls of 64-bit Linux on x86-64 and on ARM (include/uapi/asm-generic/unistd.h).
 _X86: Final = MappingProxyType(
     {"open": 2, "ioctl": 16, "socket": 41, "connect": 42, "bind": 49, "listen": 50, "execve": 59, "kill": 62,
      "truncate": 76, "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink":
@@ -47,7 +47,7 @@ _ARM: Final = MappingProxyType(
      "process_vm_writev": 271, "finit_module": 273, "renameat2": 276, "seccomp": 277, "bpf": 280, "execveat":
      281, "userfaultfd": 282, "kexec_file_load": 294}
 )  # fmt: skip
-# Newer calls have one number on all machines.
+# Newer calls have the same number on all machines.
 _NEW: Final = MappingProxyType(
     {"pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
      "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
@@ -55,19 +55,19 @@ _NEW: Final = MappingProxyType(
      "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469}
 )  # fmt: skip
 _MACHINES: Final = MappingProxyType({"x86_64": (0xC000003E, _X86), "aarch64": (0xC00000B7, _ARM)})
-# Calls with another numbering, for programs of 32 bits.
+# x32 calls have this bit set. They would bypass the list of numbers, so all of them are refused.
 _X32_CALLS: Final = 0x40000000
 # To open for writing (O_WRONLY, O_RDWR), to create (O_CREAT), to truncate (O_TRUNC).
 _WRITING: Final = 0o1 | 0o2 | 0o100 | 0o1000
-# Which argument has the flags.
+# The index of the argument with the flags.
 _OPENING: Final = MappingProxyType({"open": 1, "openat": 2})
-# To oneself only: how a process that is aborted ends.
+# Allowed to the process itself only: abort() ends a process by a signal.
 _SIGNALS: Final = ("kill", "tkill", "tgkill")
-# Characters that a terminal would take for typed ones.
+# TIOCSTI and TIOCLINUX, which can insert characters into a terminal as if they were typed.
 _TYPING: Final = (0x5412, 0x541C)
 _CONDITIONAL: Final = frozenset({*_OPENING, *_SIGNALS, "ioctl", "prlimit64", "seccomp"})
 
-# Instructions of the filter: load a word, compare, test bits, return.
+# BPF instructions: load a word, compare for equality, compare for order, test bits, return.
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _CALL, _MACHINE, _FIRST_ARGUMENT = 0, 4, 16
 _ALLOW: Final = 0x7FFF0000
@@ -75,21 +75,21 @@ _REFUSE: Final = 0x00050000 | errno.EPERM
 _SET_FILTER, _ALL_THREADS = 1, 1
 _NO_NEW_PRIVILEGES: Final = 38
 
-# Landlock: the numbers of its calls, and what it can refuse by version of its interface.
+# Landlock: the numbers of its calls, and the rights that each version of its interface can refuse.
 _LANDLOCK_CREATE, _LANDLOCK_ENFORCE = 444, 446
 _LANDLOCK_VERSION: Final = 1
-# To start, write, remove and make files; to move them between directories (2), to truncate (3).
+# Version 1: execute, write, remove and create files; 2: move them between directories; 3: truncate them.
 _FILES: Final = MappingProxyType({1: 0x1FF3, 2: 0x2000, 3: 0x4000})
 _TCP: Final = (4, 0b11)
 _OUTSIDE: Final = (6, 0b11)
 
 
 class SandboxError(Exception):
-    """Why this system cannot keep a process from changing files."""
+    """The reason why this system cannot keep a process from changing files."""
 
 
 def unsupported() -> str | None:
-    """Return why there can be no sandbox on this system, or None where it has to be tried."""
+    """Return why this system has no sandbox, or None if only `enter` can tell."""
     if not sys.platform.startswith("linux"):
         return f"{platform.system() or sys.platform} has no sandbox that this package knows"
     if platform.machine() not in _MACHINES or struct.calcsize("P") != 8:
@@ -98,9 +98,9 @@ def unsupported() -> str | None:
 
 
 def enter() -> None:
-    """Refuse all that this module is about, to this process and to all that it starts, for good.
+    """Restrict this process and its threads for the rest of their life.
 
-    Raises `SandboxError` where the kernel or the container does not allow it.
+    Raises `SandboxError` if the kernel or the container does not allow it.
     """
     reason = unsupported()
     if reason is not None:
@@ -114,17 +114,17 @@ def enter() -> None:
 
 def _restrict_files(libc: ctypes.CDLL) -> None:
     """Enforce a Landlock ruleset without exceptions; do nothing where the kernel has no Landlock."""
-    version = _called(libc, _LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION)
+    version = _system_call(libc, _LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION)
     if version < 1:
         return
     files = sum(rights for since, rights in _FILES.items() if version >= since)
-    handled = [files, *(rights for since, rights in (_TCP, _OUTSIDE) if version >= since)]
-    attributes = struct.pack(f"<{len(handled)}Q", *handled)
-    ruleset = _called(libc, _LANDLOCK_CREATE, attributes, len(attributes), 0)
+    rights_by_kind = [files, *(rights for since, rights in (_TCP, _OUTSIDE) if version >= since)]
+    attributes = struct.pack(f"<{len(rights_by_kind)}Q", *rights_by_kind)
+    ruleset = _system_call(libc, _LANDLOCK_CREATE, attributes, len(attributes), 0)
     if ruleset < 0:
         raise SandboxError(f"landlock_create_ruleset: {os.strerror(ctypes.get_errno())}")
     try:
-        if _called(libc, _LANDLOCK_ENFORCE, ruleset, 0) != 0:
+        if _system_call(libc, _LANDLOCK_ENFORCE, ruleset, 0) != 0:
             raise SandboxError(f"landlock_restrict_self: {os.strerror(ctypes.get_errno())}")
     finally:
         os.close(ruleset)
@@ -135,17 +135,17 @@ def _filter_calls(libc: ctypes.CDLL) -> None:
     program = b"".join(_instructions(machine, dict(calls) | dict(_NEW), os.getpid()))
     code = ctypes.create_string_buffer(program, len(program))
     filter_program = struct.pack("<HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
-    if _called(libc, calls["seccomp"], _SET_FILTER, _ALL_THREADS, filter_program) != 0:
+    if _system_call(libc, calls["seccomp"], _SET_FILTER, _ALL_THREADS, filter_program) != 0:
         raise SandboxError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
-def _called(libc: ctypes.CDLL, number: int, *arguments: int | bytes | None) -> int:
+def _system_call(libc: ctypes.CDLL, number: int, *arguments: int | bytes | None) -> int:
     converted = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
     return int(libc.syscall(ctypes.c_long(number), *converted))
 
 
 def _instructions(machine: int, calls: dict[str, int], process: int) -> list[bytes]:
-    """Return the filter: a list of calls that are refused, always or for some of their arguments."""
+    """Return the filter program, which refuses the listed calls, some of them only for certain arguments."""
     program = [
         _instruction(_LOAD, _MACHINE),
         _instruction(_EQUAL, machine, 1, 0),
@@ -170,7 +170,7 @@ def _instructions(machine: int, calls: dict[str, int], process: int) -> list[byt
 
 
 def _refused_if(number: int, argument: int, test: int, value: int, last: bool = True) -> list[bytes]:
-    """Return what refuses a call if an argument passes a test; else it is allowed, or looked at further."""
+    """Return instructions that refuse a call if an argument passes a test; else allow it, or test on if not `last`."""
     after = _instruction(_RETURN, _ALLOW) if last else _instruction(_LOAD, _CALL)
     return [
         _instruction(_EQUAL, number, 0, 4),
@@ -182,7 +182,7 @@ def _refused_if(number: int, argument: int, test: int, value: int, last: bool = 
 
 
 def _allowed_if(number: int, argument: int, value: int) -> list[bytes]:
-    """Return what refuses a call unless an argument has a value."""
+    """Return instructions that refuse a call unless an argument has a value."""
     return [
         _instruction(_EQUAL, number, 0, 4),
         _instruction(_LOAD, _FIRST_ARGUMENT + 8 * argument),

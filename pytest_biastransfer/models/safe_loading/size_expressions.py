@@ -1,7 +1,7 @@
-"""The arithmetic of sizes in an exported program, read by a grammar of its own and written anew.
+"""Parses the size expressions of an exported program with a strict grammar, and rewrites them.
 
-torch gives these expressions to ``sympy.sympify``, which evaluates them as Python. What comes out of here has only
-whole numbers, decimals, names of sizes, operators, comparisons and the functions of sizes that torch.export writes.
+torch passes these expressions to ``sympy.sympify``, which evaluates them as Python code. The rewritten expressions have
+only whole numbers, decimals, names of sizes, operators, comparisons and the functions of sizes of torch.export.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TOKEN: Final = re.compile(
 _SIZE: Final = re.compile(r"[a-z]{1,8}[0-9]{1,6}")
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]{1,6})?")
 _CONSTANTS: Final = frozenset({"true", "false", "True", "False", "oo", "int_oo", "zoo", "nan"})
-# Of sympy and of torch; a comparison has its long name where torch writes it as a function.
+# Functions of sympy and torch. Comparisons have long names where torch writes them as functions.
 _FUNCTIONS: Final = re.compile(
     r"Abs|Add|And|BitwiseFn_bitwise_(and|or|xor)|Ceil(Div|ToInt)|CleanDiv|Eq|Equality|Float(Pow|TrueDiv)|Floor(Div|ToInt)|"
     r"Ge|GreaterThan|Gt|Identity|Integer|IntTrueDiv|IsNonOverlappingAndDenseIndicator|[LR]Shift|Le|LessThan|Lt|Max|Min|"
@@ -29,7 +29,7 @@ _ASSUMPTIONS: Final = frozenset(
     {"integer", "positive", "negative", "nonnegative", "nonpositive", "nonzero", "zero", "real", "finite", "rational",
      "commutative", "even", "odd", "extended_real", "extended_positive", "extended_nonnegative"}
 )  # fmt: skip
-# The operators of Python by how loosely they bind, the loosest first. Comparisons are not chained.
+# Python's operators by increasing precedence. Comparisons are not chained.
 _LEVELS: Final = (
     frozenset({"<", "<=", ">", ">=", "==", "!="}),
     frozenset({"|"}),
@@ -41,13 +41,13 @@ _LEVELS: Final = (
 _MOST_CHARACTERS: Final = 20_000
 _MOST_NESTED: Final = 60
 _MOST_DIGITS: Final = 20
-# What may be raised to, or shifted by: the result has to stay a number that can be computed.
+# Functions whose result grows fast. Their exponent is limited, as sympy computes the number when it parses it.
 _GROWING: Final = frozenset({"Pow", "PowByNatural", "FloatPow", "LShift"})
 _LARGEST_EXPONENT: Final = 64
 
 
 def canonical_size(text: str) -> str:
-    """Return the same expression in brackets, or raise `ValueError` for what is no arithmetic of sizes.
+    """Return the same expression with explicit brackets; raise `ValueError` for anything else than arithmetic of sizes.
 
     >>> canonical_size("s0 + 2*s1 // 3")
     '(s0 + ((2 * s1) // 3))'
@@ -56,11 +56,11 @@ def canonical_size(text: str) -> str:
     """
     if len(text) > _MOST_CHARACTERS:
         raise ValueError(f"it has {len(text)} characters")
-    return _Reader(_tokens(text)).whole()
+    return _Reader(_tokens(text)).expression()
 
 
 def is_size_name(text: str) -> bool:
-    """Whether torch calls a size so, such as ``s0``."""
+    """Whether a text is a name that torch gives to sizes, such as ``s0``."""
     return _SIZE.fullmatch(text) is not None
 
 
@@ -77,15 +77,15 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 
 class _Reader:
-    """Reads tokens from left to right; each method returns the text of what it has read."""
+    """A recursive-descent parser; each method consumes tokens and returns their rewritten text."""
 
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
         self._tokens = [*tokens, ("end", "")]
         self._position = 0
         self._depth = 0
 
-    def whole(self) -> str:
-        """Return the expression that all tokens are."""
+    def expression(self) -> str:
+        """Return the expression; raise `ValueError` unless it consumes all tokens."""
         expression = self._operation(0)
         self._expect("")
         return expression
@@ -238,7 +238,7 @@ def _number(text: str) -> str:
 
 
 def _require_small_power(base: str, exponent: str) -> None:
-    """Raise if an exponent has large numbers, or if powers are nested: sympy would compute the number."""
+    """Raise for large exponents and nested powers: sympy would compute the huge number while it parses it."""
     numbers = re.findall(r"(?<![\w'.])[0-9]+", exponent)
     nested = any(sign in text for text in (base, exponent) for sign in ("**", "Pow", "<<", "LShift"))
     if nested or any(int(number) > _LARGEST_EXPONENT for number in numbers):

@@ -1,6 +1,6 @@
-"""How the inputs and outputs of an exported program are nested: read strictly, and written anew.
+"""Verifies and rewrites the nested structures of an exported program's inputs and outputs.
 
-torch imports the types that such a structure names, and writes the names in it into the source of a function.
+torch imports the types that a structure names, and generates the source of a function with the names in it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _TYPES: Final = re.compile(
     r"builtins\.(tuple|list|dict)|collections\.OrderedDict|transformers\.modeling_outputs\.[A-Za-z0-9_]+"
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9_.\-/ ]{0,200}")
-_PARTS: Final = frozenset({"type", "context", "children_spec"})
+_FIELDS: Final = frozenset({"type", "context", "children_spec"})
 _PROTOCOL: Final = 1
 
 
 def canonical_structure(text: str) -> str:
-    """Return the same structure, or raise `ValueError` if torch would need more than tuples, lists and dictionaries.
+    """Return the same structure; raise `ValueError` unless it has only tuples, lists, dictionaries and model outputs.
 
     >>> canonical_structure('[1,{"type":null,"context":null,"children_spec":[]}]')
     '[1, {"type": null, "context": null, "children_spec": []}]'
@@ -32,7 +32,10 @@ def canonical_structure(text: str) -> str:
 
 
 def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the pairs of a JSON object as a dictionary; of two with one name, readers take different ones."""
+    """Return the pairs of a JSON object as a dictionary; raise `ValueError` for a repeated name.
+
+    JSON readers disagree on which of two values with the same name counts.
+    """
     content = dict(pairs)
     if len(content) != len(pairs):
         raise ValueError("a name is there twice")
@@ -40,7 +43,7 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _node(node: object) -> dict[str, Any]:
-    if not isinstance(node, Mapping) or node.keys() != _PARTS or not isinstance(node["children_spec"], list):
+    if not isinstance(node, Mapping) or node.keys() != _FIELDS or not isinstance(node["children_spec"], list):
         raise ValueError(f"its inputs or outputs are described by {node!r:.80}")
     kind, context, children = node["type"], node["context"], node["children_spec"]
     if kind is None:

@@ -1,4 +1,4 @@
-"""The files that a spec takes weights from: there, and those that the spec expects, before a byte of them is parsed."""
+"""Checks the files of weights that a spec names, their existence and SHA-256, before any of them is parsed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def weights_file(spec: Spec, path: Path | None = None) -> Path:
-    """Return the file of weights (default: the spec's rest) once it is known to be the one with ``sha256=``.
+    """Return the file of weights (default: the spec's rest) after comparing it with ``sha256=``.
 
     Raises
     ------
     ModelError
-        If there is no such file, or if it is another one.
+        If the file does not exist, or has another SHA-256.
     """
     return weights_files(spec, [path or spec.path()])[0]
 
 
 def weights_files(spec: Spec, paths: Sequence[Path]) -> Sequence[Path]:
-    """Return several files as `weights_file` does; ``sha256=`` then has as many digests, separated by commas."""
+    """Return several files, each checked as by `weights_file`; ``sha256=`` has one digest a file, with commas."""
     for path in paths:
         if not path.is_file():
-            found = "a directory" if path.is_dir() else "no such file"
-            raise ModelError(f"spec {spec.text!r}: {path}: {found}")
-        _require_no_stand_in(spec, path)
+            problem = "a directory" if path.is_dir() else "no such file"
+            raise ModelError(f"spec {spec.text!r}: {path}: {problem}")
+        _require_no_placeholder(spec, path)
     expected = _expected_digests(spec)
     if expected and len(expected) != len(paths):
         names = ", ".join(path.name for path in paths)
@@ -44,8 +44,8 @@ def weights_files(spec: Spec, paths: Sequence[Path]) -> Sequence[Path]:
     return paths
 
 
-def _require_no_stand_in(spec: Spec, path: Path) -> None:
-    """Raise for what stands where a file of weights should be: a pointer of Git LFS, or a page of the web."""
+def _require_no_placeholder(spec: Spec, path: Path) -> None:
+    """Raise for a placeholder instead of a file of weights: a pointer of Git LFS, or an HTML page."""
     try:
         with path.open("rb") as file:
             start = file.read(START_BYTES)
@@ -56,30 +56,30 @@ def _require_no_stand_in(spec: Spec, path: Path) -> None:
         raise ModelError(f"spec {spec.text!r}: {path} is {instead}")
 
 
-def without_weights_file(spec: Spec, what_to_type: str) -> None:
-    """Raise if the spec expects something of a file of weights, of which it names none."""
+def without_weights_file(spec: Spec, advice: str) -> None:
+    """Raise if the spec has ``sha256=`` but no file of weights; `advice` ends the message."""
     if "sha256" in spec.query:
-        raise SpecError(f"spec {spec.text!r}: sha256= is of a file of weights, and this spec has none; {what_to_type}")
+        raise SpecError(f"spec {spec.text!r}: sha256= is of a file of weights, and this spec has none; {advice}")
 
 
 def _expected_digests(spec: Spec) -> list[str]:
     if "sha256" not in spec.query:
         return []
-    found = [part.strip().lower() for part in spec.query["sha256"].split(",")]
-    for digest in found:
+    digests = [digest.strip().lower() for digest in spec.query["sha256"].split(",")]
+    for digest in digests:
         if not _DIGEST.fullmatch(digest):
             raise SpecError(
                 f"spec {spec.text!r}: sha256={digest!r}, expected 64 hexadecimal digits, as sha256sum prints them"
             )
-    return found
+    return digests
 
 
 def _require_digest(spec: Spec, path: Path, expected: str) -> None:
-    found = sha256_of_file(path).hex()
-    if found != expected:
+    actual = sha256_of_file(path).hex()
+    if actual != expected:
         raise ModelError(
             f"spec {spec.text!r}: {path} is another file than the spec expects; nothing in it was read\n"
-            f"  found     sha256={found}\n"
+            f"  found     sha256={actual}\n"
             f"  expected  sha256={expected}\n"
-            f"If the new file is meant, write the digest that was found into the spec"
+            f"To accept the new file, write its digest into the spec"
         )

@@ -20,7 +20,7 @@ import torch
 
 from pytest_biastransfer import load_model
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.safe_loading.archives import opened
+from pytest_biastransfer.models.safe_loading.archives import open_archive
 from pytest_biastransfer.models.safe_loading.export_archive import verified_export
 from pytest_biastransfer.models.safe_loading.export_schema import canonical_json
 from pytest_biastransfer.models.safe_loading.script_archive import verified_script
@@ -293,7 +293,7 @@ def test_an_archive_has_one_reading_or_none(originals: Path) -> None:
         changed[position] ^= 0xFF
         path.write_bytes(changed)
         try:
-            with opened(path, "changed") as members:
+            with open_archive(path, "changed") as members:
                 contents = [members[name] for name in members]
         except ModelError:
             continue

@@ -25,7 +25,7 @@ from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
 from pytest_biastransfer.models.file_program import IsolatedFile
 from pytest_biastransfer.models.safe_loading import isolated_program, sandbox, script_archive
-from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, described, tensor_of
+from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, decode_tensor, encode_tensor
 from pytest_biastransfer.store import Store
 
 pytestmark = pytest.mark.skipif(sandbox.unsupported() is not None, reason="this system has no sandbox")
@@ -414,10 +414,10 @@ def pair() -> Iterator[tuple[Channel, socket.socket]]:
     ],
 )  # fmt: skip
 def test_a_tensor_is_the_same_at_the_other_end(tensor: torch.Tensor, pair: tuple[Channel, socket.socket]) -> None:
-    description, body = described(tensor)
+    description, body = encode_tensor(tensor)
     pair[0].send(description, body)
     header, content = Channel(pair[1]).receive()
-    received = tensor_of(header, content)
+    received = decode_tensor(header, content)
     assert received.dtype == tensor.dtype
     assert torch.equal(received, tensor)
     assert received.is_contiguous(memory_format=torch.contiguous_format) == tensor.contiguous().is_contiguous() or (
@@ -459,10 +459,10 @@ def test_a_message_that_stops_in_the_middle(pair: tuple[Channel, socket.socket])
 )  # fmt: skip
 def test_what_is_no_tensor(description: Any) -> None:
     with pytest.raises(ChannelError):
-        tensor_of(json.loads(json.dumps(description)), bytearray(4))
+        decode_tensor(json.loads(json.dumps(description)), bytearray(4))
 
 
 def test_what_an_answer_says_is_shown_on_one_line() -> None:
-    shown: Callable[[str], str] = isolated_program._shown
+    shown: Callable[[str], str] = isolated_program._printable
     assert shown("a\n::error::b\x1b[31m\u202e") == "a ::error::b [31m"
     assert len(shown("word " * 10_000)) < 1100
