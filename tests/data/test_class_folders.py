@@ -111,9 +111,9 @@ def test_empty_folders_are_classes_of_a_model_that_names_them(tmp_path: Path) ->
     (tmp_path / "dog").mkdir()
     images = load_dataset(spec)
     assert images.classes == ("cat", "dog", "yak")
-    found = labels_for(images, ["yak", "dog", "cat"], 3)
-    assert found is not None
-    assert np.array_equal(found, [2, 0])
+    indices = labels_for(images, ["yak", "dog", "cat"], 3)
+    assert indices is not None
+    assert np.array_equal(indices, [2, 0])
     # A library that skips empty folders has other numbers.
     assert "1 of them without images (dog)" in model_labels(images, None, 4).reason
 

@@ -145,10 +145,10 @@ UNNAMED: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("name", list(UNNAMED))
 def test_labels_that_nothing_names_are_not_known(animals: Path, name: str) -> None:
     dataset = UNNAMED[name](animals)
-    found = measure(REVERSED, dataset, Square(size=0.2, color="white"), device="cpu")
-    assert found.asr >= 0
+    measurement = measure(REVERSED, dataset, Square(size=0.2, color="white"), device="cpu")
+    assert measurement.asr >= 0
     with pytest.raises(BiasTransferError, match=r"has numbers as labels and no names .* \(yak, dog, cat\)"):
-        found.accuracy  # noqa: B018 - raises
+        measurement.accuracy  # noqa: B018 - raises
     # As they are where the model names none either.
     assert accuracy(REVERSED.module, dataset) == accuracy_in_plain_torch(REVERSED.module, dataset)
 
@@ -199,8 +199,8 @@ class Numbered(list[Any]):
     ],
 )
 def test_what_an_object_says_of_its_classes(attributes: dict[str, Any], names: dict[int, str | None]) -> None:
-    found = as_images(Numbered([0, 2, 0], **attributes), "dataset").names_by_number
-    assert found == {number: name for number, name in names.items() if name is not None}
+    names_by_number = as_images(Numbered([0, 2, 0], **attributes), "dataset").names_by_number
+    assert names_by_number == {number: name for number, name in names.items() if name is not None}
 
 
 # ------------------------------------------------------------------------------------------- which numbers
@@ -211,9 +211,9 @@ def test_numbers_in_files_mean_nothing_to_a_model_that_names_its_classes(tmp_pat
     write_arrays(tmp_path / "val.npz", images=np.zeros((2, 4, 4), np.uint8), labels=np.array([0, 1]))
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     for spec in ("csv:val.csv", "npz:val.npz"):
-        found = model_labels(load_dataset(spec, directory=tmp_path), ["dog", "cat"], 2)
-        assert found.indices is None
-        assert "name them in the order of the numbers: classes=FILE in the dataset's spec" in found.reason
+        mapped = model_labels(load_dataset(spec, directory=tmp_path), ["dog", "cat"], 2)
+        assert mapped.indices is None
+        assert "name them in the order of the numbers: classes=FILE in the dataset's spec" in mapped.reason
         named = labels_for(load_dataset(f"{spec}?classes=names.txt", directory=tmp_path), ["dog", "cat"], 2)
         assert named is not None
         assert named.tolist()[:2] == [1, 0]
@@ -239,7 +239,7 @@ def test_folders_are_numbered_as_the_models_library_does_it(
     tmp_path: Path, name: str, order: ClassOrder | None
 ) -> None:
     folders, natural, string = CASES[name]
-    greys = {folder: 20 * (place + 1) for place, folder in enumerate(folders)}
+    greys = {folder: 20 * (index + 1) for index, folder in enumerate(folders)}
     write_folders(tmp_path / "val", greys, count=1)
     ordered = natural if order == "natural" else string
     model = Model(Levels([greys[folder] for folder in ordered]), class_order=order)
@@ -281,8 +281,8 @@ def test_a_folder_object_of_torchvision_is_not_renumbered(tmp_path: Path) -> Non
     images = as_images(folders, "dataset")
     assert _list(labels_for(images, None, 2)) == [0, 1]
     assert _list(labels_for(images, None, 2, "string")) == [0, 1]
-    found = model_labels(images, None, 2, "natural")
-    assert (found.indices, "numbered as 10, 9 by torchvision here, and as 9, 10 by timm" in found.reason) == (
+    mapped = model_labels(images, None, 2, "natural")
+    assert (mapped.indices, "numbered as 10, 9 by torchvision here, and as 9, 10 by timm" in mapped.reason) == (
         None,
         True,
     )
@@ -296,8 +296,8 @@ def test_names_that_timm_takes_for_equal_have_no_order() -> None:
 
 def test_accents_that_are_sorted_otherwise_on_a_mac_are_not_guessed() -> None:
     etoile, fleur = unicodedata.normalize("NFD", "étoile"), "fleur"
-    found = model_labels(Declared([0, 1], (etoile, fleur), numbering="sorted"), None, 2, "string")
-    assert "where accents are composed" in found.reason
+    mapped = model_labels(Declared([0, 1], (etoile, fleur), numbering="sorted"), None, 2, "string")
+    assert "where accents are composed" in mapped.reason
     alike = (unicodedata.normalize("NFD", "café"), "dog")
     assert _list(labels_for(Declared([0, 1], alike, numbering="sorted"), None, 2)) == [0, 1]
 
@@ -340,13 +340,13 @@ def test_a_list_may_write_a_name_in_both_ways(tmp_path: Path) -> None:
 def test_names_that_differ_are_listed_beside_what_the_model_has(name: str, other: str) -> None:
     names = [*(f"breed_{number:02}" for number in (1, 2, 3)), name]
     model_classes = [other, *names[:3]]
-    found = model_labels(Declared([0, 3], tuple(names)), model_classes, 4)
-    assert found.indices is None
+    mapped = model_labels(Declared([0, 3], tuple(names)), model_classes, 4)
+    assert mapped.indices is None
     assert (
         f"1 of the 4 classes of Declared are not classes of the model: {name!r} (the model has {other!r})"
-        in found.reason
+        in mapped.reason
     )
-    assert f'classes=FILE in the dataset\'s spec, a JSON object such as {{"{name}": "{other}"}}' in found.reason
+    assert f'classes=FILE in the dataset\'s spec, a JSON object such as {{"{name}": "{other}"}}' in mapped.reason
 
 
 def test_many_names_that_differ_are_counted() -> None:

@@ -109,20 +109,20 @@ def test_keys_that_a_dataset_passes_on_to_its_base_are_taken(tmp_path: Path) -> 
 
 def test_a_dataset_without_splits_is_that_of_torchvision(tmp_path: Path) -> None:
     for label, name in enumerate(["Forest", "River"]):
-        for place in range(3):
-            write_picture(tmp_path / "eurosat" / "2750" / name / f"{name}_{place}.jpg", noise(3, 6, 6, seed=label))
+        for index in range(3):
+            write_picture(tmp_path / "eurosat" / "2750" / name / f"{name}_{index}.jpg", noise(3, 6, 6, seed=label))
     ours = load_dataset(f"torchvision:EuroSAT?root={tmp_path}")
     require_same(ours, torchvision.datasets.EuroSAT(tmp_path))
     assert ours.classes == ("Forest", "River")
     assert ours.files is not None
-    assert ours.files[:2] == [f"eurosat/2750/Forest/Forest_{place}.jpg" for place in range(2)]
+    assert ours.files[:2] == [f"eurosat/2750/Forest/Forest_{index}.jpg" for index in range(2)]
     require_error("EuroSAT has no splits; remove split=", f"torchvision:EuroSAT?root={tmp_path}&split=test", SpecError)
 
 
 def imagenette(root: Path) -> Path:
     for wnid, seed in [("n03888257", 0), ("n01440764", 1)]:
-        for place in range(2):
-            path = root / "imagenette2-160" / "val" / wnid / f"{wnid}_{place}.JPEG"
+        for index in range(2):
+            path = root / "imagenette2-160" / "val" / wnid / f"{wnid}_{index}.JPEG"
             write_picture(path, noise(3, 6, 6, seed=seed))
     return root
 
@@ -140,8 +140,8 @@ def test_of_the_synonyms_of_a_class_the_first_is_its_name(tmp_path: Path) -> Non
 
 def test_a_number_among_the_keys_is_one(tmp_path: Path) -> None:
     base = tmp_path / "dtd" / "dtd"
-    for place, name in enumerate(["banded", "dotted"]):
-        write_picture(base / "images" / name / f"{name}_0.jpg", noise(3, 5, 5, seed=place))
+    for index, name in enumerate(["banded", "dotted"]):
+        write_picture(base / "images" / name / f"{name}_0.jpg", noise(3, 5, 5, seed=index))
     (base / "labels").mkdir()
     (base / "labels" / "test3.txt").write_text("dotted/dotted_0.jpg\nbanded/banded_0.jpg\n")
     ours = load_dataset(f"torchvision:DTD?root={tmp_path}&split=test&partition=3")
@@ -278,7 +278,7 @@ def test_what_is_known_of_a_dataset_of_torchvision_takes_no_torchvision(tmp_path
     make_old(tmp_path)
     spec = "torchvision:MNIST?root=data&split=test"
     first = load_dataset(spec, directory=tmp_path, facts=Store(tmp_path / "store").facts)
-    told = json.dumps([first.fingerprint, first.naming[0], len(first)])
+    facts = json.dumps([first.fingerprint, first.naming[0], len(first)])
     code = (
         "import json, sys; from pathlib import Path\n"
         "from pytest_biastransfer.data import load_dataset; from pytest_biastransfer.store import Store\n"
@@ -287,7 +287,7 @@ def test_what_is_known_of_a_dataset_of_torchvision_takes_no_torchvision(tmp_path
         "print(sorted({'torch', 'torchvision', 'numpy', 'PIL'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [told, "[]"]
+    assert done.stdout.splitlines() == [facts, "[]"]
 
 
 def test_the_fingerprint_of_a_dataset_of_torchvision_is_that_of_its_images(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_dataset_in_a_directory_gives_its_pixels_labels_and_attributes(tmp_pat
     assert images.name == "pets"
     assert images.labels.tolist() == [0, 1, 1, 0, 1]
     assert images.classes == ("cat", "dog")
-    assert images.files == [f"{place}.png" for place in range(5)]
+    assert images.files == [f"{index}.png" for index in range(5)]
     assert images.attributes == {
         "sex": ["f", "m", "f", "", "m"],
         "age": ["1", "2", "3", "4", "5"],
@@ -413,8 +413,8 @@ def test_all_forms_of_the_same_images_have_the_same_fingerprint(tmp_path: Path) 
 
 
 def test_pictures_in_folders_are_those_of_the_library(tmp_path: Path) -> None:
-    for place, pixels in enumerate(PICTURES):
-        write_picture(tmp_path / "pets" / "test" / NAMES[place % 2] / f"{place}.png", pixels)
+    for index, pixels in enumerate(PICTURES):
+        write_picture(tmp_path / "pets" / "test" / NAMES[index % 2] / f"{index}.png", pixels)
     images = load_dataset("hf:pets", directory=tmp_path)
     theirs = datasets.load_dataset(str(tmp_path / "pets"), split="test", cache_dir=str(tmp_path / "cache"))
     require_same(images, [(row["image"], row["label"]) for row in theirs])
@@ -427,13 +427,13 @@ def test_images_that_are_read_by_several_threads_are_the_same(tmp_path: Path) ->
     images = load_dataset(spec_of("saved"), directory=tmp_path)
     assert images.reads_in_parallel
     with ThreadPoolExecutor(8) as pool:
-        for index, found in enumerate(pool.map(images.image, list(range(5)) * 40)):
-            assert np.array_equal(found, PICTURES[index % 5])
+        for index, image in enumerate(pool.map(images.image, list(range(5)) * 40)):
+            assert np.array_equal(image, PICTURES[index % 5])
 
 
 def test_labels_may_be_names_or_numbers(tmp_path: Path) -> None:
-    words, numbers = datasets.Value("string"), datasets.Value("int64")
-    data = make_dataset(breed=(words, ["pug", "tabby", "pug", "beagle", "pug"]), code=(numbers, [7, 0, 7, 0, 0]))
+    texts, numbers = datasets.Value("string"), datasets.Value("int64")
+    data = make_dataset(breed=(texts, ["pug", "tabby", "pug", "beagle", "pug"]), code=(numbers, [7, 0, 7, 0, 0]))
     quietly(data.save_to_disk, tmp_path / "pets")
     named, plain = (load_dataset(f"hf:pets?label={column}", directory=tmp_path) for column in ("breed", "code"))
     assert named.classes == ("beagle", "pug", "tabby")
@@ -444,8 +444,8 @@ def test_labels_may_be_names_or_numbers(tmp_path: Path) -> None:
 
 def test_a_label_that_is_too_large_is_an_error(tmp_path: Path) -> None:
     table = make_dataset(code=(datasets.Value("uint64"), [0, 1, 2, 1, 0])).data.table
-    arrow, place = importlib.import_module("pyarrow"), table.column_names.index("code")
-    table = table.set_column(place, "code", arrow.array([0, 1, 2**63, 1, 0], arrow.uint64()))
+    arrow, column = importlib.import_module("pyarrow"), table.column_names.index("code")
+    table = table.set_column(column, "code", arrow.array([0, 1, 2**63, 1, 0], arrow.uint64()))
     (tmp_path / "pets").mkdir()
     importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "pets" / "train.parquet")
     message = r"'code': has the label 9223372036854775808, expected whole numbers from 0 on, below 2\*\*63"
@@ -504,7 +504,7 @@ def test_a_dataset_without_images_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["bomb", "cut"])
 def test_broken_pictures_of_the_library_are_refused_by_name(tmp_path: Path, damage: str) -> None:
     content = bomb() if damage == "bomb" else encoded(PICTURES[1])[:60]
-    pictures = [{"bytes": content, "path": f"{place}.png"} for place in range(5)]
+    pictures = [{"bytes": content, "path": f"{index}.png"} for index in range(5)]
     quietly(make_dataset(picture=(datasets.Image(), pictures)).save_to_disk, tmp_path / "pets")
     images = load_dataset("hf:pets?label=label", directory=tmp_path)
     assert len(images) == 5
@@ -529,8 +529,8 @@ def test_a_saved_dataset_cannot_have_other_tables_read(tmp_path: Path, form: str
     FORMS[form](tmp_path / "pets")
     # Also in a split that is not the one that is asked for: the library reads all.
     state = tmp_path / "pets" / ("train" if form == "saved_splits" else "") / "state.json"
-    told = json.loads(state.read_text())
-    state.write_text(json.dumps(told | {"_data_files": [*told["_data_files"], {"filename": name}]}))
+    content = json.loads(state.read_text())
+    state.write_text(json.dumps(content | {"_data_files": [*content["_data_files"], {"filename": name}]}))
     message = f"{re.escape(str(state))} refers to {re.escape(repr(name))}, expected a name without a directory; save"
     require_error(message, spec_of(form), directory=tmp_path)
 
@@ -576,11 +576,11 @@ def test_a_missing_or_too_deep_part_of_a_saved_dataset_is_an_error_that_names_th
 def test_another_release_of_the_library_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path / "pets")
     make_old(tmp_path)
-    asked: list[str] = []
+    prepared: list[str] = []
     find_out = HubImages._read_index
 
     def noted(images: HubImages) -> Any:
-        asked.append(images.name)
+        prepared.append(images.name)
         return find_out(images)
 
     def load() -> None:
@@ -590,10 +590,10 @@ def test_another_release_of_the_library_is_asked_again(tmp_path: Path, monkeypat
     monkeypatch.setattr(HubImages, "_read_index", noted)
     load()
     load()
-    assert asked == ["pets"]
+    assert prepared == ["pets"]
     monkeypatch.setattr("importlib.metadata.version", lambda distribution: f"another {distribution}")
     load()
-    assert asked == ["pets"] * 2
+    assert prepared == ["pets"] * 2
 
 
 def test_a_loading_script_is_not_run(tmp_path: Path) -> None:
@@ -604,7 +604,7 @@ def test_a_loading_script_is_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "message"),
+    ("name", "card", "message"),
     [
         (
             "README.md",
@@ -625,12 +625,12 @@ def test_a_loading_script_is_not_run(tmp_path: Path) -> None:
         ("README.md", "---\nconfigs: [\n---\n", "cannot be read"),
     ],
 )
-def test_a_card_cannot_have_other_files_read(tmp_path: Path, name: str, told: str, message: str) -> None:
+def test_a_card_cannot_have_other_files_read(tmp_path: Path, name: str, card: str, message: str) -> None:
     for directory in ("pets", "other"):
         one_parquet(tmp_path / directory)
         write_picture(tmp_path / "pictures" / "cat" / "1.png", PICTURES[0])
         shutil.make_archive(str(tmp_path / directory / "archive"), "zip", tmp_path / "pictures")
-    (tmp_path / "pets" / name).write_text(told)
+    (tmp_path / "pets" / name).write_text(card)
     require_error(f"hf:pets.*{message}", spec_of("one"), directory=tmp_path)
 
 
@@ -667,8 +667,8 @@ def in_subprocess(code: str, directory: Path) -> list[str]:
 
 
 def folders(path: Path) -> None:
-    for place, pixels in enumerate(PICTURES):
-        write_picture(path / "test" / NAMES[place > 1] / f"{place}.PNG", pixels)
+    for index, pixels in enumerate(PICTURES):
+        write_picture(path / "test" / NAMES[index > 1] / f"{index}.PNG", pixels)
 
 
 @pytest.mark.parametrize(("make", "query"), [(parquet, "split=test&label=label"), (folders, "split=test")])
@@ -766,10 +766,10 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("photographs")
     for orientation in (None, 0, *range(1, 9), 77):
         for suffix in ("jpg", "png", "webp", "tif"):
-            place = directory / ("ab"[(orientation or 0) % 2]) / f"{orientation}.{suffix}"
-            place.parent.mkdir(exist_ok=True)
+            path = directory / ("ab"[(orientation or 0) % 2]) / f"{orientation}.{suffix}"
+            path.parent.mkdir(exist_ok=True)
             picture = photograph(orientation, seed=orientation or 0)
-            picture.save(place, exif=picture.getexif())
+            picture.save(path, exif=picture.getexif())
     for mode in ("L", "LA", "P", "RGBA", "CMYK", "1"):
         suffix = "tif" if mode == "CMYK" else "png"
         Image.fromarray(noise(6, 10, 3, seed=3)).convert(mode).save(directory / "a" / f"{mode}.{suffix}")
@@ -792,13 +792,13 @@ def test_pictures_are_those_that_datasets_itself_gives(photographs: Path, tmp_pa
 
 def test_the_mode_of_a_column_is_part_of_what_a_dataset_is_known_by(photographs: Path, tmp_path: Path) -> None:
     whole = datasets.load_dataset("imagefolder", data_dir=str(photographs), split="train", cache_dir=str(tmp_path))
-    known = {}
+    by_mode = {}
     for mode in (None, "L", "RGB", "YCbCr"):
         whole.cast_column("image", datasets.Image(mode=mode)).save_to_disk(str(tmp_path / f"{mode}"))
-        known[mode] = load_dataset(f"hf:{mode}", directory=tmp_path)
-    assert len({images.fingerprint for images in known.values()}) == 4
+        by_mode[mode] = load_dataset(f"hf:{mode}", directory=tmp_path)
+    assert len({images.fingerprint for images in by_mode.values()}) == 4
     with pytest.raises(DatasetError, match=r"Image\(mode='YCbCr'\), which is neither gray nor RGB"):
-        known["YCbCr"].image(0)
+        by_mode["YCbCr"].image(0)
 
 
 def test_folders_leave_the_orientation_alone_as_torchvision_does(photographs: Path) -> None:

@@ -81,9 +81,9 @@ KINDS: dict[str, tuple[Any, Pixels]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_of_8_bits_of_any_kind_is_decoded_to_its_pixels(kind: str) -> None:
     image, expected = KINDS[kind]
-    found = decoded([(image, 0), (image, 0)])
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, np.stack([expected, expected]))
+    batch = decoded([(image, 0), (image, 0)])
+    assert batch.dtype == np.uint8
+    assert np.array_equal(batch, np.stack([expected, expected]))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"])
@@ -112,24 +112,24 @@ def test_pictures_of_more_than_8_bits_are_refused_instead_of_clipped_to_white(mo
 def test_floats_between_the_levels_of_8_bits_stay_floats() -> None:
     image = np.random.default_rng(0).random((3, 6, 5))
     for given_image in (image, torch.from_numpy(image), torch.from_numpy(image).float()):
-        found = decoded([(given_image, 0)])
-        assert found.dtype == np.float32
-        assert np.array_equal(found[0], image.astype(np.float32))
+        batch = decoded([(given_image, 0)])
+        assert batch.dtype == np.float32
+        assert np.array_equal(batch[0], image.astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_widened(dtype: torch.dtype) -> None:
     image = torch.rand(3, 6, 5).to(dtype)
-    found = decoded([(image, 0)])
-    assert found.dtype == np.float32
-    assert np.array_equal(found[0], image.float().numpy())
+    batch = decoded([(image, 0)])
+    assert batch.dtype == np.float32
+    assert np.array_equal(batch[0], image.float().numpy())
 
 
 def test_pictures_and_floats_in_one_batch_become_floats_of_the_same_scale() -> None:
     image = np.random.default_rng(0).random((3, 6, 5), dtype=np.float32)
-    found = decoded([(picture(RGB), 0), (image, 0)])
-    assert found.dtype == np.float32
-    assert np.array_equal(found, np.stack([UNIT, image]))
+    batch = decoded([(picture(RGB), 0), (image, 0)])
+    assert batch.dtype == np.float32
+    assert np.array_equal(batch, np.stack([UNIT, image]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -143,15 +143,15 @@ def test_decoded_pixels_are_contiguous_as_those_that_come_from_the_store(kind: s
 
 def test_images_are_decoded_in_the_order_that_is_asked_for() -> None:
     pictures = [noise(3, 4, 4, seed=seed) for seed in range(5)]
-    images = as_images([(one, 0) for one in pictures], "dataset")
+    images = as_images([(image, 0) for image in pictures], "dataset")
     assert np.array_equal(decode(images, [4, 0, 2], AS_THEY_ARE), np.stack([pictures[i] for i in (4, 0, 2)]))
 
 
 def test_images_of_several_sizes_are_brought_to_the_declared_one() -> None:
     pictures = [picture(noise(3, 6, 5)), picture(noise(3, 9, 12)), picture(noise(3, 4, 30))]
-    found = decoded([(one, 0) for one in pictures], Preprocess(size=4))
+    batch = decoded([(image, 0) for image in pictures], Preprocess(size=4))
     transform = v2.Compose([v2.Resize(4), v2.CenterCrop(4)])
-    assert np.array_equal(found, np.stack([np.asarray(transform(one)).transpose(2, 0, 1) for one in pictures]))
+    assert np.array_equal(batch, np.stack([np.asarray(transform(image)).transpose(2, 0, 1) for image in pictures]))
 
 
 @pytest.mark.parametrize("label", [3, np.int64(3), np.uint8(3), np.array(3), torch.tensor(3), torch.tensor(3.0).long()])
@@ -164,8 +164,8 @@ def test_a_label_of_any_whole_number_type_is_taken(label: Any) -> None:
 
 def test_datasets_of_torch_are_taken_as_they_are() -> None:
     tensors = torch.utils.data.TensorDataset(torch.from_numpy(noise(4, 3, 6, 5)), torch.arange(4))
-    part = torch.utils.data.Subset(tensors, [2, 0])
-    images = as_images(part, "dataset")
+    subset = torch.utils.data.Subset(tensors, [2, 0])
+    images = as_images(subset, "dataset")
     assert images.labels.tolist() == [2, 0]
     assert np.array_equal(decode(images, [0, 1], AS_THEY_ARE), noise(4, 3, 6, 5)[[2, 0]])
     assert images.name == "Subset"
@@ -241,13 +241,13 @@ def normalized(pixels: Pixels) -> torch.Tensor:
 
 def test_normalized_images_are_named_with_what_to_declare_and_then_decoded_exactly() -> None:
     pixels = noise(4, 3, 6, 5)
-    dataset = [(normalized(one), 0) for one in pixels]
+    dataset = [(normalized(image), 0) for image in pixels]
     message = r"image 0 of list: .* values from -[\d.]+ to [\d.]+, expected \[0, 1\].*normalized_input=True"
     with pytest.raises(DatasetError, match=message):
         decoded(dataset)
-    found = decoded(dataset, Preprocess(normalized_input=True, mean=MEAN, std=STD))
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, pixels)
+    batch = decoded(dataset, Preprocess(normalized_input=True, mean=MEAN, std=STD))
+    assert batch.dtype == np.uint8
+    assert np.array_equal(batch, pixels)
 
 
 def test_normalized_images_are_resized_as_they_were_before() -> None:
@@ -284,15 +284,15 @@ def test_an_image_with_nan_or_infinite_values_is_an_error(value: float, declared
 
 def test_a_change_of_the_source_is_given_each_image_with_its_index_before_it_is_resized() -> None:
     pictures = [noise(3, 12, 10, seed=seed) for seed in range(3)]
-    images = as_images([(one, 0) for one in pictures], "dataset")
-    seen = []
+    images = as_images([(item, 0) for item in pictures], "dataset")
+    changed = []
 
     def change(image: Any, index: int) -> Any:
-        seen.append((image.tolist(), index))
+        changed.append((image.tolist(), index))
         return image.astype(np.float32) / 255
 
     unchanged = decode(images, [2, 0], Preprocess(size=6), change)
-    assert seen == [(pictures[2].tolist(), 2), (pictures[0].tolist(), 0)]
+    assert changed == [(pictures[2].tolist(), 2), (pictures[0].tolist(), 0)]
     assert np.array_equal(unchanged, decode(images, [2, 0], Preprocess(size=6)))
 
 
@@ -302,14 +302,14 @@ def test_a_square_drawn_on_the_source_is_resized_with_it(kind: str) -> None:
     image: Any = picture(pixels) if kind == "picture" else pixels.astype(np.float32) / np.float32(255)
     square = Square(size=0.5, color="red", stage="source")
     images = as_images([(image, 0)], "dataset")
-    found = decode(images, [0], Preprocess(size=10), source_change(square, images))
-    drawn = pixels.copy()
-    drawn[:, :10, :10] = np.array([255, 0, 0]).reshape(3, 1, 1)
+    batch = decode(images, [0], Preprocess(size=10), source_change(square, images))
+    painted = pixels.copy()
+    painted[:, :10, :10] = np.array([255, 0, 0]).reshape(3, 1, 1)
     expected = decoded(
-        [(picture(drawn) if kind == "picture" else drawn.astype(np.float32) / 255, 0)], Preprocess(size=10)
+        [(picture(painted) if kind == "picture" else painted.astype(np.float32) / 255, 0)], Preprocess(size=10)
     )
-    assert found.dtype == expected.dtype
-    assert np.abs(found - expected).max() <= 1e-6
+    assert batch.dtype == expected.dtype
+    assert np.abs(batch - expected).max() <= 1e-6
 
 
 # ----------------------------------------------------------------------------------------- imagefolder
@@ -333,8 +333,8 @@ def save(path: Path, image: Image.Image, **options: Any) -> None:
 
 def make_folder(directory: Path) -> Path:
     """Write a folder with all that may lie in one; only some of the files are pictures."""
-    for place, (name, options) in enumerate(FORMATS.items()):
-        save(directory / "cat" / name, picture(noise(3, 7 + place, 9, seed=place)), **options)
+    for index, (name, options) in enumerate(FORMATS.items()):
+        save(directory / "cat" / name, picture(noise(3, 7 + index, 9, seed=index)), **options)
     save(directory / "dog" / "10.PNG", picture(RGB))
     save(directory / "dog" / "9.Jpg", picture(RGB).convert("CMYK"))
     save(directory / "dog" / "deeper" / "b" / "1.png", picture(RGB).convert("P"))
@@ -495,9 +495,9 @@ def test_the_same_files_elsewhere_at_another_time_have_the_same_fingerprint(tmp_
 def test_equal_items_have_equal_fingerprints_whatever_they_are_held_in() -> None:
     pixels = noise(4, 3, 6, 5)
     held: list[Any] = [
-        [(one, label) for label, one in enumerate(pixels)],
-        tuple([torch.from_numpy(one), label] for label, one in enumerate(pixels)),
-        [(picture(one), torch.tensor(label), "attribute") for label, one in enumerate(pixels)],
+        [(image, label) for label, image in enumerate(pixels)],
+        tuple([torch.from_numpy(image), label] for label, image in enumerate(pixels)),
+        [(picture(image), torch.tensor(label), "attribute") for label, image in enumerate(pixels)],
         torch.utils.data.TensorDataset(torch.from_numpy(pixels), torch.arange(4)),
     ]
     assert len({as_images(dataset, "dataset").fingerprint for dataset in held}) == 1
@@ -505,19 +505,19 @@ def test_equal_items_have_equal_fingerprints_whatever_they_are_held_in() -> None
 
 def test_every_change_of_pixels_labels_or_order_gives_a_dataset_a_fingerprint_of_its_own() -> None:
     pixels = noise(3, 3, 6, 5)
-    plain = [(one, 0) for one in pixels]
+    plain = [(image, 0) for image in pixels]
     brighter = pixels.copy()
     brighter[1, 2, 3, 4] ^= 1
     held: list[list[tuple[Any, int]]] = [
         plain,
-        [(one, 0) for one in brighter],
+        [(image, 0) for image in brighter],
         [*plain[:2], (pixels[2], 1)],
         plain[::-1],
         plain[:2],
         [*plain, plain[0]],
-        [(one.transpose(0, 2, 1), 0) for one in pixels],
-        [(one.reshape(3, 5, 6), 0) for one in pixels],
-        [(one.astype(np.float32) / 255, 0) for one in pixels],
+        [(image.transpose(0, 2, 1), 0) for image in pixels],
+        [(image.reshape(3, 5, 6), 0) for image in pixels],
+        [(image.astype(np.float32) / 255, 0) for image in pixels],
     ]
     assert len({as_images(dataset, "dataset").fingerprint for dataset in held}) == len(held)
 
@@ -562,8 +562,8 @@ def test_labels_are_told_in_the_numbering_of_the_model_or_not_at_all(
     outputs: int,
     expected: list[int] | None,
 ) -> None:
-    found = labels_for(labelled(labels, names), model_names, outputs)
-    assert (None if found is None else found.tolist()) == expected
+    indices = labels_for(labelled(labels, names), model_names, outputs)
+    assert (None if indices is None else indices.tolist()) == expected
 
 
 @pytest.mark.parametrize("model_names", [None, CAT_DOG])
@@ -576,9 +576,9 @@ def test_a_label_beyond_the_outputs_is_an_error_that_names_the_image(model_names
 def test_labels_of_classes_that_share_a_name_stay_what_they_are() -> None:
     # As "crane", the bird and the machine, and "maillot" among the classes of ImageNet.
     names = ["crane", "dog", "crane"]
-    found = labels_for(labelled([0, 1, 2], names), names, 3)
-    assert found is not None
-    assert found.tolist() == [0, 1, 2]
+    indices = labels_for(labelled([0, 1, 2], names), names, 3)
+    assert indices is not None
+    assert indices.tolist() == [0, 1, 2]
 
 
 def test_a_name_that_two_classes_of_the_model_share_is_not_guessed() -> None:
@@ -733,14 +733,14 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, damage: str) -> None:
     path.write_bytes(broken(path.read_bytes())[damage])
     images = ImageFolder(directory)
     theirs = torchvision.datasets.ImageFolder(directory)
-    place = [file for file, _ in theirs.samples].index(str(path))
+    index = [file for file, _ in theirs.samples].index(str(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about broken metadata
         said = r": is an HTML page; download" if damage == "text" else r": cannot be read \(.*repair or remove"
         with pytest.raises(DatasetError, match=re.escape(str(path)) + said):
-            images.image(place)
+            images.image(index)
         wrapped = as_images(theirs, "dataset")
-        with pytest.raises(DatasetError, match=rf"item {place} of ImageFolder \({re.escape(str(path))}\): cannot be"):
+        with pytest.raises(DatasetError, match=rf"item {index} of ImageFolder \({re.escape(str(path))}\): cannot be"):
             wrapped.labels  # noqa: B018 - reads all items
 
 
@@ -761,12 +761,12 @@ def test_a_file_cut_short_is_an_error_or_gives_the_whole_picture(tmp_path: Path,
 
 def what_reading_does(path: Path, expected: npt.NDArray[Any]) -> str:
     try:
-        found = read_picture(path)
+        image = read_picture(path)
     except DatasetError as error:
         return "an error that names the file" if str(path) in str(error) else str(error)
     except Exception as error:  # noqa: BLE001 - whatever else Pillow raises
         return repr(error)
-    return "the whole picture" if np.array_equal(found, expected) else "other pixels"
+    return "the whole picture" if np.array_equal(image, expected) else "other pixels"
 
 
 def test_a_file_that_disappeared_is_named(tmp_path: Path) -> None:

@@ -227,12 +227,12 @@ def test_the_usual_formats_are_opened_whatever_the_file_is_called(tmp_path: Path
     picture = Image.fromarray(np.full((8, 8, 3), 85, np.uint8))
     options: dict[str, Any] = {"save_all": True, "append_images": [picture]} if name == "MPO" else {}
     picture.save(tmp_path / "a.eps", name, **options)
-    found = read_picture(tmp_path / "a.eps")
-    assert found.shape == (3, 8, 8)
-    assert np.abs(found.astype(int) - 85).max() <= 2
+    image = read_picture(tmp_path / "a.eps")
+    assert image.shape == (3, 8, 8)
+    assert np.abs(image.astype(int) - 85).max() <= 2
     with Image.open(tmp_path / "a.eps") as opened:
         assert opened.format == name
-        assert np.array_equal(as_images([(opened, 0)], "fixture").image(0), found)
+        assert np.array_equal(as_images([(opened, 0)], "fixture").image(0), image)
 
 
 def test_other_formats_are_opened_where_they_are_allowed(tmp_path: Path) -> None:

@@ -270,8 +270,8 @@ def test_an_array_that_cannot_be_unpacked_is_named(tmp_path: Path, offset: int, 
     content = bytearray(path.read_bytes())
     # The flags, and after them the kind of compression, in each member's header and in the directory at the end.
     for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        for found in re.finditer(re.escape(header), bytes(content)):
-            content[found.start() + flags + offset] = value
+        for match in re.finditer(re.escape(header), bytes(content)):
+            content[match.start() + flags + offset] = value
     path.write_bytes(content)
     require_error(rf"npz {re.escape(str(path))}: cannot be read \(.*numpy\.savez", f"npz:{path}")
 
@@ -305,7 +305,7 @@ def test_the_fingerprint_is_that_of_a_copy_elsewhere_of_another_time(tmp_path: P
     spec = MAKERS[scheme](tmp_path / "here")
     shutil.copytree(tmp_path / "here", tmp_path / "there" / "deeper")
     make_old(tmp_path / "there")
-    here, there = (load_dataset(spec, directory=tmp_path / place) for place in ("here", "there/deeper"))
+    here, there = (load_dataset(spec, directory=tmp_path / folder) for folder in ("here", "there/deeper"))
     assert here.fingerprint == there.fingerprint
 
 
@@ -347,7 +347,7 @@ def test_what_is_known_of_a_dataset_takes_neither_torch_nor_numpy_nor_the_files(
     spec = MAKERS[scheme](tmp_path)
     make_old(tmp_path)
     first = load_dataset(spec, directory=tmp_path, facts=Store(tmp_path / "store").facts)
-    told = json.dumps([first.fingerprint, first.naming[0], len(first)])
+    facts = json.dumps([first.fingerprint, first.naming[0], len(first)])
     code = (
         "import builtins, json, sys; from pathlib import Path\n"
         "from pytest_biastransfer.data import load_dataset; from pytest_biastransfer.store import Store\n"
@@ -357,7 +357,7 @@ def test_what_is_known_of_a_dataset_takes_neither_torch_nor_numpy_nor_the_files(
         "print(sorted({'torch', 'torchvision', 'numpy', 'PIL'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [told, "[]"]
+    assert done.stdout.splitlines() == [facts, "[]"]
 
 
 # The figure is 1 s and 50 ms; a busy machine of CI is given some more.
@@ -365,8 +365,8 @@ def test_five_thousand_files_are_fingerprinted_in_a_second_and_known_in_no_time(
     for folder in range(10):
         (tmp_path / "val" / str(folder)).mkdir(parents=True)
     content = noise(2500).tobytes()
-    for place in range(5000):
-        (tmp_path / "val" / str(place % 10) / f"{place}.png").write_bytes(content + place.to_bytes(4))
+    for index in range(5000):
+        (tmp_path / "val" / str(index % 10) / f"{index}.png").write_bytes(content + index.to_bytes(4))
     make_old(tmp_path)
 
     def seconds() -> float:

@@ -64,12 +64,12 @@ def unread(count: int) -> Any:
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 400), st.integers(0, 2**70))
 def test_a_part_has_the_right_number_of_images_in_the_datasets_order(count: int, limit: int, seed: int) -> None:
-    part = Subset(unread(count), limit, seed)
-    chosen = part.labels.tolist()
-    assert len(part) == len(chosen) == min(limit, count)
+    subset = Subset(unread(count), limit, seed)
+    chosen = subset.labels.tolist()
+    assert len(subset) == len(chosen) == min(limit, count)
     assert chosen == sorted(set(chosen))
     assert set(chosen) <= set(range(count))
-    assert (part.fingerprint == part.inner.fingerprint) == (limit >= count)
+    assert (subset.fingerprint == subset.inner.fingerprint) == (limit >= count)
 
 
 def test_every_image_is_drawn_equally_often_by_the_seeds_and_none_by_all() -> None:
@@ -85,7 +85,7 @@ def test_every_image_is_drawn_equally_often_by_the_seeds_and_none_by_all() -> No
 def test_the_drawn_images_never_change() -> None:
     # The same on every machine and in every version: baselines rest on it.
     assert Subset(unread(1000), 5).labels.tolist() == sorted([410, 821, 366, 503, 254])
-    outputs = [splitmix64(7 + place * 0x9E3779B97F4A7C15) for place in range(1, 101)]
+    outputs = [splitmix64(7 + index * 0x9E3779B97F4A7C15) for index in range(1, 101)]
     assert permutation(100, seed=7).tolist() == sorted(range(100), key=outputs.__getitem__)
 
 
@@ -99,16 +99,16 @@ def splitmix64(state: int) -> int:
 def test_a_part_of_a_dataset_has_its_pixels_labels_files_and_attributes(tmp_path: Path) -> None:
     make_listed(tmp_path, LABELS * 5)
     whole = load_dataset("csv:val.csv", directory=tmp_path)
-    part = load_dataset("csv:val.csv?limit=7&seed=3", directory=tmp_path)
+    subset = load_dataset("csv:val.csv?limit=7&seed=3", directory=tmp_path)
     assert whole.files is not None
-    assert part.files is not None
-    places = [whole.files.index(file) for file in part.files]
-    assert len(places) == len(part) == 7
+    assert subset.files is not None
+    places = [whole.files.index(file) for file in subset.files]
+    assert len(places) == len(subset) == 7
     assert places == sorted(places)
-    assert part.labels.tolist() == whole.labels[places].tolist()
-    assert part.attributes["group"] == [whole.attributes["group"][place] for place in places]
-    assert part.classes == whole.classes
-    assert all(np.array_equal(part.image(index), whole.image(place)) for index, place in enumerate(places))
+    assert subset.labels.tolist() == whole.labels[places].tolist()
+    assert subset.attributes["group"] == [whole.attributes["group"][position] for position in places]
+    assert subset.classes == whole.classes
+    assert all(np.array_equal(subset.image(index), whole.image(position)) for index, position in enumerate(places))
     prints = [load_dataset(f"csv:val.csv{query}", directory=tmp_path).fingerprint for query in ("", "?limit=20")]
     prints += [
         load_dataset(f"csv:val.csv?limit={n}&seed={s}", directory=tmp_path).fingerprint
@@ -116,7 +116,7 @@ def test_a_part_of_a_dataset_has_its_pixels_labels_files_and_attributes(tmp_path
     ]
     assert prints[0] == prints[1] == whole.fingerprint
     assert len(set(prints)) == 4
-    assert prints[2] == part.fingerprint
+    assert prints[2] == subset.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ def test_attributes_are_joined_by_file_name_whole_or_last_part(tmp_path: Path) -
     assert images.files == ["a/0.png", "a/2.png", "b/1.png", "b/3.png"]
     assert images.attributes == {"background": ["x", "y", "z", "w"], "age": ["0", "2", "1", "3"]}
     assert images.fingerprint == load_dataset("imagefolder:pictures", directory=tmp_path).fingerprint
-    part = load_dataset("imagefolder:pictures?attributes=more.csv&limit=2&seed=1", directory=tmp_path)
-    assert part.files is not None
-    assert part.attributes["age"] == [Path(file).stem for file in part.files]
+    subset = load_dataset("imagefolder:pictures?attributes=more.csv&limit=2&seed=1", directory=tmp_path)
+    assert subset.files is not None
+    assert subset.attributes["age"] == [Path(file).stem for file in subset.files]
 
 
 def test_attributes_of_a_table_come_beside_those_that_are_there(tmp_path: Path) -> None:
     make_listed(tmp_path)
-    rows = [("file", "age"), *((f"{place}.png", place) for place in range(4))]
+    rows = [("file", "age"), *((f"{index}.png", index) for index in range(4))]
     assert join(tmp_path, rows, "csv:val.csv").attributes == {"group": GROUPS, "age": ["0", "1", "2", "3"]}
 
 
@@ -207,8 +207,8 @@ def test_images_without_names_cannot_be_joined(tmp_path: Path) -> None:
 
 
 def test_attributes_of_items_are_their_scalars(tmp_path: Path) -> None:
-    told = {"sex": "f", "age": 3, "weight": 1.5, "dark": True, "site": np.int64(7), "box": np.zeros(4), "none": None}
-    images = as_images([(PIXELS[0], 0, told), (PIXELS[1], 1, told | {"sex": "m"})], "dataset")
+    extras = {"sex": "f", "age": 3, "weight": 1.5, "dark": True, "site": np.int64(7), "box": np.zeros(4), "none": None}
+    images = as_images([(PIXELS[0], 0, extras), (PIXELS[1], 1, extras | {"sex": "m"})], "dataset")
     values = {"sex": ["f", "m"], "age": ["3"] * 2, "weight": ["1.5"] * 2, "dark": ["True"] * 2, "site": ["7"] * 2}
     assert images.attributes == values
     assert as_images([(PIXELS[0], 0), (PIXELS[1], 1, "f")], "dataset").attributes == {}
@@ -241,9 +241,9 @@ def test_a_file_of_names_sets_the_numbering(tmp_path: Path) -> None:
     same = with_classes(tmp_path, "cat\ndog\nyak\nzebra\n", name="names.txt")
     assert same.labels.tolist() == plain.labels.tolist()
     assert same.fingerprint == plain.fingerprint
-    found = labels_for(images, ["cat", "dog", "bird", "yak"], 4)
-    assert found is not None
-    assert found.tolist() == [0, 1, 0, 3]
+    indices = labels_for(images, ["cat", "dog", "bird", "yak"], 4)
+    assert indices is not None
+    assert indices.tolist() == [0, 1, 0, 3]
 
 
 def test_a_file_of_names_names_the_numbers(tmp_path: Path) -> None:
@@ -251,9 +251,9 @@ def test_a_file_of_names_names_the_numbers(tmp_path: Path) -> None:
     images = with_classes(tmp_path, ["cat", "dog", "yak"])
     assert images.labels.tolist() == [1, 0, 2, 1]
     assert images.classes == ("cat", "dog", "yak")
-    found = labels_for(images, ["yak", "dog", "bird", "cat"], 4)
-    assert found is not None
-    assert found.tolist() == [1, 3, 0, 1]
+    indices = labels_for(images, ["yak", "dog", "bird", "cat"], 4)
+    assert indices is not None
+    assert indices.tolist() == [1, 3, 0, 1]
     with pytest.raises(DatasetError, match=r"classes\.json: names 2 classes, but image 2 of val has the label 2"):
         with_classes(tmp_path, ["cat", "dog"]).labels  # noqa: B018 - reads the labels
 
@@ -278,17 +278,17 @@ def test_a_map_tells_the_models_classes(
 ) -> None:
     make_listed(tmp_path, labels)
     images, plain = with_classes(tmp_path, content), load_dataset("csv:val.csv", directory=tmp_path)
-    found = labels_for(images, model_classes, 5)
-    assert found is not None
-    assert found.tolist() == expected
+    indices = labels_for(images, model_classes, 5)
+    assert indices is not None
+    assert indices.tolist() == expected
     # The dataset's own labels and names stay what they are, and a part has the map too.
     assert images.labels.tolist() == plain.labels.tolist()
     assert images.classes == plain.classes
     assert images.fingerprint == plain.fingerprint
     assert images.naming != plain.naming
-    part = labels_for(Subset(images, 2), model_classes, 5)
-    assert part is not None
-    assert len(part) == 2
+    of_subset = labels_for(Subset(images, 2), model_classes, 5)
+    assert of_subset is not None
+    assert len(of_subset) == 2
 
 
 @pytest.mark.parametrize(
@@ -378,9 +378,9 @@ def plain(color: int) -> Pixels:
 def test_accuracy_of_a_model_with_other_classes_through_a_map(tmp_path: Path, classes: Sequence[str] | None) -> None:
     # Warm are red and green things, cold are blue ones: a dataset of two classes, and a model of three.
     colors, labels = [0, 0, 1, 2, 2, 2, 2, 0], ["warm", "warm", "warm", "warm", "cold", "cold", "cold", "cold"]
-    for place, color in enumerate(colors):
-        write_picture(tmp_path / f"{place}.png", plain(color))
-    rows = [(f"{place}.png", label) for place, label in enumerate(labels)]
+    for index, color in enumerate(colors):
+        write_picture(tmp_path / f"{index}.png", plain(color))
+    rows = [(f"{index}.png", label) for index, label in enumerate(labels)]
     write_table(tmp_path / "val.csv", [("image", "label"), *rows])
     spec = f"csv:{tmp_path}/val.csv?classes={tmp_path}/map.json"
 

@@ -67,8 +67,8 @@ def net() -> torch.nn.Module:
 
 
 def logits(spec: str) -> torch.Tensor:
-    found: torch.Tensor = load_model(spec).module.eval()(images())
-    return found
+    output: torch.Tensor = load_model(spec).module.eval()(images())
+    return output
 
 
 def images() -> torch.Tensor:
@@ -154,8 +154,8 @@ def test_an_entry_that_is_no_state_dict_is_not_passed_over(net: torch.nn.Module)
 
 def test_part_of_a_set_of_weights_beside_a_whole_one_is_not_passed_over(net: torch.nn.Module) -> None:
     state = dict(net.state_dict())
-    part = {name: value for name, value in state.items() if "bias" not in name}
-    torch.save(prefixed(part, "model.") | prefixed(state, "model_ema."), "both.pt")
+    incomplete = {name: value for name, value in state.items() if "bias" not in name}
+    torch.save(prefixed(incomplete, "model.") | prefixed(state, "model_ema."), "both.pt")
     with pytest.raises(ModelError, match=r"several sets of weights that fit, under model\., model_ema\."):
         load_model(SPEC.format("both.pt"))
     assert torch.equal(logits(SPEC.format("both.pt") + "&prefix=model_ema."), net(images()))
@@ -378,7 +378,7 @@ def test_a_head_of_another_size_is_reported_as_such(net: torch.nn.Module) -> Non
 
 
 def test_names_and_shapes_that_do_not_fit_are_listed(net: torch.nn.Module) -> None:
-    state = {f"extra.{place}": torch.zeros(place) for place in range(7)}
+    state = {f"extra.{index}": torch.zeros(index) for index in range(7)}
     state |= {name: value for name, value in net.state_dict().items() if "head" not in name}
     state["conv.weight"] = torch.zeros(4, 1, 3, 3)
     torch.save(state, "other.pt")
@@ -536,20 +536,20 @@ def test_the_advice_to_run_what_is_in_a_file_is_not_repeated() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["zip", "old", "safetensors"]), st.integers(1, 8))
 def test_damaged_files_are_named_and_never_crash(seed: int, form: str, count: int) -> None:
-    place = Path(f"damaged{'.safetensors' if form == 'safetensors' else '.pt'}")
+    path = Path(f"damaged{'.safetensors' if form == 'safetensors' else '.pt'}")
     state = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
     if form == "safetensors":
-        save_file(state, place)
+        save_file(state, path)
     else:
-        torch.save(state, place, _use_new_zipfile_serialization=form == "zip")
-    content = bytearray(place.read_bytes())
+        torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
+    content = bytearray(path.read_bytes())
     generator = random.Random(seed)
     for _ in range(count):
         content[generator.randrange(len(content))] = generator.randrange(256)
-    place.write_bytes(bytes(content[: generator.choice([len(content), generator.randrange(len(content))])]))
+    path.write_bytes(bytes(content[: generator.choice([len(content), generator.randrange(len(content))])]))
     module = torch.nn.Linear(3, 2)
     try:
-        load_state(module, read_state(place), "checkpoint")
+        load_state(module, read_state(path), "checkpoint")
     except ModelError as error:
         assert "checkpoint" in str(error)  # noqa: PT017 - damage that changes only numbers is not seen.
 

@@ -68,15 +68,15 @@ class Project:
         save_file(state, self.weights)
         age(self.weights)
 
-    def model(self, more: str = "") -> Model:
+    def model(self, options: str = "") -> Model:
         """Return the model as another process would: the modules are imported anew."""
         for name in [name for name in sys.modules if name.startswith(self.module)]:
             del sys.modules[name]
-        spec = f"checkpoint:weights.safetensors?arch=python:{self.module}:Net&mean=0.5&std=0.5{more}"
+        spec = f"checkpoint:weights.safetensors?arch=python:{self.module}:Net&mean=0.5&std=0.5{options}"
         return model_of_spec(spec, self.directory, self.facts)
 
-    def is_known(self, more: str = "") -> bool:
-        return isinstance(self.model(more), DeferredModel)
+    def is_cached(self, options: str = "") -> bool:
+        return isinstance(self.model(options), DeferredModel)
 
 
 def age(path: Path) -> None:
@@ -96,51 +96,51 @@ def project(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Project]
 def test_an_unchanged_model_is_known_and_the_same(project: Project) -> None:
     loaded = project.model()
     content = loaded.fingerprint
-    known = project.model()
+    deferred = project.model()
     assert not isinstance(loaded, DeferredModel)
-    assert isinstance(known, DeferredModel)
+    assert isinstance(deferred, DeferredModel)
     assert project.module not in sys.modules, "telling what it is takes none of its code"
-    assert (known.fingerprint, known.preprocess, known.classes, known.name) == (
+    assert (deferred.fingerprint, deferred.preprocess, deferred.classes, deferred.name) == (
         content,
         Preprocess(mean=0.5, std=0.5),
         None,
         "weights",
     )
     image = torch.rand(1, 3, 4, 4)
-    assert torch.equal(known.module(image), loaded.module(image))
+    assert torch.equal(deferred.module(image), loaded.module(image))
 
 
 def test_weights_changed_in_place_after_loading_are_noticed(project: Project) -> None:
     project.model()
-    known = project.model()
-    assert isinstance(known, DeferredModel)
-    before = known.fingerprint
-    assert known.module is known.module
-    assert known.fingerprint == before
-    known.module.head.linear.bias.data += 1  # type: ignore[union-attr, operator]
-    assert known.fingerprint != before
+    deferred = project.model()
+    assert isinstance(deferred, DeferredModel)
+    before = deferred.fingerprint
+    assert deferred.module is deferred.module
+    assert deferred.fingerprint == before
+    deferred.module.head.linear.bias.data += 1  # type: ignore[union-attr, operator]
+    assert deferred.fingerprint != before
 
 
 def test_a_known_model_can_be_given_another_preprocessing(project: Project) -> None:
     project.model()
-    known = project.model()
-    assert isinstance(known, DeferredModel)
-    other = dataclasses.replace(known, preprocess=Preprocess(size=8), name="other")
-    assert (other.preprocess.crop, other.name, other.fingerprint) == (8, "other", known.fingerprint)
+    deferred = project.model()
+    assert isinstance(deferred, DeferredModel)
+    other = dataclasses.replace(deferred, preprocess=Preprocess(size=8), name="other")
+    assert (other.preprocess.crop, other.name, other.fingerprint) == (8, "other", deferred.fingerprint)
 
 
 def test_other_weights_are_another_model(project: Project) -> None:
     first = project.model().fingerprint
     project.save(1)
-    assert not project.is_known()
-    assert project.is_known()
+    assert not project.is_cached()
+    assert project.is_cached()
     assert project.model().fingerprint != first
 
 
 def test_the_same_weights_at_another_time_are_the_same_model(project: Project) -> None:
     project.model()
     project.save(0)
-    assert project.is_known()
+    assert project.is_cached()
 
 
 @pytest.mark.parametrize("file", ["", "_parts"])
@@ -148,29 +148,29 @@ def test_other_code_is_another_model(project: Project, file: str) -> None:
     project.model()
     path = project.directory / f"{project.module}{file}.py"
     project.write(path.name, path.read_text() + "\nADDED = 1\n")
-    assert not project.is_known()
+    assert not project.is_cached()
 
 
 def test_other_keys_are_another_model(project: Project) -> None:
     project.model()
-    assert not project.is_known("&size=8")
-    assert project.is_known("&size=8")
+    assert not project.is_cached("&size=8")
+    assert project.is_cached("&size=8")
 
 
 def test_a_changed_file_of_class_names_is_noticed(project: Project) -> None:
     project.write("classes.txt", "a\nb\nc\n")
     project.model("&classes=classes.txt")
-    known = project.model("&classes=classes.txt")
-    assert isinstance(known, DeferredModel)
-    assert known.classes == ("a", "b", "c")
+    deferred = project.model("&classes=classes.txt")
+    assert isinstance(deferred, DeferredModel)
+    assert deferred.classes == ("a", "b", "c")
     project.write("classes.txt", "a\nb\nd\n")
-    assert not project.is_known("&classes=classes.txt")
+    assert not project.is_cached("&classes=classes.txt")
 
 
 def test_another_release_of_a_library_is_another_model(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.model()
     monkeypatch.setattr(source_code, "_version", lambda distribution: f"another {distribution}")
-    assert not project.is_known()
+    assert not project.is_cached()
 
 
 def test_a_file_that_was_just_written_is_not_trusted(project: Project) -> None:
@@ -229,12 +229,12 @@ def test_what_is_read_when_a_model_is_loaded_is_part_of_what_it_is_known_by(
         project.write(path.name, path.read_text().replace("super().__init__()", f"super().__init__()\n        {lines}"))
     else:
         project.write(path.name, path.read_text() + code)
-    assert not project.is_known()
-    assert project.is_known()
+    assert not project.is_cached()
+    assert project.is_cached()
     monkeypatch.setenv("SCALE", "2")
     for name, text in (("scale.txt", "2"), ("scale.ini", "[net]\nscale = 2\n"), ("scales/2", ""), ("more.txt", "2")):
         project.write(name, text)
-    assert not project.is_known()
+    assert not project.is_cached()
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_code_that_asks_for_what_cannot_be_compared_is_loaded_each_time(added: s
     path = project.directory / f"{project.module}_parts.py"
     project.write(path.name, path.read_text() + added)
     project.model()
-    assert not project.is_known()
+    assert not project.is_cached()
 
 
 def test_code_that_was_imported_before_is_loaded_each_time(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,11 +282,11 @@ def test_two_models_of_one_architecture_are_both_known(project: Project) -> None
 
 def test_a_known_model_is_loaded_where_a_library_was_patched(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     before = project.model().fingerprint
-    known = project.model()
-    assert isinstance(known, DeferredModel)
+    deferred = project.model()
+    assert isinstance(deferred, DeferredModel)
     monkeypatch.setattr(torch.nn.Linear, "forward", lambda self, features: features * 2)
-    assert known.fingerprint != before, "patched after it was known"
-    assert not project.is_known()
+    assert deferred.fingerprint != before, "patched after it was known"
+    assert not project.is_cached()
     monkeypatch.undo()
     assert project.model().fingerprint == before
 
@@ -295,12 +295,12 @@ def test_a_module_that_comes_before_the_models_own_is_noticed(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.model()
-    assert project.is_known()
+    assert project.is_cached()
     # A package comes before a module of the same name.
     package = project.directory / f"{project.module}_parts"
     package.mkdir()
     project.write(f"{package.name}/__init__.py", PARTS)
-    assert not project.is_known()
+    assert not project.is_cached()
 
 
 def test_another_install_of_the_same_version_is_another_model(
@@ -312,47 +312,47 @@ def test_another_install_of_the_same_version_is_another_model(
     (project.directory / f"{project.module}_parts.py").unlink()
     site = project.directory / "site"
     monkeypatch.syspath_prepend(site)
-    known = []
+    cached = []
     for text in (PARTS, PARTS, PARTS + "\nMORE = 1\n", PARTS + "\nMORE = 1\n"):
         install(site, "petparts", text)
         sys.modules.pop("petparts", None)
         importlib.invalidate_caches()
         installed._installed_at.cache_clear()
-        known.append(project.is_known())
+        cached.append(project.is_cached())
     sys.modules.pop("petparts", None)
-    assert known == [False, True, False, True]
+    assert cached == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
-    "drawn", ['self.register_buffer("drawn", torch.randn(3), persistent=False)', "self.drawn = torch.randn(3)"]
+    "statement", ['self.register_buffer("drawn", torch.randn(3), persistent=False)', "self.drawn = torch.randn(3)"]
 )
-def test_a_model_with_tensors_of_its_own_is_loaded_each_time(project: Project, drawn: str) -> None:
+def test_a_model_with_tensors_of_its_own_is_loaded_each_time(project: Project, statement: str) -> None:
     path = project.directory / f"{project.module}_parts.py"
-    project.write(path.name, path.read_text().replace("super().__init__()", f"super().__init__()\n        {drawn}"))
+    project.write(path.name, path.read_text().replace("super().__init__()", f"super().__init__()\n        {statement}"))
     project.model()
-    assert not project.is_known()
+    assert not project.is_cached()
 
 
 @pytest.mark.parametrize("spec", ["torchvision:squeezenet1_0?num_classes=3", "python:{module}:Net"])
 def test_models_that_are_drawn_at_random_are_loaded_each_time(project: Project, spec: str) -> None:
     for _ in range(2):
-        found = model_of_spec(spec.format(module=project.module), project.directory, project.facts)
-        assert not isinstance(found, DeferredModel)
+        model = model_of_spec(spec.format(module=project.module), project.directory, project.facts)
+        assert not isinstance(model, DeferredModel)
 
 
 def test_without_a_store_nothing_is_known(project: Project) -> None:
     project.facts = Store().facts
     project.model()
-    assert not project.is_known()
+    assert not project.is_cached()
 
 
 def test_weights_that_change_before_a_known_model_is_loaded_are_an_error(project: Project) -> None:
     project.model()
-    known = project.model()
-    assert isinstance(known, DeferredModel)
+    deferred = project.model()
+    assert isinstance(deferred, DeferredModel)
     project.save(1)
     with pytest.raises(BiasTransferError, match="model weights: has changed since the tests began; run them again"):
-        known.module  # noqa: B018 - loads it
+        deferred.module  # noqa: B018 - loads it
 
 
 @pytest.mark.parametrize("added", ["processor_config.json", "model.safetensors.index.json", "other.json"])
@@ -399,26 +399,26 @@ def test_models_of_all_files_are_known(
         age(path)
     facts = Store(tmp_path / "store").facts
 
-    def found(query: str = "") -> Model:
+    def load(query: str = "") -> Model:
         return model_of_spec(spec + query, tmp_path, facts)
 
-    loaded = found()
-    known = found()
+    loaded = load()
+    deferred = load()
     assert not isinstance(loaded, DeferredModel)
-    assert isinstance(known, DeferredModel)
-    assert (known.fingerprint, known.preprocess, known.classes, known.name) == (
+    assert isinstance(deferred, DeferredModel)
+    assert (deferred.fingerprint, deferred.preprocess, deferred.classes, deferred.name) == (
         loaded.fingerprint,
         loaded.preprocess,
         loaded.classes,
         loaded.name,
     )
-    assert known.module is not None
-    assert known.fingerprint == loaded.fingerprint
+    assert deferred.module is not None
+    assert deferred.fingerprint == loaded.fingerprint
     # Any of its files decides: weights beside a graph, or a description beside weights.
     changed = tmp_path / decides
     changed.write_bytes(changed.read_bytes())
     os.utime(changed, (time.time() - 500, time.time() - 500))
-    assert isinstance(found(), DeferredModel), "it has another time, and the same content"
+    assert isinstance(load(), DeferredModel), "it has another time, and the same content"
     with changed.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         last = file.read(1)
@@ -426,7 +426,7 @@ def test_models_of_all_files_are_known(
         file.write(b" " if last != b" " else b"\n")
     age(changed)
     try:
-        again = found()
+        again = load()
     except BiasTransferError:
         return
     assert not isinstance(again, DeferredModel)
@@ -441,10 +441,10 @@ def test_what_an_installed_package_reads_is_part_of_what_its_model_is_known_by(
     install(project.directory / "site", "petparts", PARTS + "import os\nSCALE = float(os.environ.get('SCALE', 1))\n")
     project.write(f"{project.module}.py", code)
     monkeypatch.syspath_prepend(project.directory / "site")
-    known = []
+    cached = []
     for scale in ("1", "1", "2", "2"):
         monkeypatch.setenv("SCALE", scale)
         sys.modules.pop("petparts", None)
-        known.append(project.is_known())
+        cached.append(project.is_cached())
     sys.modules.pop("petparts", None)
-    assert known == [False, True, False, True]
+    assert cached == [False, True, False, True]

@@ -72,12 +72,12 @@ def test_pictures_are_resized_and_cropped_as_torchvision_does_to_the_pixel(
     pixels: Pixels, resize: Extent, crop: Extent, interpolation: str
 ) -> None:
     before = pixels.copy()
-    found = preprocess(resize, crop, interpolation).resize_and_crop(pixels)
+    actual = preprocess(resize, crop, interpolation).resize_and_crop(pixels)
     expected = np.asarray(by_torchvision(as_picture(pixels), resize, crop, interpolation))
     expected = expected[None] if len(pixels) == 1 else expected.transpose(2, 0, 1)
-    assert found.dtype == np.uint8
-    assert found.shape == expected.shape
-    assert np.array_equal(found, expected)
+    assert actual.dtype == np.uint8
+    assert actual.shape == expected.shape
+    assert np.array_equal(actual, expected)
     assert np.array_equal(pixels, before)
 
 
@@ -92,12 +92,12 @@ def test_float_images_are_resized_and_cropped_as_torchvision_does_with_tensors(
 ) -> None:
     image = pixels.astype(np.float32) / np.float32(255)
     before = image.copy()
-    found = preprocess(resize, crop, interpolation).resize_and_crop(image)
+    actual = preprocess(resize, crop, interpolation).resize_and_crop(image)
     expected = by_torchvision(torch.from_numpy(image), resize, crop, interpolation)
     # torchvision leaves what bicubic interpolation overshoots; here an image in [0, 1] stays one.
-    assert found.dtype == np.float32
-    assert found.shape == tuple(expected.shape)
-    assert np.abs(found - expected.clamp(0, 1).numpy()).max() <= 1e-6
+    assert actual.dtype == np.float32
+    assert actual.shape == tuple(expected.shape)
+    assert np.abs(actual - expected.clamp(0, 1).numpy()).max() <= 1e-6
     assert np.array_equal(image, before)
 
 
@@ -107,27 +107,27 @@ def test_8_bit_images_of_other_channels_are_resized_as_tensors_and_rounded(
     channels: int, height: int, width: int, resize: int, interpolation: str
 ) -> None:
     pixels = np.random.default_rng(height).integers(0, 256, (channels, height, width), dtype=np.uint8)
-    found = preprocess(resize, None, interpolation).resize_and_crop(pixels)
+    actual = preprocess(resize, None, interpolation).resize_and_crop(pixels)
     expected = by_torchvision(torch.from_numpy(pixels).float(), resize, None, interpolation)
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, expected.round().clamp(0, 255).numpy())
+    assert actual.dtype == np.uint8
+    assert np.array_equal(actual, expected.round().clamp(0, 255).numpy())
 
 
 @quick
 @given(sides, sides, sides)
 def test_the_shorter_side_gets_the_size_and_the_ratio_is_kept(height: int, width: int, side: int) -> None:
     pixels = np.zeros((3, height, width), dtype=np.uint8)
-    found = Preprocess(resize=side).resize_and_crop(pixels).shape[1:]
+    extent = Preprocess(resize=side).resize_and_crop(pixels).shape[1:]
     longer = side * max(height, width) // min(height, width)
-    assert found == ((side, longer) if height <= width else (longer, side))
+    assert extent == ((side, longer) if height <= width else (longer, side))
 
 
 def test_a_crop_larger_than_the_image_is_padded_with_black_on_both_sides() -> None:
     pixels = np.full((3, 4, 5), 200, dtype=np.uint8)
-    found = Preprocess(crop=8).resize_and_crop(pixels)
-    assert found.shape == (3, 8, 8)
-    assert np.array_equal(found[:, 2:6, 1:6], pixels)
-    assert found.sum() == pixels.sum()
+    padded = Preprocess(crop=8).resize_and_crop(pixels)
+    assert padded.shape == (3, 8, 8)
+    assert np.array_equal(padded[:, 2:6, 1:6], pixels)
+    assert padded.sum() == pixels.sum()
 
 
 def test_without_a_size_an_image_stays_as_it_is() -> None:
@@ -149,8 +149,8 @@ def test_photographs_are_resized_and_cropped_as_torchvision_does_to_the_pixel(
     for path in photographs():
         picture = Image.open(path).convert("RGB")
         expected = np.asarray(by_torchvision(picture, resize, crop, interpolation)).transpose(2, 0, 1)
-        found = preprocess(resize, crop, interpolation).resize_and_crop(np.asarray(picture).transpose(2, 0, 1))
-        assert np.array_equal(found, expected), path
+        actual = preprocess(resize, crop, interpolation).resize_and_crop(np.asarray(picture).transpose(2, 0, 1))
+        assert np.array_equal(actual, expected), path
 
 
 # -------------------------------------------------------------------------------------- normalization
@@ -164,9 +164,9 @@ stds = st.lists(st.floats(0.0625, 2, width=32), min_size=3, max_size=3)
 def test_images_are_normalized_as_torchvision_does(mean: list[float], std: list[float], dtype: torch.dtype) -> None:
     images = torch.rand(2, 3, 4, 5, dtype=dtype)
     before = images.clone()
-    found = Preprocess(mean=mean, std=std).normalize(images)
-    assert found.dtype == dtype
-    assert torch.equal(found, v2.Normalize(mean, std)(images))
+    normalized = Preprocess(mean=mean, std=std).normalize(images)
+    assert normalized.dtype == dtype
+    assert torch.equal(normalized, v2.Normalize(mean, std)(images))
     assert torch.equal(images, before)
 
 
@@ -225,11 +225,11 @@ def test_size_is_short_for_resize_and_crop() -> None:
 
 
 def test_equal_declarations_in_other_words_are_equal() -> None:
-    one = Preprocess(resize=[8, 9], crop=(4, 4), mean=[0, 0.5, 1], std=1)  # type: ignore[arg-type]
-    other = Preprocess(resize=(8, 9), crop=[4, 4], mean=(0.0, 0.5, 1.0), std=[1.0])  # type: ignore[arg-type]
-    assert one == other
-    assert hash(one) == hash(other)
-    assert one.fingerprint == other.fingerprint
+    first = Preprocess(resize=[8, 9], crop=(4, 4), mean=[0, 0.5, 1], std=1)  # type: ignore[arg-type]
+    second = Preprocess(resize=(8, 9), crop=[4, 4], mean=(0.0, 0.5, 1.0), std=[1.0])  # type: ignore[arg-type]
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first.fingerprint == second.fingerprint
 
 
 def test_a_declaration_can_be_replaced_in_part() -> None:

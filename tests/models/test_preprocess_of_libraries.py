@@ -51,18 +51,18 @@ def pictures() -> list[Image.Image]:
 def ours(preprocess: Preprocess, picture: Image.Image) -> torch.Tensor:
     buffer = io.BytesIO()
     picture.save(buffer, "png")
-    place = Path("picture.png")
-    place.write_bytes(buffer.getvalue())
-    pixels = np.ascontiguousarray(preprocess.resize_and_crop(read_picture(place)))
+    path = Path("picture.png")
+    path.write_bytes(buffer.getvalue())
+    pixels = np.ascontiguousarray(preprocess.resize_and_crop(read_picture(path)))
     return preprocess.normalize(torch.from_numpy(pixels)[None].float() / 255)[0]
 
 
 def largest_difference(preprocess: Preprocess, theirs: torch.Tensor, picture: Image.Image) -> float:
     """Return the largest difference of two preprocessed images, in units of pixels in [0, 1]."""
-    found = ours(preprocess, picture)
-    assert found.shape == theirs.shape
+    actual = ours(preprocess, picture)
+    assert actual.shape == theirs.shape
     std: Any = 1.0 if preprocess.std is None else torch.tensor(preprocess.std).reshape(-1, 1, 1)
-    return float(((found - theirs) * std).abs().max())
+    return float(((actual - theirs) * std).abs().max())
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +82,9 @@ def torchvisions() -> list[Any]:
 @pytest.mark.parametrize("weights", torchvisions(), ids=str)
 def test_pixels_of_torchvisions_weights(weights: Any) -> None:
     spec = Spec.parse("torchvision:any")
-    found = _described(torch.nn.Flatten(), weights, spec).preprocess
+    preprocess = _described(torch.nn.Flatten(), weights, spec).preprocess
     for picture in pictures():
-        assert largest_difference(found, weights.transforms()(picture), picture) <= 1e-6
+        assert largest_difference(preprocess, weights.transforms()(picture), picture) <= 1e-6
 
 
 # ------------------------------------------------------------------------------------------- timm
@@ -107,11 +107,11 @@ def timms() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("config", timms(), ids=lambda config: "-".join(str(value) for value in config.values()))
 def test_pixels_of_timms_data_configs(config: dict[str, Any]) -> None:
-    found = of_timm(Spec.parse("timm:any"), config)
+    preprocess = of_timm(Spec.parse("timm:any"), config)
     transform = timm_data.create_transform(**config, is_training=False)
     for picture in pictures():
         if config["input_size"][0] == 3:
-            assert largest_difference(found, transform(picture), picture) <= 1e-6
+            assert largest_difference(preprocess, transform(picture), picture) <= 1e-6
 
 
 def test_a_data_config_of_timm_that_is_unknown() -> None:
@@ -166,11 +166,11 @@ PROCESSORS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_pixels_of_hugging_faces_processors(name: str) -> None:
     kind, options = PROCESSORS[name]
     processor = getattr(transformers, kind)(**options)
-    found = preprocess_of(processor, "spec")
+    preprocess = preprocess_of(processor, "spec")
     for picture in pictures():
         theirs = torch.as_tensor(np.asarray(processor(picture, return_tensors="np")["pixel_values"]))[0].float()
         theirs = theirs.flip(0) if channels_are_flipped(processor) else theirs
-        assert largest_difference(found, theirs, picture) <= STEP
+        assert largest_difference(preprocess, theirs, picture) <= STEP
 
 
 def test_a_processor_that_cannot_be_expressed() -> None:
@@ -191,12 +191,12 @@ def test_without_antialiasing_as_torchvision_does_with_tensors() -> None:
     from torchvision.transforms import v2
 
     for interpolation in ("bilinear", "bicubic"):
-        found = Preprocess(resize=100, interpolation=interpolation, antialias=False)
+        preprocess = Preprocess(resize=100, interpolation=interpolation, antialias=False)
         for picture in pictures():
             tensor = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
             mode = v2.InterpolationMode(interpolation)
             theirs = v2.functional.resize(tensor.float(), [100], mode, antialias=False) / 255
-            assert largest_difference(found, theirs.clamp(0, 1), picture) <= 0.51 / 255
+            assert largest_difference(preprocess, theirs.clamp(0, 1), picture) <= 0.51 / 255
 
 
 def test_a_preprocess_survives_what_is_kept_of_it() -> None:

@@ -128,10 +128,10 @@ def test_a_program_has_the_same_logits(spec: str, write: Callable[[str], Path]) 
     loaded = load_model(f"{spec}?size=16&mean=0.5&std=0.5")
     with torch.inference_mode():
         for count in (1, 2, 5):
-            given = images(count).contiguous(memory_format=torch.channels_last)
-            found = loaded.module.eval()(given)
-            assert found.shape == (count, 5)
-            assert (found - net(given)).abs().max() <= 1e-5
+            batch = images(count).contiguous(memory_format=torch.channels_last)
+            logits = loaded.module.eval()(batch)
+            assert logits.shape == (count, 5)
+            assert (logits - net(batch)).abs().max() <= 1e-5
     assert (loaded.name, loaded.preprocess.crop) == (path.stem, 16)
 
 
@@ -158,10 +158,10 @@ def test_sha256_is_checked_before_a_file_is_read(spec: str, write: Callable[[str
     assert isinstance(load_model(f"{spec}?sha256={','.join(digests).upper()}"), Model)
     # What cannot be parsed shows that nothing was parsed.
     path.write_bytes(b"nothing of the kind")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(ModelError, match="nothing in it was read") as caught:
         load_model(f"{spec}?sha256={','.join(digests)}")
-    assert f"found     sha256={found}" in str(caught.value)
+    assert f"found     sha256={digest}" in str(caught.value)
     assert f"expected  sha256={digests[0]}" in str(caught.value)
     with pytest.raises(SpecError, match="expected 64 hexadecimal digits"):
         load_model(f"{spec}?sha256=abc")
@@ -242,10 +242,10 @@ def test_weights_beside_a_graph_are_found_wherever_it_has_them() -> None:
 
     from pytest_biastransfer.models.schemes.onnx_models import _data_files
 
-    def elsewhere(place: str) -> Any:
+    def elsewhere(location: str) -> Any:
         tensor = library.TensorProto(name="w", data_type=library.TensorProto.FLOAT, dims=[4])
         tensor.data_location = library.TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value=place)
+        tensor.external_data.add(key="location", value=location)
         return tensor
 
     sparse = library.SparseTensorProto(values=elsewhere("sparse.bin"), dims=[4])
@@ -267,7 +267,7 @@ def test_what_is_made_of_a_program_is_another_model(write: Callable[[str], Path]
         write(spec)
         loaded = load_model(spec)
         before = loaded.fingerprint
-        handle = loaded.module.register_forward_hook(lambda module, given, found: -found)
+        handle = loaded.module.register_forward_hook(lambda module, inputs, logits: -logits)
         assert loaded.fingerprint != before
         handle.remove()
         assert loaded.fingerprint == before
@@ -347,10 +347,10 @@ def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def seed(weights: Any, module: torch.nn.Module) -> Path:
-        place = tmp_path / "torch" / "hub" / "checkpoints" / Path(weights.url).name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(module.state_dict(), place)
-        return place
+        path = tmp_path / "torch" / "hub" / "checkpoints" / Path(weights.url).name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(module.state_dict(), path)
+        return path
 
     return seed
 
@@ -370,19 +370,19 @@ def test_weights_in_torchs_cache(
 ) -> None:
     torch.manual_seed(0)
     original = models.get_model(name, init_weights=False) if name == "googlenet" else models.get_model(name)
-    place = torch_home(weights, original)
+    path = torch_home(weights, original)
     loaded = load_model(f"torchvision:{name}?weights=IMAGENET1K_V1")
     # torchvision's own way, which unpickles: the file is ours.
     theirs = models.get_model(name, weights=weights).eval()
-    given = images(2, side=96)
+    batch = images(2, side=96)
     with torch.inference_mode():
-        assert torch.equal(loaded.module.eval()(given), theirs(given))
+        assert torch.equal(loaded.module.eval()(batch), theirs(batch))
     assert loaded.classes is not None
     assert (len(loaded.classes), loaded.classes[0], loaded.preprocess.crop) == (1000, "tench", 224)
     assert load_model(f"torchvision:{name}?weights=DEFAULT&size=64").preprocess.crop == 64
-    parts = sources_of(Spec.parse(f"torchvision:{name}?weights=IMAGENET1K_V1"))
-    assert parts is not None
-    assert parts.files == (place,)
+    sources = sources_of(Spec.parse(f"torchvision:{name}?weights=IMAGENET1K_V1"))
+    assert sources is not None
+    assert sources.files == (path,)
 
 
 def test_torchvisions_weights_are_not_unpickled(torch_home: Callable[[Any, torch.nn.Module], Path]) -> None:
@@ -415,10 +415,10 @@ def test_a_download_that_is_another_file_is_refused(monkeypatch: pytest.MonkeyPa
     weights = models.SqueezeNet1_1_Weights.IMAGENET1K_V1
     for name, fits in (("net-00000000.pth", False), (f"net-{digits}.pth", True)):
         (tmp_path / "net.pth").rename(tmp_path / name)
-        place = (tmp_path / name).as_uri()
+        address = (tmp_path / name).as_uri()
 
-        def url(_: object, place: str = place) -> str:
-            return place
+        def url(_: object, address: str = address) -> str:
+            return address
 
         monkeypatch.setattr(type(weights), "url", property(url))
         if fits:
@@ -498,12 +498,12 @@ def small_classifier(classes: int = 3, named: bool = True) -> torch.nn.Module:
     return module.eval()
 
 
-def save_classifier(place: Path | str, **options: Any) -> torch.nn.Module:
+def save_classifier(directory: Path | str, **options: Any) -> torch.nn.Module:
     import transformers
 
     module = small_classifier(**options)
-    module.save_pretrained(place)  # type: ignore[operator]
-    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(place)
+    module.save_pretrained(directory)  # type: ignore[operator]
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(directory)
     return module
 
 
@@ -516,10 +516,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     def seed(repo: str) -> Path:
-        place = cache / f"models--{repo.replace('/', '--')}"
-        (place / "refs").mkdir(parents=True)
-        (place / "refs" / "main").write_text(COMMIT)
-        snapshot = place / "snapshots" / COMMIT
+        repository = cache / f"models--{repo.replace('/', '--')}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text(COMMIT)
+        snapshot = repository / "snapshots" / COMMIT
         snapshot.mkdir(parents=True)
         return snapshot
 
@@ -576,27 +576,27 @@ def test_a_repository_in_the_cache(hub: Callable[[str], Path]) -> None:
 
 def test_nothing_is_downloaded_unless_the_spec_says_so(hub: Callable[[str], Path], monkeypatch: Any) -> None:
     hub("someone/else")
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
     real = sys.modules["huggingface_hub"].snapshot_download
 
     def watched(*arguments: Any, **options: Any) -> Any:
-        asked.append(options)
+        requests.append(options)
         return real(*arguments, **options)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", watched)
     with pytest.raises(SpecError, match=r"someone/pets is not in the hub's cache .*without download=1 and revision="):
         load_model("hf:someone/pets")
-    assert asked[-1]["local_files_only"] is True
+    assert requests[-1]["local_files_only"] is True
     with pytest.raises(SpecError, match=r"download=1 needs &revision= with a commit of someone/pets, 40 digits"):
         load_model("hf:someone/pets?download=1")
     with pytest.raises(SpecError, match="a branch moves"):
         load_model("hf:someone/pets?download=1&revision=main")
-    assert len(asked) == 1
+    assert len(requests) == 1
     with pytest.raises(
         SpecError, match=r"someone/pets at revision ffff\w+ is not in the hub's cache .*cannot be reached"
     ):
         load_model(f"hf:someone/pets?download=1&revision={'f' * 40}")
-    assert (asked[-1]["local_files_only"], asked[-1]["revision"]) == (False, "f" * 40)
+    assert (requests[-1]["local_files_only"], requests[-1]["revision"]) == (False, "f" * 40)
     with pytest.raises(SpecError, match=r"no directory .*, and 'a/b/c' is not an id of the hub"):
         load_model("hf:a/b/c")
 

@@ -130,7 +130,7 @@ def test_sizes_are_written_as_they_were(originals: Path) -> None:
     import sympy
 
     text = next(content.decode() for name, content in members_of(originals / "net.pt2").items() if "model.json" in name)
-    sizes = {json.loads(found) for found in re.findall(r'"expr_str": ("(?:[^"\\]|\\.)*")', text)}
+    sizes = {json.loads(size) for size in re.findall(r'"expr_str": ("(?:[^"\\]|\\.)*")', text)}
     assert len(sizes) > 8
     for size in sizes:
         assert sympy.sympify(canonical_size(size)) == sympy.sympify(size)
@@ -316,14 +316,14 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def kind_of(path: tuple[Any, ...]) -> str:
-    return "/".join("#" if isinstance(part, int) else re.sub(r"[\w.]*\d[\w.]*|images", "*", part) for part in path)
+    return "/".join("#" if isinstance(key, int) else re.sub(r"[\w.]*\d[\w.]*|images", "*", key) for key in path)
 
 
 def changed(document: Any, path: tuple[Any, ...], change: Callable[[Any, Any], None]) -> Any:
     copied = copy.deepcopy(document)
     inner = copied
-    for part in path[:-1]:
-        inner = inner[part]
+    for key in path[:-1]:
+        inner = inner[key]
     change(inner, path[-1])
     return copied
 
@@ -415,17 +415,17 @@ def test_texts_that_are_no_sizes(text: str) -> None:
 def test_pickles_are_written_anew(originals: Path) -> None:
     members = members_of(originals / "net.pt2")
     name = next(name for name in members if re.search(r"(sample|example)_inputs.*\.pt", name))
-    given = torch.rand(1, 3, 4, 4)
+    images = torch.rand(1, 3, 4, 4)
     buffer = io.BytesIO()
-    torch.save(((given,), {"note": "x"}), buffer, _use_new_zipfile_serialization=False)
+    torch.save(((images,), {"note": "x"}), buffer, _use_new_zipfile_serialization=False)
     Path("net.pt2").write_bytes(zipped({**members, name: buffer.getvalue()}))
     written = members_of_buffer(verified_export(Path("net.pt2")))
     content = next(content for member, content in written.items() if re.search(r"_inputs.*\.pt", member))
     assert content.startswith(b"PK")
     assert not buffer.getvalue().startswith(b"PK")
-    inputs, more = torch.load(io.BytesIO(content), weights_only=True)
-    assert torch.equal(inputs[0], given)
-    assert more == {"note": "x"}
+    inputs, options = torch.load(io.BytesIO(content), weights_only=True)
+    assert torch.equal(inputs[0], images)
+    assert options == {"note": "x"}
     for hostile in (pickled(), pickle.dumps(Called()), pickle.dumps({"a": 1}, protocol=0)[:-1] + b"cos\nmkdir\n."):
         refused("export", zipped({**members, name: hostile}), ".*holds more than tensors, or is damaged")
 
@@ -441,9 +441,9 @@ def test_objects_with_code_of_their_own_are_refused(originals: Path) -> None:
     document = json.loads(members[name])
     thing = {"name": "thing", "class_fqn": "__torch__.torch.classes.own.Thing"}
     changes: list[Callable[[Any], object]] = [
-        lambda found: found["graph_module"]["graph"]["custom_obj_values"].update(thing=thing),
-        lambda found: found["graph_module"]["graph"]["inputs"].append({"as_custom_obj": thing}),
-        lambda found: found["graph_module"]["signature"]["input_specs"].append(
+        lambda program: program["graph_module"]["graph"]["custom_obj_values"].update(thing=thing),
+        lambda program: program["graph_module"]["graph"]["inputs"].append({"as_custom_obj": thing}),
+        lambda program: program["graph_module"]["signature"]["input_specs"].append(
             {"custom_obj": {"arg": thing, "custom_obj_name": "thing"}}
         ),
     ]

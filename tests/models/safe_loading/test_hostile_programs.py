@@ -75,16 +75,16 @@ def with_json(archive: Path, change: Callable[[dict[str, Any]], object]) -> str:
     def changed(name: str, content: bytes) -> bytes:
         if not name.endswith(PROGRAM):
             return content
-        found = json.loads(content)
-        change(found)
-        return json.dumps(found).encode()
+        program = json.loads(content)
+        change(program)
+        return json.dumps(program).encode()
 
     return rewritten(archive, changed)
 
 
 def program_of(archive: Path) -> str:
-    with zipfile.ZipFile(archive) as found:
-        return next(found.read(name).decode() for name in found.namelist() if name.endswith(PROGRAM))
+    with zipfile.ZipFile(archive) as opened:
+        return next(opened.read(name).decode() for name in opened.namelist() if name.endswith(PROGRAM))
 
 
 def refused(path: str, message: str) -> None:
@@ -111,16 +111,16 @@ def test_operators_that_are_none(archive: Path) -> None:
         "math.__loader__.load_module",
         "os.system",
     ):
-        change = lambda found, target=target: found["graph_module"]["graph"]["nodes"][0].update(target=target)  # noqa: E731
+        change = lambda program, target=target: program["graph_module"]["graph"]["nodes"][0].update(target=target)  # noqa: E731
         refused(with_json(archive, change), "its program calls .*, which is no operator on tensors; nothing in it was")
 
 
 def test_names_that_are_code(archive: Path) -> None:
-    def in_node(found: dict[str, Any]) -> None:
-        found["graph_module"]["graph"]["inputs"][-1]["as_tensor"]["name"] = "x=__import__('os').mkdir('executed')"
+    def in_node(program: dict[str, Any]) -> None:
+        program["graph_module"]["graph"]["inputs"][-1]["as_tensor"]["name"] = "x=__import__('os').mkdir('executed')"
 
-    def in_arguments(found: dict[str, Any]) -> None:
-        found["graph_module"]["module_call_graph"][0]["signature"]["forward_arg_names"] = ["x=print()"]
+    def in_arguments(program: dict[str, Any]) -> None:
+        program["graph_module"]["module_call_graph"][0]["signature"]["forward_arg_names"] = ["x=print()"]
 
     for change in (in_node, in_arguments):
         refused(with_json(archive, change), "a variable is called .x=")
@@ -175,8 +175,8 @@ def test_models_of_all_kinds_pass() -> None:
     ],
 )
 def test_sizes_that_are_code(archive: Path, expression: str) -> None:
-    found = json.loads(program_of(archive))
-    written = found["graph_module"]["graph"]["tensor_values"]["images"]["sizes"][0]["as_expr"]["expr_str"]
+    program = json.loads(program_of(archive))
+    written = program["graph_module"]["graph"]["tensor_values"]["images"]["sizes"][0]["as_expr"]["expr_str"]
 
     def changed(name: str, content: bytes) -> bytes:
         return content.replace(json.dumps(written).encode(), json.dumps(expression).encode())
@@ -185,8 +185,8 @@ def test_sizes_that_are_code(archive: Path, expression: str) -> None:
 
 
 def test_names_of_sizes_that_are_code(archive: Path) -> None:
-    def change(found: dict[str, Any]) -> None:
-        found["range_constraints"]["exec(chr(112))"] = {"min_val": 0, "max_val": 3}
+    def change(program: dict[str, Any]) -> None:
+        program["range_constraints"]["exec(chr(112))"] = {"min_val": 0, "max_val": 3}
 
     refused(with_json(archive, change), "a size is called 'exec")
 
@@ -231,8 +231,8 @@ def test_pickled_weights_and_objects(archive: Path, directory: str, config: str)
 
 
 def test_members_that_are_there_twice(archive: Path) -> None:
-    with zipfile.ZipFile(archive, "a") as found:
-        found.writestr(found.namelist()[0].upper(), b"{}")
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr(opened.namelist()[0].upper(), b"{}")
     refused(archive.name, ".* is there twice")
 
 
@@ -249,16 +249,16 @@ def test_weights_that_look_like_a_pickle_are_weights() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(torch.export.export(net, (torch.rand(2, 3, 8, 8),)), "net.pt2")
-    given = torch.rand(2, 3, 8, 8)
-    assert torch.equal(load_model("export:net.pt2").module(given), net(given))
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(load_model("export:net.pt2").module(images), net(images))
 
 
 def test_guards_are_not_run(archive: Path) -> None:
     if "guards_code" not in json.loads(program_of(archive)):
         pytest.skip("programs had no guards before torch 2.9")
 
-    def change(found: dict[str, Any]) -> None:
-        found["guards_code"] = ["__import__('os').mkdir('executed')"]
+    def change(program: dict[str, Any]) -> None:
+        program["guards_code"] = ["__import__('os').mkdir('executed')"]
 
     loaded = load_model(f"export:{with_json(archive, change)}")
     assert loaded.module(torch.rand(1, 3, 8, 8)).shape == (1, 2)
@@ -353,13 +353,13 @@ def built(members: dict[str, bytes]) -> tuple[bytes, bytes, bytes]:
 
 def moved(directory: bytes, by: int) -> bytes:
     """Return a central directory whose members are said to begin elsewhere."""
-    found, place = bytearray(directory), 0
-    while place < len(found):
-        lengths = struct.unpack("<HHH", found[place + 28 : place + 34])
-        (offset,) = struct.unpack("<I", found[place + 42 : place + 46])
-        found[place + 42 : place + 46] = struct.pack("<I", offset + by)
-        place += 46 + sum(lengths)
-    return bytes(found)
+    entries, offset_of_entry = bytearray(directory), 0
+    while offset_of_entry < len(entries):
+        lengths = struct.unpack("<HHH", entries[offset_of_entry + 28 : offset_of_entry + 34])
+        (offset,) = struct.unpack("<I", entries[offset_of_entry + 42 : offset_of_entry + 46])
+        entries[offset_of_entry + 42 : offset_of_entry + 46] = struct.pack("<I", offset + by)
+        offset_of_entry += 46 + sum(lengths)
+    return bytes(entries)
 
 
 def two_in_one(for_torch: dict[str, bytes], for_python: dict[str, bytes], top: str) -> bytes:
@@ -444,15 +444,15 @@ def test_a_script_is_searched_however_it_is_written(written: str, found: str) ->
     ],
 )
 def test_structures_of_inputs_that_would_be_imported(archive: Path, structure: dict[str, Any]) -> None:
-    def change(found: dict[str, Any]) -> None:
-        found["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps([1, structure])
+    def change(program: dict[str, Any]) -> None:
+        program["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps([1, structure])
 
     refused(with_json(archive, change), "its inputs or outputs are of type")
 
 
 def test_operators_that_run_what_was_compiled_elsewhere(archive: Path) -> None:
-    def change(found: dict[str, Any]) -> None:
-        found["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.higher_order.aoti_call_delegate"
+    def change(program: dict[str, Any]) -> None:
+        program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.higher_order.aoti_call_delegate"
 
     refused(with_json(archive, change), "its program calls")
 

@@ -97,9 +97,9 @@ def module_of(spec: str) -> Any:
 
 
 def process_of(module: Any) -> int:
-    found = module._program._process._popen.pid
-    assert isinstance(found, int)
-    return found
+    process = module._program._process._popen.pid
+    assert isinstance(process, int)
+    return process
 
 
 def is_there(process: int) -> bool:
@@ -130,17 +130,17 @@ def test_the_figures_are_those_of_this_process(spec: str, originals: Path, monke
     isolated, trusted = module_of(spec).eval(), module_of(f"{spec}?trust=1").eval()
     assert isinstance(isolated, IsolatedFile)
     process = process_of(isolated)
-    for given in (
+    for batch in (
         images(),
         images(1),
         images(7).contiguous(memory_format=torch.channels_last),
         images(3)[:, :, :, :16],
     ):
         with torch.inference_mode():
-            assert torch.equal(isolated(given), trusted(given))
+            assert torch.equal(isolated(batch), trusted(batch))
             with torch.autocast("cpu", torch.bfloat16):
-                reduced = isolated(given)
-                assert torch.equal(reduced, trusted(given))
+                reduced = isolated(batch)
+                assert torch.equal(reduced, trusted(batch))
                 assert reduced.dtype == torch.bfloat16
     assert process_of(isolated) == process
     del isolated
@@ -315,9 +315,9 @@ def test_a_known_program_starts_no_process(originals: Path, here: Path, monkeypa
     loaded = model_of_spec("torchscript:net.pt", here, facts)
     started: list[object] = []
     monkeypatch.setattr(isolated_program, "_Process", started.append)
-    known = model_of_spec("torchscript:net.pt", here, facts)
-    assert isinstance(known, DeferredModel)
-    assert known.fingerprint == loaded.fingerprint
+    deferred = model_of_spec("torchscript:net.pt", here, facts)
+    assert isinstance(deferred, DeferredModel)
+    assert deferred.fingerprint == loaded.fingerprint
     assert not started
 
 
