@@ -143,7 +143,6 @@ def model_of_spec(text: str, directory: Path, facts: Facts, plugins: PluginLoade
         return with_spec(DeferredModel.of(cached, load, lambda: _is_untouched(cached)), spec)
     from pytest_biastransfer.models.loading import sources_of
 
-
     sources = sources_of(spec, plugins)
     if sources is None:
         return load()
