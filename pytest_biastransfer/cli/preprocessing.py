@@ -62,11 +62,11 @@ def preprocessing_lines(model: Model, images: LabelledImages, path: Path) -> lis
     """Return a description of a model's preprocessing. Draw the first image before and after it to a file."""
     import torch
 
-    from pytest_biastransfer.evaluation.preview import Canvas
+    from pytest_biastransfer.evaluation.preview import Preview
     from pytest_biastransfer.evaluation.side_by_side import draw_pair
 
     as_loaded = dataclasses.replace(model.preprocess, resize=None, crop=None)
-    before, after = (Canvas(images, preprocess, [0]).pixels for preprocess in (as_loaded, model.preprocess))
+    before, after = (Preview(images, preprocess, [0]).pixels for preprocess in (as_loaded, model.preprocess))
     low, high = (float(end) for end in torch.aminmax(model.preprocess.normalize(after)))
     lines = [
         f"{model.name}: {model.preprocess.description}",

@@ -98,6 +98,7 @@ class Canary:
         """
         if basis in self._examined:
             return
+        # Before the comparison: that raises if it drops predictions, and the measurement that starts again gets here.
         self._examined.add(basis)
         turn = _usable(self.in_turn(), images)
         # Both keys in one call, because each call hashes all weights.

@@ -91,6 +91,7 @@ class ChunkCollector:
             return
         if self._executor is None:
             self._executor = self._start(self._evaluation)
+        # A generator: taking a task claims its chunk, and only the executor knows how many it can compute at once.
         tasks = (ChunkTask(self._evaluation, chunk) for chunk in itertools.chain([first], claimed))
         for task, content in self._executor.run(tasks):
             self.computed += len(task.chunk)

@@ -92,6 +92,7 @@ def visible_devices(gpus: Sequence[Gpu], chosen: str | None) -> tuple[str, ...]:
     for entry in map(str.strip, chosen.split(",")):
         device = _named_device(gpus, entry)
         if device is None:
+            # As CUDA does: an invalid entry hides all that follow it.
             break
         entries.append(entry)
         named.append(device)

@@ -47,7 +47,6 @@ class LocalExecutor:
             model = evaluation.model.get(self._environment.store.facts)
             device = torch.device(self.device)
             memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
-            # Entered before the runner is remembered: if that fails, the next task tries again.
             self._open.enter_context(ready_to_evaluate(model.module, device))
             self._open.enter_context(memory)
             self._runners[evaluation] = ChunkRunner(evaluation, self._environment)

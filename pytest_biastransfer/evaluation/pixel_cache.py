@@ -48,6 +48,7 @@ class PixelCache:
         """Return the pixels of the images at `indices`, which are those of `chunk`; see `decode`."""
         key = self._key(images, preprocess)
         if key not in self._stores:
+            # Estimated from one image: almost always all images have one size after preprocessing.
             example = decode(images, [indices[0]], preprocess)
             needed, self._shapes[key] = len(images) * example.nbytes, example.shape[1:]
             self._stores[key] = (

@@ -33,6 +33,7 @@ def _products_in(kind: str) -> Iterator[None]:
         settings = [(backend, "fp32_precision", kind) for backend in (matmul, cudnn.conv, cudnn.rnn)]
     else:  # torch before 2.9
         settings = [(matmul, "allow_tf32", kind == "tf32"), (cudnn, "allow_tf32", kind == "tf32")]
+    # Restored afterwards, because tests of the same session may compute with torch themselves.
     before = [(backend, name, getattr(backend, name)) for backend, name, _ in settings]
     try:
         for backend, name, value in settings:

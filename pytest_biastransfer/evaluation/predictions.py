@@ -80,6 +80,7 @@ class PredictionCollector:
         for chunk, content in self._chunks.collect(missing, partial.done):
             partial.classes[chunk.start : chunk.stop] = content["classes"]
             partial.outputs = int(content["outputs"][0])
+        # Only now: if a chunk fails, those that came before it out of order do not form a prefix.
         partial.done = max(partial.done, count)
         return Predictions(partial.classes[:count], partial.order[:count], partial.outputs, self._chunks.computed)
 

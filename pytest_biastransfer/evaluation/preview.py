@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 _HALF_STEP: Final = 0.5 / 255
 
 
-class Canvas:
+class Preview:
     """Some images of a dataset, as a model sees them before normalization."""
 
     def __init__(self, images: LabelledImages, preprocess: Preprocess, indices: Sequence[int]) -> None:
         self._images = images
         self._preprocess = preprocess
         self._indices = indices
+        # Not from the disk cache: it verifies a whole chunk on each read, which costs more than decoding a few images.
         self.pixels = in_unit_range(torch.from_numpy(decode(images, indices, preprocess)))
 
     def changed(self, intervention: Intervention) -> torch.Tensor:

@@ -37,6 +37,7 @@ class Reference(ABC, Generic[Resource]):
     def __init__(self, resource: Resource, content: str | None) -> None:
         self._resource: Resource | None = resource
         self._content = content
+        # Without a fingerprint another process could not tell whether its file has the same content.
         self._spec = None if content is None else resource.spec
         self.name = resource.name
 

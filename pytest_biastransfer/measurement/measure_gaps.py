@@ -127,6 +127,7 @@ def _gaps(
     )
     question = fingerprint(*dependencies) if all(key.portable for key in keys) else None
     bases = tuple(dict.fromkeys(key.basis for key in keys))
+    # A figure of an earlier session need not come from the predictions that this one has verified.
     description = None
     if question is not None and not evaluator.verifies_all:
         description = evaluator.store.facts.get(question, description_form(len(models) > 1))

@@ -14,7 +14,7 @@ from PIL import Image, features
 from torch.nn import functional
 
 from pytest_biastransfer.evaluation.confidences import confidences_of
-from pytest_biastransfer.evaluation.preview import Canvas
+from pytest_biastransfer.evaluation.preview import Preview
 from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.report import Pictures, Shown
 
@@ -82,10 +82,10 @@ def draw(
 
     With `ask`, the model predicts them again for its confidences: the store keeps classes, not probabilities.
     """
-    canvas = Canvas(images, model.preprocess, indices)
-    changed = canvas.changed(intervention)
-    confidences = confidences_of(evaluator, model, images, (canvas.pixels, changed)) if ask else []
-    return TileSheet(_sheet(canvas.pixels, changed), confidences)
+    preview = Preview(images, model.preprocess, indices)
+    changed = preview.changed(intervention)
+    confidences = confidences_of(evaluator, model, images, (preview.pixels, changed)) if ask else []
+    return TileSheet(_sheet(preview.pixels, changed), confidences)
 
 
 def sheet_from_plain(content: Any) -> TileSheet:

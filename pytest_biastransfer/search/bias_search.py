@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.evaluation.preview import Canvas
+    from pytest_biastransfer.evaluation.preview import Preview
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.cases import SearchCase
     from pytest_biastransfer.metrics.measurement import Measurement
@@ -100,23 +100,23 @@ class Search:
         return SearchResult(outcome, trial, measurement, searched, self._predictions, self._computed)
 
     def _area(self, intervention: Intervention) -> float:
-        return self._canvas.changed_share(intervention)
+        return self._preview.changed_share(intervention)
 
     @functools.cached_property
-    def _canvas(self) -> Canvas:
+    def _preview(self) -> Preview:
         """The images on which the changed area is computed; decoded when the first area is needed."""
-        from pytest_biastransfer.evaluation.preview import Canvas
+        from pytest_biastransfer.evaluation.preview import Preview
 
-        return Canvas(self.images, self.model.preprocess, range(min(_AREA_IMAGES, len(self.images))))
+        return Preview(self.images, self.model.preprocess, range(min(_AREA_IMAGES, len(self.images))))
 
     def picture(self, result: SearchResult) -> Image.Image:
         """Return an image before and after the worst intervention: the first one that flips, if any does."""
-        from pytest_biastransfer.evaluation.preview import Canvas
+        from pytest_biastransfer.evaluation.preview import Preview
         from pytest_biastransfer.evaluation.side_by_side import draw_pair
 
         flips = result.measurement.flips
-        canvas = Canvas(self.images, self.model.preprocess, [flips[0].index if flips else 0])
-        return draw_pair(canvas.pixels, canvas.changed(result.trial.intervention))
+        preview = Preview(self.images, self.model.preprocess, [flips[0].index if flips else 0])
+        return draw_pair(preview.pixels, preview.changed(result.trial.intervention))
 
     def _confirmed(self, outcome: SearchOutcome) -> tuple[Trial, Measurement]:
         """Return the simplest trial that is above the limit on all images too, or else the worst on all images."""

@@ -445,16 +445,16 @@ def test_what_is_blurred_or_gray_has_an_area_of_one() -> None:
 
     from pytest_biastransfer import Preprocess
     from pytest_biastransfer.data import as_images
-    from pytest_biastransfer.evaluation.preview import Canvas
+    from pytest_biastransfer.evaluation.preview import Preview
 
     image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    canvas = Canvas(as_images([(image, 0), (1 - image, 0)], "dataset"), Preprocess(), [0, 1])
-    assert canvas.changed_share(Grayscale()) == pytest.approx(1, abs=0.02)
-    assert canvas.changed_share(Blur()) == pytest.approx(1, abs=0.05)
-    assert canvas.changed_share(Square(size=0.25)) == pytest.approx(1 / 16, abs=0.005)
-    assert canvas.changed_share(Square(size=0.5, blend="multiply", color="white")) == 0
+    preview = Preview(as_images([(image, 0), (1 - image, 0)], "dataset"), Preprocess(), [0, 1])
+    assert preview.changed_share(Grayscale()) == pytest.approx(1, abs=0.02)
+    assert preview.changed_share(Blur()) == pytest.approx(1, abs=0.05)
+    assert preview.changed_share(Square(size=0.25)) == pytest.approx(1 / 16, abs=0.005)
+    assert preview.changed_share(Square(size=0.5, blend="multiply", color="white")) == 0
     # At the stage of the source, what is drawn is resized with the image.
-    small = Canvas(as_images([(image, 0)], "dataset"), Preprocess(size=8), [0])
+    small = Preview(as_images([(image, 0)], "dataset"), Preprocess(size=8), [0])
     assert small.changed_share(Square(size=1 / 16, stage="source")) == 1 / 64
 
 
