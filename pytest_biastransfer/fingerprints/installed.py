@@ -87,7 +87,7 @@ class Installed:
             ]
         else:
             lines = [f"{path},{self._hash(path)}" for path in sorted(self.records) if _decides(path)]
-        digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        digest = sha256_of_text("\n".join(lines))
         return f"{self.name} {self.metadata.version} {digest}"
 
     def changed_file(self, relative: str) -> str:
@@ -113,6 +113,11 @@ class Installed:
             return "missing"
 
 
+def sha256_of_text(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal digits; paths in it may have bytes that are not UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def distribution_of(file: str) -> Installed | None:
     """Return the distribution that a file of code belongs to; None if it belongs to none."""
     return _distribution_of(os.path.abspath(file), tuple(sys.path))  # noqa: PTH100 - half the time of Path.absolute
@@ -127,7 +132,7 @@ def record_of(name: str) -> str | None:
     record = distribution.read_text("RECORD")
     if record is None:
         return identity_of(name)
-    return hashlib.sha256(record.encode("utf-8", "surrogateescape")).hexdigest()
+    return sha256_of_text(record)
 
 
 def identity_of(name: str) -> str | None:

@@ -8,7 +8,6 @@ environment variables, so ``os.environ`` itself gets a class that records them. 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import os
 import re
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, distribution_of
+from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, distribution_of, sha256_of_text
 from pytest_biastransfer.fingerprints.source_code import THIS_PACKAGE, is_of_python, is_users_file
 from pytest_biastransfer.regular_files import sha256_of_file
 
@@ -105,7 +104,8 @@ def reads_below_python(files: Iterable[Path]) -> bool:
 def variable(name: str) -> str | None:
     """Return a hash of the value of an environment variable, None if it is not set."""
     value = os.environ.get(name)
-    return None if value is None else _hash_of_value(value)
+    # Hashed, as values may be secrets.
+    return None if value is None else sha256_of_text(value)
 
 
 def reads_of_imports(names: Iterable[str]) -> Reads | None:
@@ -168,7 +168,7 @@ class _ObservedEnvironment(_Environ):  # type: ignore[valid-type, misc]
             name = os.fsdecode(key) if isinstance(key, str | bytes) else str(key)
             value = self._data.get(self.encodekey(key)) if isinstance(key, str | bytes) else None
             text = None if value is None else os.fsdecode(value)
-            digest = None if text is None else _hash_of_value(text)
+            digest = None if text is None else sha256_of_text(text)
             for reads in _active:
                 reads.variables.setdefault(name, digest)
         return super().__getitem__(key)
@@ -268,11 +268,6 @@ def _is_of_interest(frame: types.FrameType | None) -> bool:
 def _is_users(file: str, top: str) -> bool:
     # Generated code has no file.
     return file.startswith("<") or is_users_file(os.path.abspath(file), top)  # noqa: PTH100 - a string
-
-
-def _hash_of_value(value: str) -> str:
-    # Hashed, as values may be secrets.
-    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _state(path: str) -> tuple[int, int] | None:
