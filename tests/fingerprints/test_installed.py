@@ -52,45 +52,45 @@ def print_of(*path: Path, code: str = "import petnets; made = petnets.Net()") ->
             del sys.modules[name]
 
 
-def in_site_packages(place: Path, scale: int) -> Path:
-    return install(place / "lib/python3.11/site-packages", "petnets", NET.format(scale=scale))
+def in_site_packages(directory: Path, scale: int) -> Path:
+    return install(directory / "lib/python3.11/site-packages", "petnets", NET.format(scale=scale))
 
 
-def in_a_layer(place: Path, scale: int) -> Path:
+def in_a_layer(directory: Path, scale: int) -> Path:
     # As `uv run --with` and the modules of a cluster add them.
-    return install(place / "layer", "petnets", NET.format(scale=scale))
+    return install(directory / "layer", "petnets", NET.format(scale=scale))
 
 
-def beside_nothing(place: Path, scale: int) -> Path:
-    return write(place, {"petnets/__init__.py": NET.format(scale=scale)})
+def beside_nothing(directory: Path, scale: int) -> Path:
+    return write(directory, {"petnets/__init__.py": NET.format(scale=scale)})
 
 
-def of_a_source_directory(place: Path, scale: int) -> Path:
+def of_a_source_directory(directory: Path, scale: int) -> Path:
     metadata = "Metadata-Version: 2.1\nName: petnets\nVersion: 1.0\n"
-    write(place, {"src/petnets.egg-info/PKG-INFO": metadata, "src/petnets.egg-info/top_level.txt": "petnets\n"})
-    return write(place / "src", {"petnets/__init__.py": NET.format(scale=scale)})
+    write(directory, {"src/petnets.egg-info/PKG-INFO": metadata, "src/petnets.egg-info/top_level.txt": "petnets\n"})
+    return write(directory / "src", {"petnets/__init__.py": NET.format(scale=scale)})
 
 
-def without_a_record(place: Path, scale: int) -> Path:
+def without_a_record(directory: Path, scale: int) -> Path:
     # As Debian installs.
-    site = install(place / "dist-packages", "petnets", NET.format(scale=scale))
+    site = install(directory / "dist-packages", "petnets", NET.format(scale=scale))
     (site / "petnets-1.0.dist-info/RECORD").unlink()
     return site
 
 
-def without_hashes(place: Path, scale: int) -> Path:
-    site = install(place / "site-packages", "petnets", NET.format(scale=scale))
+def without_hashes(directory: Path, scale: int) -> Path:
+    site = install(directory / "site-packages", "petnets", NET.format(scale=scale))
     (site / "petnets-1.0.dist-info/RECORD").write_text("petnets/__init__.py,,\npetnets-1.0.dist-info/METADATA,,\n")
     return site
 
 
-def as_a_zip(place: Path, scale: int) -> Path:
-    source = beside_nothing(place / "source", scale)
-    return zipped(source, place / "mods.zip")
+def as_a_zip(directory: Path, scale: int) -> Path:
+    source = beside_nothing(directory / "source", scale)
+    return zipped(source, directory / "mods.zip")
 
 
-def as_a_zipped_wheel(place: Path, scale: int) -> Path:
-    return zipped(install(place / "source", "petnets", NET.format(scale=scale)), place / "petnets-1.0.whl")
+def as_a_zipped_wheel(directory: Path, scale: int) -> Path:
+    return zipped(install(directory / "source", "petnets", NET.format(scale=scale)), directory / "petnets-1.0.whl")
 
 
 def zipped(source: Path, archive: Path) -> Path:
@@ -100,29 +100,29 @@ def zipped(source: Path, archive: Path) -> Path:
     return archive
 
 
-def compiled_only(place: Path, scale: int) -> Path:
-    site = install(place / "site-packages", "petnets", NET.format(scale=scale))
+def compiled_only(directory: Path, scale: int) -> Path:
+    site = install(directory / "site-packages", "petnets", NET.format(scale=scale))
     py_compile.compile(str(site / "petnets/__init__.py"), str(site / "petnets/__init__.pyc"), dfile="petnets")
     (site / "petnets/__init__.py").unlink()
     shutil.rmtree(site / "petnets-1.0.dist-info")
     return site
 
 
-def as_a_namespace(place: Path, scale: int) -> Path:
-    install(place / "site", "pets", "", **{"zoo/nets.py": NET.format(scale=scale)})
-    return install(place / "site", "others", "", **{"zoo/more.py": "X = 1\n"})
+def as_a_namespace(directory: Path, scale: int) -> Path:
+    install(directory / "site", "pets", "", **{"zoo/nets.py": NET.format(scale=scale)})
+    return install(directory / "site", "others", "", **{"zoo/more.py": "X = 1\n"})
 
 
-def from_a_directory(place: Path, scale: int) -> Path:
+def from_a_directory(directory: Path, scale: int) -> Path:
     # As `pip install .` notes it.
-    site = in_site_packages(place, scale)
+    site = in_site_packages(directory, scale)
     (site / "petnets-1.0.dist-info/direct_url.json").write_text('{"dir_info": {}, "url": "file:///anywhere"}')
     return site
 
 
-def by_a_pth_file(place: Path, scale: int) -> Path:
-    install(place / "overlay", "petnets", NET.format(scale=scale))
-    return write(place / "site", {"overlay.pth": f"{place / 'overlay'}\n"})
+def by_a_pth_file(directory: Path, scale: int) -> Path:
+    install(directory / "overlay", "petnets", NET.format(scale=scale))
+    return write(directory / "site", {"overlay.pth": f"{directory / 'overlay'}\n"})
 
 
 @pytest.mark.parametrize(
@@ -148,15 +148,15 @@ def test_other_code_of_the_same_version_is_another_model(make: Callable[[Path, i
 
 def test_a_package_without_a_file_of_its_own_is_that_of_its_modules(tmp_path: Path) -> None:
     code = "import zoo.nets; made = zoo.nets.Net()"
-    places = [as_a_namespace(tmp_path / str(number), scale) for number, scale in enumerate((1, 1, 2))]
-    prints = [print_of(place, code=code) for place in places]
+    directories = [as_a_namespace(tmp_path / str(number), scale) for number, scale in enumerate((1, 1, 2))]
+    prints = [print_of(directory, code=code) for directory in directories]
     assert prints[0] == prints[1] != prints[2]
 
 
 def test_a_directory_that_a_pth_file_adds_counts_as_any_other(tmp_path: Path) -> None:
-    code = "import site; site.addsitedir({place!r}); import petnets; made = petnets.Net()"
-    places = [by_a_pth_file(tmp_path / str(number), scale) for number, scale in enumerate((1, 1, 2))]
-    prints = [print_of(code=code.format(place=str(place))) for place in places]
+    code = "import site; site.addsitedir({directory!r}); import petnets; made = petnets.Net()"
+    directories = [by_a_pth_file(tmp_path / str(number), scale) for number, scale in enumerate((1, 1, 2))]
+    prints = [print_of(code=code.format(directory=str(directory))) for directory in directories]
     assert prints[0] == prints[1] != prints[2]
 
 

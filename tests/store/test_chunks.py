@@ -47,11 +47,11 @@ def no_computation(chunk: range) -> Content:
     raise AssertionError(f"{chunk} is computed again")
 
 
-def assert_right(found: Sequence[tuple[range, Content]], expected: Sequence[range] = CHUNKS) -> None:
-    assert sorted((chunk for chunk, _ in found), key=lambda chunk: chunk.start) == list(expected)
-    for chunk, content in found:
+def assert_right(collected: Sequence[tuple[range, Content]], expected: Sequence[range] = CHUNKS) -> None:
+    assert sorted((chunk for chunk, _ in collected), key=lambda chunk: chunk.start) == list(expected)
+    for chunk, content in collected:
         assert content.keys() == {"squares", "count"}
-        assert content["squares"].tolist() == [place**2 for place in chunk]
+        assert content["squares"].tolist() == [number**2 for number in chunk]
         assert content["squares"].dtype == np.int64
         assert content["count"].tolist() == [len(chunk)]
 
@@ -73,8 +73,8 @@ class Counted:
 @pytest.mark.parametrize("kept", [True, False])
 def test_each_chunk_is_yielded_once_with_what_was_computed(tmp_path: Path, kept: bool) -> None:
     compute = Counted()
-    found = list(ChunkStore(StoreDirectory(tmp_path if kept else None)).collect("key", CHUNKS, compute))
-    assert_right(found)
+    collected = list(ChunkStore(StoreDirectory(tmp_path if kept else None)).collect("key", CHUNKS, compute))
+    assert_right(collected)
     assert compute.chunks == CHUNKS
 
 
@@ -150,7 +150,7 @@ def test_stored_arrays_become_tensors_without_a_copy_or_a_warning(tmp_path: Path
     for chunk, content in store.collect("key", CHUNKS, no_computation):
         tensor = torch.from_numpy(content["squares"])
         assert tensor.data_ptr() == content["squares"].ctypes.data
-        assert tensor.tolist() == [place**2 for place in chunk]
+        assert tensor.tolist() == [number**2 for number in chunk]
 
 
 contents = st.dictionaries(
@@ -164,9 +164,9 @@ contents = st.dictionaries(
 )
 
 
-def assert_same(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
-    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-    assert found.tobytes() == expected.tobytes()
+def assert_same(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
+    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
+    assert actual.tobytes() == expected.tobytes()
 
 
 @settings(max_examples=100, deadline=None)
@@ -176,10 +176,10 @@ def test_any_arrays_come_back_as_they_were(
 ) -> None:
     store = ChunkStore(StoreDirectory(tmp_path_factory.mktemp("store")))
     list(store.collect("key", CHUNKS[:1], lambda _: content))
-    ((_, found),) = store.collect("key", CHUNKS[:1], no_computation)
-    assert found.keys() == content.keys()
+    ((_, stored),) = store.collect("key", CHUNKS[:1], no_computation)
+    assert stored.keys() == content.keys()
     for name, array in content.items():
-        assert_same(found[name], array)
+        assert_same(stored[name], array)
 
 
 @pytest.mark.parametrize("layout", ["transposed", "every second", "backwards", "read-only", "Fortran"])
@@ -194,8 +194,8 @@ def test_arrays_of_any_layout_come_back_as_they_were(tmp_path: Path, layout: str
     }
     store = ChunkStore(StoreDirectory(tmp_path))
     list(store.collect("key", CHUNKS[:1], lambda _: {"array": arrays[layout]}))
-    ((_, found),) = store.collect("key", CHUNKS[:1], no_computation)
-    assert_same(found["array"], arrays[layout])
+    ((_, stored),) = store.collect("key", CHUNKS[:1], no_computation)
+    assert_same(stored["array"], arrays[layout])
 
 
 # --------------------------------------------------------------------------------------------- damage
@@ -205,8 +205,8 @@ def test_arrays_of_any_layout_come_back_as_they_were(tmp_path: Path, layout: str
 def file(tmp_path: Path) -> Path:
     """The file of one small stored chunk."""
     list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS[:1], squares))
-    (found,) = tmp_path.rglob("*.chunk")
-    return found
+    (path,) = tmp_path.rglob("*.chunk")
+    return path
 
 
 def collected_with_warnings(file: Path) -> tuple[list[range], list[str]]:
@@ -250,8 +250,8 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "Latin-1": lambda content: b'"\xe9"\n',
     "no line end": lambda content: content.replace(b"\n", b" "),
     **{
-        f"header {place}": lambda content, place=place: list(foreign_headers(content.partition(b"\n")[2]))[place]  # type: ignore[misc]
-        for place in range(6)
+        f"header {number}": lambda content, number=number: list(foreign_headers(content.partition(b"\n")[2]))[number]  # type: ignore[misc]
+        for number in range(6)
     },
 }
 
@@ -260,21 +260,21 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def test_a_damaged_or_foreign_file_is_computed_again_with_a_warning_and_replaced(
     file: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    whole = file.read_bytes()
-    file.write_bytes(damage(whole))
+    undamaged = file.read_bytes()
+    file.write_bytes(damage(undamaged))
     computed, warned = collected_with_warnings(file)
     assert computed == CHUNKS[:1]
     assert warned
     assert all(str(file) in message for message in warned)
     assert all("computed again" in message for message in warned)
-    assert file.read_bytes() == whole
+    assert file.read_bytes() == undamaged
     assert collected_with_warnings(file) == ([], [])
 
 
 def test_a_file_cut_anywhere_is_computed_again(file: Path) -> None:
-    whole = file.read_bytes()
-    for length in range(len(whole)):
-        file.write_bytes(whole[:length])
+    undamaged = file.read_bytes()
+    for length in range(len(undamaged)):
+        file.write_bytes(undamaged[:length])
         computed, warned = collected_with_warnings(file)
         assert computed == CHUNKS[:1], length
         assert warned, length
@@ -284,14 +284,14 @@ def test_no_flipped_bit_is_taken_for_content(tmp_path: Path) -> None:
     content = {"x": np.array([1, 2], dtype=np.int32)}
     list(ChunkStore(StoreDirectory(tmp_path)).collect("key", CHUNKS[:1], lambda _: content))
     (file,) = tmp_path.rglob("*.chunk")
-    whole, wrong = file.read_bytes(), []
-    for place, bit in itertools.product(range(len(whole)), range(8)):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1 << bit
+    undamaged, wrong = file.read_bytes(), []
+    for offset, bit in itertools.product(range(len(undamaged)), range(8)):
+        damaged = bytearray(undamaged)
+        damaged[offset] ^= 1 << bit
         file.write_bytes(damaged)
-        found = read_in_spite_of_damage(tmp_path, content)
-        if found != ["x", "int32", [1, 2]]:
-            wrong.append((chr(whole[place]), chr(damaged[place]), found))
+        description = read_in_spite_of_damage(tmp_path, content)
+        if description != ["x", "int32", [1, 2]]:
+            wrong.append((chr(undamaged[offset]), chr(damaged[offset]), description))
     assert wrong == []
 
 
@@ -299,10 +299,10 @@ def read_in_spite_of_damage(directory: Path, content: Content) -> list[object]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ((_, found),) = ChunkStore(StoreDirectory(directory)).collect("key", CHUNKS[:1], lambda _: content)
+            ((_, stored),) = ChunkStore(StoreDirectory(directory)).collect("key", CHUNKS[:1], lambda _: content)
         except Exception as error:  # noqa: BLE001 - a reader must not run into anything
             return [repr(error)]
-    ((name, array),) = found.items()
+    ((name, array),) = stored.items()
     return [name, str(array.dtype), array.tolist()]
 
 
@@ -369,8 +369,8 @@ def test_room_is_made_beside_processes_that_write_and_remove(tmp_path: Path) -> 
 def test_where_nothing_can_be_written_everything_is_computed_with_one_warning(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where a directory should be")
     store, compute = ChunkStore(StoreDirectory(tmp_path / "store")), Counted()
-    place = re.escape(str(tmp_path / "store"))
-    with pytest.warns(StoreWarning, match=f"{place} cannot be written.*nothing more is cached there") as caught:
+    directory = re.escape(str(tmp_path / "store"))
+    with pytest.warns(StoreWarning, match=f"{directory} cannot be written.*nothing more is cached there") as caught:
         assert_right(list(store.collect("key", CHUNKS, compute)))
     assert len(caught) == 1
     # It has said so once: that it would be said again is an error here.

@@ -496,7 +496,9 @@ def test_a_session_seals_what_it_keeps(done: pytest.Pytester, monkeypatch: pytes
     assert SECRET.decode() not in again.stdout.str() + Path("report.html").read_text()
     monkeypatch.delenv("BIAS_STORE_KEY")
     without = done.runpytest_inprocess(*options, ALLOWED)
-    without.stdout.fnmatch_lines(["*environment variable BIAS_STORE_KEY is not set; the store of this session has no seal*"])
+    without.stdout.fnmatch_lines(
+        ["*environment variable BIAS_STORE_KEY is not set; the store of this session has no seal*"]
+    )
     monkeypatch.setenv("BIAS_STORE_KEY", "short")
     result = done.runpytest_inprocess(*options)
     assert result.ret != 0
