@@ -26,7 +26,9 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     images = ""
     if change.newly is not None and change.no_longer is not None:
         images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
+    # An unpaired test cannot use that an image is the same before and now, so that it needs larger changes.
     unpaired = "" if change.same_images else ", not the same images: compared unpaired"
+    # One digit of p: its size is what matters, and further digits vary with the random resamples of some tests.
     return f"{name} {change.before:.3f} → {change.now:.3f}{images} (p = {change.p:.1g}{unpaired})"
 
 

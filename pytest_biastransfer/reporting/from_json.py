@@ -48,6 +48,7 @@ def from_plain(kind: Any, content: Any) -> Any:
         hints = _hints(typing.cast("typing.Hashable", kind))
         return kind(**{name: from_plain(hints[name], field) for name, field in content.items()})  # type: ignore[operator]
     origin, arguments = get_origin(kind), get_args(kind)
+    # Only optional types are supported: of several types, plain data would not tell which one was written.
     if origin in (typing.Union, types.UnionType):
         (inner,) = (argument for argument in arguments if argument is not types.NoneType)
         return None if content is None else from_plain(inner, content)
@@ -59,6 +60,7 @@ def from_plain(kind: Any, content: Any) -> Any:
         if content not in arguments:
             raise ValueError(f"expected one of {', '.join(map(str, arguments))}, found {content!r:.60}")
         return content
+    # JSON writers may leave out the decimal point of a whole number.
     return content if kind is Any else _of_type((int, float) if kind is float else kind, content)
 
 
@@ -70,6 +72,7 @@ def _hints(kind: typing.Hashable) -> Mapping[str, Any]:
 
 def _of_type(kind: Any, content: Any) -> Any:
     """Return the content if it is an instance of `kind`."""
-    if not isinstance(content, kind):
+    # For Python, True is a whole number. For JSON, it is not.
+    if not isinstance(content, kind) or (isinstance(content, bool) and kind is not bool):
         raise TypeError(f"expected {_JSON_TYPES.get(kind) or kind.__name__}, found {content!r:.60}")
     return content

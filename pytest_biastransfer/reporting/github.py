@@ -42,4 +42,5 @@ def _escaped(text: str) -> str:
 
 
 def _property(text: str) -> str:
+    # Colons and commas separate the properties of a command.
     return _escaped(text).replace(":", "%3A").replace(",", "%2C")

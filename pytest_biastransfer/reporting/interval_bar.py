@@ -52,6 +52,7 @@ class Scale:
             for index in range(width):
                 left, right = first <= 2 * index < last, first <= 2 * index + 1 < last
                 cells[index] = {(True, True): "━", (True, False): "╸", (False, True): "╺"}.get((left, right), "·")
+        # A limit at the end of the scale would fall one cell behind the bar.
         cells[min(int(self._share(limit.limit) * width), width - 1)] = "│"
         return "".join(cells)
 

@@ -26,6 +26,7 @@ def properties(record: Record) -> Iterator[tuple[str, str]]:
         yield from _performance(prefix, performance)
     for metric, value in (("asr", record.asr), ("skew", record.skew)):
         if value is not None:
+            # repr keeps all digits: the consumers of these properties are programs.
             yield f"bias.{metric}", repr(value)
     for limit in record.limits:
         name = f"bias.{limit.metric}"

@@ -33,6 +33,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield "## Bias transfer"
     yield ""
     yield _sentence(report)
+    # Several tests meet the same stale prediction; it is stated once.
     for text in dict.fromkeys(text for test in report.tests for text in test.stale):
         yield ""
         yield f"**{escaped(text, _MOST_MESSAGE_CHARACTERS)}**"
@@ -87,6 +88,7 @@ def _table(tests: Sequence[Result]) -> Iterator[str]:
     yield "| test | outcome | limits | baseline |"
     yield "|---|---|---|---|"
     for test in tests:
+        # A row of a Markdown table is one line; GitHub renders this tag as a line break.
         limits = "<br>".join(map(_limit, test.limits)) or "–"
         yield f"| {code(test.name)} | {_bold(test.outcome)} | {limits} | {_standing(test)} |"
 
@@ -167,4 +169,5 @@ def escaped(text: str, most: int = _MOST_CHARACTERS) -> str:
 
 def html_escaped(text: str) -> str:
     """Return a text with the characters escaped that begin HTML tags and entities."""
+    # The ampersand comes first: the other two replacements insert ampersands.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

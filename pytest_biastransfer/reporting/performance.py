@@ -109,6 +109,7 @@ def titled(performances: Sequence[Performance]) -> Iterator[tuple[str, Performan
     for performance in performances:
         pair = (performance.model, performance.dataset)
         numbers[pair] += 1
+        # Two checkpoints may have one name: that of their architecture, for instance.
         number = f" ({numbers[pair]})" if names[pair] > 1 else ""
         yield f"{performance.model}{number} on {performance.dataset}", performance
 

@@ -74,6 +74,7 @@ def require_plot(path: Path) -> None:
         raise ReportError(f"--plot {path}: expected a name that ends in {', '.join(PLOT_SUFFIXES)}")
     if not path.parent.is_dir():
         raise ReportError(f"--plot {path}: there is no directory {path.parent}; make it first")
+    # Imported now, so that a missing library is reported before hours of measuring.
     need("matplotlib", "report", f"--plot {path}")
 
 

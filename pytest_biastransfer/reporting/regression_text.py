@@ -176,6 +176,7 @@ def _tolerate(lower: Sequence[MetricChange]) -> str:
     largest = max(change.before - change.now for change in lower)
     return (
         f"a model that does worse on unchanged images is not better in anything: check the checkpoint and its "
+        # Rounded up: rounded down, the proposed tolerance would still be exceeded.
         f"preprocessing; if it is meant, tolerate it by max_accuracy_regression={math.ceil(largest * 100) / 100:g} in "
         f"the marker"
     )
@@ -198,5 +199,6 @@ def change_lines(comparison: BaselineComparison) -> Iterator[Line]:
 
 def _accept(comparisons: Sequence[BaselineComparison], command: Sequence[str] = ()) -> str:
     """Return the command that accepts tests: by their names, or all tests of the session if they are many."""
+    # shlex quotes the brackets in names of tests, which shells would expand as patterns.
     names = ["pytest", _ACCEPT, *(comparison.test for comparison in comparisons)]
     return shlex.join(names if len(comparisons) <= NAMED else [*command, _ACCEPT])

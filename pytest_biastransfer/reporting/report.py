@@ -295,6 +295,7 @@ class Report:
 
 def to_json(report: Report) -> str:
     """Return a report as JSON."""
+    # NaN is not JSON, and other programs could not read the file. Undefined figures are None by now.
     return json.dumps(dataclasses.asdict(report), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
@@ -336,9 +337,11 @@ def merged(reports: Iterable[Report]) -> Report:
                 worst[test.file, test.name] = test
     return Report(
         sessions=[session for report in reports for session in report.sessions],
+        # The order in which machines finish must not change the merged report.
         tests=sorted(worst.values(), key=lambda test: (test.file, test.line, test.name)),
         performances=once_each(performance for report in reports for performance in report.performances),
         evaluated=sum(report.evaluated for report in reports),
         reused=sum(report.reused for report in reports),
+        # Sessions of one run have one level. If they differ, the report names the strictest.
         alpha=min((report.alpha for report in reports), default=0.01),
     )

@@ -173,6 +173,7 @@ def performance_rows(performances: Sequence[Performance], width: int) -> Iterato
     """Yield the models' performance on unchanged images, for a terminal of `width` columns."""
     for title, performance in titled(performances):
         text = f"{title}: {performance.figures}"
+        # Some terminals wrap a line when its last column is written, so that column stays free.
         for line in textwrap.wrap(text, max(width - 1, _LEAST), subsequent_indent="  ", break_on_hyphens=False):
             yield Line(line)
         if performance.defect:

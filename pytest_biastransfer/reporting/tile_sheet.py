@@ -100,6 +100,7 @@ def _sheet(clean: torch.Tensor, changed: torch.Tensor) -> Pictures | None:
         return None
     # An image's clean tile is followed by its intervened one.
     tiles = torch.stack([clean, changed], dim=1).flatten(0, 1).cpu()
+    # Small images keep their size: the browser enlarges them, and the file stays small.
     scale = min(1.0, _SIDE / max(tiles.shape[-2:]))
     height, width = (max(round(side * scale), 1) for side in tiles.shape[-2:])
     if scale < 1:

@@ -59,6 +59,7 @@ def axis_over(values: Iterable[float | None]) -> Axis:
     least, most = min([0.0, *finite]), max([0.0, *finite])
     step = _round_step((most - least) / _STEPS)
     low, high = _floor(least / step) * step, _ceil(most / step) * step
+    # If all values are 0, the axis still needs a length.
     return Axis(low, high, step) if high > low else Axis(0.0, step, step)
 
 

@@ -158,6 +158,7 @@ def _interval_plot(rows: Sequence[_Row], limit: float | None) -> IntervalPlot:
 
 def _point(row: _Row, axis: Axis, y: float) -> Point:
     at, low, high = (None if value is None else axis.at(value) for value in _positions(row.interval))
+    # A limit is shown as the marker has it; measured figures have three decimals.
     value = f"{row.interval.value:g}" if row.mark == "limit" else figure(row.interval.value)
     size = "" if row.size is None else f"n = {row.size:,}"
     return Point(
@@ -218,4 +219,5 @@ def _bars(widths: Sequence[float], y: float) -> str:
 
 
 def _brief(number: float) -> str:
+    # SVG accepts a number without its leading zero. A page has thousands of them.
     return f"{number:g}".removeprefix("0") or "0"

@@ -230,12 +230,14 @@ def page(report: Report) -> str:
         more_worse=len(worse[ON_TOP:]),
         compared=any(section.test.standing not in ("", "new") for section in sections),
         named=named,
+        # Names of many tests would make a command longer than shells accept.
         repeat=command(named) if named else command([], "--bias-only"),
     )
 
 
 def _sections(tests: Sequence[Result]) -> Sequence[TestSection]:
     leading = [_leading(test) for test in tests]
+    # All rows of the table share one axis, so that their charts can be compared.
     draw = partial(_small, axis=small_axis([limit for limit in leading if limit is not None]))
     return [
         TestSection(test, number, limit, draw(limit), sheet_of(test.details.pictures if test.details else None))

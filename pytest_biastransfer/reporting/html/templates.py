@@ -42,6 +42,7 @@ def rendered(template: str, **variables: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(_PACKAGE, ""),
         autoescape=True,
+        # A misspelt variable must fail in a test, and not leave a gap in a page.
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
         trim_blocks=True,
@@ -54,6 +55,7 @@ def rendered(template: str, **variables: Any) -> str:
         # These two files are part of the package. Everything that comes from a report is escaped.
         style=Markup(_text("page.css")),
         script=Markup(script),
+        # The content security policy allows the script with this hash and no other, in case escaping ever fails.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **variables,
     )

@@ -14,6 +14,7 @@ from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.report import Report, Result
 from pytest_biastransfer.reporting.wording import counted, shortened
 
+# Space at the left and the right, so that the dots of the first and the last run are not cut in half.
 _MARGIN: Final = 4.0
 
 
@@ -100,6 +101,7 @@ def trend(reports: Sequence[Report]) -> str:
     ordered = sorted(reports, key=_started)
     runs = [Run(number, moment(_started(report))) for number, report in enumerate(ordered, 1)]
     names = dict.fromkeys((test.file, test.name) for report in ordered for test in report.tests)
+    # Two files may have tests of the same name.
     by_name = [{(test.file, test.name): test for test in report.tests} for report in ordered]
     tests = [_test_trend(name, [results.get((file, name)) for results in by_name], runs) for file, name in names]
     return rendered(
