@@ -12,46 +12,46 @@ import re
 from collections.abc import Iterator, Sequence
 
 
-def encode_images(places: Sequence[int]) -> str:
-    """Return ascending places in a dataset as text.
+def encode_images(indices: Sequence[int]) -> str:
+    """Return ascending indices in a dataset as text.
 
     >>> encode_images([3, 4, 10])
     '3.1.poA='
     """
-    gaps = [place - before - 1 for before, place in zip([-1, *places], places, strict=False)]
+    gaps = [index - before - 1 for before, index in zip([-1, *indices], indices, strict=False)]
     low = max(0, (sum(gaps) // max(1, len(gaps))).bit_length() - 1)
     return f"{len(gaps)}.{low}.{_text_of(''.join(_gap_code(gap, low) for gap in gaps))}"
 
 
 def decode_images(text: str) -> list[int]:
-    """Return the places that `encode_images` encoded; raises ValueError for text that it cannot have made."""
+    """Return the indices that `encode_images` encoded; raises ValueError for text that it cannot have made."""
     parts = _parts(text, 3)
     count, low = int(parts[0]), int(parts[1])
-    places, last = [], -1
+    indices, last = [], -1
     for gap in _gaps(_bits_of(parts[2]), count, low):
         last += gap + 1
-        places.append(last)
-    return places
+        indices.append(last)
+    return indices
 
 
 def encode_groups(groups: Sequence[tuple[int, Sequence[int]]]) -> str:
-    """Return groups as text: the size of each, and the ascending places of those of its images that count.
+    """Return groups as text: the size of each, and the ascending indices of those of its images that count.
 
     >>> encode_groups([(50, [3, 4, 10]), (40, [])])
     '50:3.1.poA=;40:0.0.'
     """
-    return ";".join(f"{size}:{encode_images(places)}" for size, places in groups)
+    return ";".join(f"{size}:{encode_images(indices)}" for size, indices in groups)
 
 
 def decode_groups(text: str) -> list[tuple[int, list[int]]]:
     """Return the groups that `encode_groups` encoded; raises ValueError for text that it cannot have made."""
-    found = []
+    groups = []
     for part in text.split(";"):
-        size, colon, places = part.partition(":")
+        size, colon, indices = part.partition(":")
         if not colon or not size.isdecimal():
             raise ValueError(f"expected a group as size:images, found {part!r:.60}")
-        found.append((int(size), decode_images(places)))
-    return found
+        groups.append((int(size), decode_images(indices)))
+    return groups
 
 
 def encode_numbers(numbers: Sequence[float]) -> str:

@@ -128,9 +128,9 @@ class Entry:
         return dataclasses.asdict(self) | {"figures": figures}
 
     @classmethod
-    def from_json(cls, found: Any) -> Entry:
+    def from_json(cls, content: Any) -> Entry:
         """Return the entry that `to_json` gave; raises ValueError for anything else, naming the part."""
-        parts = _typed(found, dict, "the entry")
+        parts = _typed(content, dict, "the entry")
         missing = {field.name for field in dataclasses.fields(cls)} ^ parts.keys()
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))}: missing, or not known")
@@ -201,16 +201,16 @@ def _plain(figure: Figure) -> dict[str, float | None]:
     return {name: value for name, value in dataclasses.asdict(figure).items() if name != "count" or value is not None}
 
 
-def _figure(name: str, found: Any) -> Figure:
-    parts = _typed(found, dict, name)
+def _figure(name: str, content: Any) -> Figure:
+    parts = _typed(content, dict, name)
     value, images, count = parts.get("value"), parts.get("images"), parts.get("count")
     numbers = (value is None or type(value) in (int, float)) and type(images) is int
     if not numbers or type(count) not in (int, type(None)) or parts.keys() - {"value", "images", "count"}:
-        raise ValueError(f"{name}: expected a value, images and perhaps a count, found {found!r:.60}")
+        raise ValueError(f"{name}: expected a value, images and perhaps a count, found {content!r:.60}")
     return Figure(value, images, count)
 
 
-def _typed(found: Any, kind: type, name: str) -> Any:
-    if type(found) is not kind:
-        raise ValueError(f"{name}: expected {kind.__name__}, found {type(found).__name__}")
-    return found
+def _typed(content: Any, kind: type, name: str) -> Any:
+    if type(content) is not kind:
+        raise ValueError(f"{name}: expected {kind.__name__}, found {type(content).__name__}")
+    return content

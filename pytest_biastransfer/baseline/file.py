@@ -61,13 +61,13 @@ def pruned(entries: Mapping[EntryKey, Entry], tests: Collection[EntryKey]) -> En
 
 
 def _entries(path: Path, text: str, content: Any) -> Entries:
-    found = content.get("format") if isinstance(content, dict) else None
-    if type(found) is int and found > _FORMAT:
+    version = content.get("format") if isinstance(content, dict) else None
+    if type(version) is int and version > _FORMAT:
         raise BaselineError(
-            f"{path}: line {_line_of(text, 'format')}: format {found} was written by a newer release; this one "
+            f"{path}: line {_line_of(text, 'format')}: format {version} was written by a newer release; this one "
             f"reads format {_FORMAT}. Upgrade: pip install -U pytest-biastransfer"
         )
-    if found != _FORMAT or not isinstance(content.get("tests"), dict):
+    if version != _FORMAT or not isinstance(content.get("tests"), dict):
         raise _damaged(path, 1, f'expected {{"format": {_FORMAT}, "tests": {{...}}}}')
     entries = {}
     for test, cases in content["tests"].items():
@@ -100,11 +100,11 @@ def _line(text: str, number: int) -> str:
 
 def _line_of(text: str, *names: str) -> int:
     """Return the line of the last of these names, each looked for behind the one before."""
-    place = 0
+    position = 0
     for name in names:
-        found = max(text.find(f"{json.dumps(name, ensure_ascii=style)}:", place + 1) for style in (False, True))
-        place = found if found >= 0 else place
-    return text.count("\n", 0, place) + 1
+        match = max(text.find(f"{json.dumps(name, ensure_ascii=style)}:", position + 1) for style in (False, True))
+        position = match if match >= 0 else position
+    return text.count("\n", 0, position) + 1
 
 
 class _RepeatedError(Exception):
@@ -112,9 +112,9 @@ class _RepeatedError(Exception):
 
 
 def _without_repetition(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in content:
             raise _RepeatedError(name)
-        found[name] = value
-    return found
+        content[name] = value
+    return content

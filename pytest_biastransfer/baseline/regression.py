@@ -1,4 +1,4 @@
-"""Is a measurement worse than the accepted one? Changes, and what they mean among all changes of a session."""
+"""Changes of metrics since the accepted measurement, and what they mean among all changes of a session."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MetricChange:
     subject
         Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
     identity
-        And what tells it from the same figure of something else, such as fingerprints.
+        What distinguishes the figure from that of another model or dataset, such as fingerprints.
     """
 
     metric: str
@@ -69,7 +69,7 @@ class MetricChange:
             return "unchanged"
         if not self.is_worse:
             return "unchanged" if self.is_accuracy else "improvement"
-        # Not a hair's breadth more than asked for: 0.3 - 0.2 is above 0.1.
+        # A loss that equals the tolerance is tolerated, although 0.3 - 0.2 is above 0.1 in floating point.
         if self._loss > self.tolerance + 1e-12:
             return "regression"
         return "tolerated" if self.is_accuracy else "unchanged"
@@ -103,22 +103,26 @@ def newly_flipped(before: Entry, now: Entry) -> list[int]:
     return [image for image in now.image_set("flipped") if image not in earlier]
 
 
-def meanings(found: Sequence[MetricChange], alpha: float, unmade: int = 0) -> list[Meaning]:
-    """Return what each of a session's changes means: the more there are, the less each of them tells (Holm 1979).
+def meanings(metric_changes: Sequence[MetricChange], alpha: float, unmade: int = 0) -> list[Meaning]:
+    """Return what each of a session's changes means; the p-values are corrected for their number (Holm 1979).
 
-    The accuracies are a family of their own: they answer another question than the biases do, which are not to be less
-    sure for it. What several tests share, as the accuracy of their model on their images, is one change.
+    The accuracies are corrected as a family of their own: they answer another question than the biases, and do not make
+    the tests of the biases weaker. A change that several tests share, such as the accuracy of their model, counts once.
 
-    `unmade` comparisons count too, as if they had shown nothing: those that a session did not come to that was stopped.
+    The `unmade` comparisons of a session that was stopped count as if they had shown no change.
     """
     adjusted: dict[object, float] = {}
-    names = [(change.identity, change.p) if change.identity else place for place, change in enumerate(found)]
+    names = [(change.identity, change.p) if change.identity else index for index, change in enumerate(metric_changes)]
     for of_accuracies in (False, True):
         adjusted |= _adjusted(
-            {name: change.p for name, change in zip(names, found, strict=True) if change.is_accuracy == of_accuracies},
+            {
+                name: change.p
+                for name, change in zip(names, metric_changes, strict=True)
+                if change.is_accuracy == of_accuracies
+            },
             unmade,
         )
-    return [change.meaning(adjusted[name], alpha) for name, change in zip(names, found, strict=True)]
+    return [change.meaning(adjusted[name], alpha) for name, change in zip(names, metric_changes, strict=True)]
 
 
 def _adjusted(p_values: Mapping[object, float], unmade: int) -> dict[object, float]:
@@ -127,25 +131,26 @@ def _adjusted(p_values: Mapping[object, float], unmade: int) -> dict[object, flo
     return dict(zip(p_values, holm([*p_values.values()] + [1.0] * unmade), strict=False))
 
 
-def beside_accuracy(found: Sequence[MetricChange], meant: Sequence[Meaning | None]) -> list[Meaning | None]:
-    """Return what the changes of one test mean beside that of its model's accuracy.
+def beside_accuracy(metric_changes: Sequence[MetricChange], meant: Sequence[Meaning | None]) -> list[Meaning | None]:
+    """Return what the changes of one test mean, given the change of the model's accuracy.
 
-    A model that is less sensitive to a square because it tells less of anything is no better.
+    A model that is less sensitive to a square because it recognizes less of anything is no better.
     """
     is_lower = any(
         change.is_accuracy and meaning in ("regression", "tolerated")
-        for change, meaning in zip(found, meant, strict=True)
+        for change, meaning in zip(metric_changes, meant, strict=True)
     )
     return ["not comparable" if is_lower and meaning == "improvement" else meaning for meaning in meant]
 
 
-def settled_meanings(found: Sequence[MetricChange], alpha: float, comparisons: int) -> list[Meaning | None]:
+def settled_meanings(metric_changes: Sequence[MetricChange], alpha: float, comparisons: int) -> list[Meaning | None]:
     """Return what changes mean before the session's other comparisons are made; None where that depends on them.
 
     There are at most so many `comparisons`. `meanings` multiplies a p-value by 1 at least, and by their number at most.
     """
     bounds = [
-        (change.meaning(change.p, alpha), change.meaning(min(1.0, comparisons * change.p), alpha)) for change in found
+        (change.meaning(change.p, alpha), change.meaning(min(1.0, comparisons * change.p), alpha))
+        for change in metric_changes
     ]
     return [at_least if at_least == at_most else None for at_least, at_most in bounds]
 
@@ -168,13 +173,13 @@ def same_declaration(before: Entry, now: Entry) -> bool:
     return _declaration(before.intervention) == _declaration(now.intervention)
 
 
-def _declaration(words: str) -> str:
+def _declaration(declaration: str) -> str:
     """Return an intervention in words without the names that it has.
 
     >>> _declaration("yellow-square = Square(size=0.25)")
     'Square(size=0.25)'
     """
-    names, bracket, fields = words.partition("(")
+    names, bracket, fields = declaration.partition("(")
     return names.rpartition(" = ")[2] + bracket + fields
 
 

@@ -63,14 +63,14 @@ def require_target(target: object) -> tuple[int | str, ...]:
     return require_classes("target", target)
 
 
-def require_classes(keyword: str, given: object) -> tuple[int | str, ...]:
+def require_classes(keyword: str, value: object) -> tuple[int | str, ...]:
     """Return classes, none for None, if what a keyword was given are names or numbers of classes."""
-    if given is None:
+    if value is None:
         return ()
-    parts = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    parts = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     classes = tuple(part for part in parts if isinstance(part, int | str) and not isinstance(part, bool))
     if not parts or len(classes) != len(parts):
-        raise BiasTransferError(f"{keyword}={given!r}, expected a class or several, by name or number")
+        raise BiasTransferError(f"{keyword}={value!r}, expected a class or several, by name or number")
     return classes
 
 

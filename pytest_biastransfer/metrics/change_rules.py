@@ -77,9 +77,9 @@ class ChangeTest(ABC):
         """Those parts of the evidence that are sets of images of this metric."""
         return ()
 
-    def is_possible(self, kept: AcceptedMeasurement) -> bool:
+    def is_possible(self, measurement: AcceptedMeasurement) -> bool:
         """Whether a measurement has all the evidence."""
-        return kept.evidence.keys() >= set(self.evidence)
+        return measurement.evidence.keys() >= set(self.evidence)
 
     def compare(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
@@ -160,9 +160,9 @@ class McNemar(ChangeTest):
         """The set of images."""
         return (self.images,)
 
-    def is_possible(self, kept: AcceptedMeasurement) -> bool:
+    def is_possible(self, measurement: AcceptedMeasurement) -> bool:
         """Whether a measurement has the set of images, if that is required."""
-        return self.works_without_images or super().is_possible(kept)
+        return self.works_without_images or super().is_possible(measurement)
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
@@ -172,7 +172,7 @@ class McNemar(ChangeTest):
             return ChangeResult(_two_proportions(metric, before, now))
         from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
 
-        earlier, later = (set(kept.image_set(name)) for kept in (before, now))
+        earlier, later = (set(measurement.image_set(name)) for measurement in (before, now))
         newly, no_longer = len(later - earlier), len(earlier - later)
         return ChangeResult(mcnemar(newly, no_longer), newly, no_longer)
 
@@ -228,8 +228,11 @@ class MeanChange(ChangeTest):
         from pytest_biastransfer.metrics.statistics.change_tests import mean_change
 
         earlier, later = (
-            (np.array(kept.image_set(self.plus.name), np.int64), np.array(kept.image_set(self.minus.name), np.int64))
-            for kept in (before, now)
+            (
+                np.array(measurement.image_set(self.plus.name), np.int64),
+                np.array(measurement.image_set(self.minus.name), np.int64),
+            )
+            for measurement in (before, now)
         )
         return ChangeResult(mean_change(earlier, later, before.images, now.images, paired=paired))
 
@@ -252,14 +255,16 @@ class SkewChange(ChangeTest):
     @property
     def evidence(self) -> tuple[str, ...]:
         """The flipped images with their classes before and after."""
-        return tuple(f"{prefix}{part}" for prefix in self.prefixes for part in ("flipped", "from", "to"))
+        return tuple(f"{prefix}{suffix}" for prefix in self.prefixes for suffix in ("flipped", "from", "to"))
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
     ) -> ChangeResult:
         from pytest_biastransfer.metrics.statistics.change_tests import skew_change
 
-        earlier, later = ([kept.transitions(prefix) for prefix in self.prefixes] for kept in (before, now))
+        earlier, later = (
+            [measurement.transitions(prefix) for prefix in self.prefixes] for measurement in (before, now)
+        )
         return ChangeResult(skew_change(earlier, later, before.images, now.images, paired=paired))
 
 
@@ -296,7 +301,7 @@ class GapChange(ChangeTest):
             return ChangeResult(
                 paired_gap_change(earlier, later, codes >= 0, codes, int(codes.max()) + 1, min_group_size=1)
             )
-        gaps = [SizedGap(kept.value(metric), *kept.numbers("chance", 3)) for kept in (before, now)]
+        gaps = [SizedGap(measurement.value(metric), *measurement.numbers("chance", 3)) for measurement in (before, now)]
         return ChangeResult(unpaired_gap_change(*gaps))
 
 
@@ -320,8 +325,10 @@ class GapExcessChange(ChangeTest):
         from pytest_biastransfer.metrics.statistics.gap_change_test import SizedGap, unpaired_gap_change
 
         gaps = [
-            SizedGap(kept.value(metric), inflation=0.0, error=kept.numbers("excess_error", 1)[0], by_chance=0.0)
-            for kept in (before, now)
+            SizedGap(
+                measurement.value(metric), inflation=0.0, error=measurement.numbers("excess_error", 1)[0], by_chance=0.0
+            )
+            for measurement in (before, now)
         ]
         return ChangeResult(unpaired_gap_change(*gaps))
 

@@ -39,11 +39,12 @@ class _Predicting(Protocol):
     def most_labelled(self) -> ClassShare: ...
 
 
-def classes_text(found: _Predicting) -> str:
+def classes_text(performance: _Predicting) -> str:
     """Return in words which classes a model predicts."""
     return (
-        f"{found.predicted_classes:,} of {found.classes:,} classes predicted, at most {found.most_predicted.percent} "
-        f"{found.most_predicted.name} (labels: {found.most_labelled.percent} {found.most_labelled.name})"
+        f"{performance.predicted_classes:,} of {performance.classes:,} classes predicted, "
+        f"at most {performance.most_predicted.percent} {performance.most_predicted.name} "
+        f"(labels: {performance.most_labelled.percent} {performance.most_labelled.name})"
     )
 
 

@@ -109,9 +109,9 @@ def permutation_p(predicted: Classes, labels: Classes, seed: int = 0) -> float:
     >>> permutation_p(np.array([0] * 10 + [1] * 10), np.array([0] * 10 + [1] * 10))
     0.001
     """
-    drawn = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     right = np.count_nonzero(predicted == labels)
-    as_good = sum(np.count_nonzero(drawn.permutation(predicted) == labels) >= right for _ in range(_PERMUTATIONS))
+    as_good = sum(np.count_nonzero(generator.permutation(predicted) == labels) >= right for _ in range(_PERMUTATIONS))
     return float((1 + as_good) / (1 + _PERMUTATIONS))
 
 

@@ -36,7 +36,7 @@ class GroupFigure:
     judged: bool
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """The group with its figure."""
         return f"{self.group} {self.estimate:.3f} (n = {self.size:,})"
 
@@ -115,7 +115,7 @@ class GapMeasurement:
     early: ClassVar[None] = None
 
     def __repr__(self) -> str:
-        groups = ", ".join(one.words for one in self.groups)
+        groups = ", ".join(figure.text for figure in self.groups)
         return (
             f"<{self.declaration} of {self.model}, {self.n} images of {self.dataset}: gap={self.gap!r}; {groups}; "
             f"{self.clean}>"
@@ -134,12 +134,12 @@ class GapMeasurement:
     @property
     def by_group(self) -> dict[str, Estimate]:
         """The metric of each group."""
-        return {one.group: one.estimate for one in self.groups}
+        return {figure.group: figure.estimate for figure in self.groups}
 
     @property
     def unjudged(self) -> list[str]:
         """The groups that have too few images."""
-        return [one.group for one in self.groups if not one.judged]
+        return [figure.group for figure in self.groups if not figure.judged]
 
     @property
     def predictions(self) -> int:
@@ -155,7 +155,7 @@ class GapMeasurement:
     def highlights(self) -> str:
         """Return in words what stands out."""
         few = f"; too few images to judge: {', '.join(self.unjudged)}" if self.unjudged else ""
-        return f"{self.metric} by group: {', '.join(one.words for one in self.groups if one.judged)}{few}"
+        return f"{self.metric} by group: {', '.join(figure.text for figure in self.groups if figure.judged)}{few}"
 
     def description(self) -> dict[str, Any]:
         """Return what need not be found out again, as plain data."""
@@ -163,7 +163,7 @@ class GapMeasurement:
             "n": self.n,
             "total": self.total,
             "clean": self.clean.description(),
-            "groups": [[one.group, one.estimate.to_list(), one.size, one.judged] for one in self.groups],
+            "groups": [[figure.group, figure.estimate.to_list(), figure.size, figure.judged] for figure in self.groups],
             "ends": [self.worst, self.best],
             "estimates": {metric: estimate.to_list() for metric, estimate in self.estimates.items()},
             "evidence": dict(self.evidence),
@@ -172,26 +172,26 @@ class GapMeasurement:
 
     @classmethod
     def from_description(
-        cls, known: Mapping[str, Any], models: Sequence[str], provenances: Sequence[Provenance], **names: str
+        cls, description: Mapping[str, Any], models: Sequence[str], provenances: Sequence[Provenance], **names: str
     ) -> GapMeasurement:
         """Return what `description` described, of the first model, and of the second one as its control."""
-        control = known["control"]
-        worst, best = known["ends"]
+        control = description["control"]
+        worst, best = description["ends"]
         return cls(
             model=models[0],
-            n=known["n"],
-            total=known["total"],
-            clean=CleanPerformance.from_description(known["clean"]),
+            n=description["n"],
+            total=description["total"],
+            clean=CleanPerformance.from_description(description["clean"]),
             groups=tuple(
                 GroupFigure(group, Estimate.from_list(parts), size, judged)
-                for group, parts, size, judged in known["groups"]
+                for group, parts, size, judged in description["groups"]
             ),
             worst=worst,
             best=best,
-            estimates={metric: Estimate.from_list(parts) for metric, parts in known["estimates"].items()},
+            estimates={metric: Estimate.from_list(parts) for metric, parts in description["estimates"].items()},
             control=None if control is None else cls.from_description(control, models[1:], provenances[1:], **names),
             computed=0,
             provenance=provenances[0],
-            evidence=known["evidence"],
+            evidence=description["evidence"],
             **names,
         )

@@ -69,7 +69,7 @@ class GroupGaps:
     @property
     def unjudged(self) -> tuple[str, ...]:
         """The names of the groups that have too few images."""
-        return tuple(one.group for one in self.groups if not one.judged)
+        return tuple(figure.group for figure in self.groups if not figure.judged)
 
 
 def hits_and_among(
@@ -118,8 +118,8 @@ def at_prevalence(scores: npt.NDArray[Any], positive_count: int) -> Marked:
     """
     if positive_count == 0:
         return np.zeros(len(scores), dtype=np.bool_)
-    place = len(scores) - positive_count
-    threshold = np.partition(scores, place)[place]
+    index = len(scores) - positive_count
+    threshold = np.partition(scores, index)[index]
     above, reached = scores > threshold, scores >= threshold
     missing, surplus = positive_count - np.count_nonzero(above), np.count_nonzero(reached) - positive_count
     marked: Marked = reached if surplus < missing else above
@@ -182,8 +182,8 @@ def rate_gaps(
     sizes = cells.sum(axis=1)
     estimates = [proportion(int(hit), int(size), confidence) for (_, hit), size in zip(cells, sizes, strict=True)]
     judged = _judged(sizes, min_group_size)
-    drawn = _drawn_rates(cells[judged])
-    return _gaps(metric, names, estimates, sizes, judged, drawn[:, 0], int(sizes[judged].sum()), confidence)
+    draws = _drawn_rates(cells[judged])
+    return _gaps(metric, names, estimates, sizes, judged, draws[:, 0], int(sizes[judged].sum()), confidence)
 
 
 def auc_gaps(
@@ -237,11 +237,13 @@ def auc_gaps(
     >>> auc_gaps(scores, positive, codes, ["day", "night"]).gap.method
     'paired bootstrap'
     """
-    found = areas([scores], positive, codes, len(names), shared=negatives == "shared")
-    judged = _judged(found.sizes, min_group_size)
-    drawn = drawn_areas(found, judged)
-    n = _images(found, judged, negatives)
-    return _gaps("auc", names, area_estimates(found, confidence), found.sizes, judged, drawn[:, 0], n, confidence)
+    group_areas = areas([scores], positive, codes, len(names), shared=negatives == "shared")
+    judged = _judged(group_areas.sizes, min_group_size)
+    draws = drawn_areas(group_areas, judged)
+    n = _images(group_areas, judged, negatives)
+    return _gaps(
+        "auc", names, area_estimates(group_areas, confidence), group_areas.sizes, judged, draws[:, 0], n, confidence
+    )
 
 
 def gap_excess(
@@ -316,10 +318,12 @@ def auc_gap_excess(
     >>> float(auc_gap_excess(scores, scores, positive, codes, 2))
     0.0
     """
-    found = areas([scores, control_scores], positive, codes, groups, shared=negatives == "shared")
-    judged = _judged(found.sizes, min_group_size)
-    n = _images(found, judged, negatives)
-    return spread_excess(found.values[:, judged], drawn_areas(found, judged), found.sizes[judged], n, confidence)
+    group_areas = areas([scores, control_scores], positive, codes, groups, shared=negatives == "shared")
+    judged = _judged(group_areas.sizes, min_group_size)
+    n = _images(group_areas, judged, negatives)
+    return spread_excess(
+        group_areas.values[:, judged], drawn_areas(group_areas, judged), group_areas.sizes[judged], n, confidence
+    )
 
 
 def _cells(hits: Sequence[Marked], among: Marked, codes: Integers, groups: int) -> Integers:
@@ -336,10 +340,10 @@ def _judged(sizes: Integers, min_group_size: int) -> Integers:
     return np.flatnonzero(sizes >= max(1, min_group_size))
 
 
-def _images(found: Areas, judged: Integers, negatives: Negatives) -> int:
+def _images(group_areas: Areas, judged: Integers, negatives: Negatives) -> int:
     """Return how many images the areas of groups rest on; shared negatives are there once."""
-    compared = found.negatives[judged][:1] if negatives == "shared" else found.negatives[judged]
-    return int(found.positives[judged].sum() + compared.sum())
+    compared = group_areas.negatives[judged][:1] if negatives == "shared" else group_areas.negatives[judged]
+    return int(group_areas.positives[judged].sum() + compared.sum())
 
 
 def _drawn_rates(cells: Integers) -> Floats:
@@ -364,23 +368,23 @@ def _gaps(
     estimates: Sequence[Estimate],
     sizes: Integers,
     judged: Integers,
-    drawn: Floats,
+    draws: Floats,
     n: int,
     confidence: float,
 ) -> GroupGaps:
     """Put the gaps together; `drawn` are draws of what the judged groups' true figures may be."""
     enough = set(judged.tolist())
     groups = tuple(
-        GroupFigure(name, estimate, int(size), place in enough)
-        for place, (name, estimate, size) in enumerate(zip(names, estimates, sizes, strict=True))
+        GroupFigure(name, estimate, int(size), index in enough)
+        for index, (name, estimate, size) in enumerate(zip(names, estimates, sizes, strict=True))
     )
     if len(judged) < 2:
         nothing = Estimate(np.nan, low=0, high=1, confidence=confidence, n=n, method="paired bootstrap")
         return GroupGaps(metric, groups, nothing, None, None, np.nan, np.nan, np.nan)
-    figures = np.array([float(estimates[place]) for place in judged])
-    lowest, highest = (names[judged[place]] for place in (figures.argmin(), figures.argmax()))
+    figures = np.array([float(estimates[index]) for index in judged])
+    lowest, highest = (names[judged[index]] for index in (figures.argmin(), figures.argmax()))
     worst, best = (highest, lowest) if GROUP_METRICS[metric].worst == "highest" else (lowest, highest)
-    found = Spread.of(figures, drawn)
-    gap = spread_estimate(found, int(sizes[judged].min()), n, confidence)
-    inflation = float(found.resampled.mean() - found.value)
-    return GroupGaps(metric, groups, gap, worst, best, inflation, found.error, found.by_chance)
+    spread = Spread.of(figures, draws)
+    gap = spread_estimate(spread, int(sizes[judged].min()), n, confidence)
+    inflation = float(spread.resampled.mean() - spread.value)
+    return GroupGaps(metric, groups, gap, worst, best, inflation, spread.error, spread.by_chance)

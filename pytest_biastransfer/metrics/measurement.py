@@ -226,10 +226,10 @@ class CachedMeasurement(Measurement):
     _whole: Callable[[], Measurement]
 
     @classmethod
-    def of(cls, whole: Callable[[], Measurement], **known: Any) -> CachedMeasurement:
+    def of(cls, whole: Callable[[], Measurement], **cached: Any) -> CachedMeasurement:
         """Return a measurement with the `known` attributes, the others from `whole`."""
         measurement = object.__new__(cls)
-        vars(measurement).update(known, _whole=whole)
+        vars(measurement).update(cached, _whole=whole)
         return measurement
 
     @functools.cached_property

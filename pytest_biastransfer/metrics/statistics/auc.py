@@ -89,23 +89,23 @@ def areas(
     parts = _parts(positive, codes, groups)
     counts = np.array([len(part) for part in parts], dtype=np.int64).reshape(groups, 2)
     negatives = np.full(groups, counts[:, 0].sum()) if shared else counts[:, 0]
-    found = Areas(
+    group_areas = Areas(
         np.full((len(scores), groups), np.nan),
         np.zeros((len(scores), groups, len(scores), groups)),
         counts[:, 1],
         negatives,
     )
     for members, those in _comparisons(parts, shared):
-        known = np.array([group for group in members if found.sizes[group]], dtype=np.int64)
-        if len(known):
-            values, covariance = _delong(scores, [parts[2 * group + 1] for group in known], those)
+        measured_groups = np.array([group for group in members if group_areas.sizes[group]], dtype=np.int64)
+        if len(measured_groups):
+            values, covariance = _delong(scores, [parts[2 * group + 1] for group in measured_groups], those)
             models = np.arange(len(scores))
-            found.values[:, known] = values
-            found.covariance[np.ix_(models, known, models, known)] = covariance
-    return found
+            group_areas.values[:, measured_groups] = values
+            group_areas.covariance[np.ix_(models, measured_groups, models, measured_groups)] = covariance
+    return group_areas
 
 
-def area_estimates(found: Areas, confidence: float = 0.95) -> list[Estimate]:
+def area_estimates(group_areas: Areas, confidence: float = 0.95) -> list[Estimate]:
     """Return the areas of the first model with their intervals.
 
     The interval is DeLong's on the scale of the logit: an area near 1, whose distribution is skewed, keeps an
@@ -123,19 +123,19 @@ def area_estimates(found: Areas, confidence: float = 0.95) -> list[Estimate]:
     from scipy.special import expit, ndtri
 
     tail = (1 - confidence) / 2
-    centres, covariance = _logits(found, np.arange(len(found.sizes)))
-    reach = np.sqrt(np.diagonal(covariance))[: len(found.sizes)] * ndtri(1 - tail)
+    centres, covariance = _logits(group_areas, np.arange(len(group_areas.sizes)))
+    reach = np.sqrt(np.diagonal(covariance))[: len(group_areas.sizes)] * ndtri(1 - tail)
     ends = [expit(centres[0] - reach), expit(centres[0] + reach)]
-    for group in np.flatnonzero(_unsure(found)[0]):
-        ends[0][group], ends[1][group] = _ends(found.values[0, group], int(found.sizes[group]), confidence)
-    images = found.positives + found.negatives
+    for group in np.flatnonzero(_unsure(group_areas)[0]):
+        ends[0][group], ends[1][group] = _ends(group_areas.values[0, group], int(group_areas.sizes[group]), confidence)
+    images = group_areas.positives + group_areas.negatives
     return [
         Estimate(value, low=low, high=high, confidence=confidence, n=n, method="delong")
-        for value, low, high, n in zip(found.values[0], *ends, images, strict=True)
+        for value, low, high, n in zip(group_areas.values[0], *ends, images, strict=True)
     ]
 
 
-def drawn_areas(found: Areas, groups: Integers, seed: int = 0) -> Floats:
+def drawn_areas(group_areas: Areas, groups: Integers, seed: int = 0) -> Floats:
     """Return draws of what the true areas of some groups may be: float64 of shape [draws, models, groups].
 
     They are normal on the scale of the logit, with DeLong's covariance: models see the same images, and
@@ -148,10 +148,10 @@ def drawn_areas(found: Areas, groups: Integers, seed: int = 0) -> Floats:
     """
     from scipy.special import expit
 
-    centres, covariance = _logits(found, groups)
+    centres, covariance = _logits(group_areas, groups)
     normal = generator_of(seed).standard_normal((DRAWS, centres.size))
-    drawn: Floats = expit(centres + (normal @ _root(covariance)).reshape(DRAWS, *centres.shape))
-    return drawn
+    draws: Floats = expit(centres + (normal @ _root(covariance)).reshape(DRAWS, *centres.shape))
+    return draws
 
 
 def _parts(positive: npt.NDArray[np.bool_], codes: Integers, groups: int) -> list[Integers]:
@@ -216,10 +216,10 @@ class _Ranked(NamedTuple):
         order = np.argsort(scores)
         ascending = scores[order]
         low = np.searchsorted(self.scores, ascending)
-        found = np.minimum(low, len(self.scores) - 1)
+        nearest = np.minimum(low, len(self.scores) - 1)
         places = np.empty((2, len(scores)), dtype=np.int64)
         places[0, order] = low
-        places[1, order] = np.where(self.scores[found] == ascending, self.reached[found], low)
+        places[1, order] = np.where(self.scores[nearest] == ascending, self.reached[nearest], low)
         return places[0], places[1]
 
 
@@ -239,9 +239,9 @@ def _spread(rows: npt.NDArray[Any], scales: Integers, means: Floats) -> Floats:
     return covariance
 
 
-def _unsure(found: Areas) -> npt.NDArray[np.bool_]:
+def _unsure(group_areas: Areas) -> npt.NDArray[np.bool_]:
     """Tell which areas' variance cannot be known from these images: bool of shape [models, groups]."""
-    unsure: npt.NDArray[np.bool_] = (found.variances() == 0) | (found.sizes < 2)
+    unsure: npt.NDArray[np.bool_] = (group_areas.variances() == 0) | (group_areas.sizes < 2)
     return unsure
 
 
@@ -250,16 +250,16 @@ def _ends(value: float, n: int, confidence: float) -> tuple[float, float]:
     return (max(0.0, value - reach), min(1.0, value + reach)) if n else (0.0, 1.0)
 
 
-def _logits(found: Areas, groups: Integers) -> tuple[Floats, Floats]:
+def _logits(group_areas: Areas, groups: Integers) -> tuple[Floats, Floats]:
     """Return logits of areas [models, groups], and their covariance as a matrix.
 
     Areas whose variance cannot be known count as proportions among as many pairs as share no image, with half a
     pair added to either side (the posterior of Jeffreys).
     """
-    values, n = found.values[:, groups], found.sizes[groups]
-    unsure = _unsure(found)[:, groups]
+    values, n = group_areas.values[:, groups], group_areas.sizes[groups]
+    unsure = _unsure(group_areas)[:, groups]
     centres = np.where(unsure, (np.nan_to_num(values) * n + 0.5) / (n + 1), values)
-    covariance = found.covariance[:, groups][:, :, :, groups].reshape(values.size, values.size)
+    covariance = group_areas.covariance[:, groups][:, :, :, groups].reshape(values.size, values.size)
     covariance[unsure.ravel()] = 0
     covariance[:, unsure.ravel()] = 0
     covariance += np.diag(np.where(unsure, centres * (1 - centres) / (n + 2), 0).ravel())

@@ -44,8 +44,8 @@ def resampled_counts(counts: Integers, seed: int = 0) -> Integers:
     array([8., 0., 2.])
     """
     total = int(counts.sum())
-    drawn: Integers = generator_of(seed).multinomial(total, counts / total, size=DRAWS)
-    return drawn
+    draws_of_counts: Integers = generator_of(seed).multinomial(total, counts / total, size=DRAWS)
+    return draws_of_counts
 
 
 def skew_of(moves: Transitions, n: int) -> float:
@@ -60,7 +60,9 @@ def skew_of(moves: Transitions, n: int) -> float:
 
 def gained(moves: Transitions, classes: int) -> Integers:
     """Return how many images each class gains, less those that it loses: int64 of shape [classes]."""
-    before, after = (np.bincount(part, minlength=classes) for part in (moves.before, moves.after))
+    before, after = (
+        np.bincount(numbers_of_classes, minlength=classes) for numbers_of_classes in (moves.before, moves.after)
+    )
     return after - before
 
 
@@ -119,12 +121,12 @@ class Moving(NamedTuple):
     @classmethod
     def of(cls, moves: Sequence[Transitions]) -> Moving:
         """Bring the images of several models together."""
-        images = np.unique(np.concatenate([one.images for one in moves]))
-        places = [np.searchsorted(images, one.images) for one in moves]
+        images = np.unique(np.concatenate([transitions.images for transitions in moves]))
+        places = [np.searchsorted(images, transitions.images) for transitions in moves]
         moves, classes = _renumbered(moves)
         kinds = np.zeros(len(images), dtype=np.int64)
-        for one, place in zip(moves, places, strict=True):
-            kinds = _ranks(kinds * (classes**2 + 1) + move_numbers(one, place, len(images), classes))
+        for transitions, rows_of_model in zip(moves, places, strict=True):
+            kinds = _ranks(kinds * (classes**2 + 1) + move_numbers(transitions, rows_of_model, len(images), classes))
         return cls(moves, places, kinds, classes)
 
 
@@ -148,16 +150,16 @@ def coins(generator: np.random.Generator, rows: int, share: float = 0.5) -> Iter
 
 def _random_bits(generator: np.random.Generator, rows: int, draws: int) -> npt.NDArray[np.uint8]:
     # Words of 64 draws follow each other, each for all rows: how the draws are sliced does not change them.
-    words = -(-draws // _WORD)
-    raw = generator.bit_generator.random_raw(rows * words).reshape(words, rows)
+    blocks = -(-draws // _WORD)
+    raw = generator.bit_generator.random_raw(rows * blocks).reshape(blocks, rows)
     packed = np.ascontiguousarray(raw.T, dtype="<u8").view(np.uint8)
     return np.unpackbits(packed, axis=1)[:, :draws]
 
 
 def _resampled_kinds(moving: Moving, n: int, seed: int) -> Floats:
     counts = np.bincount(moving.kinds)
-    drawn = resampled_counts(np.concatenate([[n - counts.sum()], counts]), seed)[:, 1:]
-    weights = np.ascontiguousarray(drawn.T)
+    draws_of_counts = resampled_counts(np.concatenate([[n - counts.sum()], counts]), seed)[:, 1:]
+    weights = np.ascontiguousarray(draws_of_counts.T)
     return np.array([_absolute(sums.of(weights)) for sums in _sums_of_kinds(moving)]) / (2 * n)
 
 
@@ -180,16 +182,16 @@ def _absolute(sums: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 
 
 def _sums_of_kinds(moving: Moving) -> Iterator[ClassSums]:
-    for moves, place in zip(moving.moves, moving.places, strict=True):
-        kinds, once = np.unique(moving.kinds[place], return_index=True)
+    for moves, rows_of_model in zip(moving.moves, moving.places, strict=True):
+        kinds, once = np.unique(moving.kinds[rows_of_model], return_index=True)
         yield shift_sums(moving.classes, kinds, moves.before[once], moves.after[once])
 
 
 def _sums_of_images(moving: Moving) -> list[ClassSums]:
     rows = rows_by_kind(moving.kinds)
     return [
-        shift_sums(moving.classes, rows[place], moves.before, moves.after)
-        for moves, place in zip(moving.moves, moving.places, strict=True)
+        shift_sums(moving.classes, rows[rows_of_model], moves.before, moves.after)
+        for moves, rows_of_model in zip(moving.moves, moving.places, strict=True)
     ]
 
 
@@ -207,9 +209,22 @@ def rows_by_kind(kinds: Integers) -> Integers:
 
 def _renumbered(moves: Sequence[Transitions]) -> tuple[list[Transitions], int]:
     """Number the classes that occur from 0 on: products of class numbers must not overflow."""
-    classes = np.unique(np.concatenate([part for one in moves for part in (one.before, one.after)]))
-    numbers = [[np.searchsorted(classes, part) for part in (one.before, one.after)] for one in moves]
-    return [Transitions(one.images, *parts) for one, parts in zip(moves, numbers, strict=True)], len(classes)
+    classes = np.unique(
+        np.concatenate(
+            [
+                numbers_of_classes
+                for transitions in moves
+                for numbers_of_classes in (transitions.before, transitions.after)
+            ]
+        )
+    )
+    numbers = [
+        [np.searchsorted(classes, numbers_of_classes) for numbers_of_classes in (transitions.before, transitions.after)]
+        for transitions in moves
+    ]
+    return [Transitions(transitions.images, *parts) for transitions, parts in zip(moves, numbers, strict=True)], len(
+        classes
+    )
 
 
 def _ranks(values: Integers) -> Integers:

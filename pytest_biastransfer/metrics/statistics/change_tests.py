@@ -42,8 +42,8 @@ def mcnemar(newly: int, no_longer: int) -> float:
     """
     from scipy.special import bdtr
 
-    fewer, both = min(newly, no_longer), newly + no_longer
-    return min(1.0, 2 * float(bdtr(fewer, both, 0.5)))
+    fewer, changed = min(newly, no_longer), newly + no_longer
+    return min(1.0, 2 * float(bdtr(fewer, changed, 0.5)))
 
 
 def two_proportions(hits: int, n: int, other_hits: int, other_n: int) -> float:
@@ -56,10 +56,10 @@ def two_proportions(hits: int, n: int, other_hits: int, other_n: int) -> float:
 
     from pytest_biastransfer.metrics.statistics.combinatorics import log_ways
 
-    both = hits + other_hits
-    least = max(0, both - other_n)
-    ways = np.arange(least, min(both, n) + 1)
-    logs = log_ways(n, ways) + log_ways(other_n, both - ways)
+    all_hits = hits + other_hits
+    least = max(0, all_hits - other_n)
+    ways = np.arange(least, min(all_hits, n) + 1)
+    logs = log_ways(n, ways) + log_ways(other_n, all_hits - ways)
     shares = np.exp(logs - logs.max())
     # Equal probabilities differ in their last bits.
     as_rare = logs <= logs[hits - least] + _ROUNDING_OF_LOGS
@@ -74,11 +74,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted, least = [1.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = least
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = least
     return adjusted
 
 
@@ -120,7 +120,9 @@ def skew_change(
     from pytest_biastransfer.metrics.statistics.bootstrap import excess, skew_of
     from pytest_biastransfer.metrics.statistics.permutation_test import permuted_changes
 
-    change = excess([skew_of(one, n_now) for one in now]) - excess([skew_of(one, n_before) for one in before])
+    change = excess([skew_of(transitions, n_now) for transitions in now]) - excess(
+        [skew_of(transitions, n_before) for transitions in before]
+    )
     permuted = permuted_changes(before, now, n_before, n_now, paired=paired)
     if permuted.shares is not None:
         return _counted(change, permuted.changes, permuted.shares)

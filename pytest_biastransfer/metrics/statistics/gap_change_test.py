@@ -118,19 +118,21 @@ def unpaired_gap_change(before: SizedGap, now: SizedGap) -> float:
 
 def _gap_changes(outcomes: Counts) -> Floats:
     """Return by how much the gap changes: outcomes [4, groups, draws] -> [draws]."""
-    _, newly, no_longer, both = outcomes
+    _, newly, no_longer, always = outcomes
     # The draws come last: that is ten times as fast as differences of the few groups of each draw.
-    before, now = (np.ptp((both + part) / outcomes.sum(axis=0), axis=0) for part in (no_longer, newly))
+    before, now = (
+        np.ptp((always + changed_images) / outcomes.sum(axis=0), axis=0) for changed_images in (no_longer, newly)
+    )
     changes: Floats = now - before
     return changes
 
 
 def _exchanged(outcomes: Integers, generator: np.random.Generator) -> Integers:
     """Exchange the outcomes before and now of random images: [4, groups, 1] -> [4, groups, draws]."""
-    never, newly, no_longer, both = outcomes
+    never, newly, no_longer, always = outcomes
     changed = newly + no_longer
-    drawn = np.stack([_heads(int(coins), generator) for coins in changed[:, 0]])
-    return np.stack(np.broadcast_arrays(never, drawn, changed - drawn, both))
+    heads = np.stack([_heads(int(coins), generator) for coins in changed[:, 0]])
+    return np.stack(np.broadcast_arrays(never, heads, changed - heads, always))
 
 
 def _heads(coins: int, generator: np.random.Generator) -> Integers:

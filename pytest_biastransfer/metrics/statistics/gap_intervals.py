@@ -35,9 +35,9 @@ class Spread(NamedTuple):
     by_chance: float
 
     @classmethod
-    def of(cls, figures: Floats, drawn: Floats) -> Spread:
+    def of(cls, figures: Floats, draws: Floats) -> Spread:
         """Compare figures [groups] with draws of what they may truly be [draws, groups]."""
-        errors = drawn - figures
+        errors = draws - figures
         value = float(np.ptp(figures))
         least, most = _ends(figures, errors.std(axis=0))
         by_chance = float(np.mean(np.ptp(errors, axis=1) >= value))
@@ -62,40 +62,41 @@ def _ends(figures: Floats, spread: Floats) -> tuple[int, int]:
     return int(upwards[1] if upwards[0] == most else upwards[0]), most
 
 
-def spread_estimate(found: Spread, smallest: int, n: int, confidence: float) -> Estimate:
+def spread_estimate(spread: Spread, smallest: int, n: int, confidence: float) -> Estimate:
     """Return the difference with its interval (see `rate_gaps`); it rests on `n` images, `smallest` in one group."""
-    gap = basic_bootstrap(found.value, found.resampled, smallest, confidence, least=0.0)
-    low = 0.0 if found.by_chance > 1 - confidence else gap.low
-    return _resting_on(n, gap, low, max(gap.high, min(1.0, found.highest(confidence))))
+    gap = basic_bootstrap(spread.value, spread.resampled, smallest, confidence, least=0.0)
+    low = 0.0 if spread.by_chance > 1 - confidence else gap.low
+    return _resting_on(n, gap, low, max(gap.high, min(1.0, spread.highest(confidence))))
 
 
-def spread_excess(figures: Floats, drawn: Floats, sizes: Integers, n: int, confidence: float) -> Estimate:
+def spread_excess(figures: Floats, draws: Floats, sizes: Integers, n: int, confidence: float) -> Estimate:
     """Return by how much a model's difference exceeds the control's, with its interval (see `gap_excess`).
 
     Parameters
     ----------
-    figures, drawn
+    figures, draws
         Those of the model and of the control, float64 of shape [2, groups] and [draws, 2, groups].
     sizes
         The groups' numbers of images, of `n` in all.
     """
     if len(sizes) < 2:
         return Estimate(np.nan, low=-1, high=1, confidence=confidence, n=n, method="paired bootstrap")
-    model, control = (Spread.of(figures[place], drawn[:, place]) for place in (0, 1))
+    model, control = (Spread.of(figures[index], draws[:, index]) for index in (0, 1))
     value, tail = model.value - control.value, (1 - confidence) / 2
     # Models that rank all images alike have the same errors up to rounding.
     moved, between = (
-        np.round(one, 12) for one in (model.resampled - control.resampled - value, model.between - control.between)
+        np.round(difference, 12)
+        for difference in (model.resampled - control.resampled - value, model.between - control.between)
     )
-    found = basic_bootstrap(value, value + moved, int(sizes.min()), confidence)
+    estimate = basic_bootstrap(value, value + moved, int(sizes.min()), confidence)
     low, high = value + np.quantile(between, [tail, 1 - tail])
-    none, control_none = (one.by_chance > 1 - confidence for one in (model, control))
+    none, control_none = (model_spread.by_chance > 1 - confidence for model_spread in (model, control))
     if control_none and not none:
         high = max(high, model.highest(confidence))
     if none and not control_none:
         low = min(low, -control.highest(confidence))
-    return _resting_on(n, found, max(-1.0, min(found.low, low)), min(1.0, max(found.high, high)))
+    return _resting_on(n, estimate, max(-1.0, min(estimate.low, low)), min(1.0, max(estimate.high, high)))
 
 
-def _resting_on(n: int, found: Estimate, low: float, high: float) -> Estimate:
-    return Estimate(found, low=low, high=high, confidence=found.confidence, n=n, method=found.method)
+def _resting_on(n: int, estimate: Estimate, low: float, high: float) -> Estimate:
+    return Estimate(estimate, low=low, high=high, confidence=estimate.confidence, n=n, method=estimate.method)

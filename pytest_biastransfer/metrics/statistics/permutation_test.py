@@ -67,8 +67,8 @@ def permuted_changes(
     if deal.rows <= _FEW:
         weights = np.array(np.indices([2] * deal.rows)).reshape(deal.rows, 2**deal.rows)
         return Permuted(deal.changes(weights, np.full(weights.shape[1], n_now)), deal.shares(weights), deal.rows)
-    drawn = [deal.changes(weights, sizes) for weights, sizes in deal.draws()]
-    return Permuted(np.concatenate(drawn), None, deal.rows)
+    changes = [deal.changes(weights, sizes) for weights, sizes in deal.draws()]
+    return Permuted(np.concatenate(changes), None, deal.rows)
 
 
 class _Model(NamedTuple):
@@ -92,7 +92,7 @@ class _Deal(NamedTuple):
         cls, before: Sequence[Transitions], now: Sequence[Transitions], sizes: tuple[int, int], paired: bool
     ) -> _Deal:
         if not paired:
-            now = [one._replace(images=one.images + _beyond(before)) for one in now]
+            now = [transitions._replace(images=transitions.images + _beyond(before)) for transitions in now]
         moving = Moving.of([*before, *now])
         differs = _differs(moving)
         rows = np.full(len(moving.kinds), -1)
@@ -103,8 +103,8 @@ class _Deal(NamedTuple):
 
     def changes(self, weights: npt.NDArray[Any], sizes: npt.NDArray[Any]) -> Floats:
         """Return the change for weights of shape [rows, draws], where now has so many images in each draw."""
-        found: Floats = excess([self._change(model, weights, sizes) for model in self.models])
-        return found
+        changes: Floats = excess([self._change(model, weights, sizes) for model in self.models])
+        return changes
 
     def _change(self, model: _Model, weights: npt.NDArray[Any], sizes: npt.NDArray[Any]) -> Floats:
         now = model.dealt.of(weights) + model.fixed[:, None]
@@ -132,15 +132,15 @@ class _Deal(NamedTuple):
 
 
 def _beyond(moves: Sequence[Transitions]) -> int:
-    return 1 + max(int(one.images.max(initial=0)) for one in moves)
+    return 1 + max(int(transitions.images.max(initial=0)) for transitions in moves)
 
 
 def _differs(moving: Moving) -> npt.NDArray[np.bool_]:
     """Tell which images do not move alike in the first half of the moves and in the second."""
     numbers = np.array(
         [
-            move_numbers(moves, place, len(moving.kinds), moving.classes)
-            for moves, place in zip(moving.moves, moving.places, strict=True)
+            move_numbers(moves, index, len(moving.kinds), moving.classes)
+            for moves, index in zip(moving.moves, moving.places, strict=True)
         ]
     )
     half = len(numbers) // 2
@@ -150,8 +150,8 @@ def _differs(moving: Moving) -> npt.NDArray[np.bool_]:
 
 def _model(moving: Moving, rows: Integers, pair: tuple[int, int], paired: bool) -> _Model:
     """Take one model's moves of before and of now, which are at these places of `moving`."""
-    before, now = (moving.moves[place] for place in pair)
-    old_rows, new_rows = (rows[moving.places[place]] for place in pair)
+    before, now = (moving.moves[index] for index in pair)
+    old_rows, new_rows = (rows[moving.places[index]] for index in pair)
     # Now gets the one outcome of an image *instead* of the other one where the images are the same.
     dealt = ClassSums(moving.classes, *_terms(now, new_rows, 1), *_terms(before, old_rows, -1 if paired else 1))
     old, new = (gained(moves, moving.classes).astype(np.int32) for moves in (before, now))

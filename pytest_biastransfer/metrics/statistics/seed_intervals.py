@@ -33,9 +33,12 @@ def difference_over_seeds(first: Sequence[float], second: Sequence[float], confi
     >>> difference_over_seeds([0.5, 0.6, 0.7], [0.1, 0.2, 0.3])
     0.4 [0.173, 0.627]
     """
-    parts = [variance(values) / len(values) for values in (first, second)]
-    total = sum(parts)
-    squares = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True))
+    squared_errors = [variance(values) / len(values) for values in (first, second)]
+    total = sum(squared_errors)
+    squares = sum(
+        squared_error**2 / (len(values) - 1)
+        for squared_error, values in zip(squared_errors, (first, second), strict=True)
+    )
     # Without any variance there is no number of degrees of freedom, and none is needed.
     freedom = total**2 / squares if squares > 0 else 1.0
     n = len(first) + len(second)

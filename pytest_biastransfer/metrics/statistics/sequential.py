@@ -86,15 +86,15 @@ def most_hits(populations: Counts, limit: float, rule: Rule, confidence: float) 
     return most
 
 
-def decide(hits: int, seen: int, populations: range, most: Counts, prior: Prior, alpha: float) -> bool | None:
+def decide(hits: int, visited: int, populations: range, most: Counts, prior: Prior, alpha: float) -> bool | None:
     """Return the verdict on the whole population if it is certain already, else None.
 
     Parameters
     ----------
-    hits, seen
+    hits, visited
         How many of the images seen are hits; how many were seen.
     populations
-        The possible numbers of images in the whole population, none below `seen`. Where only some images
+        The possible numbers of images in the whole population, none below `visited`. Where only some images
         count, such as the correctly classified ones, their number is known for certain only at the end. The
         true one being among the possible ones, a verdict that they all share is as certain as one on a known
         number.
@@ -109,7 +109,7 @@ def decide(hits: int, seen: int, populations: range, most: Counts, prior: Prior,
     Raises
     ------
     ValueError
-        If there are no populations, or not as many as `most`, or one below `seen`.
+        If there are no populations, or not as many as `most`, or one below `visited`.
 
     Examples
     --------
@@ -118,18 +118,18 @@ def decide(hits: int, seen: int, populations: range, most: Counts, prior: Prior,
     >>> [decide(hits, 256, images, most, prior_for(0.05), 0.01) for hits in (0, 12, 40)]
     [True, None, False]
     """
-    if not len(populations) == len(most) > 0 or min(populations) < seen:
-        raise ValueError(f"{len(most)} numbers of hits and {seen} images seen do not fit the {populations!r}")
+    if not len(populations) == len(most) > 0 or min(populations) < visited:
+        raise ValueError(f"{len(most)} numbers of hits and {visited} images seen do not fit the {populations!r}")
     sizes = np.array(populations, dtype=np.int64)
     # The largest population is mostly the last one to be decided; the others need not be asked before.
-    for part in (np.s_[-1:], np.s_[:]):
-        holds, fails = verdicts(hits, seen, sizes[part], most[part], prior, alpha)
+    for selection in (np.s_[-1:], np.s_[:]):
+        holds, fails = verdicts(hits, visited, sizes[selection], most[selection], prior, alpha)
         if not (holds.all() or fails.all()):
             return None
     return bool(holds.all())
 
 
-def interval(hits: int, seen: int, population: int, prior: Prior, alpha: float) -> tuple[float, float]:
+def interval(hits: int, visited: int, population: int, prior: Prior, alpha: float) -> tuple[float, float]:
     """Return the ends of the confidence sequence for the share of hits in the whole population.
 
     They are the smallest and the largest share that the images seen do not exclude. The arguments are those of
@@ -144,31 +144,31 @@ def interval(hits: int, seen: int, population: int, prior: Prior, alpha: float) 
         return 0.0, 1.0
 
     def excluded(total: int) -> bool:
-        return bool(log_ratio(total, hits, seen, population, prior) >= -log(alpha))
+        return bool(log_ratio(total, hits, visited, population, prior) >= -log(alpha))
 
-    likeliest = int(_likeliest(hits, seen, population))
+    likeliest = int(_likeliest(hits, visited, population))
     lowest = bisect_left(range(likeliest), True, key=lambda total: not excluded(total))
     above = bisect_left(range(population + 1), True, lo=likeliest + 1, key=excluded)
     return lowest / population, (above - 1) / population
 
 
-def verdicts(hits: Any, seen: Any, populations: Any, most: Any, prior: Prior, alpha: float) -> tuple[Flags, Flags]:
+def verdicts(hits: Any, visited: Any, populations: Any, most: Any, prior: Prior, alpha: float) -> tuple[Flags, Flags]:
     """Return where all numbers of hits above `most` are excluded, and where all others are.
 
     The arguments are those of `decide`, but for whole numbers or int64 arrays that broadcast to one shape,
     each place being a case of its own. Nowhere are both true.
     """
-    likeliest, largest = _likeliest(hits, seen, populations), populations - (seen - hits)
+    likeliest, largest = _likeliest(hits, visited, populations), populations - (visited - hits)
     # The ratio is convex in the number of hits: on either side the one next to the likeliest goes last.
     above, below = np.clip(most + 1, likeliest, largest), np.clip(most, hits, likeliest)
-    holds, fails = (log_ratio(total, hits, seen, populations, prior) >= -log(alpha) for total in (above, below))
+    holds, fails = (log_ratio(total, hits, visited, populations, prior) >= -log(alpha) for total in (above, below))
     return (most >= largest) | holds, (most < hits) | fails
 
 
-def log_ratio(total: Any, hits: Any, seen: Any, populations: Any, prior: Prior) -> Floats:
+def log_ratio(total: Any, hits: Any, visited: Any, populations: Any, prior: Prior) -> Floats:
     """Return the logarithm of prior / posterior for `total` hits in the whole population.
 
-    All but the prior are whole numbers or int64 arrays that broadcast to one shape, with hits <= seen <=
+    All but the prior are whole numbers or int64 arrays that broadcast to one shape, with hits <= visited <=
     populations and 0 <= total <= populations. The result is infinite for a total that what was seen excludes.
     It is convex in the total, and at most 0 where that is smallest.
 
@@ -178,10 +178,12 @@ def log_ratio(total: Any, hits: Any, seen: Any, populations: Any, prior: Prior) 
     from scipy.special import betaln
 
     # By Bayes' rule this is the probability of the sequence seen under the prior / that for this total.
-    misses = seen - hits
+    misses = visited - hits
     expected = betaln(prior[0] + hits, prior[1] + misses) - betaln(*prior)
-    given = _log_falling(total, hits) + _log_falling(populations - total, misses) - _log_falling(populations, seen)
-    ratio: Floats = expected - given
+    likelihood = (
+        _log_falling(total, hits) + _log_falling(populations - total, misses) - _log_falling(populations, visited)
+    )
+    ratio: Floats = expected - likelihood
     return ratio
 
 
@@ -192,9 +194,9 @@ def _log_falling(n: Any, k: Any) -> Any:
     return gammaln(n + 1) - gammaln(n - k + 1)
 
 
-def _likeliest(hits: Any, seen: Any, populations: Any) -> Any:
+def _likeliest(hits: Any, visited: Any, populations: Any) -> Any:
     """Return the number of hits in the whole population that makes what was seen most probable."""
-    return np.minimum(hits * (populations + 1) // np.maximum(seen, 1), populations - (seen - hits))
+    return np.minimum(hits * (populations + 1) // np.maximum(visited, 1), populations - (visited - hits))
 
 
 def _guess(populations: Counts, limit: float, rule: Rule, confidence: float) -> Counts:

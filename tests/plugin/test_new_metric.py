@@ -1,0 +1,84 @@
+"""A new metric on predicted classes is one function and one entry: everything else follows from the entry."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from tests.conftest import WEIGHING_BLUE
+from tests.docs.test_metric_tables import ROOT
+
+# The negative flip rate of Yan et al. 2021 (arXiv 2011.09161). Loaded with -p, before the plugin reads the catalogue.
+NEW_METRIC = """
+from pytest_biastransfer.metrics import catalogue
+from pytest_biastransfer.metrics.change_rules import ImageCounts, McNemar
+from pytest_biastransfer.metrics.image_sets import ImageSet, Share, all_images
+from pytest_biastransfer.metrics.metric import ClassMetric, by_name
+
+
+def negatively_flipped(inputs):
+    return (inputs.clean == inputs.labels) & (inputs.intervened != inputs.labels)
+
+
+entry = ClassMetric(
+    name="negative_flip_rate",
+    title="negative flip rate",
+    definition="the share of images that are classified correctly only without `T`",
+    limits=(0.0, 1.0),
+    needs=frozenset({"labels"}),
+    estimator=Share(negatively_flipped, all_images, has_fixed_base=True),
+    interval="clopper-pearson",
+    change=McNemar(
+        ImageSet("negatively_flipped", negatively_flipped),
+        ImageCounts("newly flips negatively", "newly flip negatively", "no longer do"),
+    ),
+    early_stop="negative_flip_rate",
+    more_is_worse=True,
+)
+catalogue.METRICS = by_name([*catalogue.METRICS.values(), entry])
+"""
+
+TESTS = """
+@pytest.mark.bias_intervention("yellow-square", max_negative_flip_rate=0.9)
+def test_square(bias):
+    assert bias.estimate("negative_flip_rate").n == 120
+"""
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess("-p", "new_metric", "-p", "no:xdist", *arguments)
+
+
+def test_everything_follows_from_the_entry(colors: pytest.Pytester) -> None:
+    colors.makepyfile(new_metric=NEW_METRIC, test_it=WEIGHING_BLUE.format(blue=1) + TESTS)
+    accepted = run(colors, "-v", "--bias-update=new", "--bias-report=report.json")
+    accepted.assert_outcomes(passed=1)
+    accepted.stdout.fnmatch_lines(["*  0.250  0.250  negative_flip_rate 0.250 <= 0.9*passed"])
+
+    report = json.loads((colors.path / "report.json").read_text())
+    jsonschema.validate(report, json.loads((ROOT / "docs/report.schema.json").read_text()))
+    (test,) = report["tests"]
+    assert [limit["metric"] for limit in test["limits"]] == ["negative_flip_rate"]
+    assert test["details"]["metrics"]["negative_flip_rate"]["value"] == 0.25
+
+    (cases,) = json.loads((colors.path / "bias-baseline.json").read_text())["tests"].values()
+    (entry,) = cases.values()
+    assert entry["figures"]["negative_flip_rate"] == {"value": 0.25, "images": 120, "count": 30}
+    assert "negatively_flipped" in entry["evidence"]
+
+    colors.makepyfile(test_it=WEIGHING_BLUE.format(blue=0.97) + TESTS)
+    worse = run(colors, "--bias-report=report.json")
+    worse.assert_outcomes(failed=1)
+    text = "negative_flip_rate 0.250 → 0.500; 30 images newly flip negatively, 0 no longer do (p = 2e-09)"
+    worse.stdout.fnmatch_lines([f"*bias regression: {text}"])
+    (test,) = json.loads((colors.path / "report.json").read_text())["tests"]
+    assert [change["metric"] for change in test["changes"]] == ["negative_flip_rate", "accuracy"]
+
+
+def test_markers_and_their_errors_name_it(colors: pytest.Pytester) -> None:
+    wrong = TESTS.replace("flip_rate=0.9", "flip_rate=9")
+    colors.makepyfile(new_metric=NEW_METRIC, test_it=WEIGHING_BLUE.format(blue=1) + wrong)
+    run(colors, "--markers").stdout.fnmatch_lines(["*max_skew_excess=None, max_negative_flip_rate=None, rule='point'*"])
+    run(colors).stdout.fnmatch_lines(["*max_negative_flip_rate=9, expected a number from 0 to 1*"])
