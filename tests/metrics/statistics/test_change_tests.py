@@ -114,17 +114,17 @@ def test_holm_of_nothing_and_of_one() -> None:
 def test_what_every_session_needs_imports_no_numpy_and_nothing_needs_scipy_stats() -> None:
     code = """
 import sys
-from pytest_biastransfer.metrics import comparison
-comparison.holm([0.1, 0.2])
+from pytest_biastransfer.metrics.statistics import change_tests
+change_tests.holm([0.1, 0.2])
 assert "numpy" not in sys.modules
-comparison.mcnemar(3, 4)
-comparison.two_proportions(1, 20, 9, 20)
+change_tests.mcnemar(3, 4)
+change_tests.two_proportions(1, 20, 9, 20)
 import numpy as np
-from pytest_biastransfer.metrics.statistics.transitions import Moves
+from pytest_biastransfer.metrics.statistics.transitions import Transitions
 images, none = np.arange(40), np.arange(0)
-comparison.mean_change((images, none), (none, images), 50, 50, paired=True)
-moves = [Moves(images, images, images + 1)], [Moves(images, images % 7, images % 7 + 1)]
-comparison.skew_change(*moves, 50, 50, paired=True)
+change_tests.mean_change((images, none), (none, images), 50, 50, paired=True)
+moves = [Transitions(images, images, images + 1)], [Transitions(images, images % 7, images % 7 + 1)]
+change_tests.skew_change(*moves, 50, 50, paired=True)
 heavy = {"scipy.stats", "torch", "pytest"} & sys.modules.keys()
 assert not heavy, heavy
 """
