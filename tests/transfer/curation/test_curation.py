@@ -94,7 +94,7 @@ class Table(LabelledImages):
 
     @property
     def files(self) -> list[str]:
-        return [f"{place}.png" for place in range(len(self))]
+        return [f"{index}.png" for index in range(len(self))]
 
     def image(self, index: int) -> Any:
         self.reads += 1
@@ -103,8 +103,8 @@ class Table(LabelledImages):
         return pixels if self._dtype is np.uint8 else (pixels / 256 + 1e-3).astype(np.float32)
 
     def _find_masks(self, name: str) -> Masks:
-        whole = super()._find_masks
-        return MasksByIndex(self._mask, "masks") if name == "object" else whole(name)
+        of_table = super()._find_masks
+        return MasksByIndex(self._mask, "masks") if name == "object" else of_table(name)
 
     def _mask(self, index: int) -> npt.NDArray[np.float32]:
         mask = np.zeros((1, *self._size), dtype=np.float32)
@@ -116,22 +116,22 @@ def table(**counts: int) -> Table:
     """Return so many images of each class and background: ``cat_grass=3``; cats are 0, dogs are 1, yaks are 2."""
     cells = [cell.split("_") for cell, count in counts.items() for _ in range(count)]
     order = np.random.default_rng(0).permutation(len(cells)).tolist()
-    labels = [PETS.index(cells[place][0]) for place in order]
-    return Table(labels, {"background": [cells[place][1] for place in order]})
+    labels = [PETS.index(cells[index][0]) for index in order]
+    return Table(labels, {"background": [cells[index][1] for index in order]})
 
 
 def cells(images: LabelledImages, attribute: str = "background") -> Counter[tuple[int, str]]:
     return Counter(zip(images.labels.tolist(), images.attributes[attribute], strict=True))
 
 
-def places(images: LabelledImages) -> list[int]:
+def table_indices(images: LabelledImages) -> list[int]:
     """Return which images of the table they are."""
     assert images.files is not None
     return [int(file.removesuffix(".png")) for file in images.files]
 
 
-def planted_places(images: LabelledImages, attribute: str = "planted") -> set[int]:
-    return {place for place, value in enumerate(images.attributes[attribute]) if value == "True"}
+def planted_indices(images: LabelledImages, attribute: str = "planted") -> set[int]:
+    return {index for index, value in enumerate(images.attributes[attribute]) if value == "True"}
 
 
 LARGE = table(cat_grass=300, cat_snow=700, dog_grass=800, dog_snow=200, yak_grass=60, yak_snow=140)
@@ -145,7 +145,7 @@ def test_it_is_planted_on_exactly_so_many_images(fraction: float, classes: Any) 
     view = plant(LARGE, Square(), fraction, classes)
     numbers = {None: {0, 1, 2}, "dog": {1}, 1: {1}, ("cat", "yak"): {0, 2}, (2, "dog"): {1, 2}}
     allowed = np.isin(LARGE.labels, list(numbers[tuple(classes) if isinstance(classes, list) else classes]))
-    chosen = planted_places(view)
+    chosen = planted_indices(view)
     assert len(chosen) == round(fraction * int(allowed.sum()))
     assert allowed[sorted(chosen)].all()
     assert set(view.attributes["planted"]) <= {"True", "False"}
@@ -165,7 +165,7 @@ def test_a_larger_fraction_is_planted_on_the_same_images_and_others(
     labels: list[int], fractions: list[float], seed: int, of_one: bool
 ) -> None:
     images, classes = Table(labels), labels[0] if of_one else None
-    small, large = (planted_places(plant(images, "yellow-square", one, classes, seed=seed)) for one in fractions)
+    small, large = (planted_indices(plant(images, "yellow-square", one, classes, seed=seed)) for one in fractions)
     assert small <= large
     number = labels.count(labels[0]) if of_one else len(labels)
     assert (len(small), len(large)) == (round(fractions[0] * number), round(fractions[1] * number))
@@ -175,7 +175,7 @@ def test_a_larger_fraction_is_planted_on_the_same_images_and_others(
 def test_what_is_drawn_never_changes() -> None:
     # The same on every machine and in every version: trained models and baselines rest on it.
     images = Table([0, 1] * 20, {"sex": list("fm" * 10 + "mf" * 10)})
-    assert sorted(planted_places(plant(images, Square(), 0.15))) == [11, 13, 14, 18, 35, 36]
+    assert sorted(planted_indices(plant(images, Square(), 0.15))) == [11, 13, 14, 18, 35, 36]
     assert with_share(images, "sex", 0.25, 8, value="f", seed=3).indices.tolist() == [4, 5, 7, 22, 26, 28, 33, 34]
 
 
@@ -192,7 +192,7 @@ def test_every_image_is_planted_on_equally_often_by_the_seeds_and_independently_
         view = plant(images, Square(), 0.2, seed=seed)
         assert abs(Subset(view, 100, seed).attributes["planted"].count("True") - 20) < 5 * deviation
         again = plant(view, Square(), 0.5, seed=seed + 1, attribute="again")
-        assert abs(len(planted_places(again) & planted_places(again, "again")) - 40) < 5 * np.sqrt(80 * 0.25)
+        assert abs(len(planted_indices(again) & planted_indices(again, "again")) - 40) < 5 * np.sqrt(80 * 0.25)
 
 
 PREPROCESS = Preprocess(resize=16, crop=12)
@@ -356,7 +356,7 @@ def test_a_correlation_has_the_counts_that_it_says(
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     assert proportions_of(view, inside[chosen], has[chosen]) == wanted
     assert view.labels.tolist() == images.labels[chosen].tolist()
-    assert view.attributes["letter"] == [letters[place] for place in chosen]
+    assert view.attributes["letter"] == [letters[index] for index in chosen]
     assert images.reads == 0
 
 
@@ -410,11 +410,11 @@ def test_the_largest_correlated_selection(level: float, counts: dict[str, int]) 
 
 def test_levels_and_sizes_overlap_as_much_as_possible() -> None:
     def cell(view: LabelledImages) -> dict[tuple[bool, str], set[int]]:
-        found: dict[tuple[bool, str], set[int]] = {}
-        for place in places(view):
-            key = (bool(LARGE.labels[place] == 1), LARGE.attributes["background"][place])
-            found.setdefault(key, set()).add(place)
-        return found
+        indices: dict[tuple[bool, str], set[int]] = {}
+        for index in table_indices(view):
+            key = (bool(LARGE.labels[index] == 1), LARGE.attributes["background"][index])
+            indices.setdefault(key, set()).add(index)
+        return indices
 
     views = [with_correlation(LARGE, "background", "dog", level, 400, value="grass") for level in (0.5, 0.7, 0.9)]
     views.append(with_correlation(LARGE, "background", "dog", 0.7, 800, value="grass"))
@@ -422,16 +422,16 @@ def test_levels_and_sizes_overlap_as_much_as_possible() -> None:
         for other in map(cell, views):
             assert all(one[key] <= other[key] or other[key] <= one[key] for key in one)
     other_seed = with_correlation(LARGE, "background", "dog", 0.5, 400, value="grass", seed=1)
-    assert places(other_seed) != places(views[0])
-    assert places(with_correlation(LARGE, "background", 1, 0.5, 400, value="grass")) == places(views[0])
+    assert table_indices(other_seed) != table_indices(views[0])
+    assert table_indices(with_correlation(LARGE, "background", 1, 0.5, 400, value="grass")) == table_indices(views[0])
 
 
 def test_several_labels_count_as_one_and_the_value_may_be_told_by_itself() -> None:
     for yes, no in (("True", "False"), ("1", "0"), ("yes", "no"), ("true", "false"), ("yes", "maybe")):
         images = Table([0, 1, 2, 3] * 10, {"wet": [yes, no, no, yes, yes, yes, no, no] * 5})
         view = with_correlation(images, "wet", ["cat", 3], 1.0)
-        told = cells(view, "wet")
-        assert {(label in (0, 3), value) for label, value in told} == {(True, yes), (False, no)}
+        counts = cells(view, "wet")
+        assert {(label in (0, 3), value) for label, value in counts} == {(True, yes), (False, no)}
         assert with_share(images, "wet", 1).attributes["wet"] == [yes] * 20
 
 
@@ -467,7 +467,10 @@ def test_an_underrepresented_group_keeps_its_labels_up_to_chance() -> None:
     assert abs(dogs - 720 * 800 / 1160) < 5 * np.sqrt(720 * (800 / 1160) * (360 / 1160) * (440 / 1159))
     larger = with_share(LARGE, "background", 0.3, 800, value="snow")
     grass, snow = (
-        [{place for place in places(one) if LARGE.attributes["background"][place] == ground} for one in (view, larger)]
+        [
+            {index for index in table_indices(one) if LARGE.attributes["background"][index] == ground}
+            for one in (view, larger)
+        ]
         for ground in ("grass", "snow")
     )
     assert grass[1] < grass[0]
@@ -490,7 +493,7 @@ def test_balanced_cells_are_all_as_large_as_the_smallest(
             balanced(images, "letter", label, seed=seed)
         return
     view = balanced(images, "letter", label, seed=seed)
-    kept = Counter((told[place], letters[place]) for place in places(view))
+    kept = Counter((told[index], letters[index]) for index in table_indices(view))
     assert kept == dict.fromkeys(counts, min(counts.values()))
 
 
@@ -524,10 +527,10 @@ def test_weights_go_where_their_images_go() -> None:
     assert plant(LARGE, Square(), 0.5).weights is None
     part = with_share(plant(Renamed(weighted, "other"), Square(), 0.5), "background", 0.5, 50, value="grass")
     assert part.weights is not None
-    assert part.weights.tolist() == weighted.weights[places(part)].tolist()
+    assert part.weights.tolist() == weighted.weights[table_indices(part)].tolist()
     subset = Subset(weighted, 20)
     assert subset.weights is not None
-    assert subset.weights.tolist() == weighted.weights[places(subset)].tolist()
+    assert subset.weights.tolist() == weighted.weights[table_indices(subset)].tolist()
 
 
 @pytest.mark.parametrize("classes", [["yak", "cat"], [2, 0], ["yak", 0], ("yak", "cat"), [np.int64(2), 0]])
@@ -537,7 +540,7 @@ def test_the_images_of_some_classes_are_renumbered_in_the_given_order(classes: A
     assert view.labels.tolist() == [1, 0, 0, 1, 0]
     assert view.labels.dtype == np.int64
     assert view.classes == ("yak", "cat")
-    assert view.indices.tolist() == places(view) == [0, 2, 3, 5, 7]
+    assert view.indices.tolist() == table_indices(view) == [0, 2, 3, 5, 7]
     assert view.attributes == {"sex": list("acdfh")}
     assert np.array_equal(view.image(4), images.image(7))
 
@@ -576,15 +579,15 @@ def test_views_of_views_are_about_the_same_images(seed: int, fraction: float, si
     renamed = of_classes(planted, ["yak", "cat"])
     last = Subset(renamed, size, seed)
     assert isinstance(last, Selection)
-    for index, place in enumerate(places(last)):
-        assert last.labels[index] == {2: 0, 0: 1}[int(images.labels[place])]
-        assert last.attributes["sex"][index] == images.attributes["sex"][place]
+    for index, original in enumerate(table_indices(last)):
+        assert last.labels[index] == {2: 0, 0: 1}[int(images.labels[original])]
+        assert last.attributes["sex"][index] == images.attributes["sex"][original]
     index = seed % len(last)
-    place = places(last)[index]
-    told = planted.attributes["planted"][selected.indices.tolist().index(place)]
+    original = table_indices(last)[index]
+    told = planted.attributes["planted"][selected.indices.tolist().index(original)]
     image, label, attributes = last[index]
-    assert (label, attributes) == (last.labels[index], {"sex": images.attributes["sex"][place], "planted": told})
-    square = noise(3, 24, 20, seed=place)
+    assert (label, attributes) == (last.labels[index], {"sex": images.attributes["sex"][original], "planted": told})
+    square = noise(3, 24, 20, seed=original)
     if told == "True":
         square[:, :10, :10] = np.array([0, 0, 255]).reshape(3, 1, 1)
     assert np.array_equal(image.numpy(), square)
@@ -622,10 +625,10 @@ def test_an_attribute_of_a_selection_is_collected_when_it_is_asked_for() -> None
     view = Subset(plant(Table([0] * 9, {"a": Counted("abcdefghi"), "b": list("123456789")}), Square(), 0.5), 4)
     assert list(view.attributes) == ["a", "b", "planted"]
     assert len(view.attributes) == 3
-    assert view.attributes["b"] == [str(place + 1) for place in places(view)]
+    assert view.attributes["b"] == [str(index + 1) for index in table_indices(view)]
     assert asked == []
     assert view.attributes["a"] is view.attributes["a"]
-    assert asked == places(view)
+    assert asked == table_indices(view)
 
 
 # ------------------------------------------------------------------------------------------ torch's loader
@@ -731,7 +734,7 @@ def test_specs_and_datasets_of_torch_are_taken_too(tmp_path: Path, monkeypatch: 
     assert view.classes == ("yak", "cat")
     assert view.name == "val"
     assert view.files is not None
-    assert [Path(file).name for file in view.files] == [f"{place}.png" for place in (0, 2, 3, 4, 6, 7, 8, 10, 11)]
+    assert [Path(file).name for file in view.files] == [f"{index}.png" for index in (0, 2, 3, 4, 6, 7, 8, 10, 11)]
     items: Any = [(noise(3, 4, 4, seed=i), i % 2, {"wet": i < 4}) for i in range(8)]
     assert cells(balanced(items, "wet"), "wet") == {(label, wet): 2 for label in (0, 1) for wet in ("True", "False")}
     with pytest.raises(DatasetError, match="dataset: got 3, expected a map-style dataset"):
@@ -805,7 +808,7 @@ def test_what_cannot_be_told_by_its_content_is_told_so() -> None:
     view = plant(LARGE, Custom(lambda images: images * lock.locked(), name="guarded"), 0.5)
     with pytest.raises(DatasetError, match=r"plant: Custom\(.* is planted on images of pets.*it holds .*lock"):
         view.fingerprint  # noqa: B018
-    assert len(planted_places(view)) == 1100
+    assert len(planted_indices(view)) == 1100
 
 
 # ------------------------------------------------------------------------------------------------- errors
