@@ -36,9 +36,9 @@ COMMANDS = [
 @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
 def test_what_is_obeyed_is_escaped(control: str) -> None:
     text = f"cat{control}dog\nsecond line"
-    for found in (shown(text), str(DatasetError(text)), str(StoreWarning(text)), str(LimitExceeded(text))):
-        assert re.fullmatch(r"cat[ -~]+dog\nsecond line", found), found
-        assert eval(f"'''{found}'''") == text
+    for message in (shown(text), str(DatasetError(text)), str(StoreWarning(text)), str(LimitExceeded(text))):
+        assert re.fullmatch(r"cat[ -~]+dog\nsecond line", message), message
+        assert eval(f"'''{message}'''") == text
     assert "\n" not in in_one_line(text)
 
 
@@ -50,12 +50,12 @@ def test_no_line_is_a_command(command: str) -> None:
 
 
 def commands_in(text: str) -> list[str]:
-    """Return the lines that GitHub's, Azure's or TeamCity's readers of logs obey."""
-    found = []
+    """Return the lines that GitHub, Azure or TeamCity take for commands in a log."""
+    commands = []
     for line in re.split(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", text):
         if line.strip().startswith("::") or re.search(r"##(\[|vso\[|teamcity\[)", line):
-            found.append(line)
-    return found
+            commands.append(line)
+    return commands
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_plain_text_stays_as_it_is(text: str) -> None:
 
 @given(st.text())
 def test_whatever_is_shown_can_be_written_and_gives_no_command(text: str) -> None:
-    found = shown(text)
-    found.encode("utf-8")
-    assert {unicodedata.category(letter) for letter in found} - {"Cf"} == {
-        unicodedata.category(letter) for letter in found
-    } - {"Cf", "Cc", "Cs", "Zl", "Zp"} | ({"Cc"} if "\n" in found else set())
-    assert not commands_in(found)
-    assert shown(found) == found
+    printed = shown(text)
+    printed.encode("utf-8")
+    assert {unicodedata.category(letter) for letter in printed} - {"Cf"} == {
+        unicodedata.category(letter) for letter in printed
+    } - {"Cf", "Cc", "Cs", "Zl", "Zp"} | ({"Cc"} if "\n" in printed else set())
+    assert not commands_in(printed)
+    assert shown(printed) == printed
     assert "\n" not in in_one_line(text)
 
 
@@ -165,12 +165,12 @@ def test_annotations_are_the_only_commands(colors: pytest.Pytester, monkeypatch:
     (colors.path / "test_hostile.py").write_text(HOSTILE)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     result = colors.runpytest_inprocess(*MODES["no:xdist"], "-p", "no:pytest_github_actions_annotate_failures")
-    found = commands_in(result.stdout.str())
-    assert found, "annotations of our own are written"
+    commands = commands_in(result.stdout.str())
+    assert commands, "annotations of our own are written"
     assert all(
-        re.match(r"::error file=test_hostile\.py,line=\d+,title=test_hostile\.py[^:]*::", line) for line in found
+        re.match(r"::error file=test_hostile\.py,line=\d+,title=test_hostile\.py[^:]*::", line) for line in commands
     )
-    assert not [line for line in found if "\x1b" in line or "\u202e" in line]
+    assert not [line for line in commands if "\x1b" in line or "\u202e" in line]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such names")

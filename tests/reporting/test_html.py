@@ -58,7 +58,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join("".join(part) for part in self._texts).split())
+        return " ".join(" ".join("".join(pieces) for pieces in self._texts).split())
 
 
 def section(text: str, number: int) -> str:
@@ -102,10 +102,10 @@ def test_the_table_is_in_the_order_of_the_report_and_the_sections_begin_with_the
     page, report = Page(sample), sample_report()
     rows = [int(row["data-test"]) for row in page.all("tr") if "data-test" in row]
     assert rows == list(range(1, len(report.tests) + 1))
-    sections = [one for one in page.all("details") if "data-test" in one]
-    outcomes = [report.tests[int(one["data-test"]) - 1].outcome for one in sections]
+    sections = [attributes for attributes in page.all("details") if "data-test" in attributes]
+    outcomes = [report.tests[int(attributes["data-test"]) - 1].outcome for attributes in sections]
     assert outcomes == ["failed"] * 3 + ["error", "lost", "xpassed", "passed", "passed", "xfailed", "skipped"]
-    assert ["open" in one for one in sections] == [True] * 5 + [False] * 5
+    assert ["open" in attributes for attributes in sections] == [True] * 5 + [False] * 5
 
 
 def test_of_failed_tests_regressions_come_first_then_what_is_furthest_beyond_its_limit() -> None:
@@ -115,7 +115,7 @@ def test_of_failed_tests_regressions_come_first_then_what_is_furthest_beyond_its
 
     tests = [failed("a", 0.2, ""), failed("b", 0.9, ""), failed("c", 0.11, "regression")]
     page = Page(render_html(report_of(*tests)))
-    assert [one["data-test"] for one in page.all("details") if "data-test" in one] == ["3", "2", "1"]
+    assert [details["data-test"] for details in page.all("details") if "data-test" in details] == ["3", "2", "1"]
 
 
 def test_what_got_worse_is_at_the_top_with_its_images(sample: str) -> None:
@@ -207,7 +207,7 @@ def test_the_gallery_has_labels_confidences_and_marks_what_is_new(sample: str) -
     gallery = section(sample, 2).partition("<h4>Flipped images: 16 of 1,905</h4>")[2].partition("<h4>")[0]
     figures = gallery.split("</figure>")[:-1]
     assert len(figures) == 16
-    assert ["<b>new</b>" in one for one in figures] == [True] * 5 + [False] * 11
+    assert ["<b>new</b>" in figure for figure in figures] == [True] * 5 + [False] * 11
     assert Page(figures[0]).text == "3 cat new cat 52 % ship 41 %"
     assert Page(figures[5]).text == "88 ship ship 72 % airplane 76 %"
 
@@ -244,10 +244,10 @@ def test_small_pictures_keep_their_pixels(sample: str) -> None:
 @pytest.mark.parametrize("name", ["sample", "trend"])
 def test_every_picture_has_a_text_or_is_beside_it(name: str, request: pytest.FixtureRequest) -> None:
     depth, outer = 0, []
-    for found in re.finditer(r"<(/?)svg([^>]*)>", request.getfixturevalue(name)):
+    for tag in re.finditer(r"<(/?)svg([^>]*)>", request.getfixturevalue(name)):
         # The inner ones are parts of the picture around them.
-        outer += [found[2]] * (depth == 0)
-        depth += -1 if found[1] else 1
+        outer += [tag[2]] * (depth == 0)
+        depth += -1 if tag[1] else 1
     assert len(outer) > 20
     for attributes in outer:
         assert 'aria-hidden="true"' in attributes or re.search(r'role="img" aria-label="[^"]{5,}"', attributes)
@@ -285,24 +285,24 @@ def test_environments_are_told_by_session(sample: str) -> None:
 def test_nothing_is_loaded_and_only_our_script_may_run(name: str, request: pytest.FixtureRequest) -> None:
     text = request.getfixturevalue(name)
     page = Page(text)
-    addresses = [value for _, found in page.elements for name, value in found.items() if name in ADDRESSES]
+    addresses = [value for _, attributes in page.elements for name, value in attributes.items() if name in ADDRESSES]
     assert addresses
     assert all(value.startswith(("#", "data:image/")) or value == "data:," for value in addresses)
     assert not re.search(r"url\(|@import|https?:", text)
-    assert not any(name.startswith("on") for _, found in page.elements for name in found)
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.S)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = next(one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy")
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def test_addresses_within_the_page_lead_somewhere(sample: str) -> None:
     page = Page(sample)
-    ids = [found["id"] for _, found in page.elements if "id" in found]
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    for _, found in page.elements:
+    for _, attributes in page.elements:
         for name in ("href", "aria-labelledby"):
-            value = found.get(name, "")
+            value = attributes.get(name, "")
             if value.startswith("#") or (name == "aria-labelledby" and value):
                 assert value.removeprefix("#") in ids
 
@@ -324,7 +324,7 @@ def test_names_stay_text(name: str) -> None:
         assert {tag for tag, _ in page.elements} <= EXPECTED_TAGS
         assert len(list(page.all("script"))) == 1
         assert len(list(page.all("style"))) == 1
-        assert not any(attribute.startswith("on") for _, found in page.elements for attribute in found)
+        assert not any(attribute.startswith("on") for _, attributes in page.elements for attribute in attributes)
         # JavaScript and CSS do not hold what is not of us, and no character is left that a page cannot hold.
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
         assert len(text) < 300_000
@@ -352,12 +352,12 @@ def test_names_do_not_turn_what_is_around_them(sample: str) -> None:
 @given(st.lists(st.floats(-1, 1) | st.none(), max_size=6))
 def test_an_axis_has_zero_and_all_values_on_it(values: Sequence[float | None]) -> None:
     axis = axis_over(values)
-    known = [0.0, *(value for value in values if value is not None)]
-    assert axis.low <= min(known) + 1e-9
-    assert axis.high >= max(known) - 1e-9
-    places = [axis.at(value) for value in sorted(known)]
-    assert places == sorted(places)
-    assert all(0 <= place <= 100 for place in places)
+    defined = [0.0, *(value for value in values if value is not None)]
+    assert axis.low <= min(defined) + 1e-9
+    assert axis.high >= max(defined) - 1e-9
+    positions = [axis.at(value) for value in sorted(defined)]
+    assert positions == sorted(positions)
+    assert all(0 <= position <= 100 for position in positions)
     assert 2 <= len(axis.ticks) <= 8
     assert (axis.ticks[0].at, axis.ticks[-1].at) == (0, 100)
     assert "0" in [tick.text for tick in axis.ticks]
@@ -369,25 +369,28 @@ def test_an_axis_does_not_round_away_what_is_small() -> None:
 
 
 def test_a_trend_has_a_point_for_each_run_in_which_it_was_measured(trend: str) -> None:
-    part = trend.partition("test_no_small_patch_decides")[2].partition("<section")[0]
-    assert 'aria-label="asr over the runs: 0.191, 0.238, 0.286, 0.333; limit 0.3"' in part
-    assert re.findall(r"<title>([^<]*)</title>", part.partition("</svg></div>")[0]) == [
+    trend_section = trend.partition("test_no_small_patch_decides")[2].partition("<section")[0]
+    assert 'aria-label="asr over the runs: 0.191, 0.238, 0.286, 0.333; limit 0.3"' in trend_section
+    assert re.findall(r"<title>([^<]*)</title>", trend_section.partition("</svg></div>")[0]) == [
         "2025-05-01 03:02: 0.191",
         "2025-05-02 03:02: 0.238",
         "2025-05-03 03:02: 0.286",
         "2025-05-04 03:02: 0.333",
     ]
     # The axis goes from 0 to 0.4, from the bottom.
-    assert '<path class="limit" d="M0 25h100"/><path class="line" d="M4 52.4L34.7 40.5L65.3 28.6L96 16.7"/>' in part
-    assert "<b>accuracy_drop</b> 0.175" in part
+    assert (
+        '<path class="limit" d="M0 25h100"/><path class="line" d="M4 52.4L34.7 40.5L65.3 28.6L96 16.7"/>'
+        in trend_section
+    )
+    assert "<b>accuracy_drop</b> 0.175" in trend_section
 
 
 def test_a_run_without_the_test_is_a_gap(trend: str) -> None:
-    part = trend.partition("test_repaired[chain-link]")[2].partition("<section")[0]
-    assert "not run" in part
-    assert 'over the runs: 0.010, not measured, 0.015, 0.018; limit 0.2"' in part
-    assert re.search(r'class="line" d="M4 [\d.]+M65\.3 [\d.]+L96 [\d.]+"', part)
-    assert len(re.findall("z|M", re.findall(r'class="band" d="([^"]*)"', part)[0])) == 4
+    trend_section = trend.partition("test_repaired[chain-link]")[2].partition("<section")[0]
+    assert "not run" in trend_section
+    assert 'over the runs: 0.010, not measured, 0.015, 0.018; limit 0.2"' in trend_section
+    assert re.search(r'class="line" d="M4 [\d.]+M65\.3 [\d.]+L96 [\d.]+"', trend_section)
+    assert len(re.findall("z|M", re.findall(r'class="band" d="([^"]*)"', trend_section)[0])) == 4
 
 
 def test_runs_are_in_the_order_in_which_they_started(trend: str) -> None:
@@ -404,8 +407,8 @@ def test_a_trend_of_one_run_and_of_none() -> None:
 
 def test_jinja_is_imported_by_rendering_only() -> None:
     code = "import sys, pytest_biastransfer.reporting.html; print('jinja2' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "False\n"
 
 
 def _measured() -> Result:

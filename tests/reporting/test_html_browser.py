@@ -35,7 +35,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "sample": lambda: render_html(sample_report()),
     "empty": lambda: render_html(report_of()),
     "trend": lambda: render_trend(several_runs(6)),
-    **{f"hostile-{place}": (lambda name=name: render_html(hostile_report(name))) for place, name in enumerate(HOSTILE)},  # type: ignore[misc]
+    **{f"hostile-{row}": (lambda name=name: render_html(hostile_report(name))) for row, name in enumerate(HOSTILE)},  # type: ignore[misc]
 }
 
 Open = Callable[..., "Tab"]
@@ -89,10 +89,10 @@ def opened(browser: Browser, folder: Path) -> Iterator[Open]:
 
 def rows(tab: Tab) -> list[int]:
     """Return the numbers of the tests that the table shows, in its order."""
-    found: list[str] = tab.locator("#tests tbody tr:visible").evaluate_all(
+    numbers: list[str] = tab.locator("#tests tbody tr:visible").evaluate_all(
         "rows => rows.map((row) => row.dataset.test)"
     )
-    return [int(number) for number in found]
+    return [int(number) for number in numbers]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -123,7 +123,7 @@ def test_a_screenshot_is_as_wide_as_the_window_and_as_light_as_wished(opened: Op
     ("name", "width", "scheme"),
     [
         *(("sample", width, scheme) for width in WIDTHS for scheme in ("light", "dark")),
-        *((name, *both) for name in ("empty", "trend") for both in zip(WIDTHS, ("light", "dark"), strict=True)),
+        *((name, *view) for name in ("empty", "trend") for view in zip(WIDTHS, ("light", "dark"), strict=True)),
     ],
 )
 def test_axe_finds_no_serious_fault(opened: Open, name: str, width: int, scheme: str) -> None:
@@ -132,7 +132,7 @@ def test_axe_finds_no_serious_fault(opened: Open, name: str, width: int, scheme:
     tab.evaluate(OPEN_ALL)
     violations = axe.Axe().run(tab).response["violations"]
     assert [
-        (one["id"], one["nodes"][0]["html"]) for one in violations if one["impact"] in ("serious", "critical")
+        (fault["id"], fault["nodes"][0]["html"]) for fault in violations if fault["impact"] in ("serious", "critical")
     ] == []
 
 
@@ -141,18 +141,18 @@ def test_columns_sort_up_and_down_by_what_they_mean(opened: Open) -> None:
     observed = [limits[0].observed.value if (limits := test.limits) else None for test in sample_report().tests]
     button = tab.get_by_role("button", name="Observed")
     button.click()
-    known = [number for number in rows(tab) if observed[number - 1] is not None]
-    values = [observed[number - 1] for number in known]
+    with_value = [number for number in rows(tab) if observed[number - 1] is not None]
+    values = [observed[number - 1] for number in with_value]
     assert values == sorted(values, key=float)  # type: ignore[arg-type]
     # What has no value is last, both ways.
-    assert rows(tab)[: len(known)] == known
+    assert rows(tab)[: len(with_value)] == with_value
     assert tab.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     button.press("Enter")
-    assert [observed[number - 1] for number in rows(tab)[: len(known)]] == values[::-1]
+    assert [observed[number - 1] for number in rows(tab)[: len(with_value)]] == values[::-1]
     assert tab.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     tab.get_by_role("button", name="Outcome").click()
-    words = tab.locator("#tests tbody .badge").all_inner_texts()
-    assert words == sorted(words)
+    labels = tab.locator("#tests tbody .badge").all_inner_texts()
+    assert labels == sorted(labels)
     assert tab.locator("th[aria-sort]").count() == 1
 
 
@@ -208,9 +208,9 @@ def test_without_javascript_all_is_there_but_what_needs_it(opened: Open) -> None
 def test_the_intervened_image_is_beside_the_clean_one(opened: Open) -> None:
     tab = opened("sample")
     picture = tab.locator("article figure svg").first.screenshot()
-    with Image.open(io.BytesIO(picture)) as both:
-        width, height = both.size
-        clean, intervened = (both.convert("RGB").getpixel((x, height // 8)) for x in (width // 16, width * 9 // 16))
+    with Image.open(io.BytesIO(picture)) as pair:
+        width, height = pair.size
+        clean, intervened = (pair.convert("RGB").getpixel((x, height // 8)) for x in (width // 16, width * 9 // 16))
     # A yellow square, as far as a compressed picture keeps it.
     assert isinstance(clean, tuple)
     assert isinstance(intervened, tuple)

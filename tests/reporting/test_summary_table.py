@@ -42,7 +42,7 @@ def test_skipped():
 
 def summary(result: pytest.RunResult) -> list[str]:
     lines = result.outlines
-    start = next(place for place, line in enumerate(lines) if line.strip("= ") == "bias transfer")
+    start = next(number for number, line in enumerate(lines) if line.strip("= ") == "bias transfer")
     return lines[start + 1 :]
 
 
@@ -138,7 +138,7 @@ def limit(value: float, low: float, high: float, most: float = 0.05, metric: str
 
 
 @pytest.mark.parametrize(
-    ("found", "scale", "bar"),
+    ("judged", "scale", "bar"),
     [
         (limit(0.02, 0.01, 0.03), (0, 0.1), "·╺━━━···│·······"),
         (limit(0.0, 0.0, 0.0), (0, 0.1), "╸·······│·······"),
@@ -152,15 +152,15 @@ def limit(value: float, low: float, high: float, most: float = 0.05, metric: str
         ),
     ],
 )
-def test_bars(found: Limit, scale: tuple[float, float], bar: str) -> None:
-    assert Scale.of([found]) == Scale(*scale)
-    assert Scale.of([found]).bar(found) == bar
+def test_bars(judged: Limit, scale: tuple[float, float], bar: str) -> None:
+    assert Scale.of([judged]) == Scale(*scale)
+    assert Scale.of([judged]).bar(judged) == bar
 
 
 def test_one_scale_for_all_rows() -> None:
     rows = [
-        Row(name, "failed", Record(limits=[found]))
-        for name, found in (("a", limit(0.7, 0.6, 0.8)), ("b", limit(0.06, 0.05, 0.07)))
+        Row(name, "failed", Record(limits=[judged]))
+        for name, judged in (("a", limit(0.7, 0.6, 0.8)), ("b", limit(0.06, 0.05, 0.07)))
     ]
     heading, first, second = table(rows, 120)
     assert heading.text.endswith("0              1  ")

@@ -119,11 +119,11 @@ def hostile_report(text: str) -> Report:
     """Return a report all of whose names are a text."""
     test = _failed()
     assert test.details is not None
-    shown = [dataclasses.replace(one, label=text, before=text, after=text) for one in test.details.shown]
+    shown = [dataclasses.replace(image, label=text, before=text, after=text) for image in test.details.shown]
     groups = [Group(text, share(0.3, 40), share(0.1, 40), 40, judged) for judged in (True, False)]
-    shares = [
-        dataclasses.replace(one, model=text, classes=[f"{text}{number}" for number in range(len(one.classes))])
-        for one in test.details.shares
+    all_shares = [
+        dataclasses.replace(shares, model=text, classes=[f"{text}{number}" for number in range(len(shares.classes))])
+        for shares in test.details.shares
     ]
     details = dataclasses.replace(
         test.details,
@@ -135,7 +135,7 @@ def hostile_report(text: str) -> Report:
         device=text,
         metrics={text: share(0.2)},
         control_metrics={text: share(0.1)},
-        shares=shares,
+        shares=all_shares,
         moves=[Move(text, text, 3)],
         shown=shown,
         groups=groups,
@@ -158,29 +158,29 @@ def large_report(tests: int, images: int, side: int = 48) -> Report:
 
 def several_runs(runs: int) -> Sequence[Report]:
     """Return the reports of runs in which the tests slowly got worse; a test is missing in the second."""
-    found = []
+    reports = []
     for number in range(runs):
         report = sample_report()
         tests = [_drifted(test, 0.5 + number / (2 * runs)) for test in report.tests]
         sessions = [Session(f"2025-05-{number + 1:02}T03:02:01+00:00", 74.2, ENVIRONMENT)]
-        found.append(dataclasses.replace(report, sessions=sessions, tests=tests if number != 1 else tests[:-1]))
-    return found
+        reports.append(dataclasses.replace(report, sessions=sessions, tests=tests if number != 1 else tests[:-1]))
+    return reports
 
 
 def _drifted(test: Result, factor: float) -> Result:
     if test.details is None:
         return test
-    limits = [dataclasses.replace(one, observed=_scaled(one.observed, factor)) for one in test.limits]
-    above = any((one.observed.value or 0.0) > one.limit for one in limits)
-    metrics = {name: _scaled(one, factor) for name, one in test.details.metrics.items()}
+    limits = [dataclasses.replace(limit, observed=_scaled(limit.observed, factor)) for limit in test.limits]
+    above = any((limit.observed.value or 0.0) > limit.limit for limit in limits)
+    metrics = {name: _scaled(interval, factor) for name, interval in test.details.metrics.items()}
     outcome: Outcome = "failed" if above else "passed"
     details = dataclasses.replace(test.details, metrics=metrics)
     return dataclasses.replace(test, outcome=outcome, limits=limits, details=details)
 
 
-def _scaled(found: Interval, factor: float) -> Interval:
-    value, low, high = (None if end is None else end * factor for end in (found.value, found.low, found.high))
-    return Interval(value, low, high, found.confidence, found.n)
+def _scaled(interval: Interval, factor: float) -> Interval:
+    value, low, high = (None if end is None else end * factor for end in (interval.value, interval.low, interval.high))
+    return Interval(value, low, high, interval.confidence, interval.n)
 
 
 @functools.cache

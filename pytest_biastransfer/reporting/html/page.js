@@ -1,11 +1,11 @@
 
 "use strict";
-// The page is whole without this: it sorts and filters the table, and opens what a link leads to.
+// The page can be read without this script. It sorts and filters the table, and opens the section that a link leads to.
 (() => {
   const table = document.getElementById("tests");
   const open = () => {
-    const part = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
-    const details = part && part.closest("details");
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    const details = target && target.closest("details");
     if (!details) return;
     details.open = true;
     details.scrollIntoView();
@@ -13,16 +13,16 @@
   addEventListener("hashchange", open);
   open();
   if (!table) return;
-  document.querySelectorAll(".controls").forEach((part) => { part.hidden = false; });
+  document.querySelectorAll(".controls").forEach((controls) => { controls.hidden = false; });
 
   const rows = [...table.tBodies[0].rows];
   const value = (row, column) => {
     const cell = row.cells[column];
     return "value" in cell.dataset ? parseFloat(cell.dataset.value) : cell.textContent.trim();
   };
-  // What has no value comes last, whichever way the others are sorted.
+  // Rows without a value come last, in both directions.
   const compare = (a, b, sign) => {
-    const [noA, noB] = [a, b].map((one) => one === "" || Number.isNaN(one));
+    const [noA, noB] = [a, b].map((key) => key === "" || Number.isNaN(key));
     if (noA || noB) return noA - noB;
     return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
   };
@@ -43,28 +43,28 @@
 
   const text = document.getElementById("filter");
   const outcome = document.getElementById("outcome");
-  const sections = new Map([...document.querySelectorAll("details.test")].map((part) => [part.dataset.test, part]));
+  const sections = new Map([...document.querySelectorAll("details.test")].map((section) => [section.dataset.test, section]));
   const filter = () => {
-    const wanted = text.value.trim().toLowerCase();
-    let matching = 0;
+    const query = text.value.trim().toLowerCase();
+    let shown = 0;
     rows.forEach((row) => {
-      const found = row.cells[0].textContent.trim() === outcome.value || row.dataset.standing === outcome.value;
-      const hidden = !row.textContent.toLowerCase().includes(wanted) || !(found || outcome.value === "");
+      const matches = row.cells[0].textContent.trim() === outcome.value || row.dataset.standing === outcome.value;
+      const hidden = !row.textContent.toLowerCase().includes(query) || !(matches || outcome.value === "");
       row.hidden = sections.get(row.dataset.test).hidden = hidden;
-      matching += !hidden;
+      shown += !hidden;
     });
-    const some = wanted || outcome.value;
-    document.getElementById("matching").textContent = some ? `${matching} of ${rows.length} shown` : "";
+    const isNarrowed = query || outcome.value;
+    document.getElementById("matching").textContent = isNarrowed ? `${shown} of ${rows.length} shown` : "";
   };
   text.addEventListener("input", filter);
   outcome.addEventListener("change", filter);
-  // A browser may have kept what was typed before the page was loaded again.
+  // Browsers keep the text of a form when a page is loaded again.
   filter();
 
   const unfold = document.getElementById("unfold");
   unfold.addEventListener("click", () => {
     const all = unfold.textContent === "Open all";
-    sections.forEach((part) => { part.open = all; });
+    sections.forEach((section) => { section.open = all; });
     unfold.textContent = all ? "Close all" : "Open all";
   });
 })();
