@@ -486,7 +486,7 @@ def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester) -
             pass
 
         def test_modules():
-            unwanted = ["jinja2", "pytest_biastransfer.details", "pytest_biastransfer.reporting.report",
+            unwanted = ["jinja2", "pytest_biastransfer.reporting.details", "pytest_biastransfer.reporting.report",
                         "pytest_biastransfer.reporting.html", "pytest_biastransfer.reporting.markdown"]
             assert set(unwanted) & set(sys.modules) == set()
         """

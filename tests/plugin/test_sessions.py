@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import MODES, Run, each_mode
+from tests.support.warm_python import WarmPython
 
 HEAVY = ("torch", "torchvision", "numpy", "scipy", "PIL", "jinja2")
 
@@ -131,10 +132,14 @@ def test_slow(bias):
 
 @pytest.mark.parametrize("mode", ["no:xdist", "n2"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_run_resumes_from_finished_chunks(colors: pytest.Pytester, how: signal.Signals, mode: str) -> None:
+def test_interrupted_run_resumes_from_finished_chunks(
+    colors: pytest.Pytester, warm: WarmPython, how: signal.Signals, mode: str
+) -> None:
     colors.makepyfile(test_slow=SLOW)
     batches = colors.path / "batches"
-    command = [sys.executable, "-m", "pytest", *MODES[mode], "--bias-batch-size=256"]
+    # Workers have to be in the group that is signalled, and forks are in none.
+    python = [sys.executable] if mode == "n2" else warm.command()
+    command = [*python, "-m", "pytest", *MODES[mode], "--bias-batch-size=256"]
     environment = os.environ | {"PAUSE": "0.3"}
     first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -151,7 +156,7 @@ def test_interrupted_run_resumes_from_finished_chunks(colors: pytest.Pytester, h
     assert 2000 + 3 * 256 <= done <= 4000, "all clean images, and the chunks before the interruption"
     assert done < 4000 or mode == "n2", "workers finish the test that they are at when they are interrupted"
 
-    result = colors.runpytest_inprocess(*MODES[mode], "--bias-batch-size=256")
+    result = colors.runpytest_inprocess(*MODES[mode], "--bias-batch-size=256", plugins=[warm])
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [f"1 bias test: 1 passed; {4000 - done:,} images evaluated, {done:,} predictions reused"]
