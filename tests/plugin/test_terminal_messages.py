@@ -139,7 +139,7 @@ def test_figures_do_not_depend_on_workers_or_batch_size(
 
         @pytest.fixture(scope="session")
         def bias_dataset():
-            pixels = torch.rand(300, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+            pixels = torch.rand(300, 3, 24, 24, generator=torch.Generator().manual_seed(1))
             return [(image, i % 10) for i, image in enumerate(pixels)]
 
         @pytest.mark.bias_intervention("yellow-square", Grayscale() | Circle(size=0.1), Blur(sigma=0.02),
