@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Final, Literal
-
-if TYPE_CHECKING:
-    import pytest
+from typing import Final, Literal
 
 SOURCE_FIXTURE: Final = "source_model"
 MODEL_FIXTURE: Final = "transferred_model"
@@ -34,12 +30,3 @@ INTERVENTION_MARKER: Final = "bias_intervention"
 SEARCH_MARKER: Final = "bias_search"
 GAP_MARKER: Final = "bias_gap"
 MARKERS: Final = (INTERVENTION_MARKER, SEARCH_MARKER, GAP_MARKER)
-
-
-def typed_name(config: pytest.Config, nodeid: str) -> str:
-    """Return the name of a test as pytest's own summary has it: it can be typed where the user is."""
-    here = config.invocation_params.dir
-    if here == config.rootpath:
-        return nodeid
-    path, *parts = nodeid.split("::")
-    return "::".join([os.path.relpath(config.rootpath / path, here), *parts])

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.plugin.collection.intervention_registry import registry_of
+from pytest_biastransfer.plugin.pytest_internals import configure
 from pytest_biastransfer.plugin.settings import cached_store, store_secret
 from pytest_biastransfer.plugin.state import SETTINGS
 
@@ -107,7 +108,7 @@ class _Question:
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> int:
         """Keep the configuration after all plugins are configured, and end pytest."""
-        config._do_configure()
+        configure(config)
         if SETTINGS not in config.stash:
             raise BiasTransferError(
                 "pytest does not load the plugin biastransfer here; remove -p no:biastransfer from addopts, or, if "

@@ -28,6 +28,8 @@ class Case:
     """
 
     marker: ClassVar[str]
+    # Whether the baseline keeps measurements of the kind.
+    has_baseline: ClassVar[bool] = True
 
     name: str
     expectation: Expectation
@@ -40,6 +42,11 @@ class Case:
         """The fixtures whose values are measured."""
         control = () if self.control is None else (self.control,)
         return (self.model, self.dataset, *control)
+
+    @property
+    def verifiable(self) -> tuple[Intervention, str] | None:
+        """The declared intervention and its description, whose stored predictions a canary can verify, if any."""
+        return None
 
     @property
     def id(self) -> str:
@@ -56,6 +63,11 @@ class InterventionCase(Case):
 
     intervention: Intervention
     words: str
+
+    @property
+    def verifiable(self) -> tuple[Intervention, str]:
+        """The intervention and its description."""
+        return self.intervention, self.words
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,7 @@ class SearchCase(Case):
     """
 
     marker: ClassVar[str] = SEARCH_MARKER
+    has_baseline: ClassVar[bool] = False
 
     space: Any
     budget: int

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from _pytest.outcomes import Failed
-
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.plain_text import shown
+from pytest_biastransfer.plugin.pytest_internals import Failed
 
 
 class _Shown(Failed):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.plugin import results, settings, state
+from pytest_biastransfer.plugin import settings, state
 from pytest_biastransfer.plugin.collection import collected_tests, parametrize
 from pytest_biastransfer.plugin.collection.marker_help import marker_help
-from pytest_biastransfer.plugin.session import baseline_update, report_files, terminal_summary
+from pytest_biastransfer.plugin.runtest import attached_record
+from pytest_biastransfer.plugin.session import baseline_update, report_files, result_gathering, terminal_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _pytest.terminal import TerminalReporter
 
 pytest_plugins = ["pytest_biastransfer.plugin.fixtures"]
 
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for text in marker_help():
         config.addinivalue_line("markers", text)
     config.stash[state.SETTINGS] = settings.read_settings(config)
-    results.watch_results(config)
+    result_gathering.gather_results(config)
     baseline_update.watch_baseline(config)
     report_files.watch_reports(config)
 
@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     """Note that the session does not run all bias tests."""
-    baseline_update.note_deselected(items)
+    collected_tests.note_deselected(items)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -168,16 +168,10 @@ def pytest_runtest_makereport(
 
             bias_test.excuse_no_crash(item, call)
     report = yield
-    terminal_summary.attach_notes(item, report)
-    if parametrize.is_bias_test(item):
-        from pytest_biastransfer.plugin.runtest import bias_test
-        from pytest_biastransfer.plugin.session import third_party_reports
-
-        bias_test.attach_record(item, report)
-        third_party_reports.attach(item, report)
+    attached_record.attach_record(item, report)
     return report
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write the summary of the bias tests."""
     terminal_summary.write_summary(terminalreporter)

@@ -1,4 +1,4 @@
-"""What a session is given: models and datasets, from fixtures, ini values and specs, each loaded once a worker."""
+"""The resources of a session: models, datasets, store, device and evaluators, each made once a worker."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import pytest
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.devices import resolve_device
+from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.deferred import model_of_spec
-from pytest_biastransfer.names import DATASET_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
+from pytest_biastransfer.names import DATASET_FIXTURE, DEVICE_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
+from pytest_biastransfer.plugin.runtest.verification import session_canary
 from pytest_biastransfer.plugin.settings import cached_store, ini_of, store_secret
-from pytest_biastransfer.plugin.state import DATASETS, DATASETS_OF_SPECS, MODELS_OF_SPECS, SETTINGS, STORE
+from pytest_biastransfer.plugin.state import DATASETS, DATASETS_OF_SPECS, EVALUATORS, MODELS_OF_SPECS, SETTINGS, STORE
+from pytest_biastransfer.plugin.xdist.resource_sharing import divide_threads
+from pytest_biastransfer.plugin.xdist.worker_progress import watcher
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Store
 
@@ -41,26 +45,28 @@ def configured_device(request: pytest.FixtureRequest) -> str:
         return resolve_device(request.config.stash[SETTINGS].device, session_store(request.config).facts)
 
 
-def model_of(config: pytest.Config, found: object, place: str) -> Model:
+def model_of(config: pytest.Config, fixture_value: object, origin: str) -> Model:
     """Return what a fixture returned as a model; it may be a spec string."""
-    if not isinstance(found, str):
-        return as_model(found, place)
-    with clear_errors(place):
-        return _model_of_spec(config, found)
+    if not isinstance(fixture_value, str):
+        return as_model(fixture_value, origin)
+    with clear_errors(origin):
+        return _model_of_spec(config, fixture_value)
 
 
-def images_of(config: pytest.Config, found: object, place: str) -> LabelledImages:
+def images_of(config: pytest.Config, fixture_value: object, origin: str) -> LabelledImages:
     """Return what a fixture returned as images, the same ones each time: their fingerprint costs a pass.
 
     It may be a spec string. A fixture with parameters may return the same object with other images in it.
     """
-    if isinstance(found, str):
-        with clear_errors(place):
-            return _dataset_of_spec(config, found)
-    known = config.stash.setdefault(DATASETS, {})
-    if id(found) not in known or not known[id(found)][1].looks_unchanged():
-        known[id(found)] = (found, as_images(found, place))
-    return known[id(found)][1]
+    if isinstance(fixture_value, str):
+        with clear_errors(origin):
+            return _dataset_of_spec(config, fixture_value)
+    datasets = config.stash.setdefault(DATASETS, {})
+    identity = id(fixture_value)
+    if identity not in datasets or not datasets[identity][1].looks_unchanged():
+        # The object is kept with its images: another one could get its identity otherwise.
+        datasets[identity] = (fixture_value, as_images(fixture_value, origin))
+    return datasets[identity][1]
 
 
 def preprocessing_remark(model: Model, fixture: str) -> str:
@@ -85,25 +91,46 @@ def session_store(config: pytest.Config) -> Store:
     return config.stash[STORE]
 
 
+def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> Evaluator:
+    """Return the session's evaluator of all images, or of the first `images`: tests share what it has computed."""
+    config, device = request.config, str(request.getfixturevalue(DEVICE_FIXTURE))
+    settings = config.stash[SETTINGS]
+    max_images = min((count for count in (images, settings.max_images) if count is not None), default=None)
+    evaluators = config.stash.setdefault(EVALUATORS, {})
+    if (device, max_images) not in evaluators:
+        evaluators[device, max_images] = Evaluator(
+            device,
+            session_store(config),
+            batch_size=settings.batch_size,
+            max_images=max_images,
+            precision=settings.precision,
+            pixel_cache=settings.pixel_cache,
+            prepare=divide_threads,
+            on_progress=watcher(config),
+            canary=session_canary(config),
+        )
+    return evaluators[device, max_images]
+
+
 def _model_of_spec(config: pytest.Config, spec: str) -> Model:
-    known = config.stash.setdefault(MODELS_OF_SPECS, {})
-    if spec not in known:
+    models = config.stash.setdefault(MODELS_OF_SPECS, {})
+    if spec not in models:
 
         def ask_plugins(spec: Spec) -> object:
             return config.hook.pytest_bias_load_model(spec=spec)
 
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
-        known[spec] = model_of_spec(spec, directory, facts, ask_plugins)
-    return known[spec]
+        models[spec] = model_of_spec(spec, directory, facts, ask_plugins)
+    return models[spec]
 
 
 def _dataset_of_spec(config: pytest.Config, spec: str) -> LabelledImages:
-    known = config.stash.setdefault(DATASETS_OF_SPECS, {})
+    datasets = config.stash.setdefault(DATASETS_OF_SPECS, {})
     # The dataset of one's own code may be changed meanwhile.
-    if spec not in known or not known[spec].looks_unchanged():
+    if spec not in datasets or not datasets[spec].looks_unchanged():
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
-        known[spec] = load_dataset(spec, directory=directory, facts=facts)
-    return known[spec]
+        datasets[spec] = load_dataset(spec, directory=directory, facts=facts)
+    return datasets[spec]
 
 
 def _configured_spec(request: pytest.FixtureRequest) -> str:

@@ -1,4 +1,4 @@
-"""What became of the bias tests, gathered by one process from the reports of all: the one list that is reported."""
+"""The outcomes of a session's bias tests, gathered by one process from the reports of all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_biastransfer.names import typed_name
-from pytest_biastransfer.plugin.state import REPORT_LINES, RESULTS
 from pytest_biastransfer.reporting.outcomes import SEVERITY
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.plugin.records import RecordReader, TestRecord
     from pytest_biastransfer.reporting.outcomes import Outcome
     from pytest_biastransfer.reporting.record import Record
 
@@ -29,19 +28,21 @@ class TestResult:
         The report that says so.
     seconds
         How long it took, with setup and teardown.
+    test
+        What its process told of it.
     """
 
     outcome: Outcome
     report: pytest.TestReport
     seconds: float
+    test: TestRecord
 
     @property
     def record(self) -> Record:
         """Its figures; none for one whose worker died."""
         from pytest_biastransfer.reporting.record import Record
 
-        text = vars(self.report).get("bias_record")
-        return Record() if text is None else Record.from_json(text)
+        return self.test.bias or Record()
 
 
 class Results:
@@ -50,51 +51,27 @@ class Results:
     A test with several outcomes, such as passed with an error in teardown, has the worst one.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    def __init__(self, reader: RecordReader) -> None:
+        self._reader = reader
         self._worst: dict[str, tuple[Outcome, pytest.TestReport]] = {}
         self._seconds: dict[str, float] = {}
-        self._some_stale = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a report, if it is of a bias test that somebody wants to know of."""
         self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + getattr(report, "duration", 0.0)
-        self._some_stale |= hasattr(report, "bias_stale")
         outcome = _outcome(report)
-        # Reports carry a record, unless the worker died.
-        if outcome is None or not (hasattr(report, "bias_record") or outcome == "lost"):
+        # The report of a bias test carries a record, unless its worker died.
+        if outcome is None or (self._reader.read(report).bias is None and outcome != "lost"):
             return
-        known = self._worst.get(report.nodeid)
+        earlier = self._worst.get(report.nodeid)
         # Of equal ones the last: those of subtests, which are without a verdict, come before that of their test.
-        if known is None or SEVERITY.index(outcome) <= SEVERITY.index(known[0]):
+        if earlier is None or SEVERITY.index(outcome) <= SEVERITY.index(earlier[0]):
             self._worst[report.nodeid] = (outcome, report)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Let no session be green whose tests passed with what turned out to be stale afterwards."""
-        if not self._some_stale:
-            return
-        from pytest_biastransfer.plugin.runtest.verification import measured_of_stale
-        from pytest_biastransfer.reporting.summary_table import stale_lines
-
-        seen = list(self)
-        too_late = [typed_name(self._config, nodeid) for nodeid in measured_of_stale(seen)]
-        findings = dict.fromkeys(text for one in seen for text in one.record.stale)
-        self._config.stash.setdefault(REPORT_LINES, []).extend(stale_lines(list(findings), too_late))
-        if too_late and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def __iter__(self) -> Iterator[TestResult]:
         """Yield the tests in the order of the files, whatever order workers finished in."""
-        for outcome, report in sorted(self._worst.values(), key=lambda found: place_of(found[1])):
-            yield TestResult(outcome, report, self._seconds[report.nodeid])
-
-
-def watch_results(config: pytest.Config) -> None:
-    """Have this process gather the results, unless it is a worker."""
-    if not hasattr(config, "workerinput"):
-        config.stash[RESULTS] = Results(config)
-        config.pluginmanager.register(config.stash[RESULTS], "biastransfer-results")
+        for outcome, report in sorted(self._worst.values(), key=lambda result: sort_key(result[1])):
+            yield TestResult(outcome, report, self._seconds[report.nodeid], self._reader.read(report))
 
 
 def as_lost(report: pytest.TestReport, phase: Literal["call", "teardown"]) -> None:
@@ -111,8 +88,8 @@ def is_lost(report: pytest.TestReport) -> bool:
     return hasattr(report, "bias_lost")
 
 
-def place_of(report: pytest.TestReport) -> tuple[str, int, str]:
-    """Return where a test is, for sorting."""
+def sort_key(report: pytest.TestReport) -> tuple[str, int, str]:
+    """Return the file, line and name of a test, which order the results."""
     path, line, _ = report.location
     return path, line or 0, report.nodeid
 

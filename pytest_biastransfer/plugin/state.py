@@ -1,4 +1,4 @@
-"""The typed places where the plugin keeps what it knows of a session and of a test."""
+"""The typed keys of the state that the plugin keeps on pytest's config, of a session, and on its items, of a test."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.canary import Canary, Stale
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Registry
-    from pytest_biastransfer.judgement.cases import Case
-    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
-    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.models import Model
+    from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest
+    from pytest_biastransfer.plugin.records import RecordReader
     from pytest_biastransfer.plugin.results import Results
-    from pytest_biastransfer.plugin.runtest.report_details import TestInputs
-    from pytest_biastransfer.plugin.session.held_reports import HeldTest
+    from pytest_biastransfer.plugin.session.held_test import HeldTest
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.summary_table import Line
-    from pytest_biastransfer.search.bias_search import SearchResult
     from pytest_biastransfer.store import Store
 
 # Of the session, on the config.
@@ -46,24 +44,24 @@ DESELECTED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 # How many comparisons with the baseline the session makes at most, and the tests whose outcome depends on them.
 COMPARISONS: Final[pytest.StashKey[int]] = pytest.StashKey()
 HELD: Final[pytest.StashKey[list[HeldTest]]] = pytest.StashKey()
-# Of the controller: what became of the baseline, and the bias tests that any worker collected.
+# Of the controller, or of the only process: outcomes, records, and lines for the summary.
+RECORDS: Final[pytest.StashKey[RecordReader]] = pytest.StashKey()
 RESULTS: Final[pytest.StashKey[Results]] = pytest.StashKey()
 REPORT_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
 COMPARED: Final[pytest.StashKey[dict[str, BaselineComparison]]] = pytest.StashKey()
 BASELINE_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
 
 # Of a test, on the item.
-CASE: Final[pytest.StashKey[Case]] = pytest.StashKey()
-GIVEN: Final[pytest.StashKey[TestInputs]] = pytest.StashKey()
-SEARCHED: Final[pytest.StashKey[SearchResult]] = pytest.StashKey()
-MEASUREMENT: Final[pytest.StashKey[Measurement | GapMeasurement]] = pytest.StashKey()
+MEASURED: Final[pytest.StashKey[MeasuredTest]] = pytest.StashKey()
+VERDICT: Final[pytest.StashKey[Verdict]] = pytest.StashKey()
 BODY_PASSED: Final[pytest.StashKey[bool]] = pytest.StashKey()
+# With the verdict on all limits; a test that failed before has none.
 RECORD: Final[pytest.StashKey[Record]] = pytest.StashKey()
-# What it found to be stale in the store.
+# The stale predictions that were dropped from the store while it ran.
 STALE: Final[pytest.StashKey[list[Stale]]] = pytest.StashKey()
 # Whether it passed and may still be a regression.
 UNSETTLED: Final[pytest.StashKey[bool]] = pytest.StashKey()
-# What is to be said once a session of the models that it was given.
+# Remarks on its models, which are shown once a session.
 REMARKS: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
-# What it found out besides, for the summary.
+# Findings besides its verdict, for a section of the summary.
 NOTES: Final[pytest.StashKey[list[str]]] = pytest.StashKey()

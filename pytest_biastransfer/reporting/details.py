@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_biastransfer.metrics.measurement import Measurement
 from pytest_biastransfer.reporting.figures import Interval, interval_of
 from pytest_biastransfer.reporting.report import Details, Group, Kind, Move, Role, Shares, Shown
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
-    from pytest_biastransfer.metrics.measurement import Flip
+    from pytest_biastransfer.metrics.measurement import Flip, Measurement
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.reporting.tile_sheet import TileSheet
 
@@ -25,53 +24,77 @@ MOST_IMAGES: Final = 16
 
 
 def details_of(
-    found: Measurement | GapMeasurement,
+    measurement: Measurement | GapMeasurement,
     kind: Kind,
     fixtures: Sequence[str],
     device: str,
-    *,
-    source: Measurement | None = None,
-    newly: Collection[int] | None = None,
-    sheet: TileSheet | None = None,
+    kind_details: Mapping[str, Any],
 ) -> Details:
     """Return what a report says of a measurement.
 
     Parameters
     ----------
     kind, fixtures, device
-        What was measured, which fixtures its models and images come from, and what computed it.
-    source
-        The same measurement of the source model, where there is one.
-    newly
-        The images that flip now and did not when the baseline was accepted; None where that is not known.
-    sheet
-        Pictures of the images that `shown_images` names, and what the model says of these.
+        The kind of test, the fixtures that its models and images come from, and what computed it.
+    kind_details
+        The fields that tests of its kind have: `prediction_details` or `group_details`.
     """
-    control = found.control
-    more: dict[str, Any] = (
-        {
-            "shares": _all_shares(found, source),
-            "moves": _moves(found.flips),
-            "flips": len(found.flips),
-            "shown": _shown(found, newly, sheet),
-        }
-        if isinstance(found, Measurement)
-        else {"groups": _groups(found)}
-    )
+    control = measurement.control
     return Details(
         kind=kind,
-        declaration=found.declaration,
-        model=found.model,
-        dataset=found.dataset,
+        declaration=measurement.declaration,
+        model=measurement.model,
+        dataset=measurement.dataset,
         control="" if control is None else control.model,
         fixtures=fixtures,
         device=device,
-        metrics=_intervals(found.estimates),
+        metrics=_intervals(measurement.estimates),
         control_metrics={} if control is None else _intervals(control.estimates),
-        example=None if sheet is None else sheet.example,
-        pictures=None if sheet is None else sheet.pictures,
-        **more,
+        **kind_details,
     )
+
+
+def prediction_details(
+    measurement: Measurement,
+    source: Measurement | None = None,
+    newly_flipped: Collection[int] | None = None,
+    sheet: TileSheet | None = None,
+) -> dict[str, Any]:
+    """Return class shares, moves between classes, and flipped images, with their pictures.
+
+    Parameters
+    ----------
+    source
+        The same measurement of the source model, where there is one.
+    newly_flipped
+        The images that flip now and did not when the baseline was accepted; None where that is not known.
+    sheet
+        Pictures of the images that `shown_images` names, and the model's confidences in its predictions.
+    """
+    return {
+        "shares": _all_shares(measurement, source),
+        "moves": _moves(measurement.flips),
+        "flips": len(measurement.flips),
+        "shown": _shown(measurement, newly_flipped, sheet),
+        "example": None if sheet is None else sheet.example,
+        "pictures": None if sheet is None else sheet.pictures,
+    }
+
+
+def group_details(measurement: GapMeasurement) -> dict[str, Any]:
+    """Return the figure of each group, and the control model's."""
+    control = {} if measurement.control is None else measurement.control.by_group
+    groups = [
+        Group(
+            group=group.group,
+            observed=interval_of(group.estimate),
+            control=interval_of(control[group.group]) if group.group in control else None,
+            size=group.size,
+            judged=group.judged,
+        )
+        for group in measurement.groups
+    ]
+    return {"groups": groups}
 
 
 def shown_images(found: Measurement, newly: Collection[int] | None) -> list[int]:
@@ -153,17 +176,3 @@ def _shown(measurement: Measurement, newly: Collection[int] | None, sheet: TileS
             )
         )
     return shown
-
-
-def _groups(found: GapMeasurement) -> list[Group]:
-    control = {} if found.control is None else found.control.by_group
-    return [
-        Group(
-            group=one.group,
-            observed=interval_of(one.estimate),
-            control=interval_of(control[one.group]) if one.group in control else None,
-            size=one.size,
-            judged=one.judged,
-        )
-        for one in found.groups
-    ]

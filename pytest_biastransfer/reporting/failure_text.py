@@ -1,52 +1,69 @@
-"""What a failing expectation says."""
+"""The message of a failed bias test."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.metrics.catalogue import base_of
-from pytest_biastransfer.metrics.measurement import Measurement
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
-    from pytest_biastransfer.metrics.measurement import Flip
+    from pytest_biastransfer.metrics.measurement import Flip, Measurement
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
-# So many images are shown.
-SHOWN = 5
+# More flipped images are not shown.
+MOST_FLIPS = 5
 _MARKS = {True: "ok    ", False: "FAILED", None: "?     "}
 _UNDEFINED = "undefined: there are no images that it could be measured on"
 
 
-def failure_text(test: str, fixtures: str, measurement: Measurement | GapMeasurement, verdict: Verdict) -> str:
+def failure_text(
+    test: str,
+    fixtures: str,
+    measurement: Measurement | GapMeasurement,
+    verdict: Verdict,
+    *,
+    subject: str,
+    lines: Iterable[str],
+) -> str:
     """Return the message of a failed bias test.
 
-    `test` is its name, `fixtures` are those that the model, the dataset and the control come from.
+    Parameters
+    ----------
+    test
+        Its name.
+    fixtures
+        Names of those that the model, the dataset and the control come from.
+    measurement, verdict
+        The figures, and the judgement of the limits.
+    subject
+        What is measured, such as ``"intervention"``.
+    lines
+        What is shown below the limits, such as flipped images.
     """
     broken = [_broken(limit) for limit in verdict.limits if limit.holds is False]
-    found = measurement
     facts = [
         ("test", test),
-        ("intervention" if isinstance(found, Measurement) else "gap", found.declaration),
-        ("model", found.model),
-        ("dataset", f"{found.dataset}, {_images(found)}"),
-        ("control", found.control.model if found.control else ""),
+        (subject, measurement.declaration),
+        ("model", measurement.model),
+        ("dataset", f"{measurement.dataset}, {_images(measurement)}"),
+        ("control", measurement.control.model if measurement.control else ""),
         ("fixtures", fixtures),
     ]
     width = max(len(name) for name, _ in facts)
-    lines = [
+    message = [
         f"bias: {', '.join(broken)}",
         "",
         *(f"  {name:{width}}  {text}" for name, text in facts if text),
         "",
-        *_limit_lines(found, verdict.limits),
+        *_limit_lines(measurement, verdict.limits),
         "",
-        *(_flip_lines(found) if isinstance(found, Measurement) else _group_lines(found)),
+        *lines,
     ]
-    return "\n".join(lines)
+    return "\n".join(message)
 
 
 def _broken(limit: LimitVerdict) -> str:
@@ -55,18 +72,18 @@ def _broken(limit: LimitVerdict) -> str:
     return f"{limit.metric} {'significantly ' if limit.rule == 'significant' else ''}above {limit.limit:g}"
 
 
-def _images(found: Measurement | GapMeasurement) -> str:
-    seen = f"the first {found.n:,} of " if found.n < found.total else ""
-    return f"{seen}{found.total:,} images"
+def _images(measurement: Measurement | GapMeasurement) -> str:
+    first = f"the first {measurement.n:,} of " if measurement.n < measurement.total else ""
+    return f"{first}{measurement.total:,} images"
 
 
-def _limit_lines(found: Measurement | GapMeasurement, limits: Sequence[LimitVerdict]) -> Iterator[str]:
+def _limit_lines(measurement: Measurement | GapMeasurement, limits: Sequence[LimitVerdict]) -> Iterator[str]:
     width = max(len(limit.metric) for limit in limits)
     for limit in limits:
         mark = _MARKS[limit.holds]
         note = f", {limit.note}" if limit.note else ""
         yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {limit.limit:g}{note}"
-        comparison = _comparison(found, limit.metric)
+        comparison = _comparison(measurement, limit.metric)
         if comparison:
             yield f"  {'':6}  {'':{width}}  {comparison}"
 
@@ -78,33 +95,34 @@ def _observed(estimate: Estimate) -> str:
     return f"{estimate:.3f}  ({interval}, n = {estimate.n:,})"
 
 
-def _comparison(found: Measurement | GapMeasurement, metric: str) -> str:
+def _comparison(measurement: Measurement | GapMeasurement, metric: str) -> str:
     """Return both models' values of an excess, or the control's value of another metric."""
     base = base_of(metric)
-    if found.control is None or base not in found.control.estimates:
+    if measurement.control is None or base not in measurement.control.estimates:
         return ""
-    control = f"control {found.control.estimates[base].text()}"
-    return f"{base} {found.estimates[base].text()}, {control}" if base != metric else control
+    control = f"control {measurement.control.estimates[base].text()}"
+    return f"{base} {measurement.estimates[base].text()}, {control}" if base != metric else control
 
 
-def _flip_lines(found: Measurement) -> Iterator[str]:
-    yield f"  {found.highlights()}"
-    if not found.flips:
+def flip_lines(measurement: Measurement) -> Iterator[str]:
+    """Yield the classes that gained most, and the first flipped images."""
+    yield f"  {measurement.highlights()}"
+    if not measurement.flips:
         return
-    yield f"  flipped images: {len(found.flips):,}, the first:"
-    yield from (f"    {text}" for text in flip_texts(found.flips[:SHOWN]))
+    yield f"  flipped images: {len(measurement.flips):,}, the first:"
+    yield from (f"    {text}" for text in flip_texts(measurement.flips[:MOST_FLIPS]))
 
 
-def _group_lines(found: GapMeasurement) -> Iterator[str]:
+def group_lines(measurement: GapMeasurement) -> Iterator[str]:
     """Yield a line for each group: the figure, and the control model's."""
-    control = {} if found.control is None else found.control.by_group
-    width = max(len(one.group) for one in found.groups)
-    ends = {found.worst: "worst", found.best: "best"}
-    yield f"  {found.metric} by group:"
-    for one in found.groups:
-        note = ends.get(one.group, "") if one.judged else "too few, not judged"
-        beside = f"  control {control[one.group].text()}" if one.group in control else ""
-        yield f"    {one.group:{width}}  {one.estimate.text()}  n = {one.size:,}{beside}  {note}".rstrip()
+    control = {} if measurement.control is None else measurement.control.by_group
+    width = max(len(group.group) for group in measurement.groups)
+    ends = {measurement.worst: "worst", measurement.best: "best"}
+    yield f"  {measurement.metric} by group:"
+    for group in measurement.groups:
+        note = ends.get(group.group, "") if group.judged else "too few, not judged"
+        control_figure = f"  control {control[group.group].text()}" if group.group in control else ""
+        yield f"    {group.group:{width}}  {group.estimate.text()}  n = {group.size:,}{control_figure}  {note}".rstrip()
 
 
 def flip_texts(flips: Sequence[Flip]) -> list[str]:

@@ -1,21 +1,20 @@
-"""What is known of one bias test after it ran, as plain data that travels between processes."""
+"""The record of one bias test: its figures and verdicts as plain data, which travels between processes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.metrics.catalogue import base_of
-from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.reporting.figures import Limit, interval_of
-from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.performance import Performance, performances_of
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.search.bias_search import SearchResult
 
@@ -72,59 +71,49 @@ class Record:
     performances: Sequence[Performance] = ()
     details: Mapping[str, Any] | None = None
 
-    def to_json(self) -> str:
-        """Return the record as text: execnet cannot carry numpy's numbers, and a failure to carry one is silent."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Record:
-        """Return the record that `to_json` wrote."""
-        record: Record = from_plain(cls, json.loads(text))
-        return record
-
 
 def record_of(
-    measurement: Measurement | GapMeasurement, verdict: Verdict | None, baseline: BaselineRecord | None = None
+    measurement: Measurement | GapMeasurement, verdict: Verdict | None, notes: Mapping[str, str] = MappingProxyType({})
 ) -> Record:
-    """Return the record of a measured test; `verdict` is None if its limits were not judged."""
+    """Return the record of a measured test.
+
+    `verdict` is None if its limits were not judged; `notes` are shown beside the limits of the metrics they name.
+    """
+    limits = verdict.limits if verdict else ()
     return Record(
         asr=_value(measurement, "asr"),
         skew=_value(measurement, "skew"),
-        limits=tuple(_limit_record(measurement, limit) for limit in (verdict.limits if verdict else ())),
+        limits=tuple(_judged_limit(measurement, limit, notes.get(limit.metric, "")) for limit in limits),
         images=measurement.predictions,
         computed=measurement.computed,
         seen=measurement.n,
         total=measurement.total,
-        baseline=baseline,
         bases=measurement.provenance.bases,
         performances=performances_of(measurement),
     )
 
 
-def of_search(record: Record, searched: SearchResult) -> Record:
-    """Return the record of the worst intervention that a search found, with what the whole search took."""
-    outcome = searched.outcome
-    tried = f"{'worst of' if all(limit.holds for limit in record.limits) else 'found among'} {outcome.searching}"
-    limits = [replace(limit, note=", ".join(filter(None, (tried, limit.note)))) for limit in record.limits]
-    return replace(record, limits=tuple(limits), images=searched.predictions, computed=searched.computed)
+def record_of_search(result: SearchResult, verdict: Verdict | None) -> Record:
+    """Return the record of the worst intervention of a search, with the predictions of the whole search."""
+    record, outcome = record_of(result.measurement, verdict), result.outcome
+    position = f"{'worst of' if all(limit.holds for limit in record.limits) else 'found among'} {outcome.searching}"
+    limits = [replace(limit, note=", ".join(filter(None, (position, limit.note)))) for limit in record.limits]
+    return replace(record, limits=tuple(limits), images=result.predictions, computed=result.computed)
 
 
 def _value(measurement: Measurement | GapMeasurement, metric: str) -> float | None:
     return float(measurement.estimates[metric]) if metric in measurement.estimates else None
 
 
-def _limit_record(measurement: Measurement | GapMeasurement, limit: LimitVerdict) -> Limit:
+def _judged_limit(measurement: Measurement | GapMeasurement, limit: LimitVerdict, note: str) -> Limit:
     base = base_of(limit.metric)
-    compared = measurement.control.estimates.get(base) if measurement.control else None
-    worst = ""
-    if isinstance(measurement, GapMeasurement) and limit.metric == "gap":
-        worst = f"worst {measurement.worst}"
+    control = measurement.control.estimates.get(base) if measurement.control else None
     return Limit(
         metric=limit.metric,
         limit=limit.limit,
         rule=limit.rule,
         holds=limit.holds,
-        note=", ".join(filter(None, (worst, limit.note))),
+        note=", ".join(filter(None, (note, limit.note))),
         observed=interval_of(limit.observed),
-        control=None if compared is None else interval_of(compared),
+        control=None if control is None else interval_of(control),
     )

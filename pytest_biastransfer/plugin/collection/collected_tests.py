@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest.compat import NOTSET
 
+from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.collection.parametrize import case_of, is_bias_test
+from pytest_biastransfer.plugin.pytest_internals import lacks_parameters
 from pytest_biastransfer.plugin.state import COLLECTED_FILES, COLLECTED_ITEMS, DESELECTED, SETTINGS
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedTests:
     """The bias tests that were collected, by their entries, and the files that they were looked for in."""
 
     tests: frozenset[EntryKey]
@@ -29,7 +31,7 @@ class Collected:
         return {"tests": sorted(self.tests), "files": sorted(self.files)}
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> Collected:
+    def from_plain(cls, plain: dict[str, Any]) -> CollectedTests:
         """Return what `to_plain` gave."""
         from pytest_biastransfer.baseline.entry import EntryKey
 
@@ -48,7 +50,7 @@ def note_file(collector: pytest.Collector, report: pytest.CollectReport) -> None
         collector.config.stash.setdefault(COLLECTED_FILES, set()).add(collector.path)
 
 
-def collected(session: pytest.Session) -> Collected | None:
+def collected_tests(session: pytest.Session) -> CollectedTests | None:
     """Return what was collected; None if not all of it runs, because of an option or a plugin."""
     stash = session.config.stash
     if stash.get(DESELECTED, False):
@@ -57,20 +59,21 @@ def collected(session: pytest.Session) -> Collected | None:
     tests = _keys(stash.get(COLLECTED_ITEMS, []))
     if tests - _keys(session.items):
         return None
-    return Collected(frozenset(tests), frozenset(_relative(path, directory) for path in stash.get(COLLECTED_FILES, ())))
+    return CollectedTests(
+        frozenset(tests), frozenset(_relative(path, directory) for path in stash.get(COLLECTED_FILES, ()))
+    )
 
 
 def _keys(items: list[pytest.Item]) -> set[EntryKey]:
-    from pytest_biastransfer.plugin.runtest.baseline_comparison import key_of
-
     cases = ((item, case_of(item)) for item in items)
-    return {key_of(item, case) for item, case in cases if case is not None and not _lacks_parameters(item)}
-
-
-def _lacks_parameters(item: Any) -> bool:
-    """Whether a test stands for parameters of which there are none here."""
-    return any(value is NOTSET for value in item.callspec.params.values())
+    return {key_of(item, case) for item, case in cases if case is not None and not lacks_parameters(item)}
 
 
 def _relative(path: Path, directory: Path) -> str:
     return Path(os.path.relpath(path, directory)).as_posix()
+
+
+def note_deselected(items: Sequence[pytest.Item]) -> None:
+    """Note that not all bias tests run, where entries of the baseline are to be pruned."""
+    if any(item.config.stash[SETTINGS].prune and is_bias_test(item) for item in items):
+        items[0].config.stash[DESELECTED] = True

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest.reports import CollectErrorRepr
 
 from pytest_biastransfer.names import BIAS_FIXTURE, GAP_MARKER, INTERVENTION_MARKER, MARKERS
+from pytest_biastransfer.plugin.pytest_internals import can_reach_fixture, fail_collection, reachable_fixtures
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import Case
@@ -80,11 +80,10 @@ def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
     from pytest_biastransfer.errors import nearest
 
     for keyword, fixture in zip(("model", "dataset", "control"), case.fixtures, strict=False):
-        # pytest has no public way to ask which fixtures a test function can reach.
-        if fixture not in metafunc._arg2fixturedefs and not _is_parametrized(metafunc, fixture):
+        if not can_reach_fixture(metafunc, fixture) and not _is_parametrized(metafunc, fixture):
             raise pytest.Collector.CollectError(
                 f"{metafunc.definition.nodeid}: {case.marker}: {keyword}={fixture!r} is not a fixture that "
-                f"this test can reach; {nearest(fixture, _fixture_names(metafunc))}"
+                f"this test can reach; {nearest(fixture, reachable_fixtures(metafunc))}"
             )
 
 
@@ -95,13 +94,6 @@ def _is_parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
         if name in (names.replace(" ", "").split(",") if isinstance(names, str) else names):
             return True
     return False
-
-
-def _fixture_names(metafunc: pytest.Metafunc) -> set[str]:
-    manager: Any = metafunc.definition.session._fixturemanager
-    if not hasattr(manager, "_get_all_fixture_defs_for_node"):  # pytest before 9.2
-        return set(manager._arg2fixturedefs)
-    return {found.argname for found in manager._get_all_fixture_defs_for_node(metafunc.definition.parent)}
 
 
 def is_bias_test(item: pytest.Item) -> bool:
@@ -144,8 +136,7 @@ def refuse_misspelt_markers(report: pytest.CollectReport) -> None:
     items = [node for node in report.result or () if isinstance(node, pytest.Item)]
     problems = dict.fromkeys(problem for item in items for problem in misspelt_markers(item))
     if problems:
-        report.outcome, report.result = "failed", []
-        report.longrepr = CollectErrorRepr("\n".join(problems))
+        fail_collection(report, "\n".join(problems))
 
 
 def name_nearest_marker(report: pytest.CollectReport) -> None:
@@ -154,7 +145,7 @@ def name_nearest_marker(report: pytest.CollectReport) -> None:
     for name in dict.fromkeys(re.findall(r"'(\w+)' not found in `markers` configuration option", text)):
         meant = _similar_marker(name, has_arguments=True)
         if meant is not None:
-            report.longrepr = CollectErrorRepr(f"{text}; did you mean {meant}?")
+            fail_collection(report, f"{text}; did you mean {meant}?")
 
 
 def misspelt_markers(item: pytest.Item) -> Iterator[str]:

@@ -1,24 +1,14 @@
-"""One bias test beside the baseline: where its entry is, how it changed, what would be written."""
+"""One bias test and its baseline entry: how the measurement changed, and what would be written."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from _pytest.skipping import evaluate_xfail_marks
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
-from pytest_biastransfer.baseline.entry import (
-    EncodedEvidence,
-    Entry,
-    EntryKey,
-    encoded_evidence,
-    entry_of,
-    evidence_for,
-)
+from pytest_biastransfer.baseline.entry import Entry, EntryKey, entry_of
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.baseline.regression import (
     changes,
@@ -27,66 +17,46 @@ from pytest_biastransfer.baseline.regression import (
     same_declaration,
     same_images,
 )
-from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.judgement.cases import SearchCase
 from pytest_biastransfer.judgement.degenerate import defects
 from pytest_biastransfer.metrics.catalogue import ACCURACY
-from pytest_biastransfer.metrics.measurement import Measurement
-from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE, typed_name
+from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
-from pytest_biastransfer.plugin.session.baseline_update import baseline_name
+from pytest_biastransfer.plugin.node_names import baseline_name, typed_name
+from pytest_biastransfer.plugin.pytest_internals import is_expected_to_fail
 from pytest_biastransfer.plugin.state import BASELINE, COMPARISONS, SETTINGS, UNSETTLED
-from pytest_biastransfer.reporting.failure_text import SHOWN, flip_texts
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.judgement.cases import Case
-    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.store import Facts
 
 STOPPED_EARLY: Final = "stopped early"
 
 
-def key_of(item: Any, case: Case) -> EntryKey:
-    """Return where the entry of a test is.
+def compare_with_baseline(item: pytest.Item, test: MeasuredTest, facts: Facts) -> BaselineRecord | None:
+    """Return how a measurement compares with the accepted one, as far as the settings require it.
 
-    Not by its node id: pytest-xdist appends to it, and it depends on the root directory.
-    """
-    directory = item.config.stash[SETTINGS].baseline.parent
-    path = Path(os.path.relpath(item.path, directory)).as_posix()
-    classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
-    others = _other_parameters(item.callspec._idlist, case)
-    return EntryKey(
-        "::".join([path, *classes, item.originalname]) + (f"[{others}]" if others else ""), _case_name(case)
-    )
-
-
-def beside_baseline(
-    item: pytest.Item, case: Case, found: Measurement | GapMeasurement, facts: Facts
-) -> BaselineRecord | None:
-    """Return a measurement beside the accepted one, as far as the settings ask for it.
-
-    Raises `BaselineError` for a file that is not whole.
+    Raises `BaselineError` for a file that is damaged.
     """
     settings = item.config.stash[SETTINGS]
     if settings.compare == "off" and settings.update is None:
         return None
-    key = key_of(item, case)
-    if found.early is not None:
+    key = key_of(item, test.case)
+    if test.measurement.early is not None:
         return BaselineRecord(key, STOPPED_EARLY)
     accepted: Entry | None = (_baseline(item.config) or {}).get(key)
     if accepted is None and settings.update is None:
         return BaselineRecord(key)
-    now = measured_entry(case, found, facts)
+    entry = measured_entry(test, facts)
     if accepted is None or settings.update == "all":
-        if defects(case.expectation, found):
+        if defects(test.case.expectation, test.measurement):
             return BaselineRecord(key, "a degenerate model is not accepted")
-        return BaselineRecord(key, entry=now.to_json())
-    return _compared(settings, key, case, accepted, now, found)
+        return BaselineRecord(key, entry=entry.to_json())
+    return _comparison(settings, key, test, accepted, entry)
 
 
-def require_compared(item: pytest.Item, record: BaselineRecord | None) -> None:
+def require_comparison(item: pytest.Item, record: BaselineRecord | None) -> None:
     """Fail a test that could not be compared with an accepted measurement, where the settings require that."""
     settings = item.config.stash[SETTINGS]
     # What is written at the end of this session is there for the next one.
@@ -115,8 +85,7 @@ def require_compared(item: pytest.Item, record: BaselineRecord | None) -> None:
 def accepted_entry(item: pytest.Item) -> Entry | None:
     """Return what the baseline has of a test; raises `BaselineError` for a file that is not whole."""
     case = case_of(item)
-    # Searches take no part in it.
-    if case is None or isinstance(case, SearchCase):
+    if case is None or not case.has_baseline:
         return None
     entry: Entry | None = (_baseline(item.config) or {}).get(key_of(item, case))
     return entry
@@ -140,9 +109,7 @@ def most_comparisons(session: pytest.Session) -> int:
 
 def fails_on_regression(item: pytest.Item) -> bool:
     """Whether a test fails that is within its limits and worse than the baseline: not if it is expected to fail."""
-    if not item.config.stash[SETTINGS].fails_on_regression:
-        return False
-    return item.config.option.runxfail or evaluate_xfail_marks(item) is None
+    return item.config.stash[SETTINGS].fails_on_regression and not is_expected_to_fail(item)
 
 
 def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> None:
@@ -159,86 +126,54 @@ def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> N
     item.stash[UNSETTLED] = compared.is_unsettled
 
 
-def measured_entry(case: Case, found: Measurement | GapMeasurement, facts: Facts) -> Entry:
+def measured_entry(test: MeasuredTest, facts: Facts) -> Entry:
     """Return a measurement as the baseline would have it."""
-    return entry_of(found, _evidence(found, evidence_for(case.expectation.metrics), facts))
+    return entry_of(test.measurement, test.evidence(facts))
 
 
-def flipped_since(config: pytest.Config, key: EntryKey, now: Entry) -> list[int] | None:
+def flipped_since(config: pytest.Config, key: EntryKey, entry: Entry) -> list[int] | None:
     """Return the images that flip now and did not when the baseline was accepted; None where that cannot be told."""
     settings = config.stash[SETTINGS]
     accepted: Entry | None = None if settings.compare == "off" else (_baseline(config) or {}).get(key)
-    if accepted is None or "flipped" not in accepted.evidence or not same_images(accepted, now):
+    if accepted is None or "flipped" not in accepted.evidence or not same_images(accepted, entry):
         return None
     try:
-        return newly_flipped(accepted, now)
+        return newly_flipped(accepted, entry)
     except ValueError as error:
         raise damaged_entry(settings.baseline, key, str(error)) from error
 
 
-def _compared(
-    settings: Settings, key: EntryKey, case: Case, accepted: Entry, now: Entry, found: Measurement | GapMeasurement
+def _comparison(
+    settings: Settings, key: EntryKey, test: MeasuredTest, accepted: Entry, entry: Entry
 ) -> BaselineRecord | None:
     if settings.compare == "off":
         return None
-    problem = "" if same_declaration(accepted, now) else "the entry is of another intervention"
-    # The accuracy does not depend on the intervention.
-    metrics = [] if problem else case.expectation.metrics
-    in_both = comparable(accepted, now, metrics)
+    expectation = test.case.expectation
+    problem = "" if same_declaration(accepted, entry) else "the entry is of another intervention"
+    # The accuracy does not depend on the intervention, so that it is compared all the same.
+    metrics = [] if problem else expectation.metrics
+    in_both = comparable(accepted, entry, metrics)
     try:
-        expected = case.expectation
-        changed = changes(accepted, now, in_both, expected.max_regression, expected.max_accuracy_regression)
-        worse = any(change.is_worse and not change.is_accuracy for change in changed)
-        newly = newly_flipped(accepted, now)[:SHOWN] if worse and isinstance(found, Measurement) else []
+        metric_changes = changes(
+            accepted, entry, in_both, expectation.max_regression, expectation.max_accuracy_regression
+        )
+        got_worse = any(change.is_worse and not change.is_accuracy for change in metric_changes)
+        flipped = test.newly_flipped(accepted, entry) if got_worse else ()
     except ValueError as error:
         raise damaged_entry(settings.baseline, key, str(error)) from error
     missing = [metric for metric in metrics if metric not in in_both]
-    completed = now.to_json() if missing and settings.update == "new" else None
     return BaselineRecord(
         key,
         problem,
         missing=missing,
-        changes=changed,
-        highlights=found.highlights() if worse else "",
-        newly_flipped=_described(found, newly),
-        entry=completed,
+        changes=metric_changes,
+        highlights=test.measurement.highlights() if got_worse else "",
+        newly_flipped=flipped,
+        entry=entry.to_json() if missing and settings.update == "new" else None,
     )
-
-
-def _described(found: Measurement | GapMeasurement, images: Sequence[int]) -> list[str]:
-    flips = {flip.index: flip for flip in found.flips} if images and isinstance(found, Measurement) else {}
-    return flip_texts([flips[image] for image in images])
 
 
 def _baseline(config: pytest.Config) -> Any:
     if BASELINE not in config.stash:
         config.stash[BASELINE] = read_baseline(config.stash[SETTINGS].baseline)
     return config.stash[BASELINE]
-
-
-def _evidence(found: Measurement | GapMeasurement, names: Sequence[str], facts: Facts) -> Mapping[str, str]:
-    if not isinstance(found, Measurement):
-        return found.evidence
-    question = found.provenance.question
-    if question is None:
-        return encoded_evidence(found, names)
-    evidence: dict[str, str] = facts.get_or_compute(
-        fingerprint("evidence", question, names), lambda: encoded_evidence(found, names), EncodedEvidence
-    )
-    return evidence
-
-
-def _other_parameters(ids: Sequence[str], case: Case) -> str:
-    """Return the ids of the parameters that are not the marker's; pytest may have numbered its own."""
-    own = next((place for place, one in enumerate(ids) if one.startswith(case.id)), len(ids))
-    return "-".join([*ids[:own], *ids[own + 1 :]])
-
-
-def _case_name(case: Case) -> str:
-    named = {
-        "model": case.model if case.model != MODEL_FIXTURE else "",
-        "dataset": case.dataset if case.dataset != DATASET_FIXTURE else "",
-        "control": case.control if case.control not in (None, CONTROL_FIXTURE) else "",
-        "target": ", ".join(map(str, case.expectation.target)),
-    }
-    return " ".join([case.name, *(f"{word}={value}" for word, value in named.items() if value)])

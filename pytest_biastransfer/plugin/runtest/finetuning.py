@@ -118,7 +118,7 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., Do
 
 
 def _evaluator(request: pytest.FixtureRequest) -> Evaluator:
-    from pytest_biastransfer.plugin.runtest.bias_test import evaluator_of
+    from pytest_biastransfer.plugin.resources import evaluator_of
 
     return evaluator_of(request)
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.names import typed_name
 from pytest_biastransfer.plugin.collection.parametrize import is_bias_test
-from pytest_biastransfer.plugin.state import BASELINE, BASELINE_LINES, COMPARED, DESELECTED, HELD, SETTINGS
+from pytest_biastransfer.plugin.node_names import baseline_name, typed_name
+from pytest_biastransfer.plugin.state import BASELINE, BASELINE_LINES, COMPARED, HELD, RECORDS, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
     from pytest_biastransfer.baseline.file import Entries
-    from pytest_biastransfer.plugin.collection.collected_tests import Collected
-    from pytest_biastransfer.plugin.session.held_reports import HeldTest
+    from pytest_biastransfer.plugin.collection.collected_tests import CollectedTests
+    from pytest_biastransfer.plugin.session.held_test import HeldTest
     from pytest_biastransfer.reporting.summary_table import Line
 
 
@@ -35,6 +34,7 @@ class BaselineWatch:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._settings = config.stash[SETTINGS]
+        self._reader = config.stash[RECORDS]
         self._records: dict[str, BaselineRecord] = {}
         self._passed: set[str] = set()
         self._not_collected = False
@@ -45,7 +45,7 @@ class BaselineWatch:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a bias test's report says."""
-        if not hasattr(report, "bias_record"):
+        if self._reader.read(report).bias is None:
             return
         self._note(report)
         if report.when == "call":
@@ -54,11 +54,9 @@ class BaselineWatch:
             (self._passed.add if is_green else self._passed.discard)(report.nodeid)
 
     def _note(self, report: pytest.TestReport) -> None:
-        from pytest_biastransfer.reporting.record import Record
-
-        beside = Record.from_json(vars(report)["bias_record"]).baseline
-        if beside is not None:
-            self._records[report.nodeid] = beside
+        record = self._reader.read(report).bias
+        if record is not None and record.baseline is not None:
+            self._records[report.nodeid] = record.baseline
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -195,30 +193,19 @@ class BaselineWatch:
         problem = f"; {unseen} of them of tests that were not collected, in files that are there" if unseen else ""
         return pruned(entries, rest), problem
 
-    def _collected(self, session: pytest.Session) -> Collected | None:
+    def _collected(self, session: pytest.Session) -> CollectedTests | None:
         """Return which bias tests there are; None if some, or all, may not have been collected."""
-        from pytest_biastransfer.plugin.collection.collected_tests import collected
+        from pytest_biastransfer.plugin.collection.collected_tests import collected_tests
 
         if self._not_collected:
             return None
         if not self._has_workers():
-            return collected(session)
+            return collected_tests(session)
         controller: Any = self._config.pluginmanager.getplugin("biastransfer-controller")
         return controller.collected()  # type: ignore[no-any-return]
 
     def _say(self, lines: Sequence[Line]) -> None:
         self._config.stash.setdefault(BASELINE_LINES, []).extend(lines)
-
-
-def baseline_name(config: pytest.Config) -> str:
-    """Return the name of the baseline's file, which can be typed where the user is."""
-    return os.path.relpath(config.stash[SETTINGS].baseline, config.invocation_params.dir)
-
-
-def note_deselected(items: Sequence[pytest.Item]) -> None:
-    """Note that not all bias tests run, where that matters."""
-    if any(item.config.stash[SETTINGS].prune and is_bias_test(item) for item in items):
-        items[0].config.stash[DESELECTED] = True
 
 
 def _require_full_run(config: pytest.Config) -> None:

@@ -14,8 +14,6 @@ import pytest
 from pytest_biastransfer.evaluation.progress import ERASE, REDRAW_SECONDS, progress_text
 
 if TYPE_CHECKING:
-    from _pytest.terminal import TerminalReporter
-
     from pytest_biastransfer.evaluation.progress import Progress
 
 _LEAST_WIDTH: Final = 30
@@ -41,7 +39,7 @@ class ProgressLine:
     Any thread may show text.
     """
 
-    def __init__(self, config: pytest.Config, reporter: TerminalReporter) -> None:
+    def __init__(self, config: pytest.Config, reporter: pytest.TerminalReporter) -> None:
         self._config = config
         self._reporter = reporter
         # Reentrant: pytest may call a hook below while this thread shows text.

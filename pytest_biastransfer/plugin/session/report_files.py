@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_biastransfer.names import typed_name
+from pytest_biastransfer.plugin.node_names import typed_name
 from pytest_biastransfer.plugin.settings import SUMMARY_VARIABLE
 from pytest_biastransfer.plugin.state import COMPARED, REPORT_LINES, RESULTS, SETTINGS
 
@@ -143,7 +143,7 @@ class ReportWriter:
             limits=record.limits,
             standing=standing(comparison) if comparison else "",
             changes=changes_of(comparison) if comparison else (),
-            notes=vars(report).get("bias_notes", ()),
+            notes=result.test.notes,
             stale=record.stale,
             details=None if record.details is None else from_plain(Details, record.details),
             key=record.key,

@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_biastransfer.names import typed_name
 from pytest_biastransfer.plain_text import in_one_line, shown
-from pytest_biastransfer.plugin.results import place_of
-from pytest_biastransfer.plugin.state import BASELINE_LINES, COMPARED, NOTES, REMARKS, REPORT_LINES, RESULTS
+from pytest_biastransfer.plugin.node_names import typed_name
+from pytest_biastransfer.plugin.pytest_internals import terminal_encoding, terminal_width
+from pytest_biastransfer.plugin.results import sort_key
+from pytest_biastransfer.plugin.state import BASELINE_LINES, COMPARED, RECORDS, REPORT_LINES, RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from _pytest.terminal import TerminalReporter
 
     from pytest_biastransfer.plugin.results import TestResult
     from pytest_biastransfer.reporting.summary_table import Line, Row
 
 
-def write_summary(reporter: TerminalReporter) -> None:
+def write_summary(reporter: pytest.TerminalReporter) -> None:
     """Write the table and the sentences, or with ``-q`` the sentence alone; nothing without bias tests.
 
     The table has what is not as it should be, or as it was; with ``-v`` all tests.
@@ -37,7 +36,7 @@ def write_summary(reporter: TerminalReporter) -> None:
         _write_notes(reporter)
 
 
-def _write_tests(reporter: TerminalReporter, seen: Sequence[TestResult]) -> None:
+def _write_tests(reporter: pytest.TerminalReporter, seen: Sequence[TestResult]) -> None:
     from pytest_biastransfer.reporting.performance import once_each
     from pytest_biastransfer.reporting.summary_table import (
         Line,
@@ -53,7 +52,7 @@ def _write_tests(reporter: TerminalReporter, seen: Sequence[TestResult]) -> None
     shown = [row for row in rows if reporter.verbosity > 0 or not row.is_quiet]
     if reporter.verbosity >= 0:
         reporter.write_sep("=", "bias transfer")
-        for line in table(shown, reporter._tw.fullwidth) if shown else ():
+        for line in table(shown, terminal_width(reporter)) if shown else ():
             _write_line(reporter, line)
     if reporter.verbosity == 0:
         _write_line(reporter, Line(hidden_sentence(rows)))
@@ -67,7 +66,7 @@ def _write_tests(reporter: TerminalReporter, seen: Sequence[TestResult]) -> None
         can_repeat = config.pluginmanager.hasplugin("lfplugin")
         _write_line(reporter, Line(again_sentence(rows, command, can_repeat=can_repeat)))
         performances = once_each(performance for row in rows for performance in row.record.performances)
-        for line in performance_rows(performances, reporter._tw.fullwidth):
+        for line in performance_rows(performances, terminal_width(reporter)):
             _write_line(reporter, line)
 
 
@@ -86,36 +85,30 @@ def _rows(config: pytest.Config, seen: Sequence[TestResult]) -> list[Row]:
     ]
 
 
-def attach_notes(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach what a test found out besides its verdict to its report, as text that travels between processes."""
-    if report.when == "call" and NOTES in item.stash:
-        report.bias_notes = [shown(note) for note in item.stash[NOTES]]  # type: ignore[attr-defined]
-    if report.when == "call" and item.stash.get(REMARKS, []):
-        report.bias_remarks = [shown(remark) for remark in item.stash[REMARKS]]  # type: ignore[attr-defined]
-
-
-def _write_remarks(reporter: TerminalReporter, seen: Sequence[TestResult]) -> None:
+def _write_remarks(reporter: pytest.TerminalReporter, seen: Sequence[TestResult]) -> None:
     """Write once what is to be said of the models of several tests."""
     from pytest_biastransfer.reporting.summary_table import Line
 
-    remarks = (remark for one in seen for remark in vars(one.report).get("bias_remarks", ()))
+    remarks = (remark for one in seen for remark in one.test.remarks)
     for remark in dict.fromkeys(remarks):
         _write_line(reporter, Line(in_one_line(remark)))
 
 
-def _write_notes(reporter: TerminalReporter) -> None:
+def _write_notes(reporter: pytest.TerminalReporter) -> None:
     """Write what tests found out besides, in the order of the tests, as a section of its own."""
-    reports = [report for group in reporter.stats.values() for report in group if hasattr(report, "bias_notes")]
+    reader = reporter.config.stash[RECORDS]
+    reports = [report for group in reporter.stats.values() for report in group if isinstance(report, pytest.TestReport)]
+    reports = [report for report in reports if reader.read(report).notes]
     if reports:
         reporter.write_sep("=", "bias transfer: experiments")
-    for report in sorted(reports, key=place_of):
-        for note in report.bias_notes:
+    for report in sorted(reports, key=sort_key):
+        for note in reader.read(report).notes:
             reporter.write_line(shown(f"{in_one_line(typed_name(reporter.config, report.nodeid))}: {note}"))
 
 
-def _write_line(reporter: TerminalReporter, line: Line) -> None:
+def _write_line(reporter: pytest.TerminalReporter, line: Line) -> None:
     if not line.text and not line.verdict:
         return
-    line = line.shown().in_encoding(getattr(reporter._tw._file, "encoding", None))
+    line = line.shown().in_encoding(terminal_encoding(reporter))
     reporter.write(line.text)
     reporter.write_line(line.verdict, **({line.color: True} if line.color else {}))

@@ -8,17 +8,18 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.plugin.state import RECORD, SETTINGS
+from pytest_biastransfer.plugin.state import SETTINGS
 from pytest_biastransfer.reporting.junit import properties
 
 if TYPE_CHECKING:
     import pytest
 
+    from pytest_biastransfer.reporting.record import Record
 
-def attach(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach to a test's report what other reports take from there, if one of them is written."""
-    record = item.stash.get(RECORD, None)
-    if record is None or report.when != "call":
+
+def show_record(item: pytest.Item, report: pytest.TestReport, record: Record) -> None:
+    """Add a record to what other plugins' reports show of a test, if one of them is written."""
+    if report.when != "call":
         return
     if item.config.getoption("xmlpath", None):
         # Of the item: the file is written when it is torn down, from what is known then. A test may have several

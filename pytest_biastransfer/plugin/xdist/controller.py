@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_biastransfer.evaluation import gpus
-from pytest_biastransfer.names import MARKERS, typed_name
+from pytest_biastransfer.names import MARKERS
 from pytest_biastransfer.plain_text import in_one_line
-from pytest_biastransfer.plugin.collection.collected_tests import Collected, collected
+from pytest_biastransfer.plugin.collection.collected_tests import CollectedTests, collected_tests
 from pytest_biastransfer.plugin.collection.parametrize import bias_tests
+from pytest_biastransfer.plugin.node_names import typed_name
 from pytest_biastransfer.plugin.results import as_lost, is_lost
 from pytest_biastransfer.plugin.session import third_party_reports
 from pytest_biastransfer.plugin.session.progress_line import ProgressLine, progress_line
 from pytest_biastransfer.plugin.settings import Settings, read_settings
 from pytest_biastransfer.plugin.state import SETTINGS
 from pytest_biastransfer.plugin.xdist import resource_sharing
-from pytest_biastransfer.plugin.xdist.worker_messages import read_notices, write_notice
-from pytest_biastransfer.plugin.xdist.worker_progress import ProgressWatch, forget_progress, progress_teller
+from pytest_biastransfer.plugin.xdist.worker_messages import (
+    MAILBOX_INPUT,
+    WATCHED_INPUT,
+    Mailbox,
+    held_at_end,
+    worker_mailbox,
+)
+from pytest_biastransfer.plugin.xdist.worker_progress import ProgressWatch
 from pytest_biastransfer.reporting.summary_table import lost_sentence
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
-    from pytest_biastransfer.evaluation.progress import Progress
-    from pytest_biastransfer.plugin.session.held_reports import HeldTest
-
-_INPUT = "biastransfer_notices"
-_OUTPUT = "biastransfer_held"
-_WATCHED = "biastransfer_watched"
-_TESTS = "tests"
-_COLLECTED = "collected"
-_HELD = "held"
+    from pytest_biastransfer.plugin.session.held_test import HeldTest
 
 
 def auto_workers(config: pytest.Config) -> int | None:
@@ -68,32 +65,13 @@ def set_up_workers(config: pytest.Config, specs: Sequence[Any]) -> None:
 
 def tell_bias_tests(session: pytest.Session) -> None:
     """Tell the controller which of the tests that this worker collected are bias tests."""
-    workerinput: dict[str, Any] = getattr(session.config, "workerinput", {})
-    if _INPUT not in workerinput:
+    address = worker_mailbox(session.config)
+    if address is None:
         return
-    notices, worker = Path(workerinput[_INPUT]), workerinput["workerid"]
-    write_notice(notices, worker, _TESTS, bias_tests(session.items))
+    mailbox, worker = address
+    mailbox.write_tests(worker, bias_tests(session.items))
     if session.config.stash[SETTINGS].prune:
-        tests = collected(session)
-        write_notice(notices, worker, _COLLECTED, None if tests is None else tests.to_plain())
-
-
-def hand_over(config: pytest.Config, held: Sequence[dict[str, Any]]) -> None:
-    """Leave the tests of this worker to the controller that wait for their outcome: all that there are by now."""
-    workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
-    write_notice(Path(workerinput[_INPUT]), workerinput["workerid"], _HELD, held)
-    # What reaches a controller on another machine, at the end.
-    config.workeroutput[_OUTPUT] = json.dumps(held)  # type: ignore[attr-defined]
-
-
-def watcher(config: pytest.Config) -> Callable[[Progress], None] | None:
-    """Return what to tell the progress of evaluations to, in a worker or a session without workers."""
-    workerinput: dict[str, Any] = getattr(config, "workerinput", {})
-    if _INPUT in workerinput:
-        notices = Path(workerinput[_INPUT])
-        return progress_teller(notices, workerinput["workerid"]) if workerinput[_WATCHED] else None
-    line = progress_line(config)
-    return None if line is None else lambda progress: line.show([progress])
+        mailbox.write_collected(worker, collected_tests(session))
 
 
 def _chooses_gpus(settings: Settings) -> bool:
@@ -114,7 +92,7 @@ class Controller:
     def __init__(self, config: pytest.Config, line: ProgressLine | None) -> None:
         self._config = config
         self._line = line
-        self._notices = Path(tempfile.gettempdir()) / f"pytest-biastransfer-{uuid.uuid4().hex}"
+        self._mailbox = Mailbox(Path(tempfile.gettempdir()) / f"pytest-biastransfer-{uuid.uuid4().hex}")
         self._nodes: dict[str, WorkerController] = {}
         self._remote: set[str] = set()
         self._remotely_held: list[dict[str, Any]] = []
@@ -126,10 +104,10 @@ class Controller:
         self._internal_error = False
 
     def pytest_configure_node(self, node: WorkerController) -> None:
-        """Tell a worker where to leave its notices, and whether anybody watches its progress."""
+        """Tell a worker where to leave its messages, and whether anybody watches its progress."""
         self._nodes[node.gateway.id] = node
-        node.workerinput[_INPUT] = str(self._notices)
-        node.workerinput[_WATCHED] = self._line is not None
+        node.workerinput[MAILBOX_INPUT] = str(self._mailbox.directory)
+        node.workerinput[WATCHED_INPUT] = self._line is not None
 
     def pytest_xdist_node_collection_finished(self, node: WorkerController, ids: Sequence[str]) -> None:
         """Note what a worker on another machine has collected: any of it may be a bias test."""
@@ -159,16 +137,16 @@ class Controller:
 
     def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
         """Note a worker that died, and what one on another machine has left."""
-        forget_progress(self._notices, node.gateway.id)
+        self._mailbox.forget_progress(node.gateway.id)
         if not node.gateway.spec.popen:
-            self._remotely_held += json.loads(getattr(node, "workeroutput", {}).get(_OUTPUT, "[]"))
+            self._remotely_held += held_at_end(getattr(node, "workeroutput", {}))
         if error is not None:
             self._deaths.append(f"{node.gateway.id}: {error}")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """Report the bias tests that nobody has reported as failed; let no internal error look green."""
-        watch = ProgressWatch(self._notices, self._line) if self._line else None
+        watch = ProgressWatch(self._mailbox, self._line) if self._line else None
         try:
             result = yield
         finally:
@@ -190,29 +168,30 @@ class Controller:
             lost = lost_sentence([typed_name(self._config, nodeid) for nodeid in missing])
             reporter.write_line(in_one_line(lost), red=True)
 
-    def collected(self) -> Collected | None:
+    def collected(self) -> CollectedTests | None:
         """Return which bias tests there are; None if some may not have been collected."""
-        notices = list(read_notices(self._notices, _COLLECTED))
-        if not notices or None in notices:
+        collections = self._mailbox.collected()
+        complete = [tests for tests in collections if tests is not None]
+        if not collections or len(complete) < len(collections):
             return None
-        parts = [Collected.from_plain(notice) for notice in notices]
-        return Collected(
-            frozenset(test for part in parts for test in part.tests),
-            frozenset(file for part in parts for file in part.files),
+        return CollectedTests(
+            frozenset(test for collection in complete for test in collection.tests),
+            frozenset(file for collection in complete for file in collection.files),
         )
 
     def held_tests(self) -> Iterator[HeldTest]:
         """Yield the tests that workers have run and left without an outcome."""
-        from pytest_biastransfer.plugin.session.held_reports import HeldTest
+        from pytest_biastransfer.plugin.session.held_test import HeldTest
 
-        notices = [notice for held in read_notices(self._notices, _HELD) for notice in held]
-        # Of a worker that was started from elsewhere on this machine, the notices are here as well.
-        here = {notice["worker"] for notice in notices}
-        for notice in [*notices, *(notice for notice in self._remotely_held if notice["worker"] not in here)]:
-            yield HeldTest.from_plain(notice, self._config, self._nodes[notice["worker"]])
+        local = self._mailbox.held()
+        # A worker that was started by other means than popen may run on this machine all the same.
+        local_workers = {plain["worker"] for plain in local}
+        remote = (plain for plain in self._remotely_held if plain["worker"] not in local_workers)
+        for plain in [*local, *remote]:
+            yield HeldTest.from_plain(plain, self._config, self._nodes[plain["worker"]])
 
     def _collected(self) -> set[str]:
-        return {nodeid for notice in read_notices(self._notices, _TESTS) for nodeid in notice} | self._remote
+        return self._mailbox.tests() | self._remote
 
     def _missing(self) -> list[str]:
         return sorted(self._collected() - self._reported)
@@ -239,5 +218,5 @@ class Controller:
             third_party_reports.report_lost(self._config, lost)
 
     def pytest_unconfigure(self) -> None:
-        """Remove the notices."""
-        shutil.rmtree(self._notices, ignore_errors=True)
+        """Remove the workers' messages."""
+        self._mailbox.remove()

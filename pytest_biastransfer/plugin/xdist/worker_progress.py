@@ -1,48 +1,53 @@
-"""How far the workers are, told to the controller and shown there."""
+"""How far evaluations are: told by each worker, shown by the controller or by the only process."""
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.plugin.xdist.worker_messages import read_notices, write_notice
+from pytest_biastransfer.plugin.session.progress_line import progress_line
+from pytest_biastransfer.plugin.xdist.worker_messages import WATCHED_INPUT, Mailbox, worker_mailbox
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_biastransfer.evaluation.progress import Progress
     from pytest_biastransfer.plugin.session.progress_line import ProgressLine
 
-_KIND: Final = "progress"
 _BETWEEN_SECONDS: Final = 0.5
 
 
-def progress_teller(notices: Path, worker: str) -> Callable[[Progress], None]:
-    """Return a function that leaves a notice of how far a worker is, now and then and at the end."""
+def watcher(config: pytest.Config) -> Callable[[Progress], None] | None:
+    """Return the function that evaluations call with their progress; None if nobody watches it."""
+    address = worker_mailbox(config)
+    if address is not None:
+        is_watched = config.workerinput[WATCHED_INPUT]  # type: ignore[attr-defined]
+        return _progress_writer(*address) if is_watched else None
+    line = progress_line(config)
+    return None if line is None else lambda progress: line.show([progress])
+
+
+def _progress_writer(mailbox: Mailbox, worker: str) -> Callable[[Progress], None]:
+    """Return a function that leaves a worker's progress in the mailbox, now and then and at the end."""
     last = 0.0
 
-    def tell(progress: Progress) -> None:
+    def write(progress: Progress) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _BETWEEN_SECONDS or progress.done == progress.total:
             last = now
-            write_notice(notices, worker, _KIND, dataclasses.asdict(progress))
+            mailbox.write_progress(worker, progress)
 
-    return tell
-
-
-def forget_progress(notices: Path, worker: str) -> None:
-    """Forget how far a worker was that died."""
-    (notices / f"{worker}.{_KIND}").unlink(missing_ok=True)
+    return write
 
 
 class ProgressWatch:
-    """Shows how far the workers are, until it is stopped."""
+    """A thread of the controller that shows the progress of all workers until it is stopped."""
 
-    def __init__(self, notices: Path, line: ProgressLine) -> None:
-        self._notices = notices
+    def __init__(self, mailbox: Mailbox, line: ProgressLine) -> None:
+        self._mailbox = mailbox
         self._line = line
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="biastransfer-progress", daemon=True)
@@ -50,11 +55,9 @@ class ProgressWatch:
 
     def _watch(self) -> None:
         while not self._stopped.wait(_BETWEEN_SECONDS):
-            from pytest_biastransfer.evaluation.progress import Progress
-
-            self._line.show([Progress(**notice) for notice in read_notices(self._notices, _KIND)])
+            self._line.show(self._mailbox.progress())
 
     def stop(self) -> None:
-        """Show nothing any more."""
+        """Stop the thread."""
         self._stopped.set()
         self._thread.join()

@@ -1,0 +1,66 @@
+"""The kind `bias_gap`: a metric's difference between groups of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
+from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, ReportExtras, TestInputs
+from pytest_biastransfer.plugin.resources import evaluator_of
+from pytest_biastransfer.reporting.record import record_of
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.judgement.cases import GapCase
+    from pytest_biastransfer.judgement.verdict import Verdict
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.reporting.record import Record
+    from pytest_biastransfer.reporting.report import Kind
+    from pytest_biastransfer.store import Facts
+
+
+def measure(inputs: TestInputs, case: GapCase) -> MeasuredTest:
+    """Measure the gap of a case."""
+    measurement = measure_gaps_loaded(
+        evaluator_of(inputs.request),
+        inputs.model,
+        inputs.images,
+        case.gap,
+        control=inputs.control,
+        confidence=case.expectation.confidence,
+    )
+    return GapTest(case, inputs, measurement)
+
+
+@dataclass(frozen=True)
+class GapTest(MeasuredTest):
+    """A measured gap."""
+
+    report_kind: ClassVar[Kind] = "gap"
+
+    case: GapCase
+    inputs: TestInputs
+    measurement: GapMeasurement
+    intervention: None = field(default=None, init=False)
+
+    def record(self, verdict: Verdict | None) -> Record:
+        """Return the figures and, where they were judged, the limits; the limit on the gap names the worst group."""
+        return record_of(self.measurement, verdict, notes={"gap": f"worst {self.measurement.worst}"})
+
+    def failure_text(self, test: str, verdict: Verdict) -> str:
+        """Return the limits with their figures, and the metric of each group."""
+        from pytest_biastransfer.reporting.failure_text import failure_text, group_lines
+
+        lines = group_lines(self.measurement)
+        return failure_text(test, self.fixtures, self.measurement, verdict, subject="gap", lines=lines)
+
+    def evidence(self, facts: Facts) -> Mapping[str, str]:
+        """Return what the measurement kept of its images."""
+        return self.measurement.evidence
+
+    def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:
+        """Return the figure of each group."""
+        from pytest_biastransfer.reporting.details import group_details
+
+        return group_details(self.measurement)

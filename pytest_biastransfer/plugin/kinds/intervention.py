@@ -1,0 +1,107 @@
+"""The kind `bias_intervention`: predictions before and after one intervention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_biastransfer.baseline.entry import EncodedEvidence, encoded_evidence, evidence_for
+from pytest_biastransfer.baseline.regression import newly_flipped
+from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.judgement.early_stop import EarlyStop
+from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation
+from pytest_biastransfer.measurement.measure import measure_loaded
+from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, ReportExtras, TestInputs
+from pytest_biastransfer.plugin.resources import evaluator_of
+from pytest_biastransfer.plugin.state import SETTINGS
+from pytest_biastransfer.reporting.record import record_of
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.entry import Entry
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.cases import Case, InterventionCase
+    from pytest_biastransfer.judgement.verdict import Verdict
+    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.plugin.settings import Settings
+    from pytest_biastransfer.reporting.record import Record
+    from pytest_biastransfer.reporting.report import Kind
+    from pytest_biastransfer.store import Facts
+
+
+def measure(inputs: TestInputs, case: InterventionCase) -> MeasuredTest:
+    """Measure the intervention of a case."""
+    measurement = measure_loaded(
+        evaluator_of(inputs.request),
+        inputs.model,
+        inputs.images,
+        case.intervention,
+        control=inputs.control,
+        target=case.expectation.target,
+        confidence=case.expectation.confidence,
+        stop=_early_stop(case.expectation, inputs.request.config.stash[SETTINGS]),
+        description=case.words,
+    )
+    return InterventionTest(case, inputs, measurement, case.intervention)
+
+
+@dataclass(frozen=True)
+class InterventionTest(MeasuredTest):
+    """A measured intervention."""
+
+    report_kind: ClassVar[Kind] = "intervention"
+
+    case: Case
+    inputs: TestInputs
+    measurement: Measurement
+    intervention: Intervention
+
+    @property
+    def predictions(self) -> Measurement:
+        """The measurement."""
+        return self.measurement
+
+    def record(self, verdict: Verdict | None) -> Record:
+        """Return the figures and, where they were judged, the limits."""
+        return record_of(self.measurement, verdict)
+
+    def failure_text(self, test: str, verdict: Verdict) -> str:
+        """Return the limits with their figures, the classes that gained, and the first flipped images."""
+        from pytest_biastransfer.reporting.failure_text import failure_text, flip_lines
+
+        lines = flip_lines(self.measurement)
+        return failure_text(test, self.fixtures, self.measurement, verdict, subject="intervention", lines=lines)
+
+    def evidence(self, facts: Facts) -> Mapping[str, str]:
+        """Return the flipped images and the classes as text; encoded once for predictions that the store knows."""
+        names = evidence_for(self.case.expectation.metrics)
+        question = self.measurement.provenance.question
+        if question is None:
+            return encoded_evidence(self.measurement, names)
+        evidence: Mapping[str, str] = facts.get_or_compute(
+            fingerprint("evidence", question, names), lambda: encoded_evidence(self.measurement, names), EncodedEvidence
+        )
+        return evidence
+
+    def newly_flipped(self, accepted: Entry, entry: Entry) -> Sequence[str]:
+        """Return a line for each of the first images that flip now and did not in the accepted entry."""
+        from pytest_biastransfer.reporting.failure_text import MOST_FLIPS, flip_texts
+
+        indices = newly_flipped(accepted, entry)[:MOST_FLIPS]
+        flips = {flip.index: flip for flip in self.measurement.flips} if indices else {}
+        return flip_texts([flips[index] for index in indices])
+
+    def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:
+        """Return class shares, moves between classes, and flipped images."""
+        from pytest_biastransfer.reporting.details import prediction_details
+
+        return prediction_details(self.measurement, extras.source, extras.newly_flipped, extras.sheet)
+
+
+def _early_stop(expectation: Expectation, settings: Settings) -> EarlyStop | None:
+    """Return when the verdict of a test is certain early; the marker decides, otherwise the option."""
+    requested = settings.early_stop if expectation.early_stop is None else expectation.early_stop
+    # What becomes a baseline, or has to be compared with it, depends on all images.
+    if not requested or settings.update is not None or settings.compare == "require":
+        return None
+    return EarlyStop.of(expectation, settings.early_stop or EARLY_STOP_ALPHA if requested is True else requested)

@@ -1,0 +1,110 @@
+"""What the plugin asks of a measured bias test without knowing of which kind it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_biastransfer.baseline.entry import Entry
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.cases import Case
+    from pytest_biastransfer.judgement.verdict import Verdict
+    from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.models import Model
+    from pytest_biastransfer.reporting.record import Record
+    from pytest_biastransfer.reporting.report import Kind
+    from pytest_biastransfer.reporting.tile_sheet import TileSheet
+    from pytest_biastransfer.store import Facts
+
+
+@dataclass(frozen=True)
+class TestInputs:
+    """What a bias test is measured with: the values of its fixtures.
+
+    Attributes
+    ----------
+    request
+        Of the test, for the session's evaluator and further fixtures.
+    model, images, control
+        The model, the dataset, and the control model if the case names one.
+    """
+
+    request: pytest.FixtureRequest
+    model: Model
+    images: LabelledImages
+    control: Model | None
+
+
+@dataclass(frozen=True)
+class ReportExtras:
+    """What a report shows of an intervention besides the measurement, where that was computed.
+
+    Attributes
+    ----------
+    source
+        The same measurement of the source model.
+    newly_flipped
+        Indices of the images that flip now and did not when the baseline was accepted; None where that is unknown.
+    sheet
+        Pictures of images before and after the intervention.
+    """
+
+    source: Measurement | None = None
+    newly_flipped: Sequence[int] | None = None
+    sheet: TileSheet | None = None
+
+
+class MeasuredTest(ABC):
+    """A bias test that was measured: what is reported of it and compared with the baseline.
+
+    A kind of test is one module of `pytest_biastransfer.plugin.kinds` with a subclass and a function
+    ``measure(inputs, case)`` that returns it.
+    """
+
+    # The word that the JSON report has for the kind.
+    report_kind: ClassVar[Kind]
+
+    # What the marker declared, and what was measured.
+    case: Case
+    inputs: TestInputs
+    # The figures; of a search those of the worst intervention.
+    measurement: Measurement | GapMeasurement
+    # The intervention that the measurement is of; None if there is none.
+    intervention: Intervention | None
+
+    @property
+    def predictions(self) -> Measurement | None:
+        """The measurement, where it compares predictions before and after an intervention; otherwise None."""
+        return None
+
+    @property
+    def fixtures(self) -> str:
+        """The names of the fixtures that model, dataset and control come from."""
+        return ", ".join(self.case.fixtures)
+
+    @abstractmethod
+    def record(self, verdict: Verdict | None) -> Record:
+        """Return what the process of the test tells the controller; `verdict` is None if no limit was judged."""
+
+    @abstractmethod
+    def failure_text(self, test: str, verdict: Verdict) -> str:
+        """Return the message of the failed test, which is called `test`."""
+
+    @abstractmethod
+    def evidence(self, facts: Facts) -> Mapping[str, str]:
+        """Return the images and classes that the baseline keeps, as text by name."""
+
+    @abstractmethod
+    def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:
+        """Return the fields of the report's `Details` that this kind has."""
+
+    def newly_flipped(self, accepted: Entry, entry: Entry) -> Sequence[str]:
+        """Return a line for each image that flips now and did not in the accepted entry, at most five."""
+        return ()

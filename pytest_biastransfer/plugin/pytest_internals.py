@@ -1,0 +1,95 @@
+"""Every use of what pytest does not declare as public: nothing else in this package imports from ``_pytest``.
+
+pytest has no public way to the things below. Tried on pytest 8.2, 8.3, 8.4, 9.0 and 9.2; `tests/plugin/
+test_pytest_internals.py` says which of them a new release has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from _pytest.compat import NOTSET
+from _pytest.outcomes import Failed
+from _pytest.reports import CollectErrorRepr
+from _pytest.runner import runtestprotocol
+from _pytest.skipping import evaluate_xfail_marks, xfailed_key
+
+__all__ = [
+    "Failed",
+    "can_reach_fixture",
+    "configure",
+    "fail_collection",
+    "ignore_xfail",
+    "is_expected_to_fail",
+    "lacks_parameters",
+    "parameter_ids",
+    "reachable_fixtures",
+    "run_protocol",
+    "terminal_encoding",
+    "terminal_width",
+]
+
+
+def can_reach_fixture(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a test function that is being collected can use a fixture."""
+    return name in metafunc._arg2fixturedefs
+
+
+def reachable_fixtures(metafunc: pytest.Metafunc) -> set[str]:
+    """Return the names of all fixtures that a test function's module, or any conftest above it, can use."""
+    manager: Any = metafunc.definition.session._fixturemanager
+    if not hasattr(manager, "_get_all_fixture_defs_for_node"):  # pytest before 9.2
+        return set(manager._arg2fixturedefs)
+    return {definition.argname for definition in manager._get_all_fixture_defs_for_node(metafunc.definition.parent)}
+
+
+def fail_collection(report: pytest.CollectReport, message: str) -> None:
+    """Make a collection error with a message of what a collector reports."""
+    report.outcome, report.result, report.longrepr = "failed", [], CollectErrorRepr(message)
+
+
+def parameter_ids(item: Any) -> Sequence[str]:
+    """Return the id of each parametrization of a test; the public `item.callspec.id` joins them irreversibly."""
+    ids: Sequence[str] = item.callspec._idlist
+    return ids
+
+
+def lacks_parameters(item: Any) -> bool:
+    """Whether a test stands for an empty set of parameters."""
+    return any(value is NOTSET for value in item.callspec.params.values())
+
+
+def configure(config: pytest.Config) -> None:
+    """Configure pytest and its plugins without running a session."""
+    config._do_configure()
+
+
+def is_expected_to_fail(item: pytest.Item) -> bool:
+    """Whether an ``xfail`` marker applies to a test, by its condition."""
+    return not item.config.option.runxfail and evaluate_xfail_marks(item) is not None
+
+
+def ignore_xfail(item: pytest.Item) -> None:
+    """Have pytest report what a test raises as it is, whatever ``xfail`` marker it has."""
+    item.stash[xfailed_key] = None
+
+
+def run_protocol(item: pytest.Item, nextitem: pytest.Item | None, *, log: Any) -> list[pytest.TestReport]:
+    """Run setup, call and teardown of a test; its reports are logged as they are made while `log` is true.
+
+    pytest asks `log` for its truth value after each report.
+    """
+    return runtestprotocol(item, log=log, nextitem=nextitem)
+
+
+def terminal_width(reporter: pytest.TerminalReporter) -> int:
+    """Return how many columns pytest's terminal has."""
+    return reporter._tw.fullwidth
+
+
+def terminal_encoding(reporter: pytest.TerminalReporter) -> str | None:
+    """Return the encoding of the file that pytest writes to."""
+    encoding: str | None = getattr(reporter._tw._file, "encoding", None)
+    return encoding
