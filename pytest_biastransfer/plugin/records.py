@@ -8,7 +8,6 @@ release of this package installed.
 from __future__ import annotations
 
 import json
-import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -74,14 +73,18 @@ class RecordReader:
     """
 
     def __init__(self) -> None:
-        self._records: weakref.WeakKeyDictionary[pytest.TestReport, TestRecord] = weakref.WeakKeyDictionary()
+        # By the identity of the report, which is kept so that no other gets its identity: reports of subtests have no
+        # hash.
+        self._records: dict[int, tuple[pytest.TestReport, TestRecord]] = {}
 
     def read(self, report: pytest.TestReport) -> TestRecord:
         """Return the record of a report; an empty one of a report that came without, as from a worker that died."""
-        if report not in self._records:
-            text = vars(report).get("bias_record")
-            self._records[report] = TestRecord() if text is None else _parsed(from_text(text))
-        return self._records[report]
+        text = vars(report).get("bias_record")
+        if text is None:
+            return TestRecord()
+        if id(report) not in self._records:
+            self._records[id(report)] = report, _parsed(from_text(text))
+        return self._records[id(report)][1]
 
 
 def _parsed(content: dict[str, Any]) -> TestRecord:
