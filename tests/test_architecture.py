@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -98,6 +99,11 @@ def test_rooms_import_only_rooms_below_them(imports: grimp.ImportGraph) -> None:
     assert not chains, "\n".join(chains)
 
 
+def test_there_is_no_circle_of_imports(imports: grimp.ImportGraph) -> None:
+    modules = circle(imports)
+    assert not modules, " imports ".join(modules)
+
+
 def test_imports_in_functions_and_for_type_checkers_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "two_modules"
     package.mkdir()
@@ -115,3 +121,13 @@ def test_imports_in_functions_and_for_type_checkers_count(tmp_path: Path, monkey
 def test_few_modules_stand_outside_the_rooms() -> None:
     loose = sorted(path.name for path in ROOT.glob("*.py") if path.name != "__init__.py")
     assert len(loose) <= MOST_LOOSE_MODULES, loose
+
+
+def test_names_are_nouns_and_verbs_of_the_field() -> None:
+    names = Counter(
+        name.strip("_").lower()
+        for path in ROOT.rglob("*.py")
+        for name in bound_names(ast.parse(path.read_text(encoding="utf-8")))
+    )
+    fillers = Counter({name: count for name, count in names.items() if name in FILLERS})
+    assert fillers.total() / names.total() < LARGEST_SHARE_OF_FILLERS, fillers.most_common()

@@ -294,7 +294,9 @@ def test_where_there_is_no_sandbox_trust_is_asked_for(originals: Path, monkeypat
             load_model("torchscript:net.pt")
     # Where the kernel, or a container, refuses it.
     refusing = isolated_program._START.replace(
-        "from ", "import pytest_biastransfer.models.safe_loading.sandbox as s; s._system_call = lambda *call: -1; from ", 1
+        "from ",
+        "import pytest_biastransfer.models.safe_loading.sandbox as s; s._system_call = lambda *call: -1; from ",
+        1,
     )
     with monkeypatch.context() as patched:
         patched.setattr(isolated_program, "_START", refusing)
