@@ -32,6 +32,7 @@ from pytest_biastransfer.search.scan import ScanResults, Subject, scan
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
 from tests.plugin.xdist.test_worker_progress import Terminal
+from tests.support.warm_python import PYTHON
 
 pytestmark = pytest.mark.usefixtures("warm_executable")
 
@@ -325,7 +326,8 @@ def test_the_list_is_there_at_once() -> None:
         "import sys; from pytest_biastransfer.__main__ import main; main(['list']); "
         "print([name for name in ('torch', 'numpy', 'scipy', 'PIL', 'matplotlib', '_pytest') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Not a fork, which has all of that.
+    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
