@@ -22,7 +22,7 @@ VERSION: Final = 1
 
 
 @dataclass(frozen=True)
-class TestRecord:
+class AttachedRecord:
     """What a test's process tells of the test beside pytest's own report.
 
     Attributes
@@ -61,7 +61,7 @@ def from_text(text: str) -> Any:
     return message["content"]
 
 
-def attach(report: pytest.TestReport, record: TestRecord) -> None:
+def attach(report: pytest.TestReport, record: AttachedRecord) -> None:
     """Attach a record to a test's report."""
     report.bias_record = to_text(asdict(record))  # type: ignore[attr-defined]
 
@@ -75,23 +75,23 @@ class RecordReader:
     def __init__(self) -> None:
         # By the identity of the report, which is kept so that no other gets its identity: reports of subtests have no
         # hash.
-        self._records: dict[int, tuple[pytest.TestReport, TestRecord]] = {}
+        self._records: dict[int, tuple[pytest.TestReport, AttachedRecord]] = {}
 
-    def read(self, report: pytest.TestReport) -> TestRecord:
+    def read(self, report: pytest.TestReport) -> AttachedRecord:
         """Return the record of a report; an empty one of a report that came without, as from a worker that died."""
         text = vars(report).get("bias_record")
         if text is None:
-            return TestRecord()
+            return AttachedRecord()
         if id(report) not in self._records:
             self._records[id(report)] = report, _parsed(from_text(text))
         return self._records[id(report)][1]
 
 
-def _parsed(content: dict[str, Any]) -> TestRecord:
+def _parsed(content: dict[str, Any]) -> AttachedRecord:
     if content["bias"] is None:
-        return TestRecord(None, content["notes"], content["remarks"])
+        return AttachedRecord(None, content["notes"], content["remarks"])
     # Not imported by a session without bias tests.
     from pytest_biastransfer.reporting.from_json import from_plain
     from pytest_biastransfer.reporting.record import Record
 
-    return TestRecord(from_plain(Record, content["bias"]), content["notes"], content["remarks"])
+    return AttachedRecord(from_plain(Record, content["bias"]), content["notes"], content["remarks"])

@@ -11,7 +11,7 @@ import pytest
 from pytest_biastransfer.reporting.outcomes import SEVERITY
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.plugin.records import RecordReader, TestRecord
+    from pytest_biastransfer.plugin.records import AttachedRecord, RecordReader
     from pytest_biastransfer.reporting.outcomes import Outcome
     from pytest_biastransfer.reporting.record import Record
 
@@ -35,7 +35,7 @@ class TestResult:
     outcome: Outcome
     report: pytest.TestReport
     seconds: float
-    test: TestRecord
+    test: AttachedRecord
 
     @property
     def record(self) -> Record:

@@ -205,10 +205,10 @@ def test_other_content_under_the_same_spec_is_an_error(specs: Path) -> None:
 def test_a_model_that_was_changed_after_loading_is_not_mistaken_for_its_spec(specs: Path) -> None:
     Image.new("RGB", (8, 8)).save(specs / "unused.png")
     torch.save(Net().state_dict(), specs / "net.pt")
-    (specs / "nets.py").write_text(
+    (specs / "nets_of_tasks.py").write_text(
         "from tests.evaluation.test_chunk_tasks import Net\n\ndef net():\n    return Net()\n"
     )
-    model = as_model("checkpoint:net.pt?arch=python:nets:net", "model")
+    model = as_model("checkpoint:net.pt?arch=python:nets_of_tasks:net", "model")
     assert model.spec is not None
     with torch.no_grad():
         model.module.layers[-1].bias += 1  # type: ignore[union-attr, index]

@@ -467,7 +467,9 @@ def test_a_model_that_does_not_tell_classes_apart_gets_no_tests(project: pytest.
     scan.stdout.fnmatch_lines(
         ["  degenerate: a is predicted for 100 % of the 44 images, and no class has more than 45.5 % of the labels"]
     )
-    scan.stderr.fnmatch_lines(["error: no file of tests is written: limits on a model that does not tell its classes*"])
+    scan.stderr.fnmatch_lines(
+        ["error: no file of tests is written: limits on a model that does not distinguish its classes*"]
+    )
     assert not (project.path / "test_bias.py").exists()
 
 

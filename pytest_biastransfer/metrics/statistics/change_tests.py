@@ -127,8 +127,8 @@ def skew_change(
     if permuted.shares is not None:
         return _counted(change, permuted.changes, permuted.shares)
     resampled = _resampled_changes(before, now, n_before, n_now, paired)
-    by_permutation = _normal(change - permuted.changes.mean(), permuted.changes.std())
-    by_bootstrap = _normal(2 * change - resampled.mean(), resampled.std())
+    by_permutation = normal_p_value(change - permuted.changes.mean(), permuted.changes.std())
+    by_bootstrap = normal_p_value(2 * change - resampled.mean(), resampled.std())
     return max(by_permutation, by_bootstrap, 0.5 ** (permuted.images - 1))
 
 
@@ -186,7 +186,14 @@ def _counted(change: float, changes: Floats, shares: Floats) -> float:
     return min(1.0, float(shares[as_far].sum()))
 
 
-def _normal(deviation: float, spread: float) -> float:
+def normal_p_value(deviation: float, spread: float) -> float:
+    """Return the two-sided p-value of a deviation in a normal distribution with a standard deviation of `spread`.
+
+    Without spread any deviation is impossible, but for rounding.
+
+    >>> round(normal_p_value(1.96, 1.0), 3), normal_p_value(0.5, 0.0), normal_p_value(0.0, 0.0)
+    (0.05, 0.0, 1.0)
+    """
     if spread < _ROUNDING:
         return float(abs(deviation) < _ROUNDING)
     return erfc(abs(deviation) / spread / sqrt(2))

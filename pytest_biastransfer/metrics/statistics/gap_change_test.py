@@ -5,13 +5,14 @@ As in `comparison`: two measurements are *paired* where they are of the same ima
 
 from __future__ import annotations
 
-from math import erfc, hypot, isnan, isqrt, sqrt
+from math import hypot, isnan, isqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.change_tests import normal_p_value
 
 Marked = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -85,7 +86,7 @@ def paired_gap_change(
     (change,), exchanged = _gap_changes(outcomes), _gap_changes(_exchanged(outcomes, generator))
     as_far = int(np.count_nonzero(abs(exchanged) >= abs(change) - _ROUNDING))
     resampled = _gap_changes(_resampled(outcomes, generator))
-    by_bootstrap = _normal(2 * float(change) - float(resampled.mean()), float(resampled.std()))
+    by_bootstrap = normal_p_value(2 * float(change) - float(resampled.mean()), float(resampled.std()))
     return max((1 + as_far) / (1 + EXCHANGES), by_bootstrap)
 
 
@@ -113,7 +114,7 @@ def unpaired_gap_change(before: SizedGap, now: SizedGap) -> float:
     if isnan(change):
         return 1.0
     none = min(1.0, 2 * min(before.by_chance, now.by_chance))
-    return max(none, _normal(change, hypot(before.error, now.error)))
+    return max(none, normal_p_value(change, hypot(before.error, now.error)))
 
 
 def _gap_changes(outcomes: Counts) -> Floats:
@@ -148,9 +149,3 @@ def _heads(coins: int, generator: np.random.Generator) -> Integers:
 def _resampled(outcomes: Integers, generator: np.random.Generator) -> Floats:
     """Return what the outcomes would be, had other images been seen: [4, groups, 1] -> [4, groups, draws]."""
     return generator.standard_gamma(outcomes + 1 / len(outcomes), size=(*outcomes.shape[:2], DRAWS))
-
-
-def _normal(deviation: float, spread: float) -> float:
-    if spread < _ROUNDING:
-        return float(abs(deviation) < _ROUNDING)
-    return erfc(abs(deviation) / spread / sqrt(2))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.baseline.entry import EntryKey
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.plugin.pytest_internals import parameter_ids
 from pytest_biastransfer.plugin.state import SETTINGS
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.entry import EntryKey
     from pytest_biastransfer.judgement.cases import Case
 
 
@@ -23,6 +23,9 @@ def key_of(item: Any, case: Case) -> EntryKey:
 
     It is not made of the node id: pytest-xdist appends to that, and it depends on the root directory.
     """
+    # Sessions without a bias test do not need it.
+    from pytest_biastransfer.baseline.entry import EntryKey
+
     directory = item.config.stash[SETTINGS].baseline.parent
     path = Path(os.path.relpath(item.path, directory)).as_posix()
     classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]

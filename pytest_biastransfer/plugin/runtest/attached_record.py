@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.plain_text import shown
 from pytest_biastransfer.plugin.collection.parametrize import is_bias_test
-from pytest_biastransfer.plugin.records import TestRecord, attach
+from pytest_biastransfer.plugin.records import AttachedRecord, attach
 from pytest_biastransfer.plugin.state import NOTES, REMARKS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def attach_record(item: pytest.Item, report: pytest.TestReport) -> None:
     notes = [shown(note) for note in item.stash.get(NOTES, [])] if has_run else []
     remarks = [shown(remark) for remark in item.stash.get(REMARKS, [])] if has_run else []
     if bias is not None or notes or remarks:
-        attach(report, TestRecord(bias, notes, remarks))
+        attach(report, AttachedRecord(bias, notes, remarks))
 
 
 def _bias_record(item: pytest.Item, report: pytest.TestReport) -> Record | None:
