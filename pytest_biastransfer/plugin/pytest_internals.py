@@ -1,6 +1,7 @@
 """Every use of what pytest does not declare as public: nothing else in this package imports from ``_pytest``.
 
-Tried on pytest 8.2.0, 8.4.2, 9.0.0 and 9.2.0; tests/plugin/test_pytest_internals.py says what a new release has changed.
+Tried on pytest 8.2.0, 8.4.2, 9.0.0 and 9.2.0;
+tests/plugin/test_pytest_internals.py says what a new release has changed.
 """
 
 from __future__ import annotations
