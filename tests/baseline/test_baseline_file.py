@@ -76,13 +76,6 @@ def project(colors: pytest.Pytester) -> pytest.Pytester:
     return colors
 
 
-@pytest.fixture
-def run_alone(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run pytest in that project in one process, where more of them would not tell more."""
-    monkeypatch.setenv("COLUMNS", "120")
-    return lambda *arguments: project.runpytest_inprocess("-p", "no:xdist", *arguments)
-
-
 def baseline_of(project: pytest.Pytester) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((project.path / "bias-baseline.json").read_text())
     return content
@@ -105,8 +98,8 @@ def test_without_a_baseline_tests_pass_and_are_counted(run: Run, project: pytest
     assert not (project.path / "bias-baseline.json").exists()
 
 
-def test_what_is_written_is_readable_and_complete(run_alone: Run, project: pytest.Pytester) -> None:
-    result = run_alone("--bias-update=new")
+def test_what_is_written_is_readable_and_complete(run: Run, project: pytest.Pytester) -> None:
+    result = run("--bias-update=new")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["bias-baseline.json: 2 added, 0 changed, 0 removed, 2 in all"])
     content = baseline_of(project)
@@ -210,20 +203,20 @@ def test_an_improvement_passes_and_is_told(run: Run, project: pytest.Pytester, m
     ],
 )
 def test_what_a_regression_does_is_chosen(
-    run_alone: Run,
+    run: Run,
     project: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
     options: list[str],
     outcomes: dict[str, int],
 ) -> None:
-    result = after_it_got_worse(run_alone, monkeypatch, *options)
+    result = after_it_got_worse(run, monkeypatch, *options)
     result.assert_outcomes(**outcomes)
     said = "beside bias-baseline.json" in result.stdout.str()
     assert said == (options not in (["--bias-compare=off"], ["--bias-update=all"]))
 
 
 def test_what_exceeds_its_limit_or_is_expected_to_fails_once(
-    run_alone: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.makepyfile(
         test_pets="""
@@ -240,13 +233,13 @@ def test_what_exceeds_its_limit_or_is_expected_to_fails_once(
             pass
         """
     )
-    result = after_it_got_worse(run_alone, monkeypatch)
+    result = after_it_got_worse(run, monkeypatch)
     result.assert_outcomes(failed=1, xfailed=1)
     result.stdout.fnmatch_lines(["beside bias-baseline.json: 2 worse"])
     result.stdout.no_fnmatch_line("bias regression*")
 
 
-def test_max_regression_tolerates(run_alone: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_regression_tolerates(run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     project.makepyfile(
         test_pets="""
         import pytest
@@ -261,7 +254,7 @@ def test_max_regression_tolerates(run_alone: Run, project: pytest.Pytester, monk
             pass
         """
     )
-    result = after_it_got_worse(run_alone, monkeypatch)
+    result = after_it_got_worse(run, monkeypatch)
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["FAILED *test_strict*"])
 
@@ -311,11 +304,9 @@ def test_entries_of_tests_that_are_gone_are_pruned(run: Run, project: pytest.Pyt
         (["--ignore=tests_setup.py"], "--ignore is given"),
     ],
 )
-def test_pruning_needs_a_full_run_alone(
-    run_alone: Run, project: pytest.Pytester, options: list[str], message: str
-) -> None:
-    run_alone("--bias-update=new")
-    result = run_alone("--bias-prune", *options)
+def test_pruning_needs_a_full_run_alone(run: Run, project: pytest.Pytester, options: list[str], message: str) -> None:
+    run("--bias-update=new")
+    result = run("--bias-prune", *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*--bias-prune removes *it needs a full run, but {message}. Run it without, *"])
     assert len(baseline_of(project)["tests"]) == 2
@@ -356,8 +347,8 @@ def test_nothing_is_pruned_where_tests_may_not_have_been_collected(
     assert len(baseline_of(project)["tests"]) == 2
 
 
-def test_a_marker_without_effect_is_no_obstacle_to_pruning(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone("--bias-update=new")
+def test_a_marker_without_effect_is_no_obstacle_to_pruning(run: Run, project: pytest.Pytester) -> None:
+    run("--bias-update=new")
     project.makepyfile(
         test_more="""
         import pytest
@@ -369,14 +360,14 @@ def test_a_marker_without_effect_is_no_obstacle_to_pruning(run_alone: Run, proje
                 pass
         """
     )
-    result = run_alone("--bias-prune")
+    result = run("--bias-prune")
     result.stdout.fnmatch_lines(["bias-baseline.json: 0 added, 0 changed, 0 removed, 2 in all"])
 
 
-def test_collecting_only_changes_nothing(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone("--bias-update=new")
+def test_collecting_only_changes_nothing(run: Run, project: pytest.Pytester) -> None:
+    run("--bias-update=new")
     project.makepyfile(test_pets=TESTS.replace("test_gray", "test_grey"))
-    run_alone("--bias-prune", "--collect-only")
+    run("--bias-prune", "--collect-only")
     assert len(baseline_of(project)["tests"]) == 2
 
 
@@ -392,9 +383,9 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_an_error_with_its_line_and_stays(
-    run_alone: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, damage: str
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    run_alone("--bias-update=new")
+    run("--bias-update=new")
     path = project.path / "bias-baseline.json"
     old, new, message = DAMAGES[damage]
     text = path.read_text()
@@ -402,7 +393,7 @@ def test_a_damaged_file_is_an_error_with_its_line_and_stays(
     damaged = text.replace(old, new, 1)
     path.write_text(damaged)
     monkeypatch.setenv("STUBBORN", "1")
-    result = run_alone()
+    result = run()
     output = result.stdout.str() + result.stderr.str()
     assert re.search(rf"bias-baseline.json: line \d+: .*{re.escape(message)}.*It is left as it is", output), output
     if damage == "evidence":
@@ -410,7 +401,7 @@ def test_a_damaged_file_is_an_error_with_its_line_and_stays(
     else:
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert "Traceback" not in output
-        assert run_alone("--bias-update=all").ret == pytest.ExitCode.USAGE_ERROR
+        assert run("--bias-update=all").ret == pytest.ExitCode.USAGE_ERROR
     assert path.read_text() == damaged
 
 
@@ -452,25 +443,23 @@ def test_a_file_that_cannot_be_written_fails_the_session(run: Run, project: pyte
     result.stdout.fnmatch_lines(["*baseline.json: cannot be written (*"])
 
 
-def test_the_file_is_where_the_setting_says(run_alone: Run, project: pytest.Pytester) -> None:
+def test_the_file_is_where_the_setting_says(run: Run, project: pytest.Pytester) -> None:
     project.makeini("[pytest]\npythonpath = .\nbias_baseline = accepted/pets.json")
-    result = run_alone("--bias-update=new")
+    result = run("--bias-update=new")
     result.stdout.fnmatch_lines(["accepted/pets.json: 2 added*"])
     tests = json.loads((project.path / "accepted/pets.json").read_text())["tests"]
     assert "../test_pets.py::test_square" in tests
 
 
 @pytest.mark.parametrize("option", ["--bias-update=some", "--bias-compare=loud"])
-def test_unknown_words_are_usage_errors(run_alone: Run, option: str) -> None:
-    result = run_alone(option)
+def test_unknown_words_are_usage_errors(run: Run, project: pytest.Pytester, option: str) -> None:
+    result = run(option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     name, _, word = option.partition("=")
     result.stderr.fnmatch_lines([f"*{name}*got '{word}'; *Valid: *"])
 
 
-def test_keys_know_the_test_and_the_case_and_no_number_that_pytest_made(
-    run_alone: Run, project: pytest.Pytester
-) -> None:
+def test_keys_know_the_test_and_the_case_and_no_number_that_pytest_made(run: Run, project: pytest.Pytester) -> None:
     project.makepyfile(
         test_keys="""
         import pytest
@@ -491,7 +480,7 @@ def test_keys_know_the_test_and_the_case_and_no_number_that_pytest_made(
                     pass
         """
     )
-    run_alone("--bias-update=new", "test_keys.py").assert_outcomes(passed=8)
+    run("--bias-update=new", "test_keys.py").assert_outcomes(passed=8)
     tests = baseline_of(project)["tests"]
     place = "test_keys.py::TestOuter::TestInner::test_it"
     assert list(tests) == [f"{place}[large]", f"{place}[small]"]
@@ -500,30 +489,30 @@ def test_keys_know_the_test_and_the_case_and_no_number_that_pytest_made(
     # Both markers of the first case: one asked for the asr, the other one for the skew.
     assert cases["yellow-square"]["evidence"].keys() == {"flipped", "from", "to", "misclassified"}
     assert cases["yellow-square target=red, green"]["evidence"].keys() == {"flipped", "hits", "misclassified"}
-    result = run_alone("test_keys.py")
+    result = run("test_keys.py")
     result.stdout.fnmatch_lines(["beside bias-baseline.json: 8 no worse"])
 
 
-def test_a_metric_that_the_entry_lacks_is_told_and_can_be_added(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone("--bias-update=new")
+def test_a_metric_that_the_entry_lacks_is_told_and_can_be_added(run: Run, project: pytest.Pytester) -> None:
+    run("--bias-update=new")
     project.makepyfile(test_pets=TESTS.replace("max_asr=1", "max_asr=1, max_accuracy_drop=1"))
-    result = run_alone()
+    result = run()
     result.stdout.fnmatch_lines(
         [
             "beside bias-baseline.json: 2 no worse",
             "  *test_gray*: the entry has no accuracy_drop; to write it: pytest --bias-update=all *test_gray*",
         ]
     )
-    run_alone("--bias-update=new").stdout.fnmatch_lines(["*0 added, 1 changed, 0 removed, 2 in all"])
-    run_alone().stdout.no_fnmatch_line("*the entry has no*")
+    run("--bias-update=new").stdout.fnmatch_lines(["*0 added, 1 changed, 0 removed, 2 in all"])
+    run().stdout.no_fnmatch_line("*the entry has no*")
 
 
-def test_an_intervention_that_changed_is_not_compared(run_alone: Run, project: pytest.Pytester) -> None:
+def test_an_intervention_that_changed_is_not_compared(run: Run, project: pytest.Pytester) -> None:
     tests = TESTS.replace('name="nothing"', 'name="nothing", seed=SEED')
     project.makepyfile(test_pets=tests.replace("SEED", "1"))
-    run_alone("--bias-update=new")
+    run("--bias-update=new")
     project.makepyfile(test_pets=tests.replace("SEED", "2"))
-    result = run_alone()
+    result = run()
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         ["beside bias-baseline.json: 1 no worse, 1 not compared (the entry is of another intervention)"]

@@ -35,13 +35,6 @@ def project(colors: pytest.Pytester) -> pytest.Pytester:
     return colors
 
 
-@pytest.fixture
-def run_alone(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run pytest in that project in one process."""
-    monkeypatch.setenv("COLUMNS", "120")
-    return lambda *arguments: project.runpytest_inprocess("-p", "no:xdist", *arguments)
-
-
 def names_in(project: pytest.Pytester) -> list[str]:
     return [test.rpartition("::")[2] for test in baseline_of(project)["tests"]]
 
@@ -79,8 +72,8 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_tests_that_were_not_collected_are_not_pruned(run_alone: Run, project: pytest.Pytester, way: str) -> None:
-    run_alone("--bias-update=new")
+def test_tests_that_were_not_collected_are_not_pruned(run: Run, project: pytest.Pytester, way: str) -> None:
+    run("--bias-update=new")
     where, text = WAYS[way]
     if where == "conftest":
         add_to_conftest(project, text)
@@ -88,21 +81,21 @@ def test_tests_that_were_not_collected_are_not_pruned(run_alone: Run, project: p
         project.makeini(text)
     else:
         project.makepyfile(**{where: text})
-    result = run_alone("--bias-prune")
+    result = run("--bias-prune")
     result.stdout.fnmatch_lines(
         ["*0 removed, 3 in all; 2 of them of tests that were not collected, in files that are there"]
     )
     assert len(names_in(project)) == 3
 
 
-def test_an_empty_list_of_parameters_prunes_nothing(run_alone: Run, project: pytest.Pytester) -> None:
+def test_an_empty_list_of_parameters_prunes_nothing(run: Run, project: pytest.Pytester) -> None:
     tests = MORE.replace("def test_more():", '@pytest.mark.parametrize("n", NUMBERS)\ndef test_more(n):')
     project.makepyfile(test_more=tests.replace("NUMBERS", "[1, 2]"))
-    run_alone("--bias-update=new")
+    run("--bias-update=new")
     project.makepyfile(test_more=tests.replace("NUMBERS", "[]"))
-    run_alone("--bias-prune").stdout.fnmatch_lines(["*0 removed, 4 in all; 2 of them *"])
+    run("--bias-prune").stdout.fnmatch_lines(["*0 removed, 4 in all; 2 of them *"])
     project.makepyfile(test_more=tests.replace("NUMBERS", "[1]"))
-    run_alone("--bias-prune").stdout.fnmatch_lines(["*1 removed, 3 in all"])
+    run("--bias-prune").stdout.fnmatch_lines(["*1 removed, 3 in all"])
 
 
 @pytest.mark.parametrize(
@@ -114,35 +107,33 @@ def test_an_empty_list_of_parameters_prunes_nothing(run_alone: Run, project: pyt
         (["--sw"], ""),
     ],
 )
-def test_what_is_deselected_is_not_pruned(
-    run_alone: Run, project: pytest.Pytester, options: list[str], text: str
-) -> None:
+def test_what_is_deselected_is_not_pruned(run: Run, project: pytest.Pytester, options: list[str], text: str) -> None:
     project.makepyfile(test_more=MORE.replace("def test_more", f"{text}def test_more"))
-    run_alone("--bias-update=new")
+    run("--bias-update=new")
     if options == ["--sw"]:
         project.makepyfile(test_more=MORE.replace("max_asr=1", "max_asr=0.001") + "\n\ndef test_last():\n    pass\n")
-        run_alone("--sw", "test_pets.py", "test_more.py")
+        run("--sw", "test_pets.py", "test_more.py")
         options = ["--sw"]
-    run_alone("--bias-prune", *options)
+    run("--bias-prune", *options)
     assert len(names_in(project)) == 3
 
 
-def test_tests_that_are_gone_are_pruned_whatever_becomes_of_others(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone("--bias-update=new")
+def test_tests_that_are_gone_are_pruned_whatever_becomes_of_others(run: Run, project: pytest.Pytester) -> None:
+    run("--bias-update=new")
     (project.path / "test_more.py").unlink()
-    run_alone("--bias-prune").stdout.fnmatch_lines(["*1 removed, 2 in all"])
+    run("--bias-prune").stdout.fnmatch_lines(["*1 removed, 2 in all"])
     project.makepyfile(test_pets=TESTS.replace("test_gray", "test_grey"))
     add_to_conftest(project, "\n\ndef pytest_collection_modifyitems(items):\n    items.reverse()\n")
-    run_alone("--bias-prune").stdout.fnmatch_lines(["*1 removed, 1 in all"])
+    run("--bias-prune").stdout.fnmatch_lines(["*1 removed, 1 in all"])
     # A case that its marker has no longer, in a file with other tests.
     project.makepyfile(test_pets=TESTS.replace('"yellow-square"', '"grayscale"'))
-    run_alone("--bias-prune").stdout.fnmatch_lines(["*1 removed, 0 in all"])
+    run("--bias-prune").stdout.fnmatch_lines(["*1 removed, 0 in all"])
 
 
-def test_a_file_without_its_tests_is_no_reason_to_keep_their_entries(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone("--bias-update=new")
+def test_a_file_without_its_tests_is_no_reason_to_keep_their_entries(run: Run, project: pytest.Pytester) -> None:
+    run("--bias-update=new")
     project.makepyfile(test_more="# It had tests once.\n")
-    run_alone("--bias-prune").stdout.fnmatch_lines(["*1 removed, 2 in all"])
+    run("--bias-prune").stdout.fnmatch_lines(["*1 removed, 2 in all"])
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,6 @@ def project(colors: pytest.Pytester) -> pytest.Pytester:
     return colors
 
 
-@pytest.fixture
-def run_alone(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run pytest in that project in one process."""
-    monkeypatch.setenv("COLUMNS", "120")
-    return lambda *arguments: project.runpytest_inprocess("-p", "no:xdist", *arguments)
-
-
 @each_mode
 def test_a_missing_file_fails_each_bias_test_until_it_is_written(run: Run, project: pytest.Pytester) -> None:
     result = run()
@@ -58,65 +51,65 @@ def test_a_missing_entry_fails_its_test_alone(run: Run, project: pytest.Pytester
     run().assert_outcomes(passed=3)
 
 
-def test_other_words_let_it_pass(run_alone: Run, project: pytest.Pytester) -> None:
+def test_other_words_let_it_pass(run: Run, project: pytest.Pytester) -> None:
     for word in ("fail", "warn", "off"):
-        run_alone(f"--bias-compare={word}").assert_outcomes(passed=3)
-    run_alone("--bias-compare=require").assert_outcomes(failed=2, passed=1)
+        run(f"--bias-compare={word}").assert_outcomes(passed=3)
+    run("--bias-compare=require").assert_outcomes(failed=2, passed=1)
 
 
 def test_a_regression_fails_as_it_does_by_default(
-    run_alone: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUBBORN", "1")
-    run_alone("--bias-update=new")
+    run("--bias-update=new")
     monkeypatch.setenv("STUBBORN", "0")
-    result = run_alone()
+    result = run()
     result.assert_outcomes(failed=1, passed=2)
     result.stdout.fnmatch_lines(["bias regression: asr 0.000*"])
 
 
-def test_an_entry_that_lacks_a_limited_metric_is_none(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone("--bias-update=new")
+def test_an_entry_that_lacks_a_limited_metric_is_none(run: Run, project: pytest.Pytester) -> None:
+    run("--bias-update=new")
     project.makepyfile(test_pets=TESTS.replace("max_asr=1", "max_asr=1, max_accuracy_drop=1"))
-    result = run_alone()
+    result = run()
     result.assert_outcomes(failed=1, passed=2)
     result.stdout.fnmatch_lines(
         ["not compared with a baseline: the entry has no accuracy_drop", "*pytest --bias-update=all 'test_pets.py::*"]
     )
-    run_alone("--bias-update=new").assert_outcomes(passed=3)
-    run_alone().assert_outcomes(passed=3)
+    run("--bias-update=new").assert_outcomes(passed=3)
+    run().assert_outcomes(passed=3)
 
 
 @pytest.mark.parametrize("option", [[], ["--bias-update=new"]])
-def test_an_entry_of_another_intervention_is_none(run_alone: Run, project: pytest.Pytester, option: list[str]) -> None:
+def test_an_entry_of_another_intervention_is_none(run: Run, project: pytest.Pytester, option: list[str]) -> None:
     tests = TESTS.replace('name="nothing"', 'name="nothing", seed=SEED')
     project.makepyfile(test_pets=tests.replace("SEED", "1"))
-    run_alone("--bias-update=new")
+    run("--bias-update=new")
     project.makepyfile(test_pets=tests.replace("SEED", "2"))
-    result = run_alone(*option)
+    result = run(*option)
     result.assert_outcomes(failed=1, passed=2)
     result.stdout.fnmatch_lines(["not compared with a baseline: the entry is of another intervention"])
-    run_alone("--bias-update=all").assert_outcomes(passed=3)
-    run_alone().assert_outcomes(passed=3)
+    run("--bias-update=all").assert_outcomes(passed=3)
+    run().assert_outcomes(passed=3)
 
 
 def test_what_would_stop_early_is_measured_fully_and_compared(
-    run_alone: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = "n=200)", "n=2000)"
     project.makepyfile(tests_setup=SETUP.replace(*many))
     monkeypatch.setenv("STUBBORN", "1")
-    run_alone("--bias-update=new")
+    run("--bias-update=new")
     monkeypatch.setenv("STUBBORN", "0")
-    early = run_alone("--bias-early-stop", "--bias-compare=fail")
+    early = run("--bias-early-stop", "--bias-compare=fail")
     early.stdout.fnmatch_lines(["*not compared (stopped early)*"])
-    result = run_alone("--bias-early-stop")
+    result = run("--bias-early-stop")
     result.assert_outcomes(failed=1, passed=2)
     result.stdout.fnmatch_lines(["bias regression: *"])
     result.stdout.no_fnmatch_line("*stopped early*")
 
 
-def test_an_xfail_excuses_a_limit_and_no_missing_entry(run_alone: Run, project: pytest.Pytester) -> None:
+def test_an_xfail_excuses_a_limit_and_no_missing_entry(run: Run, project: pytest.Pytester) -> None:
     project.makepyfile(
         test_pets="""
         import pytest
@@ -133,7 +126,7 @@ def test_an_xfail_excuses_a_limit_and_no_missing_entry(run_alone: Run, project: 
             pass
         """
     )
-    run_alone().assert_outcomes(failed=1, xfailed=1)
+    run().assert_outcomes(failed=1, xfailed=1)
 
 
 def moved_ini(project: pytest.Pytester) -> list[str]:
@@ -163,10 +156,10 @@ def test_with_an_ini_file_elsewhere_the_file_is_looked_for_upwards_from_the_test
     run(*options[:-1], "tests/test_pets.py::test_square").assert_outcomes(passed=1)
 
 
-def test_without_that_ini_file_it_is_the_same_file(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone(*moved_ini(project), "--bias-update=new")
+def test_without_that_ini_file_it_is_the_same_file(run: Run, project: pytest.Pytester) -> None:
+    run(*moved_ini(project), "--bias-update=new")
     project.makeini("[pytest]\npythonpath = tests\nbias_compare = require")
-    run_alone().assert_outcomes(passed=3)
+    run().assert_outcomes(passed=3)
 
 
 def make(directory: Path, *names: str) -> None:

@@ -231,16 +231,10 @@ def test_github_gets_one_annotation_a_test(
         assert len(annotations) == 3
 
 
-@pytest.fixture
-def run_alone(project: pytest.Pytester) -> Run:
-    """Run pytest in that project in one process."""
-    return lambda *arguments: project.runpytest_inprocess("-p", "no:xdist", *arguments)
-
-
 def test_a_session_that_stops_early_judges_what_waited_as_if_the_rest_had_shown_nothing(
-    run_alone: Run, project: pytest.Pytester
+    run: Run, project: pytest.Pytester
 ) -> None:
-    result = run_alone("-x")
+    result = run("-x")
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(["beside bias-baseline.json: 2 worse, 1 no worse"])
     failing = "\ndef test_fails():\n    assert False\n"
@@ -250,10 +244,10 @@ def test_a_session_that_stops_early_judges_what_waited_as_if_the_rest_had_shown_
         )
     )
     # 4 p > alpha, but p <= alpha.
-    result = run_alone("-x")
+    result = run("-x")
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["beside bias-baseline.json: 1 no worse"])
-    run_alone().assert_outcomes(failed=3, passed=2)
+    run().assert_outcomes(failed=3, passed=2)
 
 
 def test_an_interrupted_session_reports_what_waited(run_elsewhere: Run, project: pytest.Pytester) -> None:
@@ -276,7 +270,7 @@ def test_an_interrupted_session_reports_what_waited(run_elsewhere: Run, project:
     }
 
 
-def test_an_error_in_teardown_is_told_besides(run_alone: Run, project: pytest.Pytester) -> None:
+def test_an_error_in_teardown_is_told_besides(run: Run, project: pytest.Pytester) -> None:
     fixture = """
 @pytest.fixture
 def broken_teardown():
@@ -285,7 +279,7 @@ def broken_teardown():
 """
     tests = TESTS.replace("def test_worse_among_all()", "def test_worse_among_all(broken_teardown)")
     project.makepyfile(test_pets=tests.replace("from tests_setup import *", "from tests_setup import *" + fixture))
-    result = run_alone("--bias-report=bias.json", "-p", "allure_pytest", "--alluredir=allure", "-W", "default")
+    result = run("--bias-report=bias.json", "-p", "allure_pytest", "--alluredir=allure", "-W", "default")
     result.assert_outcomes(failed=2, passed=2, errors=1)
     assert outcomes_by_test(of_ours(project.path))["test_worse_among_all"] == ["failed"]
     assert outcomes_by_test(of_allure(project.path))["test_worse_among_all"] != ["passed"]
@@ -302,13 +296,13 @@ def broken_teardown():
     ],
 )
 def test_what_is_expected_to_fail_is_not_excused_by_a_regression(
-    run_alone: Run, project: pytest.Pytester, marker: str, options: list[str], outcomes: dict[str, int]
+    run: Run, project: pytest.Pytester, marker: str, options: list[str], outcomes: dict[str, int]
 ) -> None:
     project.makepyfile(test_pets=TESTS.replace("import pytest\n", f"import pytest\npytestmark = {marker}\n", 1))
-    run_alone(*options).assert_outcomes(**outcomes)
+    run(*options).assert_outcomes(**outcomes)
 
 
-def test_a_test_that_another_plugin_runs_is_no_false_pass(run_alone: Run, project: pytest.Pytester) -> None:
+def test_a_test_that_another_plugin_runs_is_no_false_pass(run: Run, project: pytest.Pytester) -> None:
     project.makepyfile(
         other_runner="""
         import pytest
@@ -329,7 +323,7 @@ def test_a_test_that_another_plugin_runs_is_no_false_pass(run_alone: Run, projec
             pytest_runtest_protocol = staticmethod(pytest_runtest_protocol)
         """
     )
-    result = run_alone("-p", "other_runner")
+    result = run("-p", "other_runner")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(failed=1, passed=3)
     result.stdout.fnmatch_lines(["*test_worse_among_all* is worse than the baseline, see below: *another plugin*"])
@@ -399,13 +393,13 @@ def test_one_certain_regression_does_not_wait_for_another() -> None:
 
 
 @pytest.mark.parametrize("family", ["legacy", "xunit1", "xunit2"])
-def test_every_family_of_junit_has_the_figures_once(run_alone: Run, project: pytest.Pytester, family: str) -> None:
+def test_every_family_of_junit_has_the_figures_once(run: Run, project: pytest.Pytester, family: str) -> None:
     tests = TESTS.replace(
         "def test_worse_among_all():\n    pass",
         "def test_worse_among_all(record_property):\n    record_property('checkpoint', 7)",
     )
     project.makepyfile(test_pets=tests)
-    run_alone("--junitxml=junit.xml", "-o", f"junit_family={family}", "-W", "default")
+    run("--junitxml=junit.xml", "-o", f"junit_family={family}", "-W", "default")
     assert outcomes_by_test(of_junit(project.path)) == {test: [outcome] for test, outcome in OUTCOMES.items()}
     cases = ElementTree.parse(project.path / "junit.xml").findall(".//testcase")
     names = [[one.attrib["name"] for one in case.iter("property")] for case in cases]
@@ -413,8 +407,8 @@ def test_every_family_of_junit_has_the_figures_once(run_alone: Run, project: pyt
     assert ["checkpoint" in one for one in names].count(True) == 1
 
 
-def test_stepwise_continues_from_what_waited(run_alone: Run, project: pytest.Pytester) -> None:
-    run_alone("--stepwise").assert_outcomes(failed=2, passed=1)
+def test_stepwise_continues_from_what_waited(run: Run, project: pytest.Pytester) -> None:
+    run("--stepwise").assert_outcomes(failed=2, passed=1)
     cached = (project.path / ".pytest_cache/v/cache/stepwise").read_text()
     assert "test_worse_among_all" in cached
 
@@ -429,12 +423,12 @@ def NAME(subtests):
 
 
 @pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="subtests came with pytest 9")
-def test_subtests_are_no_outcomes_of_their_test(run_alone: Run, project: pytest.Pytester) -> None:
+def test_subtests_are_no_outcomes_of_their_test(run: Run, project: pytest.Pytester) -> None:
     subtests = TESTS
     for name in OUTCOMES:
         subtests = subtests.replace(f"def {name}():\n    pass", SUBTESTS.replace("NAME", name).strip())
     project.makepyfile(test_pets=subtests)
-    result = run_alone("--junitxml=junit.xml", "--bias-report=bias.json")
+    result = run("--junitxml=junit.xml", "--bias-report=bias.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["4 bias tests: 2 failed, 2 passed; *"])
     report = json.loads((project.path / "bias.json").read_text())
@@ -445,7 +439,7 @@ def test_subtests_are_no_outcomes_of_their_test(run_alone: Run, project: pytest.
         assert len(set(names)) == len(names)
 
 
-def test_what_no_xfail_excuses_is_no_expected_failure_in_any_report(run_alone: Run, project: pytest.Pytester) -> None:
+def test_what_no_xfail_excuses_is_no_expected_failure_in_any_report(run: Run, project: pytest.Pytester) -> None:
     project.makepyfile(
         test_pets="""
         import pytest
@@ -475,7 +469,7 @@ def test_what_no_xfail_excuses_is_no_expected_failure_in_any_report(run_alone: R
             pass
         """
     )
-    result = run_alone(*PLUGINS)
+    result = run(*PLUGINS)
     result.assert_outcomes(errors=2, xfailed=1)
     results = [json.loads(path.read_text()) for path in project.path.glob("allure/*-result.json")]
     by_test = {result["fullName"].partition("#")[2]: result["status"] for result in results}
