@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_biastransfer import names
 from pytest_biastransfer.plugin import settings, state
 from pytest_biastransfer.plugin.collection import collected_tests, parametrize
-from pytest_biastransfer.plugin.collection.marker_help import marker_help
 from pytest_biastransfer.plugin.runtest import attached_record
 from pytest_biastransfer.plugin.session import baseline_update, report_files, result_gathering, terminal_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
-
 
 pytest_plugins = ["pytest_biastransfer.plugin.fixtures"]
 
@@ -40,12 +39,22 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and document the markers."""
-    for text in marker_help():
-        config.addinivalue_line("markers", text)
+    for line in _marker_lines(config):
+        config.addinivalue_line("markers", line)
     config.stash[state.SETTINGS] = settings.read_settings(config)
     result_gathering.gather_results(config)
     baseline_update.watch_baseline(config)
     report_files.watch_reports(config)
+
+
+def _marker_lines(config: pytest.Config) -> Iterable[str]:
+    """Return the lines that register the markers, with their declarations where ``--markers`` prints them."""
+    if not config.getoption("markers"):
+        # The declarations need the catalogue of metrics, which a session without bias tests does not import.
+        return names.MARKERS
+    from pytest_biastransfer.plugin.collection.marker_help import marker_help
+
+    return marker_help()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
