@@ -268,7 +268,15 @@ class SkewChange(ChangeTest):
         return ChangeResult(skew_change(earlier, later, before.images, now.images, paired=paired))
 
 
-class GapChange(ChangeTest):
+class _ChangeOfGap(ChangeTest):
+    """A test of the gap between groups; the images that count of each group are further evidence, if there are any."""
+
+    def _is_same_evidence(self, before: AcceptedMeasurement, now: AcceptedMeasurement) -> bool:
+        # A rate has hits, an area under the ROC curve has none.
+        return super()._is_same_evidence(before, now) and before.evidence.get("hits") == now.evidence.get("hits")
+
+
+class GapChange(_ChangeOfGap):
     """A test by image of a gap between rates of the same groups, and else by the gaps' standard errors."""
 
     on_same_images: ClassVar[str] = (
@@ -281,10 +289,6 @@ class GapChange(ChangeTest):
     def evidence(self) -> tuple[str, ...]:
         """A hash of the groups, and what chance does to the gap."""
         return "groups", "chance"
-
-    def _is_same_evidence(self, before: AcceptedMeasurement, now: AcceptedMeasurement) -> bool:
-        # A rate has hits, an area under the ROC curve has none.
-        return super()._is_same_evidence(before, now) and before.evidence.get("hits") == now.evidence.get("hits")
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
@@ -305,7 +309,7 @@ class GapChange(ChangeTest):
         return ChangeResult(unpaired_gap_change(*gaps))
 
 
-class GapExcessChange(ChangeTest):
+class GapExcessChange(_ChangeOfGap):
     """A test by the standard errors of two excesses, as if they were of different images."""
 
     on_same_images: ClassVar[str] = "by the standard errors, as if on other images; conservative"
@@ -315,9 +319,6 @@ class GapExcessChange(ChangeTest):
     def evidence(self) -> tuple[str, ...]:
         """A hash of the groups, and the standard error."""
         return "groups", "excess_error"
-
-    def _is_same_evidence(self, before: AcceptedMeasurement, now: AcceptedMeasurement) -> bool:
-        return super()._is_same_evidence(before, now) and before.evidence.get("hits") == now.evidence.get("hits")
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool

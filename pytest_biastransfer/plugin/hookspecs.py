@@ -38,7 +38,7 @@ def pytest_bias_load_model(spec: Spec) -> Model | torch.nn.Module | None:
 
 @pytest.hookspec
 def pytest_bias_interventions() -> Mapping[str, Intervention]:  # type: ignore[empty-body]
-    """Return interventions by the names that markers may ask for them by.
+    """Return interventions by the names that markers can use.
 
     Called when markers are read. Those of a conftest file are for the tests of its directory::
 

@@ -26,12 +26,16 @@ def key_of(item: Any, case: Case) -> EntryKey:
     # Sessions without a bias test do not need it.
     from pytest_biastransfer.baseline.entry import EntryKey
 
-    directory = item.config.stash[SETTINGS].baseline.parent
-    path = Path(os.path.relpath(item.path, directory)).as_posix()
+    path = path_from_baseline(item.config, item.path)
     classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
     test = "::".join([path, *classes, item.originalname])
     other_parameters = _other_parameters(parameter_ids(item), case)
     return EntryKey(f"{test}[{other_parameters}]" if other_parameters else test, _case_name(case))
+
+
+def path_from_baseline(config: pytest.Config, path: Path) -> str:
+    """Return a file's path relative to the directory of the baseline, the same on every machine."""
+    return Path(os.path.relpath(path, config.stash[SETTINGS].baseline.parent)).as_posix()
 
 
 def _other_parameters(ids: Sequence[str], case: Case) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_biastransfer.plugin.collection.baseline_keys import key_of
+from pytest_biastransfer.plugin.collection.baseline_keys import key_of, path_from_baseline
 from pytest_biastransfer.plugin.collection.parametrize import case_of, is_bias_test
 from pytest_biastransfer.plugin.pytest_internals import lacks_parameters
 from pytest_biastransfer.plugin.state import COLLECTED_FILES, COLLECTED_ITEMS, DESELECTED, SETTINGS
@@ -55,22 +53,16 @@ def collected_tests(session: pytest.Session) -> CollectedTests | None:
     stash = session.config.stash
     if stash.get(DESELECTED, False):
         return None
-    directory = stash[SETTINGS].baseline.parent
     tests = _keys(stash.get(COLLECTED_ITEMS, []))
     if tests - _keys(session.items):
         return None
-    return CollectedTests(
-        frozenset(tests), frozenset(_relative(path, directory) for path in stash.get(COLLECTED_FILES, ()))
-    )
+    files = (path_from_baseline(session.config, path) for path in stash.get(COLLECTED_FILES, ()))
+    return CollectedTests(frozenset(tests), frozenset(files))
 
 
 def _keys(items: list[pytest.Item]) -> set[EntryKey]:
     cases = ((item, case_of(item)) for item in items)
     return {key_of(item, case) for item, case in cases if case is not None and not lacks_parameters(item)}
-
-
-def _relative(path: Path, directory: Path) -> str:
-    return Path(os.path.relpath(path, directory)).as_posix()
 
 
 def note_deselected(items: Sequence[pytest.Item]) -> None:

@@ -23,13 +23,13 @@ def registry_of(node: pytest.Collector | pytest.Item) -> Registry:
     InterventionError
         If a name is registered twice, or as something that is no intervention; the message says where.
     """
-    # The conftest files of a session are found one after the other; pluggy calls the last one first.
-    found = node.ihook.pytest_bias_interventions.get_hookimpls()
-    functions = tuple(implementation.function for implementation in found)
-    known = node.config.stash.setdefault(REGISTRIES, {})
-    if functions not in known:
-        known[functions] = _registry(node.config, functions)
-    return known[functions]
+    # Pytest reads the conftest files of a session one after the other; pluggy calls the last one first.
+    implementations = node.ihook.pytest_bias_interventions.get_hookimpls()
+    functions = tuple(implementation.function for implementation in implementations)
+    registries = node.config.stash.setdefault(REGISTRIES, {})
+    if functions not in registries:
+        registries[functions] = _registry(node.config, functions)
+    return registries[functions]
 
 
 def _registry(config: pytest.Config, functions: tuple[Any, ...]) -> Registry:
@@ -38,15 +38,15 @@ def _registry(config: pytest.Config, functions: tuple[Any, ...]) -> Registry:
 
     registry = with_declared(BUILT_IN, config.rootpath)
     for function in functions:
-        place = f"{inspect.getsourcefile(function)}: {function.__name__}"
+        origin = f"{inspect.getsourcefile(function)}: {function.__name__}"
         try:
             added = function()
         except InterventionError as error:
-            raise InterventionError(f"{place}: {error}") from error
+            raise InterventionError(f"{origin}: {error}") from error
         if not isinstance(added, Mapping):
             raise InterventionError(
-                f"{place}: returned {added!r:.100}, expected interventions by name, such as "
+                f"{origin}: returned {added!r:.100}, expected interventions by name, such as "
                 f'{{"company-logo": Stencil("logo.png")}}'
             )
-        registry = registry.with_named(added, place)
+        registry = registry.with_named(added, origin)
     return registry

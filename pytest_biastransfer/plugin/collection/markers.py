@@ -1,4 +1,4 @@
-"""Marker arguments -> cases."""
+"""Parses the arguments of markers into cases."""
 
 from __future__ import annotations
 
@@ -59,89 +59,89 @@ def cases_of(marks: Iterable[pytest.Mark], test: str, registry: Registry) -> lis
     return [case for mark in marks for case in _cases(mark, f"{test}: {mark.name}", registry)]
 
 
-def _cases(mark: pytest.Mark, place: str, registry: Registry) -> Iterator[Case]:
+def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]:
     limit_keywords = [metric.keyword for metric in _limited_metrics(mark.name)]
     valid = (*limit_keywords, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
     for keyword in mark.kwargs.keys() - set(valid):
-        raise MarkerError(f"{place}: unknown keyword {keyword}; {nearest(keyword, valid)}")
+        raise MarkerError(f"{origin}: unknown keyword {keyword}; {nearest(keyword, valid)}")
     if mark.name == INTERVENTION_MARKER and not mark.args:
-        raise MarkerError(f'{place}: no intervention; name one, such as {INTERVENTION_MARKER}("yellow-square", ...)')
-    limits = tuple(_limits(mark, place))
+        raise MarkerError(f'{origin}: no intervention; name one, such as {INTERVENTION_MARKER}("yellow-square", ...)')
+    limits = tuple(_limits(mark, origin))
     if not limits:
         raise MarkerError(
-            f"{place}: no limit, so nothing could fail; add one, such as {_EXAMPLES.get(mark.name, 'max_asr=0.05')}. "
+            f"{origin}: no limit, so nothing could fail; add one, such as {_EXAMPLES.get(mark.name, 'max_asr=0.05')}. "
             f"Valid: {', '.join(limit_keywords)}"
         )
-    shared = _shared(mark, limits, place)
+    shared = _shared(mark, limits, origin)
     if mark.name == SEARCH_MARKER:
-        yield _search_case(mark, shared, place)
+        yield _search_case(mark, shared, origin)
         return
     if mark.name == GAP_MARKER:
-        yield _gap_case(mark, shared, place)
+        yield _gap_case(mark, shared, origin)
         return
-    for given in mark.args:
-        intervention, name = _intervention(given, place, registry)
+    for argument in mark.args:
+        intervention, name = _intervention(argument, origin, registry)
         yield InterventionCase(name=name, intervention=intervention, words=registry.described(intervention), **shared)
 
 
-def _shared(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place: str) -> dict[str, Any]:
+def _shared(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], origin: str) -> dict[str, Any]:
     """Return what the cases of a marker have in common."""
-    expectation = _expectation(mark, limits, place)
+    expectation = _expectation(mark, limits, origin)
     needing_target = [metric for name, _ in limits if "target" in (metric := metric_named(name)).needs]
     if needing_target and not expectation.target:
-        raise MarkerError(f"{place}: {needing_target[0].keyword} needs target=, a class or several, by name or number")
-    control = _fixture_name(mark, "control", None, place)
+        raise MarkerError(f"{origin}: {needing_target[0].keyword} needs target=, a class or several, by name or number")
+    control = _fixture_name(mark, "control", None, origin)
     if control is None and expectation.needs_control:
         control = CONTROL_FIXTURE
-    model = _fixture_name(mark, "model", MODEL_FIXTURE, place) or MODEL_FIXTURE
-    dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, place) or DATASET_FIXTURE
+    model = _fixture_name(mark, "model", MODEL_FIXTURE, origin) or MODEL_FIXTURE
+    dataset = _fixture_name(mark, "dataset", DATASET_FIXTURE, origin) or DATASET_FIXTURE
     return {"expectation": expectation, "model": model, "dataset": dataset, "control": control}
 
 
-def _gap_case(mark: pytest.Mark, shared: dict[str, Any], place: str) -> GapCase:
-    given = {keyword: mark.kwargs[keyword] for keyword in _GAP_KEYWORDS if keyword in mark.kwargs}
-    if not 1 <= len(mark.args) <= 2 or (len(mark.args) == 2 and "metric" in given):
+def _gap_case(mark: pytest.Mark, shared: dict[str, Any], origin: str) -> GapCase:
+    options = {keyword: mark.kwargs[keyword] for keyword in _GAP_KEYWORDS if keyword in mark.kwargs}
+    if not 1 <= len(mark.args) <= 2 or (len(mark.args) == 2 and "metric" in options):
         raise MarkerError(
-            f"{place}: got {len(mark.args)} arguments without a keyword, expected an attribute of the dataset and "
+            f"{origin}: got {len(mark.args)} arguments without a keyword, expected an attribute of the dataset and "
             f'perhaps a metric, such as {GAP_MARKER}("background", "fpr", positive="bird", max_gap=0.1)'
         )
     try:
-        gap = Gap(*mark.args, **given)
+        gap = Gap(*mark.args, **options)
     except BiasTransferError as error:
-        raise MarkerError(f"{place}: {error}") from error
+        raise MarkerError(f"{origin}: {error}") from error
     return GapCase(name=gap.label, gap=gap, **shared)
 
 
-def _search_case(mark: pytest.Mark, shared: dict[str, Any], place: str) -> SearchCase:
+def _search_case(mark: pytest.Mark, shared: dict[str, Any], origin: str) -> SearchCase:
     limits = shared["expectation"].limits
     if len(limits) != 1:
         names = ", ".join(f"max_{metric}" for metric, _ in limits)
-        raise MarkerError(f"{place}: {names}: a search needs one limit, which it tries to break; use several markers")
+        raise MarkerError(f"{origin}: {names}: a search needs one limit, which it tries to break; use several markers")
     strategies = sys.modules.get("hypothesis.strategies")
     if len(mark.args) != 1 or strategies is None or not isinstance(mark.args[0], strategies.SearchStrategy):
-        found = ", ".join(f"{given!r:.60}" for given in mark.args) or "nothing"
+        arguments = ", ".join(f"{argument!r:.60}" for argument in mark.args) or "nothing"
         raise MarkerError(
-            f"{place}: got {found} to search in, expected one strategy for interventions, such as patches() from "
+            f"{origin}: got {arguments} to search in, expected one strategy for interventions, such as patches() from "
             f"pytest_biastransfer.strategies"
         )
     return SearchCase(
         name=f"search-{limits[0][0]}",
         space=mark.args[0],
-        budget=_whole_number(mark, "budget", _BUDGET, 1, place),
-        images=_whole_number(mark, "images", _IMAGES, 1, place),
-        seed=_whole_number(mark, "seed", 0, 0, place),
+        budget=_whole_number(mark, "budget", _BUDGET, 1, origin),
+        images=_whole_number(mark, "images", _IMAGES, 1, origin),
+        seed=_whole_number(mark, "seed", 0, 0, origin),
         **shared,
     )
 
 
-def _whole_number(mark: pytest.Mark, keyword: str, default: int, least: int, place: str) -> int:
+def _whole_number(mark: pytest.Mark, keyword: str, default: int, least: int, origin: str) -> int:
     value = mark.kwargs.get(keyword, default)
     if type(value) is not int or value < least:
-        raise MarkerError(f"{place}: {keyword}={value!r:.60}, expected a whole number from {least} on")
+        raise MarkerError(f"{origin}: {keyword}={value!r:.60}, expected a whole number from {least} on")
     return value
 
 
-def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place: str) -> Expectation:
+def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], origin: str) -> Expectation:
     try:
         return Expectation(
             limits,
@@ -156,21 +156,21 @@ def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], place
             allow_degenerate=require_allow_degenerate(mark.kwargs.get("allow_degenerate", False)),
         )
     except BiasTransferError as error:
-        raise MarkerError(f"{place}: {error}") from error
+        raise MarkerError(f"{origin}: {error}") from error
 
 
-def _intervention(given: object, place: str, registry: Registry) -> tuple[Intervention, str]:
-    if isinstance(given, Intervention):
-        return given, given.label
-    if not isinstance(given, str):
+def _intervention(argument: object, origin: str, registry: Registry) -> tuple[Intervention, str]:
+    if isinstance(argument, Intervention):
+        return argument, argument.label
+    if not isinstance(argument, str):
         raise MarkerError(
-            f"{place}: got {given!r:.100} as intervention, expected an object such as Square() or a registered "
+            f"{origin}: got {argument!r:.100} as intervention, expected an object such as Square() or a registered "
             f"name; wrap a callable or a transform in Custom(...)"
         )
     try:
-        return registry.named(given), given
+        return registry.named(argument), argument
     except InterventionError as error:
-        raise MarkerError(f"{place}: {error}") from error
+        raise MarkerError(f"{origin}: {error}") from error
 
 
 def _limited_metrics(marker: str) -> list[Metric]:
@@ -178,7 +178,7 @@ def _limited_metrics(marker: str) -> list[Metric]:
     return limitable(GapOfGroups if marker == GAP_MARKER else ClassMetric)
 
 
-def _limits(mark: pytest.Mark, place: str) -> Iterator[tuple[str, float]]:
+def _limits(mark: pytest.Mark, origin: str) -> Iterator[tuple[str, float]]:
     for metric in _limited_metrics(mark.name):
         assert metric.limits is not None
         (low, high), keyword = metric.limits, metric.keyword
@@ -188,15 +188,15 @@ def _limits(mark: pytest.Mark, place: str) -> Iterator[tuple[str, float]]:
         number = isinstance(limit, int | float) and not isinstance(limit, bool) and not math.isnan(limit)
         if not number or not low <= limit <= high:
             raise MarkerError(
-                f"{place}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}{percent_hint(limit)}"
+                f"{origin}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}{percent_hint(limit)}"
             )
         yield metric.name, float(limit)
 
 
-def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, place: str) -> str | None:
+def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, origin: str) -> str | None:
     name = mark.kwargs.get(keyword, default)
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
         raise MarkerError(
-            f"{place}: {keyword}={name!r:.100}, expected the name of a fixture, such as '{MODEL_FIXTURE}'"
+            f"{origin}: {keyword}={name!r:.100}, expected the name of a fixture, such as '{MODEL_FIXTURE}'"
         )
     return name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_biastransfer.errors import SpecError, nearest
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
-from pytest_biastransfer.plugin.resources import configured_model, images_of, model_of
+from pytest_biastransfer.plugin.resources import configured_model, evaluator_of, images_of, model_of
 from pytest_biastransfer.plugin.state import NOTES, SETTINGS
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
@@ -16,13 +16,13 @@ from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.transfer.attribution import Attribution
     from pytest_biastransfer.transfer.dose_experiment import DoseResponse
+    from pytest_biastransfer.transfer.seed_repeats import Question
 
 
 class Transfer(Protocol):
@@ -58,7 +58,7 @@ def transfer_in_session(request: pytest.FixtureRequest) -> Transfer:
 
         model = model_of(request.config, source, "source")
         images = images_of(request.config, dataset, "dataset")
-        return transfer_loaded(_evaluator(request), model, images, mode, classes=classes, recipe=recipe, name=name)
+        return transfer_loaded(evaluator_of(request), model, images, mode, classes=classes, recipe=recipe, name=name)
 
     return transfer
 
@@ -75,18 +75,17 @@ def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attr
         *,
         metric: str | None = None,
         target: Target | None = None,
-        **given: Any,
+        **options: Any,
     ) -> Attribution:
         from pytest_biastransfer.transfer.attribution import attribute_loaded
-        from pytest_biastransfer.transfer.seed_repeats import Question
 
         config = request.config
         sources = (model_of(config, source, "source"), model_of(config, control, "control"))
-        question = Question.of(images_of(config, evaluation, "evaluation"), asked, metric, target)
-        data = images_of(config, finetuning, "finetuning")
-        found = attribute_loaded(_evaluator(request), sources, data, question, **given)
-        _note(request, str(found))
-        return found
+        question = _question(config, evaluation, asked, metric, target)
+        images = images_of(config, finetuning, "finetuning")
+        attribution = attribute_loaded(evaluator_of(request), sources, images, question, **options)
+        _note(request, str(attribution))
+        return attribution
 
     return attribute
 
@@ -102,25 +101,32 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., Do
         *,
         metric: str | None = None,
         target: Target | None = None,
-        **given: Any,
+        **options: Any,
     ) -> DoseResponse:
         from pytest_biastransfer.transfer.dose_experiment import dose_response_loaded
-        from pytest_biastransfer.transfer.seed_repeats import Question
 
         config = request.config
-        question = Question.of(images_of(config, evaluation, "evaluation"), asked, metric, target)
-        data = images_of(config, finetuning, "finetuning")
-        found = dose_response_loaded(_evaluator(request), model_of(config, source, "source"), data, question, **given)
-        _note(request, str(found))
-        return found
+        model = model_of(config, source, "source")
+        question = _question(config, evaluation, asked, metric, target)
+        images = images_of(config, finetuning, "finetuning")
+        response = dose_response_loaded(evaluator_of(request), model, images, question, **options)
+        _note(request, str(response))
+        return response
 
     return respond
 
 
-def _evaluator(request: pytest.FixtureRequest) -> Evaluator:
-    from pytest_biastransfer.plugin.resources import evaluator_of
+def _question(
+    config: pytest.Config,
+    evaluation: Any,
+    asked: Intervention | Gap | str,
+    metric: str | None,
+    target: Target | None,
+) -> Question:
+    """Return what an experiment measures, on images as of a fixture."""
+    from pytest_biastransfer.transfer.seed_repeats import Question
 
-    return evaluator_of(request)
+    return Question.of(images_of(config, evaluation, "evaluation"), asked, metric, target)
 
 
 def _note(request: pytest.FixtureRequest, text: str) -> None:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def gather_results(config: pytest.Config) -> None:
     """Have this process gather the results, unless it is a worker."""
-    reader = config.stash[RECORDS] = RecordReader()
     if hasattr(config, "workerinput"):
         return
+    reader = config.stash[RECORDS] = RecordReader()
     results = config.stash[RESULTS] = Results(reader)
     config.pluginmanager.register(results, "biastransfer-results")
     config.pluginmanager.register(stale_tests, "biastransfer-stale-tests")
