@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -17,16 +16,20 @@ import pytest
 import torch
 
 from pytest_biastransfer.evaluation.reproducibility import CHECKED_IMAGES
-from tests.support.warm_python import IMPORTED_ONCE, WarmPython, warm_python
+from tests.support.warm_python import WarmPython, import_once, other_plugins, warm_python
 
 if TYPE_CHECKING:
     from xdist.scheduler import Scheduling
 
 pytest_plugins = ["pytester"]
 
-# pytester forgets the modules that an inner run imports first.
-for module in IMPORTED_ONCE:
-    importlib.import_module(module)
+# Processes that compute beside each other wait for one another's threads, which takes a third of all time: here, and in
+# inner sessions.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+# pytester forgets the modules that an inner session imports first: each would import the whole package again.
+import_once()
 
 # The model answers with the brightest channel. A yellow square flips the five fragile images to red (red and
 # green gain the same, and red comes first), and leaves the fifteen blue ones alone: asr = skew = 0.25.
@@ -148,13 +151,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-# Those of others, which an inner session has if it names them with -p.
-OTHER_PLUGINS = [
-    plugin.name
-    for plugin in importlib.metadata.entry_points(group="pytest11")
-    if plugin.name.partition(".")[0] not in ("biastransfer", "xdist")
-]
-
 MODES = {"no:xdist": ["-p", "no:xdist"], "n0": ["-n0"], "n2": ["-n2"]}
 # Marks tests of what can differ between the modes: what travels from workers to the controller (reports, the summary,
 # the baseline, progress), what is said once a session, exit codes, crashes, and errors of collection.
@@ -164,7 +160,7 @@ each_mode = pytest.mark.parametrize("mode", list(MODES))
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A test directory whose sessions have no other plugin than pytest-xdist."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in OTHER_PLUGINS))
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(other_plugins("xdist", "xdist.looponfail")))
     return pytester
 
 
@@ -233,10 +229,8 @@ def run(request: pytest.FixtureRequest, colors: pytest.Pytester, monkeypatch: py
 
 
 @pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Train with one thread, here and in inner sessions: the threads of tiny networks wait for one another."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def two_threads() -> Iterator[None]:
+    """Compute with two threads: for tests of what is divided between threads."""
+    torch.set_num_threads(2)
     yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)

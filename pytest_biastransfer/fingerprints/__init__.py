@@ -1,5 +1,5 @@
 """Content hashes of objects and of the code that they run: the keys of cached predictions."""
 
-from pytest_biastransfer.fingerprints.content import NotFingerprintableError, fingerprint
+from pytest_biastransfer.fingerprints.content import ExaminedCode, NotFingerprintableError, fingerprint
 
-__all__ = ["NotFingerprintableError", "fingerprint"]
+__all__ = ["ExaminedCode", "NotFingerprintableError", "fingerprint"]

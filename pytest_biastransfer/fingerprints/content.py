@@ -16,6 +16,8 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS
@@ -61,6 +63,29 @@ def fingerprint_in_session(*objects: object) -> tuple[str, list[object]]:
     """
     description = _Description(by_identity=True)
     return _digits(description.token(objects)), description.identified
+
+
+class ExaminedCode:
+    """The code of classes and modules, each examined once: many of them share a module.
+
+    One walk over an object graph has one. Several walks may share it as long as no code changes meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.identity = CodeBase().identity
+        self.origins = Origins()
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Have all fingerprints that are computed in this context use this examination."""
+        token = _examined.set(self)
+        try:
+            yield
+        finally:
+            _examined.reset(token)
+
+
+_examined: Final[ContextVar[ExaminedCode | None]] = ContextVar("_examined", default=None)
 
 
 def _digits(token: bytes) -> str:
@@ -117,9 +142,9 @@ class _Description:
         self._positions: dict[int, int] = {}
         # Keeps objects alive: Python may reuse an identity once its object is gone.
         self._alive: list[object] = []
-        # Cached for this walk: the identity of a module's code comes from its files, and many classes share a module.
-        self._code_of = CodeBase().identity
-        self._origins = Origins()
+        code = _examined.get() or ExaminedCode()
+        self._code_of = code.identity
+        self._origins = code.origins
         self._by_kind: tuple[tuple[type, Callable[[Any], _Elements]], ...] = (
             (types.ModuleType, self._imported),
             (type, self._class),

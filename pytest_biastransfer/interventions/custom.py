@@ -164,5 +164,5 @@ def _random_state() -> tuple[object, ...]:
     if _uses_cuda():
         states += torch.cuda.get_rng_state_all()
     numpy = _numpy_random()
-    numpy_state = numpy.get_state()[1:3] if numpy else ()
-    return (*(state.numpy().tobytes() for state in states), random.getstate(), *map(str, numpy_state))
+    _, words, position, *_ = numpy.get_state() if numpy else (None, b"", 0)
+    return (*(state.numpy().tobytes() for state in states), random.getstate(), bytes(words), position)

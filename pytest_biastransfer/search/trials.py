@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.fingerprints import NotFingerprintableError
+from pytest_biastransfer.fingerprints import ExaminedCode, NotFingerprintableError
 
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
@@ -62,6 +62,8 @@ class Trials:
         self._trials: dict[str, Trial] = {}
         self._areas: dict[str, float] = {}
         self._keys: dict[int, tuple[Intervention, str]] = {}
+        # A search draws thousands of interventions of few classes.
+        self._code = ExaminedCode()
         self.left = 0
 
     @property
@@ -99,7 +101,8 @@ class Trials:
         """Return the fingerprint of an intervention or, if its content cannot be described, its identity."""
         if id(intervention) not in self._keys:
             try:
-                key = intervention.fingerprint
+                with self._code.shared():
+                    key = intervention.fingerprint
             except NotFingerprintableError:
                 key = f"object {id(intervention)}"
             # The intervention is kept alive, so that no other object gets its identity.

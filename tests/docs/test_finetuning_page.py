@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("one_thread", "warm_executable")
+pytestmark = pytest.mark.usefixtures("warm_executable")
 
 PAGE = (Path(__file__).parents[2] / "docs" / "finetuning.md").read_text()
 

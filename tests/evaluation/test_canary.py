@@ -25,8 +25,6 @@ from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 from pytest_biastransfer.store import Store, StoreDirectory
 from tests.conftest import Log, Run, each_mode
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 YELLOW = Square(size=0.5)
 
 

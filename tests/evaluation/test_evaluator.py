@@ -21,6 +21,8 @@ from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 Item = tuple[torch.Tensor, int]
 
 LOG = Log()

@@ -24,8 +24,6 @@ from pytest_biastransfer.names import Precision
 from pytest_biastransfer.store import Store
 from tests.conftest import Log
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 Item = tuple[torch.Tensor, int]
 Forward = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 

@@ -152,6 +152,13 @@ def test_noise_depends_on_the_place_of_an_image_in_its_dataset() -> None:
     assert not torch.equal(Noise(scale=0.1, seed=1).apply(gray[:1], [8])[0], together[1])
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_noise_of_a_large_batch_is_that_of_its_images() -> None:
+    batch = Noise(scale=0.1).apply(torch.full((8, 3, 224, 224), 0.5), range(8))
+    for index in (0, 7):
+        assert torch.equal(Noise(scale=0.1).apply(torch.full((1, 3, 224, 224), 0.5), [index])[0], batch[index])
+
+
 @pytest.mark.parametrize("name", BUILT_IN.names)
 def test_all_registered_names_change_photographs_but_not_too_much(name: str) -> None:
     picture = torch.rand(1, 3, 7, 7, generator=torch.Generator().manual_seed(5))

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -373,28 +373,33 @@ def test_a_directory_with_another_file_is_another_model(
         assert added in str(error)  # noqa: PT017 - what cannot be loaded is not known either.
 
 
+def save_timm() -> None:
+    torch.save(small_timm(3).state_dict(), "timm.pth")
+
+
 @pytest.mark.parametrize(
-    ("spec", "decides"),
+    ("spec", "write", "decides"),
     [
-        ("torchscript:script.pt", "script.pt"),
-        ("export:net.pt2", "net.pt2"),
-        ("onnx:net.onnx", "net.onnx.data"),
-        ("hf:pets", "pets/preprocessor_config.json"),
-        ("timm:resnet10t?checkpoint=timm.pth&num_classes=3", "timm.pth"),
-        ("checkpoint:three.pt?arch=hf:pets", "pets/config.json"),
-        ("checkpoint:timm.pth?arch=timm:resnet10t&num_classes=3", "timm.pth"),
+        ("torchscript:script.pt", lambda: script(trained(), "script.pt"), "script.pt"),
+        ("export:net.pt2", lambda: exported(trained(), "net.pt2"), "net.pt2"),
+        ("onnx:net.onnx", lambda: onnx(trained(), "net.onnx", beside=True), "net.onnx.data"),
+        ("hf:pets", lambda: save_classifier("pets"), "pets/preprocessor_config.json"),
+        ("timm:resnet10t?checkpoint=timm.pth&num_classes=3", save_timm, "timm.pth"),
+        (
+            "checkpoint:three.pt?arch=hf:pets",
+            lambda: torch.save(save_classifier("pets").state_dict(), "three.pt"),
+            "pets/config.json",
+        ),
+        ("checkpoint:timm.pth?arch=timm:resnet10t&num_classes=3", save_timm, "timm.pth"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.usefixtures("warm_executable")
 def test_models_of_all_files_are_known(
-    spec: str, decides: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: str, write: Callable[[], object], decides: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    script(trained(), "script.pt")
-    exported(trained(), "net.pt2")
-    onnx(trained(), "net.onnx", beside=True)
-    torch.save(save_classifier("pets").state_dict(), "three.pt")
-    torch.save(small_timm(3).state_dict(), "timm.pth")
+    write()
     for path in filter(Path.is_file, tmp_path.rglob("*")):
         age(path)
     facts = Store(tmp_path / "store").facts

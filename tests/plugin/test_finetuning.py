@@ -9,8 +9,6 @@ from pytest_biastransfer.plugin.runtest.finetuning import parsed_transfer
 from pytest_biastransfer.transfer import Recipe
 from tests.conftest import MODES, Run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NET = """
 import torch
 from torch import nn

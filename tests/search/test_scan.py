@@ -384,7 +384,6 @@ NAMES = len(BUILT_IN.names)
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A directory with two checkpoints and twenty pictures."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "120")
     pytester.makepyfile(nets=NETS)
     for name, blue in (("brightest", 0.0), ("steady", 0.2)):

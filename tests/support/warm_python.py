@@ -10,9 +10,12 @@ import contextlib
 import fcntl
 import gc
 import importlib
+import importlib.metadata
 import itertools
 import json
 import os
+import pkgutil
+import re
 import runpy
 import select
 import shlex
@@ -30,8 +33,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-# What takes long to import, or cannot be imported twice. No plugins of pytest are among these: their assertions could
-# not be rewritten any more.
+# What takes long to import, or cannot be imported twice.
 IMPORTED_ONCE = ("torch", "torchvision", "numpy.fft", "PIL.Image", "scipy.sparse", "scipy.special", "jinja2")
 PACKAGE = "pytest_biastransfer"
 # Tests replace `sys.executable`.
@@ -84,10 +86,36 @@ def warm_python() -> Iterator[WarmPython]:
             yield WarmPython(address, executables)
 
 
-def serve(address: str) -> None:
-    """Fork for everyone who asks, until standard input is closed."""
+def import_once(but: str = "__main__") -> None:
+    """Import what takes longer than most sessions: `IMPORTED_ONCE` and this package, but for some of its modules."""
     for module in IMPORTED_ONCE:
         importlib.import_module(module)
+    for part in pkgutil.walk_packages(importlib.import_module(PACKAGE).__path__, f"{PACKAGE}."):
+        if not re.search(f"__main__|{but}", part.name):
+            importlib.import_module(part.name)
+
+
+def other_plugins(*wanted: str) -> list[str]:
+    """Return options that keep a session free of the plugins of others that are installed, but for those wanted."""
+    plugins = importlib.metadata.entry_points(group="pytest11")
+    return [f"-pno:{plugin.name}" for plugin in plugins if plugin.name not in ("biastransfer", *wanted)]
+
+
+class ImportsOnce:
+    """Imports in a session of pytest: what is imported outside of one is imported without pytest's rewriting of assertions."""
+
+    def pytest_sessionstart(self) -> None:
+        import_once(but="search|strategies")
+        # Both keep what they find when they are imported: the directory for examples, and the path of modules.
+        assert not {"hypothesis", "xdist.workermanage"} & sys.modules.keys()
+
+
+def serve(address: str) -> None:
+    """Fork for everyone who asks, until standard input is closed."""
+    with tempfile.TemporaryDirectory() as empty, contextlib.redirect_stdout(sys.stderr):
+        pytest.main(
+            ["-q", "-p", "no:cacheprovider", *other_plugins(), f"--rootdir={empty}", empty], plugins=[ImportsOnce()]
+        )
     signal.signal(signal.SIGCHLD, reap)
     # Collecting a fork's garbage is not to walk through all of torch.
     gc.freeze()

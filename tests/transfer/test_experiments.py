@@ -23,8 +23,6 @@ from pytest_biastransfer.metrics.statistics.seed_intervals import difference_ove
 from pytest_biastransfer.transfer import DoseResponse, Recipe, attribute_bias, dose_response, plant, transfer
 from pytest_biastransfer.transfer.seed_repeats import Repeated
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_public_names_are_no_modules_once_all_modules_are_imported() -> None:
     """Importing a submodule sets an attribute of its package, which would hide a public name that is the same."""

@@ -24,8 +24,6 @@ from pytest_biastransfer.transfer import Recipe, transfer
 from pytest_biastransfer.transfer import training as training_module
 from pytest_biastransfer.transfer.recipe import Mode
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MODES: tuple[Mode, ...] = ("fixed-feature", "full-network", "scratch")
 
 
