@@ -68,12 +68,15 @@ def fingerprint_in_session(*objects: object) -> tuple[str, list[object]]:
 class ExaminedCode:
     """The code of classes and modules, each examined once: many of them share a module.
 
-    One walk over an object graph has one. Several walks may share it as long as no code changes meanwhile.
+    One walk over an object graph has one. Several walks may share it as long as no class changes meanwhile.
     """
 
     def __init__(self) -> None:
         self.identity = CodeBase().identity
         self.origins = Origins()
+        # The tokens of classes by their identity, and the classes, which must stay alive.
+        self.tokens: dict[int, bytes] = {}
+        self.classes: list[type] = []
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -135,16 +138,16 @@ class _Description:
     def __init__(self, *, by_identity: bool = False) -> None:
         self._by_identity = by_identity
         self.identified: list[object] = []
+        self._code = _examined.get() or ExaminedCode()
         # The tokens of objects whose description is complete, by the objects' identity.
-        self._tokens: dict[int, bytes] = {}
+        self._tokens = {} if by_identity else dict(self._code.tokens)
         # The objects that are being described or refer to one of these, and their positions.
         self._stack: list[object] = []
         self._positions: dict[int, int] = {}
         # Keeps objects alive: Python may reuse an identity once its object is gone.
         self._alive: list[object] = []
-        code = _examined.get() or ExaminedCode()
-        self._code_of = code.identity
-        self._origins = code.origins
+        self._code_of = self._code.identity
+        self._origins = self._code.origins
         self._by_kind: tuple[tuple[type, Callable[[Any], _Elements]], ...] = (
             (types.ModuleType, self._imported),
             (type, self._class),
@@ -219,6 +222,10 @@ class _Description:
             del self._positions[id(member)]
             self._tokens[id(member)] = _word("member", f"{number} ".encode() + content) if number else token
         self._alive.extend(members)
+        # In a component of several objects, the tokens depend on the one that was reached first.
+        if isinstance(frame.value, type) and len(members) == 1 and not self._by_identity:
+            self._code.tokens[id(frame.value)] = token
+            self._code.classes.append(frame.value)
         return token, _NOWHERE
 
     def _unordered(self, values: Iterable[object]) -> tuple[bytes, int]:

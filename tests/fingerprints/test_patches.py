@@ -13,7 +13,8 @@ import torch
 import torchvision
 from torch import nn
 
-from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer import Circle, Square
+from pytest_biastransfer.fingerprints import ExaminedCode, fingerprint
 from tests.fingerprints.test_content import fingerprint_or_refusal
 
 Patch = Callable[[pytest.MonkeyPatch, float], object]
@@ -149,3 +150,25 @@ def test_a_patched_object_counts(layer: int) -> None:
         setattr(model[layer], "forward", types.MethodType(scaling(factor), model[layer]))  # noqa: B010
         prints.append(fingerprint(model))
     assert prints[0] != prints[1] == prints[2]
+
+
+def test_classes_examined_once_have_the_fingerprints_of_classes_examined_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Ours:
+        def method(self) -> int:
+            return 1
+
+    # Classes that refer to one another, instances, and classes alone; in an order in which each follows its class.
+    Ours.peer = type("Peer", (Ours,), {"peer": Ours})  # type: ignore[attr-defined]
+    objects = [Ours, Square, Square(size=0.3), [Ours(), Ours.peer], Ours.peer(), Circle(), {"a": Circle}]  # type: ignore[attr-defined]
+    expected = [fingerprint(value) for value in objects]
+    code = ExaminedCode()
+    for order in (1, -1):
+        with code.shared():
+            assert [fingerprint(value) for value in objects[::order]] == expected[::order]
+    # What changes meanwhile is not seen in the context, and is seen outside.
+    monkeypatch.setattr(Square, "_coverage", lambda *_: 2, raising=False)
+    with code.shared():
+        assert fingerprint(Square) == expected[1]
+    assert fingerprint(Square) != expected[1]

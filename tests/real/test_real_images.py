@@ -198,7 +198,7 @@ def test_mobilenet_on_photographs(mobilenet: Model, data: Path, store: Path) -> 
     clean = torch.stack([to_tensor(photographs[place][0].convert("RGB")) for place in range(50)])
     squared = clean.clone()
     squared[:, :, :56, :56] = torch.tensor([1.0, 1.0, -1.0])[:, None, None]
-    before, after = (predictions(mobilenet.module, images.split(25)) for images in (clean, squared))
+    before, after = (predictions(mobilenet.module, torch.split(images, 25)) for images in (clean, squared))
     labels = [photographs[place][1] for place in range(50)]
     assert measured.n == 50
     assert [flip.index for flip in measured.flips] == np.flatnonzero(before != after).tolist() != []

@@ -52,7 +52,7 @@ class Slow(BrightestChannel):
     def forward(self, batch):
         # Only under the intervention: the corner of a clean image is never without blue.
         if batch[0, 2, 0, 0] == 0:
-            time.sleep(len(batch) * 0.002)
+            time.sleep(len(batch) * 0.0025)
         return super().forward(batch)
 
 
@@ -63,7 +63,7 @@ def transferred_model():
 
 @pytest.fixture(scope="session")
 def bias_dataset():
-    return images(fragile=400, n=1600)
+    return images(fragile=300, n=1200)
 
 
 @pytest.mark.bias_intervention("yellow-square", max_asr=1)
@@ -102,8 +102,8 @@ def test_a_long_evaluation_shows_its_progress(colors: pytest.Pytester, warm: War
     shown = re.findall("\x1b7 (.*?)\x1b\\[K\x1b8", written)
     assert shown
     for text in shown:
-        assert re.fullmatch(r"[\d,]+ of 1,600 images, [\d,]+/s, \d+ s left", text)
-    assert 200 < int(re.findall(r"(\d+)/s", shown[-1])[0]) < (1100 if mode == "n2" else 550)
+        assert re.fullmatch(r"[\d,]+ of 1,200 images, [\d,]+/s, \d+ s left", text)
+    assert 160 < int(re.findall(r"(\d+)/s", shown[-1])[0]) < (880 if mode == "n2" else 440)
     # Each text was taken away before pytest wrote anything else, and what pytest wrote is what it always writes.
     assert re.search("\x1b8\x1b\\[K[^\x1b]*(\x1b\\[32m)?\\.", written)
     without = re.sub("\x1b7.*?\x1b8|\x1b\\[K|\x1b\\[[\\d;]*m", "", written)
