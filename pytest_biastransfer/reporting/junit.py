@@ -18,7 +18,7 @@ def properties(record: Record) -> Iterator[tuple[str, str]]:
     Both are strings. execnet carries them from a worker to the controller, and it cannot serialize numpy's numbers.
     """
     if record.total:
-        yield "bias.images", str(record.seen)
+        yield "bias.images", str(record.n)
     for text in record.stale:
         yield "bias.stale", text
     # The record has the model under test first, and then the control model if there is one.

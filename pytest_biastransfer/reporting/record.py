@@ -58,7 +58,7 @@ class Record:
     limits: Sequence[Limit] = ()
     images: int = 0
     computed: int = 0
-    seen: int = 0
+    n: int = 0
     total: int = 0
     baseline: BaselineRecord | None = None
     key: Sequence[str] | None = None
@@ -86,7 +86,7 @@ def record_of(
         limits=tuple(_judged_limit(measurement, limit, notes.get(limit.metric, "")) for limit in limits),
         images=measurement.predictions,
         computed=measurement.computed,
-        seen=measurement.n,
+        n=measurement.n,
         total=measurement.total,
         bases=measurement.provenance.bases,
         performances=performances_of(measurement),

@@ -97,7 +97,7 @@ def baseline_lines(
         return
     order = list(_STANDINGS)
     ordered = sorted(comparisons, key=lambda comparison: (order.index(comparison.meaning), comparison.test))
-    yield Line(f"beside {baseline}: {counts_text(ordered)}")
+    yield Line(f"compared with {baseline}: {counts_text(ordered)}")
     yield from accuracy_lines(ordered)
     for comparison in ordered:
         yield from change_lines(comparison)

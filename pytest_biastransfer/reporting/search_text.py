@@ -17,13 +17,11 @@ def search_text(searched: SearchResult, case: SearchCase) -> str:
     outcome, trial = searched.outcome, searched.trial
     observed = f"{case.metric} {trial.value:.3f} on {searched.images:,} images"
     if outcome.first is None:
-        lines = [
-            f"  found     as the worst of {outcome.searching}, none of them above the limit beyond doubt; {observed}"
-        ]
+        lines = [f"  found     as the worst of {outcome.searching}, none significantly above the limit; {observed}"]
     else:
         is_simplified = trial == outcome.simplest and trial != outcome.first
         simplified = (
-            f"made plainer with {outcome.searching - outcome.first.number + outcome.shrinking} more"
+            f"simplified with {outcome.searching - outcome.first.number + outcome.shrinking} more"
             if is_simplified
             else "as it is"
         )

@@ -135,10 +135,10 @@ def sentence(rows: Sequence[Row]) -> str:
 
 
 def _early_text(rows: Sequence[Row]) -> str:
-    early = [row.record for row in rows if row.record.seen < row.record.total]
+    early = [row.record for row in rows if row.record.n < row.record.total]
     if not early:
         return ""
-    evaluated, total = sum(record.seen for record in early), sum(record.total for record in early)
+    evaluated, total = sum(record.n for record in early), sum(record.total for record in early)
     return f"; {len(early)} stopped early, at {evaluated:,} of {total:,} images"
 
 
@@ -187,7 +187,7 @@ def lost_sentence(tests: Sequence[str]) -> str:
 
 def _limits_text(record: Record) -> str:
     """Return the limits as text; a phrase that must not be wrapped has no-break spaces."""
-    sample = [f"{record.seen:,} of {record.total:,} images"] * (record.seen < record.total)
+    sample = [f"{record.n:,} of {record.total:,} images"] * (record.n < record.total)
     pieces = [*map(_limit_text, record.limits), *map(_unbroken, sample)]
     return ", ".join(pieces)
 

@@ -136,7 +136,7 @@ def test_nothing_changes_where_nothing_changed(run: Run, project: pytest.Pyteste
     before = (project.path / "bias-baseline.json").read_bytes()
     result = run()
     result.assert_outcomes(passed=3)
-    result.stdout.fnmatch_lines(["beside bias-baseline.json: 2 no worse"])
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 2 no worse"])
     result.stdout.no_fnmatch_line("*--bias-update*")
     run("--bias-update=all")
     assert (project.path / "bias-baseline.json").read_bytes() == before
@@ -161,7 +161,7 @@ def test_a_regression_turns_a_green_test_red_and_says_what_to_type(
             "  If this is meant, accept it: pytest --bias-update=all 'test_pets.py::test_square[[]yellow-square]'",
             "test_pets.py::test_square[[]yellow-square] *FAILED",
             "2 bias tests: 1 failed, 1 passed; *",
-            "beside bias-baseline.json: 1 worse, 1 no worse",
+            "compared with bias-baseline.json: 1 worse, 1 no worse",
             "  test_pets.py::test_square[[]yellow-square]: asr 0.000 → 0.300; * worse",
             "  to accept what changed: pytest --bias-update=all 'test_pets.py::test_square[[]yellow-square]'",
             "FAILED test_pets.py::test_square[[]yellow-square] - *bias regression*",
@@ -185,7 +185,7 @@ def test_an_improvement_passes_and_is_told(run: Run, project: pytest.Pytester, m
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         [
-            "beside bias-baseline.json: 1 better, 1 no worse",
+            "compared with bias-baseline.json: 1 better, 1 no worse",
             "  *test_square*: asr 0.300 → 0.000; 0 images newly flip, 60 no longer do (p = 2e-18)  better",
             "  to accept what changed: pytest --bias-update=all *",
         ]
@@ -211,7 +211,7 @@ def test_what_a_regression_does_is_chosen(
 ) -> None:
     result = after_it_got_worse(run, monkeypatch, *options)
     result.assert_outcomes(**outcomes)
-    said = "beside bias-baseline.json" in result.stdout.str()
+    said = "compared with bias-baseline.json" in result.stdout.str()
     assert said == (options not in (["--bias-compare=off"], ["--bias-update=all"]))
 
 
@@ -235,7 +235,7 @@ def test_what_exceeds_its_limit_or_is_expected_to_fails_once(
     )
     result = after_it_got_worse(run, monkeypatch)
     result.assert_outcomes(failed=1, xfailed=1)
-    result.stdout.fnmatch_lines(["beside bias-baseline.json: 2 worse"])
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 2 worse"])
     result.stdout.no_fnmatch_line("bias regression*")
 
 
@@ -279,7 +279,7 @@ def test_partial_runs_are_merged(run: Run, project: pytest.Pytester) -> None:
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         [
-            "beside bias-baseline.json: 1 no worse, 1 without an entry",
+            "compared with bias-baseline.json: 1 no worse, 1 without an entry",
             "  to add what has no entry: pytest -* --bias-update=new",
         ]
     )
@@ -490,7 +490,7 @@ def test_keys_know_the_test_and_the_case_and_no_number_that_pytest_made(run: Run
     assert cases["yellow-square"]["evidence"].keys() == {"flipped", "from", "to", "misclassified"}
     assert cases["yellow-square target=red, green"]["evidence"].keys() == {"flipped", "hits", "misclassified"}
     result = run("test_keys.py")
-    result.stdout.fnmatch_lines(["beside bias-baseline.json: 8 no worse"])
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 8 no worse"])
 
 
 def test_a_metric_that_the_entry_lacks_is_told_and_can_be_added(run: Run, project: pytest.Pytester) -> None:
@@ -499,7 +499,7 @@ def test_a_metric_that_the_entry_lacks_is_told_and_can_be_added(run: Run, projec
     result = run()
     result.stdout.fnmatch_lines(
         [
-            "beside bias-baseline.json: 2 no worse",
+            "compared with bias-baseline.json: 2 no worse",
             "  *test_gray*: the entry has no accuracy_drop; to write it: pytest --bias-update=all *test_gray*",
         ]
     )
@@ -515,7 +515,7 @@ def test_an_intervention_that_changed_is_not_compared(run: Run, project: pytest.
     result = run()
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
-        ["beside bias-baseline.json: 1 no worse, 1 not compared (the entry is of another intervention)"]
+        ["compared with bias-baseline.json: 1 no worse, 1 not compared (the entry is of another intervention)"]
     )
 
 

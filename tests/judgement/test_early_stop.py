@@ -164,7 +164,7 @@ def test_what_stopped_early_is_not_compared_and_never_becomes_a_baseline(run: Ru
     updated.stdout.no_fnmatch_line("*stopped early*")
     result = run("--cache-clear")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["beside bias-baseline.json: 1 not compared (stopped early)"])
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 1 not compared (stopped early)"])
 
 
 def test_ini_and_option() -> None:

@@ -361,7 +361,7 @@ def test_a_model_that_lost_its_head_is_not_better(
         [
             "max_asr=0.9 holds, but for a model that does not tell its classes apart*",
             "pets on *: accuracy 0.250 [[]0.192, 0.316], n = 200; 1 of 3 classes predicted, at most 100 % red *",
-            "beside bias-baseline.json: 8 not comparable",
+            "compared with bias-baseline.json: 8 not comparable",
             "  pets on *: clean accuracy 1.000 → 0.250; 150 images newly misclassified, 0 no longer (p = *)  lower",
             "  *max_accuracy_regression=0.75 in the marker",
             "  test_eight.py::test_corner[[]*]: asr 0.250 → 0.000; 0 images newly flip, 50 no longer do *"
@@ -406,7 +406,7 @@ def test_a_loss_of_accuracy_can_be_tolerated(
     result = eight.runpytest_inprocess("-p", "no:xdist")
     result.assert_outcomes(**{"passed" if passes else "failed": 8})
     # It is no better for that.
-    result.stdout.fnmatch_lines(["beside bias-baseline.json: 8 not comparable"])
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 8 not comparable"])
     result.stdout.no_fnmatch_line("*to accept what changed*")
 
 

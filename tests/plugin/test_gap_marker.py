@@ -222,7 +222,7 @@ def test_a_gap_that_got_significantly_worse_is_a_regression(
     assert entry["intervention"] == "fpr of red by light"
     assert entry["figures"]["gap"] == {"value": pytest.approx(10 / 60), "images": 120}
     unchanged = run_elsewhere(*MODES[mode])
-    unchanged.stdout.fnmatch_lines(["beside bias-baseline.json: 1 no worse"])
+    unchanged.stdout.fnmatch_lines(["compared with bias-baseline.json: 1 no worse"])
     replaced(inner, 12)
     slightly = run_elsewhere(*MODES[mode])
     slightly.assert_outcomes(passed=1)

@@ -159,7 +159,7 @@ def test_every_reporter_has_one_outcome_a_test(run: Run, project: pytest.Pyteste
     result = run(*PLUGINS)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(failed=2, passed=2)
-    result.stdout.fnmatch_lines(["beside bias-baseline.json: 2 worse, 2 no worse"])
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 2 worse, 2 no worse"])
     expected = {test: [outcome] for test, outcome in OUTCOMES.items()}
     found = {name: outcomes_by_test(read(project.path)) for name, read in REPORTS.items()}
     assert found == dict.fromkeys(REPORTS, expected)
@@ -236,7 +236,7 @@ def test_a_session_that_stops_early_judges_what_waited_as_if_the_rest_had_shown_
 ) -> None:
     result = run("-x")
     result.assert_outcomes(failed=2, passed=1)
-    result.stdout.fnmatch_lines(["beside bias-baseline.json: 2 worse, 1 no worse"])
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 2 worse, 1 no worse"])
     failing = "\ndef test_fails():\n    assert False\n"
     project.makepyfile(
         test_pets=TESTS.replace(
@@ -246,7 +246,7 @@ def test_a_session_that_stops_early_judges_what_waited_as_if_the_rest_had_shown_
     # 4 p > alpha, but p <= alpha.
     result = run("-x")
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["beside bias-baseline.json: 1 no worse"])
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 1 no worse"])
     run().assert_outcomes(failed=3, passed=2)
 
 

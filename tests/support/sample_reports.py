@@ -380,7 +380,7 @@ def _search() -> Result:
         total=5000,
         limits=[Limit("asr", 0.3, "significant", False, "found among 200", share(0.381), share(0.144))],
         standing="new",
-        notes=["found     at evaluation 26 of 200, made plainer with 277 more; asr 0.381 on 512 images"],
+        notes=["found     at evaluation 26 of 200, simplified with 277 more; asr 0.381 on 512 images"],
         details=details,
     )
 

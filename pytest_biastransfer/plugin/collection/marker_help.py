@@ -50,7 +50,7 @@ def _search_help() -> str:
         f"{_limits([first])}, ..., confidence=0.95, budget=200, images=512, seed=0, allow_degenerate=False): "
         "look for an intervention in `space`, a "
         "strategy such as pytest_biastransfer.strategies.patches(), that breaks the one given limit, on so many images "
-        "and with at most so many evaluations. What is found is shrunk to the smallest and plainest one with as many "
+        "and with at most so many evaluations. What is found is shrunk to the smallest and simplest one with as many "
         "again, confirmed on all images, and shown as a marker to paste."
     )
 

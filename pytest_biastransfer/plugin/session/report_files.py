@@ -138,7 +138,7 @@ class ReportWriter:
             outcome=result.outcome,
             seconds=result.seconds,
             message=message_of(report),
-            images=record.seen,
+            images=record.n,
             total=record.total,
             limits=record.limits,
             standing=standing(comparison) if comparison else "",

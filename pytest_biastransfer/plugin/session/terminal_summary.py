@@ -26,17 +26,17 @@ def write_summary(reporter: pytest.TerminalReporter) -> None:
     """
     stash = reporter.config.stash
     results = stash.get(RESULTS, None)
-    seen = list(results or ())
-    if seen:
-        _write_tests(reporter, seen)
+    bias_results = list(results or ())
+    if bias_results:
+        _write_tests(reporter, bias_results)
     for line in (*stash.get(BASELINE_LINES, ()), *stash.get(REPORT_LINES, ())):
         _write_line(reporter, line)
     if reporter.verbosity >= 0:
-        _write_remarks(reporter, seen)
+        _write_remarks(reporter, bias_results)
         _write_notes(reporter)
 
 
-def _write_tests(reporter: pytest.TerminalReporter, seen: Sequence[TestResult]) -> None:
+def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestResult]) -> None:
     from pytest_biastransfer.reporting.performance import once_each
     from pytest_biastransfer.reporting.summary_table import (
         Line,
@@ -48,7 +48,7 @@ def _write_tests(reporter: pytest.TerminalReporter, seen: Sequence[TestResult]) 
         table,
     )
 
-    rows = _rows(reporter.config, seen)
+    rows = _rows(reporter.config, bias_results)
     shown = [row for row in rows if reporter.verbosity > 0 or not row.is_quiet]
     if reporter.verbosity >= 0:
         reporter.write_sep("=", "bias transfer")
@@ -70,7 +70,7 @@ def _write_tests(reporter: pytest.TerminalReporter, seen: Sequence[TestResult]) 
             _write_line(reporter, line)
 
 
-def _rows(config: pytest.Config, seen: Sequence[TestResult]) -> list[Row]:
+def _rows(config: pytest.Config, bias_results: Sequence[TestResult]) -> list[Row]:
     from pytest_biastransfer.reporting.summary_table import Row
 
     compared = config.stash.get(COMPARED, {})
@@ -81,15 +81,15 @@ def _rows(config: pytest.Config, seen: Sequence[TestResult]) -> list[Row]:
             one.record,
             one.report.nodeid in compared and compared[one.report.nodeid].meaning not in ("unchanged", "tolerated"),
         )
-        for one in seen
+        for one in bias_results
     ]
 
 
-def _write_remarks(reporter: pytest.TerminalReporter, seen: Sequence[TestResult]) -> None:
+def _write_remarks(reporter: pytest.TerminalReporter, bias_results: Sequence[TestResult]) -> None:
     """Write once what is to be said of the models of several tests."""
     from pytest_biastransfer.reporting.summary_table import Line
 
-    remarks = (remark for one in seen for remark in one.test.remarks)
+    remarks = (remark for one in bias_results for remark in one.test.remarks)
     for remark in dict.fromkeys(remarks):
         _write_line(reporter, Line(in_one_line(remark)))
 
