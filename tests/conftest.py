@@ -13,23 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
-from pytest_biastransfer.evaluation.reproducibility import CHECKED_IMAGES
 from tests.support.warm_python import WarmPython, import_once, other_plugins, warm_python
 
 if TYPE_CHECKING:
     from xdist.scheduler import Scheduling
 
 pytest_plugins = ["pytester"]
-
-# Processes that compute beside each other wait for one another's threads, which takes a third of all time: here, and in
-# inner sessions.
-os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
-
-# pytester forgets the modules that an inner session imports first: each would import the whole package again.
-import_once()
 
 # The model answers with the brightest channel. A yellow square flips the five fragile images to red (red and
 # green gain the same, and red comes first), and leaves the fifteen blue ones alone: asr = skew = 0.25.
@@ -88,6 +78,8 @@ class Log(list[int]):
 
 def predicted_twice(images: int) -> int:
     """Return how many images a check that a model is deterministic runs through it: in batches of 4, the last one whole."""
+    from pytest_biastransfer.evaluation.reproducibility import CHECKED_IMAGES
+
     return -(-min(images, CHECKED_IMAGES) // 4) * 4
 
 
@@ -125,15 +117,23 @@ Run = Callable[..., pytest.RunResult]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Write compiled modules even where Python is told not to: each of hundreds of inner processes would compile again.
+    """Prepare this process for inner sessions.
 
-    They are where Python always has them, so that those of installed packages are used.
+    Compiled modules are written even where Python is told not to: each of hundreds of inner processes would compile them
+    again. They are where Python always has them, so that those of installed packages are used.
     """
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Where these tests run under GitHub Actions, inner runs are not what its summary is about.
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
         os.environ.pop(name, None)
+    # Processes that compute at the same time wait for one another's threads, which takes a third of all time: here,
+    # and in inner sessions.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        # Pytester forgets the modules that an inner session imports first: each would import the whole package again.
+        import_once()
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -231,6 +231,8 @@ def run(request: pytest.FixtureRequest, colors: pytest.Pytester, monkeypatch: py
 @pytest.fixture
 def two_threads() -> Iterator[None]:
     """Compute with two threads: for tests of what is divided between threads."""
+    import torch
+
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
