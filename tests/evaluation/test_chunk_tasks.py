@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,8 @@ CHUNKS = [range(256), range(256, IMAGES)]
 
 # Computes tasks of standard input in a process that shares nothing with this one.
 OTHER_PROCESS = """
-import pickle, sys
+import pickle, sys, warnings
+warnings.simplefilter("error")
 from pytest_biastransfer.evaluation.environment import Environment
 from pytest_biastransfer.evaluation.local_executor import LocalExecutor
 executor = LocalExecutor(Environment("cpu"))
@@ -109,7 +111,7 @@ def computed_here(tasks: Iterable[ChunkTask]) -> list[Content]:
 
 def computed_elsewhere(tasks: Iterable[ChunkTask], directory: Path | None = None) -> list[Content]:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", OTHER_PROCESS],
+        [sys.executable, "-c", OTHER_PROCESS],
         input=pickle.dumps([task.to_bytes() for task in tasks]),
         capture_output=True,
         check=False,
@@ -169,16 +171,21 @@ def test_a_task_travels_without_what_follows_from_it(model: Model, images: Label
 # --------------------------------------------------------------------------------------- specs
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "net.pt2"
+    shapes = ({0: torch.export.Dim.AUTO},)
+    torch.export.save(torch.export.export(Net().eval(), (torch.rand(2, 3, 10, 10),), dynamic_shapes=shapes), path)
+    return path
+
+
 @pytest.fixture
-def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def specs(tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, warm_executable: None) -> Path:
     """A directory with the files of a model's and a dataset's spec."""
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, 10, 10, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=pixels, labels=np.arange(IMAGES) % 4)
-    example = torch.export.export(
-        Net().eval(), (torch.rand(2, 3, 10, 10),), dynamic_shapes=({0: torch.export.Dim.AUTO},)
-    )
-    torch.export.save(example, tmp_path / "net.pt2")
+    shutil.copy(exported, tmp_path / "net.pt2")
     return tmp_path
 
 

@@ -27,6 +27,7 @@ from pytest_biastransfer.models.file_program import IsolatedFile
 from pytest_biastransfer.models.safe_loading import isolated_program, sandbox, script_archive
 from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, decode_tensor, encode_tensor
 from pytest_biastransfer.store import Store
+from tests.support.warm_python import WarmPython
 
 pytestmark = pytest.mark.skipif(sandbox.unsupported() is not None, reason="this system has no sandbox")
 
@@ -280,6 +281,7 @@ def test_what_a_sandbox_refuses(change: str, left: set[str], here: Path) -> None
     assert sorted(path.name for path in here.iterdir()) == ["empty", "file", "socket"]
 
 
+@pytest.mark.usefixtures("warm_executable")
 def test_where_there_is_no_sandbox_trust_is_asked_for(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(originals)
     expected = r"net\.pt: its program was not run, .*: {}\. If you trust whoever made the file, add trust=1 to its spec"
@@ -326,23 +328,28 @@ def test_a_known_program_starts_no_process(originals: Path, here: Path, monkeypa
 # ------------------------------------------------------------------------------------- how it can end
 
 
-def test_a_process_that_is_killed_or_stopped_is_an_error(originals: Path) -> None:
+def ended_by(number: signal.Signals, module: Any, how: str) -> None:
+    """Send the signal to the module's process, and assert that the module says so and that the process is gone."""
+    process = process_of(module)
+    os.kill(process, number)
+    with pytest.raises(ModelError, match=rf"net\.pt: the process that computes its program {how}"):
+        module(images())
+    assert gone_within(process, 10)
+
+
+@pytest.mark.usefixtures("warm_executable")
+def test_a_process_that_is_killed_is_an_error_and_started_again(originals: Path) -> None:
     module = module_of(f"torchscript:{originals / 'net.pt'}")
     logits = module(images())
-    for number, how in (
-        (signal.SIGKILL, "was ended by the signal SIGKILL"),
-        (signal.SIGSTOP, "was stopped by a signal"),
-    ):
-        process = process_of(module)
-        os.kill(process, number)
-        with pytest.raises(ModelError, match=rf"net\.pt: the process that computes its program {how}"):
-            module(images())
-        assert gone_within(process, 10)
-        if number == signal.SIGKILL:
-            assert torch.equal(module(images()), logits), "it is started again"
+    ended_by(signal.SIGKILL, module, "was ended by the signal SIGKILL")
+    assert torch.equal(module(images()), logits)
 
 
-@pytest.mark.usefixtures("unsearched")
+def test_a_process_that_is_stopped_is_an_error(originals: Path) -> None:
+    ended_by(signal.SIGSTOP, module_of(f"torchscript:{originals / 'net.pt'}"), "was stopped by a signal")
+
+
+@pytest.mark.usefixtures("unsearched", "warm_executable")
 def test_a_program_that_never_ends_is_an_error(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = module_of(f"torchscript:{originals / 'hostile.pt'}")
     process = process_of(module)
@@ -370,6 +377,7 @@ PARENT = """
 import re, sys, torch
 from pytest_biastransfer import load_model
 from pytest_biastransfer.models.safe_loading import script_archive
+sys.executable = sys.argv[2]
 script_archive._REACHES_FILES = re.compile(rb"(?!)")
 module = load_model("torchscript:" + sys.argv[1]).module
 print(module._program._process._popen.pid, flush=True)
@@ -378,10 +386,10 @@ module(torch.full((1, 3, 2, 2), 3.0))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_no_process_outlives_the_session(number: signal.Signals, originals: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(originals / "hostile.pt")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+def test_no_process_outlives_the_session(number: signal.Signals, originals: Path, warm: WarmPython) -> None:
+    # The session is a fork that ends with the process that gets the signal. Its program has a Python of its own.
+    command = warm.command("-c", PARENT, str(originals / "hostile.pt"), sys.executable)
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         assert parent.stdout is not None
         process = int(parent.stdout.readline())
