@@ -671,11 +671,8 @@ def folders(path: Path) -> None:
         write_picture(path / "test" / NAMES[index > 1] / f"{index}.PNG", pixels)
 
 
-@pytest.mark.parametrize(("make", "query"), [(parquet, "split=test&label=label"), (folders, "split=test")])
-def test_a_repository_in_the_hubs_cache_is_found_and_its_commit_named_and_the_cache_left_alone(
-    tmp_path: Path, make: Callable[[Path], None], query: str
-) -> None:
-    repository = tmp_path / "hf" / "hub" / "datasets--lab--pets"
+def cache_on_the_hub(repository: Path, make: Callable[[Path], None]) -> None:
+    """Have a repository in the hub's cache."""
     make(repository / "snapshots" / REVISION)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(REVISION)
@@ -685,22 +682,31 @@ def test_a_repository_in_the_hubs_cache_is_found_and_its_commit_named_and_the_ca
         blob = repository / "blobs" / path.stem
         path.rename(blob)
         path.symlink_to(os.path.relpath(blob, path.parent))
+
+
+def test_repositories_in_the_hubs_cache_are_found_and_their_commits_named_and_the_cache_left_alone(
+    tmp_path: Path,
+) -> None:
+    for name, make in {"pets": parquet, "animals": folders}.items():
+        cache_on_the_hub(tmp_path / "hf" / "hub" / f"datasets--lab--{name}", make)
     make_old(tmp_path)
     before = sorted((tmp_path / "hf").rglob("*"))
     code = (
         "import json, sys; from pathlib import Path\n"
         "from pytest_biastransfer.data import load_dataset; from pytest_biastransfer.store import Store\n"
-        f"images = load_dataset('hf:lab/pets?{query}', facts=Store(Path('store')).facts)\n"
-        "print(images.name, images.fingerprint, images.classes, len(images))\n"
-        "print(sorted({'torch', 'datasets', 'pyarrow', 'numpy'} & sys.modules.keys()))\n"
-        "print(images.image(4).tolist())"
+        "for spec in ('hf:lab/pets?split=test&label=label', 'hf:lab/animals?split=test'):\n"
+        "    images = load_dataset(spec, facts=Store(Path('store')).facts)\n"
+        "    print(images.name, images.fingerprint, images.classes, len(images))\n"
+        "    print(sorted({'torch', 'datasets', 'pyarrow', 'numpy'} & sys.modules.keys()))\n"
     )
-    first, _, pixels = in_subprocess(code, tmp_path)
-    assert first.startswith("lab/pets@0123456789 ")
-    assert first.endswith(" ('cat', 'dog') 5")
-    assert json.loads(pixels) == PICTURES[4].tolist()
-    # Another time it is known; the library is needed for the pixels only.
-    assert in_subprocess(code, tmp_path)[:2] == [first, "[]"]
+    pixels = "    print(images.image(4).tolist())"
+    pets, _, pixels_of_pets, animals, _, pixels_of_animals = in_subprocess(code + pixels, tmp_path)
+    for first, name in ((pets, "pets"), (animals, "animals")):
+        assert first.startswith(f"lab/{name}@0123456789 ")
+        assert first.endswith(" ('cat', 'dog') 5")
+    assert json.loads(pixels_of_pets) == json.loads(pixels_of_animals) == PICTURES[4].tolist()
+    # Another time they are known; the library is needed for the pixels only.
+    assert in_subprocess(code, tmp_path) == [pets, "[]", animals, "[]"]
     assert sorted((tmp_path / "hf").rglob("*")) == before
     assert any((tmp_path / "store" / "facts" / "datasets").iterdir())
 

@@ -373,6 +373,15 @@ def test_a_directory_with_another_file_is_another_model(
         assert added in str(error)  # noqa: PT017 - what cannot be loaded is not known either.
 
 
+def save_onnx() -> None:
+    """Write a graph and its weights beside it, by torch's first exporter, which takes a tenth of the time."""
+    import onnx as library
+
+    onnx(trained(), "whole.onnx", dynamic=False, dynamo=False)
+    graph = library.load("whole.onnx")
+    library.save(graph, "net.onnx", save_as_external_data=True, location="net.onnx.data", size_threshold=0)
+
+
 def save_timm() -> None:
     torch.save(small_timm(3).state_dict(), "timm.pth")
 
@@ -382,7 +391,7 @@ def save_timm() -> None:
     [
         ("torchscript:script.pt", lambda: script(trained(), "script.pt"), "script.pt"),
         ("export:net.pt2", lambda: exported(trained(), "net.pt2"), "net.pt2"),
-        ("onnx:net.onnx", lambda: onnx(trained(), "net.onnx", beside=True), "net.onnx.data"),
+        ("onnx:net.onnx", save_onnx, "net.onnx.data"),
         ("hf:pets", lambda: save_classifier("pets"), "pets/preprocessor_config.json"),
         ("timm:resnet10t?checkpoint=timm.pth&num_classes=3", save_timm, "timm.pth"),
         (

@@ -24,6 +24,7 @@ from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.store import Facts, Store, StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 from pytest_biastransfer.store.content_formats import fits
+from tests.conftest import INNER_CONFTEST
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes among files")
 
@@ -350,24 +351,36 @@ from pathlib import Path
 import numpy as np
 groups = np.array(["a", "b"] * 10)
 pixels = np.stack([np.full((16, 16, 3), (77, 74, 79) if i < 5 else (0, 0, 255), np.uint8) for i in range(20)])
-np.savez("val.npz", images=pixels, labels=np.full(20, 2), classes=np.array(["red", "green", "blue"]), group=groups)
+np.savez(path, images=pixels, labels=np.full(20, 2), classes=np.array(["red", "green", "blue"]), group=groups)
 """
 ALLOWED = "-Wdefault::pytest_biastransfer.errors.StoreWarning"
 OPTIONS = ("-pno:xdist", "--bias-store=store", "-obias_dataset=npz:val.npz", "--bias-report=report.html", "-v")
 
 
-@pytest.fixture
-def done(colors: pytest.Pytester) -> pytest.Pytester:
-    """A directory in which a session has left its store."""
-    exec(DATASET, {})
-    conftest = colors.path / "conftest.py"
-    text, fixture, _ = conftest.read_text().partition('@pytest.fixture(scope="session")\ndef bias_dataset')
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with tests of bias."""
+    directory = tmp_path_factory.mktemp("project")
+    text, fixture, _ = INNER_CONFTEST.partition('@pytest.fixture(scope="session")\ndef bias_dataset')
     assert fixture
-    conftest.write_text(text)
-    os.utime("val.npz", (1e9, 1e9))
-    colors.makepyfile(TESTS)
-    colors.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=3)
-    return colors
+    (directory / "conftest.py").write_text(text)
+    (directory / "test_bias.py").write_text(TESTS)
+    exec(DATASET, {"path": directory / "val.npz"})
+    os.utime(directory / "val.npz", (1e9, 1e9))
+    return directory
+
+
+@pytest.fixture
+def done(project: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """What runs sessions in a directory in which one has left its store."""
+    monkeypatch.chdir(project)
+    # Files are known by their paths: the store that the first session left is put back where it was.
+    if not Path("first").exists():
+        pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=3)
+        shutil.move("store", "first")
+    shutil.rmtree("store", ignore_errors=True)
+    shutil.copytree("first", "store")
+    return pytester
 
 
 def stored(suffix: str) -> list[Path]:

@@ -325,7 +325,8 @@ def smallest(value: Any) -> Any:
         return {name: smallest(inner) for name, inner in value.items()}
     if not isinstance(value, list):
         return value
-    entries, kinds = [], set()
+    entries: list[Any] = []
+    kinds: set[str] = set()
     for entry in value:
         own = {kind_of(path) for path in leaves(entry)}
         if not own <= kinds:
