@@ -352,12 +352,11 @@ LEVELS = (0.035, 0.105)
 SAME_IMAGES = [
     (200, 200, 2, 0.1, 0.5),
     (200, 200, 10, 0.05, 0.5),
-    (1000, 1000, 10, 0.1, 0.5),
     (1000, 1000, 100, 0.1, 0.0),
     (3000, 3000, 1000, 0.1, 0.4),
 ]
 # And a measurement of few images, compared with one of many.
-OTHER_IMAGES = [*SAME_IMAGES[:4], (100, 2000, 10, 0.1, 0.5), (200, 3000, 100, 0.2, 0.5)]
+OTHER_IMAGES = [*SAME_IMAGES[:3], (100, 2000, 10, 0.1, 0.5), (200, 3000, 100, 0.2, 0.5)]
 
 
 @pytest.mark.parametrize(
@@ -375,8 +374,7 @@ def test_skews_that_did_not_change_are_rarely_called_changed(
     assert np.all(shares_of_small_p(draw) <= np.array(LEVELS))
 
 
-@pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize(("n", "classes", "asr"), [(200, 10, 0.1), (2000, 100, 0.1)])
+@pytest.mark.parametrize(("n", "classes", "asr", "paired"), [(200, 10, 0.1, True), (2000, 100, 0.1, False)])
 def test_excesses_that_did_not_change_are_rarely_called_changed(n: int, classes: int, asr: float, paired: bool) -> None:
     def draw(generator: np.random.Generator) -> float:
         before, now = ([moves(generator, n, classes, share) for share in (asr, asr / 2)] for _ in range(2))
@@ -407,8 +405,7 @@ def test_more_flips_to_anywhere_are_not_taken_for_skew(paired: bool) -> None:
     assert shares_of_small_p(draw, 200)[1] <= 0.1
 
 
-@pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize(("classes", "paired"), [(10, False), (100, True)])
 def test_skews_that_changed_are_found(classes: int, paired: bool) -> None:
     def draw(generator: np.random.Generator) -> float:
         before, now = (moves(generator, 2000, classes, asr) for asr in (0.1, 0.16))

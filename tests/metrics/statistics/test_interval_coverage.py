@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,16 @@ from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 
 Classes = npt.NDArray[Any]
+Integers = npt.NDArray[np.int64]
 
 DATA_SETS = 1000
 
 
-def covered(truth: float, estimates: Iterable[Estimate]) -> float:
+def covered(truth: float, estimates: Iterable[Estimate], data_sets: Integers | None = None) -> float:
+    """Return the share of the data sets whose interval contains the truth; each estimate stands for so many of them."""
     # Sums of fractions in another order differ in their last bits.
-    return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in estimates]))
+    inside = [estimate.low <= truth + 1e-12 and truth - 1e-12 <= estimate.high for estimate in estimates]
+    return float(np.average(inside, weights=data_sets))
 
 
 def floor(coverage: float) -> float:
@@ -84,9 +88,12 @@ DIFFERENCES = [
 
 @pytest.mark.parametrize(("n", "both", "first", "second", "reached"), DIFFERENCES)
 def test_the_difference_of_two_proportions(n: int, both: float, first: float, second: float, reached: float) -> None:
-    marked = outcomes(n, both, first, second, seed=n)
-    found = [flips.asr_excess(*pair) for pair in zip(*marked, strict=True)]
-    assert floor(reached) <= covered(first - second, found) <= 0.985
+    model, control = outcomes(n, both, first, second, seed=n)
+    # An interval depends on the numbers of images that one of the two marks alone: one of each suffices.
+    tables = np.stack([(model & ~control).sum(axis=1), (control & ~model).sum(axis=1)])
+    _, representatives, data_sets_alike = np.unique(tables, axis=1, return_index=True, return_counts=True)
+    estimates = [flips.asr_excess(model[index], control[index]) for index in representatives]
+    assert floor(reached) <= covered(first - second, estimates, data_sets_alike) <= 0.985
 
 
 def test_the_accuracy_drop() -> None:
@@ -110,9 +117,12 @@ def true_skew(classes: int, asr: float, drawn_in: float) -> float:
     return asr * drawn_in * (1 - 1 / classes)
 
 
-def skews(n: int, classes: int, asr: float, drawn_in: float) -> list[Estimate]:
+@cache
+def skews(weights: str, n: int, classes: int, asr: float, drawn_in: float) -> list[Estimate]:
     generator = np.random.default_rng(n + classes)
-    return [flips.skew(*drawn(generator, n, classes, asr, drawn_in)) for _ in range(DATA_SETS)]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        weigh_by(weights, monkeypatch)
+        return [flips.skew(*drawn(generator, n, classes, asr, drawn_in)) for _ in range(DATA_SETS)]
 
 
 # The weights; images, classes, asr, and the share of it that class 0 gains; the coverage that is reached.
@@ -124,7 +134,6 @@ SKEWS = [
     # No true skew at all: the distance is above 0 by chance.
     ("bits", 1000, 4, 0.10, 0.0, 0.845),
     # So few images a class that chance is a large part of the distance.
-    ("bits", 1000, 100, 0.20, 0.5, 0.880),
     ("bits", 1000, 100, 0.10, 0.5, 0.650),
 ]
 
@@ -134,22 +143,18 @@ def weigh_by(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("weights", "n", "classes", "asr", "drawn_in", "reached"), SKEWS)
-def test_the_skew(
-    weights: str, n: int, classes: int, asr: float, drawn_in: float, reached: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weigh_by(weights, monkeypatch)
-    found = skews(n, classes, asr, drawn_in)
-    assert covered(true_skew(classes, asr, drawn_in), found) >= floor(reached)
+def test_the_skew(weights: str, n: int, classes: int, asr: float, drawn_in: float, reached: float) -> None:
+    estimates = skews(weights, n, classes, asr, drawn_in)
+    assert covered(true_skew(classes, asr, drawn_in), estimates) >= floor(reached)
 
 
 # Images, classes; the distance that chance adds to the true one.
 @pytest.mark.parametrize(("n", "classes", "added"), [(1000, 4, 0.0), (1000, 100, 0.022)])
 def test_chance_makes_the_observed_skew_larger_and_the_interval_takes_back_less_than_that(
-    n: int, classes: int, added: float, monkeypatch: pytest.MonkeyPatch
+    n: int, classes: int, added: float
 ) -> None:
-    weigh_by("bits", monkeypatch)
     truth = true_skew(classes, 0.1, 0.5)
-    found = skews(n, classes, 0.1, 0.5)
+    found = skews("bits", n, classes, 0.1, 0.5)
     assert np.mean(found) - truth == pytest.approx(added, abs=0.002)
     middle = np.mean([(one.low + one.high) / 2 for one in found])
     assert truth - 0.002 <= middle <= np.mean(found)
@@ -158,7 +163,6 @@ def test_chance_makes_the_observed_skew_larger_and_the_interval_takes_back_less_
 # Images, classes, asr and the share of it that class 0 gains of the model, and of the control; the coverage reached.
 EXCESSES = [
     (1000, 10, (0.2, 0.5), (0.1, 0.5), 0.938),
-    (1000, 100, (0.2, 0.5), (0.1, 0.5), 0.942),
     (1000, 100, (0.1, 0.5), (0.1, 0.5), 0.970),
     # Chance adds more to the control's skew, which has none.
     (1000, 10, (0.1, 0.5), (0.05, 0.0), 0.790),
