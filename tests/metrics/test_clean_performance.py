@@ -18,7 +18,7 @@ from scipy import stats
 from pytest_biastransfer import Model, Square, measure, measure_gaps
 from pytest_biastransfer.metrics.clean_performance import CleanPerformance
 from pytest_biastransfer.metrics.degeneracy import agreement_by_chance, clean_performance, permutation_p
-from tests.conftest import Run, each_mode
+from tests.conftest import Run
 
 Classes = npt.NDArray[np.integer[Any]]
 NAMES = ("cat", "dog", "hen", "pig")
@@ -235,7 +235,7 @@ WORKS = (
 )
 
 
-@each_mode
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
 def test_each_model_is_stated_once(run: Run, pets: pytest.Pytester) -> None:
     result = run("--bias-report=bias.json", "--bias-report=bias.md", "--bias-report=bias.html", "--junitxml=junit.xml")
     result.assert_outcomes(passed=5)
@@ -395,19 +395,17 @@ def test_lower_accuracy_fails_whatever_is_allowed_of_the_model(
     result.stdout.no_fnmatch_line("*accept it*")
 
 
-@pytest.mark.parametrize(("tolerance", "passes"), [("0.75", True), ("0.74", False)])
-def test_a_loss_of_accuracy_can_be_tolerated(
-    eight: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tolerance: str, passes: bool
-) -> None:
-    more = f", allow_degenerate=True, max_accuracy_regression={tolerance}"
-    eight.makepyfile(test_eight=EIGHT.replace("{more}", more))
-    eight.runpytest_inprocess("-p", "no:xdist", "--bias-update=new")
+def test_a_loss_of_accuracy_can_be_tolerated(run: Run, eight: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("--bias-update=new").assert_outcomes(passed=8)
     monkeypatch.setenv("BROKEN", "zeroed")
-    result = eight.runpytest_inprocess("-p", "no:xdist")
-    result.assert_outcomes(**{"passed" if passes else "failed": 8})
-    # It is no better for that.
-    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 8 not comparable"])
-    result.stdout.no_fnmatch_line("*to accept what changed*")
+    for tolerance, outcome in (("0.75", "passed"), ("0.74", "failed")):
+        more = f", allow_degenerate=True, max_accuracy_regression={tolerance}"
+        eight.makepyfile(test_eight=EIGHT.replace("{more}", more))
+        result = run()
+        result.assert_outcomes(**{outcome: 8})
+        # It is no better for that.
+        result.stdout.fnmatch_lines(["compared with bias-baseline.json: 8 not comparable"])
+        result.stdout.no_fnmatch_line("*to accept what changed*")
 
 
 def test_measurements_say_it_too() -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.report import Report, Result, merged, read_report, to_json
-from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run, each_mode
+from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
 from tests.support.warm_python import WarmPython
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -365,7 +365,7 @@ def test_tests_of_a_crashed_worker_are_lost(colors: pytest.Pytester, warm: WarmP
     assert "lost" in (colors.path / "bias.html").read_text()
 
 
-@each_mode
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
 def test_no_bias_tests_is_said(pytester: pytest.Pytester, warm: WarmPython, mode: str) -> None:
     pytester.makepyfile("def test_other(): pass")
     result = run_in(
@@ -376,7 +376,7 @@ def test_no_bias_tests_is_said(pytester: pytest.Pytester, warm: WarmPython, mode
     assert report_of(pytester).tests == []
 
 
-@each_mode
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -427,7 +427,7 @@ def test_the_ini_file_names_reports_too(suite: pytest.Pytester) -> None:
     assert (suite.path / "out/bias.md").exists()
 
 
-@each_mode
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
 def test_github_gets_a_summary_and_annotations(
     run: Run, colors: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,7 +451,7 @@ def test_github_gets_a_summary_and_annotations(
     assert len(commands) == 2
 
 
-@each_mode
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
 def test_junit_has_the_figures(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_suite=SUITE)
     run("--junitxml=junit.xml")
@@ -475,9 +475,18 @@ def test_pytest_html_shows_the_pictures(suite: pytest.Pytester, warm: WarmPython
     assert "data:image/webp;base64," in page.replace("&#34;", '"') or "image/webp" in page
 
 
-def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester) -> None:
+def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester, run_elsewhere: Run) -> None:
     colors.makepyfile(
-        """
+        # The process has imported everything. This plugin is loaded before the package's, which then imports what it
+        # needs itself.
+        forgetful="""
+        import sys
+
+        for name in list(sys.modules):
+            if name.split(".")[0] in ("jinja2", "pytest_biastransfer"):
+                del sys.modules[name]
+        """,
+        test_it="""
         import sys
         import pytest
 
@@ -488,10 +497,11 @@ def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester) -
         def test_modules():
             unwanted = ["jinja2", "pytest_biastransfer.reporting.details", "pytest_biastransfer.reporting.report",
                         "pytest_biastransfer.reporting.html", "pytest_biastransfer.reporting.markdown"]
+            assert "pytest_biastransfer.reporting" in sys.modules
             assert set(unwanted) & set(sys.modules) == set()
-        """
+        """,
     )
-    result = colors.runpytest_subprocess("-p", "no:xdist")
+    result = run_elsewhere("-p", "forgetful", "-p", "no:xdist")
     result.assert_outcomes(passed=2)
 
 

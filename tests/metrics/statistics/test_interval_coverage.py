@@ -127,7 +127,7 @@ def skews(weights: str, n: int, classes: int, asr: float, drawn_in: float) -> li
 
 # The weights; images, classes, asr, and the share of it that class 0 gains; the coverage that is reached.
 SKEWS = [
-    ("counts", 1000, 4, 0.20, 0.5, 0.950),
+    ("counts", 1000, 2, 0.20, 0.5, 0.954),
     ("bits", 1000, 4, 0.20, 0.5, 0.943),
     ("bits", 1000, 4, 0.02, 0.5, 0.878),
     ("bits", 500, 10, 0.20, 0.5, 0.922),

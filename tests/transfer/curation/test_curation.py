@@ -14,7 +14,6 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -376,14 +375,14 @@ def test_the_possible_sizes_and_shares_are_those_that_trying_all_of_them_finds(
     steps = np.arange(0, 10_001, 7) / 10_000
     for size in {1, max(1, sum(there) // 2), sum(there)}:
         shares = found.shares(size)
-        tried = [step for step in steps.tolist() if possible(step, size)]
         if shares is None:
             continue
         assert all(possible(step, size) for step in (*shares, *np.linspace(*shares, 50).tolist()))
         # Beyond the ends, only as much more is possible as rounding to whole images leaves, and four digits.
         inside = sum(found.needed(0, size)[:2])
         slack = 0.5 / min(side for side in (inside, size - inside) if side) + 2e-4
-        assert all(shares[0] - slack <= step <= shares[1] + slack for step in tried)
+        beyond = steps[(steps < shares[0] - slack) | (steps > shares[1] + slack)]
+        assert not any(possible(step, size) for step in beyond.tolist())
 
 
 @pytest.mark.parametrize(
@@ -1047,8 +1046,9 @@ def test_a_million_images_take_a_second_and_100_megabytes_at_most() -> None:
         assert not isinstance(view, Selection) or len(view.indices) == len(view)
 
     for name, make in LIMITS.items():
-        seconds = []
-        for _ in range(3):
+        seconds: list[float] = []
+        # The median of three: two that are fast enough decide it.
+        while len(seconds) < 3 and sum(duration <= 1 for duration in seconds) < 2:
             # What other processes do meanwhile does not count.
             start = time.process_time()
             use(make)
@@ -1057,6 +1057,6 @@ def test_a_million_images_take_a_second_and_100_megabytes_at_most() -> None:
         use(make)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert median(seconds) <= 1, name
+        assert sum(duration <= 1 for duration in seconds) == 2, name
         assert peak <= 100e6, name
     assert images.reads == 0
