@@ -151,7 +151,8 @@ class MapStyleImages(LabelledImages):
             image, labels[index], extras = self._item(index)
             attributes.append(_scalars(extras))
             images.append(_digest(image, labels[index]))
-            digests.append(_digest(image, labels[index], attributes[-1]))
+            # An item without attributes has the digest of its image: the pixels are hashed once.
+            digests.append(_digest(image, labels[index], attributes[-1]) if attributes[-1] else images[-1])
         changed = self._changed(digests, self._item_digest)
         if changed is not None:
             raise DatasetError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import operator
 import os
 import re
 import sys
@@ -129,7 +130,7 @@ def observing() -> Iterator[Reads]:
         _hooked.append(True)
         # An audit hook cannot be removed; this one does nothing while there is no observation.
         sys.addaudithook(_hook)
-    reads, before, arguments = Reads(), set(map(id, sys.modules.values())), sys.argv
+    reads, before, arguments = Reads(), list(sys.modules.values()), sys.argv
     sys.argv = _Arguments(arguments)
     environments = [mapping for mapping in (os.environ, getattr(os, "environb", None)) if type(mapping) is _Environ]
     if len(environments) == 0:
@@ -147,11 +148,22 @@ def observing() -> Iterator[Reads]:
                 mapping.__class__ = _Environ
         if type(sys.argv) is _Arguments:
             sys.argv = arguments
-        # By identity: multiprocessing gives `__main__` a second name, which is no import.
-        reads.modules |= {name for name, module in list(sys.modules.items()) if id(module) not in before}
+        reads.modules |= _modules_besides(before)
         for name in reads.modules & sys.modules.keys():
             if isinstance(sys.modules[name], types.ModuleType):
                 _imported[name] = weakref.ref(sys.modules[name]), reads
+
+
+def _modules_besides(before: list[types.ModuleType]) -> set[str]:
+    """Return the names of the imported modules that were not imported before."""
+    # Each chunk of images is observed, and imports are rare. Python reports each call of `id` to the audit hook, which
+    # takes milliseconds for the thousands of modules, so `id` is called only where something was imported.
+    after = list(sys.modules.values())
+    if len(after) == len(before) and all(map(operator.is_, after, before)):
+        return set()
+    # By identity: multiprocessing gives `__main__` a second name, which is no import.
+    identities = set(map(id, before))
+    return {name for name, module in list(sys.modules.items()) if id(module) not in identities}
 
 
 _Environ: Final = type(os.environ)
@@ -256,7 +268,7 @@ def _is_of_interest(frame: types.FrameType | None) -> bool:
         elif name != __name__ and top == THIS_PACKAGE:
             # This package called a library that is no framework: it may be the model's own package.
             return by_a_library
-        elif name != __name__ and top not in sys.stdlib_module_names | {"__main__"}:
+        elif name != __name__ and top != "__main__" and top not in sys.stdlib_module_names:
             if _is_users(frame.f_code.co_filename, top):
                 return True
             by_a_library = True

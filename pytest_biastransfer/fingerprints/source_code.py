@@ -16,6 +16,7 @@ from pytest_biastransfer.fingerprints.imports import Module, content_of, importe
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, Installed, distribution_of, identity_of, record_of
 
 THIS_PACKAGE: Final = __name__.partition(".")[0]
+_NEVER_THE_USERS: Final = sys.stdlib_module_names | FRAMEWORKS | {THIS_PACKAGE}
 
 
 class CodeBase:
@@ -52,7 +53,7 @@ class CodeBase:
             module = modules[current]
             names = {*self.imports(module), *_named_by_values(current)}
             for name in sorted(names - modules.keys()):
-                if name.partition(".")[0] in sys.stdlib_module_names | FRAMEWORKS | {THIS_PACKAGE}:
+                if name.partition(".")[0] in _NEVER_THE_USERS:
                     continue
                 reached = module_named(name, module.file)
                 if reached is not None and is_users_file(reached.file, name):
@@ -157,7 +158,7 @@ def is_users(module: types.ModuleType | None) -> bool:
     if file is not None:
         return is_users_file(file, module.__name__)
     top = module.__name__.partition(".")[0]
-    if top in sys.stdlib_module_names | FRAMEWORKS | {THIS_PACKAGE} or hasattr(module, "__path__"):
+    if top in _NEVER_THE_USERS or hasattr(module, "__path__"):
         return False
     # Generated code, or a submodule of an extension module.
     package = sys.modules.get(top)
@@ -187,8 +188,11 @@ def _relative(file: str, installed: Installed) -> str:
 
 def _owner_of_package(top: str) -> Installed | None:
     """Return the distribution of a namespace package, which has no file, by one of its modules."""
-    for name, module in list(sys.modules.items()):
-        file = _file_of(module) if name.startswith(f"{top}.") else None
+    prefix = f"{top}."
+    # Thousands of names are imported, and few of them are of the package.
+    for name in [name for name in list(sys.modules) if name.startswith(prefix)]:
+        module = sys.modules.get(name)
+        file = None if module is None else _file_of(module)
         if file is not None:
             return distribution_of(file)
     return None
