@@ -117,7 +117,7 @@ def test_resnet20_on_cifar10(cifar: Measurement, resnet20: Model, thousand: Path
         "intervened_accuracy": np.mean(changed == labels),
         "asr": np.mean(changed != clean),
         "conditional_asr": np.mean(changed[clean == labels] != labels[clean == labels]),
-        "targeted_asr": np.mean(changed[clean != 0] == 0),
+        "targeted_asr": np.mean(changed[labels != 0] == 0),
         "skew": np.abs(shares).sum() / 2,
     }
     assert cifar.n == 1000
@@ -195,14 +195,14 @@ def test_mobilenet_on_photographs(mobilenet: Model, data: Path, store: Path) -> 
     to_tensor = v2.Compose(
         [v2.CenterCrop(224), v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
     )
-    clean = torch.stack([to_tensor(photographs[place][0].convert("RGB")) for place in range(50)])
+    opened = [photographs[position] for position in range(50)]
+    clean = torch.stack([to_tensor(image.convert("RGB")) for image, _ in opened])
     squared = clean.clone()
     squared[:, :, :56, :56] = torch.tensor([1.0, 1.0, -1.0])[:, None, None]
     before, after = (predictions(mobilenet.module, torch.split(images, 25)) for images in (clean, squared))
-    labels = [photographs[place][1] for place in range(50)]
     assert measured.n == 50
     assert [flip.index for flip in measured.flips] == np.flatnonzero(before != after).tolist() != []
-    assert measured.accuracy == np.mean(before == labels)
+    assert measured.accuracy == np.mean(before == [label for _, label in opened])
 
 
 def test_batch_size_changes_no_prediction(resnet20: Model, data: Path) -> None:
