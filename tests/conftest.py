@@ -136,12 +136,18 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first: at the end, one worker would wait for the other one's long file."""
+    long = ("real", "search", "plugin", "reporting", "transfer")
+    items.sort(key=lambda item: not item.nodeid.startswith(tuple(f"tests/{room}/" for room in long)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     """Give each worker whole files: what a module imports, and what its fixtures make, is there once."""
     from xdist.scheduler import LoadFileScheduling
 
-    # Files in the order of their names: sorted by the number of tests, those with the longest tests are the last ones.
+    # Files in the order of collection: sorted by the number of tests, those with the longest tests are the last ones.
     config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
 

@@ -140,7 +140,7 @@ def test_interrupted_run_resumes_from_finished_chunks(
     # Workers have to be in the group that is signalled, and forks are in none.
     python = [sys.executable] if mode == "n2" else warm.command()
     command = [*python, "-m", "pytest", *MODES[mode], "--bias-batch-size=256"]
-    environment = os.environ | {"PAUSE": "0.2"}
+    environment = os.environ | {"PAUSE": "0.15"}
     first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         # Eight chunks of 256 images: stop in the middle.

@@ -63,7 +63,7 @@ def transferred_model():
 
 @pytest.fixture(scope="session")
 def bias_dataset():
-    return images(fragile=300, n=1200)
+    return images(fragile=150, n=600)
 
 
 @pytest.mark.bias_intervention("yellow-square", max_asr=1)
@@ -72,10 +72,17 @@ def test_slow():
 """
 
 
+def show_sooner(pytester: pytest.Pytester) -> None:
+    """Have progress shown after half a second instead of two."""
+    with (pytester.path / "conftest.py").open("a") as conftest:
+        conftest.write("\nfrom pytest_biastransfer.evaluation import progress\nprogress._SHOWN_AFTER_SECONDS = 0.5\n")
+
+
 def seen_in_a_terminal(pytester: pytest.Pytester, warm: WarmPython, *arguments: str) -> str:
     """Run pytest in a terminal of 100 columns and return all that it wrote there."""
     import pty
 
+    show_sooner(pytester)
     pytester.makepyfile(test_slow=SLOW)
     ours, theirs = pty.openpty()
     command = warm.command("-m", "pytest", "--bias-batch-size=64", *arguments)
@@ -102,7 +109,7 @@ def test_a_long_evaluation_shows_its_progress(colors: pytest.Pytester, warm: War
     shown = re.findall("\x1b7 (.*?)\x1b\\[K\x1b8", written)
     assert shown
     for text in shown:
-        assert re.fullmatch(r"[\d,]+ of 1,200 images, [\d,]+/s, \d+ s left", text)
+        assert re.fullmatch(r"[\d,]+ of 600 images, [\d,]+/s, \d+ s left", text)
     assert 160 < int(re.findall(r"(\d+)/s", shown[-1])[0]) < (880 if mode == "n2" else 440)
     # Each text was taken away before pytest wrote anything else, and what pytest wrote is what it always writes.
     assert re.search("\x1b8\x1b\\[K[^\x1b]*(\x1b\\[32m)?\\.", written)
@@ -118,6 +125,7 @@ def test_quiet_sessions_show_none(colors: pytest.Pytester, warm: WarmPython) -> 
 
 def test_where_nobody_watches_none_is_shown(colors: pytest.Pytester, run_elsewhere: Run) -> None:
     colors.makepyfile(test_slow=SLOW)
+    show_sooner(colors)
     result = run_elsewhere("--bias-batch-size=64", "--color=yes")
     result.assert_outcomes(passed=1)
     assert "\x1b7" not in result.stdout.str()
