@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
-from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.chunk_task import ChunkTask
-from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, source_change
+from pytest_biastransfer.evaluation.device_copies import Copy, DeviceCopies
+from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, are_finite, source_change
 from pytest_biastransfer.evaluation.reproducibility import require_reproducible
-from pytest_biastransfer.evaluation.upload import Upload
-from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.fingerprints.observation import Reads, observing
 from pytest_biastransfer.interventions import BatchInfo
 
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.chunk_task import Evaluation
     from pytest_biastransfer.evaluation.environment import Environment
-    from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.store.chunks import Content
 
 # With more threads Python's lock costs more than decoding in parallel gains.
 _MOST_THREADS = 8
 
 
-def computes_beside(device: torch.device) -> bool:
-    """Whether a device computes while this process does something else."""
-    return device.type != "cpu"
+@dataclass(frozen=True)
+class LoadedChunk:
+    """The inputs of a chunk, on their way to the device: pixels, and the masks that the intervention takes."""
+
+    copy: Copy
+    indices: Sequence[int]
+    masks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ComputedChunk:
+    """The result of a chunk, on its way to the host: whether each image's logits are finite, and classes or rows."""
+
+    copy: Copy
+    indices: Sequence[int]
+    outputs: int
 
 
 class ChunkRunner:
-    """Computes chunks of one evaluation, whose model is ready to evaluate."""
+    """Computes chunks of one evaluation, whose model is ready to evaluate, in three steps.
+
+    The device works on its own between them, unless it is a CPU. `load` may be called in another thread.
+    """
 
     def __init__(self, evaluation: Evaluation, environment: Environment) -> None:
         self._evaluation = evaluation
@@ -48,61 +61,73 @@ class ChunkRunner:
         self._source_intervention = intervention if at_source else None
         self._batch_intervention = None if at_source else intervention
         device = torch.device(environment.device)
-        self._upload = Upload(device)
+        self._copies = DeviceCopies(device)
         batch_size = environment.batch_size(evaluation.key, evaluation.batch_size)
         self._predictor = Predictor(self._model, device, batch_size, evaluation.precision)
-        self._next_chunks = dict(itertools.pairwise(chunks(len(evaluation.order)))) if computes_beside(device) else {}
-        self._loaded: dict[range, torch.Tensor] = {}
         self._is_checked = False
 
-    def content(self, chunk: range) -> Content:
-        """Return the result of the task of a chunk; see `ChunkTask`."""
-        indices = ChunkTask(self._evaluation, chunk).indices
-        outputs = self._outputs(chunk, indices)
-        reader = self._evaluation.reader
-        if reader is None:
-            return self._predictor.classes(outputs, indices)
-        return {"rows": self._predictor.rows(outputs, indices, reader.read)}
+    @property
+    def loads_in_threads(self) -> bool:
+        """Whether several threads may load chunks at once: not where code of users would run in them.
 
-    def _outputs(self, chunk: range, indices: Sequence[int]) -> torch.Tensor:
-        pixels = self._upload.receive(self._loaded.pop(chunk) if chunk in self._loaded else self._load(chunk))
-        intervention = self._batch_intervention
-        change = None if intervention is None else InputChange(intervention, self._batch_info(indices, intervention))
-        if self._is_checked:
-            logits = self._predictor.logits(pixels, change)
-        else:
-            # Observed from the first prediction on, because a model imports modules only once.
-            with observing() as reads:
-                logits = self._predictor.logits(pixels, change)
-            # Checked first: NaN differs from itself, and would count as not reproducible.
-            self._predictor.require_finite(logits, indices)
-            self._check(lambda: require_reproducible(self._predictor, pixels, change, logits), reads)
-            self._is_checked = True
-        self._load_next(chunk)
-        return logits
+        Nor before the model is checked: what the model reads meanwhile must be told from what is read to load chunks.
+        """
+        return self._is_checked and self._images.reads_in_parallel and self._source_intervention is None
 
-    def _check(self, check: Callable[[], None], reads: Reads) -> None:
-        self._environment.checks.check_once(self._evaluation.key, check, reads)
-
-    def _load_next(self, chunk: range) -> None:
-        """Load the chunk that probably comes next, while the device computes."""
-        # A chunk that was loaded but not computed was done by another process meanwhile.
-        self._loaded.clear()
-        if chunk in self._next_chunks:
-            # An error is raised again when it is that chunk's turn; this chunk's result must not be lost by it.
-            with contextlib.suppress(BiasTransferError):
-                self._loaded[self._next_chunks[chunk]] = self._load(self._next_chunks[chunk])
-
-    def _batch_info(self, indices: Sequence[int], intervention: Intervention) -> BatchInfo:
-        """Return the indices of images, with the masks that the intervention takes on the device."""
-        masks = decode_all_masks(self._images, intervention.mask_names, indices, self._model.preprocess)
-        return BatchInfo(indices, {name: self._upload.receive(self._upload.send(mask)) for name, mask in masks.items()})
-
-    def _load(self, chunk: range) -> torch.Tensor:
+    def load(self, chunk: range) -> LoadedChunk:
+        """Decode the images of a chunk, or take their pixels from the cache, and start to copy them to the device."""
         indices, preprocess = ChunkTask(self._evaluation, chunk).indices, self._model.preprocess
         if self._source_intervention is not None:
             pixels = decode(self._images, indices, preprocess, source_change(self._source_intervention, self._images))
         else:
             threads = min(torch.get_num_threads(), _MOST_THREADS)
             pixels = self._environment.pixels.read(self._images, preprocess, chunk, indices, threads)
-        return self._upload.send(pixels)
+        names = () if self._batch_intervention is None else self._batch_intervention.mask_names
+        masks = decode_all_masks(self._images, names, indices, preprocess)
+        return LoadedChunk(self._copies.to_device([pixels, *masks.values()]), indices, list(masks))
+
+    def compute(self, loaded: LoadedChunk) -> ComputedChunk:
+        """Give the device the work of a chunk."""
+        pixels, *masks = self._copies.on_device(loaded.copy)
+        change = self._change(loaded, masks)
+        outputs = self._outputs(pixels, change, loaded.indices)
+        reader = self._evaluation.reader
+        with torch.inference_mode():
+            values = self._predictor.classes(outputs) if reader is None else reader.read(outputs)
+            copy = self._copies.to_host([are_finite(outputs), values])
+        return ComputedChunk(copy, loaded.indices, outputs.shape[1])
+
+    def result(self, computed: ComputedChunk) -> Content:
+        """Wait for the device, and return the result of the task of a chunk; see `ChunkTask`.
+
+        Raises `ModelError` if the logits of an image are not finite numbers.
+        """
+        finite, values = self._copies.on_host(computed.copy)
+        self._predictor.require_finite(finite, computed.indices)
+        if self._evaluation.reader is not None:
+            return {"rows": values.numpy()}
+        return {"classes": values.numpy(), "outputs": np.array([computed.outputs], dtype=np.int32)}
+
+    def _change(self, loaded: LoadedChunk, masks: Sequence[torch.Tensor]) -> InputChange | None:
+        if self._batch_intervention is None:
+            return None
+        by_name = dict(zip(loaded.masks, masks, strict=True))
+        return InputChange(self._batch_intervention, BatchInfo(loaded.indices, by_name))
+
+    def _outputs(self, pixels: torch.Tensor, change: InputChange | None, indices: Sequence[int]) -> torch.Tensor:
+        if self._is_checked:
+            return self._predictor.logits(pixels, change)
+        # Observed from the first prediction on, because a model imports modules only once.
+        with observing() as reads:
+            logits = self._predictor.logits(pixels, change)
+        # Checked first: NaN differs from itself, and would count as not reproducible.
+        self._predictor.require_finite(are_finite(logits), indices)
+        self._check(pixels, change, logits, reads)
+        self._is_checked = True
+        return logits
+
+    def _check(self, pixels: torch.Tensor, change: InputChange | None, logits: torch.Tensor, reads: Reads) -> None:
+        def check() -> None:
+            require_reproducible(self._predictor, pixels, change, logits)
+
+        self._environment.checks.check_once(self._evaluation.key, check, reads)

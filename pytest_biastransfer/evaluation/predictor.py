@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import BatchInfo, Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
-    from pytest_biastransfer.store.chunks import Content
 
 
 # What modules raise for images of a wrong shape: torch's errors, and the checks of models' own code.
@@ -107,29 +106,14 @@ class Predictor:
             batch_change = change and change.of_images(batch.start, batch.stop)
             return self._forward(pixels[batch.start : batch.stop], batch_change)
 
-    def classes(self, logits: torch.Tensor, indices: Sequence[int]) -> Content:
-        """Return the predicted ``classes``, int32 [batch], and the number of ``outputs``, int32 [1].
+    def classes(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the predicted classes, int32 [batch], on the device.
 
-        Raises `ModelError` if the logits of the images at `indices` are not finite numbers of two classes or more.
+        Raises `ModelError` if the model has one output alone.
         """
-        with torch.inference_mode():
-            self.require_finite(logits, indices)
-            if logits.shape[1] == 1:
-                raise ModelError(_one_output(self._model, logits))
-            classes = logits.argmax(dim=1).to("cpu", torch.int32).numpy()
-        return {"classes": classes, "outputs": np.array([logits.shape[1]], dtype=np.int32)}
-
-    def rows(
-        self, outputs: torch.Tensor, indices: Sequence[int], read: Callable[[torch.Tensor], torch.Tensor]
-    ) -> npt.NDArray[Any]:
-        """Return what `read` makes of the outputs of the images at `indices`, [batch, ...].
-
-        Raises `ModelError` if the outputs are not finite numbers.
-        """
-        with torch.inference_mode():
-            self.require_finite(outputs, indices)
-            rows: npt.NDArray[Any] = read(outputs).cpu().numpy()
-        return rows
+        if logits.shape[1] == 1:
+            raise ModelError(_one_output(self._model, logits))
+        return logits.argmax(dim=1).to(torch.int32)
 
     def _logits(self, pixels: torch.Tensor, change: InputChange | None) -> Iterator[torch.Tensor]:
         start = 0
@@ -191,16 +175,20 @@ class Predictor:
             self._layouts.pop(0)
             return self._run(images)
 
-    def require_finite(self, logits: torch.Tensor, indices: Sequence[int]) -> None:
-        """Raise `ModelError` if the logits of the images at `indices` are not finite numbers."""
-        finite = torch.isfinite(logits).all(dim=1).cpu().numpy()
-        if finite.all():
+    def require_finite(self, finite: torch.Tensor, indices: Sequence[int]) -> None:
+        """Raise `ModelError` unless the logits of all images at `indices` are finite; `finite` is bool [batch]."""
+        if bool(finite.all()):
             return
-        bad = np.asarray(indices)[~finite]
+        bad = np.asarray(indices)[~finite.cpu().numpy()]
         raise ModelError(
             f"model {self._model.name} returned NaN or infinite logits for {len(bad)} of {len(indices)} images "
             f"evaluated together, first for image {bad.min()}; expected finite numbers"
         )
+
+
+def are_finite(logits: torch.Tensor) -> torch.Tensor:
+    """Return whether all logits of each image are finite numbers, bool [batch]."""
+    return torch.isfinite(logits).all(dim=1)
 
 
 def _one_output(model: Model, outputs: torch.Tensor) -> str:

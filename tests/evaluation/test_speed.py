@@ -17,7 +17,7 @@ import torch
 from pytest_biastransfer import Model, Preprocess, Square
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import DatasetError, ModelError
-from pytest_biastransfer.evaluation import chunk_runner
+from pytest_biastransfer.evaluation import local_executor
 from pytest_biastransfer.evaluation.batch_size import BatchSize
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.precision import computing_in
@@ -264,7 +264,7 @@ def test_the_next_chunk_is_loaded_while_one_is_computed(monkeypatch: pytest.Monk
     both = Events()
     images = as_images(both, "images")
     expected = Evaluator("cpu", batch_size=256).predictions(Model(Events()), images)
-    monkeypatch.setattr(chunk_runner, "computes_beside", lambda device: True)
+    monkeypatch.setattr(local_executor, "computes_beside", lambda device: True)
     both.events.clear()
     found = Evaluator("cpu", batch_size=256).predictions(Model(both), images)
     assert np.array_equal(found.classes, expected.classes)
@@ -282,7 +282,7 @@ def test_the_next_chunk_is_loaded_while_one_is_computed(monkeypatch: pytest.Monk
 def test_a_mistake_in_the_next_chunk_does_not_cost_the_current_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(chunk_runner, "computes_beside", lambda device: True)
+    monkeypatch.setattr(local_executor, "computes_beside", lambda device: True)
     second_chunk = int(visiting_order(600)[300])
     both = Events()
     images = as_images(both, "images")
