@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from pytest_biastransfer.fingerprints.observation import Reads, observing
 from pytest_biastransfer.interventions import BatchInfo
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from pytest_biastransfer.evaluation.chunk_task import Evaluation
     from pytest_biastransfer.evaluation.environment import Environment
     from pytest_biastransfer.store.chunks import Content
@@ -28,19 +30,19 @@ _MOST_THREADS = 8
 
 @dataclass(frozen=True)
 class LoadedChunk:
-    """The inputs of a chunk, on their way to the device: pixels, and the masks that the intervention takes."""
+    """The inputs of a chunk, on their way to the device: pixels, and the masks that the intervention takes, by name."""
 
-    copy: Copy
     indices: Sequence[int]
-    masks: Sequence[str]
+    pixels: Copy
+    masks: Mapping[str, Copy]
 
 
 @dataclass(frozen=True)
 class ComputedChunk:
     """The result of a chunk, on its way to the host: whether each image's logits are finite, and classes or rows."""
 
-    copy: Copy
     indices: Sequence[int]
+    figures: Copy
     outputs: int
 
 
@@ -63,7 +65,9 @@ class ChunkRunner:
         device = torch.device(environment.device)
         self._copies = DeviceCopies(device)
         batch_size = environment.batch_size(evaluation.key, evaluation.batch_size)
-        self._predictor = Predictor(self._model, device, batch_size, evaluation.precision)
+        self._predictor = Predictor(
+            self._model, device, batch_size, evaluation.precision, free_memory=environment.device_memory.free
+        )
         self._is_checked = False
 
     @property
@@ -75,44 +79,66 @@ class ChunkRunner:
         return self._is_checked and self._images.reads_in_parallel and self._source_intervention is None
 
     def load(self, chunk: range) -> LoadedChunk:
-        """Decode the images of a chunk, or take their pixels from the cache, and start to copy them to the device."""
-        indices, preprocess = ChunkTask(self._evaluation, chunk).indices, self._model.preprocess
-        if self._source_intervention is not None:
-            pixels = decode(self._images, indices, preprocess, source_change(self._source_intervention, self._images))
-        else:
-            threads = min(torch.get_num_threads(), _MOST_THREADS)
-            pixels = self._environment.pixels.read(self._images, preprocess, chunk, indices, threads)
+        """Start to copy the pixels of a chunk, and the masks that the intervention takes, to the device."""
+        indices = ChunkTask(self._evaluation, chunk).indices
         names = () if self._batch_intervention is None else self._batch_intervention.mask_names
-        masks = decode_all_masks(self._images, names, indices, preprocess)
-        return LoadedChunk(self._copies.to_device([pixels, *masks.values()]), indices, list(masks))
+        masks = decode_all_masks(self._images, names, indices, self._model.preprocess)
+        copies = {name: self._to_device(mask) for name, mask in masks.items()}
+        return LoadedChunk(indices, self._pixels(chunk, indices), copies)
 
     def compute(self, loaded: LoadedChunk) -> ComputedChunk:
         """Give the device the work of a chunk."""
-        pixels, *masks = self._copies.on_device(loaded.copy)
-        change = self._change(loaded, masks)
+        (pixels,) = self._copies.on_device(loaded.pixels)
+        change = self._change(loaded)
         outputs = self._outputs(pixels, change, loaded.indices)
         reader = self._evaluation.reader
         with torch.inference_mode():
             values = self._predictor.classes(outputs) if reader is None else reader.read(outputs)
-            copy = self._copies.to_host([are_finite(outputs), values])
-        return ComputedChunk(copy, loaded.indices, outputs.shape[1])
+            figures = self._copies.to_host([are_finite(outputs), values])
+        return ComputedChunk(loaded.indices, figures, outputs.shape[1])
 
     def result(self, computed: ComputedChunk) -> Content:
         """Wait for the device, and return the result of the task of a chunk; see `ChunkTask`.
 
         Raises `ModelError` if the logits of an image are not finite numbers.
         """
-        finite, values = self._copies.on_host(computed.copy)
+        finite, values = self._copies.on_host(computed.figures)
         self._predictor.require_finite(finite, computed.indices)
         if self._evaluation.reader is not None:
             return {"rows": values.numpy()}
         return {"classes": values.numpy(), "outputs": np.array([computed.outputs], dtype=np.int32)}
 
-    def _change(self, loaded: LoadedChunk, masks: Sequence[torch.Tensor]) -> InputChange | None:
+    def _pixels(self, chunk: range, indices: Sequence[int]) -> Copy:
+        """Return the pixels of a chunk on the device, where they may have stayed."""
+        images, preprocess = self._images, self._model.preprocess
+        if self._source_intervention is not None:
+            changed = decode(images, indices, preprocess, source_change(self._source_intervention, images))
+            return self._to_device(changed)
+        on_device, dataset = self._environment.device_memory.pixels, self._environment.pixels.key(images, preprocess)
+        pixels = on_device.get(dataset, chunk)
+        if pixels is None:
+            threads = min(torch.get_num_threads(), _MOST_THREADS)
+            decoded = self._environment.pixels.read(images, preprocess, chunk, indices, threads)
+            pixels = self._to_device(decoded)
+            # A model, or an intervention, may change floats in place; of bytes it gets a copy in floats.
+            if decoded.dtype == np.uint8:
+                on_device.put(dataset, chunk, pixels)
+        return pixels
+
+    def _to_device(self, array: npt.NDArray[Any]) -> Copy:
+        try:
+            return self._copies.to_device([array])
+        except torch.OutOfMemoryError:
+            if not self._environment.device_memory.free():
+                raise
+        # Not in the handler: there the traceback still holds what was dropped.
+        return self._copies.to_device([array])
+
+    def _change(self, loaded: LoadedChunk) -> InputChange | None:
         if self._batch_intervention is None:
             return None
-        by_name = dict(zip(loaded.masks, masks, strict=True))
-        return InputChange(self._batch_intervention, BatchInfo(loaded.indices, by_name))
+        masks = {name: self._copies.on_device(mask)[0] for name, mask in loaded.masks.items()}
+        return InputChange(self._batch_intervention, BatchInfo(loaded.indices, masks))
 
     def _outputs(self, pixels: torch.Tensor, change: InputChange | None, indices: Sequence[int]) -> torch.Tensor:
         if self._is_checked:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_biastransfer.evaluation.predictor import Predictor, ready_to_evaluate
+from pytest_biastransfer.evaluation.device_models import ready_to_evaluate
+from pytest_biastransfer.evaluation.predictor import Predictor
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages

@@ -27,6 +27,11 @@ class Copy:
     tensors: Sequence[torch.Tensor]
     happened: torch.cuda.Event | None
 
+    @property
+    def bytes(self) -> int:
+        """The size of the tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
 
 class DeviceCopies:
     """Copies between the host and a device.

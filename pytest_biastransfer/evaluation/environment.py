@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
+from pytest_biastransfer.evaluation.device_memory import DeviceMemory
 from pytest_biastransfer.evaluation.forward_reads import ForwardReads
 from pytest_biastransfer.evaluation.keys import KeyFactory
 from pytest_biastransfer.evaluation.model_checks import ModelChecks
@@ -37,7 +38,9 @@ class Options(TypedDict, total=False):
     precision
         ``"float32"`` (default), ``"tf32"`` or ``"bf16"``.
     pixel_cache
-        The most bytes of decoded pixels that are stored; default: `PIXEL_CACHE`.
+        The most bytes of decoded pixels that are stored; None for `PIXEL_CACHE`.
+    device_memory
+        What stays on the device between evaluations; default: nothing.
     prepare
         Called before anything is computed.
     on_progress
@@ -47,7 +50,8 @@ class Options(TypedDict, total=False):
     batch_size: int | None
     max_images: int | None
     precision: Precision
-    pixel_cache: int
+    pixel_cache: int | None
+    device_memory: DeviceMemory
     prepare: Callable[[], None] | None
     on_progress: Callable[[Progress], None] | None
 
@@ -72,7 +76,9 @@ class Environment:
         self.precision: Precision = options.get("precision", "float32")
         self.prepare = options.get("prepare")
         self.on_progress = options.get("on_progress")
-        self._pixel_cache = options.get("pixel_cache", PIXEL_CACHE)
+        pixel_cache = options.get("pixel_cache")
+        self._pixel_cache = PIXEL_CACHE if pixel_cache is None else pixel_cache
+        self.device_memory = options.get("device_memory") or DeviceMemory()
         self.fixed_batch_size = options.get("batch_size")
         self._batch_sizes: dict[tuple[str, int | None], BatchSize] = {}
         forward_reads = ForwardReads(self.store.facts)

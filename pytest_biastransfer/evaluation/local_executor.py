@@ -11,7 +11,6 @@ import torch
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.chunk_runner import ChunkRunner, ComputedChunk, LoadedChunk
 from pytest_biastransfer.evaluation.pipeline import Depth, Pipeline
-from pytest_biastransfer.evaluation.predictor import ready_to_evaluate
 
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.chunk_task import ChunkTask, Evaluation
@@ -64,13 +63,13 @@ class LocalExecutor:
             model = evaluation.model.get(self._environment.store.facts)
             device = torch.device(self.device)
             memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
-            self._open.enter_context(ready_to_evaluate(model.module, device))
+            self._open.enter_context(self._environment.device_memory.models.ready(model.module, device))
             self._open.enter_context(memory)
             self._runners[evaluation] = ChunkRunner(evaluation, self._environment)
         return self._runners[evaluation]
 
     def release(self) -> None:
-        """Return the models to the mode and the device that they had, and freed memory to the system."""
+        """Return the models to the state that they had, but for the device of those that stay; give memory back."""
         self._runners.clear()
         self._open.close()
 

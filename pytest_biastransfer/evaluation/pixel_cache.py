@@ -46,7 +46,7 @@ class PixelCache:
         self, images: LabelledImages, preprocess: Preprocess, chunk: range, indices: Sequence[int], threads: int = 1
     ) -> npt.NDArray[Any]:
         """Return the pixels of the images at `indices`, which are those of `chunk`; see `decode`."""
-        key = self._key(images, preprocess)
+        key = self.key(images, preprocess)
         if key not in self._stores:
             # Estimated from one image: almost always all images have one size after preprocessing.
             example = decode(images, [indices[0]], preprocess)
@@ -69,15 +69,16 @@ class PixelCache:
     ) -> npt.NDArray[Any] | None:
         """Return the stored pixels of a chunk, [images, *shape]; None if none of this shape are stored."""
         expected = (len(chunk), *shape)
-        key = self._key(images, preprocess)
+        key = self.key(images, preprocess)
         content = self._store.get(key, chunk, lambda _, arrays: _are_pixels(arrays.get("pixels"), expected))
         return None if content is None else content["pixels"]
 
     def drop(self, images: LabelledImages, preprocess: Preprocess) -> None:
         """Drop the stored pixels of a dataset, which are stale."""
-        self._generations.drop(_key(images, preprocess), self._key(images, preprocess))
+        self._generations.drop(_key(images, preprocess), self.key(images, preprocess))
 
-    def _key(self, images: LabelledImages, preprocess: Preprocess) -> str:
+    def key(self, images: LabelledImages, preprocess: Preprocess) -> str:
+        """Return the key of a dataset's pixels as a model sees them; another one once they were dropped."""
         return self._generations.current(_key(images, preprocess))
 
     def fits(self, images: LabelledImages, preprocess: Preprocess) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,12 +57,20 @@ class Predictor:
     """Runs a model on one device, with the batch size and the memory layout that it is fastest in."""
 
     def __init__(
-        self, model: Model, device: torch.device, batch_size: BatchSize, precision: Precision = "float32"
+        self,
+        model: Model,
+        device: torch.device,
+        batch_size: BatchSize,
+        precision: Precision = "float32",
+        *,
+        free_memory: Callable[[], bool] = lambda: False,
     ) -> None:
         self._model = model
         self._device = device
         self._batch_size = batch_size
         self._precision = precision
+        # Called when the device runs out of memory, before batches get smaller; returns whether it freed any.
+        self._free_memory = free_memory
         # Convolutions are fastest in channels last; a model that views its input by strides may refuse that.
         self._layouts = [torch.channels_last, torch.contiguous_format]
         # The positions of the images in each forward pass of the last call of `logits`.
@@ -124,7 +131,7 @@ class Predictor:
             try:
                 yield self._forward(pixels[start:stop], change and change.of_images(start, stop))
             except torch.OutOfMemoryError as error:
-                if not self._batch_size.reduce(stop - start):
+                if not (self._free_memory() or self._batch_size.reduce(stop - start)):
                     raise ModelError(
                         f"model {self._model.name}: out of memory on {self._device} with a single image of "
                         f"{list(pixels.shape[1:])}; use a smaller Preprocess(size=) or --bias-device=cpu"
@@ -203,26 +210,6 @@ def _one_output(model: Model, outputs: torch.Tensor) -> str:
         f"of one logit is always class 0, whatever the image is. Wrap the model so that it returns two columns, such "
         f"as torch.cat([{other}, {column}], dim=1) of its output x: class 1 is then what is above a {boundary}"
     )
-
-
-@contextmanager
-def ready_to_evaluate(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """Put a module into evaluation mode on a device; restore its modes and its device at the end."""
-    modes = [(submodule, submodule.training) for submodule in module.modules()]
-    previous_device = next((tensor.device for tensor in _tensors(module)), device)
-    module.eval().to(device)
-    try:
-        yield
-    finally:
-        module.to(previous_device)
-        # One by one: train() would also change modules that were in another mode than their parent.
-        for submodule, is_training in modes:
-            submodule.training = is_training
-
-
-def _tensors(module: torch.nn.Module) -> Iterator[torch.Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
 
 
 def source_change(intervention: Intervention, dataset: LabelledImages) -> SourceChange:

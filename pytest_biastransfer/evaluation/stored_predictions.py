@@ -11,7 +11,7 @@ import torch
 
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.evaluation.predictions import are_predictions
-from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, ready_to_evaluate, source_change
+from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, source_change
 from pytest_biastransfer.evaluation.reproducibility import ROUNDING, coarsest_precision, precision_of
 from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
 from pytest_biastransfer.interventions import BatchInfo
@@ -68,7 +68,7 @@ def compare_with_stored(
     device = torch.device(environment.device)
     predictor = Predictor(model, device, environment.batch_size(key), environment.precision)
     differing = 0
-    with ready_to_evaluate(model.module, device):
+    with environment.device_memory.models.ready(model.module, device):
         for batch in _batches(positions):
             pixels, change = _input(model, images, intervention, order[batch].tolist(), device)
             differing += _differing(predictor, pixels, change, torch.from_numpy(stored[batch]))

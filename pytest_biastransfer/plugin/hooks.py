@@ -113,10 +113,16 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tell the controller which tests are bias tests, before it is told that they were collected."""
-    if hasattr(session.config, "workerinput") and parametrize.bias_tests(session.items):
+    if not parametrize.bias_tests(session.items):
+        return
+    if hasattr(session.config, "workerinput"):
         from pytest_biastransfer.plugin.xdist import controller
 
         controller.tell_bias_tests(session)
+    if session.config.stash[state.SETTINGS].device != "cpu":
+        from pytest_biastransfer.plugin.runtest.model_users import watch_model_users
+
+        watch_model_users(session)
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

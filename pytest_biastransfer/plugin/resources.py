@@ -8,6 +8,9 @@ import pytest
 
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.evaluation.device_memory import DeviceMemory
+from pytest_biastransfer.evaluation.device_models import DeviceModels
+from pytest_biastransfer.evaluation.device_pixels import DevicePixels, memory_for_pixels
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.models import as_model
@@ -16,8 +19,17 @@ from pytest_biastransfer.names import DATASET_FIXTURE, DEVICE_FIXTURE, FINETUNIN
 from pytest_biastransfer.plugin.failures import clear_errors
 from pytest_biastransfer.plugin.runtest.verification import session_canary
 from pytest_biastransfer.plugin.settings import cached_store, ini_of, store_secret
-from pytest_biastransfer.plugin.state import DATASETS, DATASETS_OF_SPECS, EVALUATORS, MODELS_OF_SPECS, SETTINGS, STORE
+from pytest_biastransfer.plugin.state import (
+    DATASETS,
+    DATASETS_OF_SPECS,
+    DEVICE_MEMORY,
+    EVALUATORS,
+    MODELS_OF_SPECS,
+    SETTINGS,
+    STORE,
+)
 from pytest_biastransfer.plugin.xdist.resource_sharing import divide_threads
+from pytest_biastransfer.plugin.xdist.worker_messages import WORKERS_OF_GPU_INPUT
 from pytest_biastransfer.plugin.xdist.worker_progress import watcher
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Store
@@ -105,11 +117,28 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
             max_images=max_images,
             precision=settings.precision,
             pixel_cache=settings.pixel_cache,
+            device_memory=_device_memory(config, device),
             prepare=divide_threads,
             on_progress=watcher(config),
             canary=session_canary(config),
         )
     return evaluators[device, max_images]
+
+
+def _device_memory(config: pytest.Config, device: str) -> DeviceMemory:
+    """Return what stays on a device, for all evaluators of the session."""
+    memories, limit = config.stash.setdefault(DEVICE_MEMORY, {}), config.stash[SETTINGS].device_cache
+    if device not in memories:
+        workers = getattr(config, "workerinput", {}).get(WORKERS_OF_GPU_INPUT, 1)
+        pixels = DevicePixels(lambda: memory_for_pixels(device, limit, workers))
+        memories[device] = DeviceMemory(pixels, DeviceModels(stay=device != "cpu"))
+    return memories[device]
+
+
+def give_models_back(config: pytest.Config) -> None:
+    """Move the models that stay on a device back to where they came from: code of the user may use them now."""
+    for memory in config.stash.get(DEVICE_MEMORY, {}).values():
+        memory.models.give_back()
 
 
 def _model_of_spec(config: pytest.Config, spec: str) -> Model:

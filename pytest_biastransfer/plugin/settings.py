@@ -60,6 +60,8 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
 _BARE: Final = {"early_stop": "0.01"}
 _INI_ONLY: Final[Mapping[str, str]] = {
     "pixel_cache": "the maximum disk space for decoded pixels, such as 500MB (default: 4GB; 0 disables the cache)",
+    "device_cache": "the maximum memory of a GPU for decoded pixels, such as 8GB (default: a third of what is free, "
+    "divided by the workers that use it; 0 keeps none there)",
     "precision": "the precision that models compute with: float32 (default), tf32 or bf16",
     "transfer": "how to make the fixture transferred_model from source_model and bias_finetuning_dataset, such as "
     "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
@@ -102,7 +104,9 @@ class Settings:
     workers_per_gpu
         How many workers share a GPU.
     pixel_cache
-        Maximum size of the decoded pixels in the store, in bytes.
+        Maximum size of the decoded pixels in the store, in bytes; None for the default.
+    device_cache
+        Maximum size of the decoded pixels on a GPU, in bytes; None for a share of what is free.
     precision
         The precision on CUDA: ``"float32"``, ``"tf32"`` or ``"bf16"``.
     baseline
@@ -130,7 +134,8 @@ class Settings:
     max_images: int | None
     store: Path | None
     workers_per_gpu: int
-    pixel_cache: int
+    pixel_cache: int | None
+    device_cache: int | None
     precision: Precision
     specs: Mapping[str, str]
     transfer: str | None
@@ -229,7 +234,8 @@ def read_settings(config: pytest.Config) -> Settings:
         directory=_directory(config),
         only=config.getoption("bias_only"),
         workers_per_gpu=_count(config, "workers_per_gpu") or 1,
-        pixel_cache=_bytes(config, "pixel_cache", "4GB"),
+        pixel_cache=_bytes(config, "pixel_cache"),
+        device_cache=_bytes(config, "device_cache"),
         transfer=_transfer(config),
         precision=_choice("bias_precision in the ini file", config.getini("bias_precision") or "float32", Precision),
         baseline=_path(config, "baseline") or _default_baseline(config),
@@ -305,8 +311,10 @@ def _verify(config: pytest.Config) -> Verify | None:
     )
 
 
-def _bytes(config: pytest.Config, name: str, default: str) -> int:
-    value: str = config.getini(f"bias_{name}") or default
+def _bytes(config: pytest.Config, name: str) -> int | None:
+    value: str = config.getini(f"bias_{name}")
+    if not value:
+        return None
     number = value.strip().upper()
     unit = next((unit for unit in reversed(_UNITS) if number.endswith(unit)), "")
     digits = number.removesuffix(unit).strip()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.baseline.file import Entries
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.canary import Canary, Stale
+    from pytest_biastransfer.evaluation.device_memory import DeviceMemory
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.judgement.verdict import Verdict
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
 STORE: Final[pytest.StashKey[Store]] = pytest.StashKey()
 EVALUATORS: Final[pytest.StashKey[dict[tuple[str, int | None], Evaluator]]] = pytest.StashKey()
+# By device.
+DEVICE_MEMORY: Final[pytest.StashKey[dict[str, DeviceMemory]]] = pytest.StashKey()
 CANARY: Final[pytest.StashKey[Canary | None]] = pytest.StashKey()
 MODELS_OF_SPECS: Final[pytest.StashKey[dict[str, Model]]] = pytest.StashKey()
 DATASETS_OF_SPECS: Final[pytest.StashKey[dict[str, LabelledImages]]] = pytest.StashKey()

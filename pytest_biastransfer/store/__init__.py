@@ -47,7 +47,7 @@ class Store:
     @functools.cached_property
     def pixels(self) -> ChunkStore:
         """The decoded pixels of datasets."""
-        return self._chunks("pixels")
+        return self._chunks("pixels", fast=True)
 
     @functools.cached_property
     def rows(self) -> ChunkStore:
@@ -69,8 +69,8 @@ class Store:
         """Return the subdirectory for another kind of file."""
         return self._root.inside(name)
 
-    def _chunks(self, name: str, **options: Any) -> ChunkStore:
+    def _chunks(self, name: str, *, fast: bool = False, **options: Any) -> ChunkStore:
         # Imported here: chunks need numpy, and facts do not.
         from pytest_biastransfer.store.chunks import ChunkStore
 
-        return ChunkStore(self._root.inside(name), **options)
+        return ChunkStore(self._root.inside(name, fast=fast), **options)

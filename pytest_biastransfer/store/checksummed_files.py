@@ -30,7 +30,7 @@ _READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_
 
 
 class Digest(Protocol):
-    """An object of hashlib or hmac that computes a checksum."""
+    """An object of hashlib, hmac or xxhash that computes a checksum."""
 
     def update(self, data: Any, /) -> None:
         """Add content."""
@@ -60,11 +60,20 @@ class Seal:
         """Whether a secret is needed to make it."""
         return self._secret is not None
 
-    def digest(self, name: str) -> Digest:
-        """Begin the checksum of the file `name`, relative to the store."""
-        if self._secret is None:
-            return hashlib.sha256(name.encode(errors="surrogateescape") + b"\n")
-        return hmac.new(self._secret, name.encode(errors="surrogateescape") + b"\n", "sha256")
+    def digest(self, name: str, *, fast: bool = False) -> Digest:
+        """Begin the checksum of the file `name`, relative to the store.
+
+        A `fast` one, XXH3 with 128 bits, finds damage as surely as SHA-256 does, at ten times the speed. It does not
+        find forgeries, and neither does SHA-256 without a secret.
+        """
+        begin = name.encode(errors="surrogateescape") + b"\n"
+        if self._secret is not None:
+            return hmac.new(self._secret, begin, "sha256")
+        if fast:
+            import xxhash
+
+            return xxhash.xxh3_128(begin)
+        return hashlib.sha256(begin)
 
 
 def write_checked(path: Path, digest: Digest, description: Any, arrays: Iterable[Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_biastransfer.errors import StoreWarning
-from pytest_biastransfer.store.checksummed_files import Accepts, Seal, read_checked, write_checked
+from pytest_biastransfer.store.checksummed_files import Accepts, Digest, Seal, read_checked, write_checked
 
 
 @dataclass
@@ -32,6 +32,7 @@ class StoreDirectory:
     def __init__(self, directory: Path | None, seal: Seal | None = None) -> None:
         self._root = _Root(directory, directory is not None, seal or Seal())
         self._subpath = Path()
+        self._fast = False
 
     @property
     def path(self) -> Path | None:
@@ -48,10 +49,11 @@ class StoreDirectory:
         """Whether only files that were written with a secret are read."""
         return self._root.seal.is_secret
 
-    def inside(self, name: str) -> StoreDirectory:
-        """Return a subdirectory."""
+    def inside(self, name: str, *, fast: bool = False) -> StoreDirectory:
+        """Return a subdirectory; its files have `fast` checksums where they are large and read often."""
         subdirectory = StoreDirectory(None)
         subdirectory._root, subdirectory._subpath = self._root, self._subpath / name
+        subdirectory._fast = fast
         return subdirectory
 
     def read(self, name: str, accepts: Accepts) -> tuple[Any, memoryview] | None:
@@ -64,7 +66,7 @@ class StoreDirectory:
             return None
         path = self.path / name
         try:
-            return read_checked(path, self._root.seal.digest(self._name(path)), accepts)
+            return read_checked(path, self._digest(path), accepts)
         # mmap raises OverflowError for a file that is too large.
         except (OSError, ValueError, RecursionError, OverflowError) as error:
             if os.path.lexists(path):
@@ -78,7 +80,7 @@ class StoreDirectory:
         path = self.path / name
         try:
             self.make_directory(path.parent)
-            write_checked(path, self._root.seal.digest(self._name(path)), description, arrays)
+            write_checked(path, self._digest(path), description, arrays)
         except OSError as error:
             self.give_up(error)
 
@@ -116,6 +118,6 @@ class StoreDirectory:
             message = f"{self._root.directory} cannot be written ({error}); nothing more is cached there"
             warnings.warn(message, StoreWarning, stacklevel=2)
 
-    def _name(self, path: Path) -> str:
+    def _digest(self, path: Path) -> Digest:
         assert self._root.directory is not None
-        return path.relative_to(self._root.directory).as_posix()
+        return self._root.seal.digest(path.relative_to(self._root.directory).as_posix(), fast=self._fast)

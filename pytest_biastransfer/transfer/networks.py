@@ -13,7 +13,8 @@ from torch import nn
 
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.errors import ModelError, TransferError
-from pytest_biastransfer.evaluation.predictor import in_unit_range, ready_to_evaluate
+from pytest_biastransfer.evaluation.device_models import ready_to_evaluate
+from pytest_biastransfer.evaluation.predictor import in_unit_range
 from pytest_biastransfer.transfer.heads import Head, find_head, replace_head, require_logits
 
 if TYPE_CHECKING:

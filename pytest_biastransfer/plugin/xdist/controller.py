@@ -26,6 +26,7 @@ from pytest_biastransfer.plugin.xdist import resource_sharing
 from pytest_biastransfer.plugin.xdist.worker_messages import (
     MAILBOX_INPUT,
     WATCHED_INPUT,
+    WORKERS_OF_GPU_INPUT,
     Mailbox,
     held_at_end,
     worker_mailbox,
@@ -54,9 +55,10 @@ def auto_workers(config: pytest.Config) -> int | None:
 
 def set_up_workers(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Give each worker of this machine its GPU, before it starts, and watch over what the workers report."""
-    config.pluginmanager.register(Controller(config, progress_line(config)), "biastransfer-controller")
     local = [spec for spec in specs if spec.popen]
     devices = _visible_devices() if local and _chooses_gpus(config.stash[SETTINGS]) else ()
+    sharing = resource_sharing.workers_of_gpu(devices, len(local))
+    config.pluginmanager.register(Controller(config, progress_line(config), sharing), "biastransfer-controller")
     if devices:
         for place, spec in enumerate(local):
             # The spec passes to the worker that replaces a crashed one, its number does not.
@@ -89,9 +91,10 @@ class Controller:
     A worker can die, or fail on what it cannot send, and leave a session that is green and lacks its tests.
     """
 
-    def __init__(self, config: pytest.Config, line: ProgressLine | None) -> None:
+    def __init__(self, config: pytest.Config, line: ProgressLine | None, workers_of_gpu: int) -> None:
         self._config = config
         self._line = line
+        self._workers_of_gpu = workers_of_gpu
         self._mailbox = Mailbox(Path(tempfile.gettempdir()) / f"pytest-biastransfer-{uuid.uuid4().hex}")
         self._nodes: dict[str, WorkerController] = {}
         self._remote: set[str] = set()
@@ -104,10 +107,11 @@ class Controller:
         self._internal_error = False
 
     def pytest_configure_node(self, node: WorkerController) -> None:
-        """Tell a worker where to leave its messages, and whether anybody watches its progress."""
+        """Tell a worker where to leave its messages, whether anybody watches its progress, and who uses its GPU."""
         self._nodes[node.gateway.id] = node
         node.workerinput[MAILBOX_INPUT] = str(self._mailbox.directory)
         node.workerinput[WATCHED_INPUT] = self._line is not None
+        node.workerinput[WORKERS_OF_GPU_INPUT] = self._workers_of_gpu if node.gateway.spec.popen else 1
 
     def pytest_xdist_node_collection_finished(self, node: WorkerController, ids: Sequence[str]) -> None:
         """Note what a worker on another machine has collected: any of it may be a bias test."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,15 @@ def gpu_of_worker(devices: Sequence[str], place: int) -> str:
     ['0', '1', '0']
     """
     return devices[place % len(devices)]
+
+
+def workers_of_gpu(devices: Sequence[str], workers: int) -> int:
+    """Return how many workers share a GPU at most; all of them where the user has named one.
+
+    >>> workers_of_gpu(["0", "1"], workers=3), workers_of_gpu([], workers=3)
+    (2, 3)
+    """
+    return math.ceil(workers / max(1, len(devices)))
 
 
 def worker_count(devices: Sequence[str], workers_per_gpu: int, environment: Mapping[str, str]) -> int | None:

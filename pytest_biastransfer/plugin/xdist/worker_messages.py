@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAILBOX_INPUT: Final = "biastransfer_mailbox"
 WATCHED_INPUT: Final = "biastransfer_watched"
+WORKERS_OF_GPU_INPUT: Final = "biastransfer_workers_of_gpu"
 HELD_OUTPUT: Final = "biastransfer_held"
 
 _Kind = Literal["tests", "collected", "held", "progress"]

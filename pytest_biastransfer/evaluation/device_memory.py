@@ -1,0 +1,27 @@
+"""What a process keeps in the memory of its device between evaluations."""
+
+from __future__ import annotations
+
+from pytest_biastransfer.evaluation.device_models import DeviceModels
+from pytest_biastransfer.evaluation.device_pixels import DevicePixels
+
+
+class DeviceMemory:
+    """Decoded pixels and models on one device, for all evaluations of a process.
+
+    Attributes
+    ----------
+    pixels, models
+        What stays; by default nothing does.
+    """
+
+    def __init__(self, pixels: DevicePixels | None = None, models: DeviceModels | None = None) -> None:
+        self.pixels = pixels or DevicePixels(lambda: 0)
+        self.models = models or DeviceModels()
+
+    def free(self) -> bool:
+        """Free memory: of the pixels first, then of models that are not in use; return whether any was freed.
+
+        Pixels are read again, or decoded, at little cost. A smaller batch would slow down all that follows.
+        """
+        return self.pixels.clear() or self.models.give_back()
