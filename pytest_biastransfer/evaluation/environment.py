@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from pytest_biastransfer.evaluation.device_memory import DeviceMemory
 from pytest_biastransfer.evaluation.forward_reads import ForwardReads
+from pytest_biastransfer.evaluation.gpus import installed_gpus, product_name
 from pytest_biastransfer.evaluation.keys import KeyFactory
 from pytest_biastransfer.evaluation.model_checks import ModelChecks
 from pytest_biastransfer.store import Store
@@ -41,6 +43,8 @@ class Options(TypedDict, total=False):
         The most bytes of decoded pixels that are stored; None for `PIXEL_CACHE`.
     device_memory
         What stays on the device between evaluations; default: nothing.
+    share_across_devices
+        Whether predictions that another model of GPU has computed are used; default: they are not.
     prepare
         Called before anything is computed.
     on_progress
@@ -52,6 +56,7 @@ class Options(TypedDict, total=False):
     precision: Precision
     pixel_cache: int | None
     device_memory: DeviceMemory
+    share_across_devices: bool
     prepare: Callable[[], None] | None
     on_progress: Callable[[Progress], None] | None
 
@@ -83,12 +88,23 @@ class Environment:
         self._batch_sizes: dict[tuple[str, int | None], BatchSize] = {}
         forward_reads = ForwardReads(self.store.facts)
         self.checks = ModelChecks(self.store, forward_reads)
-        self._key_factory = KeyFactory(self.store.generations, forward_reads, self.precision, self.device_type)
+        self._key_factory = KeyFactory(self.store.generations, forward_reads, self.precision, self._kind_of_device(options))
 
     @property
     def device_type(self) -> str:
         """The device without its number."""
         return self.device.partition(":")[0]
+
+    def _kind_of_device(self, options: Options) -> str:
+        """Return what the keys of predictions say of the device.
+
+        GPUs of one model agree bit by bit. Those of different ones round differently, so that images which are nearly
+        tied between two classes differ: figures of a session would depend on which worker has computed which chunk.
+        """
+        if self.device_type != "cuda" or options.get("share_across_devices", False):
+            return self.device_type
+        index = int(self.device.partition(":")[2] or 0)
+        return f"cuda {product_name(installed_gpus(), os.environ.get('CUDA_VISIBLE_DEVICES'), index)}".strip()
 
     def keys(
         self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]

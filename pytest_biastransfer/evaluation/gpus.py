@@ -25,10 +25,13 @@ class Gpu:
         NVML's UUID: ``GPU-...``.
     slices
         The UUIDs ``MIG-...`` of the instances of a GPU in MIG mode; None for a GPU in another mode.
+    name
+        NVML's name of the product: ``NVIDIA H100 80GB HBM3``.
     """
 
     uuid: str
     slices: tuple[str, ...] | None = None
+    name: str = ""
 
 
 def installed_gpus() -> tuple[Gpu, ...]:
@@ -43,7 +46,10 @@ def installed_gpus() -> tuple[Gpu, ...]:
         return ()
     try:
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        return tuple(Gpu(pynvml.nvmlDeviceGetUUID(handle), _slices(pynvml, handle)) for handle in handles)
+        return tuple(
+            Gpu(pynvml.nvmlDeviceGetUUID(handle), _slices(pynvml, handle), pynvml.nvmlDeviceGetName(handle))
+            for handle in handles
+        )
     finally:
         pynvml.nvmlShutdown()
 
@@ -97,6 +103,27 @@ def visible_devices(gpus: Sequence[Gpu], chosen: str | None) -> tuple[str, ...]:
         entries.append(entry)
         named.append(device)
     return tuple(entries) if len(set(named)) == len(named) else ()
+
+
+def product_name(gpus: Sequence[Gpu], chosen: str | None, index: int) -> str:
+    """Return the name of the GPU that CUDA would number `index`; empty where that is unknown.
+
+    Parameters
+    ----------
+    gpus, chosen
+        As of `visible_devices`.
+
+    Examples
+    --------
+    >>> machine = [Gpu("GPU-12ab", name="NVIDIA A10"), Gpu("GPU-34cd", name="NVIDIA L4")]
+    >>> product_name(machine, None, 0), product_name(machine, "GPU-34", 0), product_name(machine, "1", 1)
+    ('NVIDIA A10', 'NVIDIA L4', '')
+    """
+    visible = visible_devices(gpus, chosen)
+    if index >= len(visible):
+        return ""
+    uuid = _named_device(gpus, visible[index])
+    return next((gpu.name for gpu in gpus if uuid in (gpu.uuid, *(gpu.slices or ()))), "")
 
 
 def _all_devices(gpus: Sequence[Gpu]) -> tuple[str, ...]:

@@ -67,17 +67,17 @@ class KeyFactory:
         How often the predictions of a basis were dropped.
     forward_reads
         What models read while they predict.
-    precision, device_type
-        How predictions are computed.
+    precision, device
+        How predictions are computed, and on which kind of device.
     """
 
     def __init__(
-        self, generations: Generations, forward_reads: ForwardReads, precision: Precision, device_type: str
+        self, generations: Generations, forward_reads: ForwardReads, precision: Precision, device: str
     ) -> None:
         self._generations = generations
         self._forward_reads = forward_reads
         self._precision = precision
-        self._device_type = device_type
+        self._device = device
         self._kept_alive: dict[int, list[object]] = {}
 
     def keys(
@@ -87,7 +87,7 @@ class KeyFactory:
         content, content_portable = self._content(model)
         state, reads_portable = self._forward_reads.with_reads(content)
         preprocess = model.preprocess.fingerprint
-        decisive = (state, preprocess, images.fingerprint, self._precision, self._device_type, _FORMAT, decoder())
+        decisive = (state, preprocess, images.fingerprint, self._precision, self._device, _FORMAT, decoder())
         hashes = (state, content, fingerprint(decisive))
         portable = content_portable and reads_portable
         return [self._key(hashes, portable, images, intervention) for intervention in interventions]

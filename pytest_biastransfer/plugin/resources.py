@@ -117,6 +117,7 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
             max_images=max_images,
             precision=settings.precision,
             pixel_cache=settings.pixel_cache,
+            share_across_devices=settings.share_across_devices,
             device_memory=_device_memory(config, device),
             prepare=divide_threads,
             on_progress=watcher(config),

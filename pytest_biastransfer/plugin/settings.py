@@ -107,6 +107,8 @@ class Settings:
         Maximum size of the decoded pixels in the store, in bytes; None for the default.
     device_cache
         Maximum size of the decoded pixels on a GPU, in bytes; None for a share of what is free.
+    share_across_devices
+        Whether predictions of other models of GPUs are used.
     precision
         The precision on CUDA: ``"float32"``, ``"tf32"`` or ``"bf16"``.
     baseline
@@ -136,6 +138,7 @@ class Settings:
     workers_per_gpu: int
     pixel_cache: int | None
     device_cache: int | None
+    share_across_devices: bool
     precision: Precision
     specs: Mapping[str, str]
     transfer: str | None
@@ -187,6 +190,13 @@ def add_options(parser: pytest.Parser) -> None:
         "picture formats to open in addition to JPEG, PNG, BMP, GIF, PPM, TIFF and WEBP, by Pillow's names",
         type="args",
     )
+    parser.addini(
+        "bias_share_across_devices",
+        "use predictions that another model of GPU has computed (default: false): images that are nearly tied between "
+        "two classes may differ",
+        type="bool",
+        default=False,
+    )
     parser.addini("bias_report", f"files to write reports to, one per line: {', '.join(RENDERERS)}", type="linelist")
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     group.addoption(
@@ -236,6 +246,7 @@ def read_settings(config: pytest.Config) -> Settings:
         workers_per_gpu=_count(config, "workers_per_gpu") or 1,
         pixel_cache=_bytes(config, "pixel_cache"),
         device_cache=_bytes(config, "device_cache"),
+        share_across_devices=config.getini("bias_share_across_devices"),
         transfer=_transfer(config),
         precision=_choice("bias_precision in the ini file", config.getini("bias_precision") or "float32", Precision),
         baseline=_path(config, "baseline") or _default_baseline(config),

@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
+from pytest_biastransfer import Model
+from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation import gpus
+from pytest_biastransfer.evaluation.environment import Environment
 from pytest_biastransfer.evaluation.gpus import Gpu, installed_gpus, visible_devices
 from pytest_biastransfer.plugin.xdist import controller
 from pytest_biastransfer.plugin.xdist.resource_sharing import gpu_of_worker, worker_count
@@ -81,6 +85,7 @@ class Nvml:
     nvmlDeviceGetCount = staticmethod(lambda: 3)
     nvmlDeviceGetHandleByIndex = staticmethod(lambda index: f"gpu{index}")
     nvmlDeviceGetUUID = staticmethod(lambda handle: f"{'MIG' if 'slice' in handle else 'GPU'}-{handle}")
+    nvmlDeviceGetName = staticmethod(lambda handle: f"NVIDIA {handle}")
     nvmlDeviceGetMaxMigDeviceCount = staticmethod(lambda handle: 7)
     initialised = 0
 
@@ -106,11 +111,29 @@ def test_gpus_and_slices_are_counted_through_nvml(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setattr(gpus, "_DRIVER_FILES", (__file__,))
     assert installed_gpus() == (
-        Gpu("GPU-gpu0"),
-        Gpu("GPU-gpu1", slices=("MIG-gpu1-slice0", "MIG-gpu1-slice4")),
-        Gpu("GPU-gpu2"),
+        Gpu("GPU-gpu0", name="NVIDIA gpu0"),
+        Gpu("GPU-gpu1", slices=("MIG-gpu1-slice0", "MIG-gpu1-slice4"), name="NVIDIA gpu1"),
+        Gpu("GPU-gpu2", name="NVIDIA gpu2"),
     )
     assert nvml.initialised == 0
+
+
+def test_predictions_of_another_model_of_gpu_are_used_only_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = (Gpu("GPU-1", name="NVIDIA A10"), Gpu("GPU-2", slices=("MIG-3",), name="NVIDIA L4"))
+    monkeypatch.setattr("pytest_biastransfer.evaluation.environment.installed_gpus", lambda: machine)
+    model = Model(torch.nn.Flatten(), classes=["a", "b", "c"])
+    images = as_images([(torch.rand(3, 1, 1), 0)], "images")
+
+    def key(device: str, chosen: str, *, share: bool = False) -> str:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        return Environment(device, share_across_devices=share).keys(model, images, [None])[0].text
+
+    a10, l4, part = key("cuda", "0"), key("cuda", "GPU-2"), key("cuda", "MIG-3")
+    assert a10 != l4 == part == key("cuda:1", "0,GPU-2")
+    assert key("cuda", "0", share=True) == key("cuda", "GPU-2", share=True) not in (a10, l4)
+    # Without NVML the model is unknown.
+    monkeypatch.setattr("pytest_biastransfer.evaluation.environment.installed_gpus", tuple)
+    assert key("cuda", "0") == key("cuda", "0", share=True) != key("cpu", "0")
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has NVIDIA's driver")
