@@ -90,5 +90,8 @@ def memory_for_pixels(device: str, limit: int | None = None, processes: int = 1)
         return 0
     if limit is not None:
         return limit
-    free, _ = torch.cuda.mem_get_info(device)
-    return free // 3 // processes
+    if torch.device(device).type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    else:
+        free, _ = torch.cuda.mem_get_info(device)
+    return max(0, free) // 3 // processes

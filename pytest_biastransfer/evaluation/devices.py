@@ -16,7 +16,7 @@ from pytest_biastransfer.fingerprints.source_code import versions
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
 
-_FORM = re.compile(r"cpu|cuda(:\d+)?")
+_FORM = re.compile(r"cpu|mps|cuda(:\d+)?")
 # If one of these files exists, there may be devices that NVML does not list.
 _DRIVERS: Final = ("/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu")
 _PARTS_OF_A_GPU: Final = 8
@@ -24,12 +24,12 @@ _MOST_DEVICES: Final = 64
 
 
 def resolve_device(name: str, facts: Facts) -> str:
-    """Return the device that a name means: ``auto`` is CUDA where there is one, else the CPU.
+    """Return the device that a name means: ``auto`` is CUDA where there is one, else Apple's GPU (MPS), else the CPU.
 
     Parameters
     ----------
     name
-        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        ``auto``, ``cpu``, ``mps``, ``cuda``, ``cuda:1``, ...
     facts
         Caches torch's answer.
 
@@ -41,7 +41,14 @@ def resolve_device(name: str, facts: Facts) -> str:
     if name == "cpu":
         return name
     if name != "auto" and not _FORM.fullmatch(name):
-        raise BiasTransferError(f"device {name!r}: expected auto, cpu, cuda or cuda:NUMBER")
+        raise BiasTransferError(f"device {name!r}: expected auto, cpu, mps, cuda or cuda:NUMBER")
+    if name == "mps" or (name == "auto" and sys.platform == "darwin"):
+        # No Mac with MPS has CUDA.
+        if _mps_is_usable(facts):
+            return "mps"
+        if name == "mps":
+            raise BiasTransferError("device 'mps': torch cannot use a GPU of Apple here; expected cpu, or auto")
+        return "cpu"
     count = _usable_devices(facts)
     if name == "auto":
         return "cuda" if count else "cpu"
@@ -51,6 +58,20 @@ def resolve_device(name: str, facts: Facts) -> str:
             f"expected {'cpu' if count == 0 else f'cuda:0 to cuda:{count - 1}'}, or auto"
         )
     return name
+
+
+def _mps_is_usable(facts: Facts) -> bool:
+    """Return whether torch can use Apple's GPU in this process."""
+    if sys.platform != "darwin":
+        return False
+    answer = facts.get_or_compute(fingerprint("MPS device", _dependencies()), _ask_torch_for_mps, bool)
+    return bool(answer)
+
+
+def _ask_torch_for_mps() -> bool:
+    import torch
+
+    return bool(torch.backends.mps.is_available())
 
 
 def _usable_devices(facts: Facts) -> int:

@@ -88,7 +88,8 @@ class Environment:
         self._batch_sizes: dict[tuple[str, int | None], BatchSize] = {}
         forward_reads = ForwardReads(self.store.facts)
         self.checks = ModelChecks(self.store, forward_reads)
-        self._key_factory = KeyFactory(self.store.generations, forward_reads, self.precision, self._kind_of_device(options))
+        kind = self._kind_of_device(options)
+        self._key_factory = KeyFactory(self.store.generations, forward_reads, self.precision, kind)
 
     @property
     def device_type(self) -> str:

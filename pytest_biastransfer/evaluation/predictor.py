@@ -142,8 +142,8 @@ class Predictor:
                 start = stop
                 continue
             # Not in the handler: there the traceback still holds the activations of the failed batch.
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            if self._device.type in ("cuda", "mps"):
+                getattr(torch, self._device.type).empty_cache()
 
     def _forward(self, pixels: torch.Tensor, change: InputChange | None) -> torch.Tensor:
         images = in_unit_range(pixels)

@@ -45,7 +45,8 @@ class Rounding:
 
     def differing(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Return whether the logits of each image, [images, classes], differ by more than rounding; bool [images]."""
-        first, second = first.double(), second.double()
+        # Of few images; and Apple's GPUs have no float64.
+        first, second = first.cpu().double(), second.cpu().double()
         # "not <=" instead of ">": comparisons with NaN are false, and NaN has to count as a difference.
         return ~((first - second).abs() <= self.allowed(first)).all(dim=1)
 

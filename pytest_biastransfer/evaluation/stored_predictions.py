@@ -143,7 +143,7 @@ def _differing(predictor: Predictor, pixels: torch.Tensor, change: InputChange |
 
 def _count_other_classes(logits: torch.Tensor, stored: torch.Tensor, rounding: Rounding) -> int:
     """Return how many images have another class than the stored one, by more than rounding."""
-    logits, stored = logits.double().cpu(), stored.long()
+    logits, stored = logits.cpu().double(), stored.long()
     valid = (stored >= 0) & (stored < logits.shape[1])
     before = stored.clamp(0, logits.shape[1] - 1)[:, None]
     now = logits.argmax(dim=1, keepdim=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -229,6 +231,18 @@ def test_devices() -> None:
     assert resolve_device("cpu", Store().facts) == "cpu"
 
 
+@pytest.mark.parametrize("usable", [False, True])
+def test_the_gpu_of_a_mac(usable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform != "darwin":
+        with pytest.raises(BiasTransferError, match="device 'mps': torch cannot use a GPU of Apple here; expected cpu"):
+            resolve_device("mps", Store().facts)
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: usable)
+    assert resolve_device("auto", Store().facts) == ("mps" if usable else "cpu")
+    with contextlib.nullcontext() if usable else pytest.raises(BiasTransferError, match="torch cannot use"):
+        assert resolve_device("mps", Store().facts) == "mps"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_agrees_with_the_cpu(images: list[Item]) -> None:
     model = linear()
@@ -260,7 +274,7 @@ def test_out_of_memory_in_an_intervention_halves_the_batch_too(images: list[Item
         ({"target": True}, "target=True, expected a class or several"),
         ({"target": []}, r"target=\[\], expected a class or several"),
         ({"target": 5}, "target=5 is not a class of the model, which has the classes 0 to 4"),
-        ({"device": "gpu"}, "device 'gpu': expected auto, cpu, cuda"),
+        ({"device": "gpu"}, "device 'gpu': expected auto, cpu, mps, cuda"),
     ],
 )
 def test_arguments_of_measure(images: list[Item], arguments: dict[str, object], message: str) -> None:

@@ -282,7 +282,7 @@ def test_options(run: Run, colors: pytest.Pytester, option: str, message: str) -
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("gpu", "*device 'gpu': expected auto, cpu, cuda or cuda:NUMBER"),
+        ("gpu", "*device 'gpu': expected auto, cpu, mps, cuda or cuda:NUMBER"),
         ("cuda:99", "*device 'cuda:99': this machine has * CUDA devices *"),
     ],
 )
