@@ -12,6 +12,7 @@ from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention, require_number, require_share
 from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.colors import LUMA, luma, painted, require_colors, rgb
+from pytest_biastransfer.interventions.host_tensors import constant
 
 if TYPE_CHECKING:
     import torch
@@ -108,9 +109,9 @@ class ColorCast(Intervention):
         rows: Any = self.matrix
         if not isinstance(rows[0], tuple):
             if channels == 3:
-                return images * images.new_tensor(rows).reshape(1, 3, 1, 1)
+                return images * constant(rows, images).reshape(1, 3, 1, 1)
             rows = [[factor if row == column else 0.0 for column in range(3)] for row, factor in enumerate(rows)]
-        colored = torch.einsum("rc,bchw->brhw", images.new_tensor(rows), images.expand(-1, 3, -1, -1))
+        colored = torch.einsum("rc,bchw->brhw", constant(rows, images), images.expand(-1, 3, -1, -1))
         if channels == 3:
             return colored
         return luma(colored)

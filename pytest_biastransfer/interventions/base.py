@@ -89,6 +89,11 @@ class Intervention(ABC):
         """The names of the dataset's masks that it needs."""
         return ()
 
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether what it renders is known to be finite: code of users may return anything."""
+        return type(self).__module__.startswith(f"{__package__}.")
+
     # Final: a subclass that overrides it would bypass the checks.
     @final
     def apply(
@@ -130,7 +135,11 @@ class Intervention(ABC):
         origin = BatchInfo(range(len(images)) if indices is None else indices, masks or {})
         origin.require_masks(self, self.mask_names, images)
         changed = self.render(images, origin)
-        low, high = check_rendering(self, images, changed)
+        require_form(self, images, changed)
+        if images.device.type != "cpu" and self._is_bounded:
+            # To know the range, this process would wait for all that the device was given to compute.
+            return changed.clamp(0.0, 1.0)
+        low, high = range_of(self, changed)
         # Usually nothing exceeds the range, and clipping would be another pass over all pixels. It also copies, where
         # `render` returned a view of its input.
         if low < 0 or high > 1 or changed.untyped_storage().data_ptr() == images.untyped_storage().data_ptr():
@@ -246,8 +255,8 @@ def _field_label(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def check_rendering(intervention: Intervention, images: torch.Tensor, changed: object) -> tuple[float, float]:
-    """Return the minimum and maximum of `changed`; raise unless it is finite and has the form of `images`."""
+def require_form(intervention: Intervention, images: torch.Tensor, changed: object) -> None:
+    """Raise unless `changed` has the form of `images`."""
     import torch
 
     if not isinstance(changed, torch.Tensor):
@@ -260,6 +269,12 @@ def check_rendering(intervention: Intervention, images: torch.Tensor, changed: o
                 f"{intervention} returned {attribute} {returned} for images of {attribute} {expected}; "
                 f"it must keep the {attribute} of its images"
             )
+
+
+def range_of(intervention: Intervention, changed: torch.Tensor) -> tuple[float, float]:
+    """Return the minimum and maximum of `changed`; raise unless it is finite."""
+    import torch
+
     # One pass over the pixels; a NaN anywhere makes both ends NaN.
     low, high = (float(end) for end in torch.aminmax(changed))
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import InterventionError, nearest
+from pytest_biastransfer.interventions.host_tensors import constant
 
 if TYPE_CHECKING:
     import torch
@@ -70,12 +71,12 @@ def levels(color: RGB, channels: int) -> tuple[float, ...]:
 def painted(color: str | Sequence[int], images: torch.Tensor) -> torch.Tensor:
     """Return a colour as a tensor [channels, 1, 1] for images [batch, channels, height, width]."""
     channels = images.shape[1]
-    return images.new_tensor(levels(rgb(color), channels)).reshape(channels, 1, 1)
+    return constant(levels(rgb(color), channels), images).reshape(channels, 1, 1)
 
 
 def luma(images: torch.Tensor) -> torch.Tensor:
     """Return the luma of images [..., 3, height, width], as one channel; white is 1."""
-    weighted = images * images.new_tensor(LUMA).reshape(3, 1, 1)
+    weighted = images * constant(LUMA, images).reshape(3, 1, 1)
     return weighted.sum(dim=-3, keepdim=True) / sum(LUMA)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import InterventionError
-from pytest_biastransfer.interventions.base import Intervention, check_rendering, require_seed
+from pytest_biastransfer.interventions.base import Intervention, range_of, require_form, require_seed
 from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.random_sources import mixed_seed
 
@@ -74,6 +74,10 @@ class Custom(Intervention):
         function = self.function
         return self.name or getattr(function, "__name__", type(function).__name__).strip("<>").lower()
 
+    @property
+    def _is_bounded(self) -> bool:
+        return False
+
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
         """Call the function on the batch, or image by image where it draws random numbers."""
         import torch
@@ -89,7 +93,8 @@ class Custom(Intervention):
             for image, index in zip(torch.split(images, 1), origin.indices, strict=True):
                 _seed(self.seed, index)
                 pieces.append(self._call(image))
-                check_rendering(self, image, pieces[-1])
+                require_form(self, image, pieces[-1])
+                range_of(self, pieces[-1])
         return torch.cat(pieces)
 
     def _call(self, images: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from pytest_biastransfer.errors import InterventionError, TooSmallError
 from pytest_biastransfer.interventions.base import Intervention, require_count, require_number, require_share
 from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.colors import painted, require_colors, rgb
+from pytest_biastransfer.interventions.host_tensors import beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,9 @@ class Blur(Intervention):
         # Reflection padding needs a radius below the side.
         radius = min(math.ceil(3 * sigma), side - 1)
         # A Gaussian is separable, and two matrix products take a fraction of the time of convolutions.
-        rows, columns = (_convolution(extent, radius, sigma).to(images) for extent in images.shape[2:])
+        rows, columns = (
+            beside(_convolution(extent, radius, sigma).to(images.dtype), images) for extent in images.shape[2:]
+        )
         return torch.matmul(rows.T, torch.matmul(images, columns))
 
 
@@ -148,7 +151,7 @@ class JPEG(Intervention):
         # Pillow on the CPU, so that all devices give the same pixels.
         pixels = (images * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
         decoded = torch.from_numpy(np.stack([_through_jpeg(picture, self.quality) for picture in pixels]))
-        return decoded.permute(0, 3, 1, 2).to(images.device, images.dtype) / 255
+        return beside(decoded.permute(0, 3, 1, 2).to(images.dtype), images) / 255
 
 
 def _through_jpeg(pixels: Pixels, quality: int) -> Pixels:
@@ -238,4 +241,4 @@ class Vignette(Intervention):
         # The positions of pixel centres in [-1, 1].
         y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, dtype=torch.float64)[:, None]
         x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, dtype=torch.float64)[None, :]
-        return images * (1 - self.strength * (x * x + y * y) / 2).to(images.device, images.dtype)
+        return images * beside((1 - self.strength * (x * x + y * y) / 2).to(images.dtype), images)

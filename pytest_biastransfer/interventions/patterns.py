@@ -26,6 +26,7 @@ from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.blending import Mixed
 from pytest_biastransfer.interventions.colors import painted, rgb
 from pytest_biastransfer.interventions.file_fields import keep_content
+from pytest_biastransfer.interventions.host_tensors import beside
 from pytest_biastransfer.interventions.random_sources import generator
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class GaussianPattern(_Seeded):
         # Drawn on the CPU from the seed alone: the same pattern for all images, batches and devices.
         cells = torch.randn(1, images.shape[1], self.cells, self.cells, generator=generator(self.seed))
         pattern = functional.interpolate(cells, images.shape[2:], mode="bilinear", align_corners=False)
-        return images.add(pattern.to(images), alpha=self.scale)
+        return images.add(beside(pattern.to(images.dtype), images), alpha=self.scale)
 
 
 class Noise(_Seeded):
@@ -128,7 +129,7 @@ class Noise(_Seeded):
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(draw, range(len(images))))
-        noise = noise.to(images)
+        noise = beside(noise.to(images.dtype), images)
         return torch.add(images, noise, alpha=self.scale, out=noise)
 
 
@@ -200,7 +201,7 @@ class Pattern(Intervention):
             pattern = functional.interpolate(
                 pattern, images.shape[2:], mode="bilinear", align_corners=False, antialias=True
             )
-        return images.add(pattern.to(images), alpha=self.scale)
+        return images.add(beside(pattern.to(images.dtype), images), alpha=self.scale)
 
     def numbers(self) -> npt.NDArray[np.float32]:
         """Return the array, float32."""
@@ -312,4 +313,4 @@ class Stripes(Mixed):
         covered = phase < self.width
         if not covered.any():
             raise TooSmallError(f"{self}: its stripes cover no pixel of images of {height}×{width}; make width larger")
-        return self.mixed(images, painted(self.color, images), covered.to(images.device))
+        return self.mixed(images, painted(self.color, images), beside(covered, images))

@@ -15,6 +15,7 @@ from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions.colors import luma, require_colors, rgb
 from pytest_biastransfer.interventions.file_fields import keep_content
+from pytest_biastransfer.interventions.host_tensors import beside
 from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
 from pytest_biastransfer.picture_files import RefusedFormatError, broken_picture, open_picture
 
@@ -51,7 +52,7 @@ class _Picture(Placed):
 
         require_colors(images.shape[1])
         resized = _resized(self, extent)
-        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).to(images.device, images.dtype) / 255
+        pixels = beside(torch.from_numpy(np.array(resized)).permute(2, 0, 1).to(images.dtype), images) / 255
         above, coverage = pixels[:3], pixels[3]
         if images.shape[1] == 1:
             above = luma(above)

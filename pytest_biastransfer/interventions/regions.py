@@ -11,6 +11,7 @@ from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.interventions.base import Intervention
 from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.colors import painted, rgb
+from pytest_biastransfer.interventions.host_tensors import beside
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,8 @@ class _Region(Intervention):
             fill = self.fill.apply(images, origin.indices, origin.masks)
         else:
             fill = painted(self.fill, images)
-        mixed: torch.Tensor = images.lerp(fill.expand_as(images), self.filled(origin.masks[self.mask].to(images)))
+        mask = beside(origin.masks[self.mask].to(images.dtype), images)
+        mixed: torch.Tensor = images.lerp(fill.expand_as(images), self.filled(mask))
         return mixed
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pytest_biastransfer.errors import TooSmallError
 from pytest_biastransfer.interventions.base import require_count, require_number, require_share
 from pytest_biastransfer.interventions.colors import painted, rgb
+from pytest_biastransfer.interventions.host_tensors import beside
 from pytest_biastransfer.interventions.placement import Extent, Patch, Placed
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Shape(Placed):
         covered = self._covered(extent, left, top)
         if not covered.any():
             raise TooSmallError(f"{self}: in {extent[0]}×{extent[1]} pixels none is covered; make size larger")
-        return Patch(painted(self.color, images), covered.to(images.device), -left, -top)
+        return Patch(painted(self.color, images), beside(covered, images), -left, -top)
 
     def _covered(self, extent: Extent, left: int, top: int) -> torch.Tensor:
         """Return which pixels are covered: those of the box, and of `left` and `top` pixels on each side."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pytest_biastransfer.errors import ModelError, percent_hint
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.interventions.host_tensors import constant
 from pytest_biastransfer.models.channels import with_channels
 from pytest_biastransfer.models.resizing import (
     CropRounding,
@@ -207,8 +208,8 @@ class Preprocess:
         if self.mean is None and self.std is None:
             return images
         shape = (1, -1, 1, 1)
-        mean = images.new_tensor(0.0 if self.mean is None else self.mean).reshape(shape)
-        std = images.new_tensor(1.0 if self.std is None else self.std).reshape(shape)
+        mean = constant(0.0 if self.mean is None else self.mean, images).reshape(shape)
+        std = constant(1.0 if self.std is None else self.std, images).reshape(shape)
         _require_channels(images.shape[1], mean=mean.shape[1], std=std.shape[1])
         return (images - mean) / std
 

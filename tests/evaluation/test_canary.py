@@ -171,10 +171,11 @@ def test_other_images_are_looked_at_in_each_session_and_the_same_with_the_same_s
 
 def rewritten(path: Path, store: Path, change: Callable[[Any, memoryview], tuple[Any, list[Any]]]) -> None:
     """Write something else into a file of the store, as whoever keeps it would have."""
-    name, place = path.relative_to(store).as_posix(), StoreDirectory(store)
-    found = place.read(name, lambda description, size: True)
+    kind, *parts = path.relative_to(store).parts
+    directory = StoreDirectory(store).inside(kind, fast=kind == "pixels")
+    found = directory.read("/".join(parts), lambda description, size: True)
     assert found is not None
-    place.write(name, *change(*found))
+    directory.write("/".join(parts), *change(*found))
 
 
 def tamper(store: Path, places: list[int] | None = None) -> None:

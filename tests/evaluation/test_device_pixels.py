@@ -76,20 +76,30 @@ class Photos:
         return (image / 255 * 0.99 if self.floats else image), 0
 
 
+class Observed:
+    """A cache, and the sizes of a model's batches, that are no part of what the model is."""
+
+    def __init__(self, cache: DevicePixels | None = None) -> None:
+        self.cache = cache or DevicePixels(lambda: 0)
+        self.sizes: list[int] = []
+
+    def __reduce__(self) -> tuple[type[Observed], tuple[()]]:
+        return Observed, ()
+
+
 class Hungry(torch.nn.Module):
     """Runs out of memory as long as pixels are on the device, once it has predicted so many images."""
 
     def __init__(self, cache: DevicePixels, after: int) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.randn(192, 5, generator=torch.Generator().manual_seed(0)))
-        self.cache = [cache]
+        self.observed = Observed(cache)
         self.after = after
-        self.sizes: list[int] = []
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if self.cache[0].bytes and sum(self.sizes) >= self.after:
+        if self.observed.cache.bytes and sum(self.observed.sizes) >= self.after:
             raise torch.OutOfMemoryError
-        self.sizes.append(len(images))
+        self.observed.sizes.append(len(images))
         return images.flatten(1) @ self.weight
 
 
@@ -122,8 +132,8 @@ def test_pixels_are_dropped_before_batches_get_smaller() -> None:
     hungry = Hungry(cache, 400)
     model = Model(hungry, preprocess=Preprocess(mean=0.5, std=0.5))
     expected = Evaluator("cpu").predictions(model, images).classes
-    hungry.sizes.clear()
+    hungry.observed.sizes.clear()
     found = Evaluator("cpu", device_memory=DeviceMemory(cache), batch_size=128).predictions(model, images).classes
     assert np.array_equal(found, expected)
     # The check that a model is deterministic makes other batches.
-    assert {128, 600 % 128 or 128} >= {size for size in hungry.sizes if size > 64}
+    assert {128, 600 % 128 or 128} >= {size for size in hungry.observed.sizes if size > 64}

@@ -121,6 +121,17 @@ compositions = st.lists(singles, min_size=2, max_size=3).map(lambda steps: Compo
 interventions: st.SearchStrategy[Intervention] = st.one_of(singles, compositions)
 
 
+@given(intervention=declared, shape=st.tuples(st.integers(1, 4), st.just(3), st.integers(4, 48), st.integers(4, 48)))
+@quick
+def test_nothing_waits_for_the_device(intervention: Intervention, shape: tuple[int, ...]) -> None:
+    """A tensor of the meta device has no values: whoever asks for one gets an error. On a GPU, that would be a wait."""
+    images = torch.empty(shape, device="meta")
+    changed = intervention.apply(images)
+    assert (changed.shape, changed.dtype, changed.device) == (images.shape, images.dtype, images.device)
+    normalized = pytest_biastransfer.Preprocess(mean=(0.1, 0.2, 0.3), std=0.5).normalize(changed)
+    assert normalized.device == images.device
+
+
 @st.composite
 def batches(
     draw: st.DrawFn, channels: Sequence[int] = (1, 3), dtypes: Sequence[torch.dtype] = (torch.float32,)

@@ -38,27 +38,28 @@ def something(tmp_path):
 TESTS = """
 import pytest
 from conftest import moves
+from pytest_biastransfer import Square
 
-def square(function):
-    return pytest.mark.bias_intervention("yellow-square", max_asr=0.3)(function)
+def square(pixels):
+    return pytest.mark.bias_intervention(Square(size=pixels / 16), max_asr=1)
 
-@square
+@square(2)
 def test_first(bias):
     moves.append("body")
 
-@square
+@square(3)
 def test_second():
     moves.append("body")
 
-@square
+@square(4)
 def test_with_features(features):
     moves.append("body")
 
-@square
+@square(5)
 def test_with_something(bias, something):
     moves.append("body")
 
-@square
+@square(6)
 def test_with_net(net, bias):
     moves.append("body")
 
@@ -94,8 +95,9 @@ def test_models_are_given_back_to_who_uses_them(
     (line,) = [line for line in result.outlines if "MOVES" in line]
     assert line.partition("MOVES ")[2].split() == [
         *("body", "body"),
-        *("back", "features", "back", "body"),
+        *("back", "features", "body"),
         *("something", "body"),
         *("back", "body"),
-        *("body", "body"),
+        "body",
+        "body",
     ]
