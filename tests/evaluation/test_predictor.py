@@ -17,9 +17,10 @@ def test_predicting_waits_for_nothing(intervention: Intervention | None) -> None
     device = torch.device("meta")
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).to(device)
     model = Model(module.eval(), preprocess=Preprocess(mean=0.5, std=(0.1, 0.2, 0.3)))
-    predictor = Predictor(model, device, BatchSize(4, "meta"))
+    # Only autocast, which knows no meta device, asks the predictor where it is.
+    predictor = Predictor(model, torch.device("cpu"), BatchSize(4, "meta"))
     pixels = torch.empty(10, 3, 8, 8, dtype=torch.uint8, device=device)
-    change = None if intervention is None else InputChange(intervention, BatchInfo(range(10)))
+    change = None if intervention is None else InputChange(intervention, BatchInfo(range(10), {}))
     logits = predictor.logits(pixels, change)
     assert logits.shape == (10, 4)
     assert predictor.classes(logits).shape == are_finite(logits).shape == (10,)
