@@ -67,6 +67,11 @@ class StoreDirectory:
         path = self.path / name
         try:
             return read_checked(path, self._digest(path), accepts)
+        except FileNotFoundError:
+            # Another process may write the file now; only a link that leads nowhere is in the way.
+            if path.is_symlink():
+                self.drop(path, "it is a link to no file")
+            return None
         # mmap raises OverflowError for a file that is too large.
         except (OSError, ValueError, RecursionError, OverflowError) as error:
             if os.path.lexists(path):

@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -614,6 +614,29 @@ def test_threads_of_one_process_share_the_work_too(tmp_path: Path) -> None:
     for one in found:
         assert_right(one, wanted)
     assert sorted(computed) == STARTS
+
+
+def test_a_file_that_appears_while_it_is_looked_for_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = StoreDirectory(tmp_path)
+
+    def missing(path: Path) -> NoReturn:
+        # Another process writes it between the two.
+        directory.write("file", None, [b"content"])
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pytest_biastransfer.store.checksummed_files._mapped", missing)
+        assert directory.read("file", lambda *_: True) is None
+    entry = directory.read("file", lambda *_: True)
+    assert entry is not None
+    assert bytes(entry[1]) == b"content"
+
+
+def test_a_link_to_no_file_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "file").symlink_to(tmp_path / "nowhere")
+    with pytest.warns(StoreWarning, match="it is a link to no file; it is computed again"):
+        assert StoreDirectory(tmp_path).read("file", lambda *_: True) is None
+    assert not (tmp_path / "file").is_symlink()
 
 
 def test_a_measurement_is_the_same_without_a_store_with_an_empty_and_with_a_full_one(tmp_path: Path) -> None:
