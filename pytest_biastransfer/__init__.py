@@ -13,6 +13,7 @@ from pytest_biastransfer._version import __version__ as __version__
 if TYPE_CHECKING:
     from pytest_biastransfer.data import load_dataset as load_dataset
     from pytest_biastransfer.errors import BiasTransferError as BiasTransferError
+    from pytest_biastransfer.evaluation.pool_executor import PoolExecutor as PoolExecutor
     from pytest_biastransfer.interventions import JPEG as JPEG
     from pytest_biastransfer.interventions import Background as Background
     from pytest_biastransfer.interventions import Blur as Blur
@@ -82,6 +83,7 @@ _HOMES = {
     "Occlude": "interventions",
     "Pattern": "interventions",
     "Pixelate": "interventions",
+    "PoolExecutor": "evaluation.pool_executor",
     "Preprocess": "models",
     "Random": "interventions",
     "Rectangle": "interventions",

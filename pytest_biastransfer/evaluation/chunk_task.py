@@ -83,6 +83,14 @@ class Evaluation:
         """The indices of the images in the dataset, in the visiting order."""
         return visiting_order(len(self.images.get()))[: self.count]
 
+    def to_bytes(self, dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes:
+        """Return the evaluation for another process, which reads it with `pickle.loads`.
+
+        `dumps` may be another pickler, such as cloudpickle's. Raises `BiasTransferError` if a part of it cannot be
+        pickled.
+        """
+        return _pickled(self, self, dumps)
+
     def __getstate__(self) -> dict[str, Any]:
         # The order is long, and follows from the rest.
         return {name: value for name, value in vars(self).items() if name != "order"}
@@ -111,31 +119,31 @@ class ChunkTask:
         return indices
 
     def to_bytes(self, dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes:
-        """Return the task for another process, which reads it with `pickle.loads`.
+        """Return the task for another process; see `Evaluation.to_bytes`."""
+        return _pickled(self, self.evaluation, dumps)
 
-        `dumps` may be another pickler, such as cloudpickle's. Raises `BiasTransferError` if a part of the task cannot
-        be pickled.
-        """
+
+def _pickled(subject: ChunkTask | Evaluation, evaluation: Evaluation, dumps: Callable[[Any], bytes]) -> bytes:
+    try:
+        return dumps(subject)
+    except _PICKLING_ERRORS as error:
+        raise BiasTransferError(_not_picklable(evaluation, dumps, error)) from error
+
+
+def _not_picklable(evaluation: Evaluation, dumps: Callable[[Any], bytes], error: Exception) -> str:
+    parts: dict[str, Any] = {
+        f"model {evaluation.model.name}": evaluation.model,
+        f"dataset {evaluation.images.name}": evaluation.images,
+        f"intervention {evaluation.intervention}": evaluation.intervention,
+        "reader of outputs": evaluation.reader,
+    }
+    for name, content in parts.items():
         try:
-            return dumps(self)
-        except _PICKLING_ERRORS as error:
-            raise BiasTransferError(self._not_picklable(dumps, error)) from error
-
-    def _not_picklable(self, dumps: Callable[[Any], bytes], error: Exception) -> str:
-        evaluation = self.evaluation
-        parts: dict[str, Any] = {
-            f"model {evaluation.model.name}": evaluation.model,
-            f"dataset {evaluation.images.name}": evaluation.images,
-            f"intervention {evaluation.intervention}": evaluation.intervention,
-            "reader of outputs": evaluation.reader,
-        }
-        for name, content in parts.items():
-            try:
-                dumps(content)
-            except _PICKLING_ERRORS as cause:
-                return (
-                    f"{name}: cannot be sent to another process ({cause}); expected an object that pickle takes. Give "
-                    f"its spec string instead of the object, define its class and functions at the top of a module, "
-                    f"or evaluate it in the test's process"
-                )
-        return f"chunk {self.chunk} cannot be sent to another process: {error}"
+            dumps(content)
+        except _PICKLING_ERRORS as cause:
+            return (
+                f"{name}: cannot be sent to another process ({cause}); expected an object that pickle takes. Give "
+                f"its spec string instead of the object, define its class and functions at the top of a module, "
+                f"or evaluate it in the test's process"
+            )
+    return f"an evaluation cannot be sent to another process: {error}"

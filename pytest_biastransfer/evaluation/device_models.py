@@ -59,7 +59,10 @@ class DeviceModels:
         return bool(modules)
 
     def _move_back(self, module: torch.nn.Module) -> None:
-        module.to(self._held.pop(module).origin)
+        # One that is garbage is not held any more.
+        held = self._held.pop(module, None)
+        if held is not None:
+            module.to(held.origin)
 
 
 @dataclass

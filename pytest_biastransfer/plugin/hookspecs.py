@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from pytest_biastransfer.evaluation.executor import Executor
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.specs.spec import Spec
@@ -45,4 +46,24 @@ def pytest_bias_interventions() -> Mapping[str, Intervention]:  # type: ignore[e
         def pytest_bias_interventions():
             logo = Path(__file__).with_name("logo.png")
             return {"company-logo": Stencil(logo, size=0.2, anchor="bottom-right")}
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_bias_executor(config: pytest.Config) -> Executor | None:
+    """Return what computes the predictions of a session, in place of the session's own process; None for that process.
+
+    Called before the first measurement, in each process that runs tests. `PoolExecutor` takes pools of processes and
+    clusters::
+
+        def pytest_bias_executor(config):
+            spawn = multiprocessing.get_context("spawn")
+            return PoolExecutor(concurrent.futures.ProcessPoolExecutor(4, spawn), ahead=8)
+
+    The protocol is `pytest_biastransfer.evaluation.executor.Executor`; its `close` is called when the session ends.
+
+    Parameters
+    ----------
+    config
+        The session's configuration.
     """

@@ -24,6 +24,7 @@ from pytest_biastransfer.plugin.state import (
     DATASETS_OF_SPECS,
     DEVICE_MEMORY,
     EVALUATORS,
+    EXECUTOR,
     MODELS_OF_SPECS,
     SETTINGS,
     STORE,
@@ -36,6 +37,7 @@ from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.executor import Executor
     from pytest_biastransfer.models import Model
 
 
@@ -122,8 +124,19 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
             prepare=divide_threads,
             on_progress=watcher(config),
             canary=session_canary(config),
+            executor=_executor(config),
         )
     return evaluators[device, max_images]
+
+
+def _executor(config: pytest.Config) -> Executor | None:
+    """Return the session's executor, if a hook has one."""
+    if EXECUTOR not in config.stash:
+        executor: Executor | None = config.hook.pytest_bias_executor(config=config)
+        config.stash[EXECUTOR] = executor
+        if executor is not None:
+            config.add_cleanup(executor.close)
+    return config.stash[EXECUTOR]
 
 
 def _device_memory(config: pytest.Config, device: str) -> DeviceMemory:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.canary import Canary, Stale
     from pytest_biastransfer.evaluation.device_memory import DeviceMemory
     from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.evaluation.executor import Executor
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.models import Model
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
 STORE: Final[pytest.StashKey[Store]] = pytest.StashKey()
 EVALUATORS: Final[pytest.StashKey[dict[tuple[str, int | None], Evaluator]]] = pytest.StashKey()
+# Of the hook; None where this process computes.
+EXECUTOR: Final[pytest.StashKey[Executor | None]] = pytest.StashKey()
 # By device.
 DEVICE_MEMORY: Final[pytest.StashKey[dict[str, DeviceMemory]]] = pytest.StashKey()
 CANARY: Final[pytest.StashKey[Canary | None]] = pytest.StashKey()
