@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.curation import CURATION_FIGURES, curation_measurements
+from benchmarks.device_work import device_work_figures, device_work_measurements
 from benchmarks.figures import CPU_FIGURES, MOST_ROUNDS, Figure, Result, results
 from benchmarks.gpu import COMMAND, gpu_figures, gpu_measurements
 from benchmarks.machine import describe_machine, gpu_names
@@ -24,6 +25,9 @@ from benchmarks.workload import workload
 
 PER_CLASS = 500
 QUICK_PER_CLASS = 20
+# Images of 224 pixels that a GPU computes.
+WORK = 4096
+QUICK_WORK = 512
 
 
 def main() -> int:
@@ -37,7 +41,8 @@ def main() -> int:
     if options.device == "cuda" and not gpus:
         parser.error("--device cuda: this machine has no NVIDIA GPU that nvidia-smi lists")
     cpu: Sequence[Figure] = () if options.device == "cuda" else (*CPU_FIGURES, *CURATION_FIGURES, *PAGE_FIGURES)
-    figures = _chosen([*cpu, *(gpu_figures(gpus) if gpus else ())], options.only, parser)
+    gpu: Sequence[Figure] = (*gpu_figures(gpus), *device_work_figures()) if gpus else ()
+    figures = _chosen([*cpu, *gpu], options.only, parser)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as place:
         measurements = _measurements(Path(place).resolve(), Path(data).resolve(), options.quick, gpus)
         try:
@@ -87,7 +92,9 @@ def _measurements(place: Path, data: Path, quick: bool, gpus: int) -> dict[str, 
     plain = child_environment(gpu=False)
     found = cpu_measurements(Workbench(place / "whole", images, plain), Workbench(place / "tenth", tenth, plain))
     found |= curation_measurements(plain) | page_measurements(plain)
-    return found | gpu_measurements(Workbench(place / "gpu", images, child_environment(gpu=True)), gpus)
+    with_gpu = child_environment(gpu=True)
+    found |= device_work_measurements(with_gpu, QUICK_WORK if quick else WORK)
+    return found | gpu_measurements(Workbench(place / "gpu", images, with_gpu), gpus)
 
 
 def _sample(

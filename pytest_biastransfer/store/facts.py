@@ -36,6 +36,10 @@ class Facts:
     def __init__(self, root: StoreDirectory) -> None:
         self._root = root
 
+    def __reduce__(self) -> tuple[type[Facts], tuple[StoreDirectory]]:
+        # Other machines have other files, and the secret of a store does not leave this process.
+        return Facts, (StoreDirectory(None),)
+
     def get(self, key: str, form: Any = Any) -> Any:
         """Return the fact under `key`, or None; a file that does not match the `form` (see `fits`) is removed."""
         entry = self._root.read(_file(key), lambda fact, size: size == 0 and fits(form, fact))

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from pytest_biastransfer import Custom, Model, Preprocess, Sometimes, Square
-from pytest_biastransfer.data import LabelledImages, as_images
+from pytest_biastransfer.data import LabelledImages, as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.chunk_task import ChunkTask, Evaluation, OutputReader
 from pytest_biastransfer.evaluation.environment import Environment
@@ -31,6 +31,7 @@ from pytest_biastransfer.measurement.positive_scores import LogOddsAndClass
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.store import Store
 from pytest_biastransfer.store.chunks import Content
+from pytest_biastransfer.transfer import plant
 
 IMAGES = 300
 CHUNKS = [range(256), range(256, IMAGES)]
@@ -222,6 +223,22 @@ def test_a_model_that_was_changed_after_loading_is_not_mistaken_for_its_spec(spe
     sent = tasks_of(model, as_images("npz:images.npz", "dataset"))[0].to_bytes()
     with pytest.raises(BiasTransferError, match=r"net\.pt.*has the fingerprint .* return the object from a fixture"):
         computed_here([pickle.loads(sent)])
+
+
+def test_the_secret_of_a_store_stays_here(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        shutil.copy(tmp_path / "0.png", tmp_path / "photos" / name / "0.png")
+    facts = Store(tmp_path / "store", b"a secret of sixteen bytes").facts
+    photos = load_dataset("imagefolder:photos", directory=tmp_path, facts=facts)
+    # A view has no spec, so it travels as the object.
+    view = plant(photos, Square(), 0.5)
+    task = tasks_of(as_model(Net(), "model"), view)[0]
+    assert task.evaluation.images.get() is view
+    sent = task.to_bytes()
+    assert b"a secret of sixteen bytes" not in sent
+    assert pickle.loads(sent).evaluation.images.get().fingerprint == view.fingerprint
 
 
 def test_weights_that_are_drawn_at_random_travel_whole() -> None:
