@@ -112,6 +112,8 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
     max_images = min((count for count in (images, settings.max_images) if count is not None), default=None)
     evaluators = config.stash.setdefault(EVALUATORS, {})
     if (device, max_images) not in evaluators:
+        with clear_errors(request.node.nodeid):
+            executor = _executor(config)
         evaluators[device, max_images] = Evaluator(
             device,
             session_store(config),
@@ -124,7 +126,7 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
             prepare=divide_threads,
             on_progress=watcher(config),
             canary=session_canary(config),
-            executor=_executor(config),
+            executor=executor,
         )
     return evaluators[device, max_images]
 
@@ -133,6 +135,12 @@ def _executor(config: pytest.Config) -> Executor | None:
     """Return the session's executor, if a hook has one."""
     if EXECUTOR not in config.stash:
         executor: Executor | None = config.hook.pytest_bias_executor(config=config)
+        parts = ("device", "run", "release", "close")
+        if executor is not None and not all(hasattr(executor, part) for part in parts):
+            raise BiasTransferError(
+                f"hook pytest_bias_executor: returned {type(executor).__name__}, expected an executor; for a pool, "
+                f"type return PoolExecutor(pool)"
+            )
         config.stash[EXECUTOR] = executor
         if executor is not None:
             config.add_cleanup(executor.close)

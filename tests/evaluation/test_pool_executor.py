@@ -197,3 +197,23 @@ def test_a_hook_returns_the_executor_of_a_session(run: Run, colors: pytest.Pytes
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*FAILED  asr  0.250*", "*40 images evaluated*"])
     assert result.stdout.str().count("CLOSED") == 1
+
+
+def test_a_hook_that_returns_the_pool_itself_is_told_what_to_type(run: Run, colors: pytest.Pytester) -> None:
+    with (colors.path / "conftest.py").open("a") as conftest:
+        conftest.write("\ndef pytest_bias_executor(config):\n    return 7\n")
+    colors.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=0.5)
+        def test_square(bias):
+            pass
+        """
+    )
+    result = run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*hook pytest_bias_executor: returned int, expected an executor; for a pool, type return PoolExecutor(pool)"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
