@@ -58,9 +58,7 @@ def curation_measurements(environment: Mapping[str, str]) -> dict[str, Measureme
 def _curation(environment: Mapping[str, str]) -> Quantities:
     """Time each function in a process of its own, and tell the most memory that one of them takes."""
     command = [sys.executable, "-m", "benchmarks.curation"]
-    finished = run(command, Path(__file__).parents[1], environment)
-    found: Quantities = json.loads(finished.output.rstrip().rpartition("\n")[2])
-    return found
+    return run(command, Path(__file__).parents[1], environment).printed
 
 
 class _Table(LabelledImages):

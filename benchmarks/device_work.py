@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -83,9 +84,7 @@ def device_work_measurements(environment: Mapping[str, str], images: int) -> dic
 def _measured(environment: Mapping[str, str], images: int, architecture: str, precision: str) -> Quantities:
     options = [f"--images={images}", f"--architecture={architecture}", f"--precision={precision}", "--device=cuda"]
     command = [sys.executable, "-m", "benchmarks.device_work", *options]
-    finished = run(command, Path(__file__).parents[1], environment)
-    found: Quantities = json.loads(finished.output.rstrip().rpartition("\n")[2])
-    return found
+    return run(command, Path(__file__).parents[1], environment).printed
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
@@ -134,7 +133,7 @@ class Work:
             "raw": raw,
             "five_raw": len(INTERVENTIONS) * raw,
             "first": first,
-            "later": sorted(later)[len(later) // 2],
+            "later": median(later),
             "five": first + sum(later),
             "session": session,
             "jpeg": jpeg,

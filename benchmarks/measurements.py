@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.figures import FORMATS
 from benchmarks.processes import BenchmarkError, Finished, images_evaluated, run, run_pytest
@@ -57,7 +56,7 @@ class Workbench:
         project = self._project("floor", {"floor.py": "floor.py"})
         command = [sys.executable, "floor.py", str(self._work.images), str(self._work.weights), *arguments]
         finished = run(command, project, self._environment)
-        return {"passes": sum(_printed(finished)["passes"]), "process": finished.seconds}
+        return {"passes": sum(finished.printed["passes"]), "process": finished.seconds}
 
     def cold(self, mode: Mode) -> Quantities:
         """Time the first session of a new project with four bias tests."""
@@ -133,27 +132,27 @@ class Workbench:
         project = self._project("early", {"early_stop.py": "early_stop.py"})
         asked = () if alpha is None else ("--alpha", str(alpha))
         command = [sys.executable, "early_stop.py", str(self._work.images), str(self._work.weights), *asked]
-        return _printed(run(command, project, self._environment))
+        return run(command, project, self._environment).printed
 
     def statistics(self) -> Quantities:
         """Time all statistics of one measurement."""
         project = self._project("statistics", {"statistics_of_one.py": "statistics_of_one.py"})
-        return _printed(run([sys.executable, "statistics_of_one.py"], project, self._environment))
+        return run([sys.executable, "statistics_of_one.py"], project, self._environment).printed
 
     def gaps(self) -> Quantities:
         """Time the gaps of a million predictions."""
         project = self._project("gaps", {"gaps_of_a_million.py": "gaps_of_a_million.py"})
-        return _printed(run([sys.executable, "gaps_of_a_million.py"], project, self._environment))
+        return run([sys.executable, "gaps_of_a_million.py"], project, self._environment).printed
 
     def transferring(self) -> Quantities:
         """Time fixed-feature transfers, and a session in which nothing has changed."""
         project = self._project("transferring", {"transferring.py": "transferring.py"})
-        return _printed(run([sys.executable, "transferring.py", str(self._work.images)], project, self._environment))
+        return run([sys.executable, "transferring.py", str(self._work.images)], project, self._environment).printed
 
     def applying(self) -> Quantities:
         """Time each intervention, and a forward pass of the same images."""
         project = self._project("applying", {"applying.py": "applying.py"})
-        return _printed(run([sys.executable, "applying.py"], project, self._environment))
+        return run([sys.executable, "applying.py"], project, self._environment).printed
 
     def searching(self) -> Quantities:
         """Search for a planted shortcut from ten seeds; from one and on few images where there are few."""
@@ -161,20 +160,20 @@ class Workbench:
         much = self._work.images.parent.name == "cifar10"
         counts = ("10", "256") if much else ("1", "64")
         command = [sys.executable, "search_for_planted.py", str(self._work.weights.parents[1]), *counts]
-        return _printed(run(command, project, self._environment))
+        return run(command, project, self._environment).printed
 
     def fingerprint(self) -> Quantities:
         """Time the fingerprint of the images' files, when nothing is known of them and in the next process."""
         project = self._project("fingerprint", {"fingerprint_of_files.py": "fingerprint_of_files.py"})
         command = [sys.executable, "fingerprint_of_files.py", str(self._work.images), "store"]
-        cold, warm = (_printed(run(command, project, self._environment))["milliseconds"] for _ in range(2))
+        cold, warm = (run(command, project, self._environment).printed["milliseconds"] for _ in range(2))
         return {"cold": cold, "warm": warm}
 
     def loading(self, name: str) -> Quantities:
         """Tell the most memory that loading a model takes beside what was there, and the size of its file."""
         project = self._project("loading", {"loading.py": "loading.py"})
         run([sys.executable, "loading.py", "make", name], project, self._environment)
-        return _printed(run([sys.executable, "loading.py", "load", name], project, self._environment))
+        return run([sys.executable, "loading.py", "load", name], project, self._environment).printed
 
     def collecting(self) -> Quantities:
         """Time collecting a thousand bias tests on models of twenty specs, and count who imports torch for it."""
@@ -217,12 +216,6 @@ class Workbench:
             wrong = "evaluated images again" if reused else "evaluated nothing"
             raise BenchmarkError(f"the session in {project.name} {wrong}\n{finished.output[-4000:]}")
         return finished
-
-
-def _printed(finished: Finished) -> Mapping[str, Any]:
-    """Return what a process printed as its last line."""
-    found: Mapping[str, Any] = json.loads(finished.output.rstrip().rpartition("\n")[2])
-    return found
 
 
 def _importers(project: Path, module: str) -> int:

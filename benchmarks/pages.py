@@ -33,9 +33,7 @@ def page_measurements(environment: Mapping[str, str]) -> dict[str, Measurement]:
 
 def _page(environment: Mapping[str, str]) -> Quantities:
     """Render the page in a process of its own, which imports and compiles the templates first."""
-    finished = run([sys.executable, "-m", "benchmarks.pages"], Path(__file__).parents[1], environment)
-    found: Quantities = json.loads(finished.output.rstrip().rpartition("\n")[2])
-    return found
+    return run([sys.executable, "-m", "benchmarks.pages"], Path(__file__).parents[1], environment).printed
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class BenchmarkError(Exception):
@@ -34,6 +36,17 @@ class Finished:
     seconds: float
     peak_bytes: int
     output: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the output."""
+        return self.output.rstrip().rpartition("\n")[2]
+
+    @property
+    def printed(self) -> dict[str, Any]:
+        """The JSON object in the last line."""
+        found: dict[str, Any] = json.loads(self.last_line)
+        return found
 
 
 def child_environment(gpu: bool) -> dict[str, str]:
@@ -63,8 +76,8 @@ def run_pytest(project: Path, arguments: Sequence[str], environment: Mapping[str
     """Run a session of a project; raises `BenchmarkError` unless exactly so many tests passed."""
     command = [sys.executable, "-m", "pytest", "--rootdir", str(project), "-c", "pytest.ini", *arguments]
     finished = run(command, project, environment)
-    last = finished.output.rstrip().rpartition("\n")[2]
-    counts = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", last.partition(" in ")[0])}
+    said = finished.last_line.partition(" in ")[0]
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", said)}
     if counts.keys() - {"warning", "warnings"} != {"passed"} or counts["passed"] != passed:
         raise BenchmarkError(f"expected {passed} passed of {' '.join(command)}\n{finished.output[-4000:]}")
     return finished
