@@ -126,6 +126,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanI
 
     from pytest_biastransfer.cli.generated_tests import ScanInfo
     from pytest_biastransfer.cli.scan_progress import ScanProgress
+    from pytest_biastransfer.evaluation.device_memory import lasting_memory
     from pytest_biastransfer.evaluation.devices import resolve_device
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.search.scan import load_subject, scan
@@ -133,13 +134,16 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanI
 
     settings, store, progress = session.settings, Store(session.store, session.secret), ScanProgress(sys.stderr)
     registry = session.registry
+    device = resolve_device(settings.device, store.facts)
     evaluator = Evaluator(
-        resolve_device(settings.device, store.facts),
+        device,
         store,
         batch_size=settings.batch_size,
         max_images=settings.max_images,
         precision=settings.precision,
         pixel_cache=settings.pixel_cache,
+        share_across_devices=settings.share_across_devices,
+        device_memory=lasting_memory(device, settings.device_cache),
         on_progress=progress.show,
     )
     with progress:

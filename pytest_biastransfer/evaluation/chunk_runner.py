@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import torch
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.evaluation.chunk_task import ChunkTask
 from pytest_biastransfer.evaluation.device_copies import Copy, DeviceCopies
-from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, are_finite, source_change
+from pytest_biastransfer.evaluation.predictor import InputChange, are_finite, source_change
 from pytest_biastransfer.evaluation.reproducibility import require_reproducible
 from pytest_biastransfer.fingerprints.observation import Reads, observing
 from pytest_biastransfer.interventions import BatchInfo
@@ -62,11 +63,9 @@ class ChunkRunner:
         # Applied to single images before resizing, or to a batch on the device afterwards.
         self._source_intervention = intervention if at_source else None
         self._batch_intervention = None if at_source else intervention
-        device = torch.device(environment.device)
-        self._copies = DeviceCopies(device)
-        batch_size = environment.batch_size(evaluation.key, evaluation.batch_size)
-        self._predictor = Predictor(
-            self._model, device, batch_size, evaluation.precision, free_memory=environment.device_memory.free
+        self._copies = DeviceCopies(torch.device(environment.device))
+        self._predictor = environment.predictor(
+            self._model, evaluation.key, evaluation.batch_size, evaluation.precision
         )
         self._is_checked = False
 
@@ -114,16 +113,20 @@ class ChunkRunner:
         if self._source_intervention is not None:
             changed = decode(images, indices, preprocess, source_change(self._source_intervention, images))
             return self._to_device(changed)
-        on_device, dataset = self._environment.device_memory.pixels, self._environment.pixels.key(images, preprocess)
-        pixels = on_device.get(dataset, chunk)
+        on_device = self._environment.device_memory.pixels
+        pixels = on_device.get(self._pixels_key, chunk)
         if pixels is None:
             threads = min(torch.get_num_threads(), _MOST_THREADS)
             decoded = self._environment.pixels.read(images, preprocess, chunk, indices, threads)
             pixels = self._to_device(decoded)
             # A model, or an intervention, may change floats in place; of bytes it gets a copy in floats.
             if decoded.dtype == np.uint8:
-                on_device.put(dataset, chunk, pixels)
+                on_device.put(self._pixels_key, chunk, pixels)
         return pixels
+
+    @functools.cached_property
+    def _pixels_key(self) -> str:
+        return self._environment.pixels.key(self._images, self._model.preprocess)
 
     def _to_device(self, array: npt.NDArray[Any]) -> Copy:
         try:

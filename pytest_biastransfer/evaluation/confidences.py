@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_biastransfer.evaluation.device_models import ready_to_evaluate
-from pytest_biastransfer.evaluation.predictor import Predictor
-
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
@@ -38,8 +35,8 @@ def confidences_of(
     """
     device = torch.device(evaluator.device)
     (key,) = evaluator.keys(model, images, [None])
-    predictor = Predictor(model, device, evaluator.batch_size(key), evaluator.precision)
-    with ready_to_evaluate(model.module, device):
+    predictor = evaluator.predictor(model, key)
+    with evaluator.device_memory.models.ready(model.module, device):
         # In float32: bfloat16 has three decimals at most, and its softmax need not sum to 1.
         confidences = [
             predictor.logits(pixels.to(device)).float().softmax(dim=1).amax(dim=1).tolist() for pixels in versions

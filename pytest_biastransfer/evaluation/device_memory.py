@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_biastransfer.evaluation.device_models import DeviceModels
-from pytest_biastransfer.evaluation.device_pixels import DevicePixels
+from pytest_biastransfer.evaluation.device_pixels import DevicePixels, memory_for_pixels
 
 
 class DeviceMemory:
@@ -25,3 +25,12 @@ class DeviceMemory:
         Pixels are read again, or decoded, at little cost. A smaller batch would slow down all that follows.
         """
         return self.pixels.clear() or self.models.give_back()
+
+
+def lasting_memory(device: str, limit: int | None = None, processes: int = 1) -> DeviceMemory:
+    """Return the memory of a device where pixels and models stay; on a CPU, nothing does.
+
+    `limit` and `processes` are those of `memory_for_pixels`.
+    """
+    pixels = DevicePixels(lambda: memory_for_pixels(device, limit, processes))
+    return DeviceMemory(pixels, DeviceModels(stay=device != "cpu"))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.batch_size import BatchSize
     from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
+    from pytest_biastransfer.evaluation.predictor import Predictor
     from pytest_biastransfer.evaluation.progress import Progress
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
@@ -120,6 +121,18 @@ class Environment:
         from pytest_biastransfer.evaluation.pixel_cache import PixelCache
 
         return PixelCache(self.store.pixels, self._pixel_cache, self.store.generations)
+
+    def predictor(
+        self, model: Model, key: PredictionKey, batch_size: int | None = None, precision: Precision | None = None
+    ) -> Predictor:
+        """Return what runs a model on the device; `batch_size` and `precision` replace the options."""
+        import torch
+
+        from pytest_biastransfer.evaluation.predictor import Predictor
+
+        size = self.batch_size(key, batch_size)
+        device = torch.device(self.device)
+        return Predictor(model, device, size, precision or self.precision, free_memory=self.device_memory.free)
 
     def batch_size(self, key: PredictionKey, fixed: int | None = None) -> BatchSize:
         """Return the batch size of a model, which remembers its measurements; `fixed` replaces the option."""

@@ -49,7 +49,10 @@ class Evaluator(Environment):
         executor: Executor | None = None,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(device if executor is None else executor.device, store, **options)
+        if executor is not None:
+            # It may compute on other machines: of their GPUs the keys have the type, not the name of one that is here.
+            device, options["share_across_devices"] = executor.device, True
+        super().__init__(device, store, **options)
         self._canary = canary
         self._executor = executor
         self._partial: dict[str, PartialPredictions] = {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.chunk_task import ChunkTask
     from pytest_biastransfer.store.chunks import Content
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Computes chunk tasks.
 

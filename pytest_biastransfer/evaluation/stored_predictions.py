@@ -66,7 +66,7 @@ def compare_with_stored(
     if environment.prepare:
         environment.prepare()
     device = torch.device(environment.device)
-    predictor = Predictor(model, device, environment.batch_size(key), environment.precision)
+    predictor = environment.predictor(model, key)
     differing = 0
     with environment.device_memory.models.ready(model.module, device):
         for batch in _batches(positions):

@@ -90,7 +90,7 @@ class Intervention(ABC):
         return ()
 
     @property
-    def _is_bounded(self) -> bool:
+    def _renders_finite(self) -> bool:
         """Whether what it renders is known to be finite: code of users may return anything."""
         return type(self).__module__.startswith(f"{__package__}.")
 
@@ -136,7 +136,7 @@ class Intervention(ABC):
         origin.require_masks(self, self.mask_names, images)
         changed = self.render(images, origin)
         require_form(self, images, changed)
-        if images.device.type != "cpu" and self._is_bounded:
+        if images.device.type != "cpu" and self._renders_finite:
             # To know the range, this process would wait for all that the device was given to compute.
             return changed.clamp(0.0, 1.0)
         low, high = range_of(self, changed)

@@ -75,7 +75,7 @@ class Custom(Intervention):
         return self.name or getattr(function, "__name__", type(function).__name__).strip("<>").lower()
 
     @property
-    def _is_bounded(self) -> bool:
+    def _renders_finite(self) -> bool:
         return False
 
     def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:

@@ -8,11 +8,10 @@ import pytest
 
 from pytest_biastransfer.data import as_images, load_dataset
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.evaluation.device_memory import DeviceMemory
-from pytest_biastransfer.evaluation.device_models import DeviceModels
-from pytest_biastransfer.evaluation.device_pixels import DevicePixels, memory_for_pixels
+from pytest_biastransfer.evaluation.device_memory import DeviceMemory, lasting_memory
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.evaluation.executor import Executor
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.names import DATASET_FIXTURE, DEVICE_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
@@ -37,7 +36,6 @@ from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.evaluation.executor import Executor
     from pytest_biastransfer.models import Model
 
 
@@ -135,8 +133,7 @@ def _executor(config: pytest.Config) -> Executor | None:
     """Return the session's executor, if a hook has one."""
     if EXECUTOR not in config.stash:
         executor: Executor | None = config.hook.pytest_bias_executor(config=config)
-        parts = ("device", "run", "release", "close")
-        if executor is not None and not all(hasattr(executor, part) for part in parts):
+        if not isinstance(executor, Executor | None):
             raise BiasTransferError(
                 f"hook pytest_bias_executor: returned {type(executor).__name__}, expected an executor; for a pool, "
                 f"type return PoolExecutor(pool)"
@@ -152,8 +149,7 @@ def _device_memory(config: pytest.Config, device: str) -> DeviceMemory:
     memories, limit = config.stash.setdefault(DEVICE_MEMORY, {}), config.stash[SETTINGS].device_cache
     if device not in memories:
         workers = getattr(config, "workerinput", {}).get(WORKERS_OF_GPU_INPUT, 1)
-        pixels = DevicePixels(lambda: memory_for_pixels(device, limit, workers))
-        memories[device] = DeviceMemory(pixels, DeviceModels(stay=device != "cpu"))
+        memories[device] = lasting_memory(device, limit, workers)
     return memories[device]
 
 

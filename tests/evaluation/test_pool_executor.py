@@ -166,6 +166,13 @@ def test_jobs_of_submitit_give_the_figures_of_this_process(images: LabelledImage
     assert len(list((tmp_path / "jobs").glob("*_submitted.pkl"))) == 1
 
 
+SQUARE = """
+import pytest
+
+@pytest.mark.bias_intervention("yellow-square", max_asr=0.1)
+def test_square(bias):
+    pass
+"""
 CONFTEST = """
 
 import concurrent.futures
@@ -184,15 +191,7 @@ def pytest_bias_executor(config):
 def test_a_hook_returns_the_executor_of_a_session(run: Run, colors: pytest.Pytester) -> None:
     with (colors.path / "conftest.py").open("a") as conftest:
         conftest.write(CONFTEST)
-    colors.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.bias_intervention("yellow-square", max_asr=0.1)
-        def test_square(bias):
-            pass
-        """
-    )
+    colors.makepyfile(SQUARE)
     result = run("-s")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*FAILED  asr  0.250*", "*40 images evaluated*"])
@@ -202,15 +201,7 @@ def test_a_hook_returns_the_executor_of_a_session(run: Run, colors: pytest.Pytes
 def test_a_hook_that_returns_the_pool_itself_is_told_what_to_type(run: Run, colors: pytest.Pytester) -> None:
     with (colors.path / "conftest.py").open("a") as conftest:
         conftest.write("\ndef pytest_bias_executor(config):\n    return 7\n")
-    colors.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.bias_intervention("yellow-square", max_asr=0.5)
-        def test_square(bias):
-            pass
-        """
-    )
+    colors.makepyfile(SQUARE)
     result = run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(

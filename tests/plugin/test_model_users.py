@@ -89,7 +89,7 @@ def test_models_are_given_back_to_who_uses_them(
             sys.modules["conftest"].moves.append("back")
             super()._move_back(module)
 
-    monkeypatch.setattr("pytest_biastransfer.plugin.resources.DeviceModels", Stays)
+    monkeypatch.setattr("pytest_biastransfer.evaluation.device_memory.DeviceModels", Stays)
     result = run("-s", "--bias-device=auto")
     result.assert_outcomes(passed=8)
     (line,) = [line for line in result.outlines if "MOVES" in line]

@@ -70,5 +70,6 @@ class ModelUsers:
 
 def watch_model_users(session: pytest.Session) -> None:
     """Follow the fixtures that get the models of the session's bias tests."""
-    models = {name for item in session.items if (case := case_of(item)) for name in case.fixtures}
+    cases = filter(None, map(case_of, session.items))
+    models = {name for case in cases for name in (case.model, case.control) if name is not None}
     session.config.pluginmanager.register(ModelUsers(models), "biastransfer-model-users")

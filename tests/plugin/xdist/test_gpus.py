@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from pytest_biastransfer import Model
+from pytest_biastransfer import Model, PoolExecutor
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation import gpus
 from pytest_biastransfer.evaluation.environment import Environment
+from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.gpus import Gpu, installed_gpus, visible_devices
 from pytest_biastransfer.plugin.xdist import controller
 from pytest_biastransfer.plugin.xdist.resource_sharing import gpu_of_worker, worker_count
@@ -131,6 +133,11 @@ def test_predictions_of_another_model_of_gpu_are_used_only_if_asked_for(monkeypa
     a10, l4, part = key("cuda", "0"), key("cuda", "GPU-2"), key("cuda", "MIG-3")
     assert a10 != l4 == part == key("cuda:1", "0,GPU-2")
     assert key("cuda", "0", share=True) == key("cuda", "GPU-2", share=True) not in (a10, l4)
+    # Of an executor's GPUs, which may be elsewhere, the type is known alone.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    executor = PoolExecutor(ThreadPoolExecutor(1), device="cuda")
+    assert Evaluator("cuda", executor=executor).keys(model, images, [None])[0].text == key("cuda", "0", share=True)
+    executor.close()
     # Without NVML the model is unknown.
     monkeypatch.setattr("pytest_biastransfer.evaluation.environment.installed_gpus", tuple)
     assert key("cuda", "0") == key("cuda", "0", share=True) != key("cpu", "0")
