@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from pytest_biastransfer.store.chunks import ChunkStore, Content
 
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.chunk_task import Evaluation
+    from pytest_biastransfer.evaluation.companions import Companions
     from pytest_biastransfer.evaluation.executor import Executor
 
 
@@ -33,11 +35,13 @@ class ChunkCollector:
         Returns the executor; called before the first chunk is computed.
     on_progress
         Called after each chunk, once something was computed.
+    companions
+        What is computed along with the chunks, for later.
 
     Attributes
     ----------
     computed
-        How many images were computed.
+        How many images were computed, those of companions included.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class ChunkCollector:
         accepts: Callable[[range, Content], bool],
         start: Callable[[Evaluation], Executor],
         on_progress: Callable[[Progress], None] | None,
+        companions: Companions,
     ) -> None:
         self._evaluation = evaluation
         self._store = store
@@ -55,6 +60,7 @@ class ChunkCollector:
         self._accepts = accepts
         self._start = start
         self._on_progress = on_progress
+        self._companions = companions
         self._executor: Executor | None = None
         self._seconds = 0.0
         self.computed = 0
@@ -82,6 +88,7 @@ class ChunkCollector:
         except ReadsMoreError:
             # The key does not cover what the model reads, so the other chunks must not be stored under it.
             self._store = ChunkStore(StoreDirectory(None))
+            self._companions.end()
             yield from self._store.collect_from(self._key, left, self._compute, self._accepts)
 
     def _compute(self, claimed: Iterator[range]) -> Iterator[tuple[range, Content]]:
@@ -92,7 +99,18 @@ class ChunkCollector:
         if self._executor is None:
             self._executor = self._start(self._evaluation)
         # A generator: taking a task claims its chunk, and only the executor knows how many it can compute at once.
-        tasks = (ChunkTask(self._evaluation, chunk) for chunk in itertools.chain([first], claimed))
-        for task, content in self._executor.run(tasks):
-            self.computed += len(task.chunk)
-            yield task.chunk, content
+        tasks = map(self._task, itertools.chain([first], claimed))
+        try:
+            for task, content in self._executor.run(tasks):
+                self.computed += len(task.chunk)
+                if task.evaluation == self._evaluation:
+                    # Those that failed are left to the tests that need them.
+                    self._companions.release(task.chunk)
+                    yield task.chunk, content
+                else:
+                    self._companions.write(task, content)
+        finally:
+            self._companions.release()
+
+    def _task(self, chunk: range) -> ChunkTask:
+        return ChunkTask(self._evaluation, chunk, functools.partial(self._companions.claim, chunk))

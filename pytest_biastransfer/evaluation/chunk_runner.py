@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,11 +31,24 @@ _MOST_THREADS = 8
 
 @dataclass(frozen=True)
 class LoadedChunk:
-    """The inputs of a chunk, on their way to the device: pixels, and the masks that the intervention takes, by name."""
+    """The inputs of a chunk, on their way to the device.
+
+    Attributes
+    ----------
+    indices
+        Of the images, in the dataset.
+    pixels
+        Of the images, or of the images after an intervention that is applied before resizing.
+    masks
+        What the intervention takes, by name.
+    shareable
+        Whether the same pixels would have to be loaded again for another intervention, and may be used for it now.
+    """
 
     indices: Sequence[int]
     pixels: Copy
     masks: Mapping[str, Copy]
+    shareable: bool
 
 
 @dataclass(frozen=True)
@@ -80,10 +93,17 @@ class ChunkRunner:
     def load(self, chunk: range) -> LoadedChunk:
         """Start to copy the pixels of a chunk, and the masks that the intervention takes, to the device."""
         indices = ChunkTask(self._evaluation, chunk).indices
-        names = () if self._batch_intervention is None else self._batch_intervention.mask_names
-        masks = decode_all_masks(self._images, names, indices, self._model.preprocess)
-        copies = {name: self._to_device(mask) for name, mask in masks.items()}
-        return LoadedChunk(indices, self._pixels(chunk, indices), copies)
+        masks = self._masks(indices)
+        if self._source_intervention is not None:
+            change = source_change(self._source_intervention, self._images)
+            changed = decode(self._images, indices, self._model.preprocess, change)
+            return LoadedChunk(indices, self._to_device(changed), masks, shareable=False)
+        pixels, shareable = self._pixels(chunk, indices)
+        return LoadedChunk(indices, pixels, masks, shareable)
+
+    def load_beside(self, loaded: LoadedChunk) -> LoadedChunk:
+        """Return the inputs of a chunk that was loaded for another evaluation of the same images and model."""
+        return replace(loaded, masks=self._masks(loaded.indices))
 
     def compute(self, loaded: LoadedChunk) -> ComputedChunk:
         """Give the device the work of a chunk."""
@@ -107,22 +127,24 @@ class ChunkRunner:
             return {"rows": values.numpy()}
         return {"classes": values.numpy(), "outputs": np.array([computed.outputs], dtype=np.int32)}
 
-    def _pixels(self, chunk: range, indices: Sequence[int]) -> Copy:
-        """Return the pixels of a chunk on the device, where they may have stayed."""
-        images, preprocess = self._images, self._model.preprocess
-        if self._source_intervention is not None:
-            changed = decode(images, indices, preprocess, source_change(self._source_intervention, images))
-            return self._to_device(changed)
+    def _masks(self, indices: Sequence[int]) -> dict[str, Copy]:
+        names = () if self._batch_intervention is None else self._batch_intervention.mask_names
+        masks = decode_all_masks(self._images, names, indices, self._model.preprocess)
+        return {name: self._to_device(mask) for name, mask in masks.items()}
+
+    def _pixels(self, chunk: range, indices: Sequence[int]) -> tuple[Copy, bool]:
+        """Return the pixels of a chunk on the device, where they may have stayed, and whether they are shareable."""
         on_device = self._environment.device_memory.pixels
         pixels = on_device.get(self._pixels_key, chunk)
-        if pixels is None:
-            threads = min(torch.get_num_threads(), _MOST_THREADS)
-            decoded = self._environment.pixels.read(images, preprocess, chunk, indices, threads)
-            pixels = self._to_device(decoded)
-            # A model, or an intervention, may change floats in place; of bytes it gets a copy in floats.
-            if decoded.dtype == np.uint8:
-                on_device.put(self._pixels_key, chunk, pixels)
-        return pixels
+        if pixels is not None:
+            return pixels, False
+        threads = min(torch.get_num_threads(), _MOST_THREADS)
+        decoded = self._environment.pixels.read(self._images, self._model.preprocess, chunk, indices, threads)
+        pixels = self._to_device(decoded)
+        # A model, or an intervention, may change floats in place; of bytes it gets a copy in floats.
+        if decoded.dtype != np.uint8:
+            return pixels, False
+        return pixels, not on_device.put(self._pixels_key, chunk, pixels)
 
     @functools.cached_property
     def _pixels_key(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,16 +107,25 @@ class ChunkTask:
     ----------
     chunk
         Positions in the visiting order.
+    companions
+        Returns the evaluations that the same chunk is needed of later; see `Companions.claim`. An executor that holds
+        pixels which it would have to load again for them may compute them too. Then it yields their results before
+        that of this task.
     """
 
     evaluation: Evaluation
     chunk: range
+    companions: Callable[[], Sequence[Evaluation]] = field(default=tuple, compare=False)
 
     @property
     def indices(self) -> list[int]:
         """The indices of the chunk's images in the dataset; randomized interventions depend on them."""
         indices: list[int] = self.evaluation.order[self.chunk.start : self.chunk.stop].tolist()
         return indices
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Only this process has claimed their chunks.
+        return {**vars(self), "companions": tuple}
 
     def to_bytes(self, dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes:
         """Return the task for another process; see `Evaluation.to_bytes`."""

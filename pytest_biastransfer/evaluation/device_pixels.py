@@ -28,7 +28,9 @@ class DevicePixels:
     >>> from pytest_biastransfer.evaluation.device_copies import Copy
     >>> cache, first, second = DevicePixels(lambda: 24), range(0, 2), range(2, 3)
     >>> cache.put("photos", first, Copy([torch.zeros(2, 3, 2, 2, dtype=torch.uint8)], None))
+    True
     >>> cache.put("photos", second, Copy([torch.zeros(1, 3, 2, 2, dtype=torch.uint8)], None))
+    False
     >>> cache.get("photos", first) is None, cache.get("photos", second) is None
     (False, True)
     """
@@ -53,8 +55,11 @@ class DevicePixels:
                 self._datasets.move_to_end(dataset)
             return pixels
 
-    def put(self, dataset: str, chunk: range, pixels: Copy) -> None:
-        """Keep the pixels of a chunk, if they fit once less recently used datasets are dropped."""
+    def put(self, dataset: str, chunk: range, pixels: Copy) -> bool:
+        """Keep the pixels of a chunk if they fit once less recently used datasets are dropped; return whether they do.
+
+        Those that are dropped later, for another dataset, are loaded again.
+        """
         size = pixels.bytes
         with self._lock:
             chunks = self._datasets.pop(dataset, {})
@@ -68,6 +73,7 @@ class DevicePixels:
                 self._bytes += size
             if chunks:
                 self._datasets[dataset] = chunks
+            return chunk in chunks
 
     def clear(self) -> bool:
         """Drop all pixels; return whether there were any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from pytest_biastransfer.evaluation.device_memory import DeviceMemory
@@ -46,6 +47,8 @@ class Options(TypedDict, total=False):
         What stays on the device between evaluations; default: nothing.
     share_across_devices
         Whether predictions that another model of GPU has computed are used; default: they are not.
+    upcoming
+        Returns what later measurements need of a model on a dataset; default: nothing.
     prepare
         Called before anything is computed.
     on_progress
@@ -58,8 +61,25 @@ class Options(TypedDict, total=False):
     pixel_cache: int | None
     device_memory: DeviceMemory
     share_across_devices: bool
+    upcoming: Callable[[Model, LabelledImages], Sequence[Upcoming]]
     prepare: Callable[[], None] | None
     on_progress: Callable[[Progress], None] | None
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """What a later measurement needs of a model on a dataset.
+
+    Attributes
+    ----------
+    intervention
+        None for the clean images.
+    may_stop
+        Whether it may stop after its first look at the predictions.
+    """
+
+    intervention: Intervention | None
+    may_stop: bool = False
 
 
 class Environment:
@@ -80,6 +100,7 @@ class Environment:
         self.device = device
         self.max_images = options.get("max_images")
         self.precision: Precision = options.get("precision", "float32")
+        self.upcoming = options.get("upcoming") or (lambda _model, _images: ())
         self.prepare = options.get("prepare")
         self.on_progress = options.get("on_progress")
         pixel_cache = options.get("pixel_cache")

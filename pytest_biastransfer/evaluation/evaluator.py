@@ -10,12 +10,13 @@ from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.environment import Environment, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.canary import Canary
     from pytest_biastransfer.evaluation.chunk_collector import ChunkCollector
     from pytest_biastransfer.evaluation.chunk_task import Evaluation, OutputReader
+    from pytest_biastransfer.evaluation.companions import Companion
     from pytest_biastransfer.evaluation.executor import Executor
     from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.evaluation.predictions import PartialPredictions, PredictionCollector, Predictions
@@ -79,8 +80,32 @@ class Evaluator(Environment):
         evaluation = self.evaluation(model, images, intervention, key, self.max_images)
         if key.text not in self._partial:
             self._partial[key.text] = PartialPredictions.none_of(evaluation.order)
-        chunks = self.chunk_collector(evaluation, self.store.predictions, key.text, are_predictions, stack)
+        find_companions = functools.partial(self._companions, model, images, key)
+        chunks = self.chunk_collector(
+            evaluation, self.store.predictions, key.text, are_predictions, stack, find_companions
+        )
         return PredictionCollector(self._partial[key.text], chunks)
+
+    def _companions(self, model: Model, images: LabelledImages, key: PredictionKey) -> list[Companion]:
+        """Return what later measurements need of a model on the images, besides the evaluation of this key."""
+        from pytest_biastransfer.evaluation.companions import Companion
+        from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES
+
+        # What is stored under a key that is not portable is never read. Some interventions come before resizing.
+        later = [
+            measurement
+            for measurement in (self.upcoming(model, images) if key.portable else ())
+            if measurement.intervention is None or measurement.intervention.stage == "input"
+        ]
+        keys = self.keys(model, images, [measurement.intervention for measurement in later])
+        return [
+            Companion(
+                self.evaluation(model, images, measurement.intervention, other, self.max_images),
+                CHUNK_IMAGES if measurement.may_stop else len(images),
+            )
+            for measurement, other in zip(later, keys, strict=True)
+            if other.portable and other.text != key.text
+        ]
 
     def evaluation(
         self,
@@ -113,19 +138,22 @@ class Evaluator(Environment):
         key: str,
         accepts: Callable[[range, Content], bool],
         stack: contextlib.ExitStack,
+        find_companions: Callable[[], Sequence[Companion]] = tuple,
     ) -> ChunkCollector:
         """Return what collects the chunks of an evaluation; see `ChunkCollector`.
 
         They are stored under `key`, unless other sessions cannot use them.
         """
         from pytest_biastransfer.evaluation.chunk_collector import ChunkCollector
+        from pytest_biastransfer.evaluation.companions import Companions
         from pytest_biastransfer.store import StoreDirectory
         from pytest_biastransfer.store.chunks import ChunkStore
 
         if not evaluation.key.portable:
             store = ChunkStore(StoreDirectory(None))
         start = functools.partial(self._start, stack)
-        return ChunkCollector(evaluation, store, key, accepts, start, self.on_progress)
+        companions = Companions(find_companions, self.store.predictions)
+        return ChunkCollector(evaluation, store, key, accepts, start, self.on_progress, companions)
 
     def _start(self, stack: contextlib.ExitStack, evaluation: Evaluation) -> Executor:
         """Return the executor: only now torch and the model are needed."""

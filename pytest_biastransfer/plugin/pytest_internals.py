@@ -6,8 +6,8 @@ tests/plugin/test_pytest_internals.py says what a new release has changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pytest
 from _pytest.compat import NOTSET
@@ -21,6 +21,7 @@ __all__ = [
     "can_reach_fixture",
     "configure",
     "fail_collection",
+    "has_same_fixture",
     "ignore_xfail",
     "is_expected_to_fail",
     "lacks_parameters",
@@ -59,6 +60,47 @@ def parameter_ids(item: Any) -> Sequence[str]:
 def lacks_parameters(item: Any) -> bool:
     """Whether a test stands for an empty set of parameters."""
     return any(value is NOTSET for value in item.callspec.params.values())
+
+
+def has_same_fixture(item: Any, other: Any, name: str) -> bool:
+    """Whether two collected tests certainly get the same value from a fixture.
+
+    A fixture of function scope may return another value each time; a value of ``parametrize`` is the same object.
+    """
+    definition, others = (each._fixtureinfo.name2fixturedefs.get(name, (None,))[-1] for each in (item, other))
+    parameters = [each.callspec.params if hasattr(each, "callspec") else {} for each in (item, other)]
+    if any(name in direct and _is_direct(definition) for direct in parameters):
+        return _is_direct(others) and all(name in direct for direct in parameters) and _are_same(parameters, name)
+    if definition is None or definition is not others:
+        return False
+    node = _SCOPE_NODES.get(definition.scope)
+    if node is None or item.getparent(node) is not other.getparent(node) or item.getparent(node) is None:
+        return False
+    return _are_same(parameters, name) and all(
+        has_same_fixture(item, other, argument)
+        # A fixture that replaces one of a directory above may use it under its own name.
+        for argument in definition.argnames
+        if argument not in ("request", name)
+    )
+
+
+# A fixture has one value for all tests of the node of its scope; one of function scope has no such node.
+_SCOPE_NODES: Final = {
+    "session": pytest.Session,
+    "package": pytest.Package,
+    "module": pytest.Module,
+    "class": pytest.Class,
+}
+
+
+def _is_direct(definition: Any) -> bool:
+    """Whether a fixture stands for an argument that ``parametrize`` gives values to."""
+    return definition is not None and definition.func.__module__ in ("_pytest.python", "_pytest.fixtures")
+
+
+def _are_same(parameters: Sequence[Mapping[str, Any]], name: str) -> bool:
+    first, second = (direct.get(name, NOTSET) for direct in parameters)
+    return first is second
 
 
 def configure(config: pytest.Config) -> None:

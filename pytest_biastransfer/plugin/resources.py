@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.names import DATASET_FIXTURE, DEVICE_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
+from pytest_biastransfer.plugin.runtest.upcoming_tests import upcoming_measurements
 from pytest_biastransfer.plugin.runtest.verification import session_canary
 from pytest_biastransfer.plugin.settings import cached_store, ini_of, store_secret
 from pytest_biastransfer.plugin.state import (
@@ -121,6 +123,7 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
             pixel_cache=settings.pixel_cache,
             share_across_devices=settings.share_across_devices,
             device_memory=_device_memory(config, device),
+            upcoming=functools.partial(upcoming_measurements, config),
             prepare=divide_threads,
             on_progress=watcher(config),
             canary=session_canary(config),

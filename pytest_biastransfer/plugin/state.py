@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest
+    from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, TestInputs
     from pytest_biastransfer.plugin.records import RecordReader
     from pytest_biastransfer.plugin.results import Results
     from pytest_biastransfer.plugin.session.held_test import HeldTest
@@ -36,6 +36,8 @@ EVALUATORS: Final[pytest.StashKey[dict[tuple[str, int | None], Evaluator]]] = py
 EXECUTOR: Final[pytest.StashKey[Executor | None]] = pytest.StashKey()
 # By device.
 DEVICE_MEMORY: Final[pytest.StashKey[dict[str, DeviceMemory]]] = pytest.StashKey()
+# The test that is being measured now.
+MEASURING: Final[pytest.StashKey[TestInputs]] = pytest.StashKey()
 CANARY: Final[pytest.StashKey[Canary | None]] = pytest.StashKey()
 MODELS_OF_SPECS: Final[pytest.StashKey[dict[str, Model]]] = pytest.StashKey()
 DATASETS_OF_SPECS: Final[pytest.StashKey[dict[str, LabelledImages]]] = pytest.StashKey()

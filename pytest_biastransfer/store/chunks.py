@@ -7,6 +7,7 @@ process dies. A damaged chunk is computed again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import re
@@ -40,6 +41,25 @@ _MOST_DIMENSIONS: Final = 32
 _MOST_ELEMENTS: Final = 2**48
 _DTYPES: Final = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 _IN_USE_SECONDS: Final = 3600
+
+
+class Claim:
+    """A chunk that this process computes; other processes wait for it until it is written or released."""
+
+    def __init__(self, write: Callable[[Content], None], lock: FileLock | None) -> None:
+        # None where nothing is stored or files cannot be locked.
+        self.lock = lock
+        self._write = write
+
+    def write(self, content: Content) -> None:
+        """Store the content of the chunk, and release it."""
+        self._write(content)
+        self.release()
+
+    def release(self) -> None:
+        """Let other processes compute the chunk, if it is not stored."""
+        if self.lock is not None:
+            self.lock.release()
 
 
 class ChunkStore:
@@ -126,39 +146,50 @@ class ChunkStore:
         accepts: Callable[[range, Content], bool],
     ) -> Generator[tuple[range, Content], None, list[range]]:
         """Yield the chunks that no other process computes; return the others."""
-        # By chunk: its lock, or None where nothing is stored or files cannot be locked.
-        claims: dict[range, FileLock | None] = {}
+        claims: dict[range, Claim] = {}
         finished: list[tuple[range, Content]] = []
         locked: list[range] = []
 
         def claimed() -> Iterator[range]:
             for chunk in chunks:
-                is_claimed, lock = self._claim(key, chunk)
-                if not is_claimed:
+                claim = self._claim(key, chunk)
+                if claim is None:
                     locked.append(chunk)
                     continue
-                claims[chunk] = lock
+                claims[chunk] = claim
                 # Another process may have finished the chunk between the first look and the claim.
-                content = None if lock is None else self.get(key, chunk, accepts)
+                content = None if claim.lock is None else self.get(key, chunk, accepts)
                 if content is None:
                     yield chunk
                 else:
-                    _release(claims.pop(chunk))
+                    claims.pop(chunk).release()
                     finished.append((chunk, content))
 
         try:
             for chunk, content in run(claimed()):
-                self._write(key, chunk, content)
-                _release(claims.pop(chunk))
+                claims.pop(chunk).write(content)
                 yield chunk, content
             yield from finished
         finally:
             # Whatever ends the loop early, other processes must not wait for chunks that nobody computes any more.
-            for lock in claims.values():
-                _release(lock)
+            for claim in claims.values():
+                claim.release()
         if claims:
             raise RuntimeError(f"no result for the chunks {list(claims)} of {key}")
         return locked
+
+    def claim(self, key: str, chunk: range, accepts: Callable[[range, Content], bool]) -> Claim | None:
+        """Claim a chunk that somebody may ask for later; `accepts` as in `collect_from`.
+
+        None if it is stored, if another process computes it, or if nothing can be stored.
+        """
+        if not self._root.can_be_written or self.get(key, chunk, accepts) is not None:
+            return None
+        claim = self._claim(key, chunk)
+        if claim is not None and self.get(key, chunk, accepts) is not None:
+            claim.release()
+            return None
+        return claim
 
     def has(self, key: str, chunk: range) -> bool:
         """Whether the file of a chunk exists; it may turn out to be damaged."""
@@ -188,19 +219,20 @@ class ChunkStore:
                 del sizes[subdirectory]
         return needed + sum(sizes.values()) <= limit
 
-    def _claim(self, key: str, chunk: range) -> tuple[bool, FileLock | None]:
-        """Return whether this process may compute a chunk now, and the lock that it holds for it if there is one."""
+    def _claim(self, key: str, chunk: range) -> Claim | None:
+        """Claim a chunk for this process; None if another process computes it."""
+        write = functools.partial(self._write, key, chunk)
         if self._root.path is None:
-            return True, None
+            return Claim(write, None)
         path = self._root.path / _file(key, chunk)
         if not self._prepare(path.parent):
-            return True, None
+            return Claim(write, None)
         from filelock import FileLock
 
         lock = FileLock(path.with_suffix(".lock"), thread_local=False)
         if self._acquire(lock):
-            return True, lock
-        return not self._root.can_be_written, None
+            return Claim(write, lock)
+        return None if self._root.can_be_written else Claim(write, None)
 
     def _write(self, key: str, chunk: range, content: Content) -> None:
         if self._root.path is None:
@@ -252,11 +284,6 @@ class ChunkStore:
             self._root.give_up(error)
             return False
         return True
-
-
-def _release(lock: FileLock | None) -> None:
-    if lock is not None:
-        lock.release()
 
 
 def _file(key: str, chunk: range) -> str:

@@ -34,6 +34,12 @@ def pytest_collection_modifyitems(items):
         if hasattr(item, "callspec"):
             print(item.originalname, list(internals.parameter_ids(item)), internals.lacks_parameters(item))
         print(item.name, "expected to fail:", internals.is_expected_to_fail(item))
+    named = {item.name: item for item in items}
+    first, second = named["test_parameters[a-b-1]"], named["test_parameters[a-b-2]"]
+    for name in ("own", "word", "number", "session_wide", "of_module", "absent"):
+        print("same", name, internals.has_same_fixture(first, second, name))
+    print("same in another file:", *(internals.has_same_fixture(named["test_elsewhere"], first, name)
+          for name in ("session_wide", "of_module")))
 
 def pytest_runtest_protocol(item, nextitem):
     if item.name == "test_run_by_probe":
@@ -46,6 +52,12 @@ def pytest_runtest_makereport(item, call):
     if item.name == "test_fails_all_the_same":
         internals.ignore_xfail(item)
     return (yield)
+
+@pytest.fixture(scope="session")
+def session_wide(): ...
+
+@pytest.fixture(scope="module")
+def of_module(session_wide): ...
 
 def pytest_terminal_summary(terminalreporter):
     print("width:", internals.terminal_width(terminalreporter), internals.terminal_encoding(terminalreporter))
@@ -61,7 +73,7 @@ def other(): ...
 
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("word", ["a-b"])
-def test_parameters(own, number, word): ...
+def test_parameters(own, number, word, session_wide, of_module): ...
 
 @pytest.mark.parametrize("nothing", [])
 def test_without_parameters(nothing): ...
@@ -84,7 +96,8 @@ def lines(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     """What a session prints whose conftest asks each function."""
     monkeypatch.setenv("COLUMNS", "93")
     pytester.makeconftest(PROBE)
-    pytester.makepyfile(test_probed=TESTS, test_refused="def test_never_collected(): ...")
+    elsewhere = "def test_elsewhere(session_wide, of_module): ..."
+    pytester.makepyfile(test_probed=TESTS, test_elsewhere=elsewhere, test_refused="def test_never_collected(): ...")
     result = pytester.runpytest("-s", "-p", "no:xdist")
     # The refused module ends the collection; the others run with this option.
     assert result.ret == pytest.ExitCode.INTERRUPTED
@@ -102,6 +115,14 @@ HELP = f"pytest {pytest.__version__} has changed what {pytest_internals.__name__
         ("fail_collection", ["*ERROR collecting test_refused.py*", "refused by the probe"]),
         ("parameter_ids", ["test_parameters [[]'a-b', '1'[]] False", "test_parameters [[]'a-b', '2'[]] False"]),
         ("lacks_parameters", ["test_without_parameters [[]*[]] True"]),
+        (
+            "has_same_fixture",
+            [
+                *("same own False", "same word True", "same number False"),
+                *("same session_wide True", "same of_module True", "same absent False"),
+                "same in another file: True False",
+            ],
+        ),
         ("is_expected_to_fail", ["test_known expected to fail: True", "test_condition expected to fail: False"]),
         ("run_protocol", ["*phases: [[]'setup', 'call', 'teardown'[]]"]),
         ("ignore_xfail", ["FAILED test_probed.py::test_fails_all_the_same*"]),

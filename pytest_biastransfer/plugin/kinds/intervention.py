@@ -39,7 +39,7 @@ def measure(inputs: TestInputs, case: InterventionCase) -> MeasuredTest:
         control=inputs.control,
         target=case.expectation.target,
         confidence=case.expectation.confidence,
-        stop=_early_stop(case.expectation, inputs.request.config.stash[SETTINGS]),
+        stop=early_stop_of(case.expectation, inputs.request.config.stash[SETTINGS]),
         description=case.words,
     )
     return InterventionTest(case, inputs, measurement, case.intervention)
@@ -98,7 +98,7 @@ class InterventionTest(MeasuredTest):
         return prediction_details(self.measurement, extras.source, extras.newly_flipped, extras.sheet)
 
 
-def _early_stop(expectation: Expectation, settings: Settings) -> EarlyStop | None:
+def early_stop_of(expectation: Expectation, settings: Settings) -> EarlyStop | None:
     """Return when the verdict of a test is certain early; the marker decides, otherwise the option."""
     requested = settings.early_stop if expectation.early_stop is None else expectation.early_stop
     # What becomes a baseline, or has to be compared with it, depends on all images.

@@ -26,7 +26,17 @@ from pytest_biastransfer.plugin.runtest.baseline_comparison import (
     require_no_regression,
 )
 from pytest_biastransfer.plugin.runtest.verification import begin_verification, note_stale
-from pytest_biastransfer.plugin.state import BODY_PASSED, MEASURED, RECORD, REMARKS, SETTINGS, STALE, UNSETTLED, VERDICT
+from pytest_biastransfer.plugin.state import (
+    BODY_PASSED,
+    MEASURED,
+    MEASURING,
+    RECORD,
+    REMARKS,
+    SETTINGS,
+    STALE,
+    UNSETTLED,
+    VERDICT,
+)
 from pytest_biastransfer.reporting.record import Record
 
 if TYPE_CHECKING:
@@ -45,7 +55,7 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
             )
     inputs = _inputs(request, case)
     begin_verification(request.node, case)
-    with clear_errors(request.node.nodeid), _stale_noted(request.node):
+    with clear_errors(request.node.nodeid), _stale_noted(request.node), _measuring(inputs):
         test = stash[MEASURED] = kinds.measure(inputs, case)
     stash[BODY_PASSED] = False
     stash[REMARKS] = list(_remarks(inputs, case))
@@ -68,6 +78,16 @@ def _remarks(inputs: TestInputs, case: Case) -> Iterator[str]:
         remark = preprocessing_remark(model, fixture) if model is not None and fixture is not None else ""
         if remark:
             yield remark
+
+
+@contextlib.contextmanager
+def _measuring(inputs: TestInputs) -> Iterator[None]:
+    stash = inputs.request.config.stash
+    stash[MEASURING] = inputs
+    try:
+        yield
+    finally:
+        del stash[MEASURING]
 
 
 @contextlib.contextmanager

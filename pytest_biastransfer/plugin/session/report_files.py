@@ -118,7 +118,7 @@ class ReportWriter:
             tests=[self._result(result) for result in results],
             performances=once_each(performance for record in records for performance in record.performances),
             evaluated=computed,
-            reused=sum(record.images for record in records) - computed,
+            reused=max(0, sum(record.images for record in records) - computed),
             alpha=self._config.stash[SETTINGS].alpha,
         )
 
