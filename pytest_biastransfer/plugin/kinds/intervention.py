@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_biastransfer.baseline.entry import EncodedEvidence, encoded_evidence, evidence_for
 from pytest_biastransfer.baseline.regression import newly_flipped
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.judgement.early_stop import EarlyStop
-from pytest_biastransfer.judgement.expectation import EARLY_STOP_ALPHA, Expectation
 from pytest_biastransfer.measurement.measure import measure_loaded
+from pytest_biastransfer.plugin.kinds.early_stopping import early_stop_of
 from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, ReportExtras, TestInputs
 from pytest_biastransfer.plugin.resources import evaluator_of
 from pytest_biastransfer.plugin.state import SETTINGS
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import Case, InterventionCase
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.metrics.measurement import Measurement
-    from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind
     from pytest_biastransfer.store import Facts
@@ -96,12 +94,3 @@ class InterventionTest(MeasuredTest):
         from pytest_biastransfer.reporting.details import prediction_details
 
         return prediction_details(self.measurement, extras.source, extras.newly_flipped, extras.sheet)
-
-
-def early_stop_of(expectation: Expectation, settings: Settings) -> EarlyStop | None:
-    """Return when the verdict of a test is certain early; the marker decides, otherwise the option."""
-    requested = settings.early_stop if expectation.early_stop is None else expectation.early_stop
-    # What becomes a baseline, or has to be compared with it, depends on all images.
-    if not requested or settings.update is not None or settings.compare == "require":
-        return None
-    return EarlyStop.of(expectation, settings.early_stop or EARLY_STOP_ALPHA if requested is True else requested)

@@ -10,6 +10,7 @@ import pytest
 from pytest_biastransfer.evaluation.environment import Upcoming
 from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.plugin.collection.parametrize import case_of
+from pytest_biastransfer.plugin.kinds.early_stopping import early_stop_of
 from pytest_biastransfer.plugin.pytest_internals import has_same_fixture
 from pytest_biastransfer.plugin.state import MEASURED, MEASURING, SETTINGS
 
@@ -86,8 +87,6 @@ def _has_same_inputs(item: pytest.Item, other: pytest.Item, fixtures: tuple[str,
 def _needed(case: Case, settings: Settings) -> Iterator[Upcoming]:
     """Yield what a test needs of each of its models."""
     if isinstance(case, InterventionCase):
-        from pytest_biastransfer.plugin.kinds.intervention import early_stop_of
-
         may_stop = early_stop_of(case.expectation, settings) is not None
         yield Upcoming(None, may_stop)
         yield Upcoming(case.intervention, may_stop)
