@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.evaluation.predictions import are_predictions
-
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.chunk_task import ChunkTask, Evaluation
     from pytest_biastransfer.store.chunks import ChunkStore, Claim, Content
@@ -41,12 +39,20 @@ class Companions:
     find
         Returns them; called once, when something is computed: a session whose measurements are all stored needs none.
     store
-        Where their predictions are stored.
+        Where their chunks are stored.
+    accepts
+        Whether the content of a file has the form of a chunk.
     """
 
-    def __init__(self, find: Callable[[], Sequence[Companion]], store: ChunkStore) -> None:
+    def __init__(
+        self,
+        find: Callable[[], Sequence[Companion]],
+        store: ChunkStore,
+        accepts: Callable[[range, Content], bool],
+    ) -> None:
         self._find = find
         self._store = store
+        self._accepts = accepts
         self._companions: Sequence[Companion] | None = None
         self._claims: dict[tuple[Evaluation, range], Claim] = {}
 
@@ -61,7 +67,7 @@ class Companions:
         for companion in self._companions:
             evaluation = companion.evaluation
             if chunk.start < companion.count and (evaluation, chunk) not in self._claims:
-                claim = self._store.claim(evaluation.key.text, chunk, are_predictions)
+                claim = self._store.claim(evaluation.key.text, chunk, self._accepts)
                 if claim is not None:
                     self._claims[evaluation, chunk] = claim
                     claimed.append(evaluation)

@@ -152,7 +152,7 @@ class Evaluator(Environment):
         if not evaluation.key.portable:
             store = ChunkStore(StoreDirectory(None))
         start = functools.partial(self._start, stack)
-        companions = Companions(find_companions, self.store.predictions)
+        companions = Companions(find_companions, store, accepts)
         return ChunkCollector(evaluation, store, key, accepts, start, self.on_progress, companions)
 
     def _start(self, stack: contextlib.ExitStack, evaluation: Evaluation) -> Executor:
