@@ -32,7 +32,7 @@ class Store:
         seal = Seal(secret)
         self._root = StoreDirectory(directory and directory / seal.name, seal)
         self.facts = Facts(self._root.inside("facts"))
-        self.generations = Generations(self.facts, self._root.inside("facts"))
+        self.generations = Generations(self._root.inside("generations"))
 
     @property
     def directory(self) -> Path | None:

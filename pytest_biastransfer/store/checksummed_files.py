@@ -25,6 +25,7 @@ Accepts = Callable[[Any, int], bool]
 # Longer descriptions are parsed only after the checksum was compared.
 _SHORT_BYTES: Final = 2**16
 _LONGEST_BYTES: Final = 2**28
+_MAPPED_BYTES: Final = 2**20
 # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
 _READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -107,7 +108,7 @@ def write_checked(path: Path, digest: Digest, description: Any, arrays: Iterable
 
 
 def read_checked(path: Path, digest: Digest, accepts: Accepts) -> tuple[Any, memoryview]:
-    """Return the description and the content of a file, memory-mapped.
+    """Return the description and the content of a file, memory-mapped if it is large.
 
     Raises
     ------
@@ -116,7 +117,7 @@ def read_checked(path: Path, digest: Digest, accepts: Accepts) -> tuple[Any, mem
     ValueError, RecursionError
         If its content is not the requested one, or is damaged.
     """
-    content = _mapped(path)
+    content = _content(path)
     end = content.find(b"\n", 0, _LONGEST_BYTES) + 1
     checksum, _, header = content[: end - 1].partition(b" ") if end else (b"", b"", b"")
     body = memoryview(content)[end:]
@@ -135,18 +136,25 @@ def read_checked(path: Path, digest: Digest, accepts: Accepts) -> tuple[Any, mem
     return description, body
 
 
-def _accepted(header: bytes, size: int, accepts: Accepts) -> Any:
+def _accepted(header: bytes | bytearray, size: int, accepts: Accepts) -> Any:
     description = json.loads(header)
     if not accepts(description, size):
         raise ValueError("its content does not have the expected form")
     return description
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def _content(path: Path) -> bytearray | mmap.mmap:
     descriptor = os.open(path, _READ_ONLY)
     try:
-        require_regular(path, os.fstat(descriptor))
-        # Copy-on-write: torch warns of arrays that cannot be written to.
+        state = os.fstat(descriptor)
+        require_regular(path, state)
+        if state.st_size <= _MAPPED_BYTES:
+            # Not mapped: a client of a network drive that reads a mapped file after another one has replaced it is
+            # killed by SIGBUS. Small files are those that are replaced, and reading them costs less than mapping.
+            with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                # Not bytes: torch warns of arrays that cannot be written to.
+                return bytearray(file.readall())
+        # Copy-on-write, for the same reason.
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
     finally:
         os.close(descriptor)

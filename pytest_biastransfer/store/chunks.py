@@ -13,9 +13,7 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -23,9 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.store.content_formats import fits
 from pytest_biastransfer.store.directory import StoreDirectory
+from pytest_biastransfer.store.file_locks import release
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -58,8 +56,7 @@ class Claim:
 
     def release(self) -> None:
         """Let other processes compute the chunk, if it is not stored."""
-        if self.lock is not None:
-            self.lock.release()
+        release(self.lock)
 
 
 class ChunkStore:
@@ -82,7 +79,6 @@ class ChunkStore:
         self._root = root
         self._most_bytes = most_bytes
         self._patience = patience
-        self._locks: bool | None = None
 
     def collect(
         self,
@@ -214,28 +210,36 @@ class ChunkStore:
         with contextlib.suppress(OSError):
             os.utime(directory / key)
         for subdirectory in sorted(others, key=_last_use):
-            if needed + sum(sizes.values()) > limit and _last_use(subdirectory) < time.time() - _IN_USE_SECONDS:
+            if needed + sum(sizes.values()) <= limit:
+                break
+            if _last_use(subdirectory) < time.time() - _IN_USE_SECONDS:
                 shutil.rmtree(subdirectory, ignore_errors=True)
-                del sizes[subdirectory]
+            # Measured again: another process may remove it, too, and a file in use stays on a network drive.
+            sizes[subdirectory] = _bytes_in(subdirectory)
         return needed + sum(sizes.values()) <= limit
 
     def _claim(self, key: str, chunk: range) -> Claim | None:
         """Claim a chunk for this process; None if another process computes it."""
         write = functools.partial(self._write, key, chunk)
-        if self._root.path is None:
+        if self._root.path is None or not self._root.can_be_written:
             return Claim(write, None)
-        path = self._root.path / _file(key, chunk)
-        if not self._prepare(path.parent):
+        path = (self._root.path / _file(key, chunk)).with_suffix(".lock")
+        try:
+            self._root.make_directory(path.parent)
+            # A pipe in place of the lock file would block; a link would lock another file.
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.lstat(path).st_mode):
+                    self._root.drop(path, "it is not a lock file")
+            is_claimed, lock = self._root.locks.claim(path)
+        except OSError as error:
+            self._root.give_up(error)
             return Claim(write, None)
-        from filelock import FileLock
-
-        lock = FileLock(path.with_suffix(".lock"), thread_local=False)
-        if self._acquire(lock):
-            return Claim(write, lock)
-        return None if self._root.can_be_written else Claim(write, None)
+        return Claim(write, lock) if is_claimed else None
 
     def _write(self, key: str, chunk: range, content: Content) -> None:
-        if self._root.path is None:
+        # Where locks do not work, another process may have finished the same chunk. On a network drive, replacing its
+        # file would pull it away from under the clients that have mapped it into memory.
+        if self._root.path is None or self.has(key, chunk):
             return
         arrays = {name: np.asarray(array, order="C") for name, array in content.items()}
         forms = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
@@ -256,61 +260,9 @@ class ChunkStore:
         self._root.drop(self._root.path / name, "its arrays do not have the expected form")
         return None
 
-    def _prepare(self, directory: Path) -> bool:
-        """Make the directory of a key; return whether its files can be locked."""
-        if not self._root.can_be_written:
-            return False
-        try:
-            self._root.make_directory(directory)
-            if self._locks is None:
-                self._locks = _locks_work(directory)
-        except OSError as error:
-            self._root.give_up(error)
-            return False
-        return self._locks
-
-    def _acquire(self, lock: FileLock) -> bool:
-        from filelock import Timeout
-
-        # A pipe in place of the lock file would block; a link would lock another file.
-        with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.lstat(lock.lock_file).st_mode):
-                self._root.drop(Path(lock.lock_file), "it is not a lock file")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return False
-        except OSError as error:
-            self._root.give_up(error)
-            return False
-        return True
-
 
 def _file(key: str, chunk: range) -> str:
     return f"{key}/{chunk.start}-{chunk.stop}.chunk"
-
-
-def _locks_work(directory: Path) -> bool:
-    """Whether files in a directory can be locked; raises OSError where no file can be written.
-
-    Some network drives have no locks. filelock would silently use soft locks there, which outlive a dead process.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows has other locks, which always work.
-        return True
-    with tempfile.TemporaryFile(dir=directory) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            warnings.warn(
-                f"{directory}: files cannot be locked there ({error}); several processes may compute the same "
-                f"predictions",
-                StoreWarning,
-                stacklevel=2,
-            )
-            return False
-    return True
 
 
 def _is_dtype(text: str) -> bool:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.store.checksummed_files import Accepts, Digest, Seal, read_checked, write_checked
+from pytest_biastransfer.store.file_locks import FileLocks
+
+# Not a fault of the file: too many files are open, or a network drive does not reply.
+_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE)
+# Another client of a network drive has replaced the file that is open here.
+_STALE: Final = (errno.ESTALE,)
+# Another process has removed the directory.
+_MOVED: Final = (errno.ENOENT, errno.ESTALE)
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -21,6 +32,7 @@ class _Root:
     seal: Seal = field(repr=False)
     # Damaged files that cannot be removed: the user is warned of each once.
     stuck: set[Path] = field(default_factory=set)
+    locks: FileLocks = field(default_factory=FileLocks)
 
 
 class StoreDirectory:
@@ -49,6 +61,11 @@ class StoreDirectory:
         """Whether only files that were written with a secret are read."""
         return self._root.seal.is_secret
 
+    @property
+    def locks(self) -> FileLocks:
+        """The locks of the store's files."""
+        return self._root.locks
+
     def inside(self, name: str, *, fast: bool = False) -> StoreDirectory:
         """Return a subdirectory; its files have `fast` checksums where they are large and read often."""
         subdirectory = StoreDirectory(None)
@@ -66,7 +83,7 @@ class StoreDirectory:
             return None
         path = self.path / name
         try:
-            return read_checked(path, self._digest(path), accepts)
+            return _again_after(_STALE, lambda: read_checked(path, self._digest(path), accepts))
         except FileNotFoundError:
             # Another process may write the file now; only a link that leads nowhere is in the way.
             if path.is_symlink():
@@ -74,7 +91,7 @@ class StoreDirectory:
             return None
         # mmap raises OverflowError for a file that is too large.
         except (OSError, ValueError, RecursionError, OverflowError) as error:
-            if os.path.lexists(path):
+            if getattr(error, "errno", None) not in _PASSING and os.path.lexists(path):
                 self.drop(path, getattr(error, "strerror", None) or str(error))
             return None
 
@@ -82,10 +99,15 @@ class StoreDirectory:
         """Write a file if possible: a `description` that JSON can hold, and `arrays` with the buffer protocol."""
         if self.path is None or not self.can_be_written:
             return
-        path = self.path / name
-        try:
+        path, buffers = self.path / name, list(arrays)
+
+        def write() -> None:
             self.make_directory(path.parent)
-            write_checked(path, self._digest(path), description, arrays)
+            write_checked(path, self._digest(path), description, buffers)
+
+        try:
+            # Another process that makes room may remove the directory before the file is in it.
+            _again_after(_MOVED, write)
         except OSError as error:
             self.give_up(error)
 
@@ -126,3 +148,13 @@ class StoreDirectory:
     def _digest(self, path: Path) -> Digest:
         assert self._root.directory is not None
         return self._root.seal.digest(path.relative_to(self._root.directory).as_posix(), fast=self._fast)
+
+
+def _again_after(errors: Sequence[int], work: Callable[[], Result]) -> Result:
+    """Return what some work on a file returns; repeat it once if it fails with one of the errors."""
+    try:
+        return work()
+    except OSError as error:
+        if error.errno not in errors:
+            raise
+        return work()

@@ -2,31 +2,31 @@
 
 A key that is dropped gets the next generation number, which becomes part of the key. So a process that still reads
 chunks of the old generation never mixes them with chunks of the new one.
+
+Each drop is an empty file ``key-number.drop``. Files are only added, so there is no lock: two processes that drop the
+same key at the same time write the same file, and neither undoes what the other one dropped.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+import re
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store.directory import StoreDirectory
-    from pytest_biastransfer.store.facts import Facts
 
-_WAIT_SECONDS: Final = 10
-_FORM: Final = dict[str, Annotated[int, lambda count: count > 0]]
+_DROP: Final = "dropped"
+_FILE: Final = re.compile(r"([0-9a-f]{32,64})-([1-9][0-9]{0,5})\.drop")
 
 
 class Generations:
-    """Counts how often each key was dropped; all counts are one fact, so that a session reads one file."""
+    """Counts how often each key was dropped; the directory is listed once a session, and is almost always empty."""
 
-    def __init__(self, facts: Facts, root: StoreDirectory) -> None:
-        self._facts = facts
+    def __init__(self, root: StoreDirectory) -> None:
         self._root = root
-        self._name = fingerprint("generations")
         self._counts: dict[str, int] | None = None
 
     def current(self, key: str) -> str:
@@ -38,31 +38,30 @@ class Generations:
 
     def drop(self, key: str, current: str) -> None:
         """Begin the next generation of a key, unless another process already did since `current` was returned."""
-        with self._locked():
-            # Merged, not replaced: counts that could not be written still hold in this session.
-            self._counts = (self._counts or {}) | self._read()
-            if self.current(key) == current:
-                self._counts[key] = self._counts.get(key, 0) + 1
-                self._facts.put(self._name, self._counts)
+        counts, stored = self._counts or {}, self._read()
+        # Merged, not replaced: drops that could not be written still hold in this session.
+        self._counts = stored | {name: max(count, stored.get(name, 0)) for name, count in counts.items()}
+        if self.current(key) == current:
+            count = self._counts.get(key, 0) + 1
+            self._counts[key] = count
+            self._root.write(_file(key, count), _DROP, ())
 
     def _read(self) -> dict[str, int]:
-        counts: dict[str, int] | None = self._facts.get(self._name, _FORM)
-        return counts or {}
+        counts: dict[str, int] = {}
+        for name in self._names():
+            match = _FILE.fullmatch(name)
+            if match is None or self._root.read(name, lambda text, size: text == _DROP and size == 0) is None:
+                continue
+            key, count = match[1], int(match[2])
+            counts[key] = max(count, counts.get(key, 0))
+        return counts
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from writing the counts; without a lock, at worst a key has to be dropped again."""
-        directory = self._root.path
-        if directory is None or not self._root.can_be_written:
-            yield
-            return
-        from filelock import FileLock, Timeout
+    def _names(self) -> list[str]:
+        if self._root.path is not None:
+            with contextlib.suppress(OSError):
+                return [entry.name for entry in self._root.path.iterdir()]
+        return []
 
-        lock = FileLock(directory / "generations.lock", thread_local=False)
-        with contextlib.suppress(OSError, NotImplementedError, Timeout):
-            self._root.make_directory(directory)
-            lock.acquire(timeout=_WAIT_SECONDS)
-        try:
-            yield
-        finally:
-            lock.release()
+
+def _file(key: str, count: int) -> str:
+    return f"{key}-{count}.drop"

@@ -625,7 +625,7 @@ def test_a_file_that_appears_while_it_is_looked_for_stays(tmp_path: Path, monkey
         raise FileNotFoundError
 
     with monkeypatch.context() as patched:
-        patched.setattr("pytest_biastransfer.store.checksummed_files._mapped", missing)
+        patched.setattr("pytest_biastransfer.store.checksummed_files._content", missing)
         assert directory.read("file", lambda *_: True) is None
     entry = directory.read("file", lambda *_: True)
     assert entry is not None
