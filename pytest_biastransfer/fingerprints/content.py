@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 from pytest_biastransfer.fingerprints.installed import FRAMEWORKS
 from pytest_biastransfer.fingerprints.patches import Origins, described, unwrapped
 from pytest_biastransfer.fingerprints.source_code import THIS_PACKAGE, CodeBase, is_users
+from pytest_biastransfer.fingerprints.tensor_tokens import TensorTokens
 
 Content = bytes | memoryview
 
@@ -88,6 +89,7 @@ class ExaminedCode:
             _examined.reset(token)
 
 
+_tensor_tokens: Final = TensorTokens()
 _examined: Final[ContextVar[ExaminedCode | None]] = ContextVar("_examined", default=None)
 
 
@@ -191,6 +193,9 @@ class _Description:
         number = id(value)
         if number in self._tokens:
             return self._tokens[number], _NOWHERE
+        unchanged = _tensor_tokens.token(value) if _is_torch(value, "Tensor") else None
+        if unchanged is not None:
+            return unchanged, _NOWHERE
         if number in self._positions:
             position = self._positions[number]
             return _word("cycle", str(len(self._stack) - position).encode()), position
@@ -222,6 +227,8 @@ class _Description:
             del self._positions[id(member)]
             self._tokens[id(member)] = _word("member", f"{number} ".encode() + content) if number else token
         self._alive.extend(members)
+        if _is_torch(frame.value, "Tensor"):
+            _tensor_tokens.note(frame.value, token)
         # In a component of several objects, the tokens depend on the one that was reached first.
         if isinstance(frame.value, type) and len(members) == 1 and not self._by_identity:
             self._code.tokens[id(frame.value)] = token
