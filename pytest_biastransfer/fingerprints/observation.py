@@ -8,6 +8,7 @@ environment variables, so ``os.environ`` itself gets a class that records them. 
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import operator
 import os
@@ -138,11 +139,18 @@ def observing() -> Iterator[Reads]:
     # The class is changed, not the object: other code may have kept a reference to `os.environ`.
     for mapping in environments:
         mapping.__class__ = _ObservedEnvironment
+    if not _active and gc.isenabled():
+        # Finalizers of other objects would run inside the observed code, and what they read would count as its own.
+        gc.disable()
+        _collecting.append(True)
     _active.append(reads)
     try:
         yield reads
     finally:
         _active.remove(reads)
+        if not _active and _collecting:
+            _collecting.clear()
+            gc.enable()
         if not _active:
             for mapping in environments:
                 mapping.__class__ = _Environ
@@ -170,6 +178,8 @@ _Environ: Final = type(os.environ)
 # Module-level state, as an audit hook belongs to the process.
 _active: Final[list[Reads]] = []
 _hooked: Final[list[bool]] = []
+# Whether garbage was collected before the observation began.
+_collecting: Final[list[bool]] = []
 _imported: Final[dict[str, tuple[Any, Reads]]] = {}
 _here: Final = threading.local()
 

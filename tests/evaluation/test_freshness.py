@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pytest_biastransfer import Model
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.fingerprints.observation import observing
 from pytest_biastransfer.store import Store
 from tests.fingerprints.test_content import write
 
@@ -99,6 +101,29 @@ def test_a_variable_that_is_changed_within_a_session_counts(
     monkeypatch.setenv("CHANNEL", "1")
     second = evaluator.predictions(model, data).classes
     assert np.array_equal((first - 1) % 3, second)
+
+
+class Litter:
+    """Lists a directory when it is collected as garbage, as a temporary directory does."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        list(Path().iterdir())
+
+
+def test_finalizers_of_other_objects_are_not_what_a_model_reads() -> None:
+    gc.collect()
+    Litter()
+    with observing() as reads:
+        # So many objects that garbage is collected.
+        _ = [[] for _ in range(10**5)]
+    assert reads.directories == set()
+    assert gc.isenabled()
+    with observing() as reads:
+        list(Path().iterdir())
+    assert reads.directories == {str(Path.cwd())}
 
 
 class Served(torch.nn.Module):
