@@ -33,6 +33,7 @@ from pytest_biastransfer.data import LabelledImages, as_images, load_dataset
 from pytest_biastransfer.evaluation.device_memory import DeviceMemory
 from pytest_biastransfer.evaluation.device_models import DeviceModels
 from pytest_biastransfer.evaluation.device_pixels import DevicePixels, memory_for_pixels
+from pytest_biastransfer.evaluation.environment import Upcoming
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.store import Store
 
@@ -126,7 +127,8 @@ class Work:
         first, *later = (
             _seconds(partial(evaluator.predictions, self.model, images, change)) for change in INTERVENTIONS
         )
-        beyond = self._evaluator(place / "session", stays=False)
+        # As a session of tests has it, which knows what its other tests need.
+        beyond = self._evaluator(place / "session", stays=False, upcoming=list(map(Upcoming, INTERVENTIONS)))
         session = sum(_seconds(partial(beyond.predictions, self.model, images, change)) for change in INTERVENTIONS)
         decoding, jpeg = self._jpeg(place)
         return {
@@ -144,10 +146,16 @@ class Work:
     def _predicting(self, evaluator: Evaluator, images: LabelledImages, change: Intervention | None) -> float:
         return _seconds(lambda: evaluator.predictions(self.model, images, change))
 
-    def _evaluator(self, store: Path, *, stays: bool) -> Evaluator:
+    def _evaluator(self, store: Path, *, stays: bool, upcoming: Sequence[Upcoming] = ()) -> Evaluator:
         limit = partial(memory_for_pixels, str(self.device)) if stays else lambda: 0
         memory = DeviceMemory(DevicePixels(limit), DeviceModels(stay=self.device.type != "cpu"))
-        return Evaluator(str(self.device), Store(store), precision=self.precision, device_memory=memory)
+        return Evaluator(
+            str(self.device),
+            Store(store),
+            precision=self.precision,
+            device_memory=memory,
+            upcoming=lambda _model, _images: upcoming,
+        )
 
     def _raw(self) -> float:
         """Time a pass over pixels that are on the device."""
