@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.evaluation.compact_pickles import compact_dumps
 from pytest_biastransfer.evaluation.visiting_order import visiting_order
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Evaluation:
         """The indices of the images in the dataset, in the visiting order."""
         return visiting_order(len(self.images.get()))[: self.count]
 
-    def to_bytes(self, dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes:
+    def to_bytes(self, dumps: Callable[[Any], bytes] = compact_dumps) -> bytes:
         """Return the evaluation for another process, which reads it with `pickle.loads`.
 
         `dumps` may be another pickler, such as cloudpickle's. Raises `BiasTransferError` if a part of it cannot be
@@ -127,7 +128,7 @@ class ChunkTask:
         # Only this process has claimed their chunks.
         return {**vars(self), "companions": tuple}
 
-    def to_bytes(self, dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes:
+    def to_bytes(self, dumps: Callable[[Any], bytes] = compact_dumps) -> bytes:
         """Return the task for another process; see `Evaluation.to_bytes`."""
         return _pickled(self, self.evaluation, dumps)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.evaluation.forward_reads import ReadsMoreError
+from pytest_biastransfer.evaluation.remote_results import RemoteResults
 
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.chunk_task import ChunkTask, Evaluation
@@ -68,7 +68,7 @@ class PoolExecutor:
         self._together = together
         self._directory = tempfile.TemporaryDirectory(prefix="biastransfer-", dir=directory)
         self._files: dict[Evaluation, Path] = {}
-        self._reading_more: set[Evaluation] = set()
+        self._remote_results = RemoteResults()
 
     def run(self, tasks: Iterable[ChunkTask]) -> Iterator[tuple[ChunkTask, Content]]:
         """Yield each task with its result, in the order of the tasks; see `Executor.run`."""
@@ -98,19 +98,14 @@ class PoolExecutor:
 
     def _results(self, batch: Sequence[ChunkTask], future: Any) -> Iterator[tuple[ChunkTask, Content]]:
         try:
-            contents, reads_more = future.result()
+            computed = future.result()
         except BrokenExecutor as error:
             raise BiasTransferError(
                 f"the pool of PoolExecutor has lost a process while chunk {batch[0].chunk} of "
                 f"{batch[0].evaluation.images.name} was computed ({error}); what was finished is in the store, so run "
                 f"the same command again, with fewer processes if their memory was short"
             ) from error
-        evaluation = batch[0].evaluation
-        if reads_more and evaluation not in self._reading_more:
-            # Each process finds out for itself; who collects is told once.
-            self._reading_more.add(evaluation)
-            raise ReadsMoreError
-        yield from zip(batch, contents, strict=True)
+        yield from self._remote_results.contents(batch, computed)
 
     def release(self) -> None:
         """Do nothing: the processes of the pool have models of their own."""

@@ -59,6 +59,11 @@ class Reference(ABC, Generic[Resource]):
             self._resource = resource
         return self._resource
 
+    @property
+    def identity(self) -> object:
+        """What references to the same object have in common; each one that is sent as an object has its own."""
+        return id(self) if self._spec is None else (type(self), self._spec.text, self._spec.directory, self._content)
+
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) if self._spec is None else {**vars(self), "_resource": None}
 

@@ -81,7 +81,9 @@ class Inline:
                 if pool.anew:
                     pool.worker.close()
                     pool.worker = ChunkWorker(device)
-                return pickle.loads(pickle.dumps(pool.worker.compute(evaluation_file, chunks)))
+                return pickle.loads(
+                    pickle.dumps(pool.worker.compute(str(evaluation_file), evaluation_file.read_bytes, chunks))
+                )
 
             def cancel(self) -> None:
                 pool.cancelled += 1
