@@ -47,7 +47,7 @@ class ChunkActor:
         node = f"node {platform.node()}"
         remedy = f"type there: pip install pytest-biastransfer=={self._release}"
         try:
-            from pytest_biastransfer import __version__ as release
+            from pytest_biastransfer._version import __version__ as release
         except ImportError as error:
             return f"{node}: cannot import pytest-biastransfer ({error}); {remedy}"
         if release != self._release:
