@@ -47,6 +47,8 @@ class Options(TypedDict, total=False):
         What stays on the device between evaluations; default: nothing.
     share_across_devices
         Whether predictions that another model of GPU has computed are used; default: they are not.
+    elsewhere
+        The device of an executor that computes on other machines; default: this process computes.
     upcoming
         Returns what later measurements need of a model on a dataset; default: nothing.
     prepare
@@ -61,6 +63,7 @@ class Options(TypedDict, total=False):
     pixel_cache: int | None
     device_memory: DeviceMemory
     share_across_devices: bool
+    elsewhere: str | None
     upcoming: Callable[[Model, LabelledImages], Sequence[Upcoming]]
     prepare: Callable[[], None] | None
     on_progress: Callable[[Progress], None] | None
@@ -124,6 +127,10 @@ class Environment:
         GPUs of one model agree bit by bit. Those of different ones round differently, so that images which are nearly
         tied between two classes differ: figures of a session would depend on which worker has computed which chunk.
         """
+        elsewhere = options.get("elsewhere")
+        if elsewhere is not None:
+            # Of the GPUs of other machines only the type is certain.
+            return elsewhere.partition(":")[0]
         if self.device_type != "cuda" or options.get("share_across_devices", False):
             return self.device_type
         index = int(self.device.partition(":")[2] or 0)

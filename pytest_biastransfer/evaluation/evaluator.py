@@ -6,6 +6,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Unpack
 
+from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.environment import Environment, Options
 
@@ -39,6 +40,16 @@ class Evaluator(Environment):
         Computes missing predictions, on its own device; default: this process on `device`.
     device, store, options
         As of `Environment`.
+
+    Attributes
+    ----------
+    predicts_on
+        The device that missing predictions are computed on: that of the executor, or of this process.
+
+    Raises
+    ------
+    BiasTransferError
+        If all stored predictions are to be verified, and the executor has another type of device than this process.
     """
 
     def __init__(
@@ -50,13 +61,24 @@ class Evaluator(Environment):
         executor: Executor | None = None,
         **options: Unpack[Options],
     ) -> None:
+        self.predicts_on = device
         if executor is not None:
-            # It may compute on other machines: of their GPUs the keys have the type, not the name of one that is here.
-            device, options["share_across_devices"] = executor.device, True
+            self.predicts_on = options["elsewhere"] = executor.device
         super().__init__(device, store, **options)
-        self._canary = canary
+        self._canary = self._usable(canary)
         self._executor = executor
         self._partial: dict[str, PartialPredictions] = {}
+
+    def _usable(self, canary: Canary | None) -> Canary | None:
+        """Return the canary, or None where two types of devices round too differently for its comparison."""
+        if canary is None or self.predicts_on.partition(":")[0] == self.device_type:
+            return canary
+        if canary.verification.verifies_all:
+            raise BiasTransferError(
+                f"--bias-verify=all: the executor predicts on {self.predicts_on}, and this process has only "
+                f"{self.device} to verify it; run it where both have the same type of device"
+            )
+        return None
 
     def collector(
         self,

@@ -31,7 +31,7 @@ from pytest_biastransfer.plugin.state import (
     STORE,
 )
 from pytest_biastransfer.plugin.xdist.resource_sharing import divide_threads
-from pytest_biastransfer.plugin.xdist.worker_messages import WORKERS_OF_GPU_INPUT
+from pytest_biastransfer.plugin.xdist.worker_messages import WORKERS_OF_GPU_INPUT, worker_mailbox
 from pytest_biastransfer.plugin.xdist.worker_progress import watcher
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Store
@@ -54,9 +54,10 @@ def configured_dataset(request: pytest.FixtureRequest) -> LabelledImages:
 
 
 def configured_device(request: pytest.FixtureRequest) -> str:
-    """Return the device that the settings name."""
+    """Return the device that the settings name, or the best one of this machine if they name that of a cluster."""
+    settings = request.config.stash[SETTINGS]
     with clear_errors("--bias-device"):
-        return resolve_device(request.config.stash[SETTINGS].device, session_store(request.config).facts)
+        return resolve_device("auto" if settings.uses_ray else settings.device, session_store(request.config).facts)
 
 
 def model_of(config: pytest.Config, fixture_value: object, origin: str) -> Model:
@@ -113,38 +114,61 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
     evaluators = config.stash.setdefault(EVALUATORS, {})
     if (device, max_images) not in evaluators:
         with clear_errors(request.node.nodeid):
-            executor = _executor(config)
-        evaluators[device, max_images] = Evaluator(
-            device,
-            session_store(config),
-            batch_size=settings.batch_size,
-            max_images=max_images,
-            precision=settings.precision,
-            pixel_cache=settings.pixel_cache,
-            share_across_devices=settings.share_across_devices,
-            device_memory=_device_memory(config, device),
-            upcoming=functools.partial(upcoming_measurements, config),
-            prepare=divide_threads,
-            on_progress=watcher(config),
-            canary=session_canary(config),
-            executor=executor,
-        )
+            evaluators[device, max_images] = Evaluator(
+                device,
+                session_store(config),
+                batch_size=settings.batch_size,
+                max_images=max_images,
+                precision=settings.precision,
+                pixel_cache=settings.pixel_cache,
+                share_across_devices=settings.share_across_devices,
+                device_memory=_device_memory(config, device),
+                upcoming=functools.partial(upcoming_measurements, config),
+                prepare=divide_threads,
+                on_progress=watcher(config),
+                canary=session_canary(config),
+                executor=_executor(config),
+            )
     return evaluators[device, max_images]
 
 
 def _executor(config: pytest.Config) -> Executor | None:
-    """Return the session's executor, if a hook has one."""
+    """Return the session's executor: that of the setting, or of a hook; None for this process."""
     if EXECUTOR not in config.stash:
-        executor: Executor | None = config.hook.pytest_bias_executor(config=config)
+        settings = config.stash[SETTINGS]
+        executor: Executor | None = None
+        if settings.executor != "local":
+            executor = config.hook.pytest_bias_executor(config=config)
         if not isinstance(executor, Executor | None):
             raise BiasTransferError(
                 f"hook pytest_bias_executor: returned {type(executor).__name__}, expected an executor; for a pool, "
                 f"type return PoolExecutor(pool)"
             )
+        if settings.uses_ray:
+            if executor is not None:
+                raise BiasTransferError(
+                    f"--bias-executor={settings.executor} and the hook pytest_bias_executor: both name an executor; "
+                    f"remove one of them, or type --bias-executor=local to use neither"
+                )
+            executor = _ray_executor(config)
         config.stash[EXECUTOR] = executor
         if executor is not None:
             config.add_cleanup(executor.close)
     return config.stash[EXECUTOR]
+
+
+def _ray_executor(config: pytest.Config) -> Executor:
+    from pytest_biastransfer.evaluation.ray_executor import RayExecutor
+
+    settings, mailbox = config.stash[SETTINGS], worker_mailbox(config)
+    return RayExecutor(
+        None if settings.executor == "ray" else settings.executor,
+        device=settings.device,
+        drivers=getattr(config, "workerinput", {}).get("workercount", 1),
+        directory=None if mailbox is None else mailbox[0].directory,
+        root=config.rootpath,
+        facts=session_store(config).facts,
+    )
 
 
 def _device_memory(config: pytest.Config, device: str) -> DeviceMemory:

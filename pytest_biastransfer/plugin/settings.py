@@ -54,6 +54,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "the number of stored predictions to verify where a model is loaded anyway: auto (default; 16), off, a number "
         "of images, or all, which loads every model (for nightly jobs)",
     ),
+    "executor": (
+        "WHERE",
+        "what computes predictions: local (default; this process), ray, or a cluster such as ray://host:10001",
+    ),
     "early_stop": ("ALPHA", "stop once the verdict is known, with this probability of a wrong verdict (default: 0.01)"),
 }
 # Options with an optional value, and the value if it is omitted.
@@ -121,6 +125,8 @@ class Settings:
         Level of the tests for regressions, in (0, 1).
     verify
         How many stored predictions are verified; None for none.
+    executor
+        ``"local"``, ``"ray"``, or the address of a Ray cluster; None for what the hook returns, or this process.
     early_stop
         The probability of a wrong early verdict; None to measure on all images.
     reports
@@ -151,6 +157,7 @@ class Settings:
     store_key: str | None
     alpha: float
     verify: Verify | None
+    executor: str | None
     early_stop: float | None
     reports: tuple[Path, ...]
     images: Images
@@ -160,6 +167,11 @@ class Settings:
     def wants_details(self) -> bool:
         """Whether an output of the session needs more of a test than its verdict."""
         return bool(self.reports or self.html_path) or SUMMARY_VARIABLE in os.environ
+
+    @property
+    def uses_ray(self) -> bool:
+        """Whether a Ray cluster computes predictions."""
+        return self.executor not in (None, "local")
 
     @property
     def fails_on_regression(self) -> bool:
@@ -256,6 +268,7 @@ def read_settings(config: pytest.Config) -> Settings:
         store_key=_store_key(config),
         alpha=_probability("bias_alpha in the ini file", config.getini("bias_alpha")) or 0.01,
         verify=_verify(config),
+        executor=_executor(config),
         early_stop=_probability(
             f"{_named('early_stop')}, before a path as {_flag('early_stop')}=0.01",
             _value(config, "early_stop"),
@@ -320,6 +333,13 @@ def _verify(config: pytest.Config) -> Verify | None:
         f"{_named('verify')}: got {value!r}, expected auto, off, all or a whole number above 0, such as 16; or what a "
         f"message about stale predictions shows, such as 16@3f2a9c"
     )
+
+
+def _executor(config: pytest.Config) -> str | None:
+    value = _value(config, "executor")
+    if value is None or value in ("local", "ray") or value.startswith("ray://"):
+        return value or None
+    raise pytest.UsageError(f"{_named('executor')}: got {value!r}, expected local, ray, or an address ray://HOST:PORT")
 
 
 def _bytes(config: pytest.Config, name: str) -> int | None:

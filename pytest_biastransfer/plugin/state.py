@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SETTINGS: Final[pytest.StashKey[Settings]] = pytest.StashKey()
 STORE: Final[pytest.StashKey[Store]] = pytest.StashKey()
 EVALUATORS: Final[pytest.StashKey[dict[tuple[str, int | None], Evaluator]]] = pytest.StashKey()
-# Of the hook; None where this process computes.
+# Of the setting or the hook; None where this process computes.
 EXECUTOR: Final[pytest.StashKey[Executor | None]] = pytest.StashKey()
 # By device.
 DEVICE_MEMORY: Final[pytest.StashKey[dict[str, DeviceMemory]]] = pytest.StashKey()

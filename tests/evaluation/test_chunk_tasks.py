@@ -330,7 +330,7 @@ def test_an_executor_may_take_chunks_ahead_and_return_them_in_any_order(
     executor = Ahead(pool, ahead=3)
     seen: list[Any] = []
     evaluator = Evaluator("cuda", Store(tmp_path), executor=executor, batch_size=100, on_progress=seen.append)
-    assert evaluator.device == "cpu", "the executor's"
+    assert evaluator.predicts_on == "cpu", "the executor's device"
     predictions = evaluator.predictions(model, images, Square())
     assert np.array_equal(predictions.classes, expected.classes)
     assert [task.chunk.start for task in executor.taken] == [0, 256, 512, 768, 1024]

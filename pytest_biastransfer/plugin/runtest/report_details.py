@@ -71,7 +71,7 @@ def with_plain_details(test: MeasuredTest, record: Record) -> Record:
 
 def _details(test: MeasuredTest, extras: ReportExtras) -> Details:
     # Which of several GPUs computed it makes no difference.
-    device = evaluator_of(test.inputs.request).device.partition(":")[0]
+    device = evaluator_of(test.inputs.request).predicts_on.partition(":")[0]
     return details_of(test.measurement, test.report_kind, test.case.fixtures, device, test.report_details(extras))
 
 

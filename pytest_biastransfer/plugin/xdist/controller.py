@@ -77,8 +77,8 @@ def tell_bias_tests(session: pytest.Session) -> None:
 
 
 def _chooses_gpus(settings: Settings) -> bool:
-    """Whether any GPU will do: the user has named neither the CPU nor a GPU of their own."""
-    return settings.device in ("auto", "cuda")
+    """Whether any GPU will do: the user has named neither the CPU nor a GPU of their own, nor has Ray the choice."""
+    return settings.device in ("auto", "cuda") and not settings.uses_ray
 
 
 def _visible_devices() -> tuple[str, ...]:
