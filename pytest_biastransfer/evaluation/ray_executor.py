@@ -270,7 +270,9 @@ def _shares(nodes: Sequence[Mapping[str, Any]], device: str, drivers: int) -> tu
     if kind == "CPU":
         return count, {"num_cpus": share, "num_gpus": 0}
     threads = min(resources.get("CPU", 0) // resources["GPU"] for resources in machines)
-    return count, {"num_cpus": min(_MOST_THREADS, threads) * share, "num_gpus": share}
+    # Half of them: an actor would wait for a machine where anything else holds a CPU.
+    threads = min(threads, max(1, threads // 2), _MOST_THREADS)
+    return count, {"num_cpus": threads * share, "num_gpus": share}
 
 
 def _pickle(evaluation: Evaluation, root: Path | None) -> bytes:
