@@ -267,9 +267,11 @@ def test_an_option_and_a_hook_that_both_name_an_executor_are_an_error(colors: py
 
 
 def test_a_node_with_another_release_is_an_error_that_names_it(
-    cluster: Any, executor: RayExecutor, images: LabelledImages, tmp_path: Path
+    cluster: Any, executor: RayExecutor, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executor.close()
+    # Ray lets nodes import from the current directory of the test's process.
+    monkeypatch.chdir(tmp_path)
     package = Path(pytest_biastransfer.__file__).parent
     other = tmp_path / "other" / package.name
     shutil.copytree(package, other, ignore=shutil.ignore_patterns("__pycache__"))
@@ -292,7 +294,7 @@ def test_a_cluster_without_a_head_is_an_error_and_what_was_finished_is_stored(
     executor = RayExecutor(device="cpu", actors=1, root=ROOT)
 
     def kill(_: object) -> None:
-        cluster.remove_node(cluster.head_node, allow_graceful=False)
+        cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
 
     with pytest.raises(BiasTransferError, match="what was finished is in the store"):
         classes_there(executor, Net(), images, store=Store(tmp_path), on_progress=kill)
