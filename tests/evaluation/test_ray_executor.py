@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -290,10 +291,14 @@ def test_a_node_with_another_release_is_an_error_that_names_it(
 def test_a_cluster_without_a_head_is_an_error_and_what_was_finished_is_stored(
     cluster: Any, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    psutil = importlib.import_module("psutil")
     monkeypatch.setattr(ray_executor, "_LOOK_SECONDS", 0.5)
     executor = RayExecutor(device="cpu", actors=1, root=ROOT)
 
     def kill(_: object) -> None:
+        raylet = psutil.Process(cluster.head_node.all_processes["raylet"][0].process.pid)
+        for process in raylet.children(recursive=True):
+            process.kill()
         cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
 
     with pytest.raises(BiasTransferError, match="what was finished is in the store"):
