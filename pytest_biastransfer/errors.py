@@ -57,6 +57,13 @@ class ReportError(BiasTransferError):
     """A report that cannot be written, or a file that is not a report."""
 
 
+class CompilationWarning(UserWarning):
+    """A model that cannot be compiled; it is evaluated without compilation."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(shown(argument) if isinstance(argument, str) else argument for argument in arguments))
+
+
 class StoreWarning(UserWarning):
     """A file of the prediction store that could not be used; the results are not affected."""
 

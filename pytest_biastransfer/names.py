@@ -18,6 +18,7 @@ FIRST_TESTS: Final = "test_bias.py"
 # So many kept predictions of each key are made again.
 CANARY_IMAGES: Final = 16
 Precision = Literal["float32", "tf32", "bf16"]
+Compile = Literal["off", "on"]
 Rule = Literal["point", "certain", "significant"]
 GapMetric = Literal["fpr", "tpr", "accuracy", "auc", "selection_rate"]
 OperatingPoint = Literal["argmax", "prevalence"]

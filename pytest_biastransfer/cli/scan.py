@@ -141,6 +141,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanI
         batch_size=settings.batch_size,
         max_images=settings.max_images,
         precision=settings.precision,
+        compiled=settings.compiled,
         pixel_cache=settings.pixel_cache,
         share_across_devices=settings.share_across_devices,
         device_memory=lasting_memory(device, settings.device_cache),

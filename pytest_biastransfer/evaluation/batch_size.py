@@ -23,13 +23,20 @@ class BatchSize:
         The user's batch size; None to measure on a CPU, and to take the default on a GPU.
     device_type
         ``"cpu"``, ``"cuda"``, ...
+    measures
+        Whether sizes are tried on a CPU: not for a compiled model, of which each size needs a graph of its own.
     """
 
-    def __init__(self, fixed: int | None, device_type: str) -> None:
+    def __init__(self, fixed: int | None, device_type: str, *, measures: bool = True) -> None:
         self._size = fixed or (_CPU_DEFAULT if device_type == "cpu" else _GPU_DEFAULT)
-        measured = fixed is None and device_type == "cpu"
+        measured = measures and fixed is None and device_type == "cpu"
         self._pending = [size for _ in range(_PASSES) for size in reversed(_TRIED)] if measured else []
         self._seconds: dict[int, list[float]] = {}
+
+    @property
+    def size(self) -> int:
+        """The size of a full batch, as far as it is measured."""
+        return self._size
 
     def next(self, images: int) -> int:
         """Return the size of the next batch; `images` are left."""

@@ -78,7 +78,7 @@ class ChunkRunner:
         self._batch_intervention = None if at_source else intervention
         self._copies = DeviceCopies(torch.device(environment.device))
         self._predictor = environment.predictor(
-            self._model, evaluation.key, evaluation.batch_size, evaluation.precision
+            self._model, evaluation.key, evaluation.batch_size, evaluation.precision, compiled=evaluation.compiled
         )
         self._is_checked = False
 
@@ -175,7 +175,9 @@ class ChunkRunner:
         self._predictor.require_finite(are_finite(logits), indices)
         self._check(pixels, change, logits, reads)
         self._is_checked = True
-        return logits
+        # Only now: what a compiler reads is not what the model reads. Not one image of an evaluation has a result of
+        # the module itself, because which chunk comes first depends on the process.
+        return self._predictor.logits(pixels, change) if self._predictor.use_compiled() else logits
 
     def _check(self, pixels: torch.Tensor, change: InputChange | None, logits: torch.Tensor, reads: Reads) -> None:
         def check() -> None:

@@ -68,6 +68,8 @@ class Evaluation:
         Images a forward pass; None if whoever computes measures which size is fastest.
     reader
         None for predicted classes.
+    compiled
+        Whether the model is compiled.
     """
 
     key: PredictionKey
@@ -78,6 +80,7 @@ class Evaluation:
     precision: Precision = "float32"
     batch_size: int | None = None
     reader: OutputReader | None = None
+    compiled: bool = False
 
     @functools.cached_property
     def order(self) -> npt.NDArray[np.int64]:

@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
         Evaluate only this many images of each dataset: a fixed random sample.
     precision
         ``"float32"`` (default), ``"tf32"`` or ``"bf16"``.
+    compiled
+        Whether models are compiled; default: they are not.
     pixel_cache
         The most bytes of decoded pixels that are stored; None for `PIXEL_CACHE`.
     device_memory
@@ -60,6 +62,7 @@ class Options(TypedDict, total=False):
     batch_size: int | None
     max_images: int | None
     precision: Precision
+    compiled: bool
     pixel_cache: int | None
     device_memory: DeviceMemory
     share_across_devices: bool
@@ -103,6 +106,7 @@ class Environment:
         self.device = device
         self.max_images = options.get("max_images")
         self.precision: Precision = options.get("precision", "float32")
+        self.compiled = options.get("compiled", False)
         self.upcoming = options.get("upcoming") or (lambda _model, _images: ())
         self.prepare = options.get("prepare")
         self.on_progress = options.get("on_progress")
@@ -110,11 +114,16 @@ class Environment:
         self._pixel_cache = PIXEL_CACHE if pixel_cache is None else pixel_cache
         self.device_memory = options.get("device_memory") or DeviceMemory()
         self.fixed_batch_size = options.get("batch_size")
-        self._batch_sizes: dict[tuple[str, int | None], BatchSize] = {}
+        self._batch_sizes: dict[tuple[str, int | None, bool], BatchSize] = {}
         forward_reads = ForwardReads(self.store.facts)
         self.checks = ModelChecks(self.store, forward_reads)
-        kind = self._kind_of_device(options)
-        self._key_factory = KeyFactory(self.store.generations, forward_reads, self.precision, kind)
+        self._key_factory = KeyFactory(
+            self.store.generations,
+            forward_reads,
+            self.precision,
+            self._kind_of_device(options),
+            compiled=self.compiled,
+        )
 
     @property
     def device_type(self) -> str:
@@ -151,22 +160,41 @@ class Environment:
         return PixelCache(self.store.pixels, self._pixel_cache, self.store.generations)
 
     def predictor(
-        self, model: Model, key: PredictionKey, batch_size: int | None = None, precision: Precision | None = None
+        self,
+        model: Model,
+        key: PredictionKey,
+        batch_size: int | None = None,
+        precision: Precision | None = None,
+        *,
+        compiled: bool = False,
     ) -> Predictor:
-        """Return what runs a model on the device; `batch_size` and `precision` replace the options."""
+        """Return what runs a model on the device; `batch_size` and `precision` replace the options.
+
+        The model is compiled only if that is asked for here: it takes longer than to evaluate a few images.
+        """
         import torch
 
         from pytest_biastransfer.evaluation.predictor import Predictor
 
-        size = self.batch_size(key, batch_size)
-        device = torch.device(self.device)
-        return Predictor(model, device, size, precision or self.precision, free_memory=self.device_memory.free)
+        precision = precision or self.precision
+        return Predictor(
+            model,
+            torch.device(self.device),
+            self.batch_size(key, batch_size, measures=not compiled),
+            precision,
+            free_memory=self.device_memory.free,
+            compiled=self.device_memory.compiled.of(model, precision) if compiled else None,
+        )
 
-    def batch_size(self, key: PredictionKey, fixed: int | None = None) -> BatchSize:
-        """Return the batch size of a model, which remembers its measurements; `fixed` replaces the option."""
+    def batch_size(self, key: PredictionKey, fixed: int | None = None, *, measures: bool = True) -> BatchSize:
+        """Return the batch size of a model, which remembers its measurements; `fixed` replaces the option.
+
+        Without `measures` it stays the same, unless memory is short.
+        """
         from pytest_biastransfer.evaluation.batch_size import BatchSize
 
         images = fixed or self.fixed_batch_size
-        if (key.model, images) not in self._batch_sizes:
-            self._batch_sizes[key.model, images] = BatchSize(images, self.device_type)
-        return self._batch_sizes[key.model, images]
+        identity = key.model, images, measures
+        if identity not in self._batch_sizes:
+            self._batch_sizes[identity] = BatchSize(images, self.device_type, measures=measures)
+        return self._batch_sizes[identity]

@@ -151,6 +151,7 @@ class Evaluator(Environment):
             self.precision,
             self.fixed_batch_size,
             reader,
+            self.compiled,
         )
 
     def chunk_collector(

@@ -67,17 +67,24 @@ class KeyFactory:
         How often the predictions of a basis were dropped.
     forward_reads
         What models read while they predict.
-    precision, device
-        How predictions are computed, and on which kind of device.
+    precision, device, compiled
+        How predictions are computed, on which kind of device, and whether by compiled models.
     """
 
     def __init__(
-        self, generations: Generations, forward_reads: ForwardReads, precision: Precision, device: str
+        self,
+        generations: Generations,
+        forward_reads: ForwardReads,
+        precision: Precision,
+        device: str,
+        *,
+        compiled: bool = False,
     ) -> None:
         self._generations = generations
         self._forward_reads = forward_reads
         self._precision = precision
         self._device = device
+        self._compiled = compiled
         self._kept_alive: dict[int, list[object]] = {}
 
     def keys(
@@ -88,7 +95,8 @@ class KeyFactory:
         state, reads_portable = self._forward_reads.with_reads(content)
         preprocess = model.preprocess.fingerprint
         decisive = (state, preprocess, images.fingerprint, self._precision, self._device, _FORMAT, decoder())
-        hashes = (state, content, fingerprint(decisive))
+        # Added only if it is on: keys of models that are not compiled stay what they were.
+        hashes = (state, content, fingerprint((*decisive, "compiled") if self._compiled else decisive))
         portable = content_portable and reads_portable
         return [self._key(hashes, portable, images, intervention) for intervention in interventions]
 

@@ -12,7 +12,9 @@ import torch
 
 from pytest_biastransfer.data.pixels import mask_of
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.evaluation.compiled_models import padded
 from pytest_biastransfer.evaluation.precision import computing_in
+from pytest_biastransfer.evaluation.rounding import ROUNDING, output_precision
 from pytest_biastransfer.models.input_advice import input_advice
 from pytest_biastransfer.models.logits import logits_of
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.labelled_images import LabelledImages
     from pytest_biastransfer.data.pixels import SourceChange
     from pytest_biastransfer.evaluation.batch_size import BatchSize
+    from pytest_biastransfer.evaluation.compiled_models import CompiledModel
     from pytest_biastransfer.interventions import BatchInfo, Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
@@ -54,7 +57,12 @@ def in_unit_range(pixels: torch.Tensor) -> torch.Tensor:
 
 
 class Predictor:
-    """Runs a model on one device, with the batch size and the memory layout that it is fastest in."""
+    """Runs a model on one device, with the batch size and the memory layout that it is fastest in.
+
+    With a compiled model, `logits` uses it, in batches of one size, once a graph of it was verified or `use_compiled`
+    was called. Until then, and in `batch_logits`, the module itself runs: what it reads can be observed, and other
+    sizes of batches would need other graphs.
+    """
 
     def __init__(
         self,
@@ -64,6 +72,7 @@ class Predictor:
         precision: Precision = "float32",
         *,
         free_memory: Callable[[], bool] = lambda: False,
+        compiled: CompiledModel | None = None,
     ) -> None:
         self._model = model
         self._device = device
@@ -73,6 +82,8 @@ class Predictor:
         self._free_memory = free_memory
         # Convolutions are fastest in channels last; a model that views its input by strides may refuse that.
         self._layouts = [torch.channels_last, torch.contiguous_format]
+        self._compiled = compiled
+        self._uses_compiled = compiled is not None and compiled.is_verified
         # The positions of the images in each forward pass of the last call of `logits`.
         self.batches: list[range] = []
 
@@ -94,6 +105,12 @@ class Predictor:
         with torch.inference_mode():
             return torch.cat(list(self._logits(pixels, change)))
 
+    def use_compiled(self) -> bool:
+        """Use the compiled model from now on; return whether this changes anything."""
+        changes = self._compiled is not None and self._compiled.is_usable and not self._uses_compiled
+        self._uses_compiled = self._uses_compiled or changes
+        return changes
+
     @property
     def model(self) -> Model:
         """The model."""
@@ -111,7 +128,7 @@ class Predictor:
         """
         with torch.inference_mode():
             batch_change = change and change.of_images(batch.start, batch.stop)
-            return self._forward(pixels[batch.start : batch.stop], batch_change)
+            return self._forward(pixels[batch.start : batch.stop], batch_change, self._run)
 
     def classes(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the predicted classes, int32 [batch], on the device.
@@ -129,9 +146,12 @@ class Predictor:
             stop = start + self._batch_size.next(len(pixels) - start)
             begun = time.perf_counter()
             try:
-                yield self._forward(pixels[start:stop], change and change.of_images(start, stop))
+                run = self._run_compiled if self._uses_compiled else self._run
+                yield self._forward(pixels[start:stop], change and change.of_images(start, stop), run)
             except torch.OutOfMemoryError as error:
-                if not (self._free_memory() or self._batch_size.reduce(stop - start)):
+                # A compiled model has computed a batch of the full size, whatever the number of images is.
+                size = self._batch_size.size if self._uses_compiled else stop - start
+                if not (self._free_memory() or self._batch_size.reduce(size)):
                     raise ModelError(
                         f"model {self._model.name}: out of memory on {self._device} with a single image of "
                         f"{list(pixels.shape[1:])}; use a smaller Preprocess(size=) or --bias-device=cpu"
@@ -145,13 +165,15 @@ class Predictor:
             if self._device.type in ("cuda", "mps"):
                 getattr(torch, self._device.type).empty_cache()
 
-    def _forward(self, pixels: torch.Tensor, change: InputChange | None) -> torch.Tensor:
+    def _forward(
+        self, pixels: torch.Tensor, change: InputChange | None, run: Callable[[torch.Tensor], Any]
+    ) -> torch.Tensor:
         images = in_unit_range(pixels)
         if change is not None:
             images = change.applied(images)
         images = self._model.preprocess.normalize(images)
         try:
-            logits = self._run(images)
+            logits = run(images)
         except torch.OutOfMemoryError:
             raise
         except _REFUSALS as error:
@@ -181,6 +203,42 @@ class Predictor:
                 raise
             self._layouts.pop(0)
             return self._run(images)
+
+    def _run_compiled(self, images: torch.Tensor) -> Any:
+        """Return what `_run` returns, up to rounding, from the compiled model; from the module itself if that fails."""
+        compiled, size = self._compiled, self._batch_size.size
+        if compiled is None or not compiled.is_usable:
+            return self._run(images)
+        graph = (size, images.shape[1:], self._layouts[0])
+        if compiled.has_verified(graph):
+            logits = self._compiled_output(compiled, images, size, graph)
+            return self._run(images) if logits is None else logits
+        # The module first: its errors are the user's, and it shows which memory layout it takes.
+        expected = self._run(images)
+        graph = (size, images.shape[1:], self._layouts[0])
+        logits = self._compiled_output(compiled, images, size, graph)
+        if logits is None:
+            return expected
+        if not self._agree(expected, logits):
+            compiled.give_up("its logits differ from those without compilation by more than rounding")
+            return expected
+        compiled.note_verified(graph)
+        return logits
+
+    def _compiled_output(self, compiled: CompiledModel, images: torch.Tensor, size: int, graph: object) -> Any:
+        """Return the logits of images from a padded batch; None if the model cannot be compiled."""
+        laid_out = padded(images, size).contiguous(memory_format=self._layouts[0])
+        with computing_in(self._precision, self._device.type):
+            output = logits_of(compiled.output(self._model.module, laid_out, graph))
+        return output[: len(images)] if isinstance(output, torch.Tensor) else output
+
+    def _agree(self, expected: Any, logits: Any) -> bool:
+        """Whether logits are the expected ones, up to rounding. Outputs that are no logits are an error elsewhere."""
+        if not isinstance(expected, torch.Tensor) or expected.ndim != 2:
+            return False
+        if not isinstance(logits, torch.Tensor) or logits.shape != expected.shape:
+            return False
+        return not ROUNDING[output_precision(self._precision, expected)].differing(expected, logits).any()
 
     def require_finite(self, finite: torch.Tensor, indices: Sequence[int]) -> None:
         """Raise `ModelError` unless the logits of all images at `indices` are finite; `finite` is bool [batch]."""

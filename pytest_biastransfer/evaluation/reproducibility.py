@@ -7,14 +7,14 @@ of such a model depend on chance, or on the batch size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.evaluation.rounding import ROUNDING, output_precision
 from pytest_biastransfer.models.file_program import FileProgram
 
 if TYPE_CHECKING:
@@ -26,57 +26,6 @@ _SIZES: Final = (4, 3, 2, 1)
 _MOST_NAMES: Final = 3
 # What a model raises that takes only batches of one size.
 _OTHER_SIZE_ERRORS: Final = (ModelError, RuntimeError, ValueError)
-
-
-@dataclass(frozen=True)
-class Rounding:
-    """The largest difference of logits that rounding explains: the sum of two allowances.
-
-    Attributes
-    ----------
-    of_spread
-        Relative to the spread of the logits; see `spread_of`.
-    of_size
-        Relative to their size.
-    """
-
-    of_spread: float
-    of_size: float
-
-    def differing(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Return whether the logits of each image, [images, classes], differ by more than rounding; bool [images]."""
-        # Of few images; and Apple's GPUs have no float64.
-        first, second = first.cpu().double(), second.cpu().double()
-        # "not <=" instead of ">": comparisons with NaN are false, and NaN has to count as a difference.
-        return ~((first - second).abs() <= self.allowed(first)).all(dim=1)
-
-    def allowed(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the allowed difference of each logit, [images, classes]."""
-        size = torch.maximum(logits.abs(), logits.abs().median(dim=1, keepdim=True).values)
-        return self.of_spread * spread_of(logits) + self.of_size * size
-
-
-ROUNDING: Final[Mapping[str, Rounding]] = {
-    "float32": Rounding(1e-3, 64 * torch.finfo(torch.float32).eps),
-    "tf32": Rounding(1e-2, 4e-3),
-    "bf16": Rounding(3e-2, 3e-2),
-    # Dynamic quantization: steps of 1/255 of the largest number in the batch, in each layer.
-    "int8": Rounding(0.15, 3e-2),
-}
-
-
-def spread_of(logits: torch.Tensor) -> float:
-    """Return the spread of logits [images, classes]: that between classes or that between images, whichever is less.
-
-    Classes that are masked by huge negative logits do not count, nor do differences that all images share.
-
-    >>> spread_of(torch.tensor([[1.0, 3.0, -1e9], [1.0, 5.0, -1e9]]))
-    2.0
-    """
-    between_classes = float((logits.amax(dim=1) - logits.median(dim=1).values).median())
-    if len(logits) == 1:
-        return between_classes
-    return min(between_classes, float((logits.amax(dim=0) - logits.amin(dim=0)).max()))
 
 
 def require_reproducible(
@@ -97,7 +46,7 @@ def require_reproducible(
     again = _in_other_batches(predictor, pixels, change, count)
     if again is None:
         again = _in_same_batch(predictor, pixels, change)[:count]
-    first, precision = logits[: len(again)], precision_of(predictor, logits)
+    first, precision = logits[: len(again)], output_precision(predictor.precision, logits)
     if not ROUNDING[precision].differing(first, again).any():
         return
     # Only now, because this costs another forward pass.
@@ -133,11 +82,6 @@ def _in_other_batches(
 def _in_same_batch(predictor: Predictor, pixels: torch.Tensor, change: InputChange | None) -> torch.Tensor:
     """Return the logits of the images of the first batch, predicted again as before."""
     return predictor.batch_logits(pixels, change, predictor.batches[0])
-
-
-def precision_of(predictor: Predictor, logits: torch.Tensor) -> str:
-    """Return the precision that a model has computed in, as far as the dtype of its logits shows it."""
-    return "bf16" if logits.dtype in (torch.bfloat16, torch.float16) else predictor.precision
 
 
 def coarsest_precision(predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, precision: str) -> str:

@@ -12,7 +12,8 @@ import torch
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.evaluation.predictions import are_predictions
 from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, source_change
-from pytest_biastransfer.evaluation.reproducibility import ROUNDING, coarsest_precision, precision_of
+from pytest_biastransfer.evaluation.reproducibility import coarsest_precision
+from pytest_biastransfer.evaluation.rounding import ROUNDING, output_precision
 from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
 from pytest_biastransfer.interventions import BatchInfo
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.environment import Environment
     from pytest_biastransfer.evaluation.keys import PredictionKey
-    from pytest_biastransfer.evaluation.reproducibility import Rounding
+    from pytest_biastransfer.evaluation.rounding import Rounding
     from pytest_biastransfer.evaluation.verification import Verification
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
@@ -133,7 +134,7 @@ def _pixels_differ(
 
 def _differing(predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, stored: torch.Tensor) -> int:
     logits = predictor.logits(pixels, change)
-    precision = precision_of(predictor, logits)
+    precision = output_precision(predictor.precision, logits)
     count = _count_other_classes(logits, stored, ROUNDING[precision])
     if count:
         # Finding the coarsest precision costs a second pass, so it happens only when something differs.

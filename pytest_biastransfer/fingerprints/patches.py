@@ -15,6 +15,9 @@ from pytest_biastransfer.fingerprints.source_code import is_users, is_users_file
 
 _PYTHON: Final = "python"
 _USERS: Final = "users"
+# torch.compile replaces `Module.__init__` by a function of this module, which calls it and marks the instance. What a
+# model computes does not depend on it, and its key must not depend on whether something was compiled before.
+_COMPILERS_MARK: Final = "torch._dynamo.mutation_guard"
 # Attributes of descriptors and wrappers that hold the function which they call.
 _INNER: Final = ("__func__", "fget", "fset", "func", "__wrapped__", "_self_wrapper")
 
@@ -52,6 +55,7 @@ class Origins:
 
     def _are_foreign(self, functions: list[types.FunctionType], home: str, label: str) -> bool:
         """Whether the functions of a class's member are not those that the class defines."""
+        functions = [function for function in functions if function.__module__ != _COMPILERS_MARK]
         return any(self._homes(function) - {home, _PYTHON} or function.__qualname__ != label for function in functions)
 
     def _name(self, function: types.FunctionType) -> tuple[str, types.CodeType]:

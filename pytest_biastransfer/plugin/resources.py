@@ -120,6 +120,7 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
                 batch_size=settings.batch_size,
                 max_images=max_images,
                 precision=settings.precision,
+                compiled=settings.compiled,
                 pixel_cache=settings.pixel_cache,
                 share_across_devices=settings.share_across_devices,
                 device_memory=_device_memory(config, device),

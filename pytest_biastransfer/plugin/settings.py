@@ -23,6 +23,7 @@ from pytest_biastransfer.names import (
     MODEL_FIXTURE,
     SOURCE_FIXTURE,
     Compare,
+    Compile,
     Images,
     Precision,
     Update,
@@ -67,6 +68,7 @@ _INI_ONLY: Final[Mapping[str, str]] = {
     "device_cache": "the maximum memory of a GPU for decoded pixels, such as 8GB (default: a third of what is free, "
     "divided by the workers that use it; 0 keeps none there)",
     "precision": "the precision that models compute with: float32 (default), tf32 or bf16",
+    "compile": "whether models are compiled with torch.compile: off (default) or on",
     "transfer": "how to make the fixture transferred_model from source_model and bias_finetuning_dataset, such as "
     "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
     "store_key": "the environment variable with the secret that seals the store, such as BIAS_STORE_KEY",
@@ -115,6 +117,8 @@ class Settings:
         Whether predictions of other models of GPUs are used.
     precision
         The precision on CUDA: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+    compiled
+        Whether models are compiled.
     baseline
         The file of accepted measurements; it need not exist.
     update, compare, prune
@@ -146,6 +150,7 @@ class Settings:
     device_cache: int | None
     share_across_devices: bool
     precision: Precision
+    compiled: bool
     specs: Mapping[str, str]
     transfer: str | None
     directory: Path
@@ -261,6 +266,7 @@ def read_settings(config: pytest.Config) -> Settings:
         share_across_devices=config.getini("bias_share_across_devices"),
         transfer=_transfer(config),
         precision=_choice("bias_precision in the ini file", config.getini("bias_precision") or "float32", Precision),
+        compiled=_choice("bias_compile in the ini file", config.getini("bias_compile") or "off", Compile) == "on",
         baseline=_path(config, "baseline") or _default_baseline(config),
         update=_update(config),
         compare=_choice(_named("compare"), _value(config, "compare") or "fail", Compare),

@@ -258,6 +258,10 @@ def test_fixtures_that_are_not_configured(run: Run, pytester: pytest.Pytester) -
             "ERROR: --bias-workers-per-gpu (or bias_workers_per_gpu in the ini file): got '0', *",
         ),
         (
+            "-obias_compile=true",
+            "ERROR: bias_compile in the ini file: got 'true'; Valid: off, on",
+        ),
+        (
             "-obias_precision=fp16",
             "ERROR: bias_precision in the ini file: got 'fp16'; did you mean bf16? Valid: bf16, *",
         ),
