@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
     specs |= {name: model.spec for name, model in models.items()}
     if options.check:
         _write_lines(_check(session, specs))
+        session.store.flush()
     values = {ini_of(_FIXTURES[name]): spec for name, spec in specs.items()}
     comments = {ini_of(_FIXTURES[name]): model.question for name, model in models.items() if model.question}
     _write_lines(model.note for model in models.values() if model.note)
@@ -117,12 +118,11 @@ def _check(session: SessionHere, specs: Mapping[str, str]) -> list[str]:
     from pytest_biastransfer.reporting.performance import performance_of
     from pytest_biastransfer.reporting.summary_table import performance_rows
     from pytest_biastransfer.search.scan import ScanSpecs, load_subject
-    from pytest_biastransfer.store import Store
 
-    facts, directory = Store(session.store, session.secret).facts, session.settings.directory
+    facts, directory = session.store.facts, session.settings.directory
     scan_specs = ScanSpecs(specs["model"], specs["data"], specs.get("control"), directory)
     subject = load_subject(scan_specs, facts, session.load_with_plugins)
-    evaluator, lines = Evaluator("cpu", Store(session.store), max_images=_CHECKED_IMAGES), []
+    evaluator, lines = Evaluator("cpu", session.store, max_images=_CHECKED_IMAGES), []
     performances = []
     for fixture, model in zip((MODEL_FIXTURE, CONTROL_FIXTURE), subject.models, strict=False):
         predictions = evaluator.predictions(model, subject.images)
@@ -131,7 +131,7 @@ def _check(session: SessionHere, specs: Mapping[str, str]) -> list[str]:
         lines.append(
             f"{model.name}: {predictions.outputs} classes{f'; the accuracy is unknown: {unknown}' if unknown else ''}"
         )
-        picture = (session.store or Path.cwd()) / f"check-{fixture}.png"
+        picture = (session.store.directory or Path.cwd()) / f"check-{fixture}.png"
         lines += preprocessing_lines(model, subject.images, picture)
     if "source" in specs:
         lines.append(f"{model_of_spec(specs['source'], directory, facts, session.load_with_plugins).name}: the source")

@@ -15,13 +15,14 @@ import pytest
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.plugin.collection.intervention_registry import registry_of
 from pytest_biastransfer.plugin.pytest_internals import configure
-from pytest_biastransfer.plugin.settings import cached_store, store_secret
+from pytest_biastransfer.plugin.session_store import open_store
 from pytest_biastransfer.plugin.state import SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.specs.spec import Spec
+    from pytest_biastransfer.store import Store
 
 _STRICT: Final = ("strict_markers", "strict")
 
@@ -56,14 +57,9 @@ class SessionHere:
         )
 
     @functools.cached_property
-    def store(self) -> Path | None:
-        """The directory of the prediction store, created if it is in pytest's cache; None if nothing is stored."""
-        return self.settings.store or cached_store(self._config)
-
-    @property
-    def secret(self) -> bytes | None:
-        """The secret that seals the store, if any."""
-        return store_secret(self.settings)
+    def store(self) -> Store:
+        """The prediction store, whose directory is created if it is in pytest's cache; it has to be flushed."""
+        return open_store(self._config)
 
     @functools.cached_property
     def registry(self) -> Registry:

@@ -49,7 +49,7 @@ def add_command(commands: Any) -> None:
         help=f"the file of tests to write (default: {FIRST_TESTS})",
     )
     scan.add_argument("--plot", type=Path, metavar="FILE", help="a plot of the ranking: .svg, .png or .pdf")
-    scan.add_argument("--store", metavar="DIR", help="the directory of the prediction store (default: that of pytest)")
+    scan.add_argument("--store", metavar="DIR|URL", help="the prediction store (default: that of pytest)")
     scan.add_argument("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")
     scan.add_argument("--max-images", type=_count, metavar="N", help="measure on a fixed random sample of N images")
     scan.add_argument(
@@ -69,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     _require_outputs(options)
     from pytest_biastransfer.cli.pytest_session import session_here
     from pytest_biastransfer.cli.scan_output import interrupted_sentence, results_lines, sentence, unheld_lines
+    from pytest_biastransfer.plugin.session_store import INTERRUPTED_SECONDS
     from pytest_biastransfer.search.scan import ScanResults
 
     session = session_here(_pytest_arguments(options, _PYTEST_OPTIONS))
@@ -77,11 +78,13 @@ def run(options: argparse.Namespace) -> int:
     try:
         info = _scan(session, specs, results)
     except KeyboardInterrupt:
-        _write_lines([*results_lines(results, _width()), interrupted_sentence(results, session.store)])
+        _write_lines([*results_lines(results, _width()), interrupted_sentence(results, session.store.directory)])
+        session.store.flush(INTERRUPTED_SECONDS)
         return _INTERRUPTED
     _write_lines([*results_lines(results, _width()), sentence(results, info)])
     ranking = _write_files(options, results, info)
     _write_lines(_next_steps(options, specs, session.settings, unheld_lines(ranking)))
+    session.store.flush()
     return 0
 
 
@@ -130,9 +133,8 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanI
     from pytest_biastransfer.evaluation.devices import resolve_device
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.search.scan import load_subject, scan
-    from pytest_biastransfer.store import Store
 
-    settings, store, progress = session.settings, Store(session.store, session.secret), ScanProgress(sys.stderr)
+    settings, store, progress = session.settings, session.store, ScanProgress(sys.stderr)
     registry = session.registry
     device = resolve_device(settings.device, store.facts)
     evaluator = Evaluator(

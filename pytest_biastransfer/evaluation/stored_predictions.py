@@ -80,9 +80,12 @@ def compare_with_stored(
 
 def _stored_classes(environment: Environment, key: PredictionKey, count: int) -> npt.NDArray[np.int64]:
     """Return the stored classes of the first `count` images of the visiting order; -1 for images without one."""
-    classes = np.full(count, -1, dtype=np.int64)
+    classes, store = np.full(count, -1, dtype=np.int64), environment.store.predictions
+    # Other machines may have predicted them. Where some are stored here, these are enough to verify.
+    if not any(store.has(key.text, chunk) for chunk in chunks(count)):
+        store.fetch(key.text, list(chunks(count)))
     for chunk in chunks(count):
-        content = environment.store.predictions.get(key.text, chunk, are_predictions)
+        content = store.get(key.text, chunk, are_predictions)
         if content is not None:
             classes[chunk.start : chunk.stop] = content["classes"]
     return classes

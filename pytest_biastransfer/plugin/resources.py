@@ -19,7 +19,8 @@ from pytest_biastransfer.names import DATASET_FIXTURE, DEVICE_FIXTURE, FINETUNIN
 from pytest_biastransfer.plugin.failures import clear_errors
 from pytest_biastransfer.plugin.runtest.upcoming_tests import upcoming_measurements
 from pytest_biastransfer.plugin.runtest.verification import session_canary
-from pytest_biastransfer.plugin.settings import cached_store, ini_of, store_secret
+from pytest_biastransfer.plugin.session_store import flushed_by_session, open_store
+from pytest_biastransfer.plugin.settings import ini_of
 from pytest_biastransfer.plugin.state import (
     DATASETS,
     DATASETS_OF_SPECS,
@@ -101,8 +102,8 @@ def preprocessing_remark(model: Model, fixture: str) -> str:
 def session_store(config: pytest.Config) -> Store:
     """Return the session's store."""
     if STORE not in config.stash:
-        settings = config.stash[SETTINGS]
-        config.stash[STORE] = Store(settings.store or cached_store(config), store_secret(settings))
+        config.stash[STORE] = open_store(config)
+        flushed_by_session(config, config.stash[STORE])
     return config.stash[STORE]
 
 

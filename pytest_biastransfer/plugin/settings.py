@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import pytest
 
 from pytest_biastransfer.baseline.location import default_baseline
-from pytest_biastransfer.errors import StoreWarning, nearest, percent_hint
+from pytest_biastransfer.errors import SpecError, nearest, percent_hint
 from pytest_biastransfer.names import (
     CANARY_IMAGES,
     CONTROL_FIXTURE,
@@ -38,7 +37,11 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "device": ("DEVICE", "the device that models run on: auto (default; CUDA if available), cpu, cuda, cuda:1"),
     "batch_size": ("N", "images per forward pass (default: depends on the device; halved if memory does not suffice)"),
     "max_images": ("N", "measure on a fixed random sample of N images of each dataset (default: all)"),
-    "store": ("DIR", "the directory of the prediction store (default: in pytest's cache directory)"),
+    "store": (
+        "DIR|URL",
+        "the directory of the prediction store (default: in pytest's cache directory), or the URL of one that machines "
+        "share, such as s3://bucket/bias-store",
+    ),
     "workers_per_gpu": ("N", "the number of pytest-xdist workers that -n auto starts for each GPU (default: 1)"),
     "baseline": (
         "FILE",
@@ -75,7 +78,6 @@ _INI_ONLY: Final[Mapping[str, str]] = {
     "alpha": "the probability of a false alarm, over all comparisons of a session (default: 0.01)",
 }
 _PICTURE_FORMATS: Final = "bias_picture_formats"
-_LEAST_SECRET: Final = 16
 # Where GitHub Actions shows what a step wrote.
 SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 _UNITS: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
@@ -98,7 +100,9 @@ class Settings:
     device, batch_size, max_images
         As in `pytest_biastransfer.measure`.
     store
-        Directory of the prediction store. None means that of `cached_store`.
+        Directory of the prediction store. None means one in pytest's cache directory.
+    store_url
+        URL of the remote store whose cache the prediction store is, if any. It may have credentials: do not show it.
     specs
         Spec strings of the model and dataset fixtures, by fixture name.
     transfer
@@ -145,6 +149,7 @@ class Settings:
     batch_size: int | None
     max_images: int | None
     store: Path | None
+    store_url: str | None = field(repr=False)
     workers_per_gpu: int
     pixel_cache: int | None
     device_cache: int | None
@@ -257,6 +262,7 @@ def read_settings(config: pytest.Config) -> Settings:
         batch_size=_count(config, "batch_size"),
         max_images=_count(config, "max_images"),
         store=_store(config),
+        store_url=_store_url(config),
         specs={fixture: spec for fixture, spec in specs.items() if spec},
         directory=_directory(config),
         only=config.getoption("bias_only"),
@@ -395,10 +401,27 @@ def _probability(origin: str, value: str | None) -> float | None:
 
 
 def _store(config: pytest.Config) -> Path | None:
+    if _store_url(config) is not None:
+        return None
     path = _path(config, "store")
     if path is not None and path.exists() and not path.is_dir():
         raise pytest.UsageError(f"{_named('store')}: {path} is not a directory")
     return path
+
+
+def _store_url(config: pytest.Config) -> str | None:
+    """Return the location of a remote store, if one is set. Nothing is connected."""
+    value = _value(config, "store")
+    if value is None or "://" not in value:
+        return None
+    # Imported here: sessions with a local store need neither this nor fsspec.
+    from pytest_biastransfer.store.remote_location import require_usable
+
+    try:
+        require_usable(value, _named("store"))
+    except SpecError as error:
+        raise pytest.UsageError(str(error)) from error
+    return value
 
 
 def _store_key(config: pytest.Config) -> str | None:
@@ -410,30 +433,6 @@ def _store_key(config: pytest.Config) -> str | None:
             "BIAS_STORE_KEY, that has the secret; the secret itself does not belong into a file"
         )
     return name or None
-
-
-def store_secret(settings: Settings) -> bytes | None:
-    """Return the secret that seals the store, or None. A named variable that is not set is a warning.
-
-    Raises `pytest.UsageError` for a secret that is too short. The secret is never shown.
-    """
-    if settings.store_key is None:
-        return None
-    secret = os.environ.get(settings.store_key, "").encode(errors="surrogateescape")
-    if not secret:
-        warnings.warn(
-            f"bias_store_key: the environment variable {settings.store_key} is not set; the store of this session "
-            f"has no seal, and sealed files are not read",
-            StoreWarning,
-            stacklevel=2,
-        )
-        return None
-    if len(secret) < _LEAST_SECRET:
-        raise pytest.UsageError(
-            f"bias_store_key: the secret in the environment variable {settings.store_key} is shorter than "
-            f"{_LEAST_SECRET} characters; make one with python -c 'import secrets; print(secrets.token_hex(32))'"
-        )
-    return secret
 
 
 def _path(config: pytest.Config, name: str) -> Path | None:
@@ -461,19 +460,6 @@ def _reports(config: pytest.Config) -> Iterator[Path]:
         if Path(name).suffix not in RENDERERS:
             raise pytest.UsageError(f"{_named('report')}: got {name!r}, {expected_suffix()}")
         yield base / name
-
-
-def cached_store(config: pytest.Config) -> Path | None:
-    """Return the directory of the prediction store in pytest's cache, and create it; None without a cache directory.
-
-    Call it only in sessions with bias tests, so that other sessions write nothing.
-    """
-    cache: pytest.Cache | None = getattr(config, "cache", None)
-    try:
-        return None if cache is None else cache.mkdir("biastransfer")
-    except OSError as error:
-        warnings.warn(f"pytest's cache directory cannot be written ({error}); predictions are not stored", stacklevel=2)
-        return None
 
 
 def _directory(config: pytest.Config) -> Path:

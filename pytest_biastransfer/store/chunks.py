@@ -35,6 +35,8 @@ ComputesChunks = Callable[[Iterator[range]], Iterator[tuple[range, Content]]]
 _WAIT_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 600.0
 _MOST_BYTES: Final = 2**36
+_MOST_REMOTE_BYTES: Final = 2**30
+_HEADER_BYTES: Final = 2**16
 _MOST_DIMENSIONS: Final = 32
 _MOST_ELEMENTS: Final = 2**48
 _DTYPES: Final = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
@@ -79,6 +81,8 @@ class ChunkStore:
         self._root = root
         self._most_bytes = most_bytes
         self._patience = patience
+        # What was looked for in the remote store: it is not read again if it turns out to be damaged.
+        self._tried: dict[str, set[range]] = {}
 
     def collect(
         self,
@@ -114,13 +118,9 @@ class ChunkStore:
         """
         missing, last_progress = list(chunks), time.monotonic()
         while missing:
-            absent = []
-            for chunk in missing:
-                content = self.get(key, chunk, accepts)
-                if content is None:
-                    absent.append(chunk)
-                else:
-                    yield chunk, content
+            absent = yield from self._stored(key, missing, accepts)
+            if absent and self.fetch(key, absent):
+                absent = yield from self._stored(key, absent, accepts)
             locked = yield from self._compute_unclaimed(key, absent, run, accepts)
             if len(locked) < len(missing):
                 last_progress = time.monotonic()
@@ -133,6 +133,19 @@ class ChunkStore:
             else:
                 time.sleep(_WAIT_SECONDS)
             missing = locked
+
+    def _stored(
+        self, key: str, chunks: Sequence[range], accepts: Callable[[range, Content], bool]
+    ) -> Generator[tuple[range, Content], None, list[range]]:
+        """Yield the chunks that are stored; return the others."""
+        absent = []
+        for chunk in chunks:
+            content = self.get(key, chunk, accepts)
+            if content is None:
+                absent.append(chunk)
+            else:
+                yield chunk, content
+        return absent
 
     def _compute_unclaimed(
         self,
@@ -181,11 +194,25 @@ class ChunkStore:
         """
         if not self._root.can_be_written or self.get(key, chunk, accepts) is not None:
             return None
+        self.fetch(key, [chunk])
         claim = self._claim(key, chunk)
         if claim is not None and self.get(key, chunk, accepts) is not None:
             claim.release()
             return None
         return claim
+
+    def fetch(self, key: str, chunks: Sequence[range]) -> bool:
+        """Copy chunks that only a remote store has to the local one; return whether there were any.
+
+        One look at the remote store says which it has of a key, and is the only one in this session.
+        """
+        if not self._root.is_remote:
+            return False
+        tried = self._tried.setdefault(key, set())
+        wanted = [chunk for chunk in chunks if chunk not in tried]
+        tried.update(wanted)
+        names = [_file(key, chunk).partition("/")[2] for chunk in wanted]
+        return bool(names) and self._root.fetch(key, names, min(self._most_bytes, _MOST_REMOTE_BYTES) + _HEADER_BYTES)
 
     def has(self, key: str, chunk: range) -> bool:
         """Whether the file of a chunk exists; it may turn out to be damaged."""

@@ -9,11 +9,15 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pytest_biastransfer.errors import StoreWarning
+from pytest_biastransfer.store.atomic_files import atomic_write
 from pytest_biastransfer.store.checksummed_files import Accepts, Digest, Seal, read_checked, write_checked
 from pytest_biastransfer.store.file_locks import FileLocks
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.store.remote import RemoteStore
 
 # Not a fault of the file: too many files are open, or a network drive does not reply.
 _PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE)
@@ -33,6 +37,7 @@ class _Root:
     # Damaged files that cannot be removed: the user is warned of each once.
     stuck: set[Path] = field(default_factory=set)
     locks: FileLocks = field(default_factory=FileLocks)
+    remote: RemoteStore | None = None
 
 
 class StoreDirectory:
@@ -41,10 +46,11 @@ class StoreDirectory:
     After the first write that fails, nothing more is written to the directory or to any of its subdirectories.
     """
 
-    def __init__(self, directory: Path | None, seal: Seal | None = None) -> None:
-        self._root = _Root(directory, directory is not None, seal or Seal())
+    def __init__(self, directory: Path | None, seal: Seal | None = None, remote: RemoteStore | None = None) -> None:
+        self._root = _Root(directory, directory is not None, seal or Seal(), remote=remote)
         self._subpath = Path()
         self._fast = False
+        self._remote: RemoteStore | None = None
 
     @property
     def path(self) -> Path | None:
@@ -66,12 +72,50 @@ class StoreDirectory:
         """The locks of the store's files."""
         return self._root.locks
 
-    def inside(self, name: str, *, fast: bool = False) -> StoreDirectory:
-        """Return a subdirectory; its files have `fast` checksums where they are large and read often."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether other machines share its files, through a remote store."""
+        return self._remote is not None and self.can_be_written
+
+    def inside(self, name: str, *, fast: bool = False, shared: bool = False) -> StoreDirectory:
+        """Return a subdirectory.
+
+        Its files have `fast` checksums where they are large and read often. They are `shared` with other machines, if
+        the store has a remote one, where they mean the same there.
+        """
         subdirectory = StoreDirectory(None)
         subdirectory._root, subdirectory._subpath = self._root, self._subpath / name
         subdirectory._fast = fast
+        subdirectory._remote = self._root.remote if shared else None
         return subdirectory
+
+    def fetch(self, subdirectory: str, names: Iterable[str], most_bytes: int) -> bool:
+        """Copy files that are only in the remote store to this one; return whether there were any.
+
+        They are verified when they are read.
+        """
+        if self._remote is None or self.path is None or not self.can_be_written:
+            return False
+        directory = self.path / subdirectory
+        missing = [name for name in names if not os.path.lexists(directory / name)]
+        copied = False
+        for name, content in self._remote.read(self._remote_name(directory), missing, most_bytes) if missing else ():
+            try:
+                self.make_directory(directory)
+                with atomic_write(directory / name) as file:
+                    file.write(content)
+            except OSError as error:
+                self.give_up(error)
+                break
+            copied = True
+        return copied
+
+    def remote_names(self) -> list[str] | None:
+        """Return the names of the files that the remote store has of this directory; None if it cannot be read."""
+        if self._remote is None or self.path is None:
+            return None
+        listing = self._remote.listing(self._remote_name(self.path))
+        return None if listing is None else list(listing)
 
     def read(self, name: str, accepts: Accepts) -> tuple[Any, memoryview] | None:
         """Return the description and the memory-mapped content that `write` wrote into a file.
@@ -95,8 +139,11 @@ class StoreDirectory:
                 self.drop(path, getattr(error, "strerror", None) or str(error))
             return None
 
-    def write(self, name: str, description: Any, arrays: Iterable[Any]) -> None:
-        """Write a file if possible: a `description` that JSON can hold, and `arrays` with the buffer protocol."""
+    def write(self, name: str, description: Any, arrays: Iterable[Any] = (), *, share: bool = True) -> None:
+        """Write a file if possible: a `description` that JSON can hold, and `arrays` with the buffer protocol.
+
+        A remote store gets it, too, unless it is not to `share`.
+        """
         if self.path is None or not self.can_be_written:
             return
         path, buffers = self.path / name, list(arrays)
@@ -110,6 +157,9 @@ class StoreDirectory:
             _again_after(_MOVED, write)
         except OSError as error:
             self.give_up(error)
+            return
+        if share and self._remote is not None:
+            self._remote.write(self._remote_name(path), path)
 
     def make_directory(self, directory: Path) -> None:
         """Make a subdirectory, replacing files in its way; raises OSError where that is not possible."""
@@ -146,8 +196,15 @@ class StoreDirectory:
             warnings.warn(message, StoreWarning, stacklevel=2)
 
     def _digest(self, path: Path) -> Digest:
+        return self._root.seal.digest(self._name(path), fast=self._fast)
+
+    def _remote_name(self, path: Path) -> str:
+        # There, too, files with a seal are in a directory of their own.
+        return "/".join(part for part in (self._root.seal.name, self._name(path)) if part)
+
+    def _name(self, path: Path) -> str:
         assert self._root.directory is not None
-        return self._root.seal.digest(path.relative_to(self._root.directory).as_posix(), fast=self._fast)
+        return path.relative_to(self._root.directory).as_posix()
 
 
 def _again_after(errors: Sequence[int], work: Callable[[], Result]) -> Result:

@@ -5,12 +5,16 @@ chunks of the old generation never mixes them with chunks of the new one.
 
 Each drop is an empty file ``key-number.drop``. Files are only added, so there is no lock: two processes that drop the
 same key at the same time write the same file, and neither undoes what the other one dropped.
+
+A remote store is asked once for each key, before its first predictions are read from there. Its answer is kept, because
+a session that finds everything in its local store makes no connection. Number 0 stands for a key without drops.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.fingerprints import fingerprint
@@ -19,7 +23,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store.directory import StoreDirectory
 
 _DROP: Final = "dropped"
-_FILE: Final = re.compile(r"([0-9a-f]{32,64})-([1-9][0-9]{0,5})\.drop")
+_MOST_BYTES: Final = 2**10
+_FILE: Final = re.compile(r"([0-9a-f]{32,64})-(0|[1-9][0-9]{0,5})\.drop")
 
 
 class Generations:
@@ -33,6 +38,8 @@ class Generations:
         """Return a key of the current generation: the key itself if it was never dropped."""
         if self._counts is None:
             self._counts = self._read()
+        if key not in self._counts and self._root.is_remote:
+            self._counts[key] = self._from_remote(key)
         count = self._counts.get(key, 0)
         return fingerprint(key, count) if count else key
 
@@ -44,11 +51,23 @@ class Generations:
         if self.current(key) == current:
             count = self._counts.get(key, 0) + 1
             self._counts[key] = count
-            self._root.write(_file(key, count), _DROP, ())
+            self._root.write(_file(key, count), _DROP)
+
+    def _from_remote(self, key: str) -> int:
+        names = self._root.remote_names()
+        if names is None:
+            return 0
+        names = [name for name in names if name.startswith(f"{key}-")]
+        self._root.fetch("", names, _MOST_BYTES)
+        self._root.write(_file(key, 0), _DROP, share=False)
+        return self._counts_in(names).get(key, 0)
 
     def _read(self) -> dict[str, int]:
+        return self._counts_in(self._names())
+
+    def _counts_in(self, names: Iterable[str]) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for name in self._names():
+        for name in names:
             match = _FILE.fullmatch(name)
             if match is None or self._root.read(name, lambda text, size: text == _DROP and size == 0) is None:
                 continue
