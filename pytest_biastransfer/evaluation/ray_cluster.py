@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,9 @@ from pytest_biastransfer.optional_dependencies import need
 
 _ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
 _HEAD_SECONDS: Final = 10.0
+# What Ray calls a cluster that it starts on this machine.
+_LOCAL: Final = "local"
+_AUTHENTICATION: Final = "RAY_AUTH_MODE"
 _ORIGIN: Final = "--bias-executor=ray"
 
 
@@ -41,59 +46,63 @@ def connected(address: str | None, directory: Path | None) -> Iterator[Any]:
     BiasTransferError
         If the cluster cannot be reached, or has other versions of Ray or Python.
     """
-    ray = need("ray", "ray", _ORIGIN)
-    address = cluster_address(address)
+    address = cluster_address(address) or _LOCAL
+    ray: Any = sys.modules.get("ray")
     with contextlib.ExitStack() as stack:
-        if ray.is_initialized():
-            # By the user's own code, which also ends the connection.
-            yield ray
-            return
-        if address is None:
-            stack.enter_context(_local_cluster(ray, directory))
-        else:
-            _connect(ray, address)
-            stack.callback(ray.shutdown)
+        # Where the user's own code has connected, that code also ends the connection.
+        if ray is None or not ray.is_initialized():
+            shared = address == _LOCAL and directory is not None
+            ray = stack.enter_context(_shared_cluster(directory) if shared and directory else _connection(address))
         yield ray
 
 
 @contextlib.contextmanager
-def _local_cluster(ray: Any, directory: Path | None) -> Iterator[None]:
-    """Connect to the session's cluster on this machine; the first process of the session starts it."""
-    if directory is None:
-        _connect(ray, "local")
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
+def _shared_cluster(directory: Path) -> Iterator[Any]:
+    """Connect to the session's cluster on this machine, which the first process of the session starts."""
     from filelock import FileLock
 
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    address = directory / "ray.address"
-    users = directory / f"{os.getpid()}.ray-user"
+    file, own = directory / "ray.json", directory / f"{os.getpid()}.ray-user"
     with contextlib.ExitStack() as stack:
         # Held until this process has disconnected, or has died.
-        stack.enter_context(FileLock(users))
-        stack.callback(ray.shutdown)
+        stack.enter_context(FileLock(own))
         with FileLock(directory / "ray.lock"):
-            starts = not address.exists()
-            _connect(ray, "local" if starts else address.read_text(encoding="utf-8"))
+            starts = not file.exists()
+            cluster = {"address": _LOCAL} if starts else json.loads(file.read_text(encoding="utf-8"))
+            # Ray reads this when it is imported. A cluster that it starts accepts only those who know its token.
+            os.environ.update({name: value for name, value in cluster.items() if name == _AUTHENTICATION})
+            ray = stack.enter_context(_connection(cluster["address"]))
             if starts:
-                address.write_text(ray.get_runtime_context().gcs_address, encoding="utf-8")
-        try:
-            yield
-        finally:
-            if starts:
-                # The cluster ends with the process that started it, so that is the last one to leave.
-                address.unlink(missing_ok=True)
-                for other in set(directory.glob("*.ray-user")) - {users}:
-                    with FileLock(other):
-                        pass
+                cluster = {"address": ray.get_runtime_context().gcs_address}
+                cluster |= {name: os.environ[name] for name in (_AUTHENTICATION,) if name in os.environ}
+                file.write_text(json.dumps(cluster), encoding="utf-8")
+                stack.callback(_wait_for_others, file, own)
+        yield ray
+
+
+def _wait_for_others(file: Path, own: Path) -> None:
+    """Wait until nobody else uses the cluster: it ends with the process that has started it."""
+    from filelock import FileLock
+
+    file.unlink(missing_ok=True)
+    for other in set(file.parent.glob("*.ray-user")) - {own}:
+        with FileLock(other):
+            pass
+
+
+@contextlib.contextmanager
+def _connection(address: str) -> Iterator[Any]:
+    ray = need("ray", "ray", _ORIGIN)
+    _connect(ray, address)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
 
 
 def _connect(ray: Any, address: str) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local":
+    if address == _LOCAL:
         # A test run sends no statistics to the makers of Ray, unless the user has asked for that.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options["include_dashboard"] = False

@@ -151,7 +151,7 @@ class RayExecutor:
 
         count, resources = _shares(ray.nodes(), self.device, self._drivers)
         threads = max(1, int(resources["num_cpus"]))
-        session = f"biastransfer-{uuid.uuid4().hex}"
+        session = f"biastransfer-ray-{uuid.uuid4().hex}"
         # Restarted without limit; each call is repeated by `run`, elsewhere and not without limit. Ray would wait for
         # the lost node, and would let a model that kills its process do so for ever.
         actor_class = ray.remote(ray_actor.ChunkActor).options(**resources, max_restarts=-1)
@@ -234,7 +234,7 @@ class RayExecutor:
     def close(self) -> None:
         """End the actors and the connection, and the cluster if it was started here."""
         if self._actors:
-            closing = [actor.close.remote() for actor in self._actors]
+            closing = [actor.close.options(max_task_retries=-1).remote() for actor in self._actors]
             with contextlib.suppress(self._ray.exceptions.RayError):
                 self._ray.wait(closing, num_returns=len(closing), timeout=_LOOK_SECONDS)
                 for actor in self._actors:

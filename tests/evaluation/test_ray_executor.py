@@ -7,6 +7,8 @@ import importlib
 import os
 import shutil
 import signal
+import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,7 @@ from pytest_biastransfer.evaluation.ray_executor import RayExecutor
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.store import Store
 from tests.conftest import Run
+from tests.support.warm_python import PYTHON
 
 ray: Any = pytest.importorskip("ray", reason="needs the package ray")
 
@@ -91,6 +94,9 @@ def cluster() -> Iterator[Any]:
         yield cluster
         ray.shutdown()
         cluster.shutdown()
+        # The directory of a node that dies stays.
+        for directory in Path(tempfile.gettempdir()).glob("biastransfer-ray-*"):
+            shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="module")
@@ -320,3 +326,43 @@ def test_without_ray_the_error_says_what_to_type(monkeypatch: pytest.MonkeyPatch
     match = r"^--bias-executor=ray: needs ray, .* type: pip install 'pytest-biastransfer\[ray\]'"
     with pytest.raises(BiasTransferError, match=match), connected("auto", None):
         pass
+
+
+TWO_TESTS = """
+import pytest
+
+@pytest.mark.bias_intervention("yellow-square", "grayscale", max_asr=1)
+def test_two(bias):
+    pass
+"""
+ADDRESSES = """
+
+import os
+import sys
+from pathlib import Path
+
+# Ray starts its own processes with it: forks of a warm Python would not end with Ray.
+sys.executable = PYTHON
+
+def pytest_sessionfinish(session):
+    import ray
+    if ray.is_initialized():
+        Path(f"{os.getpid()}.address").write_text(ray.get_runtime_context().gcs_address)
+"""
+
+
+@pytest.mark.parametrize("mode", ["n2"])
+def test_workers_share_the_cluster_that_one_of_them_starts_and_it_ends_with_them(
+    colors: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with (colors.path / "conftest.py").open("a") as conftest:
+        conftest.write(ADDRESSES.replace("PYTHON", repr(PYTHON)))
+    colors.makepyfile(TWO_TESTS)
+    run("--bias-executor=ray").assert_outcomes(passed=2)
+    addresses = [path.read_text() for path in colors.path.glob("*.address")]
+    assert len(addresses) == 2
+    assert addresses[0] == addresses[1]
+    host, _, port = addresses[0].rpartition(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
