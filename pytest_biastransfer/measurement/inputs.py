@@ -33,6 +33,10 @@ def evaluator_for(
     Raises `BiasTransferError` for a device that does not exist, and for a number of images that is not positive.
     """
     require_counts(batch_size=batch_size, max_images=max_images)
+    if store is not None and "://" in str(store):
+        raise BiasTransferError(
+            f"store={str(store)!r:.80}: expected a directory; URLs are for pytest's option --bias-store"
+        )
     opened = Store(None if store is None else Path(store))
     return Evaluator(
         resolve_device(str(device), opened.facts),

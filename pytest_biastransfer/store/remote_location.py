@@ -13,6 +13,7 @@ from pytest_biastransfer.optional_dependencies import need
 _PROTOCOL: Final = re.compile(r"([A-Za-z0-9_+.:-]+)://")
 # Credentials before the host, such as those of sftp://user:password@host, and a query, which may have a token.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*@|[?#].*")
+_PASSWORD: Final = re.compile(r"://[^/@]*:[^/@]*@")
 
 
 def is_url(location: str) -> bool:
@@ -39,6 +40,12 @@ def require_usable(url: str, origin: str) -> None:
     `origin` begins the message.
     """
     match, origin = _PROTOCOL.match(url), f"{origin}: {without_credentials(url)}"
+    if _PASSWORD.search(url):
+        # Commands that are printed to be typed again would show it.
+        raise SpecError(
+            f"{origin}: has a password in the URL; fsspec takes it from the environment or its configuration files, "
+            f"such as FSSPEC_SFTP_PASSWORD"
+        )
     need("fsspec", "remote", origin)
     from fsspec.registry import get_filesystem_class, known_implementations, registry
 

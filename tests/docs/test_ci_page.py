@@ -73,7 +73,7 @@ def sessions() -> list[list[str]]:
 
 
 def test_the_page_has_what_it_is_about() -> None:
-    assert len(workflows()) == 4
+    assert len(workflows()) == 5
     assert len(sessions()) >= 6
     assert {line[0] for line in commands(["biastransfer"])} == set(COMMANDS)
     others = [line for line in shell_lines() if words(line)[0] not in ("pytest", "python", "biastransfer")]

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pytest_biastransfer.errors import SpecError, StoreWarning
+from pytest_biastransfer.errors import BiasTransferError, SpecError, StoreWarning
+from pytest_biastransfer.measurement.inputs import evaluator_for
 from pytest_biastransfer.store import Store
 from pytest_biastransfer.store.chunks import Content
 from pytest_biastransfer.store.remote import RemoteStore
@@ -385,6 +386,10 @@ def test_with_a_full_disk_nothing_is_read_into_it(full: Machine, tmp_path: Path)
     [
         ("s4://bucket/store", r"--bias-store: s4://bucket/store: unknown protocol 's4'; did you mean .*Valid: "),
         ("S 3://bucket", "unknown protocol 'S 3'; "),
+        (
+            "sftp://me:hunter2@host/store",
+            r"^--bias-store: sftp://host/store: has a password in the URL; fsspec takes it",
+        ),
         ("absent://bucket", r"needs absent_library, which is not installed; type: pip install absent_library"),
     ],
 )
@@ -415,6 +420,11 @@ def test_credentials_are_never_shown(tmp_path: Path) -> None:
         require_usable("s4://me:hunter2@bucket/store?token=hunter2", "--bias-store")
     assert "hunter2" not in str(caught.value)
     assert without_credentials("s3://bucket/a@b/c") == "s3://bucket/a@b/c"
+
+
+def test_measure_takes_directories_only() -> None:
+    with pytest.raises(BiasTransferError, match=r"store='s3://bucket': expected a directory; URLs are for pytest's"):
+        evaluator_for("cpu", "s3://bucket")
 
 
 # ---------------------------------------------------------------------------------------- whole sessions
