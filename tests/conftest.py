@@ -163,10 +163,25 @@ MODES = {"no:xdist": ["-p", "no:xdist"], "n0": ["-n0"], "n2": ["-n2"]}
 each_mode = pytest.mark.parametrize("mode", list(MODES))
 
 
+@pytest.fixture(scope="session")
+def inner_options() -> str:
+    """The options of sessions inside tests: no other plugin than pytest-xdist, whatever is installed."""
+    return " ".join(other_plugins("xdist", "xdist.looponfail"))
+
+
+@pytest.fixture(autouse=True)
+def isolated_sessions(inner_options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all sessions that a test starts, by whatever means, see no plugins of others.
+
+    Not for the whole process: workers would inherit it, which need the plugins of the outer session.
+    """
+    monkeypatch.setenv("PYTEST_ADDOPTS", inner_options)
+
+
 @pytest.fixture
-def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A test directory whose sessions have no other plugin than pytest-xdist."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(other_plugins("xdist", "xdist.looponfail")))
+def pytester(pytester: pytest.Pytester, inner_options: str, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A test directory whose sessions have no other plugin than pytest-xdist: pytest's own forgets all options."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", inner_options)
     return pytester
 
 
