@@ -51,6 +51,7 @@ _RATIOS: Final[Sequence[tuple[str, str, str, float, float, Literal["<=", ">="]]]
     ("first", "first pass / raw pass", "raw", 1 / 0.6, 1 / 0.9, "<="),
     ("jpeg", "first pass from JPEG / decoding or raw pass, the longer", "jpeg_floor", 1 / 0.8, 1 / 0.95, "<="),
     ("session", "five passes, pixels not on the device / five raw passes", "five_raw", 1 / 0.6, 1 / 0.8, "<="),
+    ("compiled", "later pass, compiled / raw pass, eager", "raw", 1.0, 0.8, "<="),
     ("hand", "hand-written with a DataLoader / five passes", "five", 3, 5, ">="),
 )
 
@@ -83,7 +84,13 @@ def device_work_measurements(environment: Mapping[str, str], images: int) -> dic
 
 
 def _measured(environment: Mapping[str, str], images: int, architecture: str, precision: str) -> Quantities:
-    options = [f"--images={images}", f"--architecture={architecture}", f"--precision={precision}", "--device=cuda"]
+    options = [
+        f"--images={images}",
+        f"--architecture={architecture}",
+        f"--precision={precision}",
+        "--device=cuda",
+        "--compile",
+    ]
     command = [sys.executable, "-m", "benchmarks.device_work", *options]
     return run(command, Path(__file__).parents[1], environment).printed
 
@@ -118,8 +125,8 @@ class Work:
         self.model = Model(module, preprocess=Preprocess(mean=0.5, std=0.25))
         self.pictures = Pictures(images, side)
 
-    def quantities(self, place: Path) -> dict[str, float]:
-        """Measure everything, and return seconds by name."""
+    def quantities(self, place: Path, *, compiled: bool) -> dict[str, float]:
+        """Measure everything, and return seconds by name; the passes of a compiled model only if that is asked for."""
         raw = self._raw()
         images = as_images(self.pictures, "pictures")
         _ = images.fingerprint
@@ -141,18 +148,28 @@ class Work:
             "jpeg": jpeg,
             "jpeg_floor": max(decoding, raw),
             "hand": self._hand_written(),
+            **(self._compiled_passes(images, place) if compiled else {}),
         }
+
+    def _compiled_passes(self, images: LabelledImages, place: Path) -> dict[str, float]:
+        """Time a first pass, which compiles, and later ones."""
+        evaluator = self._evaluator(place / "compiled", stays=True, compiled=True)
+        first, *later = (self._predicting(evaluator, images, change) for change in INTERVENTIONS)
+        return {"compiled_first": first, "compiled": median(later)}
 
     def _predicting(self, evaluator: Evaluator, images: LabelledImages, change: Intervention | None) -> float:
         return _seconds(lambda: evaluator.predictions(self.model, images, change))
 
-    def _evaluator(self, store: Path, *, stays: bool, upcoming: Sequence[Upcoming] = ()) -> Evaluator:
+    def _evaluator(
+        self, store: Path, *, stays: bool, upcoming: Sequence[Upcoming] = (), compiled: bool = False
+    ) -> Evaluator:
         limit = partial(memory_for_pixels, str(self.device)) if stays else lambda: 0
         memory = DeviceMemory(DevicePixels(limit), DeviceModels(stay=self.device.type != "cpu"))
         return Evaluator(
             str(self.device),
             Store(store),
             precision=self.precision,
+            compiled=compiled,
             device_memory=memory,
             upcoming=lambda _model, _images: upcoming,
         )
@@ -231,10 +248,11 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16", choices=("float32", "tf32", "bf16"))
     parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--side", type=int, default=SIDE)
+    parser.add_argument("--compile", action="store_true", help="time a compiled model as well")
     options = parser.parse_args()
     work = Work(options.device, options.architecture, options.precision, options.images, options.side)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as place:
-        sys.stdout.write(json.dumps(work.quantities(Path(place))) + "\n")
+        sys.stdout.write(json.dumps(work.quantities(Path(place), compiled=options.compile)) + "\n")
 
 
 if __name__ == "__main__":
