@@ -98,6 +98,11 @@ class Reads:
         return digests
 
 
+def exempt_thread() -> None:
+    """Record nothing that this thread reads, from now on: it works for this package, whatever else runs meanwhile."""
+    _here.exempt = True
+
+
 def reads_below_python(files: Iterable[Path]) -> bool:
     """Whether code mentions functions that open files in C++ or Rust, which audit hooks do not report."""
     return any(_BELOW_PYTHON.search(file.read_bytes()) for file in files)
@@ -267,6 +272,8 @@ def _is_of_interest(frame: types.FrameType | None) -> bool:
 
     Reads of this package are not recorded, nor those of frameworks while they are imported or called by this package.
     """
+    if getattr(_here, "exempt", False):
+        return False
     by_a_library = False
     while frame is not None:
         name = frame.f_globals.get("__name__")

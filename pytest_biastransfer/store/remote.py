@@ -9,17 +9,19 @@ that takes too long, nothing more is read, or written, and the user is told once
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pytest_biastransfer.errors import StoreWarning
+from pytest_biastransfer.fingerprints.observation import exempt_thread
 from pytest_biastransfer.plain_text import shown
 from pytest_biastransfer.store.remote_location import without_credentials
 
@@ -31,6 +33,7 @@ _BATCH_BYTES: Final = 2**25
 _BATCH_FILES: Final = 128
 _FLUSH_SECONDS: Final = 60.0
 _MOST_LETTERS: Final = 300
+_THREAD: Final = "biastransfer-remote"
 # Their files are in directories, which have to be made.
 _DIRECTORY_PROTOCOLS: Final = ("file", "local", "sftp", "ssh", "smb", "hdfs", "webhdfs", "ftp")
 
@@ -73,10 +76,10 @@ class RemoteStore:
         Each directory is listed once a session: one round trip says what there is of many chunks.
         """
         if directory not in self._listings:
-            found = self._read(lambda: self._list(directory), _REPLY_SECONDS)
-            if found is None:
+            listing = self._read(lambda: self._list(directory), _REPLY_SECONDS)
+            if listing is None:
                 return None
-            self._listings[directory] = found
+            self._listings[directory] = listing
         return self._listings[directory]
 
     def read(self, directory: str, names: Iterable[str], most_bytes: int) -> Iterator[tuple[str, bytes]]:
@@ -133,11 +136,16 @@ class RemoteStore:
         with self._lock:
             if self._opened is None:
                 from fsspec.core import url_to_fs
+                from fsspec.registry import get_filesystem_class
 
                 protocol = self._url.partition("://")[0]
-                made = {"auto_mkdir": True} if protocol in ("file", "local") else {}
                 # Listings are cached here, for one session only.
-                files, root = url_to_fs(self._url, use_listings_cache=False, skip_instance_cache=True, **made)
+                options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
+                if protocol in ("file", "local"):
+                    options["auto_mkdir"] = True
+                if getattr(get_filesystem_class(protocol), "async_impl", False):
+                    options["loop"] = _event_loop()
+                files, root = url_to_fs(self._url, **options)
                 self._opened = files, root.rstrip("/")
             return self._opened
 
@@ -146,16 +154,16 @@ class RemoteStore:
         path = f"{root}/{directory}"
         try:
             # Not ls: for a missing directory, some protocols list the one above it, which has all keys.
-            found = files.find(path, detail=True)
+            entries = files.find(path, detail=True)
         except FileNotFoundError:
             return {}
-        return {file.rpartition("/")[2]: entry["size"] or 0 for file, entry in found.items()}
+        return {file.rpartition("/")[2]: entry["size"] or 0 for file, entry in entries.items()}
 
     def _get(self, names: Iterable[str]) -> list[bytes | None]:
         files, root = self._files()
         paths = [f"{root}/{name}" for name in names]
         contents = files.cat(paths, on_error="return")
-        found: list[bytes | None] = []
+        results: list[bytes | None] = []
         for path in paths:
             content = contents.get(path)
             # Another session may have removed it.
@@ -163,8 +171,8 @@ class RemoteStore:
                 content = None
             elif isinstance(content, Exception):
                 raise content
-            found.append(content)
-        return found
+            results.append(content)
+        return results
 
     def _write(self, contents: Mapping[str, bytes]) -> None:
         files, root = self._files()
@@ -254,6 +262,8 @@ def _in_background(work: Callable[[], Result]) -> Future[Result]:
     future: Future[Result] = Future()
 
     def run() -> None:
+        # A model may predict meanwhile: what is read here is not what it reads.
+        exempt_thread()
         try:
             result = work()
         # Libraries of object stores have errors of their own, and whoever asks for the result gets it.
@@ -262,8 +272,21 @@ def _in_background(work: Callable[[], Result]) -> Future[Result]:
         else:
             future.set_result(result)
 
-    threading.Thread(target=run, name="biastransfer-remote", daemon=True).start()
+    threading.Thread(target=run, name=_THREAD, daemon=True).start()
     return future
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop that runs in a thread of its own; the model may use that of fsspec."""
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=_THREAD, initializer=exempt_thread))
+
+    def run() -> None:
+        exempt_thread()
+        loop.run_forever()
+
+    threading.Thread(target=run, name=f"{_THREAD}-loop", daemon=True).start()
+    return loop
 
 
 def _batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,9 +20,11 @@ from typing import Any, ClassVar, NoReturn
 import fsspec
 import numpy as np
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pytest_biastransfer.errors import BiasTransferError, SpecError, StoreWarning
+from pytest_biastransfer.fingerprints.observation import observing
 from pytest_biastransfer.measurement.inputs import evaluator_for
 from pytest_biastransfer.store import Store
 from pytest_biastransfer.store.chunks import Content
@@ -336,6 +343,43 @@ def test_the_session_waits_for_uploads_only_so_long(other: Machine) -> None:
     assert "3 files were not written within 0.2 seconds" in message
 
 
+HUNG = """
+import sys, time
+from pathlib import Path
+import fsspec, numpy
+from fsspec.implementations.memory import MemoryFileSystem
+from pytest_biastransfer.store import Store
+from pytest_biastransfer.store.remote import RemoteStore
+
+class Hung(MemoryFileSystem):
+    protocol = "hung"
+    def pipe_file(self, *arguments, **options):
+        print("writes", flush=True)
+        time.sleep(600)
+
+fsspec.register_implementation("hung", Hung)
+store = Store(Path(sys.argv[1]), None, RemoteStore("hung://bucket"))
+list(store.predictions.collect("key", [range(4)], lambda chunk: {"a": numpy.zeros(4)}))
+store.flush(float(sys.argv[2]))
+print("ends", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.parametrize(("seconds", "code"), [("0.1", 0), ("600", -signal.SIGINT)])
+def test_a_process_ends_and_ctrl_c_works_while_a_connection_hangs(tmp_path: Path, seconds: str, code: int) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", HUNG, str(tmp_path), seconds]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writes\n"
+        if code:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(30) == code
+        assert process.stdout.read() == ("" if code else "ends\n")
+    # What was computed is there.
+    assert list((tmp_path / "predictions" / "key").glob("*.chunk"))
+
+
 def test_computing_does_not_wait_for_uploads(other: Machine) -> None:
     ready = threading.Event()
     Faulty.faults["write"] = lambda _: ready.wait(30)
@@ -376,6 +420,44 @@ def test_with_a_full_disk_nothing_is_read_into_it(full: Machine, tmp_path: Path)
     (tmp_path / "no directory").touch()
     with pytest.warns(StoreWarning, match="cannot be written"):
         assert collected(Machine(tmp_path / "no directory").session()) == [0, 4, 8]
+
+
+class Service(AsyncFileSystem):  # type: ignore[misc]
+    """A file system with an event loop that reads what libraries of services read."""
+
+    protocol = "service"
+
+    async def _find(self, path: str, **options: Any) -> dict[str, Any]:
+        read_inputs()
+        await asyncio.get_running_loop().run_in_executor(None, read_inputs)
+        return {}
+
+    async def _pipe_file(self, path: str, value: bytes, **options: Any) -> None:
+        read_inputs()
+
+
+def read_inputs() -> None:
+    _ = os.environ.get("SERVICE_CREDENTIALS")
+    with Path(__file__).open():
+        pass
+    with contextlib.suppress(OSError), socket.socket() as connection:
+        connection.connect(("127.0.0.1", 9))
+
+
+@pytest.mark.parametrize("url", [URL, "service://bucket/store"])
+def test_what_a_remote_store_reads_is_not_what_a_model_reads(other: Machine, url: str) -> None:
+    fsspec.register_implementation("service", Service, clobber=True)
+    Faulty.faults["find"] = Faulty.faults["write"] = lambda _: read_inputs()
+    with observing() as reads:
+        session = other.session(url)
+        assert collected(session) == [0, 4, 8]
+        assert ended(session) == []
+    assert (reads.files, reads.directories, reads.variables, reads.elsewhere) == ({}, set(), {}, set())
+    with observing() as reads:
+        read_inputs()
+    assert reads.files
+    assert reads.variables
+    assert reads.elsewhere
 
 
 # ------------------------------------------------------------------------------------------- locations
