@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.evaluation.visiting_order import chunks
+
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.chunk_task import ChunkTask, Evaluation
     from pytest_biastransfer.store.chunks import ChunkStore, Claim, Content
@@ -63,6 +65,10 @@ class Companions:
         """
         if self._companions is None:
             self._companions = self._find()
+            for companion in self._companions:
+                # Other machines may have them: together, not one round trip for each.
+                needed = [each for each in chunks(companion.evaluation.count) if each.start < companion.count]
+                self._store.fetch(companion.evaluation.key.text, needed)
         claimed = []
         for companion in self._companions:
             evaluation = companion.evaluation

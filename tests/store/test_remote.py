@@ -169,6 +169,14 @@ def test_a_warm_session_makes_no_connection(full: Machine) -> None:
     assert Faulty.calls == []
 
 
+def test_what_another_machine_has_is_not_claimed(full: Machine, other: Machine) -> None:
+    store = other.session().predictions
+    assert store.claim(KEY, CHUNKS[0], lambda *_: True) is None
+    claim = store.claim("b" * 64, CHUNKS[0], lambda *_: True)
+    assert claim is not None
+    claim.release()
+
+
 def test_what_is_missing_everywhere_costs_one_look_for_each_key(other: Machine) -> None:
     session = other.session()
     assert collected(session) == [0, 4, 8]
@@ -479,6 +487,14 @@ def test_locations_that_cannot_be_used(url: str, message: str) -> None:
     fsspec.register_implementation("absent", "absent_library.Files", clobber=True)
     with pytest.raises(SpecError, match=message):
         require_usable(url, "--bias-store")
+
+
+def test_without_fsspec_it_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(
+        SpecError, match=r"needs fsspec, which is not installed; type: pip install 'pytest-biastr.*\[remote"
+    ):
+        require_usable(URL, "--bias-store")
 
 
 @pytest.mark.parametrize("url", [URL, "memory://store", "file:///store"])
