@@ -96,6 +96,13 @@ CPU_FIGURES: Final = (
     Figure("warm-n2", "second run, `-n 2` / trivial session", "warm-n2.seconds", "trivial-n2.seconds", 1.5, 1.2),
     Figure("warm-torch", "second run, one process: imports of torch", "warm.torch", must=0, sense="=", unit=""),
     Figure("warm-torch-n2", "second run, `-n 2`: imports of torch", "warm-n2.torch", must=0, sense="=", unit=""),
+    Figure(
+        "ray",
+        "five passes after start-up: two actors of Ray / two processes",
+        "ray.seconds",
+        "two-processes.seconds",
+        1.15,
+    ),
     Figure("many", "200 tests, all in the store / trivial session", "many.seconds", "trivial.seconds", 3, 2),
     Figure("canary", "second run, a fixture's model / without its canary", "canary.auto", "canary.off", 1.05),
     Figure(

@@ -127,6 +127,12 @@ class Workbench:
         # The model is checked once, by whichever worker comes first.
         return {"clean": (sum(counts) - CHECKED_IMAGES) / self._images - _TESTS}
 
+    def five_passes(self, by: str) -> Quantities:
+        """Time five passes by two actors of Ray, or by two processes that share a store, after a first pass."""
+        project = self._project(f"five-{by}", {"five_passes.py": "five_passes.py"})
+        command = [sys.executable, "five_passes.py", by, str(self._work.images), str(self._work.weights)]
+        return run(command, project, self._environment).printed
+
     def early_stop(self, alpha: float | None) -> Quantities:
         """Time one measurement that stops early, or one of all images."""
         project = self._project("early", {"early_stop.py": "early_stop.py"})
@@ -237,6 +243,8 @@ def cpu_measurements(whole: Workbench, tenth: Workbench) -> dict[str, Measuremen
         "trivial-n2": partial(whole.trivial, two),
         "hand-n2": partial(whole.hand, two),
         "many": whole.many,
+        "two-processes": partial(whole.five_passes, "processes"),
+        "ray": partial(whole.five_passes, "ray"),
         "canary": whole.canary,
         "memory": whole.memory,
         "memory-tenth": tenth.memory,
