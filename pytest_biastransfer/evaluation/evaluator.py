@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from typing import TYPE_CHECKING, Unpack
 
 from pytest_biastransfer.errors import BiasTransferError
@@ -68,6 +69,7 @@ class Evaluator(Environment):
         self._canary = self._usable(canary)
         self._executor = executor
         self._partial: dict[str, PartialPredictions] = {}
+        self._loading = 0.0
 
     def _usable(self, canary: Canary | None) -> Canary | None:
         """Return the canary, or None where two types of devices round too differently for its comparison."""
@@ -183,6 +185,8 @@ class Evaluator(Environment):
         self.checks.require_not_failed(evaluation.key)
         if self.prepare:
             self.prepare()
+        if self._executor is None:
+            self._load(evaluation)
         if self._canary is not None:
             self._canary.verify(self, evaluation.model.get(), evaluation.images.get(), evaluation.key.basis)
         executor = self._executor
@@ -193,6 +197,19 @@ class Evaluator(Environment):
             executor = LocalExecutor(self)
         stack.callback(executor.release)
         return executor
+
+    def _load(self, evaluation: Evaluation) -> None:
+        """Load what is loaded once in a process, a moment before the executor needs it, and note how long it takes."""
+        begun = time.monotonic()
+        import torch  # noqa: F401
+
+        evaluation.model.get(self.store.facts)
+        self._loading += time.monotonic() - begun
+
+    def take_loading_seconds(self) -> float:
+        """Return how long torch was imported, and models were loaded, to evaluate here since the last call."""
+        seconds, self._loading = self._loading, 0.0
+        return seconds
 
     def predictions(
         self, model: Model, images: LabelledImages, intervention: Intervention | None = None

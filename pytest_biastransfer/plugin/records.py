@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.record import Record
 
 # Grows with each change of what is written here or in `pytest_biastransfer.plugin.xdist.worker_messages`.
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,14 @@ class AttachedRecord:
         Findings of the test besides its verdict, for a section of the summary.
     remarks
         Remarks on models, which the summary shows once a session.
+    loading
+        Seconds that the process of a bias test has spent on loading torch and models for it.
     """
 
     bias: Record | None = None
     notes: Sequence[str] = field(default=())
     remarks: Sequence[str] = field(default=())
+    loading: float = 0.0
 
 
 def to_text(content: Any) -> str:
@@ -94,4 +97,4 @@ def _parsed(content: dict[str, Any]) -> AttachedRecord:
     from pytest_biastransfer.reporting.from_json import from_plain
     from pytest_biastransfer.reporting.record import Record
 
-    return AttachedRecord(from_plain(Record, content["bias"]), content["notes"], content["remarks"])
+    return AttachedRecord(from_plain(Record, content["bias"]), content["notes"], content["remarks"], content["loading"])

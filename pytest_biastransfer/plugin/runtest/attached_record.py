@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_biastransfer.plain_text import shown
 from pytest_biastransfer.plugin.collection.parametrize import is_bias_test
 from pytest_biastransfer.plugin.records import AttachedRecord, attach
-from pytest_biastransfer.plugin.state import NOTES, REMARKS
+from pytest_biastransfer.plugin.state import EVALUATORS, NOTES, REMARKS
 
 if TYPE_CHECKING:
     import pytest
@@ -22,7 +22,12 @@ def attach_record(item: pytest.Item, report: pytest.TestReport) -> None:
     notes = [shown(note) for note in item.stash.get(NOTES, [])] if has_run else []
     remarks = [shown(remark) for remark in item.stash.get(REMARKS, [])] if has_run else []
     if bias is not None or notes or remarks:
-        attach(report, AttachedRecord(bias, notes, remarks))
+        loading = 0.0 if bias is None else _loading_seconds(item.config)
+        attach(report, AttachedRecord(bias, notes, remarks, loading))
+
+
+def _loading_seconds(config: pytest.Config) -> float:
+    return sum(evaluator.take_loading_seconds() for evaluator in config.stash.get(EVALUATORS, {}).values())
 
 
 def _bias_record(item: pytest.Item, report: pytest.TestReport) -> Record | None:

@@ -15,8 +15,11 @@ from pytest_biastransfer.plugin.state import BASELINE_LINES, COMPARED, RECORDS, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from xdist.workermanage import WorkerController
+
     from pytest_biastransfer.plugin.results import TestResult
     from pytest_biastransfer.reporting.summary_table import Line, Row
+    from pytest_biastransfer.reporting.workers import WorkerTime
 
 
 def write_summary(reporter: pytest.TerminalReporter) -> None:
@@ -47,6 +50,7 @@ def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestR
         sentence,
         table,
     )
+    from pytest_biastransfer.reporting.workers import workers_sentence
 
     rows = _rows(reporter.config, bias_results)
     shown = [row for row in rows if reporter.verbosity > 0 or not row.is_quiet]
@@ -65,9 +69,26 @@ def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestR
         command = ["pytest", *map(str, config.invocation_params.args)]
         can_repeat = config.pluginmanager.hasplugin("lfplugin")
         _write_line(reporter, Line(again_sentence(rows, command, can_repeat=can_repeat)))
+        _write_line(reporter, Line(workers_sentence(_worker_times(bias_results))))
         performances = once_each(performance for row in rows for performance in row.record.performances)
         for line in performance_rows(performances, terminal_width(reporter)):
             _write_line(reporter, line)
+
+
+def _worker_times(bias_results: Sequence[TestResult]) -> list[WorkerTime]:
+    from pytest_biastransfer.reporting.workers import WorkerTime
+
+    times: dict[str, WorkerTime] = {}
+    for result in bias_results:
+        node: WorkerController | None = getattr(result.report, "node", None)
+        if node is not None and result.record.computed:
+            before = times.get(node.gateway.id, WorkerTime(0.0, 0.0, 0))
+            times[node.gateway.id] = WorkerTime(
+                before.loading + result.test.loading,
+                before.tests + result.seconds,
+                before.images + result.record.computed,
+            )
+    return list(times.values())
 
 
 def _rows(config: pytest.Config, bias_results: Sequence[TestResult]) -> list[Row]:
