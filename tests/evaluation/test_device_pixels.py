@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_biastransfer import Grayscale, Model, Preprocess, Square
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation import local_executor
-from pytest_biastransfer.evaluation.device_copies import Copy
+from pytest_biastransfer.evaluation.device_copies import Copy, DeviceCopies
 from pytest_biastransfer.evaluation.device_memory import DeviceMemory
 from pytest_biastransfer.evaluation.device_pixels import DevicePixels, memory_for_pixels
 from pytest_biastransfer.evaluation.evaluator import Evaluator
@@ -137,3 +141,47 @@ def test_pixels_are_dropped_before_batches_get_smaller() -> None:
     assert np.array_equal(found, expected)
     # The check that a model is deterministic makes other batches.
     assert {128, 600 % 128 or 128} >= {size for size in hungry.observed.sizes if size > 64}
+
+
+@pytest.mark.usefixtures("_busy")
+def test_pixels_are_dropped_where_the_next_ones_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, refused = DevicePixels(lambda: 10**9), []
+    images = as_images(Photos(), "photos")
+    model = Model(torch.nn.Flatten(), preprocess=Preprocess(mean=0.5, std=0.5))
+    expected = Evaluator("cpu").predictions(model, images).classes
+    copy = DeviceCopies.to_device
+
+    def to_full_device(self: DeviceCopies, arrays: Sequence[npt.NDArray[Any]]) -> Copy:
+        # A device whose memory is the cached pixels: of 600 images of 192 bytes, 400 fit.
+        if cache.bytes + sum(array.nbytes for array in arrays) > 400 * 192 and cache.bytes:
+            refused.append(cache.bytes)
+            raise torch.OutOfMemoryError
+        return copy(self, arrays)
+
+    monkeypatch.setattr(DeviceCopies, "to_device", to_full_device)
+    found = Evaluator("cpu", device_memory=DeviceMemory(cache)).predictions(model, images).classes
+    assert np.array_equal(found, expected)
+    assert refused
+    assert cache.bytes <= 400 * 192
+
+
+def test_two_sessions_on_one_gpu_share_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions: list[DevicePixels] = []
+    size = pixels().bytes
+    total = 90 * size
+
+    def free_memory(device: str) -> tuple[int, int]:
+        return total - sum(session.bytes for session in sessions), total
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free_memory)
+    for chunks in (30, 20):
+        session = DevicePixels(lambda: memory_for_pixels("cuda"))
+        stay = [session.put("photos", range(index, index + 1), pixels()) for index in range(90)]
+        assert sum(stay) == chunks
+        assert session.bytes == chunks * size
+        sessions.append(session)
+    # Of what is left, two workers of a third session share a third.
+    assert memory_for_pixels("cuda", processes=2) == 40 * size // 3 // 2
+    # Beside others that have taken more than there is, nothing stays.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, total))
+    assert not DevicePixels(lambda: memory_for_pixels("cuda")).put("photos", range(1), pixels())
