@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -109,8 +110,11 @@ def _connect(ray: Any, address: str) -> None:
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if main else None
     try:
+        if re.fullmatch(r"[^/]+:\d+", address):
+            # Ray would try for minutes.
+            _reach(address)
         ray.init(address, **options)
-    except (ConnectionError, RuntimeError, ValueError, ImportError, ray.exceptions.RayError) as error:
+    except (OSError, RuntimeError, ValueError, ImportError, ray.exceptions.RayError) as error:
         raise BiasTransferError(
             f"{_ORIGIN}: cannot connect to the Ray cluster at {address} ({' '.join(str(error).split())}); expected the "
             f"address of a running cluster in {_ADDRESS_VARIABLE}, or ray://HOST:PORT, with the same versions of Ray "
@@ -124,12 +128,21 @@ def _connect(ray: Any, address: str) -> None:
 
 def require_alive(ray: Any) -> None:
     """Raise `BiasTransferError` if the head of the cluster is gone; after a minute Ray would end this process."""
+    from ray.util import client
+
+    if client.ray.is_connected():  # type: ignore[no-untyped-call]
+        # It is connected through a proxy, and raises an error itself.
+        return
     address = ray.get_runtime_context().gcs_address
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_HEAD_SECONDS).close()
+        _reach(address)
     except OSError as error:
         raise BiasTransferError(
             f"the head of the Ray cluster at {address} is gone ({error}); what was finished is in the store: run the "
             f"same command again when the cluster is back"
         ) from error
+
+
+def _reach(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_HEAD_SECONDS).close()

@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from pytest_biastransfer import BiasTransferError, Model, Square
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.evaluation import ray_executor
+from pytest_biastransfer.evaluation.canary import Canary
 from pytest_biastransfer.evaluation.chunk_task import ChunkTask
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.ray_cluster import connected
 from pytest_biastransfer.evaluation.ray_executor import RayExecutor
+from pytest_biastransfer.evaluation.verification import Verification
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.store import Store
 from tests.conftest import Run
@@ -236,12 +238,13 @@ def test_a_gpu_of_the_cluster_that_torch_cannot_use_is_an_error_that_names_the_n
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("torch can use a GPU here")
+    # The first executor connects, and stays connected.
+    classes_there(executor, Net(), images)
     best = RayExecutor(actors=1, root=ROOT)
     assert best.device == "cuda", "the cluster says that it has one"
     with pytest.raises(BiasTransferError, match=r"^node .*: device 'cuda': this machine has 0 CUDA devices"):
         classes_there(best, Net(), images)
     best.close()
-    # The connection is that of the other executor.
     assert ray.is_initialized()
 
 
@@ -314,9 +317,75 @@ def test_a_cluster_without_a_head_is_an_error_and_what_was_finished_is_stored(
     assert evaluator.predictions(Model(Net()), images, Square()).computed <= 1200 - 256
 
 
-def test_an_address_where_no_cluster_is_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BiasTransferError, match=r"^--bias-executor=ray: cannot connect .* at nowhere .*RAY_ADDRESS"):
-        RayExecutor("nowhere")
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1"])
+def test_an_address_where_no_cluster_is_is_an_error(address: str) -> None:
+    with pytest.raises(BiasTransferError, match=rf"^--bias-executor=ray: cannot connect .* at {address} .*RAY_ADDRESS"):
+        RayExecutor(address)
+
+
+NODES = [
+    {"Alive": True, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    {"Alive": True, "Resources": {"CPU": 16.0, "GPU": 4.0}},
+    {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    {"Alive": True, "Resources": {"memory": 1.0}},
+]
+
+
+@pytest.mark.parametrize(
+    ("device", "drivers", "count", "resources"),
+    [
+        ("cuda", 1, 12, {"num_cpus": 2, "num_gpus": 1}),
+        ("cuda", 4, 3, {"num_cpus": 2, "num_gpus": 1}),
+        ("cuda", 24, 1, {"num_cpus": 1, "num_gpus": 0.5}),
+        ("cuda", 30, 1, {"num_cpus": 0.6666, "num_gpus": 0.3333}),
+        ("cpu", 1, 80, {"num_cpus": 1, "num_gpus": 0}),
+        ("cpu", 160, 1, {"num_cpus": 0.5, "num_gpus": 0}),
+    ],
+)
+def test_drivers_divide_the_cluster(device: str, drivers: int, count: int, resources: dict[str, float]) -> None:
+    assert ray_executor._shares(NODES, device, drivers) == (count, resources)
+
+
+def test_a_cluster_without_a_gpu_is_an_error_where_one_is_asked_for() -> None:
+    with pytest.raises(BiasTransferError, match=r"device 'cuda': the Ray cluster has no GPU .* --bias-device=cpu"):
+        ray_executor._shares([{"Alive": True, "Resources": {"CPU": 2.0}}], "cuda", 1)
+
+
+def test_gpus_are_chosen_by_ray() -> None:
+    with pytest.raises(BiasTransferError, match="Ray decides which GPU an actor gets; expected auto, cpu or cuda"):
+        RayExecutor(device="cuda:1")
+
+
+class Elsewhere:
+    """An executor with another type of device than this process."""
+
+    device = "cuda"
+
+    def run(self, tasks: Iterable[ChunkTask]) -> Iterator[tuple[ChunkTask, Any]]:
+        for task in tasks:
+            yield (
+                task,
+                {"classes": np.zeros(len(task.chunk), np.int32), "outputs": np.array([5], np.int32)},
+            )
+
+    def release(self) -> None:
+        pass
+
+    close = release
+
+
+def test_predictions_of_another_type_of_device_are_not_verified_here(images: LabelledImages, tmp_path: Path) -> None:
+    model = Model(Net())
+    for _ in range(2):
+        # All stored classes are wrong: this process would find them stale.
+        canary = Canary(Verification(16))
+        evaluator = Evaluator("cpu", Store(tmp_path), executor=Elsewhere(), canary=canary)
+        assert (evaluator.device, evaluator.predicts_on) == ("cpu", "cuda")
+        evaluator.predictions(model, images)
+        evaluator.predictions(model, images, Square())
+        assert not canary.take_findings()
+    with pytest.raises(BiasTransferError, match="--bias-verify=all: the executor predicts on cuda"):
+        Evaluator("cpu", Store(tmp_path), executor=Elsewhere(), canary=Canary(Verification(None)))
 
 
 def test_without_ray_the_error_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

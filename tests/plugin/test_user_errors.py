@@ -258,6 +258,10 @@ def test_fixtures_that_are_not_configured(run: Run, pytester: pytest.Pytester) -
             "ERROR: --bias-workers-per-gpu (or bias_workers_per_gpu in the ini file): got '0', *",
         ),
         (
+            "--bias-executor=slurm",
+            "ERROR: --bias-executor (or bias_executor in the ini file): got 'slurm', expected local, ray, or an address *",
+        ),
+        (
             "-obias_compile=true",
             "ERROR: bias_compile in the ini file: got 'true'; Valid: off, on",
         ),
