@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import math
-import sys
 import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer._version import __version__
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.evaluation.compact_pickles import compact_reduction
 from pytest_biastransfer.evaluation.devices import resolve_device
 from pytest_biastransfer.evaluation.ray_cluster import cluster_address, connected, require_alive
+from pytest_biastransfer.evaluation.ray_pickles import by_value, pickle_for_ray
 from pytest_biastransfer.evaluation.remote_results import RemoteResults
 from pytest_biastransfer.store import Facts, StoreDirectory
 
@@ -155,7 +152,7 @@ class RayExecutor:
         # Restarted without limit; each call is repeated by `run`, elsewhere and not without limit. Ray would wait for
         # the lost node, and would let a model that kills its process do so for ever.
         actor_class = ray.remote(ray_actor.ChunkActor).options(**resources, max_restarts=-1)
-        with _by_value([ray_actor]):
+        with by_value([ray_actor]):
             self._actors = [
                 actor_class.remote(self.device, threads, __version__, session) for _ in range(self._count or count)
             ]
@@ -178,7 +175,7 @@ class RayExecutor:
 
             if len(self._pickled) == _MOST_PICKLED:
                 self._pickled.clear()
-            content = np.frombuffer(_pickle(evaluation, self._root), dtype=np.uint8)
+            content = np.frombuffer(pickle_for_ray(evaluation, self._root), dtype=np.uint8)
             self._pickled[evaluation] = uuid.uuid4().hex, self._ray.put(content)
         return self._pickled[evaluation]
 
@@ -273,55 +270,6 @@ def _shares(nodes: Sequence[Mapping[str, Any]], device: str, drivers: int) -> tu
     # Half of them: an actor would wait for a machine where anything else holds a CPU.
     threads = min(threads, max(1, threads // 2), _MOST_THREADS)
     return count, {"num_cpus": threads * share, "num_gpus": share}
-
-
-def _pickle(evaluation: Evaluation, root: Path | None) -> bytes:
-    own = [] if root is None else list(_modules_below(root))
-    try:
-        with _by_value(own):
-            return evaluation.to_bytes(_dumps)
-    except BiasTransferError:
-        # What a module holds, such as a lock, may not travel. Its name may do, if nodes can import it.
-        return evaluation.to_bytes(_dumps)
-
-
-def _dumps(subject: object) -> bytes:
-    from ray import cloudpickle
-
-    pickler: Any = cloudpickle.CloudPickler
-
-    class CompactCloudPickler(pickler):  # type: ignore[misc]
-        def reducer_override(self, value: object) -> Any:
-            reduction = compact_reduction(value)
-            return super().reducer_override(value) if reduction is NotImplemented else reduction
-
-    buffer = io.BytesIO()
-    CompactCloudPickler(buffer).dump(subject)
-    return buffer.getvalue()
-
-
-def _modules_below(root: Path) -> Iterator[ModuleType]:
-    """Yield the user's modules, such as conftest files: in files below a directory, and not installed there."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and name != "__main__" and not name.startswith(__package__.partition(".")[0]):
-            path = Path(file)
-            if path.is_relative_to(root) and "site-packages" not in path.parts:
-                yield module
-
-
-@contextlib.contextmanager
-def _by_value(modules: Sequence[ModuleType]) -> Iterator[None]:
-    """Pickle the classes and functions of modules with their code, and not by their names."""
-    from ray import cloudpickle
-
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _cluster_failed(error: Exception) -> str:
