@@ -21,6 +21,7 @@ from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.chunk_worker import ChunkWorker
 from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.models import as_model
 from pytest_biastransfer.store import Store
 from tests.conftest import Run
 
@@ -116,6 +117,28 @@ def test_several_chunks_travel_together_and_nothing_far_ahead(
     assert Evaluator("cpu", Store(tmp_path)).predictions(model, images, Square()).computed == 0
     executor.close()
     assert not pool.calls[0][0].parent.exists()
+
+
+def test_a_process_opens_the_model_of_a_spec_once_for_several_interventions(
+    inline: tuple[Inline, PoolExecutor], images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, executor = inline
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets_that_count.py").write_text(
+        "from pathlib import Path\n\n"
+        "from tests.evaluation.test_pool_executor import Net\n\n"
+        "def net():\n"
+        "    with Path('opened').open('a') as file:\n        file.write('.')\n"
+        "    return Net()\n"
+    )
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    model = as_model("checkpoint:net.pt?arch=python:nets_that_count:net", "model")
+    evaluator = Evaluator("cpu", executor=executor, batch_size=100)
+    evaluator.predictions(model, images)
+    opened = Path("opened").read_text()
+    evaluator.predictions(model, images, Square())
+    assert len({file for file, _ in pool.calls}) == 2
+    assert Path("opened").read_text() == opened != ""
 
 
 def test_what_is_ahead_of_an_error_is_cancelled(inline: tuple[Inline, PoolExecutor], images: LabelledImages) -> None:
