@@ -31,14 +31,17 @@ class ChunkActor:
         The CPU threads of torch.
     release
         The release of this package in the test's process.
+    picture_formats
+        Those that are opened besides the usual ones.
     session
         The name of the directory in which all actors of a node share decoded pixels and what they know about files.
     """
 
-    def __init__(self, device: str, threads: int, release: str, session: str) -> None:
+    def __init__(self, device: str, threads: int, release: str, picture_formats: Sequence[str], session: str) -> None:
         self._device = device
         self._threads = threads
         self._release = release
+        self._picture_formats = picture_formats
         self._directory = Path(tempfile.gettempdir(), session)
         self._worker: ChunkWorker | None = None
 
@@ -80,8 +83,10 @@ class ChunkActor:
 
         from pytest_biastransfer.evaluation.chunk_worker import ChunkWorker
         from pytest_biastransfer.evaluation.devices import resolve_device
+        from pytest_biastransfer.picture_files import allow_picture_formats
         from pytest_biastransfer.store import Store
 
+        allow_picture_formats(*self._picture_formats)
         torch.set_num_threads(self._threads)
         # Nobody else can guess the name or read the directory: what is unpickled or trusted comes from this session.
         self._directory.mkdir(mode=0o700, exist_ok=True)

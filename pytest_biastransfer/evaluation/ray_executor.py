@@ -66,6 +66,8 @@ class RayExecutor:
         Shared by those processes, which then share the cluster that one of them starts.
     root
         Modules in files below this directory travel with their code, so that nodes need not have them.
+    picture_formats
+        Those that the actors open besides the usual ones; see `allow_picture_formats`.
     facts
         Caches which device this machine has.
 
@@ -84,6 +86,7 @@ class RayExecutor:
         drivers: int = 1,
         directory: Path | None = None,
         root: Path | None = None,
+        picture_formats: Sequence[str] = (),
         facts: Facts | None = None,
     ) -> None:
         if device not in ("auto", "cpu", "cuda"):
@@ -95,6 +98,7 @@ class RayExecutor:
         self._ray: Any = None
         self._actors: list[Any] = []
         self._count, self._drivers, self._root = actors, drivers, root
+        self._picture_formats = tuple(picture_formats)
         self._free: list[Any] = []
         self._calls: dict[Any, _Call] = {}
         self._pickled: dict[Evaluation, tuple[str, Any]] = {}
@@ -154,7 +158,8 @@ class RayExecutor:
         actor_class = ray.remote(ray_actor.ChunkActor).options(**resources, max_restarts=-1)
         with by_value([ray_actor]):
             self._actors = [
-                actor_class.remote(self.device, threads, __version__, session) for _ in range(self._count or count)
+                actor_class.remote(self.device, threads, __version__, self._picture_formats, session)
+                for _ in range(self._count or count)
             ]
         for actor in self._actors * _CALLS[self.device][1]:
             self._start(actor)

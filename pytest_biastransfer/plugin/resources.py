@@ -169,6 +169,7 @@ def _ray_executor(config: pytest.Config) -> Executor:
         drivers=getattr(config, "workerinput", {}).get("workercount", 1),
         directory=None if mailbox is None else mailbox[0].directory,
         root=config.rootpath,
+        picture_formats=config.getini("bias_picture_formats"),
         facts=session_store(config).facts,
     )
 

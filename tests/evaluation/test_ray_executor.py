@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import pytest_biastransfer
-from pytest_biastransfer import BiasTransferError, Model, Square
+from pytest_biastransfer import BiasTransferError, Model, Square, allow_picture_formats
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.data.labelled_images import LabelledImages
 from pytest_biastransfer.evaluation import ray_executor
@@ -103,7 +104,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def executor(cluster: Any) -> Iterator[RayExecutor]:
-    executor = RayExecutor(device="cpu", actors=1, root=ROOT)
+    executor = RayExecutor(device="cpu", actors=1, root=ROOT, picture_formats=["TGA"])
     yield executor
     executor.close()
 
@@ -231,6 +232,18 @@ def test_a_node_with_other_weights_is_an_error_that_names_it(
     save_file({"1.weight": torch.zeros(5, 108), "1.bias": torch.zeros(5)}, weights)
     with pytest.raises(BiasTransferError, match=rf"{platform.node()}: has the fingerprint .* put the same files there"):
         evaluator.predictions(model, images)
+
+
+def test_actors_open_the_picture_formats_that_the_session_allows(executor: RayExecutor, tmp_path: Path) -> None:
+    for index, label in enumerate(("a", "b")):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (6, 6), (50 + 100 * index, 0, 0)).save(tmp_path / label / "picture.png", "TGA")
+    before = allow_picture_formats("TGA")
+    try:
+        pictures = as_images(f"imagefolder:{tmp_path}", "dataset")
+        assert np.array_equal(classes_there(executor, Net(), pictures), classes_here(Net(), pictures))
+    finally:
+        allow_picture_formats(*before)
 
 
 def test_a_gpu_of_the_cluster_that_torch_cannot_use_is_an_error_that_names_the_node(
