@@ -15,7 +15,14 @@ from pathlib import Path
 from benchmarks.curation import CURATION_FIGURES, curation_measurements
 from benchmarks.device_work import device_work_figures, device_work_measurements
 from benchmarks.figures import CPU_FIGURES, MOST_ROUNDS, Figure, Result, results
-from benchmarks.gpu import COMMAND, gpu_figures, gpu_measurements
+from benchmarks.gpu import (
+    COMMAND,
+    MANY_IMAGES,
+    gpu_figures,
+    gpu_measurements,
+    many_images_figures,
+    many_images_measurements,
+)
 from benchmarks.machine import describe_machine, gpu_names
 from benchmarks.measurements import Measurement, Workbench, cpu_measurements
 from benchmarks.pages import PAGE_FIGURES, page_measurements
@@ -41,7 +48,7 @@ def main() -> int:
     if options.device == "cuda" and not gpus:
         parser.error("--device cuda: this machine has no NVIDIA GPU that nvidia-smi lists")
     cpu: Sequence[Figure] = () if options.device == "cuda" else (*CPU_FIGURES, *CURATION_FIGURES, *PAGE_FIGURES)
-    gpu: Sequence[Figure] = (*gpu_figures(gpus), *device_work_figures()) if gpus else ()
+    gpu: Sequence[Figure] = (*gpu_figures(gpus), *device_work_figures(), *many_images_figures()) if gpus else ()
     figures = _chosen([*cpu, *gpu], options.only, parser)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as place:
         measurements = _measurements(Path(place).resolve(), Path(data).resolve(), options.quick, gpus)
@@ -94,6 +101,8 @@ def _measurements(place: Path, data: Path, quick: bool, gpus: int) -> dict[str, 
     found |= curation_measurements(plain) | page_measurements(plain)
     with_gpu = child_environment(gpu=True)
     found |= device_work_measurements(with_gpu, QUICK_WORK if quick else WORK)
+    many = workload(data, place, per_class, copies=4)
+    found |= many_images_measurements(place / "many", many, with_gpu, QUICK_WORK if quick else MANY_IMAGES)
     return found | gpu_measurements(Workbench(place / "gpu", images, with_gpu), gpus)
 
 

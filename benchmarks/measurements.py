@@ -11,7 +11,7 @@ from typing import Final
 
 from benchmarks.figures import FORMATS
 from benchmarks.processes import BenchmarkError, Finished, images_evaluated, run, run_pytest
-from benchmarks.workload import Workload, make_project, write_tiny_weights
+from benchmarks.workload import Workload, make_project, model_spec, write_tiny_weights
 
 Quantities = Mapping[str, float]
 Measurement = Callable[[], Quantities]
@@ -95,7 +95,7 @@ class Workbench:
         if not project.exists():
             weights = write_tiny_weights(self._place / "tiny.safetensors")
             copies = {"tiny.py": "tiny.py", "test_biases.py": "many_interventions.py"}
-            make_project(project, copies, self._work.images, weights, arch="tiny:Tiny")
+            make_project(project, copies, model_spec(weights, "python:tiny:Tiny"), f"imagefolder:{self._work.images}")
             self._bias_session(project, (), _MANY, reused=False)
         return {"seconds": self._bias_session(project, (), _MANY, reused=True).seconds}
 
@@ -212,7 +212,8 @@ class Workbench:
         return {"heavy": _importers(project, "torch") + _importers(project, "numpy")}
 
     def _project(self, name: str, copies: Mapping[str, str], arch: str = "resnet20:ResNet20") -> Path:
-        return make_project(self._place / name, copies, self._work.images, self._work.weights, arch)
+        model = model_spec(self._work.weights, f"python:{arch}")
+        return make_project(self._place / name, copies, model, f"imagefolder:{self._work.images}")
 
     def _bias_session(self, project: Path, arguments: Sequence[str], tests: int, *, reused: bool) -> Finished:
         for note in project.glob("imported/*"):

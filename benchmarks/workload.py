@@ -28,22 +28,26 @@ class Workload:
         return sum(1 for _ in self.images.glob("*/*"))
 
 
-def workload(data: Path, place: Path, per_class: int | None = None) -> Workload:
-    """Return the test images of CIFAR-10, or, as links in `place`, the first so many of each class."""
+def workload(data: Path, place: Path, per_class: int | None = None, copies: int = 1) -> Workload:
+    """Return the test images of CIFAR-10, or, as links in `place`, the first so many of each class, several times."""
     images, weights = data / "cifar10" / "test", data / "weights" / "resnet20_cifar10.safetensors"
-    if per_class is None:
+    if per_class is None and copies == 1:
         return Workload(images, weights)
-    chosen = place / f"{per_class}-a-class"
+    chosen = place / f"{per_class}-a-class-{copies}"
     for folder in images.iterdir() if not chosen.exists() else ():
         (chosen / folder.name).mkdir(parents=True)
         for picture in sorted(folder.iterdir())[:per_class]:
-            (chosen / folder.name / picture.name).symlink_to(picture)
+            for copy in range(copies):
+                (chosen / folder.name / f"{copy}-{picture.name}").symlink_to(picture)
     return Workload(chosen, weights)
 
 
-def make_project(
-    project: Path, copies: Mapping[str, str], images: Path, weights: Path, arch: str = "resnet20:ResNet20"
-) -> Path:
+def model_spec(weights: Path, arch: str) -> str:
+    """Return the spec of a model in a file, for images of ImageNet's statistics."""
+    return f"checkpoint:{weights}?arch={arch}&{NORMALIZATION}"
+
+
+def make_project(project: Path, copies: Mapping[str, str], model: str, dataset: str) -> Path:
     """Write a project in place of any that is there, and return its directory.
 
     Parameters
@@ -52,16 +56,12 @@ def make_project(
         The directory.
     copies
         Names in the project, and the files of ``benchmarks/projects`` that are to have them.
-    images, weights, arch
-        What the ini file names; `arch` is ``module:factory``.
+    model, dataset
+        The specs that the ini file names.
     """
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir(parents=True)
-    (project / "pytest.ini").write_text(
-        "[pytest]\n"
-        f"bias_transferred_model = checkpoint:{weights}?arch=python:{arch}&{NORMALIZATION}\n"
-        f"bias_dataset = imagefolder:{images}\n"
-    )
+    (project / "pytest.ini").write_text(f"[pytest]\nbias_transferred_model = {model}\nbias_dataset = {dataset}\n")
     shutil.copy(RESNET20, project)
     for name, source in ({"conftest.py": "imported_modules.py"} | dict(copies)).items():
         shutil.copy(HERE / "projects" / source, project / name)
@@ -74,6 +74,16 @@ def make_old(path: Path) -> None:
     """Let a file look as if it had been written some minutes ago."""
     then = time.time() - _AGE_SECONDS
     os.utime(path, (then, then))
+
+
+def write_random_weights(path: Path, arch: str) -> Path:
+    """Write untrained weights of a network of torchvision."""
+    import torchvision
+    from safetensors.torch import save_file
+
+    save_file(torchvision.models.get_model(arch, weights=None).state_dict(), path)
+    make_old(path)
+    return path
 
 
 def write_tiny_weights(path: Path) -> Path:
