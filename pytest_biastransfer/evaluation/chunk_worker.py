@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.chunk_task import ChunkTask
+from pytest_biastransfer.evaluation.device_memory import lasting_memory
 from pytest_biastransfer.evaluation.environment import Environment
 from pytest_biastransfer.evaluation.forward_reads import ReadsMoreError
 from pytest_biastransfer.evaluation.local_executor import LocalExecutor
@@ -42,7 +43,7 @@ class ChunkWorker:
     """
 
     def __init__(self, device: str, store: Store | None = None) -> None:
-        self._executor = LocalExecutor(Environment(device, store))
+        self._executor = LocalExecutor(Environment(device, store, device_memory=lasting_memory(device)))
         self._evaluations: dict[str, Evaluation] = {}
 
     def compute(self, name: str, read: Callable[[], bytes | memoryview], chunks: Sequence[range]) -> Computed:
