@@ -221,12 +221,12 @@ def test_a_node_with_other_weights_is_an_error_that_names_it(
     from safetensors.torch import save_file
 
     weights = tmp_path / "net.safetensors"
-    (tmp_path / "nets.py").write_text(
+    (tmp_path / "nets_of_ray.py").write_text(
         "import torch\n\ndef net():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(108, 5))\n"
     )
     save_file({"1.weight": torch.ones(5, 108), "1.bias": torch.zeros(5)}, weights)
     monkeypatch.chdir(tmp_path)
-    model = as_model("checkpoint:net.safetensors?arch=python:nets:net", "model")
+    model = as_model("checkpoint:net.safetensors?arch=python:nets_of_ray:net", "model")
     evaluator = Evaluator("cpu", executor=executor, batch_size=100)
     assert evaluator.keys(model, images, [None])
     save_file({"1.weight": torch.zeros(5, 108), "1.bias": torch.zeros(5)}, weights)
