@@ -6,6 +6,7 @@ import ctypes
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -330,7 +331,7 @@ def test_a_session_in_which_everything_is_there_imports_neither_torch_nor_numpy(
         """
         import sys
 
-        def pytest_unconfigure():
+        def pytest_sessionfinish():
             with open("imported.txt", "a") as file:
                 print("torch" in sys.modules, "numpy" in sys.modules, file=file)
         """
@@ -342,4 +343,12 @@ def test_a_session_in_which_everything_is_there_imports_neither_torch_nor_numpy(
         evaluated = 60 if seen == "True True" else 0
         result.stdout.fnmatch_lines([f"2 bias tests: 2 passed; {evaluated} images evaluated, *"])
         assert set((pytester.path / "imported.txt").read_text().splitlines()) == {seen}
+    # Of three workers, one has no test: it and the process that hands out the tests load nothing.
+    shutil.rmtree(pytester.path / ".pytest_cache")
+    (pytester.path / "imported.txt").write_text("")
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n3")
+    result.stdout.fnmatch_lines(["2 bias tests: 2 passed; 60 images evaluated, *"])
+    seen_by = (pytester.path / "imported.txt").read_text().splitlines()
+    assert len(seen_by) == 4
+    assert seen_by.count("False False") >= 2
     assert "warm_net" not in os.environ
