@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Tint as Tint
     from pytest_biastransfer.interventions import Triangle as Triangle
     from pytest_biastransfer.interventions import Vignette as Vignette
+    from pytest_biastransfer.judgement.expectation import each as each
     from pytest_biastransfer.judgement.gap import Gap as Gap
     from pytest_biastransfer.measurement.measure import measure as measure
     from pytest_biastransfer.measurement.measure_gaps import measure_gaps as measure_gaps
@@ -98,6 +99,7 @@ _HOMES = {
     "Triangle": "interventions",
     "Vignette": "interventions",
     "allow_picture_formats": "picture_files",
+    "each": "judgement.expectation",
     "load_dataset": "data",
     "load_model": "models.loading",
     "measure": "measurement.measure",

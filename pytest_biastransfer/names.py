@@ -19,6 +19,8 @@ FIRST_TESTS: Final = "test_bias.py"
 CANARY_IMAGES: Final = 16
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["off", "on"]
+# What a model's outputs are: one logit a class, one logit a label, or one probability a label.
+Outputs = Literal["softmax", "sigmoid", "probabilities"]
 Rule = Literal["point", "certain", "significant"]
 GapMetric = Literal["fpr", "tpr", "accuracy", "auc", "selection_rate"]
 OperatingPoint = Literal["argmax", "prevalence"]

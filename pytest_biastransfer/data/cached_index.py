@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 from pytest_biastransfer._version import __version__
-from pytest_biastransfer.data.labelled_images import LabelledImages, Numbering
+from pytest_biastransfer.data.label_table import LabelTable, TableTexts, is_table
+from pytest_biastransfer.data.labelled_images import LabelledImages, Numbering, several_labels
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.store import Facts, StoreDirectory
@@ -30,11 +31,13 @@ _LARGEST: Final = 2**63 - 1
 class DatasetIndex(TypedDict):
     """The result of one reading.
 
-    `contents` is a hash of all images in order. `masks` are the names of the masks. `sorted` says whether the classes
-    are numbered here, in the order of their names. The other fields are those of `LabelledImages`.
+    `contents` is a hash of all images in order. `labels` are class numbers, none if there is a `table`. `masks` are
+    the names of the masks. `sorted` says whether the classes are numbered here, in the order of their names. The other
+    fields are those of `LabelledImages`.
     """
 
     labels: list[int]
+    table: TableTexts | None
     classes: list[str] | None
     sorted: bool
     contents: str
@@ -48,15 +51,23 @@ def _is_consistent(index: DatasetIndex) -> bool:
 
     The index comes from a file of the store, which anything may have written.
     """
-    count = len(index["labels"])
+    count = _count(index)
     columns = [*index["attributes"].values(), *([] if index["files"] is None else [index["files"]])]
     return (
         count > 0
-        and min(index["labels"]) >= 0
-        and max(index["labels"]) <= _LARGEST
-        and (index["classes"] is None or max(index["labels"]) < len(index["classes"]))
         and all(len(column) == count for column in columns)
+        and (is_table(index["table"]) if index["table"] is not None else _are_labels(index))
     )
+
+
+def _count(index: DatasetIndex) -> int:
+    """Return the number of images."""
+    return len(index["labels"] if index["table"] is None else index["table"]["texts"])
+
+
+def _are_labels(index: DatasetIndex) -> bool:
+    labels, classes = index["labels"], index["classes"]
+    return min(labels) >= 0 and max(labels) <= _LARGEST and (classes is None or max(labels) < len(classes))
 
 
 def require_labels(labels: Sequence[int], subject: str) -> None:
@@ -111,12 +122,23 @@ class CachedIndexImages(LabelledImages):
         """The labels."""
         import numpy as np
 
+        if self._index["table"] is not None:
+            raise several_labels(self)
         return np.array(self._index["labels"], dtype=np.int64)
+
+    @functools.cached_property
+    def label_table(self) -> LabelTable | None:
+        """Several labels of each image, if there are any."""
+
+        table = self._index["table"]
+        return None if table is None else LabelTable.of_texts(table)
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Hash of the images and the labels."""
-        return hashlib.sha256(f"{self._index['labels']}{self._index['contents']}".encode()).hexdigest()[:32]
+        table = self._index["table"]
+        labels = self._index["labels"] if table is None else table["texts"]
+        return hashlib.sha256(f"{labels}{self._index['contents']}".encode()).hexdigest()[:32]
 
     @property
     def files(self) -> Sequence[str] | None:
@@ -147,4 +169,4 @@ class CachedIndexImages(LabelledImages):
         raise NotImplementedError(f"{type(self).__name__} finds no masks")
 
     def __len__(self) -> int:
-        return len(self._index["labels"])
+        return _count(self._index)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.data.file_hashes import contents_of
-from pytest_biastransfer.data.labelled_images import LabelledImages
+from pytest_biastransfer.data.label_table import LabelTable
+from pytest_biastransfer.data.labelled_images import LabelledImages, several_labels
 from pytest_biastransfer.store import Facts, StoreDirectory
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ class ImageFiles(LabelledImages):
 
     reads_in_parallel = True
 
-    def __init__(self, directory: Path, files: Sequence[str], labels: Sequence[int], facts: Facts | None) -> None:
+    def __init__(
+        self, directory: Path, files: Sequence[str], labels: Sequence[int] | LabelTable, facts: Facts | None
+    ) -> None:
         self._directory = directory
         self._files = files
         self._labels = labels
@@ -39,7 +42,14 @@ class ImageFiles(LabelledImages):
         """The label of each picture."""
         import numpy as np
 
+        if isinstance(self._labels, LabelTable):
+            raise several_labels(self)
         return np.array(self._labels, dtype=np.int64)
+
+    @property
+    def label_table(self) -> LabelTable | None:
+        """Several labels of each picture, if there are any."""
+        return self._labels if isinstance(self._labels, LabelTable) else None
 
     @property
     def files(self) -> Sequence[str]:
@@ -51,7 +61,8 @@ class ImageFiles(LabelledImages):
         """Hash of the files' content and labels."""
         paths = [self._path(name) for name in self._files]
         contents = contents_of(paths, self._facts, self._subject)
-        return hashlib.sha256(f"{list(self._labels)}{contents}".encode()).hexdigest()[:32]
+        labels = self._labels.to_texts()["texts"] if isinstance(self._labels, LabelTable) else list(self._labels)
+        return hashlib.sha256(f"{labels}{contents}".encode()).hexdigest()[:32]
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, uint8 RGB."""

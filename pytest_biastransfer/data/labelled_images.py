@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from pytest_biastransfer.errors import DatasetError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.data.class_map import ClassMap
+    from pytest_biastransfer.data.label_table import LabelTable
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
     from pytest_biastransfer.specs.spec import Spec
@@ -52,7 +55,7 @@ class LabelledImages(ABC):
     @property
     @abstractmethod
     def labels(self) -> npt.NDArray[np.int64]:
-        """The labels, int64 of shape [images]."""
+        """The labels, int64 of shape [images]; raises `DatasetError` if each image has several."""
 
     @property
     @abstractmethod
@@ -61,6 +64,20 @@ class LabelledImages(ABC):
 
         Attributes and class names are no part of it: no prediction depends on them.
         """
+
+    @property
+    def label_table(self) -> LabelTable | None:
+        """Several yes-or-no labels of each image; None if an image has one class."""
+        return None
+
+    def label_text(self, index: int) -> str:
+        """Return the label of an image as text: the name or number of its class, or of the labels that are true."""
+        table = self.label_table
+        if table is None:
+            label = int(self.labels[index])
+            return self.classes[label] if self.classes else str(label)
+        names = table.names or tuple(map(str, range(table.states.shape[1])))
+        return ", ".join(name for name, state in zip(names, table.states[index], strict=True) if state == 1) or "none"
 
     @property
     def files(self) -> Sequence[str] | None:
@@ -105,6 +122,8 @@ class LabelledImages(ABC):
     def naming(self) -> tuple[object, ...]:
         """Everything besides the labels that the mapping to a model's classes depends on."""
         pairs = None if self.class_map is None else self.class_map.pairs
+        if self.label_table is not None:
+            return ("label table", self.label_table.names)
         return self.classes, sorted(self.names_by_number.items()), self.numbering, pairs
 
     @abstractmethod
@@ -132,11 +151,12 @@ class LabelledImages(ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, dict[str, str]]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int | torch.Tensor, dict[str, str]]:
         """Return one image, its label and its attributes, for a `torch.utils.data.DataLoader`.
 
         The image is a tensor [channels, height, width], uint8 or float32, of its own size and with all changes of the
-        dataset. A negative index counts from the end. Raises IndexError for an index out of range.
+        dataset. Several labels are a tensor [labels], int8, of 1, 0, or -1 for unknown. A negative index counts from
+        the end. Raises IndexError for an index out of range.
         """
         import numpy as np
         import torch
@@ -149,8 +169,21 @@ class LabelledImages(ABC):
         position %= count
         image = self.after_cropping(self.before_resizing(self.image(position), position), position, Preprocess())
         attributes = {name: values[position] for name, values in self.attributes.items()}
-        return torch.from_numpy(np.array(image, order="C")), int(self.labels[position]), attributes
+        table = self.label_table
+        label = int(self.labels[position]) if table is None else torch.from_numpy(table.states[position].copy())
+        return torch.from_numpy(np.array(image, order="C")), label, attributes
 
     def __getstate__(self) -> dict[str, object]:
         # Masks may hold functions that cannot be pickled; another process looks them up again.
         return {name: value for name, value in vars(self).items() if name != "_cached_masks"}
+
+
+def several_labels(images: LabelledImages) -> DatasetError:
+    """Return the error of a dataset whose images have several labels each, where one class is needed."""
+    table = images.label_table
+    assert table is not None
+    names = ", ".join(table.names or map(str, range(table.states.shape[1])))
+    return DatasetError(
+        f"{images.name} has several labels for each image ({names:.200}), and no class; name the label that is judged "
+        f"with positive="
+    )

@@ -1,4 +1,7 @@
-"""Adapts map-style datasets whose items are ``(image, label)`` or ``(image, label, attributes)``."""
+"""Adapts map-style datasets whose items are ``(image, label)`` or ``(image, label, attributes)``.
+
+A label is a class number, or several labels as `label_table.row_of` takes them.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pytest_biastransfer.data.class_folders import are_splits
 from pytest_biastransfer.data.dataset_state import DatasetState
-from pytest_biastransfer.data.labelled_images import LabelledImages
+from pytest_biastransfer.data.label_table import LabelTable, is_row, row_of
+from pytest_biastransfer.data.labelled_images import LabelledImages, several_labels
 from pytest_biastransfer.data.masks import MasksByIndex, as_mask, no_masks
-from pytest_biastransfer.data.object_names import LabelNames, names_of_labels
+from pytest_biastransfer.data.object_names import LabelNames, names_of_labels, names_of_table
 from pytest_biastransfer.data.picture_decoding import pixels
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.picture_files import only_allowed_formats, unreadable_file
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.arrays import Image
+    from pytest_biastransfer.data.label_table import Row
     from pytest_biastransfer.data.labelled_images import Numbering
     from pytest_biastransfer.data.masks import Mask, Masks
 
@@ -32,6 +37,27 @@ _ITEM_LENGTHS = (2, 3)
 _SAMPLE = 32
 # Where torchvision's datasets list the files of their images, alone or before their labels.
 _FILE_LISTS = ("samples", "imgs", "_samples", "_image_files", "_images")
+
+
+class _Content(NamedTuple):
+    """The result of one pass over a dataset.
+
+    Attributes
+    ----------
+    labels
+        int64 [images], or several an image.
+    fingerprint
+        Of the images and the labels.
+    digests
+        Of each item, with its attributes.
+    attributes
+        Of each item.
+    """
+
+    labels: npt.NDArray[np.int64] | LabelTable
+    fingerprint: str
+    digests: list[bytes]
+    attributes: list[dict[str, str]]
 
 
 class MapStyleImages(LabelledImages):
@@ -63,7 +89,7 @@ class MapStyleImages(LabelledImages):
     @property
     def names_by_number(self) -> Mapping[int, str]:
         """The names of the labels as they are returned, from the dataset or from one that it wraps."""
-        return self._label_names.by_number
+        return {} if self.label_table is not None else self._label_names.by_number
 
     @property
     def numbering(self) -> Numbering:  # type: ignore[override]
@@ -85,12 +111,19 @@ class MapStyleImages(LabelledImages):
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """The labels, read in one pass over the dataset."""
-        return self._content[0]
+        if isinstance(self._content.labels, LabelTable):
+            raise several_labels(self)
+        return self._content.labels
+
+    @property
+    def label_table(self) -> LabelTable | None:
+        """Several labels of each image, if there are any."""
+        return self._content.labels if isinstance(self._content.labels, LabelTable) else None
 
     @property
     def fingerprint(self) -> str:
         """Hash of the decoded images and the labels."""
-        return self._content[1]
+        return self._content.fingerprint
 
     @functools.cached_property
     def files(self) -> Sequence[str] | None:
@@ -107,7 +140,7 @@ class MapStyleImages(LabelledImages):
     @functools.cached_property
     def attributes(self) -> Mapping[str, Sequence[str]]:
         """The entries of the items' third elements that are strings, numbers or booleans."""
-        values = self._content[3]
+        values = self._content.attributes
         for name in dict.fromkeys(name for own in values for name in own):
             for index, own in enumerate(values):
                 if name not in own:
@@ -144,15 +177,15 @@ class MapStyleImages(LabelledImages):
         return _digest(self._mask(name, index), 0)
 
     @functools.cached_property
-    def _content(self) -> tuple[npt.NDArray[np.int64], str, list[bytes], list[dict[str, str]]]:
-        images, digests, attributes = [], [], []
-        labels = np.empty(self._length, dtype=np.int64)
+    def _content(self) -> _Content:
+        images, digests, attributes, labels = [], [], [], []
         for index in range(self._length):
-            image, labels[index], extras = self._item(index)
+            image, label, extras = self._item(index)
+            labels.append(label)
             attributes.append(_scalars(extras))
-            images.append(_digest(image, labels[index]))
+            images.append(_digest(image, label))
             # An item without attributes has the digest of its image: the pixels are hashed once.
-            digests.append(_digest(image, labels[index], attributes[-1]) if attributes[-1] else images[-1])
+            digests.append(_digest(image, label, attributes[-1]) if attributes[-1] else images[-1])
         changed = self._changed(digests, self._item_digest)
         if changed is not None:
             raise DatasetError(
@@ -160,7 +193,28 @@ class MapStyleImages(LabelledImages):
                 f"augmentations from the dataset, a measurement needs the same images each time"
             )
         self._state = DatasetState(self._dataset)
-        return labels, hashlib.sha256(b"".join(images)).hexdigest()[:32], digests, attributes
+        fingerprint = hashlib.sha256(b"".join(images)).hexdigest()[:32]
+        return _Content(self._as_labels(labels), fingerprint, digests, attributes)
+
+    def _as_labels(self, labels: Sequence[int | Row]) -> npt.NDArray[np.int64] | LabelTable:
+        """Return class numbers, or several labels of each image; raise where the items differ."""
+        numbers = [label for label in labels if isinstance(label, int)]
+        rows = [label for label in labels if not isinstance(label, int)]
+        if not rows:
+            return np.array(numbers, dtype=np.int64)
+        if numbers:
+            index = next(i for i in range(1, len(labels)) if isinstance(labels[i], int) != isinstance(labels[0], int))
+            kinds = (
+                ("several labels", "a class number") if isinstance(labels[0], int) else ("a class number", "several")
+            )
+            raise DatasetError(
+                f"{self._location(index)}: has {kinds[0]}, {labels[index]!r:.80}, and the items before it {kinds[1]}, "
+                f"such as {labels[0]!r:.80}; expected one form for all items"
+            )
+        return LabelTable.of_rows(rows, self._location, names_of_table(self._dataset, rows[0]))
+
+    def __len__(self) -> int:
+        return self._length
 
     def looks_unchanged(self) -> bool:
         """Whether the object's attributes, its length and a sample of its items, read again, are the same as before.
@@ -182,7 +236,7 @@ class MapStyleImages(LabelledImages):
         for name, digests in self._mask_digests.items():
             digested.append((digests, functools.partial(self._mask_digest, name)))
         if "_content" in vars(self):
-            digested.append((self._content[2], self._item_digest))
+            digested.append((self._content.digests, self._item_digest))
         unchanged = len(self._dataset) == self._length and all(self._changed(*pair) is None for pair in digested)
         if self._state is not None:
             # Reading the items may have filled caches of the object, which are no change.
@@ -210,8 +264,11 @@ class MapStyleImages(LabelledImages):
         """Return the image of one item."""
         return self._item(index)[0]
 
-    def _item(self, index: int) -> tuple[Image, int, Mapping[Any, Any]]:
-        location = f"{self._origin}: item {index} of {self.name}{self._file_of(index)}"
+    def _location(self, index: int) -> str:
+        return f"{self._origin}: item {index} of {self.name}{self._file_of(index)}"
+
+    def _item(self, index: int) -> tuple[Image, int | Row, Mapping[Any, Any]]:
+        location = self._location(index)
         try:
             with only_allowed_formats():
                 item = self._dataset[index]
@@ -246,12 +303,14 @@ def _scalars(extras: Mapping[Any, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in values.items() if isinstance(value, str | int | float)}
 
 
-def _digest(image: npt.NDArray[Any], label: int, attributes: Mapping[str, str] | None = None) -> bytes:
+def _digest(image: npt.NDArray[Any], label: int | Row, attributes: Mapping[str, str] | None = None) -> bytes:
     form = f"{image.dtype}{image.shape}{label}{sorted((attributes or {}).items()) or ''}".encode()
     return hashlib.sha256(form + np.ascontiguousarray(image).tobytes()).digest()
 
 
-def _label(label: Any, location: str) -> int:
+def _label(label: Any, location: str) -> int | Row:
+    if is_row(label):
+        return row_of(label, location)
     number = label.item() if getattr(label, "ndim", None) == 0 else label
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise DatasetError(f"{location}: the label is {label!r:.60}, expected a whole number from 0 on")

@@ -45,6 +45,20 @@ def names_of_labels(dataset: Any, labels: Integers) -> LabelNames:
     return names if set(labels.tolist()) <= names.by_number.keys() else LabelNames()
 
 
+def names_of_table(dataset: Any, row: object) -> list[str] | None:
+    """Return the names of the several labels that each item of a dataset has, if it declares as many as these.
+
+    Torchvision's datasets have them as ``attr_names`` or ``categories``, others as ``classes``.
+    """
+    count = len(row) if isinstance(row, tuple) else 0
+    for attribute in ("label_names", "attr_names", "categories", "classes"):
+        # CelebA's list of names ends with an empty one.
+        names = [name for name in _listed_names(getattr(dataset, attribute, None)).values() if name]
+        if count and len(names) == count:
+            return names
+    return None
+
+
 def _names(dataset: Any, indices: Integers, labels: Integers, *, exact: bool) -> LabelNames:
     """Return the names of the labels of the items at `indices`.
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.arrays import Image
+    from pytest_biastransfer.data.label_table import LabelTable
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
 
@@ -53,6 +54,12 @@ class Selection(View):
     def labels(self) -> npt.NDArray[np.int64]:
         """The labels of these images."""
         return self.inner.labels[self.indices]
+
+    @functools.cached_property
+    def label_table(self) -> LabelTable | None:
+        """The labels of these images, if there are several an image."""
+        table = self.inner.label_table
+        return None if table is None else table.at(self.indices)
 
     @functools.cached_property
     def weights(self) -> npt.NDArray[np.float64] | None:

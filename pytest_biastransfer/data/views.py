@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data.arrays import Image
     from pytest_biastransfer.data.class_map import ClassMap
+    from pytest_biastransfer.data.label_table import LabelTable
     from pytest_biastransfer.data.labelled_images import Numbering
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
@@ -50,6 +51,11 @@ class View(LabelledImages):
     def labels(self) -> npt.NDArray[np.int64]:
         """The inner labels."""
         return self.inner.labels
+
+    @property
+    def label_table(self) -> LabelTable | None:
+        """The inner labels, if there are several an image."""
+        return self.inner.label_table
 
     @property
     def fingerprint(self) -> str:

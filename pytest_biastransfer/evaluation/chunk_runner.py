@@ -173,6 +173,8 @@ class ChunkRunner:
             logits = self._predictor.logits(pixels, change)
         # Checked first: NaN differs from itself, and would count as not reproducible.
         self._predictor.require_finite(are_finite(logits), indices)
+        reader = self._evaluation.reader
+        self._predictor.require_declared(logits, needs_logits=reader is not None and reader.of_logits)
         self._check(pixels, change, logits, reads)
         self._is_checked = True
         # Only now: what a compiler reads is not what the model reads. Not one image of an evaluation has a result of

@@ -40,10 +40,13 @@ class OutputReader:
         Identifies the figures, also between processes.
     read
         Takes outputs [batch, outputs], and returns [batch, ...].
+    of_logits
+        Whether the outputs have to be logits.
     """
 
     kind: str
     read: Callable[[torch.Tensor], torch.Tensor] = field(compare=False)
+    of_logits: bool = False
 
 
 @dataclass(frozen=True)

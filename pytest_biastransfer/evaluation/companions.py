@@ -25,11 +25,14 @@ class Companion:
     ----------
     evaluation
         Has a portable key.
+    key
+        What its chunks are stored under.
     count
         It needs the first so many images of the visiting order for certain, or all if there are fewer.
     """
 
     evaluation: Evaluation
+    key: str
     count: int
 
 
@@ -73,7 +76,7 @@ class Companions:
         for companion in self._companions:
             evaluation = companion.evaluation
             if chunk.start < companion.count and (evaluation, chunk) not in self._claims:
-                claim = self._store.claim(evaluation.key.text, chunk, self._accepts)
+                claim = self._store.claim(companion.key, chunk, self._accepts)
                 if claim is not None:
                     self._claims[evaluation, chunk] = claim
                     claimed.append(evaluation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 def confidences_of(
-    evaluator: Evaluator, model: Model, images: LabelledImages, versions: Sequence[torch.Tensor]
+    evaluator: Evaluator,
+    model: Model,
+    images: LabelledImages,
+    versions: Sequence[torch.Tensor],
+    confidence: Callable[[torch.Tensor], torch.Tensor],
 ) -> list[tuple[float, ...]]:
-    """Return the probability of the predicted class, for each image in each of its versions.
+    """Return the probability of what is predicted, for each image in each of its versions.
 
     Parameters
     ----------
@@ -27,18 +31,18 @@ def confidences_of(
     versions
         The same n images several times, such as clean and intervened: each of shape (n, channels, height, width), with
         values in [0, 1], before normalization.
+    confidence
+        Takes outputs [n, outputs], float32, and returns the probabilities [n]; see `Decision.confidence`.
 
     Returns
     -------
     list of tuple of float
-        For each of the n images, a softmax probability in [0, 1] per version.
+        For each of the n images, a probability in [0, 1] per version.
     """
     device = torch.device(evaluator.device)
     (key,) = evaluator.keys(model, images, [None])
     predictor = evaluator.predictor(model, key)
     with evaluator.device_memory.models.ready(model.module, device):
         # In float32: bfloat16 has three decimals at most, and its softmax need not sum to 1.
-        confidences = [
-            predictor.logits(pixels.to(device)).float().softmax(dim=1).amax(dim=1).tolist() for pixels in versions
-        ]
+        confidences = [confidence(predictor.logits(pixels.to(device)).float()).tolist() for pixels in versions]
     return list(zip(*confidences, strict=True))

@@ -95,25 +95,27 @@ class Evaluator(Environment):
         `key` is that of the predictions. The model is ready to evaluate from the first image that has to be computed
         until the `stack` is closed.
         """
-        from pytest_biastransfer.evaluation.predictions import (
-            PartialPredictions,
-            PredictionCollector,
-            are_predictions,
-        )
+        from pytest_biastransfer.evaluation.prediction_kinds import kind_of
+        from pytest_biastransfer.evaluation.predictions import PartialPredictions, PredictionCollector
 
-        evaluation = self.evaluation(model, images, intervention, key, self.max_images)
-        if key.text not in self._partial:
-            self._partial[key.text] = PartialPredictions.none_of(evaluation.order)
+        kind = kind_of(model.outputs)
+        evaluation = self.evaluation(model, images, intervention, key, self.max_images, kind.reader)
+        stored_key = kind.key(key.text)
+        if stored_key not in self._partial:
+            self._partial[stored_key] = PartialPredictions(evaluation.order)
         find_companions = functools.partial(self._companions, model, images, key)
         chunks = self.chunk_collector(
-            evaluation, self.store.predictions, key.text, are_predictions, stack, find_companions
+            evaluation, self.store.predictions, stored_key, kind.accepts, stack, find_companions
         )
-        return PredictionCollector(self._partial[key.text], chunks)
+        return PredictionCollector(self._partial[stored_key], chunks, kind)
 
     def _companions(self, model: Model, images: LabelledImages, key: PredictionKey) -> list[Companion]:
         """Return what later measurements need of a model on the images, besides the evaluation of this key."""
         from pytest_biastransfer.evaluation.companions import Companion
+        from pytest_biastransfer.evaluation.prediction_kinds import kind_of
         from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES
+
+        kind = kind_of(model.outputs)
 
         # What is stored under a key that is not portable is never read. Some interventions come before resizing.
         later = [
@@ -124,7 +126,8 @@ class Evaluator(Environment):
         keys = self.keys(model, images, [measurement.intervention for measurement in later])
         return [
             Companion(
-                self.evaluation(model, images, measurement.intervention, other, self.max_images),
+                self.evaluation(model, images, measurement.intervention, other, self.max_images, kind.reader),
+                kind.key(other.text),
                 CHUNK_IMAGES if measurement.may_stop else len(images),
             )
             for measurement, other in zip(later, keys, strict=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.evaluation.visiting_order import chunks
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from pytest_biastransfer.evaluation.chunk_collector import ChunkCollector
-    from pytest_biastransfer.store.chunks import Content
+    from pytest_biastransfer.evaluation.prediction_kinds import PredictionKind
 
 
 @dataclass(frozen=True)
@@ -22,35 +21,50 @@ class Predictions:
 
     Attributes
     ----------
-    classes
-        Predicted classes, int32 of shape [images], in the order of `indices`.
+    values
+        Predicted classes, int32 of shape [images]; or the outputs of a model with one output a label, float32 of shape
+        [images, labels]. In the order of `indices`.
     indices
         The images' indices in the dataset, int64 of shape [images]; a prefix of the visiting order.
     outputs
-        The number of classes of the model.
+        The number of outputs of the model.
     computed
         How many of the images were run through the model for it; the others came from the store or from memory.
     """
 
-    classes: npt.NDArray[np.int32]
+    values: npt.NDArray[Any]
     indices: npt.NDArray[np.int64]
     outputs: int
     computed: int
 
+    def in_order(self) -> Predictions:
+        """Return the same predictions in the dataset's order."""
+        order = self.indices.argsort()
+        return replace(self, values=self.values[order], indices=self.indices[order])
+
+    @property
+    def classes(self) -> npt.NDArray[np.int32]:
+        """Predicted classes; of models with a softmax alone."""
+        assert self.values.ndim == 1
+        return self.values
+
 
 @dataclass
 class PartialPredictions:
-    """The predicted classes of the first `done` images of the visiting order."""
+    """The predictions of the first `done` images of the visiting order."""
 
     order: npt.NDArray[np.int64]
-    classes: npt.NDArray[np.int32]
+    values: npt.NDArray[Any] | None = None
     outputs: int = 0
     done: int = 0
 
-    @classmethod
-    def none_of(cls, order: npt.NDArray[np.int64]) -> PartialPredictions:
-        """Return the state before any chunk is collected."""
-        return cls(order, np.empty(len(order), dtype=np.int32))
+    def put(self, chunk: range, values: npt.NDArray[Any]) -> None:
+        """Set the predictions of a chunk."""
+        import numpy as np
+
+        if self.values is None:
+            self.values = np.empty((len(self.order), *values.shape[1:]), values.dtype)
+        self.values[chunk.start : chunk.stop] = values
 
 
 class PredictionCollector:
@@ -62,11 +76,14 @@ class PredictionCollector:
         The predictions of the session so far; new ones are added to them.
     chunk_collector
         Has the others.
+    kind
+        What is predicted.
     """
 
-    def __init__(self, partial: PartialPredictions, chunk_collector: ChunkCollector) -> None:
+    def __init__(self, partial: PartialPredictions, chunk_collector: ChunkCollector, kind: PredictionKind) -> None:
         self._partial = partial
         self._chunks = chunk_collector
+        self._kind = kind
 
     @property
     def looks(self) -> list[int]:
@@ -78,20 +95,9 @@ class PredictionCollector:
         partial = self._partial
         missing = [chunk for chunk in chunks(len(partial.order)) if partial.done <= chunk.start < count]
         for chunk, content in self._chunks.collect(missing, partial.done):
-            partial.classes[chunk.start : chunk.stop] = content["classes"]
-            partial.outputs = int(content["outputs"][0])
+            partial.put(chunk, self._kind.values(content))
+            partial.outputs = self._kind.outputs(content)
         # Only now: if a chunk fails, those that came before it out of order do not form a prefix.
         partial.done = max(partial.done, count)
-        return Predictions(partial.classes[:count], partial.order[:count], partial.outputs, self._chunks.computed)
-
-
-def are_predictions(chunk: range, content: Content) -> bool:
-    """Whether arrays have the form of predicted classes; see `ChunkTask`."""
-    if content.keys() != {"classes", "outputs"}:
-        return False
-    classes, outputs = content["classes"], content["outputs"]
-    return (
-        classes.dtype == outputs.dtype == np.int32
-        and (classes.shape, outputs.shape) == ((len(chunk),), (1,))
-        and bool(classes.min() >= 0 and classes.max() < outputs[0])
-    )
+        assert partial.values is not None
+        return Predictions(partial.values[:count], partial.order[:count], partial.outputs, self._chunks.computed)

@@ -17,6 +17,7 @@ from pytest_biastransfer.evaluation.precision import computing_in
 from pytest_biastransfer.evaluation.rounding import ROUNDING, output_precision
 from pytest_biastransfer.models.input_advice import input_advice
 from pytest_biastransfer.models.logits import logits_of
+from pytest_biastransfer.models.output_range import require_declared_range
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -139,6 +140,13 @@ class Predictor:
             raise ModelError(_one_output(self._model, logits))
         return logits.argmax(dim=1).to(torch.int32)
 
+    def require_declared(self, outputs: torch.Tensor, *, needs_logits: bool) -> None:
+        """Raise `ModelError` for outputs, [batch, outputs], that are not what the model declares.
+
+        `needs_logits` says whether more is read from the outputs of a softmax than the largest one.
+        """
+        require_declared_range(self._model, outputs, needs_logits=needs_logits)
+
     def _logits(self, pixels: torch.Tensor, change: InputChange | None) -> Iterator[torch.Tensor]:
         start = 0
         self.batches = []
@@ -182,7 +190,8 @@ class Predictor:
                 f"{error}\n{input_advice(self._model.module, images)}"
             ) from error
         if isinstance(logits, torch.Tensor) and logits.shape == (len(images),):
-            raise ModelError(_one_output(self._model, logits))
+            # A single output that was squeezed.
+            logits = logits[:, None]
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(images):
             returned = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise ModelError(
@@ -257,16 +266,13 @@ def are_finite(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _one_output(model: Model, outputs: torch.Tensor) -> str:
-    """Return the error message for a model with one output an image, [batch] or [batch, 1]."""
-    column = "x[:, None]" if outputs.ndim == 1 else "x"
+    """Return the error message for a model with one output an image, [batch, 1]."""
     probabilities = bool(((outputs >= 0) & (outputs <= 1)).all())
-    other = f"1 - {column}" if probabilities else f"-{column}"
-    boundary = "probability of 0.5" if probabilities else "logit of 0"
+    meaning = "probabilities" if probabilities else "sigmoid"
     return (
-        f"model {model.name} has a single output an image, {list(outputs.shape)} for {len(outputs)} images; expected "
-        f"logits [batch, classes] of at least two classes. A single sigmoid output cannot be judged yet: the largest "
-        f"of one logit is always class 0, whatever the image is. Wrap the model so that it returns two columns, such "
-        f"as torch.cat([{other}, {column}], dim=1) of its output x: class 1 is then what is above a {boundary}"
+        f"model {model.name} has a single output an image, {list(outputs.shape)} for {len(outputs)} images; the "
+        f"largest of one logit is always class 0, whatever the image is. Say what it means: "
+        f"Model(..., outputs={meaning!r}), or outputs={meaning} in its spec"
     )
 
 

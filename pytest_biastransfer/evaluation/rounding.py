@@ -52,11 +52,14 @@ ROUNDING: Final[Mapping[str, Rounding]] = {
 def spread_of(logits: torch.Tensor) -> float:
     """Return the spread of logits [images, classes]: that between classes or that between images, whichever is less.
 
-    Classes that are masked by huge negative logits do not count, nor do differences that all images share.
+    Classes that are masked by huge negative logits do not count, nor do differences that all images share. A single
+    output has the spread between images, and of a single image its size.
 
     >>> spread_of(torch.tensor([[1.0, 3.0, -1e9], [1.0, 5.0, -1e9]]))
     2.0
     """
+    if logits.shape[1] == 1:
+        return float((logits.amax() - logits.amin()) if len(logits) > 1 else logits.abs().amax())
     between_classes = float((logits.amax(dim=1) - logits.median(dim=1).values).median())
     if len(logits) == 1:
         return between_classes

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
-from pytest_biastransfer.evaluation.predictions import are_predictions
+from pytest_biastransfer.evaluation.prediction_kinds import CLASSES, kind_of
 from pytest_biastransfer.evaluation.predictor import InputChange, Predictor, source_change
 from pytest_biastransfer.evaluation.reproducibility import coarsest_precision
 from pytest_biastransfer.evaluation.rounding import ROUNDING, output_precision
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictionComparison:
-    """How many of the verified images have another class now.
+    """How many of the verified images have another class now, or other scores of labels.
 
     Attributes
     ----------
@@ -57,11 +57,11 @@ def compare_with_stored(
     """Compare some stored predictions with those that the model makes now; None if none are stored.
 
     The images are decoded again, because the stored pixels may be stale too. Classes whose logits are equal up to
-    rounding count as the same.
+    rounding count as the same, and so do scores.
     """
     order = visiting_order(len(images))[: environment.max_images]
-    stored = _stored_classes(environment, key, len(order))
-    positions = verification.sample(np.flatnonzero(stored >= 0).tolist(), key.text)
+    stored = _stored_values(environment, model, key, len(order))
+    positions = verification.sample(sorted(stored), key.text)
     if not positions:
         return None
     if environment.prepare:
@@ -72,23 +72,28 @@ def compare_with_stored(
     with environment.device_memory.models.ready(model.module, device):
         for batch in _batches(positions):
             pixels, change = _input(model, images, intervention, order[batch].tolist(), device)
-            differing += _differing(predictor, pixels, change, torch.from_numpy(stored[batch]))
+            values = torch.from_numpy(np.stack([stored[position] for position in batch]))
+            differing += _differing(predictor, pixels, change, values)
     return PredictionComparison(
         differing, len(positions), bool(differing) and _pixels_differ(environment, model, images, order, positions)
     )
 
 
-def _stored_classes(environment: Environment, key: PredictionKey, count: int) -> npt.NDArray[np.int64]:
-    """Return the stored classes of the first `count` images of the visiting order; -1 for images without one."""
-    classes, store = np.full(count, -1, dtype=np.int64), environment.store.predictions
+def _stored_values(
+    environment: Environment, model: Model, key: PredictionKey, count: int
+) -> Mapping[int, npt.NDArray[Any]]:
+    """Return what is stored of the first `count` images of the visiting order, by their positions in it."""
+    kind, store = kind_of(model.outputs), environment.store.predictions
+    stored_key = kind.key(key.text)
+    stored: dict[int, npt.NDArray[Any]] = {}
     # Other machines may have predicted them. Where some are stored here, these are enough to verify.
-    if not any(store.has(key.text, chunk) for chunk in chunks(count)):
-        store.fetch(key.text, list(chunks(count)))
+    if not any(store.has(stored_key, chunk) for chunk in chunks(count)):
+        store.fetch(stored_key, list(chunks(count)))
     for chunk in chunks(count):
-        content = store.get(key.text, chunk, are_predictions)
+        content = store.get(stored_key, chunk, kind.accepts)
         if content is not None:
-            classes[chunk.start : chunk.stop] = content["classes"]
-    return classes
+            stored.update(zip(chunk, kind.values(content), strict=True))
+    return stored
 
 
 def _batches(positions: Sequence[int]) -> Iterator[list[int]]:
@@ -138,11 +143,19 @@ def _pixels_differ(
 def _differing(predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, stored: torch.Tensor) -> int:
     logits = predictor.logits(pixels, change)
     precision = output_precision(predictor.precision, logits)
-    count = _count_other_classes(logits, stored, ROUNDING[precision])
+    count_others = _count_other_classes if kind_of(predictor.model.outputs) is CLASSES else _count_other_scores
+    count = count_others(logits, stored, ROUNDING[precision])
     if count:
         # Finding the coarsest precision costs a second pass, so it happens only when something differs.
-        count = _count_other_classes(logits, stored, ROUNDING[coarsest_precision(predictor, pixels, change, precision)])
+        count = count_others(logits, stored, ROUNDING[coarsest_precision(predictor, pixels, change, precision)])
     return count
+
+
+def _count_other_scores(logits: torch.Tensor, stored: torch.Tensor, rounding: Rounding) -> int:
+    """Return how many images have other scores than the stored ones, by more than rounding."""
+    if logits.shape != stored.shape:
+        return len(logits)
+    return int(rounding.differing(logits, stored).sum())
 
 
 def _count_other_classes(logits: torch.Tensor, stored: torch.Tensor, rounding: Rounding) -> int:

@@ -58,6 +58,33 @@ def _between_0_and_1(value: object, name: str, example: str) -> float:
     return float(value)
 
 
+class Each(tuple[int | str, ...]):
+    """Decisions that are judged one by one; see `each`."""
+
+    __slots__ = ()
+
+
+def each(*positives: int | str) -> Each:
+    """Return a value of ``positive=`` that makes a test of each decision.
+
+    Parameters
+    ----------
+    positives
+        Classes, or outputs of a model with ``outputs="sigmoid"``, by name or number; at least one.
+
+    Raises
+    ------
+    BiasTransferError
+        If they are no classes.
+
+    Examples
+    --------
+    >>> each("Smiling", "Young")
+    ('Smiling', 'Young')
+    """
+    return Each(require_classes("positive", positives))
+
+
 def require_target(target: object) -> tuple[int | str, ...]:
     """Return the target classes, none for None, if they are names or numbers of classes."""
     return require_classes("target", target)
@@ -82,6 +109,8 @@ class Expectation:
     ----------
     limits
         Metric and limit, in the order of the catalogue; at least one.
+    positive
+        The decision that is judged, by names or numbers of classes or outputs; none for the predicted class.
     target
         The target classes of ``targeted_asr``, by name or number.
     confidence
@@ -100,6 +129,7 @@ class Expectation:
     """
 
     limits: tuple[tuple[str, float], ...]
+    positive: tuple[int | str, ...] = ()
     target: tuple[int | str, ...] = ()
     confidence: float = 0.95
     rule: Rule = "point"

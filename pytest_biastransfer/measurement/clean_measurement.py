@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,15 +39,21 @@ class CleanMeasurement:
     total: int
 
 
-def clean_measurement(model: Model, images: LabelledImages, predictions: Predictions) -> CleanMeasurement:
-    """Return the figures of a model on unchanged images, computed from its predictions there."""
+def clean_measurement(
+    model: Model, images: LabelledImages, predictions: Predictions, positive: Sequence[int | str] = ()
+) -> CleanMeasurement:
+    """Return the figures of a model on unchanged images, computed from its predictions there.
+
+    `positive` says which decision is judged; see `decision_of`.
+    """
     # numpy is imported where figures are computed: `init` and `scan` reject a wrong option without it.
+    from pytest_biastransfer.measurement.decisions import decision_of
     from pytest_biastransfer.measurement.from_predictions import clean_performance_of
 
     return CleanMeasurement(
         in_one_line(model.name),
         in_one_line(images.name),
         Provenance(None, images.fingerprint),
-        clean_performance_of(model, images, predictions),
+        clean_performance_of(model, images, predictions, decision_of(model, images, positive, predictions.outputs)),
         len(images),
     )

@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
 from pytest_biastransfer.data.attribute_values import values_of
-from pytest_biastransfer.data.label_mapping import model_labels
+from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.evaluation.predictions import Predictions
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.measurement.from_predictions import class_names_of, target_classes
+from pytest_biastransfer.measurement.decisions import POSITIVE, Decision, decision_of
+from pytest_biastransfer.measurement.from_predictions import clean_performance_of
 from pytest_biastransfer.metrics import group_gaps
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
-from pytest_biastransfer.metrics.degeneracy import Classes, clean_performance
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.plain_text import in_one_line
@@ -96,47 +97,57 @@ def gaps_from_predictions(
 
 
 def _outcomes(evaluator: Evaluator, model: Model, key: PredictionKey, images: LabelledImages, gap: Gap) -> _Outcomes:
+    from_classes = model.outputs == "softmax"
     with contextlib.ExitStack() as stack:
         collector = evaluator.collector(model, images, None, key, stack)
-        # For scores, the first chunk's predictions are enough: they tell the number of classes.
-        predictions = collector.collect(collector.looks[0 if gap.needs_scores else -1])
-        total = collector.looks[-1]
-    matched = model_labels(images, model.classes, predictions.outputs, model.class_order)
-    labels = matched.indices
-    if labels is None:
-        raise BiasTransferError(f"gaps of {model.name} on {images.name} need labels: {matched.reason}")
-    names = class_names_of(model, images, predictions.outputs, labels_fit=True)
-    classes = target_classes(gap.positive, names, "positive")
-    if len(classes) == len(names):
-        raise BiasTransferError(f"positive={list(gap.positive)!r:.100} is all classes of {model.name}; leave some out")
-    computed = predictions.computed
-    if not gap.needs_scores:
-        order = np.argsort(predictions.indices)
-        indices, predicted = predictions.indices[order], predictions.classes[order]
-        labels = labels[indices]
-        clean, wrong = _clean(predicted, labels, names), predicted != labels
-        positive = np.isin(labels, classes)
-        chosen = np.isin(predicted, classes) if classes else positive
-        right = chosen == positive if classes else predicted == labels
-        hits, among = group_gaps.hits_and_among(_rate(gap), chosen, positive, right)
-        return _Outcomes(indices, positive, hits, among, None, clean, wrong, computed)
-    from pytest_biastransfer.measurement.positive_scores import positive_scores
+        # For scores, the first chunk's classes are enough: they tell the number of classes.
+        look = 0 if gap.needs_scores and from_classes else -1
+        predictions, total = collector.collect(collector.looks[look]).in_order(), collector.looks[-1]
+    decision = decision_of(model, images, gap.positive, predictions.outputs)
+    if decision.labels is None:
+        raise BiasTransferError(f"gaps of {model.name} on {images.name} need labels: {decision.reason}")
+    scores = None
+    if gap.needs_scores and from_classes:
+        from pytest_biastransfer.measurement.positive_scores import positive_scores
 
-    scored = positive_scores(evaluator, model, images, classes, total)
-    indices, scores = scored.indices, scored.log_odds
-    computed += scored.computed
-    labels = labels[indices]
-    clean, wrong = _clean(scored.classes, labels, names), scored.classes != labels
-    positive = np.isin(labels, classes)
+        scored = positive_scores(evaluator, model, images, decision.positive, total)
+        scores, computed = scored.log_odds, predictions.computed + scored.computed
+        predictions = Predictions(scored.classes, scored.indices, predictions.outputs, computed)
+    elif gap.needs_scores:
+        scores = decision.scores(predictions)
+    labels = decision.labels[predictions.indices]
+    known = labels != UNKNOWN
+    labels, predicted = labels[known], decision.classes(predictions, predictions)[known]
+    # Of a softmax, how well the model does is a matter of all classes.
+    performing = decision_of(model, images, (), predictions.outputs) if from_classes else decision
+    outcomes = _Outcomes(
+        indices=predictions.indices[known],
+        positive=(labels == POSITIVE) if decision.is_binary else np.zeros(len(labels), dtype=np.bool_),
+        hits=None,
+        among=None,
+        scores=None if scores is None else scores[known],
+        clean=clean_performance_of(model, images, predictions, performing),
+        misclassified=_misclassified(performing, predictions)[known]
+        if performing.labels is not None
+        else predicted != labels,
+        computed=predictions.computed,
+    )
     if not GROUP_METRICS[gap.metric].is_rate:
-        return _Outcomes(indices, positive, None, None, scores, clean, wrong, computed)
-    chosen = group_gaps.at_prevalence(scores, int(np.count_nonzero(positive)))
-    hits, among = group_gaps.hits_and_among(_rate(gap), chosen, positive, chosen == positive)
-    return _Outcomes(indices, positive, hits, among, scores, clean, wrong, computed)
+        return outcomes
+    chosen = predicted == POSITIVE if decision.is_binary else outcomes.positive
+    right = predicted == labels
+    if gap.operating_point == "prevalence":
+        assert outcomes.scores is not None
+        chosen = group_gaps.at_prevalence(outcomes.scores, int(np.count_nonzero(outcomes.positive)))
+        right = chosen == outcomes.positive
+    hits, among = group_gaps.hits_and_among(_rate(gap), chosen, outcomes.positive, right)
+    return dataclasses.replace(outcomes, hits=hits, among=among)
 
 
-def _clean(predicted: Classes, labels: Classes, names: Sequence[str]) -> CleanPerformance:
-    return clean_performance(predicted, labels, class_names=names, label_names=names, comparable=True)
+def _misclassified(decision: Decision, predictions: Predictions) -> npt.NDArray[np.bool_]:
+    assert decision.labels is not None
+    wrong: npt.NDArray[np.bool_] = decision.classes(predictions, predictions) != decision.labels[predictions.indices]
+    return wrong
 
 
 def _rate(gap: Gap) -> group_gaps.RateMetric:

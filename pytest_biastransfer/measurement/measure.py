@@ -14,7 +14,7 @@ from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.keys import PredictionKey
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention, as_intervention
-from pytest_biastransfer.judgement.expectation import require_confidence, require_target
+from pytest_biastransfer.judgement.expectation import require_classes, require_confidence, require_target
 from pytest_biastransfer.measurement.inputs import evaluator_for
 from pytest_biastransfer.metrics.catalogue import metrics_of
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
@@ -39,6 +39,7 @@ def measure(
     intervention: Intervention | str,
     *,
     control: Model | torch.nn.Module | str | None = None,
+    positive: Target | None = None,
     target: Target | None = None,
     confidence: float = 0.95,
     device: str | torch.device = "auto",
@@ -59,6 +60,10 @@ def measure(
         An `Intervention`, or the name of a registered one.
     control
         A model of the same task without the suspected source, measured on the same images.
+    positive
+        The decision that is judged: one or several classes, by name or number, or one output of a model with
+        ``outputs="sigmoid"``. Each image is then positive or not, and all figures are of that; the target is the
+        positive. Default: the predicted class, or the only output.
     target
         One or several classes, by name or number, for `Measurement.targeted_asr`.
     confidence
@@ -94,6 +99,7 @@ def measure(
         as_images(dataset, "dataset"),
         as_intervention(intervention, "intervention"),
         control=None if control is None else as_model(control, "control"),
+        positive=require_classes("positive", positive),
         target=require_target(target),
         confidence=require_confidence(confidence),
     )
@@ -106,6 +112,7 @@ def measure_loaded(
     intervention: Intervention,
     *,
     control: Model | None = None,
+    positive: Sequence[int | str] = (),
     target: Sequence[int | str] = (),
     confidence: float = 0.95,
     stop: EarlyStop | None = None,
@@ -129,6 +136,7 @@ def measure_loaded(
         models,
         images,
         intervention,
+        positive,
         target,
         confidence,
         stop,
@@ -145,6 +153,7 @@ class _Request:
     models: Sequence[Model]
     images: LabelledImages
     intervention: Intervention
+    positive: Sequence[int | str]
     target: Sequence[int | str]
     confidence: float
     stop: EarlyStop | None
@@ -187,12 +196,13 @@ class _Request:
 
     def _question(self, keys: Sequence[PredictionKey], stop: object) -> str:
         """Return the hash of everything that the estimates depend on."""
-        names = [self.images.naming, *((model.classes, model.class_order) for model in self.models)]
+        names = [self.images.naming, *(model.judging for model in self.models)]
         return fingerprint(
             "estimates and clean performance",
             [key.text for key in keys],
             names,
             self.evaluator.max_images,
+            self.positive,
             self.target,
             self.confidence,
             # A measurement that was cached before a metric was added lacks it.
@@ -211,6 +221,7 @@ class _Request:
             self.target,
             self.confidence,
             description=self.description,
+            positive=self.positive,
             keys=keys,
             stop=stop,
         )

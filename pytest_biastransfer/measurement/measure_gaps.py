@@ -114,7 +114,7 @@ def _gaps(
     keys = [evaluator.keys(model, images, [None])[0] for model in models]
     for model, key in zip(models, keys, strict=True):
         evaluator.verify_loaded(model, images, key)
-    names = [images.naming, *((model.classes, model.class_order) for model in models)]
+    names = [images.naming, *(model.judging for model in models)]
     groups = images.attributes.get(gap.attribute)
     dependencies = (
         "gaps and clean performance",

@@ -66,7 +66,7 @@ def positive_scores(
 ) -> PositiveScores:
     """Return the scores of the first `count` images of the visiting order; `positive` are class numbers."""
     kind = fingerprint("log-odds and class", sorted(positive))
-    reader = OutputReader(kind, LogOddsAndClass(tuple(positive)))
+    reader = OutputReader(kind, LogOddsAndClass(tuple(positive)), of_logits=True)
     outputs = per_image_outputs(evaluator, model, images, reader, limit=count)
     indices = np.sort(visiting_order(len(images))[:count])
     log_odds, classes = outputs.rows[indices].T

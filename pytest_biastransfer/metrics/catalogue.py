@@ -29,6 +29,7 @@ from pytest_biastransfer.metrics.image_sets import (
     control_flipped,
     flipped,
     in_target_without_intervention,
+    labelled,
     lost,
     misclassified,
     of_other_classes,
@@ -119,9 +120,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="accuracy without `T` minus accuracy with `T`",
             limits=_SIGNED,
             needs=frozenset({"labels"}),
-            estimator=lambda inputs: flips.accuracy_drop(
-                inputs.clean, inputs.intervened, inputs.labels, inputs.confidence
-            ),
+            estimator=lambda inputs: flips.accuracy_drop(*inputs.labelled, inputs.confidence),
             interval="paired bootstrap",
             change=MeanChange(plus=ImageSet("lost", lost), minus=ImageSet("won", won)),
             early_stop=None,
@@ -161,7 +160,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="the share of images that are classified correctly without `T`",
             limits=None,
             needs=frozenset({"labels"}),
-            estimator=Share(classified_correctly, all_images, has_fixed_base=True),
+            estimator=Share(classified_correctly, labelled, has_fixed_base=True),
             interval="clopper-pearson",
             change=McNemar(
                 ImageSet("misclassified", misclassified),
@@ -178,7 +177,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="the share of images that are classified correctly with `T`",
             limits=None,
             needs=frozenset({"labels"}),
-            estimator=Share(classified_correctly_with_intervention, all_images, has_fixed_base=True),
+            estimator=Share(classified_correctly_with_intervention, labelled, has_fixed_base=True),
             interval="clopper-pearson",
             change=TwoProportions(),
             early_stop=None,

@@ -58,7 +58,8 @@ def clean_performance(
     predicted
         Predicted classes, integers of shape [images].
     labels
-        Labels of the same images; in the model's numbering if `comparable`, or else in the dataset's own.
+        Labels of the same images, -1 where they are unknown; in the model's numbering if `comparable`, or else in the
+        dataset's own.
     class_names, label_names
         The names of the model's classes, and of the labels in their numbering.
 
@@ -71,16 +72,20 @@ def clean_performance(
     >>> found.defect
     'dog is predicted for 100 % of the 40 images, and no class has more than 50 % of the labels'
     """
-    accuracy = proportion(int(np.count_nonzero(predicted == labels)), len(labels)) if comparable else None
-    most_predicted, most_labelled = _largest(predicted, class_names), _largest(labels, label_names)
+    known = labels >= 0
+    judged, labels = predicted[known], labels[known]
+    comparable = comparable and len(labels) > 0
+    accuracy = proportion(int(np.count_nonzero(judged == labels)), len(labels)) if comparable else None
+    most_predicted = _largest(predicted, class_names)
+    most_labelled = _largest(labels, label_names) if len(labels) else ClassShare("unknown", 1.0)
     others = round((1 - most_labelled.share) * len(labels))
     defect = ""
     if others >= OTHERS:
-        defect = _one_class(most_predicted, most_labelled, len(labels), comparable=comparable)
+        defect = _one_class(most_predicted, most_labelled, len(predicted), comparable=comparable)
         if comparable and not defect:
-            defect = _at_chance(predicted, labels)
+            defect = _at_chance(judged, labels)
     return CleanPerformance(
-        images=len(labels),
+        images=len(predicted),
         accuracy=accuracy,
         classes=len(class_names),
         predicted_classes=len(np.unique(predicted)),

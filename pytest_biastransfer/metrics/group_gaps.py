@@ -116,14 +116,25 @@ def at_prevalence(scores: npt.NDArray[Any], positive_count: int) -> Marked:
     >>> at_prevalence(np.array([0.1, 0.9, 0.5, 0.5]), 3)
     array([False,  True,  True,  True])
     """
+    marked: Marked = scores > prevalence_cut(scores, positive_count)
+    return marked
+
+
+def prevalence_cut(scores: npt.NDArray[Any], positive_count: int) -> float:
+    """Return the number that the scores of as many images are above as there are positives; see `at_prevalence`.
+
+    Of all such numbers, it is the largest: other images have to reach the lowest of these scores.
+
+    >>> prevalence_cut(np.array([0.1, 0.9, 0.5, 0.5]), 2) < 0.9
+    True
+    """
     if positive_count == 0:
-        return np.zeros(len(scores), dtype=np.bool_)
+        return np.inf
     index = len(scores) - positive_count
     threshold = np.partition(scores, index)[index]
-    above, reached = scores > threshold, scores >= threshold
-    missing, surplus = positive_count - np.count_nonzero(above), np.count_nonzero(reached) - positive_count
-    marked: Marked = reached if surplus < missing else above
-    return marked
+    above, reached = scores[scores > threshold], scores[scores >= threshold]
+    marked = reached if len(reached) - positive_count < positive_count - len(above) else above
+    return float(np.nextafter(marked.min(), -np.inf, dtype=scores.dtype)) if len(marked) else np.inf
 
 
 def rate_gaps(

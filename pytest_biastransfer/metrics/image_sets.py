@@ -45,7 +45,7 @@ class Share:
     among
         Among which images the share is taken.
     has_fixed_base
-        Whether `among` is the same for any predictions, as that of all images is.
+        Whether `among` is the same for any predictions, as that of all images is, or of those with a label.
     """
 
     def __init__(self, hits: MaskFunction, among: MaskFunction, *, has_fixed_base: bool) -> None:
@@ -81,6 +81,12 @@ def all_images(inputs: MetricInputs) -> Mask:
     return np.ones(len(inputs.clean), dtype=np.bool_)
 
 
+def labelled(inputs: MetricInputs) -> Mask:
+    """Return the images whose label is known."""
+    known: Mask = inputs.labels >= 0
+    return known
+
+
 def flipped(inputs: MetricInputs) -> Mask:
     """Return the images whose prediction changes."""
     return _differ(inputs.clean, inputs.intervened)
@@ -93,12 +99,12 @@ def control_flipped(inputs: MetricInputs) -> Mask:
 
 def classified_correctly(inputs: MetricInputs) -> Mask:
     """Return the images that are classified correctly without the intervention."""
-    return ~misclassified(inputs)
+    return ~_differ(inputs.clean, inputs.labels)
 
 
 def misclassified(inputs: MetricInputs) -> Mask:
     """Return the images that are classified wrongly without the intervention."""
-    return _differ(inputs.clean, inputs.labels)
+    return _differ(inputs.clean, inputs.labels) & labelled(inputs)
 
 
 def classified_correctly_with_intervention(inputs: MetricInputs) -> Mask:
@@ -117,8 +123,8 @@ def won(inputs: MetricInputs) -> Mask:
 
 
 def of_other_classes(inputs: MetricInputs) -> Mask:
-    """Return the images whose label is no target class."""
-    return ~_is_in_target(inputs.labels, inputs)
+    """Return the images whose label is known, and no target class."""
+    return ~_is_in_target(inputs.labels, inputs) & labelled(inputs)
 
 
 def put_into_target(inputs: MetricInputs) -> Mask:

@@ -22,7 +22,7 @@ class PairedPredictions(NamedTuple):
     clean, intervened
         Predicted classes, integers of shape [images].
     labels
-        True classes in the model's numbering, of the same shape; None if they are unknown.
+        True classes in the model's numbering, of the same shape, -1 for an unknown one; None if all are unknown.
     """
 
     clean: Classes
@@ -75,6 +75,12 @@ class MetricInputs(NamedTuple):
         """The true classes; for metrics that need ``"labels"``."""
         assert self.model.labels is not None
         return self.model.labels
+
+    @property
+    def labelled(self) -> tuple[Classes, Classes, Classes]:
+        """The predicted classes without and with the intervention, and the true ones, of images with a known label."""
+        known = self.labels >= 0
+        return self.clean[known], self.intervened[known], self.labels[known]
 
     @property
     def control_clean(self) -> Classes:

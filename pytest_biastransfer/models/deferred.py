@@ -11,7 +11,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict
 
 from pytest_biastransfer.errors import BiasTransferError, ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
@@ -28,6 +28,8 @@ from pytest_biastransfer.fingerprints.source_code import libraries, records, use
 from pytest_biastransfer.models.model import Model, with_spec
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.scheme import PluginLoader, no_plugin
+from pytest_biastransfer.models.thresholds import DEFAULT
+from pytest_biastransfer.names import Outputs
 from pytest_biastransfer.specs.class_order import ClassOrder
 from pytest_biastransfer.specs.python_factory import importable_beside
 from pytest_biastransfer.specs.spec import Spec
@@ -62,6 +64,8 @@ class Description(TypedDict):
 class _CachedModel(Description):
     name: str
     class_order: ClassOrder | None
+    outputs: Outputs
+    threshold: float | dict[str, float] | Literal["prevalence"]
     # The digest is None for a file or variable that was looked for and does not exist.
     files: dict[str, Digest | None]
     variables: dict[str, Digest | None]
@@ -92,6 +96,8 @@ class DeferredModel(Model):
             "classes": None if description["classes"] is None else tuple(description["classes"]),
             "name": description["name"],
             "class_order": description.get("class_order"),
+            "outputs": description.get("outputs", "softmax"),
+            "threshold": description.get("threshold", DEFAULT),
             "_load": load,
             "_cached_fingerprint": description["fingerprint"],
             "_is_untouched": is_untouched,
@@ -110,7 +116,8 @@ class DeferredModel(Model):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # How it is loaded cannot be sent to another process, so a plain model is sent.
-        return Model, (self.module, self.preprocess, self.classes, self.name, self.class_order)
+        fields = (self.module, self.preprocess, self.classes, self.name, self.class_order, self.outputs, self.threshold)
+        return Model, fields
 
     @property
     def is_loaded(self) -> bool:
@@ -190,6 +197,8 @@ def _store_description(
         "classes": model.classes,
         "name": model.name,
         "class_order": model.class_order,
+        "outputs": model.outputs,
+        "threshold": dict(model.threshold) if isinstance(model.threshold, Mapping) else model.threshold,
         "files": files | code_files | other_files,
         "variables": reads.variables,
         "modules": {name: module.file for name, module in code.items()},

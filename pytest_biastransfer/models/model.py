@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.thresholds import DEFAULT, Threshold, require_threshold
+from pytest_biastransfer.names import Outputs
 from pytest_biastransfer.specs.class_order import ClassOrder
 from pytest_biastransfer.specs.spec import or_its_spec
 
@@ -26,7 +28,8 @@ class Model:
     Parameters
     ----------
     module
-        Maps a float tensor [batch, channels, height, width], preprocessed, to logits [batch, classes].
+        Maps a float tensor [batch, channels, height, width], preprocessed, to logits [batch, classes], or to one output
+        for each label, [batch, labels]; see `outputs`.
     preprocess
         What happens to an image before it reaches the module. Default: only scaling to [0, 1].
     classes
@@ -37,6 +40,12 @@ class Model:
     class_order
         Without class names: how the library that trained the model sorts the names of class folders, ``"string"`` as
         torchvision does or ``"natural"`` as timm does. It matters only where the two orders differ.
+    outputs
+        ``"softmax"`` (default): one logit a class, of which the largest is predicted. ``"sigmoid"``: one logit a label,
+        each a decision of its own. ``"probabilities"``: the same after a sigmoid that the module applies itself.
+    threshold
+        From which probability on a label of a sigmoid is predicted: for all labels, by name for some of them, or
+        ``"prevalence"``: the one above which as many images are as have the label.
 
     Examples
     --------
@@ -51,6 +60,8 @@ class Model:
     classes: Sequence[str] | None = None
     name: str = ""
     class_order: ClassOrder | None = None
+    outputs: Outputs = "softmax"
+    threshold: Threshold = DEFAULT
     # The spec that gives the same model in any process; None if there is none, or if its weights are drawn at random.
     spec: Spec | None = dataclasses.field(default=None, init=False, repr=False)
 
@@ -69,6 +80,17 @@ class Model:
             object.__setattr__(self, "classes", tuple(self.classes))
         if self.class_order not in (None, *get_args(ClassOrder)):
             raise ModelError(f"Model: class_order={self.class_order!r}, expected 'string' or 'natural'")
+        if self.outputs not in get_args(Outputs):
+            raise ModelError(f"Model: outputs={self.outputs!r:.60}; {nearest(str(self.outputs), get_args(Outputs))}")
+        threshold = require_threshold(self.threshold, self.outputs, "Model")
+        if isinstance(threshold, Mapping):
+            for name in threshold:
+                if name not in (self.classes or ()):
+                    raise ModelError(
+                        f"Model: threshold of {name!r}, which is no name of an output; "
+                        f"{nearest(name, self.classes) if self.classes else 'name them with classes=[...]'}"
+                    )
+        object.__setattr__(self, "threshold", threshold)
         if not self.name:
             object.__setattr__(self, "name", type(self.module).__name__)
 
@@ -89,6 +111,12 @@ class Model:
         """
         self._require_values()
         return fingerprint(self.module)
+
+    @property
+    def judging(self) -> tuple[object, ...]:
+        """Everything besides the module that decides how its outputs are read."""
+        threshold = sorted(self.threshold.items()) if isinstance(self.threshold, Mapping) else self.threshold
+        return self.classes, self.class_order, self.outputs, threshold
 
     def _require_values(self) -> None:
         from torch.nn.parameter import is_lazy

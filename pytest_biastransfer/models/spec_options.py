@@ -38,7 +38,7 @@ _READERS: Final = MappingProxyType[str, Callable[[Spec, str], Any]](
         "normalized_input": Spec.switch,
     }
 )
-SHARED_KEYS: Final = (*_READERS, "class_order", "classes", "name", "sha256")
+SHARED_KEYS: Final = (*_READERS, "class_order", "classes", "name", "outputs", "sha256", "threshold")
 
 
 def declares_all_preprocessing(spec: Spec) -> bool:
@@ -59,7 +59,29 @@ def with_declared(model: Model, spec: Spec) -> Model:
         changes["class_order"] = _class_order(spec)
     if "name" in spec.query:
         changes["name"] = spec.query["name"]
-    return dataclasses.replace(model, **changes) if changes else model
+    if "outputs" in spec.query:
+        changes["outputs"] = spec.query["outputs"]
+    if "threshold" in spec.query:
+        changes["threshold"] = _threshold(spec)
+    try:
+        return dataclasses.replace(model, **changes) if changes else model
+    except ModelError as error:
+        raise ModelError(f"spec {spec.text!r}: {error}") from None
+
+
+def _threshold(spec: Spec) -> Any:
+    """Return one number, ``prevalence``, or numbers by name as in ``smiling:0.4,young:0.6``."""
+    text = spec.query["threshold"]
+    if ":" not in text:
+        return _number(text)
+    return {name: _number(value) for name, _, value in (part.rpartition(":") for part in text.split(","))}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _class_order(spec: Spec) -> str:

@@ -42,12 +42,12 @@ def search_text(searched: SearchResult, case: SearchCase) -> str:
 
 def marker_text(searched: SearchResult, case: SearchCase) -> str:
     """Return the marker that tests the worst intervention; keywords with their default are left out."""
-    target = case.expectation.target
     arguments = [repr(searched.trial.intervention)]
     arguments += [f"model={case.model!r}"] * (case.model != MODEL_FIXTURE)
     arguments += [f"dataset={case.dataset!r}"] * (case.dataset != DATASET_FIXTURE)
     arguments += [f"control={case.control!r}"] * (case.control not in (None, CONTROL_FIXTURE))
-    arguments += [f"target={(target[0] if len(target) == 1 else list(target))!r}" for _ in target[:1]]
+    for keyword, classes in (("positive", case.expectation.positive), ("target", case.expectation.target)):
+        arguments += [f"{keyword}={(classes[0] if len(classes) == 1 else list(classes))!r}" for _ in classes[:1]]
     arguments += [f"max_{case.metric}={case.limit!r}"]
     arguments += [f"confidence={case.expectation.confidence!r}"] * (case.expectation.confidence != 0.95)
     return f"@pytest.mark.{INTERVENTION_MARKER}({', '.join(arguments)})"

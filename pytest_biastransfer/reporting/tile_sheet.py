@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from pytest_biastransfer.evaluation.confidences import confidences_of
 from pytest_biastransfer.evaluation.preview import Preview
+from pytest_biastransfer.measurement.decisions import decision_of
 from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.report import Pictures, Shown
 
@@ -77,14 +78,20 @@ def draw(
     indices: Sequence[int],
     *,
     ask: bool,
+    positive: Sequence[int | str] = (),
 ) -> TileSheet:
     """Return the tile sheet of the images at `indices`.
 
     With `ask`, the model predicts them again for its confidences: the store keeps classes, not probabilities.
+    `positive` says which decision is judged; see `decision_of`.
     """
     preview = Preview(images, model.preprocess, indices)
     changed = preview.changed(intervention)
-    confidences = confidences_of(evaluator, model, images, (preview.pixels, changed)) if ask else []
+
+    def confidence(outputs: torch.Tensor) -> torch.Tensor:
+        return decision_of(model, images, positive, outputs.shape[1]).confidence(outputs)
+
+    confidences = confidences_of(evaluator, model, images, (preview.pixels, changed), confidence) if ask else []
     return TileSheet(_sheet(preview.pixels, changed), confidences)
 
 

@@ -149,6 +149,7 @@ class Search:
             self.images,
             intervention,
             control=self.control,
+            positive=expectation.positive,
             target=expectation.target,
             confidence=expectation.confidence,
         )

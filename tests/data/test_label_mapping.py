@@ -20,7 +20,7 @@ from pytest_biastransfer.data import LabelledImages, as_images
 from pytest_biastransfer.data.label_mapping import labels_for, model_labels
 from pytest_biastransfer.data.labelled_images import Numbering
 from pytest_biastransfer.errors import DatasetError, ModelError, SpecError
-from pytest_biastransfer.measurement.from_predictions import target_classes
+from pytest_biastransfer.measurement.decisions import target_classes
 from pytest_biastransfer.specs.class_order import ClassOrder, natural_order
 from tests.support.small_datasets import make_listed, write_arrays
 

@@ -339,7 +339,7 @@ def make_dataset(**changes: Any) -> Any:
         "age": [1, 2, 3, 4, 5],
         "dark": [True] * 5,
         "site": [0, 1, 0, 1, 0],
-        "boxes": [[1.0]] * 5,
+        "boxes": [[0.25, 0.5]] * 5,
     }
     features |= {name: feature for name, (feature, _) in changes.items()}
     columns |= {name: column for name, (_, column) in changes.items()}
@@ -466,8 +466,9 @@ def test_the_columns_need_not_be_named_where_only_one_fits(tmp_path: Path) -> No
         ("split=test&image=age", r"the column 'age' has Value\(.*expected pictures"),
         (
             "split=test&label=boxes",
-            r"the column 'boxes' has .*float32.*, expected whole numbers or names; name the column",
+            r"'boxes' of image 0: label 0: is 0.25, expected 1, 0, or -1 for unknown",
         ),
+        ("split=test&label=picture", r"the column 'picture' has .*, expected whole numbers or names; name the column"),
         ("split=test&label=sex", "'sex': the label of image 3 is None"),
         ("split=test&label=dark", "'dark': the label of image 0 is True"),
     ],

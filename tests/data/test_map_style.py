@@ -624,9 +624,10 @@ ITEMS: list[tuple[Any, str]] = [
     ((RGB, 1.0), r"the label is 1\.0"),
     ((RGB, True), "the label is True"),
     ((RGB, None), "the label is None"),
-    ((RGB, torch.tensor([0, 1])), r"the label is tensor\(\[0, 1\]\)"),
+    ((RGB, torch.tensor([0.5, 1])), r"label 0: is 0.5, expected 1, 0, or -1 for unknown"),
+    ((RGB, torch.tensor([[0, 1]])), r"the label is tensor\(\[\[0, 1\]\]\)"),
     ((RGB, torch.tensor(1.0)), r"the label is tensor\(1\.\)"),
-    ((RGB, np.array([0.0, 1.0])), r"the label is array\(\[0\., 1\.\]\)"),
+    ((RGB, {"smiling": "yes"}), r"label 'smiling': is 'yes', expected 1, 0, or -1 for unknown"),
     (("photo.jpg", 0), r"the image is str; expected a PIL image, or a uint8 or float tensor \[channels"),
     ((None, 0), "the image is NoneType; expected a PIL image"),
     ((RGB.tolist(), 0), "the image is list; expected a PIL image"),
@@ -648,6 +649,12 @@ def test_a_wrong_item_is_named_with_what_was_found_and_expected(item: Any, messa
         images.labels  # noqa: B018 - reads all items
     with pytest.raises(DatasetError, match="dataset: item 1 of list"):
         images.image(1)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, torch.tensor([0, 1])), ([1, 0], 1), ({"a"}, 3)])
+def test_class_numbers_and_several_labels_do_not_mix(first: Any, second: Any) -> None:
+    with pytest.raises(DatasetError, match=r"item 1 of list: has .*; expected one form for all items"):
+        as_images([(RGB, first), (RGB, second)], "dataset").labels  # noqa: B018 - reads all items
 
 
 @pytest.mark.parametrize(

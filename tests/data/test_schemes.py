@@ -220,7 +220,8 @@ BAD_ARRAYS: list[tuple[dict[str, Any], str]] = [
     ({"images": PIXELS[:0], "labels": ONES[:0]}, r"'images' is \[0, 3, 6, 5\], expected"),
     ({"images": PIXELS, "labels": ONES[:3]}, r"'labels' is int64 \[3\], expected whole numbers \[4\]"),
     ({"images": PIXELS, "labels": np.ones(4)}, r"'labels' is float64 \[4\], expected whole numbers"),
-    ({"images": PIXELS, "labels": np.eye(4, dtype=int)}, r"'labels' is int64 \[4, 4\], expected whole numbers"),
+    ({"images": PIXELS, "labels": np.ones((4, 2, 2), int)}, r"'labels' is int64 \[4, 2, 2\], expected whole numbers"),
+    ({"images": PIXELS, "labels": 7 * np.eye(4)}, r"'labels', image 0: label 0: is 7.0, expected 1, 0, or -1"),
     ({"images": PIXELS, "labels": -ONES}, r"'labels' has the label -1, expected whole numbers from 0 on"),
     (
         {"images": PIXELS, "labels": np.array([0, 1, 2**63, 1], dtype=np.uint64)},

@@ -19,7 +19,7 @@ from pytest_biastransfer.evaluation.device_memory import DeviceMemory
 from pytest_biastransfer.evaluation.device_pixels import DevicePixels
 from pytest_biastransfer.evaluation.environment import Upcoming
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.evaluation.predictions import are_predictions
+from pytest_biastransfer.evaluation.prediction_kinds import are_classes
 from pytest_biastransfer.store import Store
 
 COUNT = 600
@@ -112,7 +112,7 @@ def test_an_error_is_left_to_the_test_that_needs_the_intervention(tmp_path: Path
     (key,) = session.keys(model, images, [failing])
     claims = []
     other = threading.Thread(
-        target=lambda: claims.append(Store(tmp_path).predictions.claim(key.text, range(256), are_predictions))
+        target=lambda: claims.append(Store(tmp_path).predictions.claim(key.text, range(256), are_classes))
     )
     other.start()
     other.join()
@@ -148,9 +148,9 @@ def test_what_another_process_has_is_not_computed_again(tmp_path: Path) -> None:
     model, images = Model(Net(), preprocess=Preprocess(mean=0, std=1)), as_images(Photos(), "photos")
     session = evaluator(tmp_path, [Upcoming(Square())])
     (key,) = session.keys(model, images, [Square()])
-    claim = Store(tmp_path).predictions.claim(key.text, range(256, 512), are_predictions)
+    claim = Store(tmp_path).predictions.claim(key.text, range(256, 512), are_classes)
     assert claim is not None
     assert session.predictions(model, images).computed == 2 * COUNT - 256
     claim.release()
-    assert Store(tmp_path).predictions.claim(key.text, range(256), are_predictions) is None
+    assert Store(tmp_path).predictions.claim(key.text, range(256), are_classes) is None
     assert session.predictions(model, images, Square()).computed == 256

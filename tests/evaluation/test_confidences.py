@@ -9,6 +9,7 @@ from pytest_biastransfer import Model, Preprocess
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.confidences import confidences_of
 from pytest_biastransfer.evaluation.evaluator import Evaluator
+from pytest_biastransfer.measurement.decisions import decision_of
 from pytest_biastransfer.store import Store
 
 
@@ -19,7 +20,8 @@ def test_they_are_the_softmax_of_the_predicted_class_of_each_version() -> None:
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(48, 5)).train()
     model = Model(module, preprocess=Preprocess(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3)))
     images = as_images([(image, 0) for image in clean], "test")
-    confidences = confidences_of(Evaluator("cpu", Store(None)), model, images, (clean, changed))
+    versions, confidence = (clean, changed), decision_of(model, images, (), 5).confidence
+    confidences = confidences_of(Evaluator("cpu", Store(None)), model, images, versions, confidence)
     assert module.training
     module.eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))

@@ -409,7 +409,10 @@ def test_a_loss_of_accuracy_can_be_tolerated(run: Run, eight: pytest.Pytester, m
 
 
 def test_measurements_say_it_too() -> None:
-    images = [(torch.eye(3)[i % 3].reshape(3, 1, 1).expand(3, 8, 8), i % 3, {"half": str(i % 2)}) for i in range(30)]
+    # Not of 1: outputs that sum to 1 would be probabilities.
+    images = [
+        (0.9 * torch.eye(3)[i % 3].reshape(3, 1, 1).expand(3, 8, 8), i % 3, {"half": str(i % 2)}) for i in range(30)
+    ]
     model = Model(torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()), name="brightest")
     stated = "accuracy 1.000 [0.884, 1.000]; 3 of 3 classes predicted, at most 33.3 % 0 (labels: 33.3 % 0)"
     assert stated in repr(measure(model, images, Square(size=0.2)))

@@ -372,7 +372,7 @@ def test_known_gaps_come_back_whole(tmp_path: Path) -> None:
     images, *_ = scored()
     model, control = (
         Model(Scored(), name="scored"),
-        Model(torch.nn.Sequential(Scored(), torch.nn.Softmax(1)), name="soft"),
+        Model(torch.nn.Sequential(Scored(), torch.nn.LogSoftmax(1)), name="soft"),
     )
     given: dict[str, Any] = {"positive": 1, "control": control, "store": tmp_path}
     first = measure_gaps(model, images, "place", "auc", **given)

@@ -1,4 +1,4 @@
-"""``csv:FILE?image=path&label=label``: a table of pictures, each with a label and attributes."""
+"""``csv:FILE?image=path&label=label``: a table of pictures, each with a label, or several, and attributes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.data.csv_table import Table, files_in, read_table
 from pytest_biastransfer.data.image_files import ImageFiles
+from pytest_biastransfer.data.label_table import LabelTable, state_of
 from pytest_biastransfer.data.masks import MaskFiles, no_masks
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.specs.class_names import composed
@@ -38,23 +39,30 @@ class ListedImages(ImageFiles):
         The table. Its paths are relative to its directory, and inside it.
     image, label
         The columns of the paths and of the labels; all other columns are attributes. If all labels are whole numbers,
-        they are used as numbers. Else they are names, and the sorted names are the classes.
+        they are used as numbers. Else they are names, and the sorted names are the classes. With commas, `label` names
+        several columns of 1, 0, and -1 or nothing for unknown: several labels for each picture.
     facts
         The cache of the files' hashes; default: none.
     """
 
     def __init__(self, table: Table, image: str, label: str, facts: Facts | None = None) -> None:
-        if image == label:
+        # A column's own name may have a comma.
+        columns = [label] if label in table.columns else label.split(",")
+        if image in columns:
             raise DatasetError(
                 f"{table.path}: the images and the labels cannot both be the column {image!r}; change image= or label="
             )
         files = files_in(table, image, "image")
-        self.classes, labels = _numbered(table, table.column(label))
+        labels: list[int] | LabelTable
+        if len(columns) == 1:
+            self.classes, labels = _numbered(table, table.column(label))
+        else:
+            self.classes, labels = None, _several(table, columns)
         self.numbering = "declared" if self.classes is None else "sorted"
         super().__init__(table.path.parent, files, labels, facts)
         self.name = table.path.stem
         self._table = table
-        self._others = table.others(image, label)
+        self._others = table.others(image, *columns)
 
     @property
     def attributes(self) -> Mapping[str, Sequence[str]]:
@@ -69,6 +77,16 @@ class ListedImages(ImageFiles):
 
     def _location(self, index: int) -> str:
         return f"{self._table.location(index)}: {super()._location(index)}"
+
+
+def _several(table: Table, columns: Sequence[str]) -> LabelTable:
+    """Return a label for each of several columns."""
+    cells = zip(*map(table.column, columns), strict=True)
+    rows = [
+        {name: state_of(cell, f"{table.location(row)}: {name}") for name, cell in zip(columns, states, strict=True)}
+        for row, states in enumerate(cells)
+    ]
+    return LabelTable.of_rows(rows, table.location)
 
 
 def _numbered(table: Table, labels: Sequence[str]) -> tuple[tuple[str, ...] | None, list[int]]:

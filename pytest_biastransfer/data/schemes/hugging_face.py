@@ -27,6 +27,7 @@ from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data.arrays import Image
+    from pytest_biastransfer.data.label_table import TableTexts
     from pytest_biastransfer.data.masks import Mask
 
 KEYS: Final = (*HUB_KEYS, "config", "image", "label", "split")
@@ -103,23 +104,24 @@ class HubImages(CachedIndexImages):
     def _read_index(self) -> DatasetIndex:
         library = need("datasets", EXTRA, self._location)
         image = self._pictures.column_names[0]
-        label = self._column("label", lambda feature: isinstance(feature, library.ClassLabel), "labels")
-        # Checked before the cells are read: the library would decode a column of pictures in its own way.
-        feature = self._dataset.features[label]
-        if not _is_scalar(feature):
-            raise DatasetError(
-                f"{self._location}: the column {label!r} has {reprlib.repr(feature)}, expected whole numbers or names; "
-                f"name the column of the labels with label="
-            )
-        cells = self._cells(label)
-        labels, classes = _numbered(cells, self._dataset.features[label], f"{self._location}: {label!r}")
+        columns = self._label_columns()
+        labels: list[int] = []
+        classes, table, is_sorted = None, None, False
+        if len(columns) > 1 or _is_sequence(self._dataset.features[columns[0]]):
+            table = self._table(columns)
+        else:
+            cells = self._cells(columns[0])
+            feature = self._dataset.features[columns[0]]
+            labels, classes = _numbered(cells, feature, f"{self._location}: {columns[0]!r}")
+            is_sorted = isinstance(cells[0], str)
         contents, files = self._contents_and_files(self._pictures)
-        others = [name for name in self._dataset.column_names if name not in (image, label)]
+        others = [name for name in self._dataset.column_names if name not in (image, *columns)]
         features = self._dataset.features
         return {
             "labels": labels,
+            "table": table,
             "classes": classes,
-            "sorted": isinstance(cells[0], str),
+            "sorted": is_sorted,
             "contents": contents,
             "files": files,
             "attributes": {
@@ -127,6 +129,43 @@ class HubImages(CachedIndexImages):
             },
             "masks": [name for name in others if isinstance(features[name], library.Image)],
         }
+
+    def _label_columns(self) -> list[str]:
+        """Return the column of the labels, or several that the spec names."""
+        library, requested = need("datasets", EXTRA, self._location), self._spec.query.get("label", "")
+        if "," in requested:
+            columns = requested.split(",")
+        else:
+            columns = [self._column("label", lambda feature: isinstance(feature, library.ClassLabel), "labels")]
+        for column in columns:
+            # Checked before the cells are read: the library would decode a column of pictures in its own way.
+            feature = self._dataset.features.get(column)
+            if feature is None:
+                valid = nearest(column, self._dataset.features)
+                raise DatasetError(f"{self._location}: there is no column {column!r}; {valid}")
+            if not (_is_scalar(feature) or (len(columns) == 1 and _is_sequence(feature))):
+                raise DatasetError(
+                    f"{self._location}: the column {column!r} has {reprlib.repr(feature)}, expected whole numbers or "
+                    f"names; name the column of the labels with label="
+                )
+        return columns
+
+    def _table(self, columns: Sequence[str]) -> TableTexts:
+        """Return several labels of each image: those of one column of sequences, or one of each column."""
+        from pytest_biastransfer.data.label_table import LabelTable, row_of
+
+        def location(index: int) -> str:
+            return f"{self._location}: {','.join(columns)!r} of image {index}"
+
+        if len(columns) > 1:
+            cells = zip(*map(self._cells, columns), strict=True)
+            rows = [
+                row_of(dict(zip(columns, states, strict=True)), location(index)) for index, states in enumerate(cells)
+            ]
+            return LabelTable.of_rows(rows, location).to_texts()
+        rows = [row_of(cell or (), location(index)) for index, cell in enumerate(self._cells(columns[0]))]
+        names = getattr(self._dataset.features[columns[0]].feature, "names", None)
+        return LabelTable.of_rows(rows, location, names).to_texts()
 
     def _column(self, key: str, fits: Any, kind: str) -> str:
         """Return the column that the spec names; else the only one that fits, or the one with the usual name."""
@@ -223,6 +262,10 @@ def _numbered(cells: Sequence[Any], feature: Any, location: str) -> tuple[list[i
     sorted_names = sorted(set(names_of_cells))
     numbers = {name: number for number, name in enumerate(sorted_names)}
     return [numbers[name] for name in names_of_cells], sorted_names
+
+
+def _is_sequence(feature: Any) -> bool:
+    return _is_scalar(getattr(feature, "feature", None))
 
 
 def _is_scalar(feature: Any) -> bool:

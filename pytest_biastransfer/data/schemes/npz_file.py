@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_biastransfer.data.arrays import Image
+    from pytest_biastransfer.data.label_table import TableTexts
     from pytest_biastransfer.data.masks import Mask
 
     Arrays = Mapping[str, npt.NDArray[Any]]
@@ -53,8 +54,9 @@ class ArrayImages(CachedIndexImages):
         The array of the images, uint8 or floats in [0, 1]: [images, height, width], or with 1, 3 or 4 channels
         [images, channels, height, width] or [images, height, width, channels].
     label
-        The array of the labels, whole numbers from 0 on: [images] or [images, 1]. An optional array ``classes`` has
-        the class names. All other arrays [images] of strings or numbers are attributes, and arrays
+        The array of the labels, whole numbers from 0 on: [images] or [images, 1]; or several labels of each image,
+        [images, labels], which are 1, 0, or for unknown -1 or NaN. An optional array ``classes`` has the names of the
+        classes or of the labels. All other arrays [images] of strings or numbers are attributes, and arrays
         [images, height, width] are masks.
     facts
         The cache of the file's hash and index; default: none.
@@ -83,10 +85,17 @@ class ArrayImages(CachedIndexImages):
     def _read_index(self) -> DatasetIndex:
         images, location = self._images, f"npz {self._path}"
         others = dict(_read(self._path, lambda names: set(self._checked(names)) - {self._image_name}))
-        labels = _labels(others.pop(self._label_name), len(images), f"{location}: the array {self._label_name!r}")
-        classes = _names(others.pop(_CLASSES), labels, location) if _CLASSES in others else None
+        array, label_location = others.pop(self._label_name), f"{location}: the array {self._label_name!r}"
+        names = others.pop(_CLASSES, None)
+        labels, classes, table = [], None, None
+        if array.ndim == 2 and array.shape[1] > 1:
+            table = _table(array, names, len(images), label_location)
+        else:
+            labels = _labels(array, len(images), label_location)
+            classes = None if names is None else _names(names, labels, location)
         return {
             "labels": labels,
+            "table": table,
             "classes": classes,
             "sorted": False,
             "contents": _digest(images),
@@ -182,6 +191,17 @@ def _labels(array: npt.NDArray[Any], images: int, location: str) -> list[int]:
     labels: list[int] = array.reshape(-1).tolist()
     require_labels(labels, f"{location} has")
     return labels
+
+
+def _table(array: npt.NDArray[Any], names: npt.NDArray[Any] | None, images: int, location: str) -> TableTexts:
+    """Return several labels of each image, [images, labels]."""
+    from pytest_biastransfer.data.label_table import LabelTable, row_of
+
+    if array.dtype.kind not in "biuf" or len(array) != images:
+        raise DatasetError(f"{location} is {array.dtype} {list(array.shape)}, expected numbers [{images}, labels]")
+    rows = [row_of(row, f"{location}, image {index}") for index, row in enumerate(array)]
+    declared = None if names is None else _strings(names)
+    return LabelTable.of_rows(rows, lambda index: f"{location}, image {index}", declared).to_texts()
 
 
 def _names(array: npt.NDArray[Any], labels: list[int], location: str) -> list[str]:

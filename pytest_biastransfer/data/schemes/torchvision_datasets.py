@@ -98,9 +98,11 @@ class TorchvisionImages(CachedIndexImages):
 
     def _read_index(self) -> DatasetIndex:
         images = self._images
+        table = images.label_table
         return {
-            "labels": images.labels.tolist(),
-            "classes": _names(self._dataset, max(images.labels)),
+            "labels": [] if table is not None else images.labels.tolist(),
+            "table": None if table is None else table.to_texts(),
+            "classes": None if table is not None else _names(self._dataset, max(images.labels)),
             "sorted": False,
             "contents": images.fingerprint,
             "files": None if images.files is None else list(images.files),

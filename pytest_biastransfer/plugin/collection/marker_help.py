@@ -28,13 +28,15 @@ def _intervention_help() -> str:
     of_target = [metric.keyword for metric in metrics if "target" in metric.needs]
     return (
         f"{INTERVENTION_MARKER}(*interventions, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
-        f"target=None, {_limits(metrics)}, rule='point', confidence=0.95, "
+        f"positive=None, target=None, {_limits(metrics)}, rule='point', confidence=0.95, "
         "max_regression=0, max_accuracy_regression=0, early_stop=None, allow_degenerate=False): "
         "measure how the predictions of the fixture `model` change on the images of the fixture `dataset` under each "
         "of the interventions (objects or registered names), and fail the test if a limit is exceeded. Each marker "
         "and each intervention in it is a test of its own. Limits on an excess compare with the fixture `control` "
         f"(by default '{CONTROL_FIXTURE}'); {_listed(of_target, 'and')} {'need' if len(of_target) > 1 else 'needs'} "
         "target=, a class or several, by name or number. "
+        "positive=, in the same way, judges the decision whether an image is of these classes, or has this label; "
+        "each(...) of pytest_biastransfer makes a test of each. "
         "The limits are judged after the test's own body has passed, by the observed value, or with rule='certain' or "
         "'significant' by its interval at the given confidence. max_regression is how much worse than in the baseline "
         "a limited metric may be, max_accuracy_regression how much lower the accuracy without the intervention; "
@@ -46,8 +48,9 @@ def _intervention_help() -> str:
 def _search_help() -> str:
     first = metrics_of(ClassMetric)[0]
     return (
-        f"{SEARCH_MARKER}(space, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, target=None, "
-        f"{_limits([first])}, ..., confidence=0.95, budget=200, images=512, seed=0, allow_degenerate=False): "
+        f"{SEARCH_MARKER}(space, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
+        f"positive=None, target=None, {_limits([first])}, ..., confidence=0.95, budget=200, images=512, seed=0, "
+        "allow_degenerate=False): "
         "look for an intervention in `space`, a "
         "strategy such as pytest_biastransfer.strategies.patches(), that breaks the one given limit, on so many images "
         "and with at most so many evaluations. What is found is shrunk to the smallest and simplest one with as many "

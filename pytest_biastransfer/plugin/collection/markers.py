@@ -11,8 +11,10 @@ from pytest_biastransfer.errors import BiasTransferError, InterventionError, Mar
 from pytest_biastransfer.interventions import Intervention, Registry
 from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
 from pytest_biastransfer.judgement.expectation import (
+    Each,
     Expectation,
     require_allow_degenerate,
+    require_classes,
     require_confidence,
     require_early_stop,
     require_max_regression,
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
 _SHARED_KEYWORDS: Final = ("model", "dataset", "control", "confidence", "allow_degenerate")
 _GAP_KEYWORDS: Final = ("metric", "positive", "operating_point", "negatives", "min_group_size")
 _OTHER_KEYWORDS: Final = {
-    INTERVENTION_MARKER: ("target", "rule", "max_regression", "max_accuracy_regression", "early_stop"),
-    SEARCH_MARKER: ("target", "budget", "images", "seed"),
+    INTERVENTION_MARKER: ("positive", "target", "rule", "max_regression", "max_accuracy_regression", "early_stop"),
+    SEARCH_MARKER: ("positive", "target", "budget", "images", "seed"),
     GAP_MARKER: ("rule", "max_regression", "max_accuracy_regression", *_GAP_KEYWORDS),
 }
 _EXAMPLES: Final = {GAP_MARKER: "max_gap=0.1"}
@@ -56,7 +58,21 @@ def cases_of(marks: Iterable[pytest.Mark], test: str, registry: Registry) -> lis
     MarkerError
         If a marker declares something impossible; the message names `test`.
     """
-    return [case for mark in marks for case in _cases(mark, f"{test}: {mark.name}", registry)]
+    return [
+        case for mark in marks for own in _by_positive(mark) for case in _cases(own, f"{test}: {own.name}", registry)
+    ]
+
+
+def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
+    """Yield a marker of each decision that it judges, or the marker itself."""
+    positive = mark.kwargs.get("positive")
+    if not isinstance(positive, Each):
+        yield mark
+        return
+    import pytest
+
+    for own in positive:
+        yield getattr(pytest.mark, mark.name).with_args(*mark.args, **{**mark.kwargs, "positive": own}).mark
 
 
 def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]:
@@ -81,15 +97,26 @@ def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]
         return
     for argument in mark.args:
         intervention, name = _intervention(argument, origin, registry)
-        yield InterventionCase(name=name, intervention=intervention, words=registry.described(intervention), **shared)
+        yield InterventionCase(
+            name=_with_positive(name, shared["expectation"]),
+            intervention=intervention,
+            words=registry.described(intervention),
+            **shared,
+        )
+
+
+def _with_positive(name: str, expectation: Expectation) -> str:
+    return "-".join([name, *map(str, expectation.positive)])
 
 
 def _shared(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], origin: str) -> dict[str, Any]:
     """Return what the cases of a marker have in common."""
     expectation = _expectation(mark, limits, origin)
     needing_target = [metric for name, _ in limits if "target" in (metric := metric_named(name)).needs]
-    if needing_target and not expectation.target:
+    if needing_target and not (expectation.target or expectation.positive):
         raise MarkerError(f"{origin}: {needing_target[0].keyword} needs target=, a class or several, by name or number")
+    if expectation.target and expectation.positive:
+        raise MarkerError(f"{origin}: target= and positive=: the target of a decision is the positive; remove target=")
     control = _fixture_name(mark, "control", None, origin)
     if control is None and expectation.needs_control:
         control = CONTROL_FIXTURE
@@ -125,7 +152,7 @@ def _search_case(mark: pytest.Mark, shared: dict[str, Any], origin: str) -> Sear
             f"pytest_biastransfer.strategies"
         )
     return SearchCase(
-        name=f"search-{limits[0][0]}",
+        name=_with_positive(f"search-{limits[0][0]}", shared["expectation"]),
         space=mark.args[0],
         budget=_whole_number(mark, "budget", _BUDGET, 1, origin),
         images=_whole_number(mark, "images", _IMAGES, 1, origin),
@@ -145,6 +172,8 @@ def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], origi
     try:
         return Expectation(
             limits,
+            # That of a gap is a part of what is measured.
+            positive=() if mark.name == GAP_MARKER else require_classes("positive", mark.kwargs.get("positive")),
             target=require_target(mark.kwargs.get("target")),
             confidence=require_confidence(mark.kwargs.get("confidence", 0.95)),
             rule=require_rule(mark.kwargs.get("rule", "point")),

@@ -35,6 +35,7 @@ def measure(inputs: TestInputs, case: InterventionCase) -> MeasuredTest:
         inputs.images,
         case.intervention,
         control=inputs.control,
+        positive=case.expectation.positive,
         target=case.expectation.target,
         confidence=case.expectation.confidence,
         stop=early_stop_of(case.expectation, inputs.request.config.stash[SETTINGS]),

@@ -93,7 +93,9 @@ def _source_measurement(test: MeasuredTest, measurement: Measurement, interventi
         return None
     try:
         source = model_of(request.config, fixture_value, f"fixture {SOURCE_FIXTURE}")
-        return measure_loaded(evaluator_of(request), source, images, intervention)
+        return measure_loaded(
+            evaluator_of(request), source, images, intervention, positive=test.case.expectation.positive
+        )
     except (BiasTransferError, MeasurementFailed) as error:
         # The verdict does not depend on it.
         message = f"the report of {request.node.nodeid} is without the source model: {error}"
@@ -115,7 +117,8 @@ def _sheet(
     evaluator = evaluator_of(request)
 
     def drawn_sheet() -> dict[str, Any]:
-        sheet = draw(evaluator, model, images, intervention, indices or [0], ask=bool(indices))
+        positive = test.case.expectation.positive
+        sheet = draw(evaluator, model, images, intervention, indices or [0], ask=bool(indices), positive=positive)
         return dataclasses.asdict(sheet)
 
     question = measurement.provenance.question
@@ -131,6 +134,5 @@ def _sheet(
     sheet = sheet_from_plain(content)
     if indices or sheet.pictures is None:
         return sheet
-    label = int(images.labels[0])
-    name = images.classes[label] if images.classes else str(label)
-    return dataclasses.replace(sheet, example=Shown(index=0, label=name, before="", after="", tile=0))
+    shown = Shown(index=0, label=images.label_text(0), before="", after="", tile=0)
+    return dataclasses.replace(sheet, example=shown)
