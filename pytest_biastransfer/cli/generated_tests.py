@@ -34,6 +34,8 @@ class ScanInfo:
         The number of evaluated images, and of all images.
     day
         The day of the measurement.
+    positive
+        The decision that was judged; none for the predicted class.
     """
 
     model: str
@@ -42,6 +44,7 @@ class ScanInfo:
     n: int
     total: int
     day: datetime.date
+    positive: tuple[int | str, ...] = ()
 
     @property
     def images(self) -> str:
@@ -104,30 +107,30 @@ def first_tests_text(ranking: Sequence[Ranked], info: ScanInfo) -> str:
         ),
         "",
         "import pytest",
-        *(_held_tests(held) if held else ()),
-        *(_expected_failures(unheld) if unheld else ()),
+        *(_held_tests(held, info) if held else ()),
+        *(_expected_failures(unheld, info) if unheld else ()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _held_tests(held: Sequence[Ranked]) -> list[str]:
+def _held_tests(held: Sequence[Ranked], info: ScanInfo) -> list[str]:
     return [
         "",
         "",
-        *(_marker(effect, todays_limit(effect.figure)) for effect in held),
+        *(_marker(effect, todays_limit(effect.figure), info) for effect in held),
         "def test_nothing_inherited(bias):",
         '    """Each marker is a test of its own."""',
     ]
 
 
-def _expected_failures(unheld: Sequence[Ranked]) -> list[str]:
+def _expected_failures(unheld: Sequence[Ranked], info: ScanInfo) -> list[str]:
     """Return the tests of effects that are too large for any limit. Each fails until the model improves."""
     metric = unheld[0].metric
     return [
         "",
         "",
         f'@pytest.mark.xfail(strict=True, reason="no limit is above today\'s {metric}")',
-        *(_marker(effect, limit_to_come(effect.figure)) for effect in unheld),
+        *(_marker(effect, limit_to_come(effect.figure), info) for effect in unheld),
         "def test_worst_of_all(bias):",
         f'    """The {metric} is too high for a limit above it: each test is expected to exceed a limit below it.',
         "",
@@ -142,9 +145,10 @@ def _docstring(title: str, *text: str) -> list[str]:
     return [f'"""{safe[0]}', "", *safe[1:], '"""']
 
 
-def _marker(effect: Ranked, limit: float) -> str:
+def _marker(effect: Ranked, limit: float, info: ScanInfo) -> str:
     name = json.dumps(effect.name, ensure_ascii=False)
-    return f"@pytest.mark.bias_intervention({name}, max_{effect.metric}={limit:g})  # {effect.figure:.3f}"
+    positive = "".join(f"positive={json.dumps(own, ensure_ascii=False)}, " for own in info.positive)
+    return f"@pytest.mark.bias_intervention({name}, {positive}max_{effect.metric}={limit:g})  # {effect.figure:.3f}"
 
 
 def require_new(path: Path) -> None:

@@ -42,6 +42,9 @@ def add_command(commands: Any) -> None:
     scan.add_argument("--data", metavar="SPEC", help="the images (default: those of the ini file)")
     scan.add_argument("--control", metavar="SPEC", help="a model of the same task without the suspected source")
     scan.add_argument(
+        "--positive", metavar="NAME", help="the class, or the output with a sigmoid, whose decision is judged"
+    )
+    scan.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
@@ -76,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     specs = _specs(options, session.settings)
     results = ScanResults(len(session.registry.names))
     try:
-        info = _scan(session, specs, results)
+        info = _scan(session, specs, results, options.positive)
     except KeyboardInterrupt:
         _write_lines([*results_lines(results, _width()), interrupted_sentence(results, session.store.directory)])
         session.store.flush(INTERRUPTED_SECONDS)
@@ -123,7 +126,7 @@ def _specs(options: argparse.Namespace, settings: Settings) -> ScanSpecs:
     return ScanSpecs(model, data, settings.specs.get(CONTROL_FIXTURE), settings.directory)
 
 
-def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanInfo:
+def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, text: str | None) -> ScanInfo:
     """Run the scan, adding to the results. Return the facts for the generated file."""
     import datetime
 
@@ -149,14 +152,17 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults) -> ScanI
         device_memory=lasting_memory(device, settings.device_cache),
         on_progress=progress.show,
     )
+    # A number where it is one, as a class without a name.
+    positive = () if text is None else (int(text) if text.isdecimal() else text,)
     with progress:
         progress.begin("loading")
-        subject = load_subject(specs, store.facts, session.load_with_plugins)
+        subject = load_subject(specs, store.facts, session.load_with_plugins, positive)
         for step in scan(evaluator, subject, {name: registry.named(name) for name in registry.names}, results):
             progress.begin(step)
     control = None if subject.control is None else subject.control.name
     total = len(subject.images)
-    return ScanInfo(subject.model.name, subject.images.name, control, results.n, total, datetime.date.today())
+    day = datetime.date.today()
+    return ScanInfo(subject.model.name, subject.images.name, control, results.n, total, day, subject.positive)
 
 
 def _write_files(options: argparse.Namespace, results: ScanResults, info: ScanInfo) -> list[Ranked]:

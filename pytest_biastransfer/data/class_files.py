@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pytest_biastransfer.data.label_table import LabelTable
     from pytest_biastransfer.data.labelled_images import Numbering
 
 _EXPECTED: Final = (
@@ -90,6 +92,21 @@ class _Named(View):
                 f"{inner[index]}; expected a name for each number from 0 on"
             )
         return inner
+
+    @functools.cached_property
+    def label_table(self) -> LabelTable | None:
+        """Several labels of each image, with the names in the file, if the dataset has them."""
+        table = self.inner.label_table
+        if table is None:
+            return None
+        count = table.states.shape[1]
+        if table.names is None and len(self._names) == count:
+            return dataclasses.replace(table, names=self._names)
+        has = f"{count} labels without names" if table.names is None else f"the labels {', '.join(table.names)}"
+        raise DatasetError(
+            f"{self._path}: names {len(self._names)} labels, and {self.name} has {has} for each image; expected a name "
+            f"for each label, of labels that have none"
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -83,28 +83,25 @@ class LabelTable:
         DatasetError
             If rows are not of one form, if there are more or fewer labels than names, or if -1 seems to stand for no.
         """
-        if isinstance(rows[0], Mapping):
+        # An image may have no label at all: then the others tell the form.
+        first = next(filter(None, rows), rows[0])
+        if isinstance(first, Mapping):
             own = tuple(dict.fromkeys(name for row in rows if isinstance(row, Mapping) for name in row))
             return cls._of(rows, location, own, lambda row: isinstance(row, Mapping), _by_name(own))
-        if any(isinstance(name, str) for row in rows for name in row):
+        if isinstance(next(iter(first), 0), str):
             own = tuple(sorted({name for row in rows for name in row if isinstance(name, str)}))
             return cls._of(rows, location, own, _all_are(str), lambda row: [int(name in row) for name in own])
-        numbers: Sequence[tuple[int, ...]] = rows  # type: ignore[assignment]
-        are_states = all(len(row) == len(rows[0]) and set(row) <= {0, 1, UNKNOWN} for row in numbers)
-        if are_states:
-            width = len(rows[0])
-        else:
-            width = len(names) if names else 1 + max((number for row in numbers for number in row), default=0)
-        if names is not None and len(names) != width:
-            raise DatasetError(f"{location(0)}: {width} labels, and names of {len(names)} labels")
-        declared = None if names is None else tuple(names)
-        if are_states:
-            return cls._of(rows, location, declared, lambda row: len(row) == width, list)
-
-        def fits(row: Any) -> bool:
-            return all(type(number) is int and 0 <= number < width for number in row)
-
-        return cls._of(rows, location, declared, fits, lambda row: [int(number in row) for number in range(width)])
+        if all(len(row) == len(first) and set(row) <= {0, 1, UNKNOWN} for row in rows):
+            declared = _of_width(names, len(first), location)
+            return cls._of(rows, location, declared, lambda row: len(row) == len(first), list)
+        width = len(names or ()) or 1 + max(number for row in rows for number in row if isinstance(number, int))
+        return cls._of(
+            rows,
+            location,
+            _of_width(names, width, location),
+            lambda row: all(type(number) is int and 0 <= number < width for number in row),
+            lambda row: [int(number in row) for number in range(width)],
+        )
 
     @classmethod
     def _of(
@@ -200,6 +197,13 @@ def state_of(value: object, location: str) -> int:
     if isinstance(value, str) and value.strip().lower() in _STATES:
         return _STATES[value.strip().lower()]
     raise DatasetError(f"{location}: is {value!r:.40}, expected 1, 0, or -1 for unknown")
+
+
+def _of_width(names: Sequence[str] | None, width: int, location: Callable[[int], str]) -> tuple[str, ...] | None:
+    """Return declared names; raise `DatasetError` if they are not those of so many labels."""
+    if names is not None and len(names) != width:
+        raise DatasetError(f"{location(0)}: {width} labels, and names of {len(names)} labels; expected as many")
+    return None if names is None else tuple(names)
 
 
 def _by_name(names: Iterable[str]) -> Callable[[Mapping[str, int]], list[int]]:

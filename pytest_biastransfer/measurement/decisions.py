@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 # The class of a decision of yes; that of no is 0.
-POSITIVE = 1
+POSITIVE: Final = 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Decision:
         From which probability on it is positive.
     positive
         The classes of a softmax that count as positive; none where each class is a class of its own.
+    is_logit
+        Whether the output is a logit, and not a probability.
     """
 
     names: tuple[str, ...]

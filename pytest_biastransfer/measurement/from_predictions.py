@@ -19,6 +19,7 @@ from pytest_biastransfer.metrics.estimates import estimates_of
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Flip, Measurement, Provenance
 from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
+from pytest_biastransfer.models.thresholds import PREVALENCE
 from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def measurement_from_predictions(
         When to stop before all images are evaluated; None to evaluate all.
     """
     keys = keys or [key for model in models for key in evaluator.keys(model, images, [None, intervention])]
-    monitor = None if stop is None else EarlyStopMonitor(stop)
+    # A threshold at prevalence depends on all images, so the first ones do not tell any decision.
+    at_prevalence = any(model.threshold == PREVALENCE for model in models)
+    monitor = None if stop is None or at_prevalence else EarlyStopMonitor(stop)
     judged = positive, target
     predicted = _predict(evaluator, models[0], images, intervention, keys[:2], judged, monitor=monitor)
     if len(models) == 1:
@@ -221,6 +224,7 @@ def clean_performance_of(
         label_names = tuple(map(in_one_line, images.classes or ()))
     else:
         labels, label_names = decision.labels[predictions.indices], decision.names
-    return clean_performance(
+    performance = clean_performance(
         predicted, labels, class_names=decision.names, label_names=label_names, comparable=decision.labels is not None
     )
+    return dataclasses.replace(performance, decision=decision.names[POSITIVE]) if decision.is_binary else performance

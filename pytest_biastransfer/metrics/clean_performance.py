@@ -63,6 +63,7 @@ class CleanDescription(TypedDict):
     most_predicted: _ShareDescription
     most_labelled: _ShareDescription
     defect: str
+    decision: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class CleanPerformance:
         The class with the largest share of the labels: a class of the model, or, without an accuracy, of the dataset.
     defect
         Why the model is degenerate, in words; empty if it is not.
+    decision
+        The name of the positive, of a decision of yes or no; empty for predicted classes.
     """
 
     images: int
@@ -95,6 +98,7 @@ class CleanPerformance:
     most_predicted: ClassShare
     most_labelled: ClassShare
     defect: str
+    decision: str = ""
 
     def __str__(self) -> str:
         accuracy = "accuracy not known" if self.accuracy is None else f"accuracy {self.accuracy.text()}"
@@ -116,4 +120,5 @@ class CleanPerformance:
             most_predicted=ClassShare(content["most_predicted"]["name"], content["most_predicted"]["share"]),
             most_labelled=ClassShare(content["most_labelled"]["name"], content["most_labelled"]["share"]),
             defect=content["defect"],
+            decision=content["decision"],
         )

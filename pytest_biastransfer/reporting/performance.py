@@ -36,6 +36,10 @@ class Performance:
         The classes with the largest share of the predictions and of the labels.
     defect
         Why the model is degenerate; empty if it is not.
+    decision
+        The name of the positive, of a decision of yes or no; empty for predicted classes.
+    unknown
+        How many of the images have an unknown label, and are left out of the accuracy.
     """
 
     model: str
@@ -50,12 +54,15 @@ class Performance:
     most_predicted: ClassShare
     most_labelled: ClassShare
     defect: str
+    decision: str = ""
+    unknown: int = 0
 
     @property
     def figures(self) -> str:
         """The figures as text, without the model's name."""
         total = f" of {self.total:,}" if self.images < self.total else ""
-        return f"{self.accuracy_text}, n = {self.images:,}{total}; {classes_text(self)}"
+        unknown = f", {self.unknown:,} with an unknown label" if self.unknown else ""
+        return f"{self.accuracy_text}, n = {self.images:,}{total}{unknown}; {classes_text(self)}"
 
     @property
     def accuracy_text(self) -> str:
@@ -87,16 +94,19 @@ def performance_of(measurement: Measurement | GapMeasurement | CleanMeasurement)
         most_predicted=clean.most_predicted,
         most_labelled=clean.most_labelled,
         defect=clean.defect,
+        decision=clean.decision,
+        unknown=0 if clean.accuracy is None else clean.images - clean.accuracy.n,
     )
 
 
 def once_each(performances: Iterable[Performance]) -> list[Performance]:
-    """Return one performance per model and dataset, in order of first appearance: the one on the most images."""
+    """Return one performance per model, dataset and decision, in order of first appearance: that on most images."""
     best: dict[tuple[str, ...], Performance] = {}
     for performance in performances:
         # Without a fingerprint, two models count as the same if all of their figures are equal.
         content = performance.model_fingerprint or repr(performance)
-        key = (performance.model, content, performance.dataset, performance.dataset_fingerprint)
+        subject = (performance.model, content, performance.dataset, performance.dataset_fingerprint)
+        key = (*subject, performance.decision)
         if key not in best or best[key].images < performance.images:
             best[key] = performance
     return list(best.values())
@@ -104,14 +114,19 @@ def once_each(performances: Iterable[Performance]) -> list[Performance]:
 
 def titled(performances: Sequence[Performance]) -> Iterator[tuple[str, Performance]]:
     """Yield each performance after its title: model and dataset, numbered if several have the same names."""
-    names = Counter((performance.model, performance.dataset) for performance in performances)
-    numbers: Counter[tuple[str, str]] = Counter()
+    names = Counter(map(_names, performances))
+    numbers: Counter[tuple[str, ...]] = Counter()
     for performance in performances:
-        pair = (performance.model, performance.dataset)
-        numbers[pair] += 1
+        own = _names(performance)
+        numbers[own] += 1
         # Two checkpoints may have one name: that of their architecture, for instance.
-        number = f" ({numbers[pair]})" if names[pair] > 1 else ""
-        yield f"{performance.model}{number} on {performance.dataset}", performance
+        number = f" ({numbers[own]})" if names[own] > 1 else ""
+        decision = f", {performance.decision}" if performance.decision else ""
+        yield f"{performance.model}{number} on {performance.dataset}{decision}", performance
+
+
+def _names(performance: Performance) -> tuple[str, ...]:
+    return performance.model, performance.dataset, performance.decision
 
 
 def title_of(performances: Sequence[Performance]) -> str:

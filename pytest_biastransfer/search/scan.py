@@ -35,11 +35,12 @@ class ScanSpecs:
 
 @dataclass(frozen=True)
 class Subject:
-    """The loaded models and images of a scan."""
+    """The loaded models and images of a scan, and the decision that is judged; see `decision_of`."""
 
     model: Model
     images: LabelledImages
     control: Model | None
+    positive: tuple[int | str, ...] = ()
 
     @property
     def models(self) -> list[Model]:
@@ -90,7 +91,9 @@ class ScanResults:
         self.reused += max(self.n * models - computed, 0)
 
 
-def load_subject(specs: ScanSpecs, facts: Facts, load_with_plugins: PluginLoader) -> Subject:
+def load_subject(
+    specs: ScanSpecs, facts: Facts, load_with_plugins: PluginLoader, positive: tuple[int | str, ...] = ()
+) -> Subject:
     """Load the models and images of the specs; a model with cached metadata is loaded only when it is needed.
 
     Raises `BiasTransferError`; the message says what cannot be loaded.
@@ -102,9 +105,10 @@ def load_subject(specs: ScanSpecs, facts: Facts, load_with_plugins: PluginLoader
     with _named_in_errors("data"):
         images = load_dataset(specs.data, directory=specs.directory, facts=facts)
     if specs.control is None:
-        return Subject(model, images, None)
+        return Subject(model, images, None, positive)
     with _named_in_errors("control"):
-        return Subject(model, images, model_of_spec(specs.control, specs.directory, facts, load_with_plugins))
+        control = model_of_spec(specs.control, specs.directory, facts, load_with_plugins)
+        return Subject(model, images, control, positive)
 
 
 @contextlib.contextmanager
@@ -130,7 +134,7 @@ def scan(
     yield "images as they are"
     clean = [evaluator.predictions(model, subject.images) for model in subject.models]
     results.performances = [
-        clean_measurement(model, subject.images, predictions)
+        clean_measurement(model, subject.images, predictions, subject.positive)
         for model, predictions in zip(subject.models, clean, strict=True)
     ]
     results.n = len(clean[0].indices)
@@ -139,7 +143,12 @@ def scan(
         yield f"{number} of {len(interventions)}: {name}"
         try:
             measurement = measure_loaded(
-                evaluator, subject.model, subject.images, intervention, control=subject.control
+                evaluator,
+                subject.model,
+                subject.images,
+                intervention,
+                control=subject.control,
+                positive=subject.positive,
             )
         except BiasTransferError as error:
             # An error of the first measurement that the intervention has not caused would occur in all others too.

@@ -107,6 +107,13 @@ def test_decisions_are_judged(run: Run, pytester: pytest.Pytester) -> None:
     result = run("-v", "--bias-report=report.json")
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(["*asr*0.100*0.05*", "*positive +0.100, not positive -0.100*"])
+    # Each decision of a model has a line of its own.
+    result.stdout.fnmatch_lines(
+        [
+            "two on Faces, smiling: accuracy 1.000 *, n = 60, 1 with an unknown label; *",
+            "two on Faces, young: accuracy 0.500 *",
+        ]
+    )
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
     flips = next(test for test in tests if "test_fails" in test["name"])["details"]["shown"]
     assert {(flip["label"], flip["before"], flip["after"]) for flip in flips} == {
@@ -142,6 +149,11 @@ def test_an_early_verdict_is_that_of_all_images(run: Run, pytester: pytest.Pytes
     )
     conftest = pytester.path / "conftest.py"
     conftest.write_text(conftest.read_text().replace("* 30 +", "* 600 +").replace("* 24 +", "* 600 +"))
+    run("--bias-early-stop=0.01").assert_outcomes(passed=1)
+    # A threshold at prevalence is known only when all images are.
+    conftest.write_text(conftest.read_text().replace('name="one"', 'name="one", threshold="prevalence"'))
+    tests = pytester.path / "test_positive.py"
+    tests.write_text(tests.read_text().replace("== 256", "== 1206"))
     run("--bias-early-stop=0.01").assert_outcomes(passed=1)
 
 

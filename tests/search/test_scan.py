@@ -518,6 +518,17 @@ def test_without_init_it_says_what_to_type_and_that_works(project: pytest.Pytest
     assert not (project.path / ".pytest_cache" / "d" / "biastransfer").exists()
 
 
+def test_a_decision_is_ranked_and_the_generated_tests_judge_it(project: pytest.Pytester) -> None:
+    arguments = ("--model", MODEL, "--data", DATA, "--store=kept", "--positive=0")
+    result = typed(project, "scan", *arguments)
+    assert result.ret == 0, result.stderr.str()
+    text = (project.path / "test_bias.py").read_text()
+    assert text.count("positive=0, max_asr=") == NAMES
+    # Of 22 images, a yellow square turns five into those of the first class.
+    assert 'bias_intervention("yellow-square", positive=0, max_asr=' in text
+    assert "  # 0.227" in text
+
+
 def test_ctrl_c_prints_what_is_measured_and_loses_nothing(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
