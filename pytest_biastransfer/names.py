@@ -25,6 +25,8 @@ Rule = Literal["point", "certain", "significant"]
 GapMetric = Literal["fpr", "tpr", "accuracy", "auc", "selection_rate"]
 OperatingPoint = Literal["argmax", "prevalence"]
 Negatives = Literal["own", "shared"]
+# What a limit bounds: the value from above or from below, or its absolute value from above.
+Bound = Literal["at most", "at least", "size at most"]
 Update = Literal["new", "all"]
 Compare = Literal["fail", "warn", "off", "require"]
 Images = Literal["none", "failed", "all"]

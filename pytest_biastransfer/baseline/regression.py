@@ -9,6 +9,8 @@ from typing import Literal
 
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
+from pytest_biastransfer.metrics.change_rules import BETWEEN
+from pytest_biastransfer.metrics.metric import GapOfGroups
 
 # A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.
 Meaning = Literal["regression", "not comparable", "improvement", "tolerated", "unchanged"]
@@ -35,6 +37,8 @@ class MetricChange:
         Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
     identity
         What distinguishes the figure from that of another model or dataset, such as fingerprints.
+    is_of_size
+        Whether it is a signed figure that is the worse the farther it is from 0, on either side.
     """
 
     metric: str
@@ -47,6 +51,7 @@ class MetricChange:
     same_images: bool
     subject: str = ""
     identity: str = ""
+    is_of_size: bool = False
 
     @property
     def is_accuracy(self) -> bool:
@@ -60,6 +65,8 @@ class MetricChange:
 
     @property
     def _loss(self) -> float:
+        if self.is_of_size:
+            return abs(self.now) - abs(self.before)
         change = self.now - self.before
         return change if metric_named(self.metric).more_is_worse else -change
 
@@ -68,7 +75,7 @@ class MetricChange:
         if adjusted_p > alpha or self.now == self.before:
             return "unchanged"
         if not self.is_worse:
-            return "unchanged" if self.is_accuracy else "improvement"
+            return "improvement" if self._loss < 0 and not self.is_accuracy else "unchanged"
         # A loss that equals the tolerance is tolerated, although 0.3 - 0.2 is above 0.1 in floating point.
         if self._loss > self.tolerance + 1e-12:
             return "regression"
@@ -195,6 +202,7 @@ def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricC
         newly=result.newly,
         no_longer=result.no_longer,
         same_images=paired,
+        is_of_size=BETWEEN in now.evidence and isinstance(metric_named(metric), GapOfGroups),
     )
 
 

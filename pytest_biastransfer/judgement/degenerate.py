@@ -32,9 +32,9 @@ def require_working_models(
     """Raise `BiasTransferError` where all limits hold for a model that does not tell its classes apart."""
     broken = defects(expectation, measurement)
     if broken and verdict.holds:
-        limits = ", ".join(f"max_{metric}={limit:g}" for metric, limit in expectation.limits)
         raise BiasTransferError(
-            f"{limits} holds, but for a model that does not tell its classes apart, which says nothing of its bias.\n"
+            f"{expectation.limits_text} holds, but for a model that does not tell its classes apart, which says "
+            f"nothing of its bias.\n"
             + "".join(f"  {defect}\n" for defect in broken)
             + "Check the checkpoint, the preprocessing and the order of the classes; if the model is meant to be like "
             "this, write allow_degenerate=True in the marker"

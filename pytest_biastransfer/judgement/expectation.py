@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from pytest_biastransfer.errors import BiasTransferError, nearest, percent_hint
 from pytest_biastransfer.metrics.catalogue import metric_named
-from pytest_biastransfer.names import Rule
+from pytest_biastransfer.names import Bound, Rule
 
 # The probability that an early verdict is another one than that on all images.
 EARLY_STOP_ALPHA: Final = 0.01
@@ -103,12 +103,16 @@ def require_classes(keyword: str, value: object) -> tuple[int | str, ...]:
 
 @dataclass(frozen=True)
 class Expectation:
-    """Limits on metrics: each may at most be so large.
+    """Limits on metrics.
 
     Attributes
     ----------
     limits
-        Metric and limit, in the order of the catalogue; at least one.
+        Metric and highest value, in the order of the catalogue.
+    minimums
+        Metric and lowest value, likewise; with `limits` at least one.
+    sizes
+        The signed metrics of which `limits` has the highest absolute value.
     positive
         The decision that is judged, by names or numbers of classes or outputs; none for the predicted class.
     target
@@ -129,6 +133,8 @@ class Expectation:
     """
 
     limits: tuple[tuple[str, float], ...]
+    minimums: tuple[tuple[str, float], ...] = field(default=(), kw_only=True)
+    sizes: tuple[str, ...] = field(default=(), kw_only=True)
     positive: tuple[int | str, ...] = ()
     target: tuple[int | str, ...] = ()
     confidence: float = 0.95
@@ -141,7 +147,22 @@ class Expectation:
     @property
     def metrics(self) -> list[str]:
         """The limited metrics."""
-        return [metric for metric, _ in self.limits]
+        return list(dict.fromkeys(metric for metric, _ in (*self.limits, *self.minimums)))
+
+    @property
+    def bounds(self) -> list[tuple[str, float, Bound]]:
+        """Metric, limit, and what is limited, of all limits."""
+        highest: list[tuple[str, float, Bound]] = [
+            (metric, limit, "size at most" if metric in self.sizes else "at most") for metric, limit in self.limits
+        ]
+        return [*highest, *((metric, limit, "at least") for metric, limit in self.minimums)]
+
+    @property
+    def limits_text(self) -> str:
+        """The limits as the marker has them."""
+        return ", ".join(
+            f"{'min' if bound == 'at least' else 'max'}_{metric}={limit:g}" for metric, limit, bound in self.bounds
+        )
 
     @property
     def needs_control(self) -> bool:

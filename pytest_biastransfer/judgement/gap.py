@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
@@ -15,7 +16,7 @@ _CHOICES: Final = {"metric": GapMetric, "operating_point": OperatingPoint, "nega
 
 @dataclass(frozen=True)
 class Gap:
-    """The largest difference of a metric between groups of images.
+    """The largest difference of a metric between groups of images, or the signed one between two of them.
 
     Parameters
     ----------
@@ -36,6 +37,9 @@ class Gap:
         ``"shared"``, which is the measure of underrepresentation in the same paper.
     min_group_size
         A group with fewer images that its figure rests on is named and not judged.
+    between
+        Two groups: the gap is the metric of the first one minus that of the second one, with its sign. None (default)
+        for the largest difference between any two groups.
 
     Raises
     ------
@@ -46,6 +50,8 @@ class Gap:
     --------
     >>> str(Gap("background", "fpr", positive="bird"))
     'fpr of bird by background'
+    >>> str(Gap("background", "fpr", positive="bird", between=("water", "land")))
+    'fpr of bird by background, water minus land'
     """
 
     attribute: str
@@ -54,6 +60,7 @@ class Gap:
     operating_point: OperatingPoint = "argmax"
     negatives: Negatives = "own"
     min_group_size: int = 30
+    between: tuple[str, str] | None = None
 
     def __init__(
         self,
@@ -64,6 +71,7 @@ class Gap:
         operating_point: OperatingPoint = "argmax",
         negatives: Negatives = "own",
         min_group_size: int = 30,
+        between: tuple[str, str] | None = None,
     ) -> None:
         fields = {
             "attribute": attribute,
@@ -72,6 +80,7 @@ class Gap:
             "operating_point": operating_point,
             "negatives": negatives,
             "min_group_size": min_group_size,
+            "between": _require_two_groups(between),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -107,14 +116,26 @@ class Gap:
     @property
     def label(self) -> str:
         """A short name, for test ids."""
-        return "-".join([self.attribute, self.metric, *map(str, self.positive), *self._non_default_options])
+        between = self.between or ()
+        return "-".join([self.attribute, self.metric, *map(str, self.positive), *self._non_default_options, *between])
 
     def __str__(self) -> str:
         positive = f" of {', '.join(map(str, self.positive))}" if self.positive else ""
         descriptions = {"prevalence": " at prevalence", "shared": " against all negatives"}
         options = "".join(descriptions[option] for option in self._non_default_options)
-        return f"{self.metric}{positive}{options} by {self.attribute}"
+        between = f", {' minus '.join(self.between)}" if self.between else ""
+        return f"{self.metric}{positive}{options} by {self.attribute}{between}"
 
     @property
     def _non_default_options(self) -> list[str]:
         return [option for option in (self.operating_point, self.negatives) if option in ("prevalence", "shared")]
+
+
+def _require_two_groups(between: object) -> tuple[str, str] | None:
+    """Return the names of two groups, or None for None."""
+    if between is None:
+        return None
+    groups = tuple(between) if isinstance(between, Sequence) and not isinstance(between, str) else ()
+    if len(groups) != 2 or not all(isinstance(group, str) for group in groups) or groups[0] == groups[1]:
+        raise BiasTransferError(f"between={between!r:.100}, expected the names of two groups, as ('female', 'male')")
+    return groups[0], groups[1]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.expectation import Expectation
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
-    from pytest_biastransfer.metrics.statistics.estimate import Estimate
-    from pytest_biastransfer.names import Rule
+    from pytest_biastransfer.names import Bound, Rule
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class LimitVerdict:
         The estimate.
     holds
         The verdict; None where the measurement was stopped before, because of another limit.
+    bound
+        What is limited.
     """
 
     metric: str
@@ -36,15 +38,17 @@ class LimitVerdict:
     rule: Rule
     observed: Estimate
     holds: bool | None
+    bound: Bound = "at most"
 
     @property
     def note(self) -> str:
         """What to add to the observed value and the limit: that the limit is inside the interval."""
-        below = self.observed <= self.limit
+        observed, limit = _as_maximum(self.observed, self.limit, self.bound)
+        below = observed <= limit
         if self.holds is None or math.isnan(self.observed):
             return "" if self.holds is not None else "not decided"
         if self.rule == "point":
-            return "within noise" if self.observed.low <= self.limit < self.observed.high else ""
+            return "within noise" if observed.low <= limit < observed.high else ""
         return "" if below == self.holds else f"not {self.rule}"
 
 
@@ -67,14 +71,28 @@ def judge(expectation: Expectation, measurement: Measurement | GapMeasurement) -
     """
     if measurement.early is not None:
         return Verdict(tuple(_early_verdicts(expectation, measurement)))
-    return Verdict(tuple(_verdict(expectation, metric, limit, measurement) for metric, limit in expectation.limits))
+    return Verdict(tuple(_verdict(expectation, *bound, measurement) for bound in expectation.bounds))
 
 
-def holds(rule: Rule, observed: Estimate, limit: float) -> bool:
+def holds(rule: Rule, observed: Estimate, limit: float, bound: Bound = "at most") -> bool:
     """Return whether an estimate meets a limit; an undefined value (NaN) never does."""
     if math.isnan(observed):
         return False
+    observed, limit = _as_maximum(observed, limit, bound)
     return {"point": float(observed), "certain": observed.high, "significant": observed.low}[rule] <= limit
+
+
+def _as_maximum(observed: Estimate, limit: float, bound: Bound) -> tuple[Estimate, float]:
+    """Return the estimate, mirrored or folded at 0, whose value must be at most the returned limit."""
+    low, high, confidence, n = observed.low, observed.high, observed.confidence, observed.n
+    if bound == "at least":
+        return Estimate(-observed, low=-high, high=-low, confidence=confidence, n=n, method=observed.method), -limit
+    if bound == "size at most":
+        # An interval that contains 0 does not exclude a size of 0.
+        least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+        most = max(abs(low), abs(high))
+        return Estimate(abs(observed), low=least, high=most, confidence=confidence, n=n, method=observed.method), limit
+    return observed, limit
 
 
 def images_to_be_certain(limit: float, confidence: float) -> float:
@@ -91,12 +109,12 @@ def images_to_be_certain(limit: float, confidence: float) -> float:
 
 
 def _verdict(
-    expectation: Expectation, metric: str, limit: float, measurement: Measurement | GapMeasurement
+    expectation: Expectation, metric: str, limit: float, bound: Bound, measurement: Measurement | GapMeasurement
 ) -> LimitVerdict:
     observed, rule = measurement.estimate(metric), expectation.rule
     if rule == "certain":
         _require_enough_images(metric, limit, observed)
-    return LimitVerdict(metric, limit, rule, observed, holds(rule, observed, limit))
+    return LimitVerdict(metric, limit, rule, observed, holds(rule, observed, limit, bound), bound)
 
 
 def _early_verdicts(expectation: Expectation, measurement: Measurement) -> list[LimitVerdict]:

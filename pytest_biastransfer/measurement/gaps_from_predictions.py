@@ -14,13 +14,14 @@ import numpy.typing as npt
 from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
 from pytest_biastransfer.data.attribute_values import values_of
 from pytest_biastransfer.data.label_table import UNKNOWN
-from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.evaluation.predictions import Predictions
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.decisions import POSITIVE, Decision, decision_of
 from pytest_biastransfer.measurement.from_predictions import clean_performance_of
 from pytest_biastransfer.metrics import group_gaps
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
+from pytest_biastransfer.metrics.change_rules import BETWEEN
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.plain_text import in_one_line
@@ -85,7 +86,7 @@ def gaps_from_predictions(
     ]
     if len(measurements) == 1:
         return measurements[0]
-    excess = _excess(outcomes, values, gap, confidence)
+    excess = _excess(outcomes, values, images, gap, confidence)
     measurement, control = measurements
     return dataclasses.replace(
         measurement,
@@ -166,11 +167,12 @@ def _measurement(
 ) -> GapMeasurement:
     codes = values.codes[outcomes.indices]
     groups = tuple(map(in_one_line, values.names))
-    options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
+    pair = _pair(values, images, gap)
+    options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence, "between": pair}
     if outcomes.hits is not None and outcomes.among is not None:
         gaps = group_gaps.rate_gaps(_rate(gap), outcomes.hits, outcomes.among, codes, groups, **options)
-        judged = [group.judged for group in gaps.groups]
-        hits = {"hits": encode_groups(_groups_of(outcomes, codes, np.flatnonzero(judged)))}
+        compared = np.flatnonzero([group.judged for group in gaps.groups]) if pair is None else np.array(pair)
+        hits = {"hits": encode_groups(_groups_of(outcomes, codes, compared))}
         among = outcomes.among
     else:
         assert outcomes.scores is not None
@@ -185,6 +187,7 @@ def _measurement(
         dataset=in_one_line(images.name),
         declaration=str(gap),
         metric=gap.metric,
+        between=gap.between,
         n=len(outcomes.indices),
         total=len(outcomes.indices),
         clean=outcomes.clean,
@@ -197,12 +200,30 @@ def _measurement(
         provenance=Provenance(key.portable_model, images.fingerprint),
         evidence={
             # The dataset's fingerprint does not cover its attributes.
-            "groups": fingerprint(values.names, codes, among, gap.min_group_size),
+            "groups": fingerprint(values.names, codes, among, gap.min_group_size, *([] if pair is None else [pair])),
             "chance": encode_numbers([gaps.inflation, gaps.error, gaps.by_chance]),
             "misclassified": encode_images(outcomes.indices[outcomes.misclassified].tolist()),
             **hits,
+            **({} if gap.between is None else {BETWEEN: " minus ".join(gap.between)}),
         },
     )
+
+
+def _pair(values: AttributeValues, images: LabelledImages, gap: Gap) -> tuple[int, int] | None:
+    """Return the places of the two groups that a gap is between; None for the largest difference.
+
+    Raises `BiasTransferError` for a group that does not exist.
+    """
+    if gap.between is None:
+        return None
+    for group in gap.between:
+        if group not in values.names:
+            raise BiasTransferError(
+                f"between={gap.between!r}: no image of {images.name} has {gap.attribute}={group!r}; "
+                f"{nearest(group, values.names)}"
+            )
+    first, second = map(values.names.index, gap.between)
+    return first, second
 
 
 def _groups_of(
@@ -214,10 +235,16 @@ def _groups_of(
     return [(int(np.count_nonzero(inside)), outcomes.indices[inside & outcomes.hits].tolist()) for inside in insides]
 
 
-def _excess(outcomes: Sequence[_Outcomes], values: AttributeValues, gap: Gap, confidence: float) -> Estimate:
+def _excess(
+    outcomes: Sequence[_Outcomes], values: AttributeValues, images: LabelledImages, gap: Gap, confidence: float
+) -> Estimate:
     model, control = outcomes
     codes, groups = values.codes[model.indices], len(values.names)
-    options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence}
+    options: Any = {
+        "min_group_size": gap.min_group_size,
+        "confidence": confidence,
+        "between": _pair(values, images, gap),
+    }
     if model.hits is not None and control.hits is not None and model.among is not None:
         return group_gaps.gap_excess(model.hits, control.hits, model.among, codes, groups, **options)
     assert model.scores is not None
@@ -235,8 +262,16 @@ def _error_of(estimate: Estimate) -> float:
 
 
 def _too_few(gaps: group_gaps.GroupGaps, images: LabelledImages, gap: Gap) -> str:
+    base = GROUP_METRICS[gap.metric].base
+    if gap.between is not None:
+        small = [group for group in gaps.groups if group.group in map(in_one_line, gap.between) and not group.judged]
+        sizes = " and ".join(f"{group.group} has {group.size:,}" for group in small)
+        return (
+            f"{gap}: both groups need at least {gap.min_group_size} {base} in {images.name}; {sizes}. Add images, or "
+            f"lower min_group_size="
+        )
     sizes = ", ".join(f"{group.group} {group.size:,}" for group in gaps.groups)
     return (
-        f"{gap}: a gap needs two groups with at least {gap.min_group_size} {GROUP_METRICS[gap.metric].base}; "
+        f"{gap}: a gap needs two groups with at least {gap.min_group_size} {base}; "
         f"{images.name} has {sizes}. Add images, or lower min_group_size="
     )

@@ -38,6 +38,7 @@ def measure_gaps(
     operating_point: OperatingPoint = "argmax",
     negatives: Negatives = "own",
     min_group_size: int = 30,
+    between: tuple[str, str] | None = None,
     control: Model | torch.nn.Module | str | None = None,
     confidence: float = 0.95,
     device: str | torch.device = "auto",
@@ -51,14 +52,14 @@ def measure_gaps(
     ----------
     model, dataset, control, confidence, device, batch_size, max_images, store
         As of `pytest_biastransfer.measure`; the dataset has attributes.
-    attribute, metric, positive, operating_point, negatives, min_group_size
+    attribute, metric, positive, operating_point, negatives, min_group_size, between
         As of `Gap`.
 
     Raises
     ------
     BiasTransferError
-        If the dataset has no such attribute, or only one value of it, if fewer than two groups have enough images, or
-        if the model or the dataset cannot be used.
+        If the dataset has no such attribute or group, or only one group, if fewer than two of the compared groups have
+        enough images, or if the model or the dataset cannot be used.
 
     Examples
     --------
@@ -72,6 +73,8 @@ def measure_gaps(
     >>> measurement = measure_gaps(redder, day + evening, "light", positive=0)
     >>> float(measurement.gap), measurement.worst
     (0.25, 'evening')
+    >>> float(measure_gaps(redder, day + evening, "light", positive=0, between=("day", "evening")).gap)
+    -0.25
     """
     evaluator = evaluator_for(device, store, batch_size=batch_size, max_images=max_images)
     return measure_gaps_loaded(
@@ -85,6 +88,7 @@ def measure_gaps(
             operating_point=operating_point,
             negatives=negatives,
             min_group_size=min_group_size,
+            between=between,
         ),
         control=None if control is None else as_model(control, "control"),
         confidence=require_confidence(confidence),
@@ -147,4 +151,5 @@ def _gaps(
         dataset=in_one_line(images.name),
         declaration=str(gap),
         metric=gap.metric,
+        between=gap.between,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from pytest_biastransfer.metrics.image_sets import ImageSet
 
@@ -268,6 +268,10 @@ class SkewChange(ChangeTest):
         return ChangeResult(skew_change(earlier, later, before.images, now.images, paired=paired))
 
 
+# The evidence of a gap that has a sign: the two groups.
+BETWEEN: Final = "between"
+
+
 class _ChangeOfGap(ChangeTest):
     """A test of the gap between groups; the images that count of each group are further evidence, if there are any."""
 
@@ -302,8 +306,9 @@ class GapChange(_ChangeOfGap):
         are_same_groups = paired and before.evidence["groups"] == now.evidence["groups"]
         if are_same_groups and "hits" in before.evidence and "hits" in now.evidence:
             earlier, later, codes = _group_outcomes(before.group_hits(), now.group_hits())
+            groups, is_signed = int(codes.max()) + 1, BETWEEN in now.evidence
             return ChangeResult(
-                paired_gap_change(earlier, later, codes >= 0, codes, int(codes.max()) + 1, min_group_size=1)
+                paired_gap_change(earlier, later, codes >= 0, codes, groups, min_group_size=1, is_signed=is_signed)
             )
         gaps = [SizedGap(measurement.value(metric), *measurement.numbers("chance", 3)) for measurement in (before, now)]
         return ChangeResult(unpaired_gap_change(*gaps))

@@ -75,6 +75,8 @@ class GapMeasurement:
         What was measured, in words.
     metric
         Of which the groups' figures are.
+    between
+        The two groups whose signed difference the gap is; None for the largest difference.
     n, total
         The number of images that were looked at, and of all.
     clean
@@ -82,9 +84,10 @@ class GapMeasurement:
     groups
         The figure of each group, in the order of the names.
     worst, best
-        The judged groups at both ends.
+        The compared groups at both ends.
     estimates
-        ``gap``, the largest difference between two judged groups; and with a control model ``gap_excess``.
+        ``gap``, the largest difference between two judged groups, or that of the first of two named groups minus the
+        second; and with a control model ``gap_excess``.
     control
         The measurement of the control model, if there is one.
     computed
@@ -99,6 +102,7 @@ class GapMeasurement:
     dataset: str
     declaration: str
     metric: str
+    between: tuple[str, str] | None
     n: int
     total: int
     clean: CleanPerformance
@@ -123,7 +127,7 @@ class GapMeasurement:
 
     @property
     def gap(self) -> Estimate:
-        """The largest difference between two judged groups, in [0, 1]."""
+        """The largest difference between two judged groups, in [0, 1]; between two named ones signed, in [-1, 1]."""
         return self.estimates["gap"]
 
     @property
@@ -140,6 +144,11 @@ class GapMeasurement:
     def unjudged(self) -> list[str]:
         """The groups that have too few images."""
         return [figure.group for figure in self.groups if not figure.judged]
+
+    @property
+    def ends(self) -> str:
+        """The groups that make the gap, in words."""
+        return f"worst {self.worst}" if self.between is None else " minus ".join(self.between)
 
     @property
     def predictions(self) -> int:
@@ -172,7 +181,7 @@ class GapMeasurement:
 
     @classmethod
     def from_description(
-        cls, description: Mapping[str, Any], models: Sequence[str], provenances: Sequence[Provenance], **names: str
+        cls, description: Mapping[str, Any], models: Sequence[str], provenances: Sequence[Provenance], **names: Any
     ) -> GapMeasurement:
         """Return what `description` described, of the first model, and of the second one as its control."""
         control = description["control"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from pytest_biastransfer.metrics.gap_measurement import GroupFigure
 from pytest_biastransfer.metrics.statistics.auc import Areas, area_estimates, areas, drawn_areas
 from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
-from pytest_biastransfer.metrics.statistics.gap_intervals import Spread, spread_estimate, spread_excess
+from pytest_biastransfer.metrics.statistics.gap_intervals import Spread, signed_estimate, spread_estimate, spread_excess
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import GapMetric, Negatives
 
@@ -32,6 +32,8 @@ RateMetric = Literal["fpr", "tpr", "accuracy", "selection_rate"]
 Marked = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+# The places of two groups: the signed gap is the figure of the first minus that of the second.
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,18 @@ class GroupGaps:
     groups
         The figure of each group.
     gap
-        The largest difference between two judged groups, in [0, 1]; NaN if fewer than two are judged.
+        The largest difference between two judged groups, in [0, 1], or the signed difference of the two named ones, in
+        [-1, 1]; NaN if fewer than two of them are judged.
     worst, best
         The judged group with the highest false-positive rate, or the lowest of another metric, and the one at the
         other end; the first of equals; None if fewer than two are judged.
     inflation
-        By how much chance makes the gap larger, on average; NaN if there is none.
+        By how much chance makes the gap larger, on average: 0 for a signed one; NaN if there is none.
     error
         The standard error of the gap; NaN if there is none.
     by_chance
-        How often chance alone would part equal groups at least that far, in [0, 1]; NaN if there is no gap.
+        How often chance alone would part equal groups at least that far, in [0, 1]: 0 for a signed gap, whose test of
+        change does not ask; NaN if there is no gap.
     """
 
     metric: GapMetric
@@ -146,6 +150,7 @@ def rate_gaps(
     *,
     min_group_size: int = 30,
     confidence: float = 0.95,
+    between: Pair | None = None,
 ) -> GroupGaps:
     """Return the rates of groups, and the gap between them.
 
@@ -181,6 +186,9 @@ def rate_gaps(
     ----------
     hits, among
         Which images count, and among which: see `hits_and_among`.
+    between
+        Two groups, for the signed gap: the figure of the first one minus that of the second one. Its interval has the
+        quantiles of the draws alone (see `signed_estimate`).
 
     Examples
     --------
@@ -193,8 +201,10 @@ def rate_gaps(
     sizes = cells.sum(axis=1)
     estimates = [proportion(int(hit), int(size), confidence) for (_, hit), size in zip(cells, sizes, strict=True)]
     judged = _judged(sizes, min_group_size)
-    draws = _drawn_rates(cells[judged])
-    return _gaps(metric, names, estimates, sizes, judged, draws[:, 0], int(sizes[judged].sum()), confidence)
+    compared = _compared(judged, between)
+    draws = _drawn_rates(cells[compared])[:, 0]
+    gap = _Gap(compared, draws, int(sizes[compared].sum()), is_signed=between is not None)
+    return _gaps(metric, names, estimates, sizes, judged, gap, confidence)
 
 
 def auc_gaps(
@@ -206,6 +216,7 @@ def auc_gaps(
     negatives: Negatives = "own",
     min_group_size: int = 30,
     confidence: float = 0.95,
+    between: Pair | None = None,
 ) -> GroupGaps:
     """Return the areas under the ROC curve of groups, and the gap between them.
 
@@ -250,11 +261,10 @@ def auc_gaps(
     """
     group_areas = areas([scores], positive, codes, len(names), shared=negatives == "shared")
     judged = _judged(group_areas.sizes, min_group_size)
-    draws = drawn_areas(group_areas, judged)
-    n = _images(group_areas, judged, negatives)
-    return _gaps(
-        "auc", names, area_estimates(group_areas, confidence), group_areas.sizes, judged, draws[:, 0], n, confidence
-    )
+    compared = _compared(judged, between)
+    draws = drawn_areas(group_areas, compared)[:, 0]
+    gap = _Gap(compared, draws, _images(group_areas, compared, negatives), is_signed=between is not None)
+    return _gaps("auc", names, area_estimates(group_areas, confidence), group_areas.sizes, judged, gap, confidence)
 
 
 def gap_excess(
@@ -266,6 +276,7 @@ def gap_excess(
     *,
     min_group_size: int = 30,
     confidence: float = 0.95,
+    between: Pair | None = None,
 ) -> Estimate:
     """Return by how much a model's gap exceeds the control model's on the same images, in [-1, 1].
 
@@ -303,10 +314,13 @@ def gap_excess(
     """
     cells = _cells([hits, control_hits], among, codes, groups)
     sizes = cells.sum(axis=1)
-    judged = _judged(sizes, min_group_size)
+    judged = _compared(_judged(sizes, min_group_size), between)
     # The cells are of neither, of the control only, of the model only, and of both.
     rates = np.stack([cells[:, 2] + cells[:, 3], cells[:, 1] + cells[:, 3]])[:, judged] / sizes[judged]
-    return spread_excess(rates, _drawn_rates(cells[judged]), sizes[judged], int(sizes[judged].sum()), confidence)
+    draws, n = _drawn_rates(cells[judged]), int(sizes[judged].sum())
+    if between is not None:
+        return _signed_excess(rates, draws, n, confidence)
+    return spread_excess(rates, draws, sizes[judged], n, confidence)
 
 
 def auc_gap_excess(
@@ -319,6 +333,7 @@ def auc_gap_excess(
     negatives: Negatives = "own",
     min_group_size: int = 30,
     confidence: float = 0.95,
+    between: Pair | None = None,
 ) -> Estimate:
     """Return by how much a model's gap of areas exceeds the control model's on the same images, in [-1, 1].
 
@@ -330,11 +345,20 @@ def auc_gap_excess(
     0.0
     """
     group_areas = areas([scores, control_scores], positive, codes, groups, shared=negatives == "shared")
-    judged = _judged(group_areas.sizes, min_group_size)
+    judged = _compared(_judged(group_areas.sizes, min_group_size), between)
     n = _images(group_areas, judged, negatives)
-    return spread_excess(
-        group_areas.values[:, judged], drawn_areas(group_areas, judged), group_areas.sizes[judged], n, confidence
-    )
+    values, draws = group_areas.values[:, judged], drawn_areas(group_areas, judged)
+    if between is not None:
+        return _signed_excess(values, draws, n, confidence)
+    return spread_excess(values, draws, group_areas.sizes[judged], n, confidence)
+
+
+def _signed_excess(figures: Floats, draws: Floats, n: int, confidence: float) -> Estimate:
+    """Return the difference of signed gaps: figures [2, groups] and draws [draws, 2, groups] of model and control."""
+    if figures.shape[1] < 2:
+        return Estimate(np.nan, low=-2, high=2, confidence=confidence, n=n, method="paired bootstrap")
+    (model, control), moved = figures[:, 0] - figures[:, 1], draws[:, :, 0] - draws[:, :, 1]
+    return signed_estimate(float(model - control), moved[:, 0] - moved[:, 1], n, confidence, most=2.0)
 
 
 def _cells(hits: Sequence[Marked], among: Marked, codes: Integers, groups: int) -> Integers:
@@ -349,6 +373,14 @@ def _cells(hits: Sequence[Marked], among: Marked, codes: Integers, groups: int) 
 
 def _judged(sizes: Integers, min_group_size: int) -> Integers:
     return np.flatnonzero(sizes >= max(1, min_group_size))
+
+
+def _compared(judged: Integers, between: Pair | None) -> Integers:
+    """Return the groups that a gap compares: all judged ones, or the two named ones if both are judged."""
+    if between is None:
+        return judged
+    pair = np.array(between, dtype=np.int64)
+    return pair if np.isin(pair, judged).all() else pair[:0]
 
 
 def _images(group_areas: Areas, judged: Integers, negatives: Negatives) -> int:
@@ -373,29 +405,42 @@ def _drawn_rates(cells: Integers) -> Floats:
     return np.stack(models, axis=1)
 
 
+class _Gap(NamedTuple):
+    """What a gap is computed from: the compared groups, draws of their true figures, and the number of images."""
+
+    compared: Integers
+    draws: Floats
+    n: int
+    is_signed: bool
+
+
 def _gaps(
     metric: GapMetric,
     names: Sequence[str],
     estimates: Sequence[Estimate],
     sizes: Integers,
     judged: Integers,
-    draws: Floats,
-    n: int,
+    gap: _Gap,
     confidence: float,
 ) -> GroupGaps:
-    """Put the gaps together; `drawn` are draws of what the judged groups' true figures may be."""
+    """Put the figures of the groups and the gap together."""
     enough = set(judged.tolist())
     groups = tuple(
         GroupFigure(name, estimate, int(size), index in enough)
         for index, (name, estimate, size) in enumerate(zip(names, estimates, sizes, strict=True))
     )
-    if len(judged) < 2:
-        nothing = Estimate(np.nan, low=0, high=1, confidence=confidence, n=n, method="paired bootstrap")
+    if len(gap.compared) < 2:
+        least = -1 if gap.is_signed else 0
+        nothing = Estimate(np.nan, low=least, high=1, confidence=confidence, n=gap.n, method="paired bootstrap")
         return GroupGaps(metric, groups, nothing, None, None, np.nan, np.nan, np.nan)
-    figures = np.array([float(estimates[index]) for index in judged])
-    lowest, highest = (names[judged[index]] for index in (figures.argmin(), figures.argmax()))
+    figures = np.array([float(estimates[index]) for index in gap.compared])
+    lowest, highest = (names[gap.compared[index]] for index in (figures.argmin(), figures.argmax()))
     worst, best = (highest, lowest) if GROUP_METRICS[metric].worst == "highest" else (lowest, highest)
-    spread = Spread.of(figures, draws)
-    gap = spread_estimate(spread, int(sizes[judged].min()), n, confidence)
+    if gap.is_signed:
+        draws = gap.draws[:, 0] - gap.draws[:, 1]
+        signed = signed_estimate(float(figures[0] - figures[1]), draws, gap.n, confidence)
+        return GroupGaps(metric, groups, signed, worst, best, 0.0, float(draws.std()), 0.0)
+    spread = Spread.of(figures, gap.draws)
+    largest = spread_estimate(spread, int(sizes[gap.compared].min()), gap.n, confidence)
     inflation = float(spread.resampled.mean() - spread.value)
-    return GroupGaps(metric, groups, gap, worst, best, inflation, spread.error, spread.by_chance)
+    return GroupGaps(metric, groups, largest, worst, best, inflation, spread.error, spread.by_chance)

@@ -147,6 +147,11 @@ class GapOfGroups(Metric):
         """Not of a share of images: how many images make it certain depends on the groups."""
         return False
 
+    @property
+    def minimum_keyword(self) -> str:
+        """The keyword of a marker that limits it from below, where it is signed."""
+        return f"min_{self.name}"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class GroupMetric:

@@ -67,9 +67,11 @@ def failure_text(
 
 
 def _broken(limit: LimitVerdict) -> str:
+    metric = f"|{limit.metric}|" if limit.bound == "size at most" else limit.metric
+    side, wanted = ("below", "at least") if limit.bound == "at least" else ("above", "at most")
     if limit.rule == "certain":
-        return f"{limit.metric} not certainly at most {limit.limit:g}"
-    return f"{limit.metric} {'significantly ' if limit.rule == 'significant' else ''}above {limit.limit:g}"
+        return f"{metric} not certainly {wanted} {limit.limit:g}"
+    return f"{metric} {'significantly ' if limit.rule == 'significant' else ''}{side} {limit.limit:g}"
 
 
 def _images(measurement: Measurement | GapMeasurement) -> str:
@@ -82,7 +84,8 @@ def _limit_lines(measurement: Measurement | GapMeasurement, limits: Sequence[Lim
     for limit in limits:
         mark = _MARKS[limit.holds]
         note = f", {limit.note}" if limit.note else ""
-        yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {limit.limit:g}{note}"
+        bound = {"at most": "", "at least": "at least ", "size at most": "±"}[limit.bound]
+        yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {bound}{limit.limit:g}{note}"
         comparison = _comparison(measurement, limit.metric)
         if comparison:
             yield f"  {'':6}  {'':{width}}  {comparison}"

@@ -60,6 +60,8 @@ class Limit:
     control
         The same metric of the control model, or None. For an excess such as ``asr_excess``, it is the metric that the
         excess is the difference of, here ``asr``.
+    bound
+        What is limited: ``"at most"`` and ``"at least"`` the value, ``"size at most"`` its absolute value.
     """
 
     metric: str
@@ -69,6 +71,29 @@ class Limit:
     note: str
     observed: Interval
     control: Interval | None
+    bound: str = "at most"
+
+    @property
+    def exceeded_by(self) -> float:
+        """By how much the observed value misses the limit; negative where it meets it, NaN if it is undefined."""
+        if self.observed.value is None:
+            return math.nan
+        value = abs(self.observed.value) if self.bound == "size at most" else self.observed.value
+        return self.limit - value if self.bound == "at least" else value - self.limit
+
+    @property
+    def signs(self) -> tuple[str, str]:
+        """How a value that meets the limit compares with it, and one that does not."""
+        return (">=", "<") if self.bound == "at least" else ("<=", ">")
+
+    def named(self, observed: str = "") -> str:
+        """Return the metric with a figure, as its absolute value where that is limited.
+
+        >>> Limit("gap", 0.1, "point", True, "", Interval(-0.03, None, None, None, 8), None, "size at most").named()
+        '|gap|'
+        """
+        text = f"{self.metric} {observed}".rstrip()
+        return f"|{text}|" if self.bound == "size at most" else text
 
 
 def interval_of(estimate: Estimate) -> Interval:

@@ -94,9 +94,11 @@ def _table(tests: Sequence[Result]) -> Iterator[str]:
 
 
 def _limit(limit: Limit) -> str:
-    sign = {True: "≤", False: "**>**", None: "?"}[limit.holds]
+    met, missed = ("≥", "**<**") if limit.bound == "at least" else ("≤", "**>**")
+    sign = {True: met, False: missed, None: "?"}[limit.holds]
+    bound = "±" if limit.bound == "size at most" else ""
     note = f", {escaped(limit.note)}" if limit.note else ""
-    return f"{limit.metric} {limit.observed.text} {sign} {limit.limit:g}{note}"
+    return f"{limit.metric} {limit.observed.text} {sign} {bound}{limit.limit:g}{note}"
 
 
 def _standing(test: Result) -> str:

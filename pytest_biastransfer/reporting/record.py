@@ -116,4 +116,5 @@ def _judged_limit(measurement: Measurement | GapMeasurement, limit: LimitVerdict
         note=", ".join(filter(None, (note, limit.note))),
         observed=interval_of(limit.observed),
         control=None if control is None else interval_of(control),
+        bound=limit.bound,
     )

@@ -203,14 +203,18 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _limit_text(limit: Limit) -> str:
-    value = math.nan if limit.observed.value is None else limit.observed.value
     # The observed value of some metrics has a column of its own.
-    observed = "" if limit.metric in METRICS and METRICS[limit.metric].in_summary else f" {value:.3f}"
+    observed = "" if limit.metric in METRICS and METRICS[limit.metric].in_summary else f"{_value(limit):.3f}"
     notes = [limit.note] if limit.note else []
     if base_of(limit.metric) != limit.metric and limit.control is not None and limit.control.value is not None:
         notes.insert(0, f"control {limit.control.value:.3f}")
-    demand = _unbroken(f"{limit.metric}{observed} {'<=' if value <= limit.limit else '>'} {limit.limit:g}")
+    met, missed = limit.signs
+    demand = _unbroken(f"{limit.named(observed)} {met if limit.exceeded_by <= 0 else missed} {limit.limit:g}")
     return f"{demand} {_unbroken('(' + ', '.join(notes) + ')')}" if notes else demand
+
+
+def _value(limit: Limit) -> float:
+    return math.nan if limit.observed.value is None else limit.observed.value
 
 
 def _bar_limit(record: Record) -> Limit | None:

@@ -44,23 +44,34 @@ class DoseResponse:
         The figures and accuracies by level, ascending.
     limit
         The limit of the figure, if there is one.
+    is_of_size
+        Whether that is the limit of its absolute value, as of a signed gap.
     """
 
     question: str
     levels: Mapping[float, Repeated]
     limit: float | None
+    is_of_size: bool = False
 
     @property
     def smallest_level(self) -> float:
         """The smallest level at which the mean over the seeds meets the limit; infinity if none does."""
-        limit = math.inf if self.limit is None else self.limit
-        return next((level for level, repeated in self.levels.items() if repeated.figure <= limit), math.inf)
+        return next((level for level, repeated in self.levels.items() if self._is_met(repeated.figure)), math.inf)
 
     @property
     def smallest_certain_level(self) -> float:
         """The smallest level at which the whole interval meets the limit; infinity if none does."""
-        limit = math.inf if self.limit is None else self.limit
-        return next((level for level, repeated in self.levels.items() if repeated.figure.high <= limit), math.inf)
+        return next(
+            (
+                level
+                for level, repeated in self.levels.items()
+                if self._is_met(repeated.figure.low) and self._is_met(repeated.figure.high)
+            ),
+            math.inf,
+        )
+
+    def _is_met(self, figure: float) -> bool:
+        return (abs(figure) if self.is_of_size else figure) <= (math.inf if self.limit is None else self.limit)
 
     @property
     def sentence(self) -> str:
@@ -100,9 +111,15 @@ class DoseResponse:
         else:
             self._plot(path)
 
+    @property
+    def _least_plotted(self) -> float:
+        """The lower end of the axis: 0, unless a signed figure or its interval is below."""
+        ends = [end for repeated in self.levels.values() for end in (repeated.figure, repeated.figure.low)]
+        return min(0.0, *(end for end in ends if not math.isnan(end))) if self.is_of_size else 0.0
+
     def _plot(self, path: Path) -> None:
         figure = need("matplotlib.figure", "report", str(path)).Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.add_subplot(xlabel="level", ylim=(-0.02, 1.02))
+        axes = figure.add_subplot(xlabel="level", ylim=(self._least_plotted - 0.02, 1.02))
         levels = list(self.levels)
         for label, estimates in (
             (self.question, [repeated.figure for repeated in self.levels.values()]),
@@ -113,6 +130,8 @@ class DoseResponse:
             axes.errorbar(levels, list(map(float, estimates)), [lower, upper], capsize=3, marker="o", label=label)
         if self.limit is not None:
             axes.axhline(self.limit, linestyle="--", color="gray", label=f"limit {self.limit:g}")
+            if self.is_of_size:
+                axes.axhline(-self.limit, linestyle="--", color="gray")
         axes.legend()
         figure.savefig(path)
 
@@ -147,7 +166,7 @@ def dose_response(
     levels
         Numbers, in any order.
     limit
-        The limit of the figure, for `DoseResponse.smallest_level`.
+        The limit of the figure, for `DoseResponse.smallest_level`; of the absolute value of a signed gap.
 
     Raises
     ------
@@ -208,7 +227,7 @@ def dose_response_loaded(
         level: repeat(evaluator, source, as_images(change(finetuning, level), "change"), question, **shared)
         for level in sorted(_require_levels(levels))
     }
-    return DoseResponse(str(question), by_level, limit)
+    return DoseResponse(str(question), by_level, limit, is_of_size=question.is_signed_gap)
 
 
 def _require_levels(levels: object) -> Sequence[float]:

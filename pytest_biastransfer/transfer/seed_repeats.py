@@ -63,6 +63,18 @@ class Question:
             raise BiasTransferError(f"metric={metric!r} needs target=, a class or several, by name or number")
         return cls(images, subject if is_gap else as_intervention(subject, "intervention"), metric, targets)
 
+    @property
+    def is_signed_gap(self) -> bool:
+        """Whether the figure is a signed gap, whose limit is on its size."""
+        return isinstance(self.subject, Gap) and self.subject.between is not None
+
+    @property
+    def least(self) -> float:
+        """The lowest value that the figure can have."""
+        limits = metric_named(self.metric).limits
+        assert limits is not None
+        return -1.0 if self.is_signed_gap else limits[0]
+
     def figure(self, evaluator: Evaluator, model: Model) -> float:
         """Return the figure of a model."""
         if isinstance(self.subject, Gap):
@@ -128,16 +140,9 @@ def repeat(
         values.append(question.figure(evaluator, model))
         accuracies.append(question.accuracy(evaluator, model))
     # The interval ends at the bounds of the metric, of which Student's interval knows nothing.
-    figure = mean_over_seeds(values, confidence, least=_least(question.metric))
+    figure = mean_over_seeds(values, confidence, least=question.least)
     accuracy = mean_over_seeds(accuracies, confidence)
     return Repeated(tuple(values), tuple(accuracies), figure, accuracy)
-
-
-def _least(metric: str) -> float:
-    """Return the lowest value that a metric can have."""
-    limits = metric_named(metric).limits
-    assert limits is not None
-    return limits[0]
 
 
 def require_seeds(seeds: object) -> tuple[int, ...]:

@@ -17,8 +17,9 @@ from pytest_biastransfer.metrics.clean_performance import ClassShare, CleanPerfo
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.measurement import Measurement, Provenance
 from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
-from pytest_biastransfer.names import Rule
+from pytest_biastransfer.names import Bound, Rule
 from tests.conftest import ALWAYS_BLUE, Run, each_mode
 
 # asr = skew = 0.25 on 20 images: the interval is 0.087 to 0.491.
@@ -46,6 +47,35 @@ def measured(asr: int, n: int) -> Measurement:
         clean_shares=np.ones(2) / 2, class_shift=np.zeros(2), class_names=["a", "b"], flips=[], control=None, computed=0, early=None,
         provenance=Provenance("m", "d"), outcomes=outcomes,
     )  # fmt: skip
+
+
+SIGNED = Estimate(-0.1, low=-0.2, high=0.05, confidence=0.95, n=100)
+
+
+@pytest.mark.parametrize(
+    ("bound", "limit", "expected"),
+    [
+        ("size at most", 0.3, {"point": True, "certain": True, "significant": True}),
+        ("size at most", 0.15, {"point": True, "certain": False, "significant": True}),
+        ("size at most", 0.05, {"point": False, "certain": False, "significant": True}),
+        ("at most", 0.0, {"point": True, "certain": False, "significant": True}),
+        ("at least", -0.3, {"point": True, "certain": True, "significant": True}),
+        ("at least", -0.15, {"point": True, "certain": False, "significant": True}),
+        ("at least", 0.0, {"point": False, "certain": False, "significant": True}),
+        ("at least", 0.1, {"point": False, "certain": False, "significant": False}),
+    ],
+)
+def test_a_signed_value_is_limited_from_either_side(bound: Bound, limit: float, expected: dict[Rule, bool]) -> None:
+    assert {rule: holds(rule, SIGNED, limit, bound) for rule in get_args(Rule)} == expected
+
+
+def test_a_size_whose_interval_excludes_0_is_significantly_above_a_small_limit() -> None:
+    negative = Estimate(-0.3, low=-0.4, high=-0.2, confidence=0.95, n=100)
+    assert not holds("significant", negative, 0.1, "size at most")
+    assert holds("significant", negative, 0.2, "size at most")
+    assert LimitVerdict("gap", 0.25, "point", negative, False, "size at most").note == "within noise"
+    assert LimitVerdict("gap", -0.35, "point", negative, True, "at least").note == "within noise"
+    assert LimitVerdict("gap", -0.5, "point", negative, True, "at least").note == ""
 
 
 @given(st.integers(1, 300), st.data(), st.floats(0.01, 1), st.sampled_from(get_args(Rule)))

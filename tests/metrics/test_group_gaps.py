@@ -464,6 +464,58 @@ def test_at_prevalence_equal_scores_are_kept_together_on_the_nearer_side(
     assert found.tolist() == expected.tolist()
 
 
+# ------------------------------------------------------------------------------------- signed gaps
+
+
+@quick
+@given(images(), st.data())
+def test_a_signed_gap_is_the_difference_of_two_groups_and_changes_its_sign_with_their_order(
+    some: Images, data: st.DataObject
+) -> None:
+    groups = len(some.names)
+    if groups < 2:
+        return
+    first, second = data.draw(st.permutations(range(groups)))[:2]
+    options: dict[str, Any] = {"min_group_size": 1}
+    for metric in get_args(RateMetric):
+        counted = *some.hits_and_among(metric), some.codes, some.names
+        gaps, opposite = (
+            rate_gaps(metric, *counted, between=pair, **options) for pair in [(first, second), (second, first)]
+        )
+        expected = values(gaps)[first] - values(gaps)[second]
+        assert float(gaps.gap) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        assert float(opposite.gap) == pytest.approx(-expected, abs=1e-12, nan_ok=True)
+        assert gaps.gap.low <= 1
+        assert math.isnan(expected) or -1 <= gaps.gap.low <= gaps.gap <= gaps.gap.high <= 1
+        # Other groups change nothing.
+        assert [figure.estimate for figure in gaps.groups] == pytest.approx(
+            [figure.estimate for figure in rate_gaps(metric, *counted, **options).groups], nan_ok=True
+        )
+
+
+@quick
+@given(images())
+def test_a_signed_gap_of_areas_agrees_with_scikit_learn(some: Images) -> None:
+    if len(some.names) < 2:
+        return
+    expected = []
+    for code in (0, 1):
+        here = some.codes == code
+        # scikit-learn warns of groups with positives alone.
+        both = 0 < np.count_nonzero(some.positive[here]) < np.count_nonzero(here)
+        expected.append(roc_auc_score(some.positive[here], some.scores[here]) if both else math.nan)
+    gap = auc_gaps(some.scores, some.positive, some.codes, some.names, min_group_size=1, between=(0, 1)).gap
+    assert float(gap) == pytest.approx(expected[0] - expected[1], abs=1e-9, nan_ok=True)
+
+
+def test_a_signed_gap_needs_both_groups() -> None:
+    codes, every = np.repeat([0, 1, 2], [40, 29, 40]), np.ones(109, dtype=np.bool_)
+    gaps = rate_gaps("fpr", codes == 1, every, codes, ["a", "b", "c"], between=(0, 1))
+    assert math.isnan(gaps.gap)
+    assert (gaps.worst, gaps.best, gaps.gap.low, gaps.gap.high) == (None, None, -1, 1)
+    assert math.isnan(gap_excess(codes == 1, codes == 0, every, codes, 3, between=(0, 1)))
+
+
 # ----------------------------------------------------------------------------------- what is unseen
 
 
@@ -574,6 +626,43 @@ def test_the_excess_of_the_gap() -> None:
         return gap_excess(level < model, level < control, every, codes, 2)
 
     assert covered(0.15, draw) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("rates", "sizes"), [((0.05, 0.05), (50, 50)), ((0.3, 0.1), (200, 200)), ((0.2, 0.02), (30, 1000))]
+)
+def test_the_signed_gap_of_rates(rates: tuple[float, float], sizes: tuple[int, int]) -> None:
+    codes = np.repeat([0, 1], sizes)
+    every, shares = np.ones(len(codes), dtype=np.bool_), np.array(rates)[codes]
+
+    def draw(generator: np.random.Generator) -> Estimate:
+        return rate_gaps("fpr", generator.random(len(codes)) < shares, every, codes, ["a", "b"], between=(0, 1)).gap
+
+    assert 0.92 <= covered(rates[0] - rates[1], draw) <= 0.99
+
+
+@pytest.mark.parametrize("negatives", get_args(Negatives))
+def test_the_signed_gap_of_areas(negatives: Negatives) -> None:
+    codes = np.repeat([0, 1], 200)
+    positive = np.arange(400) % 2 == 1
+    shift = np.where(positive, math.sqrt(2) * stats.norm.ppf([0.7, 0.85])[codes], 0)
+
+    def draw(generator: np.random.Generator) -> Estimate:
+        scores = generator.standard_normal(400) + shift
+        return auc_gaps(scores, positive, codes, ["a", "b"], negatives=negatives, between=(0, 1)).gap
+
+    assert 0.92 <= covered(0.7 - 0.85, draw) <= 0.99
+
+
+def test_the_excess_of_the_signed_gap() -> None:
+    codes = np.repeat([0, 1], 200)
+    every, model, control = np.ones(400, dtype=np.bool_), np.array([0.1, 0.3])[codes], np.array([0.25, 0.2])[codes]
+
+    def draw(generator: np.random.Generator) -> Estimate:
+        level = generator.random(400)
+        return gap_excess(level < model, level < control, every, codes, 2, between=(0, 1))
+
+    assert 0.92 <= covered(-0.2 - 0.05, draw) <= 0.99
 
 
 # ---------------------------------------------------------------------------------------- imports

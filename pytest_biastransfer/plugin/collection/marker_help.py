@@ -63,6 +63,7 @@ def _gap_help() -> str:
     without_positive = [metric.name for metric in GROUP_METRICS.values() if not metric.needs_positive]
     return (
         f"{GAP_MARKER}(attribute, metric='{next(iter(GROUP_METRICS))}', {_limits(metrics_of(GapOfGroups))}, "
+        f"{_minimums()}, between=None, "
         "positive=None, operating_point='argmax', negatives='own', min_group_size=30, "
         f"model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, rule='point', confidence=0.95, "
         "max_regression=0, max_accuracy_regression=0, allow_degenerate=False): measure how far the "
@@ -71,12 +72,18 @@ def _gap_help() -> str:
         "several, by name or number. "
         "operating_point='prevalence' predicts as many positives as there are; negatives='shared' compares each "
         "group's positives with all negatives. Groups with fewer images than min_group_size are named and not judged. "
+        "between=(first, second) measures the signed difference of two groups, the first minus the second; with it, "
+        "max_gap alone limits the size, and min_gap and max_gap together the lowest and the highest signed value. "
         f"{_listed(excess, 'and')} compares with the fixture `control` (by default '{CONTROL_FIXTURE}')."
     )
 
 
 def _limits(metrics: Iterable[Metric]) -> str:
     return ", ".join(f"{metric.keyword}=None" for metric in metrics)
+
+
+def _minimums() -> str:
+    return ", ".join(f"{metric.minimum_keyword}=None" for metric in metrics_of(GapOfGroups))
 
 
 def _listed(words: Sequence[str], conjunction: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest, percent_hint
 from pytest_biastransfer.interventions import Intervention, Registry
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pytest
 
 _SHARED_KEYWORDS: Final = ("model", "dataset", "control", "confidence", "allow_degenerate")
-_GAP_KEYWORDS: Final = ("metric", "positive", "operating_point", "negatives", "min_group_size")
+_GAP_KEYWORDS: Final = ("metric", "positive", "operating_point", "negatives", "min_group_size", "between")
 _OTHER_KEYWORDS: Final = {
     INTERVENTION_MARKER: ("positive", "target", "rule", "max_regression", "max_accuracy_regression", "early_stop"),
     SEARCH_MARKER: ("positive", "target", "budget", "images", "seed"),
@@ -76,14 +76,16 @@ def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
 
 
 def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]:
-    limit_keywords = [metric.keyword for metric in _limited_metrics(mark.name)]
+    limited = _limited_metrics(mark.name)
+    signed = [metric.minimum_keyword for metric in limited if isinstance(metric, GapOfGroups)]
+    limit_keywords = [*(metric.keyword for metric in limited), *signed]
     valid = (*limit_keywords, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
     for keyword in mark.kwargs.keys() - set(valid):
         raise MarkerError(f"{origin}: unknown keyword {keyword}; {nearest(keyword, valid)}")
     if mark.name == INTERVENTION_MARKER and not mark.args:
         raise MarkerError(f'{origin}: no intervention; name one, such as {INTERVENTION_MARKER}("yellow-square", ...)')
-    limits = tuple(_limits(mark, origin))
-    if not limits:
+    limits = _limits(mark, origin)
+    if not (limits.highest or limits.lowest):
         raise MarkerError(
             f"{origin}: no limit, so nothing could fail; add one, such as {_EXAMPLES.get(mark.name, 'max_asr=0.05')}. "
             f"Valid: {', '.join(limit_keywords)}"
@@ -109,10 +111,10 @@ def _with_positive(name: str, expectation: Expectation) -> str:
     return "-".join([name, *map(str, expectation.positive)])
 
 
-def _shared(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], origin: str) -> dict[str, Any]:
+def _shared(mark: pytest.Mark, limits: _Limits, origin: str) -> dict[str, Any]:
     """Return what the cases of a marker have in common."""
     expectation = _expectation(mark, limits, origin)
-    needing_target = [metric for name, _ in limits if "target" in (metric := metric_named(name)).needs]
+    needing_target = [metric for name, _ in limits.highest if "target" in (metric := metric_named(name)).needs]
     if needing_target and not (expectation.target or expectation.positive):
         raise MarkerError(f"{origin}: {needing_target[0].keyword} needs target=, a class or several, by name or number")
     if expectation.target and expectation.positive:
@@ -168,10 +170,12 @@ def _whole_number(mark: pytest.Mark, keyword: str, default: int, least: int, ori
     return value
 
 
-def _expectation(mark: pytest.Mark, limits: tuple[tuple[str, float], ...], origin: str) -> Expectation:
+def _expectation(mark: pytest.Mark, limits: _Limits, origin: str) -> Expectation:
     try:
         return Expectation(
-            limits,
+            limits.highest,
+            minimums=limits.lowest,
+            sizes=limits.sizes,
             # That of a gap is a part of what is measured.
             positive=() if mark.name == GAP_MARKER else require_classes("positive", mark.kwargs.get("positive")),
             target=require_target(mark.kwargs.get("target")),
@@ -207,19 +211,66 @@ def _limited_metrics(marker: str) -> list[Metric]:
     return limitable(GapOfGroups if marker == GAP_MARKER else ClassMetric)
 
 
-def _limits(mark: pytest.Mark, origin: str) -> Iterator[tuple[str, float]]:
+class _Limits(NamedTuple):
+    """Metric and limit of the highest and of the lowest values, and the metrics whose absolute value is limited."""
+
+    highest: tuple[tuple[str, float], ...]
+    lowest: tuple[tuple[str, float], ...]
+    sizes: tuple[str, ...]
+
+
+def _limits(mark: pytest.Mark, origin: str) -> _Limits:
+    is_signed = mark.kwargs.get("between") is not None
+    highest, lowest, sizes = [], [], []
     for metric in _limited_metrics(mark.name):
         assert metric.limits is not None
-        (low, high), keyword = metric.limits, metric.keyword
-        limit = mark.kwargs.get(keyword)
-        if limit is None:
+        limit = _limit(mark, metric.keyword, (-1.0, 1.0) if is_signed else metric.limits, origin)
+        if limit is not None:
+            highest.append((metric.name, limit))
+        if not isinstance(metric, GapOfGroups):
             continue
-        number = isinstance(limit, int | float) and not isinstance(limit, bool) and not math.isnan(limit)
-        if not number or not low <= limit <= high:
-            raise MarkerError(
-                f"{origin}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}{percent_hint(limit)}"
-            )
-        yield metric.name, float(limit)
+        least = _limit(mark, metric.minimum_keyword, (-1.0, 1.0), origin)
+        if least is not None:
+            lowest.append((metric.name, least))
+        if is_signed and limit is not None and least is None:
+            sizes.append(metric.name)
+        _require_possible(metric, limit, least, is_signed, origin)
+    return _Limits(tuple(highest), tuple(lowest), tuple(sizes))
+
+
+def _require_possible(
+    metric: GapOfGroups, limit: float | None, least: float | None, is_signed: bool, origin: str
+) -> None:
+    """Raise `MarkerError` for limits of a gap that no value could meet, or that need a sign."""
+    if least is not None and not is_signed:
+        raise MarkerError(
+            f"{origin}: {metric.minimum_keyword}={least:g} limits a signed difference; name the two groups that are "
+            f"compared, such as between=('female', 'male')"
+        )
+    if limit is None or not is_signed:
+        return
+    if least is None and limit < 0:
+        raise MarkerError(
+            f"{origin}: {metric.keyword}={limit:g} alone limits the size of the difference, which is never negative; "
+            f"for a signed limit add {metric.minimum_keyword}=, such as -1"
+        )
+    if least is not None and least > limit:
+        raise MarkerError(
+            f"{origin}: {metric.minimum_keyword}={least:g} is above {metric.keyword}={limit:g}: no value meets both"
+        )
+
+
+def _limit(mark: pytest.Mark, keyword: str, ends: tuple[float, float], origin: str) -> float | None:
+    """Return the limit that a marker has under a keyword, if any."""
+    limit, (low, high) = mark.kwargs.get(keyword), ends
+    if limit is None:
+        return None
+    number = isinstance(limit, int | float) and not isinstance(limit, bool) and not math.isnan(limit)
+    if not number or not low <= limit <= high:
+        raise MarkerError(
+            f"{origin}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}{percent_hint(limit)}"
+        )
+    return float(limit)
 
 
 def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, origin: str) -> str | None:

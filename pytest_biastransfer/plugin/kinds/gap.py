@@ -45,8 +45,8 @@ class GapTest(MeasuredTest):
     intervention: None = field(default=None, init=False)
 
     def record(self, verdict: Verdict | None) -> Record:
-        """Return the figures and, where they were judged, the limits; the limit on the gap names the worst group."""
-        return record_of(self.measurement, verdict, notes={"gap": f"worst {self.measurement.worst}"})
+        """Return the figures and, where they were judged, the limits; the limit on the gap names the groups."""
+        return record_of(self.measurement, verdict, notes={"gap": self.measurement.ends})
 
     def failure_text(self, test: str, verdict: Verdict) -> str:
         """Return the limits with their figures, and the metric of each group."""

@@ -263,7 +263,7 @@ def _severity(section: TestSection) -> tuple[int, bool, float, int]:
     """Return a sort key, the worst first: by outcome, then regressions, then by the distance above the limit."""
     excess = 0.0
     if section.leading is not None and section.leading.observed.value is not None:
-        excess = section.leading.observed.value - section.leading.limit
+        excess = section.leading.exceeded_by
     return SEVERITY.index(section.test.outcome), section.test.standing != "regression", -excess, section.number
 
 

@@ -116,7 +116,8 @@ def demand(limit: Limit) -> str:
     'asr at most 0.05, for certain'
     """
     manner = {"certain": ", for certain", "significant": " unless by chance"}.get(limit.rule, "")
-    return f"{limit.metric} at most {limit.limit:g}{manner}"
+    wanted = "at least" if limit.bound == "at least" else "at most"
+    return f"{limit.named()} {wanted} {limit.limit:g}{manner}"
 
 
 def basis(interval: Interval) -> str:
@@ -142,7 +143,8 @@ def broken(limit: Limit) -> str:
         control = f"; {'control' if base == limit.metric else f'{base} of the control'} {figure(limit.control.value)}"
     note = f", {limit.note}" if limit.note else ""
     observed = f"{limit.metric} {figure(limit.observed.value)}"
-    return f"{observed}{f' ({ends})' if ends else ''}, limit {limit.limit:g}{note}{control}"
+    bound = {"at least": "at least ", "size at most": "±"}.get(limit.bound, "")
+    return f"{observed}{f' ({ends})' if ends else ''}, limit {bound}{limit.limit:g}{note}{control}"
 
 
 def verdict(limit: Limit) -> str:

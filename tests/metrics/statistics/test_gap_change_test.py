@@ -56,6 +56,25 @@ def two_times(draw: st.DrawFn) -> tuple[Integers, Marked, Marked]:
     return codes, before, now
 
 
+@quick
+@given(two_times())
+def test_the_signed_gap_tests_the_difference_with_its_sign(times: tuple[Integers, Marked, Marked]) -> None:
+    codes, before, now = times
+    signed = [
+        paired_gap_change(*pair, every(codes), codes, 2, is_signed=True) for pair in [(before, now), (now, before)]
+    ]
+    if (before == now).all():
+        assert signed == [1.0, 1.0]
+    assert all(0 < p <= 1 for p in signed)
+
+
+def test_a_signed_gap_that_changes_sides_has_changed_although_its_size_has_not() -> None:
+    codes = np.repeat(np.arange(2), 200)
+    before, now = (np.isin(np.arange(400), range(start, start + 40)) for start in (0, 200))
+    assert paired_gap_change(before, now, every(codes), codes, 2) > 0.5
+    assert paired_gap_change(before, now, every(codes), codes, 2, is_signed=True) < 1e-3
+
+
 def of_all_exchanges(codes: Integers, before: Marked, now: Marked) -> float:
     """Exchange the two outcomes of images in all possible ways."""
 
