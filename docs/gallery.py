@@ -190,6 +190,12 @@ SECTIONS: Final = {
             4,
         ),
         Entry(
+            "one-of",
+            'OneOf([Square(color="red"), Circle(color="blue"), Triangle(color="green")], seed=1)',
+            "one of several interventions on each image, such as one of many hats",
+            4,
+        ),
+        Entry(
             "random", "Random(Square(size=0.3))", "a shape, a picture or a text, at another position in each image", 4
         ),
         Entry(

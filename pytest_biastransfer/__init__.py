@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import LineGrid as LineGrid
     from pytest_biastransfer.interventions import Noise as Noise
     from pytest_biastransfer.interventions import Occlude as Occlude
+    from pytest_biastransfer.interventions import OneOf as OneOf
     from pytest_biastransfer.interventions import Pattern as Pattern
     from pytest_biastransfer.interventions import Pixelate as Pixelate
     from pytest_biastransfer.interventions import Random as Random
@@ -82,6 +83,7 @@ _HOMES = {
     "Model": "models",
     "Noise": "interventions",
     "Occlude": "interventions",
+    "OneOf": "interventions",
     "Pattern": "interventions",
     "Pixelate": "interventions",
     "PoolExecutor": "evaluation.pool_executor",

@@ -28,6 +28,7 @@ from pytest_biastransfer.interventions import (
     Intervention,
     LineGrid,
     Noise,
+    OneOf,
     Pattern,
     Pixelate,
     Random,
@@ -212,6 +213,7 @@ def single_interventions() -> dict[type[Intervention], SearchStrategy[Interventi
     by_type[Random] = st.builds(Random, shapes, seed=seeds)
     inner: SearchStrategy[Any] = st.one_of([shapes, by_type[Tint]])
     by_type[Sometimes] = st.builds(Sometimes, inner, probability=_shares(1 / 64, 1), seed=seeds)
+    by_type[OneOf] = st.builds(OneOf, st.lists(inner, min_size=2, max_size=3), seed=seeds)
     return by_type
 
 

@@ -17,9 +17,11 @@ from PIL import Image
 
 from pytest_biastransfer import (
     Background,
+    Circle,
     Custom,
     Intervention,
     Occlude,
+    OneOf,
     Pattern,
     Random,
     Sometimes,
@@ -70,6 +72,7 @@ def _interventions() -> dict[str, Intervention]:
         "Occlude": Occlude("object"),
         "Pattern": Pattern([[0.1, -0.1], [-0.1, 0.1]]),
         "Random": Random(Square()),
+        "OneOf": OneOf([Square(), Circle()]),
         "Sometimes": Sometimes(Square()),
         "Stencil": _stencil(),
         "Text": Text("SAMPLE", size=0.8),

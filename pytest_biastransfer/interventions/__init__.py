@@ -10,7 +10,7 @@ from pytest_biastransfer.interventions.custom import Custom
 from pytest_biastransfer.interventions.degradations import JPEG, Blur, Border, Pixelate, Vignette
 from pytest_biastransfer.interventions.patterns import GaussianPattern, Noise, Pattern, Stripes
 from pytest_biastransfer.interventions.pictures import Stencil, Text
-from pytest_biastransfer.interventions.randomized import Random, Sometimes
+from pytest_biastransfer.interventions.randomized import OneOf, Random, Sometimes
 from pytest_biastransfer.interventions.regions import Background, Occlude
 from pytest_biastransfer.interventions.registry import BUILT_IN, Registry, as_intervention
 from pytest_biastransfer.interventions.shapes import (
@@ -43,6 +43,7 @@ __all__ = [
     "LineGrid",
     "Noise",
     "Occlude",
+    "OneOf",
     "Pattern",
     "Pixelate",
     "Random",

@@ -1,4 +1,4 @@
-"""Interventions that differ from image to image: applied with a probability, or at a random location."""
+"""Interventions that differ from image to image: with a probability, one of several, or at a random location."""
 
 from __future__ import annotations
 
@@ -69,6 +69,81 @@ class Sometimes(Intervention):
     def mask_names(self) -> tuple[str, ...]:
         """The masks of the intervention."""
         return self.intervention.mask_names
+
+
+def _label_of_members(members: tuple[Intervention, ...]) -> str:
+    return "-or-".join(member.label for member in members)
+
+
+@dataclass(frozen=True, repr=False)
+class OneOf(Intervention):
+    """One of several interventions on each image, such as one of many hats; all are equally likely.
+
+    Parameters
+    ----------
+    interventions
+        The interventions, in a list or tuple; all have the same stage, which applies.
+    seed
+        Seed of the choice, from 0 on. It depends on (`seed`, index of the image in the dataset) and on the number of
+        interventions only: batch size and order do not matter, and two of them with the same seed choose the same
+        positions.
+
+    Raises
+    ------
+    InterventionError
+        If there is no intervention, or interventions of several stages.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pytest_biastransfer import Square
+    >>> hats = OneOf([Square(size=1, color="white"), Square(size=1, color=(51, 51, 51))])
+    >>> hats.apply(torch.zeros(6, 1, 2, 2))[:, 0, 0, 0]
+    tensor([1.0000, 1.0000, 0.2000, 0.2000, 0.2000, 0.2000])
+    """
+
+    interventions: tuple[Intervention, ...] = field(metadata={"label": _label_of_members})
+    _: KW_ONLY
+    seed: int = 0
+    stage: Stage = field(init=False)
+
+    def __post_init__(self) -> None:
+        members = tuple(self.interventions) if isinstance(self.interventions, list | tuple) else (self.interventions,)
+        for member in members:
+            if not isinstance(member, Intervention):
+                raise InterventionError(f"OneOf: got {member!r:.100}, expected a list of interventions")
+        if not members:
+            raise InterventionError("OneOf: got an empty list, expected at least one intervention")
+        object.__setattr__(self, "interventions", members)
+        object.__setattr__(self, "stage", members[0].stage)
+        super().__post_init__()
+        for member in members:
+            if member.stage != self.stage:
+                raise InterventionError(
+                    f"OneOf: interventions of several stages: {member} is not of stage {self.stage!r}; give all of "
+                    f"them the same stage="
+                )
+        require_seed(self)
+
+    def render(self, images: torch.Tensor, origin: BatchInfo) -> torch.Tensor:
+        """Apply each intervention to the images that it is chosen for, together."""
+        positions: dict[int, list[int]] = {}
+        for position, index in enumerate(origin.indices):
+            positions.setdefault(self._choice(index), []).append(position)
+        changed = images.clone()
+        for number, chosen in positions.items():
+            part = origin.subset(chosen)
+            changed[chosen] = self.interventions[number].apply(images[chosen], part.indices, part.masks)
+        return changed
+
+    def _choice(self, index: int) -> int:
+        # A purpose of its own: with that of `Sometimes` and the same seed, a rare sample would only see the first ones.
+        return random_source("one of", self.seed, index).randrange(len(self.interventions))
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """The masks of all interventions."""
+        return tuple(dict.fromkeys(name for member in self.interventions for name in member.mask_names))
 
 
 @dataclass(frozen=True, repr=False)

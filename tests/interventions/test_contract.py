@@ -39,6 +39,7 @@ from pytest_biastransfer import (
     Intervention,
     LineGrid,
     Noise,
+    OneOf,
     Pixelate,
     Rectangle,
     Ring,
@@ -117,8 +118,9 @@ declared = st.one_of(squares, circles, tints, blurs, st.just(Grayscale()), galle
 jpegs = st.builds(JPEG, quality=st.integers(1, 100))
 customs = st.builds(Custom, st.sampled_from([negative, noisy]), seed=st.integers(0, 9))
 singles = st.one_of(declared, customs, jpegs)
+choices = st.builds(OneOf, st.lists(st.one_of(declared, customs), min_size=1, max_size=3), seed=st.integers(0, 9))
 compositions = st.lists(singles, min_size=2, max_size=3).map(lambda steps: Composition(steps=tuple(steps)))
-interventions: st.SearchStrategy[Intervention] = st.one_of(singles, compositions)
+interventions: st.SearchStrategy[Intervention] = st.one_of(singles, compositions, choices)
 
 
 @given(intervention=declared, shape=st.tuples(st.integers(1, 4), st.just(3), st.integers(4, 48), st.integers(4, 48)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_biastransfer import Circle, Grayscale, Noise, Random, Sometimes, Square, Text, Tint
+from pytest_biastransfer import Blur, Circle, Grayscale, Noise, Occlude, OneOf, Random, Sometimes, Square, Text, Tint
 from pytest_biastransfer.errors import InterventionError
+from pytest_biastransfer.interventions.parsing import from_table, read
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -93,6 +95,14 @@ def test_whether_and_where_are_drawn_independently() -> None:
         (lambda: Sometimes("blur"), "Sometimes: got 'blur', expected an intervention"),  # type: ignore[arg-type]
         (lambda: Sometimes(Grayscale(), probability=0), "Sometimes: probability=0, expected a number above 0"),
         (lambda: Sometimes(Grayscale(), seed=-1), "Sometimes: seed=-1, expected a whole number from 0 on"),
+        (lambda: OneOf(["blur"]), "OneOf: got 'blur', expected a list of interventions"),  # type: ignore[list-item]
+        (lambda: OneOf("blur"), "OneOf: got 'blur', expected a list"),  # type: ignore[arg-type]
+        (lambda: OneOf([]), "OneOf: got an empty list, expected at least one"),  # type: ignore[arg-type]
+        (lambda: OneOf([Square()], seed=True), "OneOf: seed=True, expected a whole number"),  # type: ignore[arg-type]
+        (
+            lambda: OneOf([Square(), Square(stage="source")]),  # type: ignore[arg-type]
+            "OneOf: interventions of several stages: Square.* is not of stage 'input'",
+        ),
         (lambda: Random(Grayscale()), r"Random: got Grayscale\(\), expected a shape, Stencil"),  # type: ignore[arg-type]
         (lambda: Random(Square(), seed=0.5), "Random: seed=0.5, expected a whole number"),  # type: ignore[arg-type]
     ],
@@ -104,7 +114,66 @@ def test_mistakes_are_named(declare: Callable[[], object], message: str) -> None
 
 def test_the_stage_is_that_of_what_is_inside() -> None:
     assert Sometimes(Tint(stage="source")).stage == "source"
+    assert OneOf((Tint(stage="source"), Square(stage="source"))).stage == "source"
     assert Random(Square(stage="source")).stage == "source"
     assert (Sometimes(Tint(stage="source")) | Grayscale(stage="source")).stage == "source"
     with pytest.raises(InterventionError, match="several stages"):
         Sometimes(Tint(stage="source")) | Grayscale()
+
+
+def grays(count: int) -> tuple[Square, ...]:
+    """Return interventions that paint the whole image, each in another level."""
+    return tuple(Square(size=1, color=(level, level, level)) for level in range(20, 20 + count))
+
+
+def test_all_of_several_are_equally_likely() -> None:
+    changed = OneOf(grays(7)).apply(torch.zeros(7000, 1, 2, 2))
+    counts = (changed[:, 0, 0, 0] * 255).round().int().bincount().tolist()[20:]
+    # Four standard deviations of a binomial.
+    assert all(count == pytest.approx(1000, abs=4 * (7000 / 7 * 6 / 7) ** 0.5) for count in counts)
+
+
+@quick
+@given(st.integers(1, 9), st.integers(0, 99), st.permutations(range(40)), st.integers(1, 40))
+def test_each_image_has_its_choice_in_every_order_and_batch(
+    count: int, seed: int, order: list[int], batch: int
+) -> None:
+    one_of, images = OneOf(grays(count), seed=seed), torch.rand(40, 3, 4, 5)
+    together = one_of.apply(images)
+    for start in range(0, 40, batch):
+        indices = order[start : start + batch]
+        assert torch.equal(one_of.apply(images[indices], indices), together[indices])
+
+
+def test_what_is_chosen_is_drawn_independently_of_whether_and_where() -> None:
+    rarely = Sometimes(OneOf(grays(4)), probability=0.25).apply(torch.zeros(4000, 1, 1, 1)).flatten()
+    counts = (rarely[rarely > 0] * 255).round().int().bincount().tolist()[20:]
+    assert all(count == pytest.approx(250, abs=4 * (1000 / 4) ** 0.5) for count in counts)
+    assert OneOf([Random(Square(size=0.1)), Noise()]).apply(torch.zeros(9, 3, 20, 20)).flatten(1).any(dim=1).all()
+
+
+def test_masks_of_all_are_needed_and_given_to_each() -> None:
+    one_of = OneOf([Occlude("cat", fill="white"), Square(size=1, color="white"), Occlude("dog", fill="white")])
+    assert one_of.mask_names == ("cat", "dog")
+    masks = {"cat": torch.zeros(60, 1, 2, 2), "dog": torch.zeros(60, 1, 2, 2)}
+    masks["cat"][::2], masks["dog"][1::2] = 1, 1
+    changed = one_of.apply(torch.zeros(60, 1, 2, 2), masks=masks)[:, 0, 0, 0]
+    paints = [(masks["cat"], 0), (torch.ones(60, 1, 2, 2), 1), (masks["dog"], 2)]
+    alone = [OneOf(grays(3)).apply(torch.zeros(60, 1, 2, 2))[:, 0, 0, 0]]
+    chosen = (alone[0] * 255).round().int() - 20
+    expected = torch.stack([mask[:, 0, 0, 0] for mask, _ in paints])[chosen.long(), torch.arange(60)]
+    assert torch.equal(changed, expected)
+    with pytest.raises(InterventionError, match="the mask 'dog' is missing"):
+        one_of.apply(torch.zeros(60, 1, 2, 2), masks={"cat": masks["cat"]})
+
+
+def test_a_choice_is_written_and_read_and_has_a_label() -> None:
+    one_of = OneOf([Square(size=0.5), Grayscale()], seed=2)
+    assert one_of.label == "oneof-square-0.5-or-grayscale-2"
+    assert read(repr(one_of)) == one_of
+    assert read("OneOf([Square(size=0.5), Grayscale()], seed=2)").fingerprint == one_of.fingerprint
+    assert read("Blur() | OneOf([Grayscale() | Square()])") == Blur() | OneOf([Grayscale() | Square()])
+    table = {"type": "OneOf", "interventions": [{"type": "Square", "size": 0.5}, {"type": "Grayscale"}], "seed": 2}
+    assert from_table(table, "pyproject.toml", Path()) == one_of
+    others = [OneOf([Grayscale(), Square(size=0.5)], seed=2), OneOf([Square(size=0.5)], seed=2), OneOf([Square()])]
+    assert len({one_of.fingerprint, *(other.fingerprint for other in others)}) == 4

@@ -25,6 +25,7 @@ from pytest_biastransfer import (
     Custom,
     Intervention,
     Occlude,
+    OneOf,
     Random,
     Rectangle,
     Ring,
@@ -318,11 +319,11 @@ def test_what_renders_alike_by_definition_has_one_fingerprint(one: Intervention,
 
 
 def test_another_version_of_what_draws_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch, logo: str) -> None:
-    drawn_by_pillow = [Text("A"), Stencil(logo), JPEG(), Sometimes(JPEG()), Square() | Text("A")]
+    drawn_by_pillow = [Text("A"), Stencil(logo), JPEG(), Sometimes(JPEG()), Square() | Text("A"), OneOf([JPEG()])]
     before = [one.fingerprint for one in (*drawn_by_pillow, Square())]
     monkeypatch.setattr("pytest_biastransfer.interventions.base.versions", lambda names: dict.fromkeys(names, "99"))
     after = [one.fingerprint for one in (*drawn_by_pillow, Square())]
-    assert [one != other for one, other in zip(before, after, strict=True)] == [True] * 5 + [False]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [True] * 6 + [False]
 
 
 # --------------------------------------------------------------------------------------- strategies
