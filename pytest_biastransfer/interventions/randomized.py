@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ class Sometimes(Intervention):
         return self.intervention.mask_names
 
 
-def _label_of_members(members: tuple[Intervention, ...]) -> str:
+def _label_of_members(members: Sequence[Intervention]) -> str:
     return "-or-".join(member.label for member in members)
 
 
@@ -102,7 +103,7 @@ class OneOf(Intervention):
     tensor([1.0000, 1.0000, 0.2000, 0.2000, 0.2000, 0.2000])
     """
 
-    interventions: tuple[Intervention, ...] = field(metadata={"label": _label_of_members})
+    interventions: Sequence[Intervention] = field(metadata={"label": _label_of_members})
     _: KW_ONLY
     seed: int = 0
     stage: Stage = field(init=False)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_biastransfer.transfer.attribution import Attribution as Attribution
     from pytest_biastransfer.transfer.attribution import attribute_bias as attribute_bias
+    from pytest_biastransfer.transfer.curation.combination import concat as concat
+    from pytest_biastransfer.transfer.curation.combination import mixture as mixture
+    from pytest_biastransfer.transfer.curation.combination import subset as subset
     from pytest_biastransfer.transfer.curation.functions import balanced as balanced
     from pytest_biastransfer.transfer.curation.functions import of_classes as of_classes
     from pytest_biastransfer.transfer.curation.functions import plant as plant
@@ -29,10 +32,13 @@ _MODULES = {
     "Recipe": "recipe",
     "attribute_bias": "attribution",
     "balanced": "curation.functions",
+    "concat": "curation.combination",
     "dose_response": "dose_experiment",
+    "mixture": "curation.combination",
     "of_classes": "curation.functions",
     "plant": "curation.functions",
     "reweighted": "curation.functions",
+    "subset": "curation.combination",
     "transfer": "transfer_model",
     "with_correlation": "curation.functions",
     "with_share": "curation.functions",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from pytest_biastransfer.data.concatenation import Concatenation
 from pytest_biastransfer.data.subset import Selection
 from pytest_biastransfer.evaluation.chunk_task import OutputReader
 from pytest_biastransfer.evaluation.per_image_outputs import per_image_outputs
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from pytest_biastransfer.data import LabelledImages
@@ -26,4 +27,6 @@ def features_of(evaluator: Evaluator, backbone: Model, images: LabelledImages) -
     """Return the outputs of a model without its head, float32 [images, features], in the dataset's order."""
     if isinstance(images, Selection) and len(images) >= _WHOLE_DATASET_FROM * len(images.inner):
         return features_of(evaluator, backbone, images.inner)[images.indices]
+    if isinstance(images, Concatenation):
+        return np.concatenate([features_of(evaluator, backbone, part) for part in images.parts])
     return per_image_outputs(evaluator, backbone, images, OutputReader("outputs", torch.Tensor.float)).rows

@@ -97,10 +97,10 @@ def test_whether_and_where_are_drawn_independently() -> None:
         (lambda: Sometimes(Grayscale(), seed=-1), "Sometimes: seed=-1, expected a whole number from 0 on"),
         (lambda: OneOf(["blur"]), "OneOf: got 'blur', expected a list of interventions"),  # type: ignore[list-item]
         (lambda: OneOf("blur"), "OneOf: got 'blur', expected a list"),  # type: ignore[arg-type]
-        (lambda: OneOf([]), "OneOf: got an empty list, expected at least one"),  # type: ignore[arg-type]
-        (lambda: OneOf([Square()], seed=True), "OneOf: seed=True, expected a whole number"),  # type: ignore[arg-type]
+        (lambda: OneOf([]), "OneOf: got an empty list, expected at least one"),
+        (lambda: OneOf([Square()], seed=True), "OneOf: seed=True, expected a whole number"),
         (
-            lambda: OneOf([Square(), Square(stage="source")]),  # type: ignore[arg-type]
+            lambda: OneOf([Square(), Square(stage="source")]),
             "OneOf: interventions of several stages: Square.* is not of stage 'input'",
         ),
         (lambda: Random(Grayscale()), r"Random: got Grayscale\(\), expected a shape, Stencil"),  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from pytest_biastransfer import Model, Preprocess, measure
 from pytest_biastransfer.errors import BiasTransferError, ModelError, TransferError
 from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.models.deferred import DeferredModel
-from pytest_biastransfer.transfer import Recipe, transfer
+from pytest_biastransfer.transfer import Recipe, concat, mixture, subset, transfer
 from pytest_biastransfer.transfer import training as training_module
 from pytest_biastransfer.transfer.recipe import Mode
 
@@ -338,6 +338,26 @@ def test_features_are_computed_once_for_all_recipes(tmp_path: Path) -> None:
         transfer(source(), Shapes(), recipe=QUICK.with_seed(seed), store=tmp_path, on_progress=seen.append)
     evaluated = [progress for progress in seen if not progress.key.startswith("training")]
     assert sum(progress.computed for progress in evaluated) == 96
+
+
+def test_features_of_each_dataset_are_computed_once_for_all_mixtures(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    first, second = Shapes(), Shapes(48, seed=3)
+    models = [
+        transfer(
+            source(),
+            mixture([(first, 1 - share), (second, share)], n=40),
+            recipe=QUICK,
+            store=tmp_path,
+            on_progress=seen.append,
+        )
+        for share in (0, 0.25, 0.5, 1)
+    ]
+    evaluated = [progress for progress in seen if not progress.key.startswith("training")]
+    assert sum(progress.computed for progress in evaluated) == 96 + 48
+    assert len({model.fingerprint for model in models}) == 4
+    alone = transfer(source(), subset(first, 96), recipe=QUICK, store=tmp_path)
+    assert same(alone, transfer(source(), concat(first), recipe=QUICK, store=tmp_path))
 
 
 def test_damaged_weights_are_trained_again(tmp_path: Path) -> None:

@@ -45,12 +45,12 @@ class Request:
             raise self.error(f"{name}={value!r:.100}, expected a number from 0 to 1{percent_hint(value)}")
         return float(value)
 
-    def size(self, value: object) -> int | None:
-        """Return the argument ``size``."""
+    def size(self, value: object, name: str = "size") -> int | None:
+        """Return an argument that is a number of images."""
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise self.error(f"size={value!r:.100}, expected a whole number above 0; leave it out for the largest")
+            raise self.error(f"{name}={value!r:.100}, expected a whole number above 0; leave it out for the largest")
         return int(value)
 
     def seed(self, value: object) -> int:
