@@ -95,6 +95,7 @@ def attribute_bias(
     *,
     metric: str | None = None,
     target: Target | None = None,
+    positive: Target | None = None,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
     seeds: int | Sequence[int] = 5,
@@ -115,6 +116,9 @@ def attribute_bias(
         An intervention, the name of a registered one, or a `Gap`.
     metric
         Of an intervention: ``"asr"`` (default), ``"skew"``, ``"targeted_asr"`` with `target`, ``"accuracy_drop"``, ...
+    positive
+        Of an intervention: the decision that is judged, as in `pytest_biastransfer.measure`. Models that learn several
+        labels need it.
     mode, recipe
         As for `transfer`; the same for all models except for the seed. From scratch, all weights are trained.
     seeds
@@ -145,7 +149,7 @@ def attribute_bias(
         evaluator_for(device, store),
         (as_model(source, "source"), as_model(control, "control")),
         as_images(finetuning, "finetuning"),
-        Question.of(as_images(evaluation, "evaluation"), asked, metric, target),
+        Question.of(as_images(evaluation, "evaluation"), asked, metric, target, positive),
         mode=mode,
         recipe=recipe,
         seeds=seeds,

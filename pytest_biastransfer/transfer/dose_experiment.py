@@ -147,6 +147,7 @@ def dose_response(
     limit: float | None = None,
     metric: str | None = None,
     target: Target | None = None,
+    positive: Target | None = None,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
     seeds: int | Sequence[int] = 3,
@@ -158,7 +159,7 @@ def dose_response(
 
     Parameters
     ----------
-    source, finetuning, evaluation, asked, metric, target, mode, recipe, seeds, confidence, device, store
+    source, finetuning, evaluation, asked, metric, target, positive, mode, recipe, seeds, confidence, device, store
         As for `attribute_bias`.
     change
         Takes the finetuning data and a level, and returns the data to train on, such as
@@ -191,7 +192,7 @@ def dose_response(
         evaluator_for(device, store),
         as_model(source, "source"),
         as_images(finetuning, "finetuning"),
-        Question.of(as_images(evaluation, "evaluation"), asked, metric, target),
+        Question.of(as_images(evaluation, "evaluation"), asked, metric, target, positive),
         change=change,
         levels=levels,
         limit=limit,

@@ -25,12 +25,10 @@ from pytest_biastransfer.transfer.networks import Network, arrays_of, require_un
 from pytest_biastransfer.transfer.training import Trainee, Training
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.store.chunks import Content
     from pytest_biastransfer.transfer.recipe import Recipe
+    from pytest_biastransfer.transfer.targets import Targets
 
 _SUBDIRECTORY: Final = "training"
 
@@ -40,7 +38,7 @@ def fit(
     source: Model,
     network: Network,
     images: LabelledImages,
-    labels: npt.NDArray[np.int64],
+    targets: Targets,
     recipe: Recipe,
     key: str | None,
 ) -> Content:
@@ -68,7 +66,7 @@ def fit(
         training = Training(
             trainee,
             batches,
-            labels,
+            targets,
             recipe,
             device=device,
             checkpoint=checkpoint,

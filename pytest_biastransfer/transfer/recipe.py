@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -11,6 +12,11 @@ from pytest_biastransfer.errors import TransferError, nearest
 
 Mode = Literal["fixed-feature", "full-network", "scratch"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
+
+# A softmax over classes, or a sigmoid for each label.
+Loss = Literal["softmax", "sigmoid"]
+# The weight of the positives of each label: of all labels, or by name; "balanced": negatives over positives.
+PositiveWeight = float | Mapping[str, float] | tuple[tuple[str, float], ...] | Literal["balanced"]
 
 # For each number: lower bound, upper bound (excluded), and whether the lower bound is included.
 _RANGES: Final = {
@@ -25,7 +31,7 @@ _LEAST: Final = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0}
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Stochastic gradient descent with momentum on the cross-entropy.
+    """Stochastic gradient descent with momentum on the cross-entropy, of classes or of labels of yes or no.
 
     Parameters
     ----------
@@ -41,7 +47,8 @@ class Recipe:
     batch_size
         Images per step.
     label_smoothing
-        The share of the target that is spread over all classes (Szegedy et al. 2015), in [0, 1).
+        The share of the target that is spread over all classes (Szegedy et al. 2015), in [0, 1); of a label with a
+        sigmoid, over yes and no.
     validation_share
         The share of the images, in [0, 1), that are held out for early stopping. By default all images are trained on,
         for all epochs.
@@ -49,6 +56,15 @@ class Recipe:
         Training stops after so many epochs in which the loss on the held-out images has not decreased. The model is
         that of the epoch with the lowest loss. With ``"one-cycle"`` the loss may rise for a third of the epochs before
         it falls.
+    outputs
+        ``"softmax"``: the cross-entropy of one class for each image. ``"sigmoid"``: the binary cross-entropy of each of
+        several labels, as in Wang and Russakovsky 2023, or for a dataset of two classes of one output, which is the
+        probability of the second class. A label that is unknown for an image has no part in the loss; the loss is the
+        mean over all that are known. Default: what the dataset has, one class for each image or several labels.
+    pos_weight
+        With ``"sigmoid"``: the factor of the loss of positives, as in `torch.nn.BCEWithLogitsLoss`. One number for all
+        labels, numbers by name (1 for the others), or ``"balanced"``: negatives divided by positives for each label,
+        counted on all images of the dataset. Default: 1.
     seed
         Seed of the new weights, of the order of the images, and of the choice of held-out images.
 
@@ -72,6 +88,8 @@ class Recipe:
     label_smoothing: float = 0.0
     validation_share: float = 0.0
     patience: int = 5
+    outputs: Loss | None = None
+    pos_weight: PositiveWeight | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,6 +103,10 @@ class Recipe:
             raise TransferError(
                 f"Recipe: schedule={self.schedule!r}; {nearest(str(self.schedule), get_args(Schedule))}"
             )
+        if self.outputs is not None and self.outputs not in get_args(Loss):
+            raise TransferError(f"Recipe: outputs={self.outputs!r:.60}; {nearest(str(self.outputs), get_args(Loss))}")
+        # Pairs in place of a mapping: a recipe is hashable, and its fingerprint does not depend on the order.
+        object.__setattr__(self, "pos_weight", _positive_weight(self.pos_weight, self.outputs))
 
     def with_seed(self, seed: int) -> Recipe:
         """Return the same recipe with another seed."""
@@ -98,6 +120,22 @@ def require_mode(value: object) -> Mode:
         if value == mode:
             return mode  # type: ignore[no-any-return]
     raise TransferError(f"mode={value!r}; {nearest(str(value), get_args(Mode))}")
+
+
+def _positive_weight(value: Any, outputs: Loss | None) -> Any:
+    if value is not None and outputs == "softmax":
+        raise TransferError("Recipe: pos_weight= is for outputs='sigmoid'; leave it out")
+    if value is None or value == "balanced":
+        return value
+    if isinstance(value, Mapping | tuple):
+        by_name = dict(value)
+        for name, weight in by_name.items():
+            _require_number(f"pos_weight of {name!r}", weight, 0.0, math.inf, False)
+        return tuple(sorted((str(name), float(weight)) for name, weight in by_name.items()))
+    if isinstance(value, str):
+        raise TransferError(f"Recipe: pos_weight={value!r:.60}, expected a number, numbers by name, or 'balanced'")
+    _require_number("pos_weight", value, 0.0, math.inf, False)
+    return float(value)
 
 
 def _require_number(name: str, value: Any, low: float, high: float, with_low: bool) -> None:

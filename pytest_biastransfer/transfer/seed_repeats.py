@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.data.label_mapping import labels_for
+from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
 from pytest_biastransfer.interventions import as_intervention
-from pytest_biastransfer.judgement.expectation import require_target
+from pytest_biastransfer.judgement.expectation import require_classes, require_target
 from pytest_biastransfer.judgement.gap import Gap
 from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.metrics.catalogue import limitable, metric_named
@@ -42,15 +42,25 @@ class Question:
         The metric of it.
     target
         The target classes, for the metrics that need them.
+    positive
+        Of an intervention: the decision that is judged; see `pytest_biastransfer.measure`. A gap has its own.
     """
 
     images: LabelledImages
     subject: Intervention | Gap
     metric: str
     target: tuple[int | str, ...]
+    positive: tuple[int | str, ...] = ()
 
     @classmethod
-    def of(cls, images: LabelledImages, subject: Any, metric: str | None, target: Target | None) -> Question:
+    def of(
+        cls,
+        images: LabelledImages,
+        subject: Any,
+        metric: str | None,
+        target: Target | None,
+        positive: Target | None = None,
+    ) -> Question:
         """Return the question of a caller's arguments; raises `BiasTransferError` for invalid ones."""
         is_gap = isinstance(subject, Gap)
         metrics = limitable(GapOfGroups if is_gap else ClassMetric)
@@ -61,7 +71,10 @@ class Question:
         targets = require_target(target)
         if "target" in metric_named(metric).needs and not targets:
             raise BiasTransferError(f"metric={metric!r} needs target=, a class or several, by name or number")
-        return cls(images, subject if is_gap else as_intervention(subject, "intervention"), metric, targets)
+        decision = require_classes("positive", positive)
+        if is_gap and decision:
+            raise BiasTransferError(f"positive={positive!r:.60}: a gap has its own; write it in Gap(..., positive=...)")
+        return cls(images, subject if is_gap else as_intervention(subject, "intervention"), metric, targets, decision)
 
     @property
     def is_signed_gap(self) -> bool:
@@ -81,19 +94,40 @@ class Question:
             from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 
             return float(measure_gaps_loaded(evaluator, model, self.images, self.subject).gap)
-        measurement = measure_loaded(evaluator, model, self.images, self.subject, target=self.target)
+        measurement = measure_loaded(
+            evaluator, model, self.images, self.subject, positive=self.positive, target=self.target
+        )
         return float(measurement.estimate(self.metric))
 
     def accuracy(self, evaluator: Evaluator, model: Model) -> float:
-        """Return the share of correctly classified images; NaN if the classes of model and images do not match."""
+        """Return the share of correctly classified images, or of correct decisions where a decision is judged.
+
+        Images whose label is unknown do not count. NaN if the classes of model and images do not match.
+        """
+        from pytest_biastransfer.measurement.decisions import decision_of
+
         predictions = evaluator.predictions(model, self.images)
-        labels = labels_for(self.images, model.classes, predictions.outputs, model.class_order)
-        if labels is None:
+        decision = decision_of(model, self.images, self._decided(model), predictions.outputs)
+        if decision.labels is None:
             return math.nan
-        return float((labels[predictions.indices] == predictions.classes).mean())
+        labels = decision.labels[predictions.indices]
+        known = labels != UNKNOWN
+        is_correct = decision.classes(predictions, predictions) == labels
+        return float(is_correct[known].mean()) if known.any() else math.nan
+
+    def _decided(self, model: Model) -> tuple[int | str, ...]:
+        """Return the decision whose accuracy is shown."""
+        if not isinstance(self.subject, Gap):
+            return self.positive
+        # Beside a gap of one class of a softmax, the accuracy is that of all classes.
+        has_decisions = model.outputs != "softmax" or self.images.label_table is not None
+        return self.subject.positive if has_decisions else ()
 
     def __str__(self) -> str:
-        return str(self.subject) if isinstance(self.subject, Gap) else f"{self.metric} of {self.subject}"
+        if isinstance(self.subject, Gap):
+            return str(self.subject)
+        decision = f", {' or '.join(map(str, self.positive))} or not" if self.positive else ""
+        return f"{self.metric} of {self.subject}{decision}"
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.models.logits import logits_of
 from pytest_biastransfer.transfer.batches import Batches
+from pytest_biastransfer.transfer.losses import loss_function
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.transfer.checkpoints import Checkpoint
     from pytest_biastransfer.transfer.recipe import Recipe
+    from pytest_biastransfer.transfer.targets import Targets
 
 State = dict[str, Any]
 
@@ -60,7 +61,7 @@ class Trainee:
         self.trainable.train()
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the logits, [batch, classes]."""
+        """Return the logits, [batch, outputs]."""
         outputs = logits_of(self.module(inputs))
         # In training mode, models with auxiliary classifiers return a tuple with those classifiers' logits too.
         logits: torch.Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
@@ -74,8 +75,8 @@ class Training:
     ----------
     trainee
         The module, on the device.
-    batches, labels
-        Inputs of all images, and their classes, int64 [images].
+    batches, targets
+        Inputs of all images, and what is learnt of them.
     weights
         Relative frequencies with which images are drawn, float64 [images]; None: each once per epoch.
     checkpoint
@@ -88,7 +89,7 @@ class Training:
         self,
         trainee: Trainee,
         batches: Batches,
-        labels: npt.NDArray[np.int64],
+        targets: Targets,
         recipe: Recipe,
         *,
         device: torch.device,
@@ -98,7 +99,8 @@ class Training:
     ) -> None:
         self._trainee = trainee
         self._batches = batches
-        self._labels = torch.from_numpy(labels)
+        self._targets = torch.from_numpy(targets.values)
+        self._loss = loss_function(targets, device)
         self._recipe = recipe
         self._device = device
         self._checkpoint = checkpoint
@@ -175,10 +177,10 @@ class Training:
         return self._training[torch.multinomial(weights, count, replacement=True, generator=generator)]
 
     def _step(self, indices: torch.Tensor) -> torch.Tensor:
-        inputs, labels = self._batches.batch(indices.tolist()), self._labels[indices].to(self._device)
+        inputs, targets = self._batches.batch(indices.tolist()), self._targets[indices].to(self._device)
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._mixed):
             logits = self._trainee.logits(inputs)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._recipe.label_smoothing)
+        loss = self._loss.mean(logits.float(), targets, self._recipe.label_smoothing)
         self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self._optimizer)
@@ -207,10 +209,10 @@ class Training:
         losses = []
         with torch.inference_mode():
             for indices in torch.split(self._validation, 256):
-                inputs, labels = self._batches.batch(indices.tolist()), self._labels[indices].to(self._device)
+                inputs, targets = self._batches.batch(indices.tolist()), self._targets[indices].to(self._device)
                 logits = self._trainee.logits(inputs).float()
                 # Sums, as the last batch may be smaller.
-                losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
+                losses.append(self._loss.sum(logits, targets))
         self._trainee.trainable.train()
         loss = float(torch.stack(losses).sum())
         self._epochs_waited += 1

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.data.label_mapping import labels_for
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.evaluation.keys import PredictionKey
 from pytest_biastransfer.evaluation.progress import Progress, progress_on
@@ -18,18 +17,18 @@ from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.measurement import inputs
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.models.deferred import DeferredModel, Description
+from pytest_biastransfer.names import Outputs
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import torch
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.store.chunks import Content
+    from pytest_biastransfer.transfer.targets import Targets
 
 # All weights of a model are one chunk of the store.
 _ONE_CHUNK: Final = range(1)
@@ -63,7 +62,8 @@ def transfer(
         all weights are trained, beginning with random ones.
     classes
         The class names of the new model, in the order of its logits. Default: those of the dataset, or as many
-        classes as there are labels.
+        classes as there are labels. Of several labels for each image: the labels to learn, by name. Of two classes with
+        ``Recipe(outputs="sigmoid")``: the positive class, by default the second.
     recipe
         The training recipe. Default: ``Recipe()``.
     name
@@ -78,7 +78,8 @@ def transfer(
 
     Returns
     -------
-    A `Model` with the source's preprocessing.
+    A `Model` with the source's preprocessing; with ``outputs="sigmoid"`` where it has learnt several labels for each
+    image, or one with a sigmoid.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def transfer_loaded(
     experiment = _Experiment.of(evaluator, source, images, require_mode(mode), classes, recipe)
     name = name or f"{source.name}, {mode} on {images.name}"
     facts, metadata_key = evaluator.store.facts, fingerprint("transferred", experiment.text)
-    cached = facts.get(metadata_key, Description) if experiment.key.portable else None
+    cached = facts.get(metadata_key, _Transferred) if experiment.key.portable else None
     # Metadata without weights is not enough: the model would be trained again, and may differ with the number of
     # threads.
     if cached is not None and evaluator.store.trained.has(experiment.text, _ONE_CHUNK):
@@ -140,9 +141,16 @@ def transfer_loaded(
                 "fingerprint": model.fingerprint,
                 "preprocess": dataclasses.asdict(model.preprocess),
                 "classes": model.classes,
+                "outputs": model.outputs,
             },
         )
     return model
+
+
+class _Transferred(Description):
+    """The cached description of a transferred model."""
+
+    outputs: Outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +159,8 @@ class _Experiment:
 
     Attributes
     ----------
-    names
-        The names of its classes, or None if they have numbers only.
-    labels
-        The labels of the images, in the numbering of its classes.
+    targets
+        What it learns of the images.
     key
         The key of the source's predictions on the images.
     text
@@ -166,9 +172,7 @@ class _Experiment:
     images: LabelledImages
     mode: Mode
     recipe: Recipe
-    names: tuple[str, ...] | None
-    outputs: int
-    labels: npt.NDArray[np.int64]
+    targets: Targets
     key: PredictionKey
     text: str
 
@@ -182,20 +186,18 @@ class _Experiment:
         classes: Sequence[str] | None,
         recipe: Recipe,
     ) -> _Experiment:
-        names = tuple(images.classes or ()) or None if classes is None else tuple(classes)
-        outputs = len(names) if names is not None else int(images.labels.max()) + 1
-        # Images without class names get `names` in the order of their numbers.
-        labels = labels_for(images, names if images.names_by_number else None, outputs)
-        if labels is None:
+        if source.outputs == "probabilities":
             raise TransferError(
-                f"classes={list(names or ())!r:.100} are not those of {images.name}, "
-                f"{list(images.classes or ())!r:.100}; leave classes= out, or give all of them by these names, in "
-                f"any order"
+                f"model {source.name} declares outputs='probabilities': it applies a sigmoid after its last layer, and "
+                f"training needs logits; give it without the sigmoid and with outputs='sigmoid'"
             )
+        from pytest_biastransfer.transfer.targets import targets_of
+
+        targets = targets_of(images, classes, recipe)
         # The key of the source on the unchanged images covers its weights, its preprocessing and the pixels.
         (key,) = evaluator.keys(source, images, [None])
-        text = fingerprint("trained", key.text, mode, recipe, outputs, labels, images.weights, versions(_LIBRARIES))
-        return cls(evaluator, source, images, mode, recipe, names, outputs, labels, key, text)
+        text = fingerprint("trained", key.text, mode, recipe, targets, images.weights, versions(_LIBRARIES))
+        return cls(evaluator, source, images, mode, recipe, targets, key, text)
 
     def model(self) -> Model:
         """Return the model; train it if its weights are not cached."""
@@ -204,11 +206,11 @@ class _Experiment:
 
         if self.evaluator.prepare:
             self.evaluator.prepare()
-        network = network_for(self.mode, self.source, self.images, self.outputs, self.recipe.seed)
+        network = network_for(self.mode, self.source, self.images, self.targets.outputs, self.recipe.seed)
 
         def weights(_: range) -> Content:
             key = self.text if self.key.portable else None
-            return fit(self.evaluator, self.source, network, self.images, self.labels, self.recipe, key)
+            return fit(self.evaluator, self.source, network, self.images, self.targets, self.recipe, key)
 
         store = self.evaluator.store.trained if self.key.portable else ChunkStore(StoreDirectory(None))
         # Under the lock of the chunk: of several workers that need the model, one trains it and the others wait.
@@ -217,5 +219,6 @@ class _Experiment:
         return Model(
             network.module,
             preprocess=self.source.preprocess,
-            classes=self.names,
+            classes=self.targets.names,
+            outputs=self.targets.loss,
         )

@@ -146,6 +146,10 @@ def test_recipes_are_read_from_words() -> None:
         "scratch",
         Recipe(epochs=3, schedule="cosine", label_smoothing=0.1, patience=2, seed=4),
     )
+    assert parsed_transfer("scratch?outputs=sigmoid&pos_weight=balanced")[1] == Recipe(
+        outputs="sigmoid", pos_weight="balanced"
+    )
+    assert parsed_transfer("scratch?pos_weight=2.5")[1].pos_weight == 2.5
     with pytest.raises(BiasTransferError, match="unknown key 'with_seed'"):
         parsed_transfer("scratch?with_seed=3")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_biastransfer.errors import SpecError, nearest
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from pytest_biastransfer.transfer.attribution import Attribution
     from pytest_biastransfer.transfer.dose_experiment import DoseResponse
     from pytest_biastransfer.transfer.seed_repeats import Question
+
+
+def _number_or_word(value: str) -> float | str:
+    return value if value.isalpha() else float(value)
+
+
+# How the fields of a recipe are read whose default does not say their type.
+_KINDS: Final[Mapping[str, Callable[[str], Any]]] = {"outputs": str, "pos_weight": _number_or_word}
 
 
 class Transfer(Protocol):
@@ -75,13 +83,14 @@ def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attr
         *,
         metric: str | None = None,
         target: Target | None = None,
+        positive: Target | None = None,
         **options: Any,
     ) -> Attribution:
         from pytest_biastransfer.transfer.attribution import attribute_loaded
 
         config = request.config
         sources = (model_of(config, source, "source"), model_of(config, control, "control"))
-        question = _question(config, evaluation, asked, metric, target)
+        question = _question(config, evaluation, asked, metric, target, positive)
         images = images_of(config, finetuning, "finetuning")
         attribution = attribute_loaded(evaluator_of(request), sources, images, question, **options)
         _note(request, str(attribution))
@@ -101,13 +110,14 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., Do
         *,
         metric: str | None = None,
         target: Target | None = None,
+        positive: Target | None = None,
         **options: Any,
     ) -> DoseResponse:
         from pytest_biastransfer.transfer.dose_experiment import dose_response_loaded
 
         config = request.config
         model = model_of(config, source, "source")
-        question = _question(config, evaluation, asked, metric, target)
+        question = _question(config, evaluation, asked, metric, target, positive)
         images = images_of(config, finetuning, "finetuning")
         response = dose_response_loaded(evaluator_of(request), model, images, question, **options)
         _note(request, str(response))
@@ -122,11 +132,12 @@ def _question(
     asked: Intervention | Gap | str,
     metric: str | None,
     target: Target | None,
+    positive: Target | None,
 ) -> Question:
     """Return what an experiment measures, on images as of a fixture."""
     from pytest_biastransfer.transfer.seed_repeats import Question
 
-    return Question.of(images_of(config, evaluation, "evaluation"), asked, metric, target)
+    return Question.of(images_of(config, evaluation, "evaluation"), asked, metric, target, positive)
 
 
 def _note(request: pytest.FixtureRequest, text: str) -> None:
@@ -157,11 +168,11 @@ def parsed_transfer(text: str) -> tuple[Mode, Recipe]:
     for name, value in spec.query.items():
         if name not in Recipe.__dataclass_fields__:
             raise SpecError(f"{text!r}: unknown key {name!r}; {nearest(name, Recipe.__dataclass_fields__)}")
-        given[name] = _read(text, name, value, type(getattr(Recipe, name)))
+        given[name] = _read(text, name, value, _KINDS.get(name) or type(getattr(Recipe, name)))
     return mode, Recipe(**given)
 
 
-def _read(text: str, name: str, value: str, kind: type) -> Any:
+def _read(text: str, name: str, value: str, kind: Callable[[str], Any]) -> Any:
     try:
         return kind(value)
     except ValueError:
