@@ -86,6 +86,8 @@ def value(node: ast.expr) -> Any:
         return called(node)
     if isinstance(node, ast.Name):
         return PUBLIC.get(node.id, node.id)
+    if isinstance(node, ast.List | ast.Tuple):
+        return tuple(map(value, node.elts))
     found = ast.literal_eval(node)
     if isinstance(found, str) and SPEC.fullmatch(found):
         require_spec(found)
