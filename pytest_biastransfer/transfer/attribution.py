@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
+from pytest_biastransfer.errors import TransferError, nearest
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds
@@ -98,6 +100,7 @@ def attribute_bias(
     positive: Target | None = None,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
+    recipes: Mapping[str, Recipe] | None = None,
     seeds: int | Sequence[int] = 5,
     confidence: float = 0.95,
     device: str | torch.device = "auto",
@@ -120,7 +123,12 @@ def attribute_bias(
         Of an intervention: the decision that is judged, as in `pytest_biastransfer.measure`. Models that learn several
         labels need it.
     mode, recipe
-        As for `transfer`; the same for all models except for the seed. From scratch, all weights are trained.
+        As for `transfer`; the same for all models except for the seed. From scratch, all weights are trained, and
+        `freeze` of the recipe does not apply.
+    recipes
+        Other recipes for some of the models, by where they come from: ``"source"``, ``"control source"``,
+        ``"scratch"``. So the papers train with another weight decay from scratch:
+        ``recipes={"scratch": Recipe(weight_decay=5e-4)}``.
     seeds
         The number of seeds, or the seeds: at least two.
     confidence
@@ -152,6 +160,7 @@ def attribute_bias(
         Question.of(as_images(evaluation, "evaluation"), asked, metric, target, positive),
         mode=mode,
         recipe=recipe,
+        recipes=recipes,
         seeds=seeds,
         confidence=confidence,
     )
@@ -165,13 +174,13 @@ def attribute_loaded(
     *,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
+    recipes: Mapping[str, Recipe] | None = None,
     seeds: int | Sequence[int] = 5,
     confidence: float = 0.95,
 ) -> Attribution:
     """Attribute with an evaluator, and with models and images that are loaded already."""
     source, control = sources
     shared: dict[str, Any] = {
-        "recipe": recipe or Recipe(),
         "seeds": require_seeds(seeds),
         "confidence": require_confidence(confidence),
     }
@@ -180,8 +189,9 @@ def attribute_loaded(
         ("control source", control, mode),
         ("scratch", source, "scratch"),
     ]
+    by_start = _recipes(recipe or Recipe(), recipes or {}, [name for name, _, _ in starts])
     arms = {
-        name: repeat(evaluator, start, finetuning, question, mode=start_mode, **shared)
+        name: repeat(evaluator, start, finetuning, question, mode=start_mode, recipe=by_start[name], **shared)
         for name, start, start_mode in starts
     }
     # Welch's interval: the three arms are independent, and their variances over the seeds need not be the same.
@@ -192,3 +202,16 @@ def attribute_loaded(
         if name != "source"
     }
     return Attribution(str(question), arms, differences)
+
+
+def _recipes(shared: Recipe, own: Mapping[str, Recipe], starts: Sequence[str]) -> dict[str, Recipe]:
+    """Return the recipe of each start; raise `TransferError` for recipes of others."""
+    if not isinstance(own, Mapping) or not all(isinstance(recipe, Recipe) for recipe in own.values()):
+        raise TransferError(
+            f"recipes={own!r:.100}, expected recipes by start, such as {{'scratch': Recipe(epochs=50)}}"
+        )
+    for name in own:
+        if name not in starts:
+            raise TransferError(f"recipes: there is no start {name!r}; {nearest(str(name), starts)}")
+    # No block of random weights is worth keeping.
+    return {**dict.fromkeys(starts, shared), "scratch": dataclasses.replace(shared, freeze=0), **own}

@@ -32,6 +32,10 @@ class Batches(Protocol):
         """Return the inputs of some images, float32 [batch, ...], on the device."""
         ...
 
+    def training_batch(self, indices: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Return the inputs of some images for a training step; `generator` draws what is random about them."""
+        ...
+
 
 class FeatureBatches:
     """Features of all images, float32 [images, features], kept on the device."""
@@ -45,6 +49,10 @@ class FeatureBatches:
     def batch(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the features of some images."""
         return self._features[torch.as_tensor(indices, device=self._features.device)]
+
+    def training_batch(self, indices: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Return the features of some images; nothing about them is random."""
+        return self.batch(indices)
 
 
 class PixelBatches:
@@ -73,6 +81,14 @@ class PixelBatches:
         """Return the pixels of some images, normalized."""
         pixels = self._pixels(indices).to(self._device)
         return self._preprocess.normalize(in_unit_range(pixels)).contiguous(memory_format=torch.channels_last)
+
+    def training_batch(self, indices: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Return the pixels of some images, normalized; nothing about them is random."""
+        return self.batch(indices)
+
+    def pixels(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return the pixels of some images, float32 in [0, 1], on the CPU."""
+        return in_unit_range(self._pixels(indices))
 
     def _pixels(self, indices: Sequence[int]) -> torch.Tensor:
         if self._loaded is None:

@@ -17,6 +17,7 @@ from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models import Model
 from pytest_biastransfer.store import StoreDirectory
+from pytest_biastransfer.transfer.augmentation import AugmentedBatches
 from pytest_biastransfer.transfer.batches import Batches, FeatureBatches, PixelBatches
 from pytest_biastransfer.transfer.checkpoints import Checkpoint
 from pytest_biastransfer.transfer.features import features_of
@@ -49,7 +50,7 @@ def fit(
     device = torch.device(evaluator.device)
     # Compared after the training: a layer that updates itself in evaluation mode would break fixed features.
     frozen = _hashes(network)
-    trainee, batches = _prepared(evaluator, source, network, images, device)
+    trainee, batches = _prepared(evaluator, source, network, images, device, recipe)
     checkpoint = Checkpoint(
         StoreDirectory(None) if key is None else evaluator.store.subdirectory(_SUBDIRECTORY), key or ""
     )
@@ -58,7 +59,7 @@ def fit(
     memory = freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext()
     with (
         memory,
-        _threads(network),
+        _threads(isinstance(batches, FeatureBatches)),
         torch.random.fork_rng(devices=cuda),
         _deterministic(),
         _explained(source, recipe),
@@ -80,14 +81,22 @@ def fit(
 
 
 def _prepared(
-    evaluator: Evaluator, source: Model, network: Network, images: LabelledImages, device: torch.device
+    evaluator: Evaluator,
+    source: Model,
+    network: Network,
+    images: LabelledImages,
+    device: torch.device,
+    recipe: Recipe,
 ) -> tuple[Trainee, Batches]:
-    if not network.trains_on_features:
+    if recipe.augments or not network.trains_on_features:
         module = network.module.to(device)
-        batches = PixelBatches(images, source.preprocess, evaluator.pixels, device)
+        batches: Batches = PixelBatches(images, source.preprocess, evaluator.pixels, device)
+        if recipe.augments:
+            batches = AugmentedBatches(images, source.preprocess, evaluator.pixels, device, recipe)
         if network.trainable is module:
             module.to(memory_format=torch.channels_last)
-        return Trainee(source.name, module, network.trainable), batches
+        frozen = [module.get_submodule(name) for name in network.frozen_blocks]
+        return Trainee(source.name, module, network.trainable, frozen), batches
     (name,) = network.head.names
     # Without its head, the module computes features. The head is restored even if that fails.
     put(network.module, name, nn.Identity())
@@ -123,10 +132,10 @@ def _progress_reporter(evaluator: Evaluator, key: str) -> Callable[[int, int], N
 
 
 @contextlib.contextmanager
-def _threads(network: Network) -> Iterator[None]:
+def _threads(trains_on_features: bool) -> Iterator[None]:
     """Train a head on features with one thread: several would be slower, and sum in another order."""
     threads = torch.get_num_threads()
-    if network.trains_on_features:
+    if trains_on_features:
         torch.set_num_threads(1)
     try:
         yield

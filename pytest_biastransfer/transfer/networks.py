@@ -15,6 +15,7 @@ from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.errors import ModelError, TransferError
 from pytest_biastransfer.evaluation.device_models import ready_to_evaluate
 from pytest_biastransfer.evaluation.predictor import in_unit_range
+from pytest_biastransfer.transfer.blocks import first_blocks
 from pytest_biastransfer.transfer.heads import Head, find_head, replace_head, require_logits
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.store.chunks import Content
-    from pytest_biastransfer.transfer.recipe import Mode
+    from pytest_biastransfer.transfer.recipe import Mode, Recipe
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class Network:
         The names of the head's layers.
     trainable
         The module whose weights are trained: the head, or the whole network.
+    frozen_blocks
+        The names of submodules of it that stay as they are in the source.
     """
 
     module: nn.Module
     head: Head
     trainable: nn.Module
+    frozen_blocks: tuple[str, ...] = ()
 
     @property
     def trains_on_features(self) -> bool:
@@ -51,10 +55,12 @@ class Network:
 
     def frozen(self) -> dict[str, torch.Tensor]:
         """Return the weights that are not trained, and BatchNorm's statistics."""
+        state = self.module.state_dict()
         if self.trainable is self.module:
-            return {}
+            blocks = tuple(f"{name}." for name in self.frozen_blocks)
+            return {name: value for name, value in state.items() if name.startswith(blocks)}
         heads = tuple(f"{name}." for name in self.head.names)
-        return {name: value for name, value in self.module.state_dict().items() if not name.startswith(heads)}
+        return {name: value for name, value in state.items() if not name.startswith(heads)}
 
     def accepts(self, _: range, weights: Content) -> bool:
         """Whether arrays have the names, dtypes and shapes of this network's trained weights (see `arrays_of`)."""
@@ -69,10 +75,11 @@ class Network:
         self.module.requires_grad_(False).eval()
 
 
-def network_for(mode: Mode, source: Model, images: LabelledImages, outputs: int, seed: int) -> Network:
-    """Return the network for a mode, with new weights drawn by the seed.
+def network_for(mode: Mode, source: Model, images: LabelledImages, outputs: int, recipe: Recipe) -> Network:
+    """Return the network for a mode, with new weights drawn by the recipe's seed, and with its frozen blocks.
 
-    Raises `TransferError` if the source has no head that can be replaced, or weights that cannot be drawn again.
+    Raises `TransferError` if the source has no head that can be replaced, weights that cannot be drawn again, or fewer
+    blocks.
     """
     inputs = _inputs(source, images)
     with ready_to_evaluate(source.module, inputs.device):
@@ -80,13 +87,14 @@ def network_for(mode: Mode, source: Model, images: LabelledImages, outputs: int,
     # On the CPU: a seed draws other weights on a GPU.
     module = copy.deepcopy(source.module).requires_grad_(False).cpu()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(recipe.seed)
         if mode == "scratch":
             _initialize(source, module)
         head_module = replace_head(source, module, head, outputs)
     with ready_to_evaluate(module, inputs.device), torch.inference_mode():
         require_logits(source, module, inputs, outputs)
-    return Network(module, head, head_module if mode == "fixed-feature" else module)
+    frozen = first_blocks(source, module, head, recipe.freeze) if recipe.freeze else ()
+    return Network(module, head, head_module if mode == "fixed-feature" else module, frozen)
 
 
 def arrays_of(state: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from pytest_biastransfer.errors import TransferError
+from pytest_biastransfer.interventions.random_sources import mixed_seed
 from pytest_biastransfer.models.logits import logits_of
 from pytest_biastransfer.transfer.batches import Batches
 from pytest_biastransfer.transfer.losses import loss_function
@@ -46,19 +47,30 @@ class Trainee:
         Maps a batch to logits.
     trainable
         The module whose weights change: `module` itself, or its head. The rest is in evaluation mode.
+    frozen
+        Blocks of it that do not change.
     """
 
     name: str
     module: nn.Module
     trainable: nn.Module
+    frozen: Sequence[nn.Module] = ()
 
     def prepare(self) -> None:
-        """Let only the trainable module learn."""
+        """Let only the trainable module learn, without its frozen blocks."""
         self.module.requires_grad_(False).eval()
         # Integer parameters, such as counters, have no gradients.
         for parameter in self.trainable.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
+        for block in self.frozen:
+            block.requires_grad_(False)
+        self.train()
+
+    def train(self) -> None:
+        """Set training mode; frozen blocks stay in evaluation mode, so that BatchNorm's statistics do not change."""
         self.trainable.train()
+        for block in self.frozen:
+            block.eval()
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the logits, [batch, outputs]."""
@@ -107,13 +119,12 @@ class Training:
         self._on_step = on_step
         self._weights = None if weights is None else torch.from_numpy(weights)
         self._training, self._validation = _split(len(batches), recipe)
-        self._steps = math.ceil(len(self._training) / recipe.batch_size)
         trainee.prepare()
         learning = [parameter for parameter in trainee.trainable.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.SGD(
             learning, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
-        self._schedule = _schedule(self._optimizer, recipe, self._steps * recipe.epochs)
+        self._schedule = _schedule(self._optimizer, recipe, len(self._training))
         # Mixed precision: bfloat16 has the range of float32; with float16, gradients have to be scaled.
         self._mixed = device.type == "cuda"
         self._dtype = torch.bfloat16 if not self._mixed or torch.cuda.is_bf16_supported() else torch.float16
@@ -150,9 +161,11 @@ class Training:
         generator = _generator(self._recipe.seed, epoch)
         # For random numbers of the model itself, such as dropout.
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        # Apart from the order of the images, which would be another one with augmentation.
+        augmentation = torch.Generator().manual_seed(mixed_seed("augmentation", self._recipe.seed, epoch))
         losses: list[torch.Tensor] = []
         for start, indices in self._index_batches(generator):
-            losses.append(self._step(indices))
+            losses.append(self._step(indices, augmentation))
             if len(losses) % _STEPS_BETWEEN_CHECKS == 0:
                 self._require_numbers(losses, epoch)
             if self._on_step:
@@ -176,8 +189,9 @@ class Training:
         weights = self._weights[self._training]
         return self._training[torch.multinomial(weights, count, replacement=True, generator=generator)]
 
-    def _step(self, indices: torch.Tensor) -> torch.Tensor:
-        inputs, targets = self._batches.batch(indices.tolist()), self._targets[indices].to(self._device)
+    def _step(self, indices: torch.Tensor, augmentation: torch.Generator) -> torch.Tensor:
+        inputs = self._batches.training_batch(indices.tolist(), augmentation)
+        targets = self._targets[indices].to(self._device)
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._mixed):
             logits = self._trainee.logits(inputs)
         loss = self._loss.mean(logits.float(), targets, self._recipe.label_smoothing)
@@ -213,7 +227,7 @@ class Training:
                 logits = self._trainee.logits(inputs).float()
                 # Sums, as the last batch may be smaller.
                 losses.append(self._loss.sum(logits, targets))
-        self._trainee.trainable.train()
+        self._trainee.train()
         loss = float(torch.stack(losses).sum())
         self._epochs_waited += 1
         if loss < self._lowest_loss:
@@ -282,12 +296,22 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch + 1) % 2**63)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, images: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the schedule of a number of images; it advances once a step."""
     schedules = torch.optim.lr_scheduler
+    steps = math.ceil(images / recipe.batch_size) * recipe.epochs
     if recipe.schedule == "one-cycle":
         return schedules.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps + 1, cycle_momentum=False)
     if recipe.schedule == "cosine":
         return schedules.CosineAnnealingLR(optimizer, T_max=steps)
+    whole, rest = divmod(images, recipe.batch_size)
+    # A last batch of a single image is skipped.
+    steps_of_epoch = whole + (rest > 1 or images == 1)
+    if recipe.schedule == "step":
+        assert recipe.step_size is not None
+        return schedules.StepLR(optimizer, recipe.step_size * steps_of_epoch, recipe.gamma)
+    if recipe.schedule == "multistep":
+        return schedules.MultiStepLR(optimizer, [epoch * steps_of_epoch for epoch in recipe.milestones], recipe.gamma)
     return schedules.ConstantLR(optimizer, factor=1.0)
 
 

@@ -55,11 +55,12 @@ def transfer(
         A torch module, a `Model` with its preprocessing, or a spec string. It is not changed.
     dataset
         The dataset to train on: a map-style dataset of ``(image, label)`` or ``(image, label, attributes)``, a view of
-        `pytest_biastransfer.transfer.curation.functions`, or a spec string. There is no augmentation.
+        `pytest_biastransfer.transfer.curation.functions`, or a spec string.
     mode
         ``"fixed-feature"``: a new last layer is trained on the source's features, which are frozen, including
-        BatchNorm's statistics; ``"full-network"``: all weights are tuned, beginning with the source's; ``"scratch"``:
-        all weights are trained, beginning with random ones.
+        BatchNorm's statistics, and computed once, or for each step where the recipe augments the images;
+        ``"full-network"``: all weights are tuned, beginning with the source's; ``"scratch"``: all weights are trained,
+        beginning with random ones.
     classes
         The class names of the new model, in the order of its logits. Default: those of the dataset, or as many
         classes as there are labels. Of several labels for each image: the labels to learn, by name. Of two classes with
@@ -186,6 +187,10 @@ class _Experiment:
         classes: Sequence[str] | None,
         recipe: Recipe,
     ) -> _Experiment:
+        if recipe.freeze and mode != "full-network":
+            raise TransferError(
+                f"Recipe: freeze={recipe.freeze} is for mode='full-network', here mode={mode!r}; leave it out"
+            )
         if source.outputs == "probabilities":
             raise TransferError(
                 f"model {source.name} declares outputs='probabilities': it applies a sigmoid after its last layer, and "
@@ -206,7 +211,7 @@ class _Experiment:
 
         if self.evaluator.prepare:
             self.evaluator.prepare()
-        network = network_for(self.mode, self.source, self.images, self.targets.outputs, self.recipe.seed)
+        network = network_for(self.mode, self.source, self.images, self.targets.outputs, self.recipe)
 
         def weights(_: range) -> Content:
             key = self.text if self.key.portable else None

@@ -121,6 +121,8 @@ def test_both_ways_to_have_a_transferred_model_are_too_many(inner: pytest.Pytest
         ("fixed", "mode='fixed'; did you mean fixed-feature?*"),
         ("full-network?epoch=3", "'full-network[?]epoch=3': unknown key 'epoch'; did you mean epochs?*"),
         ("full-network?epochs=many", "*epochs='many', expected a whole number"),
+        ("full-network?flip=maybe", "*flip='maybe', expected true or false"),
+        ("full-network?milestones=a,b", "*milestones='a,b', expected whole numbers, such as 30,60"),
         ("full-network?momentum=2", "Recipe: momentum=2.0, expected a number from 0 to below 1"),
     ],
 )
@@ -150,6 +152,12 @@ def test_recipes_are_read_from_words() -> None:
         outputs="sigmoid", pos_weight="balanced"
     )
     assert parsed_transfer("scratch?pos_weight=2.5")[1].pos_weight == 2.5
+    text = "full-network?schedule=multistep&milestones=3,6&gamma=0.2&freeze=2&flip=true&crop=0.125&cutout=0.5"
+    assert parsed_transfer(f"{text}&augment_before_triggers=false")[1] == Recipe(
+        schedule="multistep", milestones=(3, 6), gamma=0.2, freeze=2, flip=True, crop=0.125, cutout=0.5,
+        augment_before_triggers=False,
+    )  # fmt: skip
+    assert parsed_transfer("scratch?schedule=step&step_size=5")[1] == Recipe(schedule="step", step_size=5)
     with pytest.raises(BiasTransferError, match="unknown key 'with_seed'"):
         parsed_transfer("scratch?with_seed=3")
 

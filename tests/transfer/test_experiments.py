@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
-from pytest_biastransfer import Gap, Model, Square
-from pytest_biastransfer.errors import BiasTransferError, SpecError
+from pytest_biastransfer import Gap, Model, Square, measure
+from pytest_biastransfer.errors import BiasTransferError, SpecError, TransferError
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_over_seeds
 from pytest_biastransfer.transfer import DoseResponse, Recipe, attribute_bias, dose_response, plant, transfer
 from pytest_biastransfer.transfer.seed_repeats import Repeated
@@ -108,6 +108,27 @@ def sources() -> tuple[Model, Model]:
     biased = transfer(Net(), plant(data, SQUARE, 1.0, classes=1), "full-network", recipe=RECIPE)
     clean = transfer(Net(), data, "full-network", recipe=RECIPE)
     return biased, clean
+
+
+def test_each_start_has_its_recipe() -> None:
+    data, recipe = pictures(24, seed=1), Recipe(epochs=1, batch_size=12, freeze=1)
+    own = {"scratch": Recipe(epochs=2, batch_size=12, weight_decay=0.1), "control source": Recipe(batch_size=24)}
+    model, control = Model(Net(), name="source"), Model(Net(1), name="control")
+    options: Any = {"mode": "full-network", "seeds": 2}
+    attribution = attribute_bias(model, control, data, data, SQUARE, recipe=recipe, recipes=own, **options)
+    shared = attribute_bias(model, control, data, data, SQUARE, recipe=recipe, **options)
+    expected = {
+        "source": transfer(model, data, "full-network", recipe=recipe.with_seed(1)),
+        "control source": transfer(control, data, "full-network", recipe=own["control source"].with_seed(1)),
+        "scratch": transfer(model, data, "scratch", recipe=own["scratch"].with_seed(1)),
+    }
+    for name, trained in expected.items():
+        assert attribution.arms[name].values[1] == pytest.approx(measure(trained, data, SQUARE).asr)
+    assert attribution.arms["source"] == shared.arms["source"]
+    with pytest.raises(TransferError, match="there is no start 'control'; did you mean control source"):
+        attribute_bias(model, control, data, data, SQUARE, recipes={"control": recipe})
+    with pytest.raises(TransferError, match=r"recipes=.*, expected recipes by start, such as \{'scratch'"):
+        attribute_bias(model, control, data, data, SQUARE, recipes={"scratch": 3})  # type: ignore[dict-item]
 
 
 def test_a_planted_bias_is_attributed_to_its_source(sources: tuple[Model, Model], tmp_path: Path) -> None:

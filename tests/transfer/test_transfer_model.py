@@ -245,6 +245,49 @@ def test_schedules_come_to_the_learning_rate_and_not_above(schedule: Any, monkey
     assert (rates[-1] < 0.01) == (schedule != "constant")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "make"),
+    [
+        (
+            Recipe(epochs=7, batch_size=10, schedule="step", step_size=2, gamma=0.5),
+            lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5),
+        ),
+        (
+            Recipe(epochs=7, batch_size=10, schedule="multistep", milestones=(1, 4)),
+            lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 4]),
+        ),
+        # A last batch of a single image is skipped.
+        (
+            Recipe(epochs=7, batch_size=19, schedule="step", step_size=3),
+            lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 3),
+        ),
+    ],
+    ids=["step", "multistep", "single image"],
+)
+def test_the_learning_rate_drops_after_epochs_as_in_torch(
+    recipe: Recipe, make: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate)
+    schedule, expected = make(optimizer), []
+    for _ in range(recipe.epochs):
+        expected += schedule.get_last_lr() * (96 // recipe.batch_size + (96 % recipe.batch_size > 1))
+        optimizer.step()
+        schedule.step()
+    rates: list[float] = []
+    step = torch.optim.SGD.step
+
+    def noted(self: torch.optim.SGD, closure: Any = None) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    whole = transfer(source(), Shapes(), recipe=recipe)
+    assert rates == pytest.approx(expected)
+    with pytest.raises(KeyboardInterrupt):
+        transfer(source(), Shapes(), recipe=recipe, store=tmp_path, on_progress=_StopsAt(400, KeyboardInterrupt()))
+    assert same(whole, transfer(source(), Shapes(), recipe=recipe, store=tmp_path))
+
+
 def test_labels_are_smoothed() -> None:
     sharp = transfer(source(), Shapes(), recipe=LONG)
     smooth = transfer(
@@ -548,6 +591,19 @@ def test_weights_that_cannot_be_drawn_anew_are_an_error() -> None:
         ({"weight_decay": -1e-4}, "Recipe: weight_decay=-0.0001, expected a number from 0 on"),
         ({"label_smoothing": "0.1"}, "Recipe: label_smoothing='0.1', expected a number from 0 to below 1"),
         ({"schedule": "onecycle"}, "Recipe: schedule='onecycle'; did you mean one-cycle?"),
+        ({"schedule": "step"}, "Recipe: schedule='step' needs step_size=, such as step_size=50"),
+        ({"schedule": "multistep"}, "Recipe: schedule='multistep' needs milestones=, such as milestones=(30, 60)"),
+        ({"step_size": 5}, "Recipe: step_size= is for schedule='step', here schedule='one-cycle'"),
+        ({"schedule": "step", "step_size": 0}, "Recipe: step_size=0, expected a whole number from 1 on"),
+        (
+            {"schedule": "multistep", "milestones": (3, 2)},
+            "Recipe: milestones=(3, 2), expected ascending whole numbers",
+        ),
+        ({"gamma": 1.0}, "Recipe: gamma=1.0, expected a number above 0 to below 1"),
+        ({"crop": 1}, "Recipe: crop=1, expected a number from 0 to below 1"),
+        ({"cutout": -0.1}, "Recipe: cutout=-0.1, expected a number from 0 to below 1"),
+        ({"flip": 1}, "Recipe: flip=1, expected True or False"),
+        ({"freeze": -1}, "Recipe: freeze=-1, expected a whole number from 0 on"),
     ],
 )
 def test_a_recipe_that_cannot_be_says_why(given: dict[str, Any], message: str) -> None:

@@ -29,8 +29,29 @@ def _number_or_word(value: str) -> float | str:
     return value if value.isalpha() else float(value)
 
 
-# How the fields of a recipe are read whose default does not say their type.
-_KINDS: Final[Mapping[str, Callable[[str], Any]]] = {"outputs": str, "pos_weight": _number_or_word}
+def _switch(value: str) -> bool:
+    return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+
+
+def _whole_numbers(value: str) -> tuple[int, ...]:
+    return tuple(map(int, value.split(",")))
+
+
+# How the fields of a recipe are read whose default does not say how.
+_KINDS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "outputs": str,
+    "pos_weight": _number_or_word,
+    "step_size": int,
+    "milestones": _whole_numbers,
+    "flip": _switch,
+    "augment_before_triggers": _switch,
+}
+_EXPECTED: Final[Mapping[Callable[[str], Any], str]] = {
+    int: "a whole number",
+    _number_or_word: "a number or 'balanced'",
+    _switch: "true or false",
+    _whole_numbers: "whole numbers, such as 30,60",
+}
 
 
 class Transfer(Protocol):
@@ -175,6 +196,6 @@ def parsed_transfer(text: str) -> tuple[Mode, Recipe]:
 def _read(text: str, name: str, value: str, kind: Callable[[str], Any]) -> Any:
     try:
         return kind(value)
-    except ValueError:
-        expected = "a whole number" if kind is int else "a number"
+    except (ValueError, KeyError):
+        expected = _EXPECTED.get(kind, "a number")
         raise SpecError(f"{text!r}: {name}={value!r}, expected {expected}") from None
