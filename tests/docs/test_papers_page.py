@@ -88,6 +88,8 @@ def value(node: ast.expr) -> Any:
         return PUBLIC.get(node.id, node.id)
     if isinstance(node, ast.List | ast.Tuple):
         return tuple(map(value, node.elts))
+    if isinstance(node, ast.Dict):
+        return {ast.literal_eval(key): value(own) for key, own in zip(node.keys, node.values, strict=True) if key}
     found = ast.literal_eval(node)
     if isinstance(found, str) and SPEC.fullmatch(found):
         require_spec(found)
