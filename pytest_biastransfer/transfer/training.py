@@ -178,7 +178,7 @@ class Training:
         for start in range(0, len(order), self._recipe.batch_size):
             indices = order[start : start + self._recipe.batch_size]
             # A single image is skipped: BatchNorm cannot compute a variance from it.
-            if len(indices) > 1 or len(order) == 1:
+            if len(indices) > 1 or len(order) == 1 or self._recipe.batch_size == 1:
                 yield start, indices
 
     def _order(self, generator: torch.Generator) -> torch.Tensor:

@@ -339,6 +339,15 @@ def test_classes_may_be_given_in_another_order_and_not_by_other_names() -> None:
         transfer(source(), Shapes(), classes=["a", "b", "c"], recipe=QUICK)
 
 
+def test_steps_of_one_image_train_and_a_single_last_image_does_not() -> None:
+    """BatchNorm would have no variance; a head on features has none."""
+    changed = transfer(source(outputs=3), Shapes(5), recipe=Recipe(epochs=1, batch_size=1, learning_rate=0.5))
+    torch.manual_seed(0)
+    assert not torch.equal(net_of(changed).fc.weight, nn.Linear(8, 3).weight)
+    four = Recipe(epochs=1, batch_size=4, schedule="constant")
+    assert net_of(transfer(source(), Shapes(5), "full-network", recipe=four)).norm.num_batches_tracked == 4
+
+
 def test_labels_without_names_are_numbers() -> None:
     images = [(torch.full((3, 8, 8), value), label) for value, label in ((0.1, 0), (0.9, 3)) for _ in range(4)]
     assert net_of(transfer(source(), images, recipe=QUICK)).fc.out_features == 4

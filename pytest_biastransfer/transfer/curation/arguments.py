@@ -11,10 +11,14 @@ import numpy as np
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.data.attribute_values import AttributeValues, values_of
+from pytest_biastransfer.data.label_table import UNKNOWN
+from pytest_biastransfer.data.subset import IndexSelection
 from pytest_biastransfer.errors import DatasetError, nearest, percent_hint
 from pytest_biastransfer.specs.class_names import composed
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from pytest_biastransfer.data import LabelledImages
 
 Classes = int | str | Sequence[int | str]
@@ -59,8 +63,75 @@ class Request:
             raise self.error(f"seed={value!r:.100}, expected a whole number from 0 on")
         return int(value)
 
+    def with_known(self, attribute: object, label: object = None) -> Request:
+        """Return the same call on the images of which a label, and an attribute that is one, are known.
+
+        `label` may be several that count as one. Where an image has one class, all are known.
+        """
+        table = self.images.label_table
+        if table is None:
+            return self
+        requested = {} if label is None else {"label": label}
+        # An attribute of the dataset counts before a label of the same name.
+        if isinstance(attribute, str) and attribute not in self.images.attributes:
+            requested["attribute"] = attribute
+        is_known = np.ones(len(self.images), dtype=np.bool_)
+        for argument, value in requested.items():
+            states = table.states[:, self._columns(argument, value)]
+            # One that is true decides, whatever the others are.
+            is_known &= (states == 1).any(axis=1) | (states != UNKNOWN).all(axis=1)
+        if is_known.all():
+            return self
+        if not is_known.any():
+            names = " and ".join(f"{argument}={value!r:.60}" for argument, value in requested.items())
+            raise self.error(f"{self.images.name} has no image of which {names} is known")
+        return Request(self.function, IndexSelection(self.images, np.flatnonzero(is_known)))
+
+    def members(self, argument: str, classes: object) -> npt.NDArray[np.bool_]:
+        """Return which images are of a class or of one of several, or have one of several labels; bool [images]."""
+        table = self.images.label_table
+        if table is None:
+            return np.isin(self.images.labels, self.numbers(argument, classes))
+        inside: npt.NDArray[np.bool_] = (table.states[:, self._columns(argument, classes)] == 1).any(axis=1)
+        if not inside.any():
+            raise self.error(f"{self.images.name} has no image with {self.group_names(argument, classes)[0]}")
+        return inside
+
+    def group_names(self, argument: str, classes: object) -> tuple[str, str]:
+        """Return the names of the images of a class or label, or of several, and of all others, for a message."""
+        table = self.images.label_table
+        if table is None:
+            name = self.class_names(self.numbers(argument, classes))
+            return name, f"other classes than {name}"
+        names = table.names or tuple(map(str, range(table.states.shape[1])))
+        name = " or ".join(names[column] for column in self._columns(argument, classes))
+        return repr(name), repr(f"not {name}")
+
+    def _columns(self, argument: str, labels: object) -> list[int]:
+        """Return the positions of a label or several, given by name or position."""
+        table = self.images.label_table
+        assert table is not None
+        selected = tuple(labels) if isinstance(labels, Sequence) and not isinstance(labels, str) else (labels,)
+        names = table.names or tuple(map(str, range(table.states.shape[1])))
+        columns = []
+        for label in selected:
+            matches = [column for column, name in enumerate(names) if composed(name) == composed(str(label))]
+            if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(names):
+                matches = [int(label)]
+            if not matches:
+                raise self.error(
+                    f"{argument}={labels!r:.100}: {self.images.name} has no label {label!r}; "
+                    f"{nearest(str(label), names)}"
+                )
+            columns.append(matches[0])
+        if not columns:
+            raise self.error(f"{argument}={labels!r:.100}, expected a label or several, by name or position")
+        return columns
+
     def numbers(self, argument: str, classes: object) -> list[int]:
         """Return the numbers of a class or several, given by name or number; each must have images."""
+        if self.images.label_table is not None:
+            raise self.error(f"{self.images.name} has several labels for each image, and no class; expected classes")
         selected = tuple(classes) if isinstance(classes, Sequence) and not isinstance(classes, str) else (classes,)
         invalid = [each for each in selected if isinstance(each, bool) or not isinstance(each, Integral | str)]
         if invalid or not selected:
@@ -117,8 +188,14 @@ class Request:
             )
 
     def values(self, attribute: object) -> AttributeValues:
-        """Return an attribute, which must have several values."""
-        return values_of(self.images, attribute, self.error)
+        """Return an attribute, which must have several values; of several labels for each image, each is one."""
+        table = self.images.label_table
+        if table is None or attribute in self.images.attributes or attribute not in (table.names or ()):
+            return values_of(self.images, attribute, self.error)
+        states = table.states[:, self._columns("attribute", attribute)[0]]
+        if len(set(states.tolist())) == 1:
+            raise self.error(f"all images of {self.images.name} have {attribute}={bool(states[0])}; expected both")
+        return AttributeValues(str(attribute), ("False", "True"), states.astype(np.int64))
 
     def code(self, values: AttributeValues, value: object) -> int:
         """Return the index of a value among an attribute's values; None means the affirmative one of two."""

@@ -51,11 +51,13 @@ def cells_of(request: Request, values: AttributeValues, label: Any) -> Cells:
     Raises `DatasetError` if a cell is empty.
     """
     if label is None:
+        if request.images.label_table is not None:
+            raise request.error(f"{request.images.name} has several labels for each image; say which: label=")
         numbers, rows = np.unique(request.images.labels, return_inverse=True)
         names = [request.class_names([number]) for number in numbers.tolist()]
     else:
-        inside, name = labelled(request, label)
-        rows, names = 1 - inside.astype(np.int64), [name, f"other classes than {name}"]
+        inside, groups = labelled(request, label)
+        rows, names = 1 - inside.astype(np.int64), list(groups)
     codes = rows * len(values.names) + values.codes
     counts = np.bincount(codes, minlength=len(names) * len(values.names)).reshape(len(names), -1)
     if not counts.all():
@@ -69,16 +71,15 @@ def cells_of(request: Request, values: AttributeValues, label: Any) -> Cells:
     return Cells(codes, counts)
 
 
-def labelled(request: Request, label: Any) -> tuple[npt.NDArray[np.bool_], str]:
-    """Return which images have the label, or one of several, and the label's name.
+def labelled(request: Request, label: Any) -> tuple[npt.NDArray[np.bool_], tuple[str, str]]:
+    """Return which images have the label, or one of several, and the names of these images and of the others.
 
     Raises `DatasetError` unless some images have it and some do not.
     """
-    numbers = request.numbers("label", label)
-    inside, name = np.isin(request.images.labels, numbers), request.class_names(numbers)
+    inside, names = request.members("label", label), request.group_names("label", label)
     if inside.all():
-        raise request.error(f"all images of {request.images.name} are of {name}; expected others too")
-    return inside, name
+        raise request.error(f"all images of {request.images.name} are of {names[0]}; expected others too")
+    return inside, names
 
 
 def draw(codes: npt.NDArray[np.int64], counts: Sequence[int], seed: int) -> npt.NDArray[np.int64]:

@@ -5,8 +5,11 @@ torch's own loader can read. Nothing is copied, and no image is read to make a v
 attributes together with its images is read once, as for a measurement. Random draws are the same on every machine.
 
 Each function takes a spec string (see `load_dataset`), labelled images such as another view, or a map-style dataset of
-``(image, label)`` or ``(image, label, attributes)``. It raises `DatasetError` if the dataset lacks a class, an
-attribute or enough images; the message says what is possible.
+``(image, label)`` or ``(image, label, attributes)``. Where each image has several labels of yes or no, a label is named
+in place of a class, and the attribute may be a label; images of which it is unknown are not selected.
+
+Each function raises `DatasetError` if the dataset lacks a class, an attribute or enough images; the message says what
+is possible.
 """
 
 from __future__ import annotations
@@ -77,7 +80,7 @@ def plant(
     images, fraction = request.images, request.share("fraction", fraction)
     order = permutation_for("planting", len(images), request.seed(seed))
     if classes is not None:
-        order = order[np.isin(images.labels, request.numbers("classes", classes))[order]]
+        order = order[request.members("classes", classes)[order]]
     request.require_new(attribute)
     # The beginning of one permutation: a larger fraction contains a smaller one.
     chosen = np.zeros(len(images), dtype=np.bool_)
@@ -133,11 +136,11 @@ def with_correlation(
     >>> len(biased), int((grass[labels == 1] == "True").sum()), int((grass[labels == 0] == "True").sum())
     (22, 10, 1)
     """
-    request = Request.of("with_correlation", dataset)
+    request = Request.of("with_correlation", dataset).with_known(attribute, label)
     selection = ShareSelection(request, "level", request.share("level", level), request.size(size))
     values = request.values(attribute)
-    inside, name = labelled(request, label)
-    return selection.draw(values, request.code(values, value), request.seed(seed), inside, name)
+    inside, groups = labelled(request, label)
+    return selection.draw(values, request.code(values, value), request.seed(seed), inside, groups)
 
 
 def with_share(
@@ -177,7 +180,7 @@ def with_share(
     >>> with_share(faces, "sex", 0.1, value="f", size=20).attributes["sex"].count("f")
     2
     """
-    request = Request.of("with_share", dataset)
+    request = Request.of("with_share", dataset).with_known(attribute)
     selection = ShareSelection(request, "share", request.share("share", share), request.size(size))
     values = request.values(attribute)
     return selection.draw(values, request.code(values, value), request.seed(seed))
@@ -205,7 +208,7 @@ def balanced(dataset: Any, attribute: str, label: Classes | None = None, *, seed
     >>> len(even), even.labels.tolist().count(0), even.attributes["grass"].count("True")
     (8, 4, 4)
     """
-    request = Request.of("balanced", dataset)
+    request = Request.of("balanced", dataset).with_known(attribute, label)
     seed = request.seed(seed)
     cells = cells_of(request, request.values(attribute), label)
     counts = [int(cells.counts.min())] * cells.counts.size
@@ -241,7 +244,7 @@ def reweighted(dataset: Any, attribute: str, label: Classes | None = None) -> Re
     >>> reweighted(pets, "ground").weights.round(3).tolist()
     [0.889, 0.889, 0.889, 1.333, 1.333, 0.667]
     """
-    request = Request.of("reweighted", dataset)
+    request = Request.of("reweighted", dataset).with_known(attribute, label)
     cells = cells_of(request, request.values(attribute), label)
     return Reweighted(request.images, cells.independence)
 

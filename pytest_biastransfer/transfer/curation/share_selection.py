@@ -45,17 +45,18 @@ class ShareSelection:
         code: int,
         seed: int,
         inside: npt.NDArray[np.bool_] | None = None,
-        label: str = "",
+        groups: tuple[str, str] = ("", ""),
     ) -> IndexSelection:
         """Return a random selection: the share of the images inside has the value, the same share outside lacks it.
 
-        `inside` says which images have the label; None: all. Raises `DatasetError` if there are not enough images.
+        `inside` says which images have the label, None: all; `groups` names these and the others. Raises `DatasetError`
+        if there are not enough images.
         """
         cells = (values.codes != code).astype(np.int64)
         kinds = [f"with {values.condition(code)}", f"with {values.negated_condition(code)}"]
         if inside is not None:
             cells += 2 * ~inside
-            kinds = [f"of {group} {kind}" for group in (label, f"other classes than {label}") for kind in kinds]
+            kinds = [f"of {group} {kind}" for group in groups for kind in kinds]
         counts = self._counts(Proportions(_four(np.bincount(cells, minlength=4).tolist())), kinds)
         return IndexSelection(self.request.images, draw(cells, counts, seed))
 

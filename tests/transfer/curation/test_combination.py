@@ -24,7 +24,17 @@ from pytest_biastransfer.data.masks import Masks, MasksByIndex
 from pytest_biastransfer.data.pixels import decode, decode_all_masks
 from pytest_biastransfer.data.subset import Subset
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.transfer import concat, mixture, plant, reweighted, subset
+from pytest_biastransfer.transfer import (
+    balanced,
+    concat,
+    mixture,
+    of_classes,
+    plant,
+    reweighted,
+    subset,
+    with_correlation,
+    with_share,
+)
 
 quick = settings(max_examples=30, deadline=None)
 
@@ -318,3 +328,101 @@ def test_what_does_not_fit_is_named(ask: Callable[[], object], message: str) -> 
 def test_lists_and_views_are_combined() -> None:
     both = concat(FEW, as_images(FEW, "few"))
     assert (len(both), both.labels.tolist()) == (6, [0] * 6)
+
+
+# --------------------------------------------------------------------------- several labels an image
+
+
+def random_states(seed: int, count: int = 200, unknown: float = 0.1) -> npt.NDArray[np.int8]:
+    """Return two labels that are correlated; some are unknown."""
+    generator = np.random.default_rng(seed)
+    first = generator.random(count) < 0.4
+    second = np.where(first, generator.random(count) < 0.7, generator.random(count) < 0.3)
+    states = np.stack([first, second], axis=1).astype(np.int8)
+    states[generator.random(states.shape) < unknown] = -1
+    return states
+
+
+def states_in(view: LabelledImages) -> npt.NDArray[np.int8]:
+    table = view.label_table
+    assert table is not None
+    return table.states
+
+
+@quick
+@given(st.integers(0, 99), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
+def test_one_label_is_correlated_with_another_and_unknown_ones_are_left_out(seed: int, level: float) -> None:
+    images = Table(random_states(seed), may_be_read=False)
+    chosen = with_correlation(images, "cat", "dog", level)
+    cats, dogs = states_in(chosen).T
+    assert not (states_in(chosen) == -1).any()
+    assert int(cats[dogs == 1].sum()) == round(level * int(dogs.sum()))
+    assert int((cats[dogs == 0] == 0).sum()) == round(level * int((dogs == 0).sum()))
+
+
+def test_cells_of_two_labels_are_balanced_and_weighted() -> None:
+    images = Table(random_states(3), may_be_read=False)
+    even = Counter(map(tuple, states_in(balanced(images, "cat", "dog")).tolist()))
+    states = random_states(3)
+    smallest = min(Counter(map(tuple, states[(states != -1).all(axis=1)].tolist())).values())
+    assert even == dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], smallest)
+    weighted = reweighted(images, "cat", "dog")
+    cats, dogs = states_in(weighted).T
+    shares = [np.average(cats[dogs == state], weights=weighted.weights[dogs == state]) for state in (0, 1)]
+    assert shares[0] == pytest.approx(shares[1])
+    assert len(weighted) == int((states != -1).all(axis=1).sum())
+    some = with_share(images, "cat", 0.25, 40)
+    assert Counter(states_in(some)[:, 0].tolist()) == {1: 10, 0: 30}
+
+
+def test_an_attribute_of_that_name_counts_before_a_label() -> None:
+    states = random_states(0, unknown=0.0)
+    images = Table(states, attributes={"cat": ["yes" if index % 2 else "no" for index in range(200)]})
+    chosen = with_share(images, "cat", 0.5, 100, value="yes")
+    assert Counter(chosen.attributes["cat"]) == {"yes": 50, "no": 50}
+
+
+def test_a_trigger_is_planted_on_images_with_a_label() -> None:
+    states = random_states(1)
+    planted = plant(Table(states, may_be_read=False), Square(), 0.5, classes="dog")
+    assert not planted.chosen[states[:, 1] != 1].any()
+    assert int(planted.chosen.sum()) == round(0.5 * int((states[:, 1] == 1).sum()))
+    either = plant(Table(states, may_be_read=False), Square(), 1.0, classes=["cat", 1])
+    assert np.array_equal(either.chosen, (states == 1).any(axis=1))
+
+
+TWO = Table(random_states(0))
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (
+            lambda: with_correlation(TWO, "cat", "dogs", 0.5),
+            "with_correlation: label='dogs': pets has no label 'dogs'; did",
+        ),
+        (
+            lambda: with_correlation(TWO, "cats", "dog", 0.5),
+            "attribute='cats': pets has no label 'cats'; did you mean cat",
+        ),
+        (lambda: balanced(TWO, "cat"), "balanced: pets has several labels for each image; say which: label="),
+        (lambda: reweighted(TWO, "cat", "cat"), "reweighted: pets has no image of"),
+        (lambda: of_classes(TWO, "cat"), "of_classes: pets has several labels for each image, and no class"),
+        (lambda: plant(TWO, Square(), 0.5, classes=[]), r"plant: classes=\[\], expected a label or several"),
+        (
+            lambda: plant(Table(np.array([[0, 1]])), Square(), 0.5, classes="cat"),
+            "plant: pets has no image with 'cat'",
+        ),
+        (
+            lambda: with_correlation(Table(np.array([[-1, 1], [0, -1]])), "cat", "dog", 0.5),
+            "with_correlation: pets has no image of which label='dog' and attribute='cat' is known",
+        ),
+        (
+            lambda: with_correlation(TWO, "cat", "dog", 1.0, size=190),
+            "needs .* images of 'dog' with cat='True', the dataset pets has .*; possible: size up to",
+        ),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(ask: Callable[[], object], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        ask()
