@@ -290,12 +290,12 @@ def test_each_takes_classes_alone() -> None:
             each(*nothing)
 
 
-def test_a_spec_declares_outputs_and_thresholds(tmp_path: Path) -> None:
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
-    program = torch.export.export(net.eval(), (torch.zeros(2, 3, 2, 2),), dynamic_shapes=({0: torch.export.Dim("n")},))
-    torch.export.save(program, tmp_path / "net.pt2")
+def test_a_spec_declares_outputs_and_thresholds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(torch.nn.Linear(12, 2).state_dict(), tmp_path / "net.pt")
+    (tmp_path / "net_of_decisions.py").write_text("import torch\n\ndef net():\n    return torch.nn.Linear(12, 2)\n")
     (tmp_path / "names.txt").write_text("smiling\nyoung\n")
-    text = f"export:{tmp_path / 'net.pt2'}?outputs=sigmoid&classes={tmp_path / 'names.txt'}&threshold="
+    text = "checkpoint:net.pt?arch=python:net_of_decisions:net&outputs=sigmoid&classes=names.txt&threshold="
+    monkeypatch.chdir(tmp_path)
     for value, expected in (
         ("0.4", 0.4),
         ("smiling:0.4,young:0.6", {"smiling": 0.4, "young": 0.6}),
