@@ -22,7 +22,17 @@ Compile = Literal["off", "on"]
 # What a model's outputs are: one logit a class, one logit a label, or one probability a label.
 Outputs = Literal["softmax", "sigmoid", "probabilities"]
 Rule = Literal["point", "certain", "significant"]
-GapMetric = Literal["fpr", "tpr", "accuracy", "auc", "selection_rate"]
+GapMetric = Literal[
+    "fpr",
+    "tpr",
+    "accuracy",
+    "auc",
+    "selection_rate",
+    "precision",
+    "equalized_odds",
+    "average_precision",
+    "calibration",
+]
 OperatingPoint = Literal["argmax", "prevalence"]
 Negatives = Literal["own", "shared"]
 # What a limit bounds: the value from above or from below, or its absolute value from above.

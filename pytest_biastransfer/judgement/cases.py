@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,8 +41,18 @@ class Case:
     @property
     def fixtures(self) -> tuple[str, ...]:
         """The fixtures whose values are measured."""
-        control = () if self.control is None else (self.control,)
-        return (self.model, self.dataset, *control)
+        return tuple(self.fixtures_by_keyword.values())
+
+    @property
+    def fixtures_by_keyword(self) -> Mapping[str, str]:
+        """The same by the keywords of the marker that name them."""
+        control = {} if self.control is None else {"control": self.control}
+        return {"model": self.model, "dataset": self.dataset, **control, **self.further_fixtures}
+
+    @property
+    def further_fixtures(self) -> Mapping[str, str]:
+        """Those that only this kind of test has."""
+        return {}
 
     @property
     def verifiable(self) -> tuple[Intervention, str] | None:
@@ -72,11 +83,17 @@ class InterventionCase(Case):
 
 @dataclass(frozen=True)
 class GapCase(Case):
-    """A gap between groups."""
+    """A gap between groups; `calibration` names the fixture whose images its threshold is found on."""
 
     marker: ClassVar[str] = GAP_MARKER
 
     gap: Gap
+    calibration: str | None = None
+
+    @property
+    def further_fixtures(self) -> Mapping[str, str]:
+        """The calibration dataset."""
+        return {} if self.calibration is None else {"calibration_dataset": self.calibration}
 
 
 @dataclass(frozen=True)

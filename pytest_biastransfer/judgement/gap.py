@@ -10,6 +10,7 @@ from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.judgement.expectation import require_classes
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
+from pytest_biastransfer.plain_text import in_one_line
 
 _CHOICES: Final = {"metric": GapMetric, "operating_point": OperatingPoint, "negatives": Negatives}
 
@@ -24,8 +25,9 @@ class Gap:
         The attribute of the dataset whose values are the groups.
     metric
         ``"fpr"`` (default) and ``"tpr"``, the shares of negatives and of positives that are predicted positive;
-        ``"accuracy"``; ``"auc"``, the area under the ROC curve; or ``"selection_rate"``, the share of all images that
-        is predicted positive.
+        ``"accuracy"``; ``"auc"``, the area under the ROC curve; ``"selection_rate"``, the share of all images that
+        is predicted positive; ``"precision"``; ``"equalized_odds"``, the rate of the first two whose gap is the larger
+        one; ``"average_precision"``; or ``"calibration"``, the mean probability minus the share of positives.
     positive
         The positive class or classes, by name or number. Only accuracy can do without: then it is that of all classes.
     operating_point
@@ -100,18 +102,20 @@ class Gap:
         metric = GROUP_METRICS[self.metric]
         if not self.positive and (metric.needs_positive or self.operating_point == "prevalence"):
             raise BiasTransferError(f"{self.metric} needs positive=, a class or several, by name or number")
-        if not metric.is_rate and self.operating_point != "argmax":
+        if not metric.has_threshold and self.operating_point != "argmax":
             raise BiasTransferError(f"operating_point='prevalence': {self.metric} is of all thresholds; leave it out")
-        if metric.is_rate and self.negatives != "own":
-            areas = " or ".join(repr(area.name) for area in GROUP_METRICS.values() if not area.is_rate)
+        if self.metric != "auc" and self.negatives != "own":
+            raise BiasTransferError(f"negatives='shared' is for metric='auc'; {self.metric} compares with no negatives")
+        if self.between is not None and not metric.has_sign:
             raise BiasTransferError(
-                f"negatives='shared' is for metric={areas}; {self.metric} compares with no negatives"
+                f"between={self.between!r}: {self.metric} is the larger one of two gaps and has no sign; name one of "
+                f"the two, such as metric='fpr'"
             )
 
     @property
     def needs_scores(self) -> bool:
         """Whether more is needed than the predicted classes."""
-        return not GROUP_METRICS[self.metric].is_rate or self.operating_point == "prevalence"
+        return not GROUP_METRICS[self.metric].has_threshold or self.operating_point == "prevalence"
 
     @property
     def label(self) -> str:
@@ -126,6 +130,10 @@ class Gap:
         between = f", {' minus '.join(self.between)}" if self.between else ""
         return f"{self.metric}{positive}{options} by {self.attribute}{between}"
 
+    def declaration(self, calibration: str | None) -> str:
+        """Return it in words, with the name of the dataset that its threshold is found on, if that is another one."""
+        return str(self) if calibration is None else f"{self}, threshold from {in_one_line(calibration)}"
+
     @property
     def _non_default_options(self) -> list[str]:
         return [option for option in (self.operating_point, self.negatives) if option in ("prevalence", "shared")]
@@ -139,3 +147,12 @@ def _require_two_groups(between: object) -> tuple[str, str] | None:
     if len(groups) != 2 or not all(isinstance(group, str) for group in groups) or groups[0] == groups[1]:
         raise BiasTransferError(f"between={between!r:.100}, expected the names of two groups, as ('female', 'male')")
     return groups[0], groups[1]
+
+
+def require_calibration(gap: Gap) -> None:
+    """Raise `BiasTransferError` for a gap whose threshold no calibration dataset can give."""
+    if gap.operating_point != "prevalence":
+        raise BiasTransferError(
+            f"calibration_dataset= is where the threshold of operating_point='prevalence' is found; {gap} has "
+            f"operating_point={gap.operating_point!r}"
+        )

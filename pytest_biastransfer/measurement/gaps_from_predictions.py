@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
 from pytest_biastransfer.data.attribute_values import values_of
-from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import BiasTransferError, nearest
-from pytest_biastransfer.evaluation.predictions import Predictions
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.measurement.decisions import POSITIVE, Decision, decision_of
-from pytest_biastransfer.measurement.from_predictions import clean_performance_of
+from pytest_biastransfer.measurement.gap_outcomes import GapOutcomes, outcomes_of
 from pytest_biastransfer.metrics import group_gaps
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.change_rules import BETWEEN
+from pytest_biastransfer.metrics.equalized_odds import equalized_odds_gaps
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+from pytest_biastransfer.metrics.group_gaps import GroupGaps, RateMetric, hits_and_among
 from pytest_biastransfer.metrics.measurement import Provenance
+from pytest_biastransfer.metrics.score_gaps import average_precision_gaps, calibration_gaps
+from pytest_biastransfer.metrics.statistics.gap_intervals import unpaired_excess
 from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:
@@ -32,41 +33,11 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.judgement.gap import Gap
-    from pytest_biastransfer.metrics.clean_performance import CleanPerformance
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.models import Model
 
-
-@dataclass(frozen=True)
-class _Outcomes:
-    """What a gap needs of one model's predictions.
-
-    Attributes
-    ----------
-    indices
-        The images' indices in the dataset, ascending.
-    positive
-        Which images have a positive label.
-    hits, among
-        The numerator and the denominator of the rate, as masks of images; None for the AUC.
-    scores
-        Log-odds of the positive classes; None if the gap needs no scores.
-    clean
-        The model's performance on the images.
-    misclassified
-        Which images are classified wrongly.
-    computed
-        How many images were run through the model.
-    """
-
-    indices: npt.NDArray[np.int64]
-    positive: npt.NDArray[np.bool_]
-    hits: npt.NDArray[np.bool_] | None
-    among: npt.NDArray[np.bool_] | None
-    scores: npt.NDArray[np.float32] | None
-    clean: CleanPerformance
-    misclassified: npt.NDArray[np.bool_]
-    computed: int
+    Marked = npt.NDArray[np.bool_]
+    Integers = npt.NDArray[np.int64]
 
 
 def gaps_from_predictions(
@@ -76,18 +47,29 @@ def gaps_from_predictions(
     images: LabelledImages,
     gap: Gap,
     confidence: float,
+    calibration: tuple[LabelledImages, Sequence[PredictionKey]] | None = None,
 ) -> GapMeasurement:
-    """Return the gaps of the first model; a second model is its control."""
+    """Return the gaps of the first model; a second model is its control.
+
+    `calibration` are the images that a threshold at prevalence is found on, with a key for each model.
+    """
     values = values_of(images, gap.attribute)
-    outcomes = [_outcomes(evaluator, model, key, images, gap) for model, key in zip(models, keys, strict=True)]
+    calibrations: Sequence[tuple[PredictionKey, LabelledImages] | None]
+    calibrations = [None] * len(models) if calibration is None else [(key, calibration[0]) for key in calibration[1]]
+    outcomes = [
+        outcomes_of(evaluator, model, key, images, gap, own)
+        for model, key, own in zip(models, keys, calibrations, strict=True)
+    ]
+    declaration = gap.declaration(None if calibration is None else calibration[0].name)
+    compared = _Comparison(images, values, gap, confidence, declaration)
     measurements = [
-        _measurement(model, key, of_model, values, images, gap, confidence)
+        _measurement(model, key, of_model, compared)
         for model, key, of_model in zip(models, keys, outcomes, strict=True)
     ]
     if len(measurements) == 1:
         return measurements[0]
-    excess = _excess(outcomes, values, images, gap, confidence)
     measurement, control = measurements
+    excess = _excess(outcomes, compared, measurement.gap, control.gap)
     return dataclasses.replace(
         measurement,
         estimates={**measurement.estimates, "gap_excess": excess},
@@ -97,96 +79,70 @@ def gaps_from_predictions(
     )
 
 
-def _outcomes(evaluator: Evaluator, model: Model, key: PredictionKey, images: LabelledImages, gap: Gap) -> _Outcomes:
-    from_classes = model.outputs == "softmax"
-    with contextlib.ExitStack() as stack:
-        collector = evaluator.collector(model, images, None, key, stack)
-        # For scores, the first chunk's classes are enough: they tell the number of classes.
-        look = 0 if gap.needs_scores and from_classes else -1
-        predictions, total = collector.collect(collector.looks[look]).in_order(), collector.looks[-1]
-    decision = decision_of(model, images, gap.positive, predictions.outputs)
-    if decision.labels is None:
-        raise BiasTransferError(f"gaps of {model.name} on {images.name} need labels: {decision.reason}")
-    scores = None
-    if gap.needs_scores and from_classes:
-        from pytest_biastransfer.measurement.positive_scores import positive_scores
+@dataclass(frozen=True)
+class _Comparison:
+    """What the measurements of the model and of the control model have in common."""
 
-        scored = positive_scores(evaluator, model, images, decision.positive, total)
-        scores, computed = scored.log_odds, predictions.computed + scored.computed
-        predictions = Predictions(scored.classes, scored.indices, predictions.outputs, computed)
-    elif gap.needs_scores:
-        scores = decision.scores(predictions)
-    labels = decision.labels[predictions.indices]
-    known = labels != UNKNOWN
-    labels, predicted = labels[known], decision.classes(predictions, predictions)[known]
-    # Of a softmax, how well the model does is a matter of all classes.
-    performing = decision_of(model, images, (), predictions.outputs) if from_classes else decision
-    outcomes = _Outcomes(
-        indices=predictions.indices[known],
-        positive=(labels == POSITIVE) if decision.is_binary else np.zeros(len(labels), dtype=np.bool_),
-        hits=None,
-        among=None,
-        scores=None if scores is None else scores[known],
-        clean=clean_performance_of(model, images, predictions, performing),
-        misclassified=_misclassified(performing, predictions)[known]
-        if performing.labels is not None
-        else predicted != labels,
-        computed=predictions.computed,
-    )
-    if not GROUP_METRICS[gap.metric].is_rate:
-        return outcomes
-    chosen = predicted == POSITIVE if decision.is_binary else outcomes.positive
-    right = predicted == labels
-    if gap.operating_point == "prevalence":
-        assert outcomes.scores is not None
-        chosen = group_gaps.at_prevalence(outcomes.scores, int(np.count_nonzero(outcomes.positive)))
-        right = chosen == outcomes.positive
-    hits, among = group_gaps.hits_and_among(_rate(gap), chosen, outcomes.positive, right)
-    return dataclasses.replace(outcomes, hits=hits, among=among)
+    images: LabelledImages
+    values: AttributeValues
+    gap: Gap
+    confidence: float
+    declaration: str
 
+    @functools.cached_property
+    def pair(self) -> tuple[int, int] | None:
+        """The places of the two groups that the gap is between."""
+        return _pair(self.values, self.images, self.gap)
 
-def _misclassified(decision: Decision, predictions: Predictions) -> npt.NDArray[np.bool_]:
-    assert decision.labels is not None
-    wrong: npt.NDArray[np.bool_] = decision.classes(predictions, predictions) != decision.labels[predictions.indices]
-    return wrong
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of the functions that compute gaps."""
+        return {"min_group_size": self.gap.min_group_size, "confidence": self.confidence, "between": self.pair}
+
+    def gaps(self, outcomes: GapOutcomes) -> tuple[GroupGaps, Marked]:
+        """Return the gaps of a model, and the images among which the figures are taken."""
+        names, options = tuple(map(in_one_line, self.values.names)), self.options
+        codes, positive = self.values.codes[outcomes.indices], outcomes.positive
+        match self.gap.metric:
+            case "auc":
+                assert outcomes.scores is not None
+                negatives = self.gap.negatives
+                gaps = group_gaps.auc_gaps(outcomes.scores, positive, codes, names, negatives=negatives, **options)
+                return gaps, positive
+            case "average_precision":
+                assert outcomes.scores is not None
+                return average_precision_gaps(outcomes.scores, positive, codes, names, **options), positive
+            case "calibration":
+                assert outcomes.probabilities is not None
+                return calibration_gaps(outcomes.probabilities, positive, codes, names, **options), positive
+            case "equalized_odds":
+                del options["between"]
+                return equalized_odds_gaps(outcomes.predicted_positive, positive, codes, names, **options), positive
+            case rate:
+                hits, among = self.hits_and_among(rate, outcomes)
+                return group_gaps.rate_gaps(rate, hits, among, codes, names, **options), among
+
+    def hits_and_among(self, rate: RateMetric, outcomes: GapOutcomes) -> tuple[Marked, Marked]:
+        """Return which images count for a rate, and among which it is taken."""
+        return hits_and_among(rate, outcomes.predicted_positive, outcomes.positive, outcomes.right)
 
 
-def _rate(gap: Gap) -> group_gaps.RateMetric:
-    assert gap.metric != "auc"
-    return gap.metric
-
-
-def _measurement(
-    model: Model,
-    key: PredictionKey,
-    outcomes: _Outcomes,
-    values: AttributeValues,
-    images: LabelledImages,
-    gap: Gap,
-    confidence: float,
-) -> GapMeasurement:
-    codes = values.codes[outcomes.indices]
-    groups = tuple(map(in_one_line, values.names))
-    pair = _pair(values, images, gap)
-    options: Any = {"min_group_size": gap.min_group_size, "confidence": confidence, "between": pair}
-    if outcomes.hits is not None and outcomes.among is not None:
-        gaps = group_gaps.rate_gaps(_rate(gap), outcomes.hits, outcomes.among, codes, groups, **options)
-        compared = np.flatnonzero([group.judged for group in gaps.groups]) if pair is None else np.array(pair)
-        hits = {"hits": encode_groups(_groups_of(outcomes, codes, compared))}
-        among = outcomes.among
-    else:
-        assert outcomes.scores is not None
-        gaps = group_gaps.auc_gaps(
-            outcomes.scores, outcomes.positive, codes, groups, negatives=gap.negatives, **options
-        )
-        hits, among = {}, outcomes.positive
+def _measurement(model: Model, key: PredictionKey, outcomes: GapOutcomes, compared: _Comparison) -> GapMeasurement:
+    gap, values, images = compared.gap, compared.values, compared.images
+    codes, pair = values.codes[outcomes.indices], compared.pair
+    gaps, among = compared.gaps(outcomes)
     if gaps.worst is None or gaps.best is None:
         raise BiasTransferError(_too_few(gaps, images, gap))
+    hits = {}
+    if gap.metric in get_args(RateMetric):
+        places = np.flatnonzero([group.judged for group in gaps.groups]) if pair is None else np.array(pair)
+        marked, _ = compared.hits_and_among(cast("RateMetric", gap.metric), outcomes)
+        hits = {"hits": encode_groups(_groups_of(outcomes.indices, marked, among, codes, places))}
     return GapMeasurement(
         model=in_one_line(model.name),
         dataset=in_one_line(images.name),
-        declaration=str(gap),
-        metric=gap.metric,
+        declaration=compared.declaration,
+        metric=gaps.metric,
         between=gap.between,
         n=len(outcomes.indices),
         total=len(outcomes.indices),
@@ -197,6 +153,7 @@ def _measurement(
         estimates={"gap": gaps.gap},
         control=None,
         computed=outcomes.computed,
+        calibration_images=outcomes.calibration_images,
         provenance=Provenance(key.portable_model, images.fingerprint),
         evidence={
             # The dataset's fingerprint does not cover its attributes.
@@ -227,31 +184,29 @@ def _pair(values: AttributeValues, images: LabelledImages, gap: Gap) -> tuple[in
 
 
 def _groups_of(
-    outcomes: _Outcomes, codes: npt.NDArray[np.int64], judged: npt.NDArray[np.int64]
+    indices: Integers, hits: Marked, among: Marked, codes: Integers, groups: Integers
 ) -> list[tuple[int, list[int]]]:
-    """Return the size of each judged group, and the indices of its hits."""
-    assert outcomes.hits is not None
-    insides = [outcomes.among & (codes == code) for code in judged]
-    return [(int(np.count_nonzero(inside)), outcomes.indices[inside & outcomes.hits].tolist()) for inside in insides]
+    """Return the size of each of some groups, and the indices of its hits."""
+    insides = [among & (codes == code) for code in groups]
+    return [(int(np.count_nonzero(inside)), indices[inside & hits].tolist()) for inside in insides]
 
 
 def _excess(
-    outcomes: Sequence[_Outcomes], values: AttributeValues, images: LabelledImages, gap: Gap, confidence: float
+    outcomes: Sequence[GapOutcomes], compared: _Comparison, model_gap: Estimate, control_gap: Estimate
 ) -> Estimate:
     model, control = outcomes
-    codes, groups = values.codes[model.indices], len(values.names)
-    options: Any = {
-        "min_group_size": gap.min_group_size,
-        "confidence": confidence,
-        "between": _pair(values, images, gap),
-    }
-    if model.hits is not None and control.hits is not None and model.among is not None:
-        return group_gaps.gap_excess(model.hits, control.hits, model.among, codes, groups, **options)
-    assert model.scores is not None
-    assert control.scores is not None
-    return group_gaps.auc_gap_excess(
-        model.scores, control.scores, model.positive, codes, groups, negatives=gap.negatives, **options
-    )
+    gap, codes, groups = compared.gap, compared.values.codes[model.indices], len(compared.values.names)
+    if gap.metric == "auc":
+        assert model.scores is not None
+        assert control.scores is not None
+        return group_gaps.auc_gap_excess(
+            model.scores, control.scores, model.positive, codes, groups, negatives=gap.negatives, **compared.options
+        )
+    if gap.metric in ("precision", "equalized_odds", "average_precision", "calibration"):
+        return unpaired_excess(model_gap, control_gap)
+    rate = cast("RateMetric", gap.metric)
+    (hits, among), (control_hits, _) = (compared.hits_and_among(rate, each) for each in outcomes)
+    return group_gaps.gap_excess(hits, control_hits, among, codes, groups, **compared.options)
 
 
 def _error_of(estimate: Estimate) -> float:

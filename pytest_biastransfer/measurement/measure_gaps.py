@@ -11,7 +11,7 @@ from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.expectation import require_confidence
-from pytest_biastransfer.judgement.gap import Gap
+from pytest_biastransfer.judgement.gap import Gap, require_calibration
 from pytest_biastransfer.measurement.inputs import evaluator_for
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
 from pytest_biastransfer.metrics.measurement import Provenance
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.models import Model
 
@@ -39,6 +40,7 @@ def measure_gaps(
     negatives: Negatives = "own",
     min_group_size: int = 30,
     between: tuple[str, str] | None = None,
+    calibration_dataset: Any = None,
     control: Model | torch.nn.Module | str | None = None,
     confidence: float = 0.95,
     device: str | torch.device = "auto",
@@ -54,12 +56,15 @@ def measure_gaps(
         As of `pytest_biastransfer.measure`; the dataset has attributes.
     attribute, metric, positive, operating_point, negatives, min_group_size, between
         As of `Gap`.
+    calibration_dataset
+        A dataset, as `dataset`, on whose images the threshold of ``operating_point="prevalence"`` is found: validation
+        images, as Wang and Russakovsky do. None (default) for the images that are measured.
 
     Raises
     ------
     BiasTransferError
         If the dataset has no such attribute or group, or only one group, if fewer than two of the compared groups have
-        enough images, or if the model or the dataset cannot be used.
+        enough images, if no image of the calibration dataset is positive, or if the model or a dataset cannot be used.
 
     Examples
     --------
@@ -90,6 +95,7 @@ def measure_gaps(
             min_group_size=min_group_size,
             between=between,
         ),
+        calibration=None if calibration_dataset is None else as_images(calibration_dataset, "calibration_dataset"),
         control=None if control is None else as_model(control, "control"),
         confidence=require_confidence(confidence),
     )
@@ -101,6 +107,7 @@ def measure_gaps_loaded(
     images: LabelledImages,
     gap: Gap,
     *,
+    calibration: LabelledImages | None = None,
     control: Model | None = None,
     confidence: float = 0.95,
 ) -> GapMeasurement:
@@ -108,16 +115,22 @@ def measure_gaps_loaded(
 
     The figures of an earlier measurement, from any session, are cached under its key.
     """
+    if calibration is not None:
+        require_calibration(gap)
     models = [model] if control is None else [model, control]
-    return undisturbed(lambda: _gaps(evaluator, models, images, gap, confidence))
+    return undisturbed(lambda: _gaps(evaluator, models, images, gap, confidence, calibration))
 
 
 def _gaps(
-    evaluator: Evaluator, models: Sequence[Model], images: LabelledImages, gap: Gap, confidence: float
+    evaluator: Evaluator,
+    models: Sequence[Model],
+    images: LabelledImages,
+    gap: Gap,
+    confidence: float,
+    calibration: LabelledImages | None,
 ) -> GapMeasurement:
-    keys = [evaluator.keys(model, images, [None])[0] for model in models]
-    for model, key in zip(models, keys, strict=True):
-        evaluator.verify_loaded(model, images, key)
+    keys = _verified_keys(evaluator, models, images)
+    calibration_keys = [] if calibration is None else _verified_keys(evaluator, models, calibration)
     names = [images.naming, *(model.judging for model in models)]
     groups = images.attributes.get(gap.attribute)
     dependencies = (
@@ -128,9 +141,11 @@ def _gaps(
         gap,
         groups,
         confidence,
+        *([] if calibration is None else [[key.text for key in calibration_keys], calibration.naming]),
     )
-    question = fingerprint(*dependencies) if all(key.portable for key in keys) else None
-    bases = tuple(dict.fromkeys(key.basis for key in keys))
+    all_keys = [*keys, *calibration_keys]
+    question = fingerprint(*dependencies) if all(key.portable for key in all_keys) else None
+    bases = tuple(dict.fromkeys(key.basis for key in all_keys))
     # A figure of an earlier session need not come from the predictions that this one has verified.
     description = None
     if question is not None and not evaluator.verifies_all:
@@ -138,7 +153,8 @@ def _gaps(
     if description is None:
         from pytest_biastransfer.measurement.gaps_from_predictions import gaps_from_predictions
 
-        measurement = gaps_from_predictions(evaluator, models, keys, images, gap, confidence)
+        calibrated = None if calibration is None else (calibration, calibration_keys)
+        measurement = gaps_from_predictions(evaluator, models, keys, images, gap, confidence, calibrated)
         if question is not None:
             evaluator.store.facts.put(question, measurement.description())
         provenance = dataclasses.replace(measurement.provenance, question=question, bases=bases)
@@ -149,7 +165,13 @@ def _gaps(
         [in_one_line(model.name) for model in models],
         provenances,
         dataset=in_one_line(images.name),
-        declaration=str(gap),
-        metric=gap.metric,
+        declaration=gap.declaration(None if calibration is None else calibration.name),
         between=gap.between,
     )
+
+
+def _verified_keys(evaluator: Evaluator, models: Sequence[Model], images: LabelledImages) -> list[PredictionKey]:
+    keys = [evaluator.keys(model, images, [None])[0] for model in models]
+    for model, key in zip(models, keys, strict=True):
+        evaluator.verify_loaded(model, images, key)
+    return keys

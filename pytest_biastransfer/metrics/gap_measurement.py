@@ -42,6 +42,8 @@ class GroupFigure:
 
 
 class _Description(TypedDict):
+    metric: str
+    calibration_images: Annotated[int, lambda n: n >= 0]
     n: Annotated[int, lambda n: n >= 0]
     total: int
     clean: CleanDescription
@@ -96,6 +98,8 @@ class GapMeasurement:
         What it rests on.
     evidence
         What a later measurement is compared with; see `Entry.evidence`.
+    calibration_images
+        The number of other images that the threshold was found on.
     """
 
     model: str
@@ -114,6 +118,7 @@ class GapMeasurement:
     computed: int
     provenance: Provenance
     evidence: Mapping[str, str]
+    calibration_images: int = 0
 
     # All groups are measured whole: small ones would be left over.
     early: ClassVar[None] = None
@@ -153,7 +158,7 @@ class GapMeasurement:
     @property
     def predictions(self) -> int:
         """The number of predictions that it rests on."""
-        return self.n * (1 if self.control is None else 2)
+        return (self.n + self.calibration_images) * (1 if self.control is None else 2)
 
     def estimate(self, metric: str) -> Estimate:
         """Return the estimate of that name; raises `BiasTransferError` telling what it needs."""
@@ -169,6 +174,8 @@ class GapMeasurement:
     def description(self) -> dict[str, Any]:
         """Return what need not be found out again, as plain data."""
         return {
+            "metric": self.metric,
+            "calibration_images": self.calibration_images,
             "n": self.n,
             "total": self.total,
             "clean": self.clean.description(),
@@ -188,6 +195,8 @@ class GapMeasurement:
         worst, best = description["ends"]
         return cls(
             model=models[0],
+            metric=description["metric"],
+            calibration_images=description["calibration_images"],
             n=description["n"],
             total=description["total"],
             clean=CleanPerformance.from_description(description["clean"]),

@@ -27,7 +27,7 @@ from pytest_biastransfer.metrics.statistics.gap_intervals import Spread, signed_
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import GapMetric, Negatives
 
-RateMetric = Literal["fpr", "tpr", "accuracy", "selection_rate"]
+RateMetric = Literal["fpr", "tpr", "accuracy", "selection_rate", "precision"]
 
 Marked = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -96,8 +96,10 @@ def hits_and_among(
     array([ True, False])
     """
     rate = GROUP_METRICS[metric]
-    bases = {"images": np.ones(len(positive), dtype=np.bool_), "negatives": ~positive, "positives": positive}
-    return right if rate.counts == "classified correctly" else predicted_positive, bases[rate.base]
+    counted = {"predicted positive": predicted_positive, "classified correctly": right, "positive": positive}
+    bases = {"negatives": ~positive, "positives": positive, "predicted positives": predicted_positive}
+    assert rate.counts is not None
+    return counted[rate.counts], bases[rate.base] if rate.base in bases else np.ones(len(positive), dtype=np.bool_)
 
 
 def at_prevalence(scores: npt.NDArray[Any], positive_count: int) -> Marked:
@@ -200,11 +202,11 @@ def rate_gaps(
     cells = _cells([hits], among, codes, len(names))
     sizes = cells.sum(axis=1)
     estimates = [proportion(int(hit), int(size), confidence) for (_, hit), size in zip(cells, sizes, strict=True)]
-    judged = _judged(sizes, min_group_size)
-    compared = _compared(judged, between)
+    judged = judged_groups(sizes, min_group_size)
+    compared = compared_groups(judged, between)
     draws = _drawn_rates(cells[compared])[:, 0]
-    gap = _Gap(compared, draws, int(sizes[compared].sum()), is_signed=between is not None)
-    return _gaps(metric, names, estimates, sizes, judged, gap, confidence)
+    gap = ComparedGroups(compared, draws, int(sizes[compared].sum()), is_signed=between is not None)
+    return gaps_of(metric, names, estimates, sizes, judged, gap, confidence)
 
 
 def auc_gaps(
@@ -260,11 +262,11 @@ def auc_gaps(
     'paired bootstrap'
     """
     group_areas = areas([scores], positive, codes, len(names), shared=negatives == "shared")
-    judged = _judged(group_areas.sizes, min_group_size)
-    compared = _compared(judged, between)
+    judged = judged_groups(group_areas.sizes, min_group_size)
+    compared = compared_groups(judged, between)
     draws = drawn_areas(group_areas, compared)[:, 0]
-    gap = _Gap(compared, draws, _images(group_areas, compared, negatives), is_signed=between is not None)
-    return _gaps("auc", names, area_estimates(group_areas, confidence), group_areas.sizes, judged, gap, confidence)
+    gap = ComparedGroups(compared, draws, _images(group_areas, compared, negatives), is_signed=between is not None)
+    return gaps_of("auc", names, area_estimates(group_areas, confidence), group_areas.sizes, judged, gap, confidence)
 
 
 def gap_excess(
@@ -314,7 +316,7 @@ def gap_excess(
     """
     cells = _cells([hits, control_hits], among, codes, groups)
     sizes = cells.sum(axis=1)
-    judged = _compared(_judged(sizes, min_group_size), between)
+    judged = compared_groups(judged_groups(sizes, min_group_size), between)
     # The cells are of neither, of the control only, of the model only, and of both.
     rates = np.stack([cells[:, 2] + cells[:, 3], cells[:, 1] + cells[:, 3]])[:, judged] / sizes[judged]
     draws, n = _drawn_rates(cells[judged]), int(sizes[judged].sum())
@@ -345,7 +347,7 @@ def auc_gap_excess(
     0.0
     """
     group_areas = areas([scores, control_scores], positive, codes, groups, shared=negatives == "shared")
-    judged = _compared(_judged(group_areas.sizes, min_group_size), between)
+    judged = compared_groups(judged_groups(group_areas.sizes, min_group_size), between)
     n = _images(group_areas, judged, negatives)
     values, draws = group_areas.values[:, judged], drawn_areas(group_areas, judged)
     if between is not None:
@@ -371,11 +373,12 @@ def _cells(hits: Sequence[Marked], among: Marked, codes: Integers, groups: int) 
     return counts.reshape(groups, 2, kinds)[:, 1]
 
 
-def _judged(sizes: Integers, min_group_size: int) -> Integers:
+def judged_groups(sizes: Integers, min_group_size: int) -> Integers:
+    """Return the places of the groups that have enough images."""
     return np.flatnonzero(sizes >= max(1, min_group_size))
 
 
-def _compared(judged: Integers, between: Pair | None) -> Integers:
+def compared_groups(judged: Integers, between: Pair | None) -> Integers:
     """Return the groups that a gap compares: all judged ones, or the two named ones if both are judged."""
     if between is None:
         return judged
@@ -405,7 +408,7 @@ def _drawn_rates(cells: Integers) -> Floats:
     return np.stack(models, axis=1)
 
 
-class _Gap(NamedTuple):
+class ComparedGroups(NamedTuple):
     """What a gap is computed from: the compared groups, draws of their true figures, and the number of images."""
 
     compared: Integers
@@ -414,13 +417,13 @@ class _Gap(NamedTuple):
     is_signed: bool
 
 
-def _gaps(
+def gaps_of(
     metric: GapMetric,
     names: Sequence[str],
     estimates: Sequence[Estimate],
     sizes: Integers,
     judged: Integers,
-    gap: _Gap,
+    gap: ComparedGroups,
     confidence: float,
 ) -> GroupGaps:
     """Put the figures of the groups and the gap together."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # `Estimate.method` of the intervals.
 Interval = Literal["clopper-pearson", "paired bootstrap"]
 # Which images a rate of a group is taken among; an area under the ROC curve compares positives with negatives.
-Base = Literal["images", "negatives", "positives", "positives and negatives"]
+Base = Literal["images", "negatives", "positives", "predicted positives", "positives and negatives"]
 
 # The method of each interval, and its source.
 INTERVALS: Final[Mapping[Interval, tuple[str, str]]] = {
@@ -164,35 +164,52 @@ class GroupMetric:
     base
         Among which images of a group it is taken.
     counts
-        Which images count for a rate; None for an area under the ROC curve.
+        Which images count for a rate; None for a metric that is no rate, such as an area under the ROC curve.
     needs_positive
         Whether it needs positive classes.
     worst
         Which group is the worst one.
+    scores
+        What it needs besides predicted classes: scores that rank the images, probabilities, or None. Such a metric has
+        no threshold.
+    has_sign
+        Whether a signed difference of two groups is defined.
     """
 
     name: str
     definition: str
     base: Base
-    counts: Literal["predicted positive", "classified correctly"] | None
+    counts: Literal["predicted positive", "classified correctly", "positive"] | None
     needs_positive: bool
     worst: Literal["highest", "lowest"]
+    scores: Literal["ranks", "probabilities"] | None = None
+    has_sign: bool = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for an entry that is not complete."""
         _require(self.name.isidentifier() and bool(self.definition), self.name, "name and definition", "texts")
         _require(self.base in get_args(Base), self.name, "base", " or ".join(get_args(Base)))
         _require(
-            self.is_rate == (self.base != "positives and negatives"),
+            not (self.is_rate and self.base == "positives and negatives"),
             self.name,
             "counts",
-            "None for areas alone",
+            "None for a metric of positives and negatives",
         )
 
     @property
     def is_rate(self) -> bool:
-        """Whether it is a rate of images, and not an area under the ROC curve."""
+        """Whether it is a rate of images."""
         return self.counts is not None
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether it depends on which images are predicted positive."""
+        return self.scores is None
+
+    @property
+    def needs_probabilities(self) -> bool:
+        """Whether it needs scores that are probabilities."""
+        return self.scores == "probabilities"
 
 
 Entry = TypeVar("Entry", Metric, GroupMetric)

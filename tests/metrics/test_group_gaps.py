@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, precision_score, roc_auc_score
 
 from pytest_biastransfer.metrics.group_gaps import (
     GroupGaps,
@@ -119,6 +119,7 @@ def fairlearn_frame(metric: RateMetric, some: Images, seen: Marked) -> Any:
         "tpr": metrics.true_positive_rate,
         "accuracy": accuracy_score,
         "selection_rate": metrics.selection_rate,
+        "precision": precision_score,
     }
     return metrics.MetricFrame(
         metrics=functions[metric],
@@ -384,9 +385,10 @@ def test_rates_are_counted_one_by_one(some: Images, metric: RateMetric) -> None:
     for code, figure in enumerate(some.rates(metric).groups):
         counted = []
         for group, positive, predicted in zip(some.codes, some.positive, some.predicted, strict=True):
-            asked = {"fpr": not positive, "tpr": positive}.get(metric, True)
+            asked = {"fpr": not positive, "tpr": positive, "precision": predicted}.get(metric, True)
             if group == code and asked:
-                counted.append(bool(predicted == positive) if metric == "accuracy" else bool(predicted))
+                counts = {"accuracy": predicted == positive, "precision": positive}.get(metric, predicted)
+                counted.append(bool(counts))
         expected = proportion(sum(counted), len(counted))
         assert figure.size == len(counted)
         assert figures(figure.estimate) == pytest.approx(figures(expected), abs=0, nan_ok=True)
@@ -437,7 +439,8 @@ def test_the_worst_group_has_the_highest_false_positive_rate_but_the_lowest_accu
         for found in [rate_gaps(metric, hits, every, codes, ["a", "b", "c"])]
     }
     # The first one of equals.
-    assert ends == {"fpr": ("b", "a"), "tpr": ("a", "b"), "accuracy": ("a", "b"), "selection_rate": ("a", "b")}
+    lowest_first = dict.fromkeys(("tpr", "accuracy", "selection_rate", "precision"), ("a", "b"))
+    assert ends == {"fpr": ("b", "a"), **lowest_first}
 
 
 @quick

@@ -322,17 +322,23 @@ def scored(count: int = 400) -> tuple[list[Any], np.ndarray[Any, Any], np.ndarra
     return images, np.clip(logits, -4, 4), labels, groups
 
 
-@pytest.mark.parametrize("metric", ["fpr", "tpr", "accuracy", "auc", "selection_rate"])
+@pytest.mark.parametrize(
+    "metric", ["fpr", "tpr", "accuracy", "auc", "selection_rate", "precision", "average_precision", "calibration"]
+)
 @pytest.mark.parametrize("how", ["argmax", "prevalence", "shared"])
 @pytest.mark.parametrize("positive", [(1,), (0, 2)])
 def test_figures_are_those_of_an_independent_computation(metric: Any, how: str, positive: tuple[int, ...]) -> None:
     """Against scikit-learn, from the logits that the images were made of."""
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
-    if (how == "shared" and metric != "auc") or (how == "prevalence" and metric == "auc"):
+    of_scores = metric in ("auc", "average_precision", "calibration")
+    if (how == "shared" and metric != "auc") or (how == "prevalence" and of_scores):
         return
     images, logits, labels, groups = scored()
     given: dict[str, Any] = {"operating_point": how} if how != "shared" else {"negatives": how}
+    if metric == "precision":
+        # Fewer images are predicted positive than there are.
+        given["min_group_size"] = 10
     found = measure_gaps(Model(Scored(), name="scored"), images, "place", metric, positive=positive, **given)
     inside = np.isin(labels, positive)
     others = [one for one in range(3) if one not in positive]
@@ -346,16 +352,24 @@ def test_figures_are_those_of_an_independent_computation(metric: Any, how: str, 
         if metric == "auc":
             compared = here | ~inside if how == "shared" else here
             expected[group] = roc_auc_score(inside[compared], scores[compared])
+        elif metric == "average_precision":
+            expected[group] = average_precision_score(inside[here], scores[here])
+        elif metric == "calibration":
+            expected[group] = (1 / (1 + np.exp(-scores[here]))).mean() - inside[here].mean()
+        elif metric == "precision":
+            expected[group] = inside[here & chosen].mean()
         elif metric == "accuracy":
             expected[group] = (chosen == inside)[here].mean()
         else:
             among = here & {"fpr": ~inside, "tpr": inside, "selection_rate": inside | True}[metric]
             expected[group] = chosen[among].mean()
     # The pixels are float32: scores that differ by less than that may change places.
-    assert found.by_group == pytest.approx(expected, abs=1e-4 if metric == "auc" else 1e-9)
+    assert found.by_group == pytest.approx(expected, abs=1e-4 if of_scores else 1e-9)
     assert found.gap == pytest.approx(max(expected.values()) - min(expected.values()), abs=2e-4)
     ends = sorted(expected, key=lambda group: expected[group])
-    assert (found.worst, found.best) == ((ends[-1], ends[0]) if metric == "fpr" else (ends[0], ends[-1]))
+    assert (found.worst, found.best) == (
+        (ends[-1], ends[0]) if metric in ("fpr", "calibration") else (ends[0], ends[-1])
+    )
 
 
 def test_the_score_of_a_model_over_itself_exceeds_nothing() -> None:
@@ -422,3 +436,29 @@ def test_a_gap_says_what_it_is() -> None:
         "light", "auc", positive=("cat",), negatives="shared"
     )
     assert len({Gap("a", positive=1), Gap("a", positive=[1]), Gap("b", positive=1)}) == 2
+
+
+def test_equalized_odds_name_the_rate_whose_gap_is_larger(tmp_path: Path) -> None:
+    images, *_ = scored()
+    model = Model(Scored(), name="scored")
+    options: dict[str, Any] = {"positive": 1, "store": tmp_path}
+    odds = measure_gaps(model, images, "place", "equalized_odds", control=model, **options)
+    metrics: tuple[GapMetric, ...] = ("fpr", "tpr")
+    rates = {metric: measure_gaps(model, images, "place", metric, **options) for metric in metrics}
+    larger = max(rates, key=lambda metric: float(rates[metric].gap))
+    assert (odds.metric, float(odds.gap), odds.worst) == (larger, float(rates[larger].gap), rates[larger].worst)
+    assert odds.by_group == rates[larger].by_group
+    assert odds.declaration == "equalized_odds of 1 by place"
+    assert float(odds.gap_excess) == 0
+    assert odds.gap_excess.low < 0 < odds.gap_excess.high
+    again = measure_gaps(model, images, "place", "equalized_odds", control=model, **options)
+    assert (again.computed, repr(again)) == (0, repr(odds))
+
+
+@pytest.mark.parametrize("metric", ["precision", "average_precision", "calibration"])
+def test_the_excess_of_metrics_without_paired_draws(metric: Any) -> None:
+    images, *_ = scored()
+    model = Model(Scored(), name="scored")
+    measurement = measure_gaps(model, images, "place", metric, positive=1, control=model)
+    assert float(measurement.gap_excess) == 0
+    assert measurement.gap_excess.low < 0 < measurement.gap_excess.high

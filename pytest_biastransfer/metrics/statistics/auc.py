@@ -86,7 +86,7 @@ def areas(
     >>> areas([np.array([0.9, 0.3, 0.5, 0.1])], positive, np.zeros(4, dtype=np.int64), 1).values
     array([[0.75]])
     """
-    parts = _parts(positive, codes, groups)
+    parts = group_parts(positive, codes, groups)
     counts = np.array([len(part) for part in parts], dtype=np.int64).reshape(groups, 2)
     negatives = np.full(groups, counts[:, 0].sum()) if shared else counts[:, 0]
     group_areas = Areas(
@@ -154,7 +154,7 @@ def drawn_areas(group_areas: Areas, groups: Integers, seed: int = 0) -> Floats:
     return draws
 
 
-def _parts(positive: npt.NDArray[np.bool_], codes: Integers, groups: int) -> list[Integers]:
+def group_parts(positive: npt.NDArray[np.bool_], codes: Integers, groups: int) -> list[Integers]:
     """Return the places of the negatives of group 0, of its positives, of the negatives of group 1, and so on."""
     keys = codes * 2 + positive
     # Numbers of 16 bits are sorted by counting, several times as fast.

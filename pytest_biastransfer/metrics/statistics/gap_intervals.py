@@ -66,7 +66,7 @@ def spread_estimate(spread: Spread, smallest: int, n: int, confidence: float) ->
     """Return the difference with its interval (see `rate_gaps`); it rests on `n` images, `smallest` in one group."""
     gap = basic_bootstrap(spread.value, spread.resampled, smallest, confidence, least=0.0)
     low = 0.0 if spread.by_chance > 1 - confidence else gap.low
-    return _resting_on(n, gap, low, max(gap.high, min(1.0, spread.highest(confidence))))
+    return _resting_on(n, gap, low, max(spread.value, gap.high, min(1.0, spread.highest(confidence))))
 
 
 def spread_excess(figures: Floats, draws: Floats, sizes: Integers, n: int, confidence: float) -> Estimate:
@@ -109,7 +109,25 @@ def signed_estimate(value: float, draws: Floats, n: int, confidence: float, *, m
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
-    low, high = max(-most, min(low, value)), min(most, max(high, value))
+    low, high = min(value, max(-most, low)), max(value, min(most, high))
+    return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="paired bootstrap")
+
+
+def unpaired_excess(model: Estimate, control: Estimate) -> Estimate:
+    """Return by how much a model's gap exceeds the control's, with an interval as if they were of other images.
+
+    The distances of the value from the ends of both intervals are squared and added (Zou and Donner 2008,
+    "Construction of confidence limits about effect measures"). Errors that both models share do not cancel out, so that
+    the interval is rather too wide.
+
+    >>> from pytest_biastransfer.metrics.statistics.intervals import proportion
+    >>> unpaired_excess(proportion(30, 100), proportion(10, 100))
+    0.2 [0.0839, 0.312]
+    """
+    value = float(model) - float(control)
+    low = value - np.hypot(model - model.low, control.high - control)
+    high = value + np.hypot(model.high - model, control - control.low)
+    n, confidence = model.n, model.confidence
     return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="paired bootstrap")
 
 

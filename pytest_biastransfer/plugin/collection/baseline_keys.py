@@ -50,6 +50,7 @@ def _case_name(case: Case) -> str:
         "model": case.model if case.model != MODEL_FIXTURE else "",
         "dataset": case.dataset if case.dataset != DATASET_FIXTURE else "",
         "control": case.control if case.control not in (None, CONTROL_FIXTURE) else "",
+        **case.further_fixtures,
         "target": ", ".join(map(str, case.expectation.target)),
     }
     return " ".join([case.name, *(f"{keyword}={value}" for keyword, value in qualifiers.items() if value)])

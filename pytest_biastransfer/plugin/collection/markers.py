@@ -21,7 +21,7 @@ from pytest_biastransfer.judgement.expectation import (
     require_rule,
     require_target,
 )
-from pytest_biastransfer.judgement.gap import Gap
+from pytest_biastransfer.judgement.gap import Gap, require_calibration
 from pytest_biastransfer.metrics.catalogue import limitable, metric_named
 from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups, Metric
 from pytest_biastransfer.names import (
@@ -41,7 +41,7 @@ _GAP_KEYWORDS: Final = ("metric", "positive", "operating_point", "negatives", "m
 _OTHER_KEYWORDS: Final = {
     INTERVENTION_MARKER: ("positive", "target", "rule", "max_regression", "max_accuracy_regression", "early_stop"),
     SEARCH_MARKER: ("positive", "target", "budget", "images", "seed"),
-    GAP_MARKER: ("rule", "max_regression", "max_accuracy_regression", *_GAP_KEYWORDS),
+    GAP_MARKER: ("rule", "max_regression", "max_accuracy_regression", "calibration_dataset", *_GAP_KEYWORDS),
 }
 _EXAMPLES: Final = {GAP_MARKER: "max_gap=0.1"}
 _BUDGET: Final = 200
@@ -136,9 +136,14 @@ def _gap_case(mark: pytest.Mark, shared: dict[str, Any], origin: str) -> GapCase
         )
     try:
         gap = Gap(*mark.args, **options)
+        calibration = _fixture_name(mark, "calibration_dataset", None, origin)
+        if calibration is not None:
+            require_calibration(gap)
+    except MarkerError:
+        raise
     except BiasTransferError as error:
         raise MarkerError(f"{origin}: {error}") from error
-    return GapCase(name=gap.label, gap=gap, **shared)
+    return GapCase(name=gap.label, gap=gap, calibration=calibration, **shared)
 
 
 def _search_case(mark: pytest.Mark, shared: dict[str, Any], origin: str) -> SearchCase:

@@ -79,7 +79,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
     from pytest_biastransfer.errors import nearest
 
-    for keyword, fixture in zip(("model", "dataset", "control"), case.fixtures, strict=False):
+    for keyword, fixture in case.fixtures_by_keyword.items():
         if not can_reach_fixture(metafunc, fixture) and not _is_parametrized(metafunc, fixture):
             raise pytest.Collector.CollectError(
                 f"{metafunc.definition.nodeid}: {case.marker}: {keyword}={fixture!r} is not a fixture that "

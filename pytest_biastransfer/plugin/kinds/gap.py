@@ -27,6 +27,7 @@ def measure(inputs: TestInputs, case: GapCase) -> MeasuredTest:
         inputs.model,
         inputs.images,
         case.gap,
+        calibration=inputs.further_images.get("calibration_dataset"),
         control=inputs.control,
         confidence=case.expectation.confidence,
     )

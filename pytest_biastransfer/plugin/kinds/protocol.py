@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -34,12 +34,15 @@ class TestInputs:
         Of the test, for the session's evaluator and further fixtures.
     model, images, control
         The model, the dataset, and the control model if the case names one.
+    further_images
+        Other datasets, by the keyword of the marker that names them.
     """
 
     request: pytest.FixtureRequest
     model: Model
     images: LabelledImages
     control: Model | None
+    further_images: Mapping[str, LabelledImages] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

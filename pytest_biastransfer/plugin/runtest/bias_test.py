@@ -63,13 +63,17 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
 
 
 def _inputs(request: pytest.FixtureRequest, case: Case) -> TestInputs:
-    values = [request.getfixturevalue(name) for name in case.fixtures]
+    values = {name: request.getfixturevalue(name) for name in case.fixtures}
     with clear_errors(request.node.nodeid):
         return TestInputs(
             request,
-            model_of(request.config, values[0], f"fixture {case.model}"),
-            images_of(request.config, values[1], f"fixture {case.dataset}"),
-            model_of(request.config, values[2], f"fixture {case.control}") if case.control else None,
+            model_of(request.config, values[case.model], f"fixture {case.model}"),
+            images_of(request.config, values[case.dataset], f"fixture {case.dataset}"),
+            model_of(request.config, values[case.control], f"fixture {case.control}") if case.control else None,
+            {
+                keyword: images_of(request.config, values[name], f"fixture {name}")
+                for keyword, name in case.further_fixtures.items()
+            },
         )
 
 
