@@ -124,13 +124,15 @@ def _predict(
     `judged` are the positive and the target classes.
     """
     positive, target = judged
+    decision: Decision | None = None
     with contextlib.ExitStack() as stack:
         clean = evaluator.collector(model, images, None, keys[0], stack)
         intervened = evaluator.collector(model, images, intervention, keys[1], stack)
         total = clean.looks[-1]
         for look in clean.looks if monitor else [count or total]:
             pair = clean.collect(look), intervened.collect(look)
-            decision = decision_of(model, images, positive, pair[0].outputs)
+            # Once, and not at each look: the labels of all images are mapped for it.
+            decision = decision or decision_of(model, images, positive, pair[0].outputs)
             predicted = _paired(model, images, keys, pair, total, decision, target)
             if monitor is None or look == total:
                 continue
