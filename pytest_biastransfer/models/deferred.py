@@ -98,6 +98,7 @@ class DeferredModel(Model):
             "class_order": description.get("class_order"),
             "outputs": description.get("outputs", "softmax"),
             "threshold": description.get("threshold", DEFAULT),
+            "has_known_logits": description.get("has_known_logits", False),
             "_load": load,
             "_cached_fingerprint": description["fingerprint"],
             "_is_untouched": is_untouched,
@@ -117,7 +118,7 @@ class DeferredModel(Model):
     def __reduce__(self) -> tuple[Any, ...]:
         # How it is loaded cannot be sent to another process, so a plain model is sent.
         fields = (self.module, self.preprocess, self.classes, self.name, self.class_order, self.outputs, self.threshold)
-        return Model, fields
+        return Model, fields, {"has_known_logits": self.has_known_logits}
 
     @property
     def is_loaded(self) -> bool:

@@ -64,6 +64,9 @@ class Model:
     threshold: Threshold = DEFAULT
     # The spec that gives the same model in any process; None if there is none, or if its weights are drawn at random.
     spec: Spec | None = dataclasses.field(default=None, init=False, repr=False)
+    # Whether its outputs are logits for certain, as those of a layer that was trained here. Of other models, outputs
+    # that are all in [0, 1] are taken for probabilities.
+    has_known_logits: bool = dataclasses.field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         import torch
@@ -132,6 +135,12 @@ class Model:
 def with_spec(model: Model, spec: Spec) -> Model:
     """Record the spec that a model was made of, and return it; another process can make the same model of it."""
     object.__setattr__(model, "spec", spec)
+    return model
+
+
+def with_known_logits(model: Model, is_known: bool) -> Model:
+    """Record whether a model's outputs are logits for certain, and return it."""
+    object.__setattr__(model, "has_known_logits", is_known)
     return model
 
 

@@ -31,7 +31,7 @@ def require_declared_range(model: Model, outputs: torch.Tensor, *, needs_logits:
         )
     if not between or outputs.numel() < _LEAST or bool((outputs == outputs[:1]).all()):
         return
-    if model.outputs == "sigmoid":
+    if model.outputs == "sigmoid" and not model.has_known_logits:
         raise ModelError(
             f"model {model.name}: declares outputs='sigmoid', and all its outputs are in [0, 1], {range_text}: as "
             f"logits they would stand for probabilities from 0.5 to 0.73. Its last layer seems to be a sigmoid: "

@@ -17,6 +17,7 @@ from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.measurement import inputs
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.models.deferred import DeferredModel, Description
+from pytest_biastransfer.models.model import with_known_logits
 from pytest_biastransfer.names import Outputs
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
@@ -134,7 +135,8 @@ def transfer_loaded(
     # threads.
     if cached is not None and evaluator.store.trained.has(experiment.text, _ONE_CHUNK):
         return DeferredModel.of({**cached, "name": name}, experiment.model)
-    model = dataclasses.replace(experiment.model(), name=name)
+    trained = experiment.model()
+    model = with_known_logits(dataclasses.replace(trained, name=name), trained.has_known_logits)
     if experiment.key.portable:
         facts.put(
             metadata_key,
@@ -143,6 +145,7 @@ def transfer_loaded(
                 "preprocess": dataclasses.asdict(model.preprocess),
                 "classes": model.classes,
                 "outputs": model.outputs,
+                "has_known_logits": model.has_known_logits,
             },
         )
     return model
@@ -152,6 +155,7 @@ class _Transferred(Description):
     """The cached description of a transferred model."""
 
     outputs: Outputs
+    has_known_logits: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,9 +225,11 @@ class _Experiment:
         # Under the lock of the chunk: of several workers that need the model, one trains it and the others wait.
         ((_, trained),) = store.collect(self.text, [_ONE_CHUNK], weights, network.accepts)
         network.load(trained)
-        return Model(
+        model = Model(
             network.module,
             preprocess=self.source.preprocess,
             classes=self.targets.names,
             outputs=self.targets.loss,
         )
+        # After little training, all logits may be in [0, 1] by chance, and would be taken for probabilities.
+        return with_known_logits(model, network.head.is_last)

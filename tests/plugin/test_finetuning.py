@@ -257,3 +257,86 @@ def test_sources_and_data_may_be_specs(inner: pytest.Pytester) -> None:
         """
     )
     inner.runpytest_inprocess().assert_outcomes(passed=1)
+
+
+LABELS = """
+import pytest
+from net import Net, labelled
+from pytest_biastransfer import Gap, Square
+from pytest_biastransfer.transfer import Recipe, with_correlation
+
+RECIPE = Recipe(epochs=20, batch_size=16, learning_rate=0.1, flip=True, pos_weight="balanced")
+
+
+@pytest.fixture(scope="session")
+def bias_finetuning_dataset():
+    return labelled(1)
+
+
+@pytest.fixture(scope="session")
+def bias_dataset():
+    return labelled(2)
+
+
+@pytest.fixture(scope="session")
+def source_model():
+    return Net()
+
+
+@pytest.mark.bias_intervention("grayscale", max_asr=1.0, positive="red")
+def test_red(bias, transferred_model):
+    assert bias.accuracy > 0.9
+    assert (transferred_model.outputs, transferred_model.classes) == ("sigmoid", ("red", "green"))
+
+
+@pytest.mark.bias_gap("side", "accuracy", positive="green", max_gap=1.0, min_group_size=5)
+def test_green():
+    pass
+
+
+def test_fault(bias_attribution, source_model, bias_finetuning_dataset, bias_dataset):
+    data = with_correlation(bias_finetuning_dataset, "green", "red", 0.9)
+    found = bias_attribution(source_model, source_model, data, bias_dataset, Square(), positive="red", recipe=RECIPE,
+                             recipes={"scratch": Recipe(epochs=1)}, seeds=2)
+    assert found.from_source == 0
+    assert found.arms["source"].accuracy > 0.8
+
+
+def test_curve(bias_dose_response, source_model, bias_finetuning_dataset, bias_dataset):
+    def correlated(data, level):
+        return with_correlation(data, "green", "red", level)
+
+    gap = Gap("side", "accuracy", positive="red", min_group_size=5)
+    bias_dose_response(source_model, bias_finetuning_dataset, bias_dataset, gap, change=correlated, levels=[0.5, 0.9],
+                       recipe=RECIPE, seeds=2)
+"""
+LABELLED = """
+
+def labelled(seed):
+    found = []
+    generator = torch.Generator().manual_seed(seed)
+    for place in range(120):
+        red, green = place % 2, int(torch.randint(0, 2, (), generator=generator))
+        image = torch.rand(3, 10, 10, generator=generator) * 0.4
+        image[0] += 0.5 * red
+        image[1] += 0.5 * green
+        found.append((image, {"red": red if place % 10 else -1, "green": green}, {"side": "ab"[place % 4 < 2]}))
+    return found
+"""
+
+
+@pytest.mark.parametrize("way", list(MODES))
+def test_several_labels_are_learnt_and_judged_in_a_session(
+    inner: pytest.Pytester, run_elsewhere: Run, way: str
+) -> None:
+    inner.makeconftest("")
+    inner.makepyfile(net=NET + LABELLED)
+    line = "fixed-feature?epochs=30&learning_rate=0.2&batch_size=16&pos_weight=balanced"
+    inner.makeini(f"[pytest]\nbias_transfer = {line}\n")
+    inner.makepyfile(test_it=LABELS)
+    result = run_elsewhere(*MODES[way])
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*test_fault: asr of Square(*), red or not, by where the model comes from"])
+    again = run_elsewhere(*MODES[way])
+    again.assert_outcomes(passed=4)
+    again.stdout.fnmatch_lines(["2 bias tests: 2 passed; 0 images evaluated, * predictions reused"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 
 from pytest_biastransfer import Gap, Model, Square, measure
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.errors import BiasTransferError, TransferError
+from pytest_biastransfer.errors import BiasTransferError, ModelError, TransferError
 from pytest_biastransfer.models.deferred import DeferredModel
 from pytest_biastransfer.transfer import Recipe, attribute_bias, concat, dose_response, plant, transfer
 from pytest_biastransfer.transfer.losses import BinaryCrossEntropy
@@ -166,6 +167,34 @@ def test_two_classes_are_one_output_when_asked() -> None:
     assert (net_of(numbers).fc.out_features, numbers.classes) == (1, None)
     two = transfer(source(), bars, recipe=ONE_STEP)
     assert (net_of(two).fc.out_features, two.outputs) == (2, "softmax")
+
+
+class Small(nn.Module):
+    """Features so small that all logits are those of the bias, nearly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc(images.mean(dim=(2, 3)) * 1e-2)
+        return logits
+
+
+def test_logits_that_are_in_the_unit_range_by_chance_are_logits(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=20, batch_size=16, learning_rate=0.5, momentum=0.0, schedule="constant")
+    data = [(image, {"any": int(index % 3 > 0)}) for index, (image, _) in enumerate(labelled())]
+    small = Model(Small())
+    for _ in range(2):
+        model = transfer(small, data, recipe=recipe, store=tmp_path)
+        copied = pickle.loads(pickle.dumps(model))
+        for each in (model, copied):
+            logits = copied.module(torch.from_numpy(Shapes().pixels) / 255)
+            assert 0 <= logits.min() <= logits.max() <= 1
+            assert measure(each, data, Square(size=0.3), positive="any").accuracy == pytest.approx(2 / 3)
+    assert isinstance(model, DeferredModel)
+    with pytest.raises(ModelError, match="Its last layer seems to be a sigmoid"):
+        measure(Model(copied.module, outputs="sigmoid", classes=["any"]), data, Square(size=0.3), positive="any")
 
 
 def test_some_labels_are_learnt_in_the_order_of_their_names() -> None:
