@@ -9,8 +9,7 @@ from typing import Literal
 
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
-from pytest_biastransfer.metrics.change_rules import BETWEEN
-from pytest_biastransfer.metrics.metric import GapOfGroups
+from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
 
 # A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.
 Meaning = Literal["regression", "not comparable", "improvement", "tolerated", "unchanged"]
@@ -39,6 +38,8 @@ class MetricChange:
         What distinguishes the figure from that of another model or dataset, such as fingerprints.
     is_of_size
         Whether it is a signed figure that is the worse the farther it is from 0, on either side.
+    more_is_worse
+        Whether an increase is a change for the worse; None if the catalogue says so.
     """
 
     metric: str
@@ -52,6 +53,7 @@ class MetricChange:
     subject: str = ""
     identity: str = ""
     is_of_size: bool = False
+    more_is_worse: bool | None = None
 
     @property
     def is_accuracy(self) -> bool:
@@ -68,7 +70,8 @@ class MetricChange:
         if self.is_of_size:
             return abs(self.now) - abs(self.before)
         change = self.now - self.before
-        return change if metric_named(self.metric).more_is_worse else -change
+        more_is_worse = metric_named(self.metric).more_is_worse if self.more_is_worse is None else self.more_is_worse
+        return change if more_is_worse else -change
 
     def meaning(self, adjusted_p: float, alpha: float) -> Meaning:
         """Return what the change means, `adjusted_p` being its p-value among all of the session."""
@@ -202,7 +205,8 @@ def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricC
         newly=result.newly,
         no_longer=result.no_longer,
         same_images=paired,
-        is_of_size=BETWEEN in now.evidence and isinstance(metric_named(metric), GapOfGroups),
+        is_of_size=BETWEEN in now.evidence and metric in ("gap", "gap_excess"),
+        more_is_worse=now.evidence.get(WORST) == "highest" if metric == "worst" else None,
     )
 
 

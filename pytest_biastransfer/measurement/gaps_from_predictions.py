@@ -18,7 +18,7 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.gap_outcomes import GapOutcomes, outcomes_of
 from pytest_biastransfer.metrics import group_gaps
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
-from pytest_biastransfer.metrics.change_rules import BETWEEN
+from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.equalized_odds import equalized_odds_gaps
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.group_gaps import GroupGaps, RateMetric, hits_and_among
@@ -133,6 +133,9 @@ def _measurement(model: Model, key: PredictionKey, outcomes: GapOutcomes, compar
     gaps, among = compared.gaps(outcomes)
     if gaps.worst is None or gaps.best is None:
         raise BiasTransferError(_too_few(gaps, images, gap))
+    # Equalized odds are of two rates, which have a worst group each.
+    own = {"ratio": gaps.ratio, "worst": gaps.worst_value} if gap.metric != "equalized_odds" else {}
+    extremes = {name: estimate for name, estimate in own.items() if estimate is not None}
     hits = {}
     if gap.metric in get_args(RateMetric):
         places = np.flatnonzero([group.judged for group in gaps.groups]) if pair is None else np.array(pair)
@@ -150,7 +153,7 @@ def _measurement(model: Model, key: PredictionKey, outcomes: GapOutcomes, compar
         groups=gaps.groups,
         worst=gaps.worst,
         best=gaps.best,
-        estimates={"gap": gaps.gap},
+        estimates={"gap": gaps.gap, **extremes},
         control=None,
         computed=outcomes.computed,
         calibration_images=outcomes.calibration_images,
@@ -161,6 +164,8 @@ def _measurement(model: Model, key: PredictionKey, outcomes: GapOutcomes, compar
             "chance": encode_numbers([gaps.inflation, gaps.error, gaps.by_chance]),
             "misclassified": encode_images(outcomes.indices[outcomes.misclassified].tolist()),
             **hits,
+            **{f"{name}_error": encode_numbers([_error_of(estimate)]) for name, estimate in extremes.items()},
+            WORST: GROUP_METRICS[gaps.metric].worst,
             **({} if gap.between is None else {BETWEEN: " minus ".join(gap.between)}),
         },
     )

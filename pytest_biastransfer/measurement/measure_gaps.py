@@ -134,7 +134,7 @@ def _gaps(
     names = [images.naming, *(model.judging for model in models)]
     groups = images.attributes.get(gap.attribute)
     dependencies = (
-        "gaps and clean performance",
+        "gaps, ratios, worst groups and clean performance",
         [key.text for key in keys],
         names,
         evaluator.max_images,

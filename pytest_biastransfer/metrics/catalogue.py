@@ -13,11 +13,11 @@ from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.change_rules import (
     GapChange,
-    GapExcessChange,
     ImageCounts,
     McNemar,
     MeanChange,
     SkewChange,
+    StandardErrorChange,
     TwoProportions,
 )
 from pytest_biastransfer.metrics.image_sets import (
@@ -213,10 +213,34 @@ METRICS: Mapping[str, Metric] = by_name(
             limits=_SIGNED,
             needs=frozenset({"labels", "control"}),
             interval="paired bootstrap",
-            change=GapExcessChange(),
+            change=StandardErrorChange("excess_error"),
             early_stop=None,
             more_is_worse=True,
             excess_of="gap",
+        ),
+        GapOfGroups(
+            name="ratio",
+            title="ratio of the lowest and the highest rate",
+            definition="the lowest rate of a group divided by the highest one",
+            limits=_FROM_0_TO_1,
+            needs=frozenset({"labels"}),
+            interval="paired bootstrap",
+            change=StandardErrorChange("ratio_error"),
+            early_stop=None,
+            more_is_worse=False,
+            limited="below",
+        ),
+        GapOfGroups(
+            name="worst",
+            title="worst group",
+            definition="the group metric of the worst group",
+            limits=_FROM_0_TO_1,
+            needs=frozenset({"labels"}),
+            interval="paired bootstrap",
+            change=StandardErrorChange("worst_error"),
+            early_stop=None,
+            more_is_worse=False,
+            limited="on its worse side",
         ),
     ]
 )

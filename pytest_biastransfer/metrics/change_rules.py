@@ -270,6 +270,8 @@ class SkewChange(ChangeTest):
 
 # The evidence of a gap that has a sign: the two groups.
 BETWEEN: Final = "between"
+# The evidence that says whether the worst group is the highest or the lowest one.
+WORST: Final = "worst"
 
 
 class _ChangeOfGap(ChangeTest):
@@ -314,16 +316,25 @@ class GapChange(_ChangeOfGap):
         return ChangeResult(unpaired_gap_change(*gaps))
 
 
-class GapExcessChange(_ChangeOfGap):
-    """A test by the standard errors of two excesses, as if they were of different images."""
+class StandardErrorChange(_ChangeOfGap):
+    """A test by the standard errors of two figures of groups, as if they were of different images.
+
+    Attributes
+    ----------
+    error
+        The name of the evidence that has the standard error.
+    """
 
     on_same_images: ClassVar[str] = "by the standard errors, as if on other images; conservative"
     on_other_images: ClassVar[str] = "the same"
 
+    def __init__(self, error: str) -> None:
+        self.error = error
+
     @property
     def evidence(self) -> tuple[str, ...]:
         """A hash of the groups, and the standard error."""
-        return "groups", "excess_error"
+        return "groups", self.error
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
@@ -332,7 +343,7 @@ class GapExcessChange(_ChangeOfGap):
 
         gaps = [
             SizedGap(
-                measurement.value(metric), inflation=0.0, error=measurement.numbers("excess_error", 1)[0], by_chance=0.0
+                measurement.value(metric), inflation=0.0, error=measurement.numbers(self.error, 1)[0], by_chance=0.0
             )
             for measurement in (before, now)
         ]

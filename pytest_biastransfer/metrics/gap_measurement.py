@@ -89,7 +89,8 @@ class GapMeasurement:
         The compared groups at both ends.
     estimates
         ``gap``, the largest difference between two judged groups, or that of the first of two named groups minus the
-        second; and with a control model ``gap_excess``.
+        second; with a control model ``gap_excess``; ``worst``, the figure of the worst compared group; and of rates
+        ``ratio``, the lowest one divided by the highest one.
     control
         The measurement of the control model, if there is one.
     computed
@@ -164,6 +165,8 @@ class GapMeasurement:
         """Return the estimate of that name; raises `BiasTransferError` telling what it needs."""
         if metric in self.estimates:
             return self.estimates[metric]
+        if metric != "gap_excess":
+            raise BiasTransferError(f"{metric} is not defined for {self.declaration}")
         raise BiasTransferError(f"{metric} of {self.model} is not available: it needs a control model (control=...)")
 
     def highlights(self) -> str:

@@ -11,7 +11,9 @@ groups take part in gaps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +26,7 @@ from pytest_biastransfer.metrics.statistics.auc import Areas, area_estimates, ar
 from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.gap_intervals import Spread, signed_estimate, spread_estimate, spread_excess
+from pytest_biastransfer.metrics.statistics.group_extremes import ratio_estimate, worst_estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import GapMetric, Negatives
 
@@ -59,6 +62,10 @@ class GroupGaps:
     by_chance
         How often chance alone would part equal groups at least that far, in [0, 1]: 0 for a signed gap, whose test of
         change does not ask; NaN if there is no gap.
+    worst_value
+        The figure of the worst compared group; None if there is no gap.
+    ratio
+        The lowest one of the compared groups' rates divided by the highest one; None if there is no gap, or no rate.
     """
 
     metric: GapMetric
@@ -69,6 +76,8 @@ class GroupGaps:
     inflation: float
     error: float
     by_chance: float
+    worst_value: Estimate | None = None
+    ratio: Estimate | None = None
 
     @property
     def unjudged(self) -> tuple[str, ...]:
@@ -201,12 +210,18 @@ def rate_gaps(
     """
     cells = _cells([hits], among, codes, len(names))
     sizes = cells.sum(axis=1)
-    estimates = [proportion(int(hit), int(size), confidence) for (_, hit), size in zip(cells, sizes, strict=True)]
+
+    def estimates(level: float) -> list[Estimate]:
+        return [proportion(int(hit), int(size), level) for (_, hit), size in zip(cells, sizes, strict=True)]
+
     judged = judged_groups(sizes, min_group_size)
     compared = compared_groups(judged, between)
     draws = _drawn_rates(cells[compared])[:, 0]
     gap = ComparedGroups(compared, draws, int(sizes[compared].sum()), is_signed=between is not None)
-    return gaps_of(metric, names, estimates, sizes, judged, gap, confidence)
+    gaps = gaps_of(metric, names, estimates, sizes, judged, gap, confidence)
+    if gaps.worst is None:
+        return gaps
+    return dataclasses.replace(gaps, ratio=ratio_estimate(cells[compared, 1], sizes[compared], confidence))
 
 
 def auc_gaps(
@@ -266,7 +281,8 @@ def auc_gaps(
     compared = compared_groups(judged, between)
     draws = drawn_areas(group_areas, compared)[:, 0]
     gap = ComparedGroups(compared, draws, _images(group_areas, compared, negatives), is_signed=between is not None)
-    return gaps_of("auc", names, area_estimates(group_areas, confidence), group_areas.sizes, judged, gap, confidence)
+    estimates = functools.partial(area_estimates, group_areas)
+    return gaps_of("auc", names, estimates, group_areas.sizes, judged, gap, confidence)
 
 
 def gap_excess(
@@ -420,13 +436,14 @@ class ComparedGroups(NamedTuple):
 def gaps_of(
     metric: GapMetric,
     names: Sequence[str],
-    estimates: Sequence[Estimate],
+    estimates_at: Callable[[float], Sequence[Estimate]],
     sizes: Integers,
     judged: Integers,
     gap: ComparedGroups,
     confidence: float,
 ) -> GroupGaps:
-    """Put the figures of the groups and the gap together."""
+    """Put the figures of the groups, which `estimates_at` returns for a confidence, and the gap together."""
+    estimates = estimates_at(confidence)
     enough = set(judged.tolist())
     groups = tuple(
         GroupFigure(name, estimate, int(size), index in enough)
@@ -438,12 +455,18 @@ def gaps_of(
         return GroupGaps(metric, groups, nothing, None, None, np.nan, np.nan, np.nan)
     figures = np.array([float(estimates[index]) for index in gap.compared])
     lowest, highest = (names[gap.compared[index]] for index in (figures.argmin(), figures.argmax()))
-    worst, best = (highest, lowest) if GROUP_METRICS[metric].worst == "highest" else (lowest, highest)
+    is_highest = GROUP_METRICS[metric].worst == "highest"
+    worst, best = (highest, lowest) if is_highest else (lowest, highest)
+    worst_value = worst_estimate(
+        lambda level: [estimates_at(level)[index] for index in gap.compared],
+        is_highest=is_highest,
+        confidence=confidence,
+    )
     if gap.is_signed:
         draws = gap.draws[:, 0] - gap.draws[:, 1]
         signed = signed_estimate(float(figures[0] - figures[1]), draws, gap.n, confidence)
-        return GroupGaps(metric, groups, signed, worst, best, 0.0, float(draws.std()), 0.0)
+        return GroupGaps(metric, groups, signed, worst, best, 0.0, float(draws.std()), 0.0, worst_value)
     spread = Spread.of(figures, gap.draws)
     largest = spread_estimate(spread, int(sizes[gap.compared].min()), gap.n, confidence)
     inflation = float(spread.resampled.mean() - spread.value)
-    return GroupGaps(metric, groups, largest, worst, best, inflation, spread.error, spread.by_chance)
+    return GroupGaps(metric, groups, largest, worst, best, inflation, spread.error, spread.by_chance, worst_value)

@@ -134,8 +134,18 @@ class ClassMetric(Metric):
             _require(isinstance(self.estimator, Share), self.name, "early_stop", "the name of a share, or None")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class GapOfGroups(Metric):
-    """A metric of groups of images: the gap between them; see `GroupMetric` for what is measured in each group."""
+    """A metric of groups of images: the gap between them; see `GroupMetric` for what is measured in each group.
+
+    Attributes
+    ----------
+    limited
+        From which side a marker limits it: from above, and where it is signed from below too; from below; or from the
+        side on which the group metric is worse.
+    """
+
+    limited: Literal["above", "below", "on its worse side"] = "above"
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for an entry that is not complete."""
@@ -149,8 +159,13 @@ class GapOfGroups(Metric):
 
     @property
     def minimum_keyword(self) -> str:
-        """The keyword of a marker that limits it from below, where it is signed."""
+        """The keyword of a marker that limits it from below."""
         return f"min_{self.name}"
+
+    @property
+    def limit_keywords(self) -> tuple[str, ...]:
+        """The keywords of a marker that limit it."""
+        return (self.minimum_keyword,) if self.limited == "below" else (self.keyword, self.minimum_keyword)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -60,10 +60,11 @@ def average_precision_gaps(
     )
     sizes = np.array([len(part) for part in positives], dtype=np.int64)
     images = sizes + np.array([len(part) for part in negatives], dtype=np.int64)
-    estimates = [
-        average_precision_estimate(value, size, n, confidence)
-        for value, size, n in zip(values.tolist(), sizes.tolist(), images.tolist(), strict=True)
-    ]
+
+    def estimates(level: float) -> list[Estimate]:
+        columns = values.tolist(), sizes.tolist(), images.tolist()
+        return [average_precision_estimate(value, size, n, level) for value, size, n in zip(*columns, strict=True)]
+
     judged = judged_groups(sizes, min_group_size)
     compared = compared_groups(judged, between)
     draws = drawn_average_precisions(values[compared], sizes[compared].tolist())
@@ -109,13 +110,14 @@ def calibration_gaps(
     means = np.bincount(codes, differences, minlength=len(names)) / divisors
     # About the mean, so that little is lost to rounding where all differences are nearly the same.
     squares = np.bincount(codes, (differences - means[codes]) ** 2, minlength=len(names))
-    errors, reach = np.sqrt(squares / divisors / np.maximum(sizes - 1, 1)), float(ndtri((1 + confidence) / 2))
-    alike = np.array([proportion(0, int(size), confidence).high for size in sizes]) / reach
-    errors = np.where(errors > 1e-12, errors, alike)
-    estimates = [
-        _calibration_estimate(mean, error * reach, size, confidence)
-        for mean, error, size in zip(means.tolist(), errors.tolist(), sizes.tolist(), strict=True)
-    ]
+    errors = np.sqrt(squares / divisors / np.maximum(sizes - 1, 1))
+    alike = np.array([proportion(0, int(size), confidence).high for size in sizes])
+    errors = np.where(errors > 1e-12, errors, alike / ndtri((1 + confidence) / 2))
+
+    def estimates(level: float) -> list[Estimate]:
+        reach, columns = float(ndtri((1 + level) / 2)), (means.tolist(), errors.tolist(), sizes.tolist())
+        return [_calibration_estimate(mean, error * reach, n, level) for mean, error, n in zip(*columns, strict=True)]
+
     judged = judged_groups(sizes, min_group_size)
     compared = compared_groups(judged, between)
     draws = means[compared] + errors[compared] * generator_of(0).standard_normal((DRAWS, len(compared)))

@@ -79,7 +79,7 @@ class Question:
     @property
     def is_signed_gap(self) -> bool:
         """Whether the figure is a signed gap, whose limit is on its size."""
-        return isinstance(self.subject, Gap) and self.subject.between is not None
+        return isinstance(self.subject, Gap) and self.subject.between is not None and self.metric == "gap"
 
     @property
     def least(self) -> float:
@@ -93,7 +93,7 @@ class Question:
         if isinstance(self.subject, Gap):
             from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 
-            return float(measure_gaps_loaded(evaluator, model, self.images, self.subject).gap)
+            return float(measure_gaps_loaded(evaluator, model, self.images, self.subject).estimate(self.metric))
         measurement = measure_loaded(
             evaluator, model, self.images, self.subject, positive=self.positive, target=self.target
         )

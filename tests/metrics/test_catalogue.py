@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.metrics import catalogue
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, METRICS, metric_named, metrics_of
 from pytest_biastransfer.metrics.change_rules import McNemar, MeanChange, SkewChange
 from pytest_biastransfer.metrics.estimates import estimates_of
@@ -162,5 +161,10 @@ def test_every_evidence_is_measured() -> None:
 
 def test_the_gap_metrics_are_those_that_can_be_typed() -> None:
     assert tuple(GROUP_METRICS) == get_args(GapMetric)
-    assert [metric.name for metric in metrics_of(GapOfGroups)] == ["gap", "gap_excess"]
-    assert [metric.keyword for metric in catalogue.limitable(GapOfGroups)] == ["max_gap", "max_gap_excess"]
+    assert [metric.name for metric in metrics_of(GapOfGroups)] == ["gap", "gap_excess", "ratio", "worst"]
+    assert [metric.limit_keywords for metric in metrics_of(GapOfGroups)] == [
+        ("max_gap", "min_gap"),
+        ("max_gap_excess", "min_gap_excess"),
+        ("min_ratio",),
+        ("max_worst", "min_worst"),
+    ]

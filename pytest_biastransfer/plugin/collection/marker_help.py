@@ -62,7 +62,7 @@ def _gap_help() -> str:
     excess = [metric.keyword for metric in metrics_of(GapOfGroups) if metric.excess_of is not None]
     without_positive = [metric.name for metric in GROUP_METRICS.values() if not metric.needs_positive]
     return (
-        f"{GAP_MARKER}(attribute, metric='{next(iter(GROUP_METRICS))}', {_limits(metrics_of(GapOfGroups))}, "
+        f"{GAP_MARKER}(attribute, metric='{next(iter(GROUP_METRICS))}', {_limits(_limited_above())}, "
         f"{_minimums()}, between=None, "
         "positive=None, operating_point='argmax', negatives='own', min_group_size=30, "
         f"model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, calibration_dataset=None, rule='point', "
@@ -75,12 +75,18 @@ def _gap_help() -> str:
         "group's positives with all negatives. Groups with fewer images than min_group_size are named and not judged. "
         "between=(first, second) measures the signed difference of two groups, the first minus the second; with it, "
         "max_gap alone limits the size, and min_gap and max_gap together the lowest and the highest signed value. "
+        "min_ratio limits the lowest rate divided by the highest one (0.8: the four-fifths rule), min_worst the metric "
+        "of the worst group, and max_worst where that is the group with the highest one. "
         f"{_listed(excess, 'and')} compares with the fixture `control` (by default '{CONTROL_FIXTURE}')."
     )
 
 
 def _limits(metrics: Iterable[Metric]) -> str:
     return ", ".join(f"{metric.keyword}=None" for metric in metrics)
+
+
+def _limited_above() -> list[GapOfGroups]:
+    return [metric for metric in metrics_of(GapOfGroups) if metric.limited != "below"]
 
 
 def _minimums() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest, percent_hint
@@ -22,7 +22,7 @@ from pytest_biastransfer.judgement.expectation import (
     require_target,
 )
 from pytest_biastransfer.judgement.gap import Gap, require_calibration
-from pytest_biastransfer.metrics.catalogue import limitable, metric_named
+from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, limitable, metric_named
 from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups, Metric
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
@@ -77,8 +77,7 @@ def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
 
 def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]:
     limited = _limited_metrics(mark.name)
-    signed = [metric.minimum_keyword for metric in limited if isinstance(metric, GapOfGroups)]
-    limit_keywords = [*(metric.keyword for metric in limited), *signed]
+    limit_keywords = _limit_keywords(limited)
     valid = (*limit_keywords, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
     for keyword in mark.kwargs.keys() - set(valid):
         raise MarkerError(f"{origin}: unknown keyword {keyword}; {nearest(keyword, valid)}")
@@ -139,11 +138,29 @@ def _gap_case(mark: pytest.Mark, shared: dict[str, Any], origin: str) -> GapCase
         calibration = _fixture_name(mark, "calibration_dataset", None, origin)
         if calibration is not None:
             require_calibration(gap)
+        _require_defined(gap, shared["expectation"])
     except MarkerError:
         raise
     except BiasTransferError as error:
         raise MarkerError(f"{origin}: {error}") from error
     return GapCase(name=gap.label, gap=gap, calibration=calibration, **shared)
+
+
+def _require_defined(gap: Gap, expectation: Expectation) -> None:
+    """Raise `BiasTransferError` for a limit on something that the group metric does not have, or on its other side."""
+    metric = GROUP_METRICS[gap.metric]
+    for name, limit, bound in expectation.bounds:
+        side = "max" if bound == "at most" else "min"
+        if name in ("ratio", "worst") and gap.metric == "equalized_odds":
+            raise BiasTransferError(f"{side}_{name}={limit:g}: {gap.metric} is of two rates; name one, as metric='tpr'")
+        if name == "ratio" and not metric.is_rate:
+            raise BiasTransferError(f"min_ratio={limit:g} is for rates; {gap.metric} is none")
+        if name == "worst" and (side == "max") != (metric.worst == "highest"):
+            other = "max" if side == "min" else "min"
+            raise BiasTransferError(
+                f"{side}_worst={limit:g}: the worst group is the one with the {metric.worst} {gap.metric}; "
+                f"write {other}_worst={limit:g}"
+            )
 
 
 def _search_case(mark: pytest.Mark, shared: dict[str, Any], origin: str) -> SearchCase:
@@ -224,22 +241,34 @@ class _Limits(NamedTuple):
     sizes: tuple[str, ...]
 
 
+def _limit_keywords(limited: Sequence[Metric]) -> list[str]:
+    """Return the keywords that limit metrics, those of highest values first."""
+    of_groups = [metric for metric in limited if isinstance(metric, GapOfGroups)]
+    keywords = [
+        metric.keyword for metric in limited if not isinstance(metric, GapOfGroups) or len(metric.limit_keywords) > 1
+    ]
+    return [*keywords, *(metric.minimum_keyword for metric in of_groups)]
+
+
 def _limits(mark: pytest.Mark, origin: str) -> _Limits:
     is_signed = mark.kwargs.get("between") is not None
     highest, lowest, sizes = [], [], []
     for metric in _limited_metrics(mark.name):
         assert metric.limits is not None
-        limit = _limit(mark, metric.keyword, (-1.0, 1.0) if is_signed else metric.limits, origin)
+        has_sign = is_signed and isinstance(metric, GapOfGroups) and metric.limited == "above"
+        limit = _limit(mark, metric.keyword, (-1.0, 1.0) if has_sign else metric.limits, origin)
         if limit is not None:
             highest.append((metric.name, limit))
         if not isinstance(metric, GapOfGroups):
             continue
-        least = _limit(mark, metric.minimum_keyword, (-1.0, 1.0), origin)
+        ends = (-1.0, 1.0) if metric.limited == "above" else metric.limits
+        least = _limit(mark, metric.minimum_keyword, ends, origin)
         if least is not None:
             lowest.append((metric.name, least))
-        if is_signed and limit is not None and least is None:
+        if has_sign and limit is not None and least is None:
             sizes.append(metric.name)
-        _require_possible(metric, limit, least, is_signed, origin)
+        if metric.limited == "above":
+            _require_possible(metric, limit, least, is_signed, origin)
     return _Limits(tuple(highest), tuple(lowest), tuple(sizes))
 
 

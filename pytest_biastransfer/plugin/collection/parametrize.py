@@ -159,7 +159,7 @@ def misspelt_markers(item: pytest.Item) -> Iterator[str]:
 
 def _meant_marker(mark: pytest.Mark, config: pytest.Config) -> str | None:
     similar = _similar_marker(mark.name, has_arguments=bool(mark.args or mark.kwargs))
-    limited = any(keyword.startswith("max_") for keyword in mark.kwargs) and _marker_with_limits(mark)
+    limited = any(keyword.startswith(("max_", "min_")) for keyword in mark.kwargs) and _marker_with_limits(mark)
     if not (similar or limited):
         return None
     registered = {re.split("[(:]", line, maxsplit=1)[0].strip() for line in config.getini("markers")}
@@ -190,12 +190,15 @@ def _similar_marker(name: str, *, has_arguments: bool) -> str | None:
 
 def _marker_with_limits(mark: pytest.Mark) -> str | None:
     """Return the bias marker that a limit among the keywords belongs to."""
-    from pytest_biastransfer.metrics.catalogue import limitable
+    from pytest_biastransfer.metrics.catalogue import limitable, metrics_of
     from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups
 
     for marker, kind in ((INTERVENTION_MARKER, ClassMetric), (GAP_MARKER, GapOfGroups)):
         if any(metric.keyword in mark.kwargs for metric in limitable(kind)):
             return marker
+    # Other plugins may have a `min_ratio`.
+    if any(metric.minimum_keyword in mark.kwargs for metric in metrics_of(GapOfGroups) if metric.limited == "above"):
+        return GAP_MARKER
     return None
 
 

@@ -47,7 +47,9 @@ class GapTest(MeasuredTest):
 
     def record(self, verdict: Verdict | None) -> Record:
         """Return the figures and, where they were judged, the limits; the limit on the gap names the groups."""
-        return record_of(self.measurement, verdict, notes={"gap": self.measurement.ends})
+        ends = self.measurement.ends
+        notes = {"gap": ends, "ratio": ends, "worst": self.measurement.worst}
+        return record_of(self.measurement, verdict, notes=notes)
 
     def failure_text(self, test: str, verdict: Verdict) -> str:
         """Return the limits with their figures, and the metric of each group."""
