@@ -85,14 +85,7 @@ class Model:
             raise ModelError(f"Model: class_order={self.class_order!r}, expected 'string' or 'natural'")
         if self.outputs not in get_args(Outputs):
             raise ModelError(f"Model: outputs={self.outputs!r:.60}; {nearest(str(self.outputs), get_args(Outputs))}")
-        threshold = require_threshold(self.threshold, self.outputs, "Model")
-        if isinstance(threshold, Mapping):
-            for name in threshold:
-                if name not in (self.classes or ()):
-                    raise ModelError(
-                        f"Model: threshold of {name!r}, which is no name of an output; "
-                        f"{nearest(name, self.classes) if self.classes else 'name them with classes=[...]'}"
-                    )
+        threshold = require_threshold(self.threshold, self.outputs, "Model", self.classes)
         object.__setattr__(self, "threshold", threshold)
         if not self.name:
             object.__setattr__(self, "name", type(self.module).__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pytest_biastransfer.errors import ModelError, nearest, percent_hint
@@ -16,8 +16,8 @@ PREVALENCE: Final = "prevalence"
 DEFAULT: Final = 0.5
 
 
-def require_threshold(value: Any, outputs: Outputs, origin: str) -> Threshold:
-    """Return a threshold if it is one; raise `ModelError`, whose message begins with `origin`."""
+def require_threshold(value: Any, outputs: Outputs, origin: str, classes: Sequence[str] | None) -> Threshold:
+    """Return a threshold if it is one of outputs with these names; raise `ModelError`, which begins with `origin`."""
     if outputs == "softmax":
         if value != DEFAULT:
             raise ModelError(
@@ -27,6 +27,12 @@ def require_threshold(value: Any, outputs: Outputs, origin: str) -> Threshold:
     if isinstance(value, str) and value != PREVALENCE:
         raise ModelError(f"{origin}: threshold={value!r:.60}; {nearest(value, [PREVALENCE])}, or give a probability")
     if isinstance(value, Mapping):
+        for name in value:
+            if name not in (classes or ()):
+                raise ModelError(
+                    f"{origin}: threshold of {name!r}, which is no name of an output; "
+                    f"{nearest(name, classes) if classes else 'name them with classes=[...]'}"
+                )
         return {str(name): _probability(own, f"{origin}: threshold of {name}") for name, own in value.items()}
     return PREVALENCE if value == PREVALENCE else _probability(value, f"{origin}: threshold")
 

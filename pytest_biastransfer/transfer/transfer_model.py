@@ -18,6 +18,7 @@ from pytest_biastransfer.measurement import inputs
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.models.deferred import DeferredModel, Description
 from pytest_biastransfer.models.model import with_known_logits
+from pytest_biastransfer.models.thresholds import DEFAULT, Threshold, require_threshold
 from pytest_biastransfer.names import Outputs
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
@@ -43,6 +44,7 @@ def transfer(
     *,
     classes: Sequence[str] | None = None,
     recipe: Recipe | None = None,
+    threshold: Threshold = DEFAULT,
     name: str = "",
     device: str | torch.device = "auto",
     store: Path | str | None = None,
@@ -68,6 +70,9 @@ def transfer(
         ``Recipe(outputs="sigmoid")``: the positive class, by default the second.
     recipe
         The training recipe. Default: ``Recipe()``.
+    threshold
+        Of a model with ``outputs="sigmoid"``: from which probability on a label is predicted, as in
+        `pytest_biastransfer.Model`: a number, numbers by name, or ``"prevalence"``. It is no part of the training.
     name
         Name of the new model in reports. Default: made of the names of source, mode and dataset.
     device
@@ -103,7 +108,9 @@ def transfer(
     """
     evaluator = evaluator_for(device, store, on_progress)
     model, images = as_model(source, "source"), as_images(dataset, "dataset")
-    return transfer_loaded(evaluator, model, images, mode, classes=classes, recipe=recipe, name=name)
+    return transfer_loaded(
+        evaluator, model, images, mode, classes=classes, recipe=recipe, threshold=threshold, name=name
+    )
 
 
 def evaluator_for(
@@ -121,6 +128,7 @@ def transfer_loaded(
     *,
     classes: Sequence[str] | None = None,
     recipe: Recipe | None = None,
+    threshold: Threshold = DEFAULT,
     name: str = "",
 ) -> Model:
     """Transfer with an evaluator, and with a model and images that are loaded already."""
@@ -128,15 +136,16 @@ def transfer_loaded(
     if not isinstance(recipe, Recipe):
         raise TransferError(f"recipe={recipe!r:.60}, expected Recipe(epochs=..., learning_rate=..., ...)")
     experiment = _Experiment.of(evaluator, source, images, require_mode(mode), classes, recipe)
+    threshold = require_threshold(threshold, experiment.targets.loss, "transfer", experiment.targets.names)
     name = name or f"{source.name}, {mode} on {images.name}"
     facts, metadata_key = evaluator.store.facts, fingerprint("transferred", experiment.text)
     cached = facts.get(metadata_key, _Transferred) if experiment.key.portable else None
     # Metadata without weights is not enough: the model would be trained again, and may differ with the number of
     # threads.
     if cached is not None and evaluator.store.trained.has(experiment.text, _ONE_CHUNK):
-        return DeferredModel.of({**cached, "name": name}, experiment.model)
+        return DeferredModel.of({**cached, "name": name, "threshold": threshold}, experiment.model)
     trained = experiment.model()
-    model = with_known_logits(dataclasses.replace(trained, name=name), trained.has_known_logits)
+    model = with_known_logits(dataclasses.replace(trained, name=name, threshold=threshold), trained.has_known_logits)
     if experiment.key.portable:
         facts.put(
             metadata_key,

@@ -217,6 +217,26 @@ def test_a_cached_model_is_deferred_with_its_outputs(tmp_path: Path) -> None:
     assert not same(first, unknown)
 
 
+@pytest.mark.parametrize("threshold", [0.3, {"bar": 0.8}, "prevalence"])
+def test_a_threshold_is_that_of_the_model_and_no_part_of_the_training(threshold: Any, tmp_path: Path) -> None:
+    first = transfer(source(), labelled(), recipe=ONE_STEP, store=tmp_path)
+    models = [
+        transfer(source(), labelled(), recipe=ONE_STEP, store=store, threshold=threshold) for store in (tmp_path, None)
+    ]
+    assert isinstance(models[0], DeferredModel)
+    assert [model.threshold for model in models] == [threshold] * 2
+    assert models[0].fingerprint == first.fingerprint
+    assert len(list((tmp_path / "trained").rglob("*.chunk"))) == 1
+    measured = [measure(model, labelled(), Square(size=0.3), positive="bar") for model in models]
+    assert float(measured[0].accuracy) == float(measured[1].accuracy)
+    with pytest.raises(
+        ModelError, match="transfer: threshold of 'bars', which is no name of an output; did you mean bar"
+    ):
+        transfer(source(), labelled(), recipe=ONE_STEP, store=tmp_path, threshold={"bars": 0.5})
+    with pytest.raises(ModelError, match=r"transfer: threshold=0\.4 is for outputs='sigmoid'"):
+        transfer(source(), Shapes(), recipe=ONE_STEP, threshold=0.4)
+
+
 def test_interrupted_training_of_labels_resumes_to_the_same_weights(tmp_path: Path) -> None:
     recipe = Recipe(epochs=5, batch_size=16, validation_share=0.25, patience=9, pos_weight="balanced")
     whole = transfer(source(), labelled(unknown=0.2), "full-network", recipe=recipe)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_biastransfer.errors import SpecError, nearest
+from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
 from pytest_biastransfer.plugin.resources import configured_model, evaluator_of, images_of, model_of
@@ -65,6 +66,7 @@ class Transfer(Protocol):
         *,
         classes: Sequence[str] | None = None,
         recipe: Recipe | None = None,
+        threshold: Threshold = DEFAULT,
         name: str = "",
     ) -> Model:
         """Return the transferred model."""
@@ -81,13 +83,15 @@ def transfer_in_session(request: pytest.FixtureRequest) -> Transfer:
         *,
         classes: Sequence[str] | None = None,
         recipe: Recipe | None = None,
+        threshold: Threshold = DEFAULT,
         name: str = "",
     ) -> Model:
         from pytest_biastransfer.transfer.transfer_model import transfer_loaded
 
         model = model_of(request.config, source, "source")
         images = images_of(request.config, dataset, "dataset")
-        return transfer_loaded(evaluator_of(request), model, images, mode, classes=classes, recipe=recipe, name=name)
+        options: dict[str, Any] = {"classes": classes, "recipe": recipe, "threshold": threshold, "name": name}
+        return transfer_loaded(evaluator_of(request), model, images, mode, **options)
 
     return transfer
 
