@@ -64,6 +64,10 @@ class CompilationWarning(UserWarning):
         super().__init__(*(shown(argument) if isinstance(argument, str) else argument for argument in arguments))
 
 
+class UnjudgedWarning(UserWarning):
+    """Groups of a gap have too few images to be judged."""
+
+
 class StoreWarning(UserWarning):
     """A file of the prediction store that could not be used; the results are not affected."""
 

@@ -35,6 +35,8 @@ GapMetric = Literal[
 ]
 OperatingPoint = Literal["argmax", "prevalence"]
 Negatives = Literal["own", "shared"]
+# What becomes of groups that are too small to be judged: they are listed, warned of, or make the test fail.
+Unjudged = Literal["list", "warn", "fail"]
 # What a limit bounds: the value from above or from below, or its absolute value from above.
 Bound = Literal["at most", "at least", "size at most"]
 Update = Literal["new", "all"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -54,13 +54,21 @@ def values_of(
     images: LabelledImages, attribute: object, error_type: Callable[[str], DatasetError] = DatasetError
 ) -> AttributeValues:
     """Return the values of an attribute; raise an `error_type` if it is missing or all images have the same value."""
-    attributes = images.attributes
-    if not isinstance(attribute, str) or attribute not in attributes:
-        valid = nearest(str(attribute), attributes) if attributes else _NO_ATTRIBUTES
-        raise error_type(f"{images.name} has no attribute {attribute!r:.100}; {valid}")
-    values = attributes[attribute]
+    values = require_attribute(images, attribute, error_type)
+    assert isinstance(attribute, str)
     names = tuple(sorted(set(values)))
     if len(names) == 1:
         raise error_type(f"all images of {images.name} have {attribute}={names[0]!r}; expected at least two values")
     codes = {value: code for code, value in enumerate(names)}
     return AttributeValues(attribute, names, np.fromiter(map(codes.__getitem__, values), np.int64, len(values)))
+
+
+def require_attribute(
+    images: LabelledImages, attribute: object, error_type: Callable[[str], DatasetError] = DatasetError
+) -> Sequence[str]:
+    """Return the value of each image; raise an `error_type` if the images have no such attribute."""
+    attributes = images.attributes
+    if not isinstance(attribute, str) or attribute not in attributes:
+        valid = nearest(str(attribute), attributes) if attributes else _NO_ATTRIBUTES
+        raise error_type(f"{images.name} has no attribute {attribute!r:.100}; {valid}")
+    return attributes[attribute]

@@ -57,7 +57,7 @@ class _Content(NamedTuple):
     labels: npt.NDArray[np.int64] | LabelTable
     fingerprint: str
     digests: list[bytes]
-    attributes: list[dict[str, str]]
+    attributes: list[dict[str, str | None]]
 
 
 class MapStyleImages(LabelledImages):
@@ -139,16 +139,18 @@ class MapStyleImages(LabelledImages):
 
     @functools.cached_property
     def attributes(self) -> Mapping[str, Sequence[str]]:
-        """The entries of the items' third elements that are strings, numbers or booleans."""
+        """The entries of the items' third elements that are strings, numbers or booleans; None is an empty string."""
         values = self._content.attributes
-        for name in dict.fromkeys(name for own in values for name in own):
+        # Where some images have a value, None is a missing one; where all have None, it is no attribute.
+        names = dict.fromkeys(name for own in values for name, value in own.items() if value is not None)
+        for name in names:
             for index, own in enumerate(values):
                 if name not in own:
                     raise DatasetError(
                         f"{self._origin}: item {index} of {self.name}{self._file_of(index)} has no attribute {name!r}, "
                         f"which others have; expected the same of all"
                     )
-        return {name: [own[name] for own in values] for name in values[0]}
+        return {name: [own[name] or "" for own in values] for name in names}
 
     def _find_masks(self, name: str) -> Masks:
         """Return the masks in the items' third elements, which are pictures or arrays."""
@@ -297,13 +299,17 @@ class MapStyleImages(LabelledImages):
         return None
 
 
-def _scalars(extras: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the entries that are a single string, number or boolean, as strings."""
+def _scalars(extras: Mapping[Any, Any]) -> dict[str, str | None]:
+    """Return the entries that are a single string, number or boolean, as strings, and those that are None."""
     values = {name: value.item() if getattr(value, "ndim", None) == 0 else value for name, value in extras.items()}
-    return {str(name): str(value) for name, value in values.items() if isinstance(value, str | int | float)}
+    return {
+        str(name): None if value is None else str(value)
+        for name, value in values.items()
+        if value is None or isinstance(value, str | int | float)
+    }
 
 
-def _digest(image: npt.NDArray[Any], label: int | Row, attributes: Mapping[str, str] | None = None) -> bytes:
+def _digest(image: npt.NDArray[Any], label: int | Row, attributes: Mapping[str, str | None] | None = None) -> bytes:
     form = f"{image.dtype}{image.shape}{label}{sorted((attributes or {}).items()) or ''}".encode()
     return hashlib.sha256(form + np.ascontiguousarray(image).tobytes()).digest()
 

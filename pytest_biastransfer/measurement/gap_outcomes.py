@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,17 @@ class GapOutcomes:
     misclassified: Marked
     computed: int
     calibration_images: int = 0
+
+    def only(self, chosen: Marked) -> GapOutcomes:
+        """Return the outcomes of some images."""
+        if chosen.all():
+            return self
+        names = ("indices", "positive", "predicted_positive", "right", "scores", "probabilities", "misclassified")
+        columns: dict[str, Any] = {name: getattr(self, name) for name in names}
+        chosen_of: dict[str, Any] = {
+            name: None if column is None else column[chosen] for name, column in columns.items()
+        }
+        return dataclasses.replace(self, **chosen_of)
 
 
 @dataclass(frozen=True)

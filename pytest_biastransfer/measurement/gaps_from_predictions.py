@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
-from pytest_biastransfer.data.attribute_values import values_of
+from pytest_biastransfer.data.attribute_groups import groups_of
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.gap_outcomes import GapOutcomes, outcomes_of
@@ -29,7 +29,7 @@ from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
-    from pytest_biastransfer.data.attribute_values import AttributeValues
+    from pytest_biastransfer.data.attribute_groups import AttributeGroups
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.judgement.gap import Gap
@@ -53,7 +53,7 @@ def gaps_from_predictions(
 
     `calibration` are the images that a threshold at prevalence is found on, with a key for each model.
     """
-    values = values_of(images, gap.attribute)
+    values = groups_of(images, gap.attributes, dict(gap.bins))
     calibrations: Sequence[tuple[PredictionKey, LabelledImages] | None]
     calibrations = [None] * len(models) if calibration is None else [(key, calibration[0]) for key in calibration[1]]
     outcomes = [
@@ -62,14 +62,15 @@ def gaps_from_predictions(
     ]
     declaration = gap.declaration(None if calibration is None else calibration[0].name)
     compared = _Comparison(images, values, gap, confidence, declaration)
+    grouped = [own.only(values.codes[own.indices] >= 0) for own in outcomes]
     measurements = [
-        _measurement(model, key, of_model, compared)
-        for model, key, of_model in zip(models, keys, outcomes, strict=True)
+        _measurement(model, key, own, of_groups, compared)
+        for model, key, own, of_groups in zip(models, keys, outcomes, grouped, strict=True)
     ]
     if len(measurements) == 1:
         return measurements[0]
     measurement, control = measurements
-    excess = _excess(outcomes, compared, measurement.gap, control.gap)
+    excess = _excess(grouped, compared, measurement.gap, control.gap)
     return dataclasses.replace(
         measurement,
         estimates={**measurement.estimates, "gap_excess": excess},
@@ -84,7 +85,7 @@ class _Comparison:
     """What the measurements of the model and of the control model have in common."""
 
     images: LabelledImages
-    values: AttributeValues
+    values: AttributeGroups
     gap: Gap
     confidence: float
     declaration: str
@@ -127,7 +128,10 @@ class _Comparison:
         return hits_and_among(rate, outcomes.predicted_positive, outcomes.positive, outcomes.right)
 
 
-def _measurement(model: Model, key: PredictionKey, outcomes: GapOutcomes, compared: _Comparison) -> GapMeasurement:
+def _measurement(
+    model: Model, key: PredictionKey, every: GapOutcomes, outcomes: GapOutcomes, compared: _Comparison
+) -> GapMeasurement:
+    """Return the measurement of one model: `outcomes` are those of the images that are in a group."""
     gap, values, images = compared.gap, compared.values, compared.images
     codes, pair = values.codes[outcomes.indices], compared.pair
     gaps, among = compared.gaps(outcomes)
@@ -147,8 +151,9 @@ def _measurement(model: Model, key: PredictionKey, outcomes: GapOutcomes, compar
         declaration=compared.declaration,
         metric=gaps.metric,
         between=gap.between,
-        n=len(outcomes.indices),
-        total=len(outcomes.indices),
+        n=len(every.indices),
+        total=len(every.indices),
+        missing=len(every.indices) - len(outcomes.indices),
         clean=outcomes.clean,
         groups=gaps.groups,
         worst=gaps.worst,
@@ -162,7 +167,7 @@ def _measurement(model: Model, key: PredictionKey, outcomes: GapOutcomes, compar
             # The dataset's fingerprint does not cover its attributes.
             "groups": fingerprint(values.names, codes, among, gap.min_group_size, *([] if pair is None else [pair])),
             "chance": encode_numbers([gaps.inflation, gaps.error, gaps.by_chance]),
-            "misclassified": encode_images(outcomes.indices[outcomes.misclassified].tolist()),
+            "misclassified": encode_images(every.indices[every.misclassified].tolist()),
             **hits,
             **{f"{name}_error": encode_numbers([_error_of(estimate)]) for name, estimate in extremes.items()},
             WORST: GROUP_METRICS[gaps.metric].worst,
@@ -171,7 +176,7 @@ def _measurement(model: Model, key: PredictionKey, outcomes: GapOutcomes, compar
     )
 
 
-def _pair(values: AttributeValues, images: LabelledImages, gap: Gap) -> tuple[int, int] | None:
+def _pair(values: AttributeGroups, images: LabelledImages, gap: Gap) -> tuple[int, int] | None:
     """Return the places of the two groups that a gap is between; None for the largest difference.
 
     Raises `BiasTransferError` for a group that does not exist.
@@ -181,7 +186,7 @@ def _pair(values: AttributeValues, images: LabelledImages, gap: Gap) -> tuple[in
     for group in gap.between:
         if group not in values.names:
             raise BiasTransferError(
-                f"between={gap.between!r}: no image of {images.name} has {gap.attribute}={group!r}; "
+                f"between={gap.between!r}: no image of {images.name} has {' & '.join(gap.attributes)}={group!r}; "
                 f"{nearest(group, values.names)}"
             )
     first, second = map(values.names.index, gap.between)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
+from pytest_biastransfer.errors import BiasTransferError, UnjudgedWarning
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.judgement.gap import Gap, require_calibration
 from pytest_biastransfer.measurement.inputs import evaluator_for
+from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.models import as_model
-from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint
+from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint, Unjudged
 from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 def measure_gaps(
     model: Model | torch.nn.Module | str,
     dataset: Any,
-    attribute: str,
+    attribute: str | Sequence[str],
     metric: GapMetric = "fpr",
     *,
     positive: Target | None = None,
@@ -40,6 +43,8 @@ def measure_gaps(
     negatives: Negatives = "own",
     min_group_size: int = 30,
     between: tuple[str, str] | None = None,
+    bins: Mapping[str, Sequence[float]] | None = None,
+    unjudged: Unjudged = "list",
     calibration_dataset: Any = None,
     control: Model | torch.nn.Module | str | None = None,
     confidence: float = 0.95,
@@ -54,7 +59,7 @@ def measure_gaps(
     ----------
     model, dataset, control, confidence, device, batch_size, max_images, store
         As of `pytest_biastransfer.measure`; the dataset has attributes.
-    attribute, metric, positive, operating_point, negatives, min_group_size, between
+    attribute, metric, positive, operating_point, negatives, min_group_size, between, bins, unjudged
         As of `Gap`.
     calibration_dataset
         A dataset, as `dataset`, on whose images the threshold of ``operating_point="prevalence"`` is found: validation
@@ -94,6 +99,8 @@ def measure_gaps(
             negatives=negatives,
             min_group_size=min_group_size,
             between=between,
+            bins=bins,
+            unjudged=unjudged,
         ),
         calibration=None if calibration_dataset is None else as_images(calibration_dataset, "calibration_dataset"),
         control=None if control is None else as_model(control, "control"),
@@ -118,7 +125,23 @@ def measure_gaps_loaded(
     if calibration is not None:
         require_calibration(gap)
     models = [model] if control is None else [model, control]
-    return undisturbed(lambda: _gaps(evaluator, models, images, gap, confidence, calibration))
+    measurement = undisturbed(lambda: _gaps(evaluator, models, images, gap, confidence, calibration))
+    _note_unjudged(measurement, gap)
+    return measurement
+
+
+def _note_unjudged(measurement: GapMeasurement, gap: Gap) -> None:
+    """Warn of groups that are too small, or raise `BiasTransferError`, as the gap asks for."""
+    if gap.unjudged == "list" or gap.between is not None or not measurement.unjudged:
+        return
+    sizes = ", ".join(f"{figure.group} {figure.size:,}" for figure in measurement.groups if not figure.judged)
+    text = (
+        f"{gap}: groups of {measurement.dataset} with fewer than {gap.min_group_size} "
+        f"{GROUP_METRICS[gap.metric].base}, which are not judged: {sizes}"
+    )
+    if gap.unjudged == "fail":
+        raise BiasTransferError(f"{text}. Add images, lower min_group_size=, or allow it by unjudged='warn'")
+    warnings.warn(text, UnjudgedWarning, stacklevel=3)
 
 
 def _gaps(
@@ -132,7 +155,7 @@ def _gaps(
     keys = _verified_keys(evaluator, models, images)
     calibration_keys = [] if calibration is None else _verified_keys(evaluator, models, calibration)
     names = [images.naming, *(model.judging for model in models)]
-    groups = images.attributes.get(gap.attribute)
+    groups = [images.attributes.get(attribute) for attribute in gap.attributes]
     dependencies = (
         "gaps, ratios, worst groups and clean performance",
         [key.text for key in keys],

@@ -44,6 +44,7 @@ class GroupFigure:
 class _Description(TypedDict):
     metric: str
     calibration_images: Annotated[int, lambda n: n >= 0]
+    missing: Annotated[int, lambda n: n >= 0]
     n: Annotated[int, lambda n: n >= 0]
     total: int
     clean: CleanDescription
@@ -101,6 +102,8 @@ class GapMeasurement:
         What a later measurement is compared with; see `Entry.evidence`.
     calibration_images
         The number of other images that the threshold was found on.
+    missing
+        The number of images that are in no group, because they have no value of an attribute.
     """
 
     model: str
@@ -120,6 +123,7 @@ class GapMeasurement:
     provenance: Provenance
     evidence: Mapping[str, str]
     calibration_images: int = 0
+    missing: int = 0
 
     # All groups are measured whole: small ones would be left over.
     early: ClassVar[None] = None
@@ -172,13 +176,16 @@ class GapMeasurement:
     def highlights(self) -> str:
         """Return in words what stands out."""
         few = f"; too few images to judge: {', '.join(self.unjudged)}" if self.unjudged else ""
-        return f"{self.metric} by group: {', '.join(figure.text for figure in self.groups if figure.judged)}{few}"
+        missing = f"; without a value: {self.missing:,}" if self.missing else ""
+        judged = ", ".join(figure.text for figure in self.groups if figure.judged)
+        return f"{self.metric} by group: {judged}{few}{missing}"
 
     def description(self) -> dict[str, Any]:
         """Return what need not be found out again, as plain data."""
         return {
             "metric": self.metric,
             "calibration_images": self.calibration_images,
+            "missing": self.missing,
             "n": self.n,
             "total": self.total,
             "clean": self.clean.description(),
@@ -200,6 +207,7 @@ class GapMeasurement:
             model=models[0],
             metric=description["metric"],
             calibration_images=description["calibration_images"],
+            missing=description["missing"],
             n=description["n"],
             total=description["total"],
             clean=CleanPerformance.from_description(description["clean"]),

@@ -126,6 +126,9 @@ def group_lines(measurement: GapMeasurement) -> Iterator[str]:
         note = ends.get(group.group, "") if group.judged else "too few, not judged"
         control_figure = f"  control {control[group.group].text()}" if group.group in control else ""
         yield f"    {group.group:{width}}  {group.estimate.text()}  n = {group.size:,}{control_figure}  {note}".rstrip()
+    if measurement.missing:
+        images = "image has" if measurement.missing == 1 else "images have"
+        yield f"    {measurement.missing:,} {images} no value, and no group"
 
 
 def flip_texts(flips: Sequence[Flip]) -> list[str]:

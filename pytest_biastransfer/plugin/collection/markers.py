@@ -37,7 +37,16 @@ if TYPE_CHECKING:
     import pytest
 
 _SHARED_KEYWORDS: Final = ("model", "dataset", "control", "confidence", "allow_degenerate")
-_GAP_KEYWORDS: Final = ("metric", "positive", "operating_point", "negatives", "min_group_size", "between")
+_GAP_KEYWORDS: Final = (
+    "metric",
+    "positive",
+    "operating_point",
+    "negatives",
+    "min_group_size",
+    "between",
+    "bins",
+    "unjudged",
+)
 _OTHER_KEYWORDS: Final = {
     INTERVENTION_MARKER: ("positive", "target", "rule", "max_regression", "max_accuracy_regression", "early_stop"),
     SEARCH_MARKER: ("positive", "target", "budget", "images", "seed"),
