@@ -36,7 +36,7 @@ def test_groups_are_intersections_of_values_and_intervals(rows: list[tuple[str |
             expected.append(f"{gender} & {'<40' if age < 40 else '40-60' if age < 60 else '>=60'}")
     images = dataset([{"gender": gender, "age": age} for gender, age in rows])
     if len(set(expected) - {None}) < 2:
-        with pytest.raises(DatasetError, match="expected at least two values|has no attribute"):
+        with pytest.raises(DatasetError, match=r"expected at least two values|has no attribute"):
             groups_of(images, ("gender", "age"), {"age": [40, 60]})
         return
     groups = groups_of(images, ("gender", "age"), {"age": [40, 60]})
