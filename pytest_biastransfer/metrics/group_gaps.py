@@ -457,11 +457,12 @@ def gaps_of(
     lowest, highest = (names[gap.compared[index]] for index in (figures.argmin(), figures.argmax()))
     is_highest = GROUP_METRICS[metric].worst == "highest"
     worst, best = (highest, lowest) if is_highest else (lowest, highest)
-    worst_value = worst_estimate(
-        lambda level: [estimates_at(level)[index] for index in gap.compared],
-        is_highest=is_highest,
-        confidence=confidence,
-    )
+
+    def compared_at(level: float) -> list[Estimate]:
+        at_level = estimates_at(level)
+        return [at_level[index] for index in gap.compared]
+
+    worst_value = worst_estimate(compared_at, is_highest=is_highest, confidence=confidence)
     if gap.is_signed:
         draws = gap.draws[:, 0] - gap.draws[:, 1]
         signed = signed_estimate(float(figures[0] - figures[1]), draws, gap.n, confidence)

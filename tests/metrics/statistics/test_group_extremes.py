@@ -11,7 +11,7 @@ from fairlearn.metrics import MetricFrame, selection_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_biastransfer.metrics.group_gaps import RateMetric, auc_gaps, rate_gaps
+from pytest_biastransfer.metrics.group_gaps import ComparedGroups, RateMetric, auc_gaps, gaps_of, rate_gaps
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.group_extremes import ratio_estimate, worst_estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
@@ -87,3 +87,18 @@ def test_how_often_the_interval_of_the_worst_group_holds_the_truth(
     estimates = [estimate() for _ in range(300)]
     # The intervals of the rates are exact, so it is at least as often as said, but for chance in 300 datasets.
     assert np.mean([one.low <= truth <= one.high for one in estimates]) >= 0.94
+
+
+def test_the_figures_of_many_groups_are_computed_once_for_each_confidence() -> None:
+    confidences: list[float] = []
+
+    def estimates_at(level: float) -> list[Estimate]:
+        confidences.append(level)
+        return [proportion(count, 100, level) for count in range(50)]
+
+    compared = np.arange(50)
+    draws = np.random.default_rng(0).random((100, 50))
+    gap = ComparedGroups(compared, draws, 5000, is_signed=False)
+    names = [str(number) for number in range(50)]
+    gaps_of("accuracy", names, estimates_at, np.full(50, 100), compared, gap, 0.95)
+    assert confidences == [0.95, 0.95, pytest.approx(0.999)]
