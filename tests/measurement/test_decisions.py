@@ -10,14 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, precision_score, roc_auc_score
 
 from pytest_biastransfer import Model, Preprocess, Square, each, measure, measure_gaps
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import BiasTransferError, DatasetError, ModelError
 from pytest_biastransfer.measurement.decisions import decision_of
 from pytest_biastransfer.models.loading import load_model
-from pytest_biastransfer.names import Outputs
+from pytest_biastransfer.names import GapMetric, Outputs
 
 N = 60
 CHANGE = Square(size=0.5, color="white")
@@ -310,3 +310,50 @@ def test_a_spec_declares_outputs_and_thresholds(tmp_path: Path, monkeypatch: pyt
     ):
         with pytest.raises(ModelError, match=message):
             load_model(text + value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    clean=table(logits, 16, 2),
+    labels=table(states, 16, 2),
+    groups=st.lists(st.sampled_from(["a", "b", ""]), min_size=16, max_size=16),
+    threshold=st.sampled_from([0.5, 0.6]),
+)
+def test_gaps_of_an_output_leave_out_unknown_labels_and_missing_groups(
+    clean: list[list[float]], labels: list[list[int]], groups: list[str], threshold: float
+) -> None:
+    model = Model(
+        Looked(torch.tensor(clean), torch.tensor(clean)),
+        preprocess=AS_IS,
+        outputs="sigmoid",
+        threshold=threshold,
+        classes=["one", "two"],
+    )
+    scores, truth, group = np.array(clean)[:, 1], np.array(labels)[:, 1], np.array(groups)
+    cut = np.float32(np.log(threshold) - np.log1p(-threshold))
+    expected: dict[str, dict[str, float]] = {"precision": {}, "average_precision": {}, "calibration": {}, "tpr": {}}
+    for name in ("a", "b"):
+        here = (group == name) & (truth != -1)
+        true, predicted = truth[here], scores[here].astype(np.float32) > cut
+        if predicted.any():
+            expected["precision"][name] = precision_score(true, predicted)
+        if (true == 1).any():
+            expected["average_precision"][name] = average_precision_score(true, scores[here])
+            expected["tpr"][name] = predicted[true == 1].mean()
+        if here.any():
+            probabilities = torch.tensor(scores[here]).double().sigmoid().numpy()
+            expected["calibration"][name] = probabilities.mean() - true.mean()
+    metrics: tuple[GapMetric, ...] = ("precision", "average_precision", "calibration", "tpr")
+    for metric in metrics:
+        own = expected[metric]
+        options: dict[str, Any] = {"positive": "two", "min_group_size": 1, "between": ("a", "b")}
+        if len(own) < 2:
+            with pytest.raises(BiasTransferError):
+                measure_gaps(model, dataset(labels, groups), "group", metric, **options)
+            continue
+        gaps = measure_gaps(model, dataset(labels, groups), "group", metric, **options)
+        # Outputs are float32.
+        assert gaps.by_group == pytest.approx(own, abs=1e-7 if metric == "calibration" else 1e-9)
+        assert float(gaps.gap) == pytest.approx(own["a"] - own["b"], abs=1e-7 if metric == "calibration" else 1e-9)
+        assert gaps.n == np.count_nonzero(truth != -1)
+        assert gaps.missing == np.count_nonzero((truth != -1) & (group == ""))

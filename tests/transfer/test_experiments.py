@@ -19,6 +19,7 @@ from torch import nn
 
 from pytest_biastransfer import Gap, Model, Square, measure
 from pytest_biastransfer.errors import BiasTransferError, SpecError, TransferError
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_over_seeds
 from pytest_biastransfer.transfer import DoseResponse, Recipe, attribute_bias, dose_response, plant, transfer
 from pytest_biastransfer.transfer.seed_repeats import Repeated
@@ -245,6 +246,45 @@ def test_gaps_can_be_asked_for(sources: tuple[Model, Model], tmp_path: Path) -> 
     assert found.question == "accuracy by side"
     assert 0 <= found.levels[0].figure <= 1
     assert "enough" not in str(found)
+
+
+def test_a_signed_gap_keeps_its_sign_over_seeds_and_levels(sources: tuple[Model, Model], tmp_path: Path) -> None:
+    _, clean = sources
+    sides = ("even", "odd")
+    responses = [
+        dose_response(
+            clean,
+            pictures(64, seed=2),
+            pictures(200, seed=3),
+            Gap("side", "accuracy", between=between),
+            change=lambda images, level: plant(images, SQUARE, level),
+            levels=[0],
+            recipe=RECIPE,
+            seeds=2,
+            limit=1.0,
+            store=tmp_path,
+        )
+        for between in (sides, sides[::-1])
+    ]
+    first, second = (response.levels[0].figure for response in responses)
+    assert float(first) == pytest.approx(-float(second))
+    assert (first.low, first.high) == pytest.approx((-second.high, -second.low))
+    assert responses[0].is_of_size
+    assert responses[0].question == "accuracy by side, even minus odd"
+
+
+def test_the_limit_of_a_signed_gap_is_on_its_size(tmp_path: Path) -> None:
+    levels: dict[float, Repeated] = {
+        0: Repeated((-0.5, -0.52), (0.9, 0.9), Estimate(-0.51, low=-0.6, high=-0.42), Estimate(0.9, low=0.8, high=1)),
+        1: Repeated((-0.1, -0.1), (0.9, 0.9), Estimate(-0.1, low=-0.3, high=0.1), Estimate(0.9, low=0.8, high=1)),
+        2: Repeated((0.1, 0.1), (0.9, 0.9), Estimate(0.1, low=0.05, high=0.15), Estimate(0.9, low=0.8, high=1)),
+        3: Repeated((0.6, 0.6), (0.9, 0.9), Estimate(0.6, low=0.55, high=0.65), Estimate(0.9, low=0.8, high=1)),
+    }
+    response = DoseResponse("fpr", levels, limit=0.2, is_of_size=True)
+    assert (response.smallest_level, response.smallest_certain_level) == (1, 2)
+    response.save(tmp_path / "dose.svg")
+    unsigned = DoseResponse("fpr", levels, limit=0.2)
+    assert (unsigned.smallest_level, unsigned.smallest_certain_level) == (0, 0)
 
 
 RESPONSE = DoseResponse("asr", {0: arm(0.8, 0.9), 0.05: arm(0.1, 0.3), 0.1: arm(0.05, 0.06)}, limit=0.25)
