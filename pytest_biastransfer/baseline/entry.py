@@ -65,7 +65,8 @@ class Entry:
         the same of the control model, ``hits`` of the target, images whose right classification was ``lost`` or
         ``won``, and those that are ``misclassified`` without the intervention. Only what the limited metrics and the
         accuracy need, and what flipped. Of a gap: a hash of its ``groups``, the ``hits`` of each, what ``chance`` does
-        to the gap, and the standard ``excess_error`` of the excess.
+        to the gap, and the standard errors of the excess, ``excess_error``, of the ratio and of the worst group;
+        whether the ``worst`` group is the highest or the lowest one; and the groups a signed gap is ``between``.
     versions
         Of the libraries.
     """

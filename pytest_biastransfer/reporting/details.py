@@ -94,7 +94,7 @@ def group_details(measurement: GapMeasurement) -> dict[str, Any]:
         )
         for group in measurement.groups
     ]
-    return {"groups": groups}
+    return {"groups": groups, "missing": measurement.missing}
 
 
 def shown_images(found: Measurement, newly: Collection[int] | None) -> list[int]:

@@ -173,8 +173,8 @@ class Details:
         An image under the intervention, if the session draws pictures.
     shown
         Flipped images, newly flipped ones first.
-    groups
-        The groups of a gap.
+    groups, missing
+        The groups of a gap, and the number of images that are in none because they have no value.
     pictures
         The tile sheet with the images of `example` and `shown`.
     """
@@ -194,6 +194,7 @@ class Details:
     example: Shown | None = None
     shown: Sequence[Shown] = ()
     groups: Sequence[Group] = ()
+    missing: int = 0
     pictures: Pictures | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def test_a_failure_shows_the_intersections_and_counts_missing_values(inner: pyte
             "    7 images have no value, and no group",
         ]
     )
+
+
+def test_reports_count_the_images_in_no_group(inner: pytest.Pytester) -> None:
+    inner.makepyfile(test_g=module(f"{MARKER}, max_gap=0.1"))
+    inner.runpytest_inprocess("--bias-report=r.json", "--bias-report=r.html").assert_outcomes(failed=1)
+    (test,) = json.loads((inner.path / "r.json").read_text())["tests"]
+    assert test["details"]["missing"] == 7
+    assert len(test["details"]["groups"]) == 5
+    assert "By group; 7 without a value, in no group" in (inner.path / "r.html").read_text()
 
 
 def test_two_intersections_are_compared_with_their_sign(inner: pytest.Pytester) -> None:
