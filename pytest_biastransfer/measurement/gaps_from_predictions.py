@@ -197,8 +197,9 @@ def _groups_of(
     indices: Integers, hits: Marked, among: Marked, codes: Integers, groups: Integers
 ) -> list[tuple[int, list[int]]]:
     """Return the size of each of some groups, and the indices of its hits."""
-    insides = [among & (codes == code) for code in groups]
-    return [(int(np.count_nonzero(inside)), indices[inside & hits].tolist()) for inside in insides]
+    sizes, counted = np.bincount(codes[among], minlength=int(groups.max()) + 1), among & hits
+    hit_indices, hit_codes = indices[counted], codes[counted]
+    return [(int(sizes[code]), hit_indices[hit_codes == code].tolist()) for code in groups]
 
 
 def _excess(

@@ -214,14 +214,14 @@ def rate_gaps(
     def estimates(level: float) -> list[Estimate]:
         return [proportion(int(hit), int(size), level) for (_, hit), size in zip(cells, sizes, strict=True)]
 
-    judged = judged_groups(sizes, min_group_size)
-    compared = compared_groups(judged, between)
-    draws = _drawn_rates(cells[compared])[:, 0]
-    gap = ComparedGroups(compared, draws, int(sizes[compared].sum()), is_signed=between is not None)
-    gaps = gaps_of(metric, names, estimates, sizes, judged, gap, confidence)
+    compared = ComparedGroups.of(sizes, min_group_size, between)
+    draws = _drawn_rates(cells[compared.places])[:, 0]
+    gaps = gaps_of(metric, names, estimates, compared, draws, compared.total(sizes), confidence)
     if gaps.worst is None:
         return gaps
-    return dataclasses.replace(gaps, ratio=ratio_estimate(cells[compared, 1], sizes[compared], confidence))
+    return dataclasses.replace(
+        gaps, ratio=ratio_estimate(cells[compared.places, 1], sizes[compared.places], confidence)
+    )
 
 
 def auc_gaps(
@@ -277,12 +277,10 @@ def auc_gaps(
     'paired bootstrap'
     """
     group_areas = areas([scores], positive, codes, len(names), shared=negatives == "shared")
-    judged = judged_groups(group_areas.sizes, min_group_size)
-    compared = compared_groups(judged, between)
-    draws = drawn_areas(group_areas, compared)[:, 0]
-    gap = ComparedGroups(compared, draws, _images(group_areas, compared, negatives), is_signed=between is not None)
-    estimates = functools.partial(area_estimates, group_areas)
-    return gaps_of("auc", names, estimates, group_areas.sizes, judged, gap, confidence)
+    compared = ComparedGroups.of(group_areas.sizes, min_group_size, between)
+    draws = drawn_areas(group_areas, compared.places)[:, 0]
+    estimates, n = functools.partial(area_estimates, group_areas), _images(group_areas, compared.places, negatives)
+    return gaps_of("auc", names, estimates, compared, draws, n, confidence)
 
 
 def gap_excess(
@@ -332,7 +330,7 @@ def gap_excess(
     """
     cells = _cells([hits, control_hits], among, codes, groups)
     sizes = cells.sum(axis=1)
-    judged = compared_groups(judged_groups(sizes, min_group_size), between)
+    judged = ComparedGroups.of(sizes, min_group_size, between).places
     # The cells are of neither, of the control only, of the model only, and of both.
     rates = np.stack([cells[:, 2] + cells[:, 3], cells[:, 1] + cells[:, 3]])[:, judged] / sizes[judged]
     draws, n = _drawn_rates(cells[judged]), int(sizes[judged].sum())
@@ -363,7 +361,7 @@ def auc_gap_excess(
     0.0
     """
     group_areas = areas([scores, control_scores], positive, codes, groups, shared=negatives == "shared")
-    judged = compared_groups(judged_groups(group_areas.sizes, min_group_size), between)
+    judged = ComparedGroups.of(group_areas.sizes, min_group_size, between).places
     n = _images(group_areas, judged, negatives)
     values, draws = group_areas.values[:, judged], drawn_areas(group_areas, judged)
     if between is not None:
@@ -389,19 +387,6 @@ def _cells(hits: Sequence[Marked], among: Marked, codes: Integers, groups: int) 
     return counts.reshape(groups, 2, kinds)[:, 1]
 
 
-def judged_groups(sizes: Integers, min_group_size: int) -> Integers:
-    """Return the places of the groups that have enough images."""
-    return np.flatnonzero(sizes >= max(1, min_group_size))
-
-
-def compared_groups(judged: Integers, between: Pair | None) -> Integers:
-    """Return the groups that a gap compares: all judged ones, or the two named ones if both are judged."""
-    if between is None:
-        return judged
-    pair = np.array(between, dtype=np.int64)
-    return pair if np.isin(pair, judged).all() else pair[:0]
-
-
 def _images(group_areas: Areas, judged: Integers, negatives: Negatives) -> int:
     """Return how many images the areas of groups rest on; shared negatives are there once."""
     compared = group_areas.negatives[judged][:1] if negatives == "shared" else group_areas.negatives[judged]
@@ -425,49 +410,77 @@ def _drawn_rates(cells: Integers) -> Floats:
 
 
 class ComparedGroups(NamedTuple):
-    """What a gap is computed from: the compared groups, draws of their true figures, and the number of images."""
+    """The groups that a gap compares.
 
-    compared: Integers
-    draws: Floats
-    n: int
+    Attributes
+    ----------
+    sizes
+        How many images the figure of each group rests on.
+    judged
+        The places of the groups for which that is enough.
+    places
+        Those of the compared groups: all judged ones, or the two named ones if both are judged.
+    is_signed
+        Whether two groups are named.
+    """
+
+    sizes: Integers
+    judged: Integers
+    places: Integers
     is_signed: bool
+
+    @classmethod
+    def of(cls, sizes: Integers, min_group_size: int, between: Pair | None) -> ComparedGroups:
+        """Return the groups that are compared, of groups of some sizes."""
+        judged = np.flatnonzero(sizes >= max(1, min_group_size))
+        if between is None:
+            return cls(sizes, judged, judged, is_signed=False)
+        pair = np.array(between, dtype=np.int64)
+        return cls(sizes, judged, pair if np.isin(pair, judged).all() else pair[:0], is_signed=True)
+
+    def total(self, images: Integers) -> int:
+        """Return the sum of the numbers of images of the compared groups."""
+        return int(images[self.places].sum())
 
 
 def gaps_of(
     metric: GapMetric,
     names: Sequence[str],
     estimates_at: Callable[[float], Sequence[Estimate]],
-    sizes: Integers,
-    judged: Integers,
-    gap: ComparedGroups,
+    compared: ComparedGroups,
+    draws: Floats,
+    n: int,
     confidence: float,
 ) -> GroupGaps:
-    """Put the figures of the groups, which `estimates_at` returns for a confidence, and the gap together."""
-    estimates = estimates_at(confidence)
-    enough = set(judged.tolist())
+    """Put the figures of the groups, which `estimates_at` returns for a confidence, and the gap together.
+
+    `draws` are of the compared groups' true figures, which rest on `n` images together.
+    """
+    estimates, sizes, places = estimates_at(confidence), compared.sizes, compared.places
+    enough = set(compared.judged.tolist())
     groups = tuple(
         GroupFigure(name, estimate, int(size), index in enough)
         for index, (name, estimate, size) in enumerate(zip(names, estimates, sizes, strict=True))
     )
-    if len(gap.compared) < 2:
-        least = -1 if gap.is_signed else 0
-        nothing = Estimate(np.nan, low=least, high=1, confidence=confidence, n=gap.n, method="paired bootstrap")
+    if len(places) < 2:
+        least = -1 if compared.is_signed else 0
+        nothing = Estimate(np.nan, low=least, high=1, confidence=confidence, n=n, method="paired bootstrap")
         return GroupGaps(metric, groups, nothing, None, None, np.nan, np.nan, np.nan)
-    figures = np.array([float(estimates[index]) for index in gap.compared])
-    lowest, highest = (names[gap.compared[index]] for index in (figures.argmin(), figures.argmax()))
+    figures = np.array([float(estimates[index]) for index in places])
+    lowest, highest = (names[places[index]] for index in (figures.argmin(), figures.argmax()))
     is_highest = GROUP_METRICS[metric].worst == "highest"
     worst, best = (highest, lowest) if is_highest else (lowest, highest)
 
     def compared_at(level: float) -> list[Estimate]:
         at_level = estimates_at(level)
-        return [at_level[index] for index in gap.compared]
+        return [at_level[index] for index in places]
 
     worst_value = worst_estimate(compared_at, is_highest=is_highest, confidence=confidence)
-    if gap.is_signed:
-        draws = gap.draws[:, 0] - gap.draws[:, 1]
-        signed = signed_estimate(float(figures[0] - figures[1]), draws, gap.n, confidence)
-        return GroupGaps(metric, groups, signed, worst, best, 0.0, float(draws.std()), 0.0, worst_value)
-    spread = Spread.of(figures, gap.draws)
-    largest = spread_estimate(spread, int(sizes[gap.compared].min()), gap.n, confidence)
+    if compared.is_signed:
+        differences = draws[:, 0] - draws[:, 1]
+        signed = signed_estimate(float(figures[0] - figures[1]), differences, n, confidence)
+        return GroupGaps(metric, groups, signed, worst, best, 0.0, float(differences.std()), 0.0, worst_value)
+    spread = Spread.of(figures, draws)
+    largest = spread_estimate(spread, int(sizes[places].min()), n, confidence)
     inflation = float(spread.resampled.mean() - spread.value)
     return GroupGaps(metric, groups, largest, worst, best, inflation, spread.error, spread.by_chance, worst_value)

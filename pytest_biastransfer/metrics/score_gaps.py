@@ -18,9 +18,7 @@ from pytest_biastransfer.metrics.group_gaps import (
     Integers,
     Marked,
     Pair,
-    compared_groups,
     gaps_of,
-    judged_groups,
 )
 from pytest_biastransfer.metrics.statistics.auc import group_parts
 from pytest_biastransfer.metrics.statistics.average_precision import (
@@ -65,11 +63,9 @@ def average_precision_gaps(
         columns = values.tolist(), sizes.tolist(), images.tolist()
         return [average_precision_estimate(value, size, n, level) for value, size, n in zip(*columns, strict=True)]
 
-    judged = judged_groups(sizes, min_group_size)
-    compared = compared_groups(judged, between)
-    draws = drawn_average_precisions(values[compared], sizes[compared].tolist())
-    gap = ComparedGroups(compared, draws, int(images[compared].sum()), is_signed=between is not None)
-    return gaps_of("average_precision", names, estimates, sizes, judged, gap, confidence)
+    compared = ComparedGroups.of(sizes, min_group_size, between)
+    draws = drawn_average_precisions(values[compared.places], sizes[compared.places].tolist())
+    return gaps_of("average_precision", names, estimates, compared, draws, compared.total(images), confidence)
 
 
 def calibration_gaps(
@@ -118,11 +114,10 @@ def calibration_gaps(
         reach, columns = float(ndtri((1 + level) / 2)), (means.tolist(), errors.tolist(), sizes.tolist())
         return [_calibration_estimate(mean, error * reach, n, level) for mean, error, n in zip(*columns, strict=True)]
 
-    judged = judged_groups(sizes, min_group_size)
-    compared = compared_groups(judged, between)
-    draws = means[compared] + errors[compared] * generator_of(0).standard_normal((DRAWS, len(compared)))
-    gap = ComparedGroups(compared, draws, int(sizes[compared].sum()), is_signed=between is not None)
-    return gaps_of("calibration", names, estimates, sizes, judged, gap, confidence)
+    compared = ComparedGroups.of(sizes, min_group_size, between)
+    normal = generator_of(0).standard_normal((DRAWS, len(compared.places)))
+    draws = means[compared.places] + errors[compared.places] * normal
+    return gaps_of("calibration", names, estimates, compared, draws, compared.total(sizes), confidence)
 
 
 def _calibration_estimate(mean: float, reach: float, n: int, confidence: float) -> Estimate:

@@ -96,9 +96,8 @@ def test_the_figures_of_many_groups_are_computed_once_for_each_confidence() -> N
         confidences.append(level)
         return [proportion(count, 100, level) for count in range(50)]
 
-    compared = np.arange(50)
     draws = np.random.default_rng(0).random((100, 50))
-    gap = ComparedGroups(compared, draws, 5000, is_signed=False)
+    gap = ComparedGroups.of(np.full(50, 100), 30, None)
     names = [str(number) for number in range(50)]
-    gaps_of("accuracy", names, estimates_at, np.full(50, 100), compared, gap, 0.95)
+    gaps_of("accuracy", names, estimates_at, gap, draws, 5000, 0.95)
     assert confidences == [0.95, 0.95, pytest.approx(0.999)]
