@@ -224,7 +224,7 @@ def _names_of(images: LabelledImages, error_type: Callable[[str], DatasetError])
     """Return the names of the classes or labels; without names, None for classes, and the positions for labels."""
     table = images.label_table
     if table is not None:
-        return list(map(composed, table.names or map(str, range(table.states.shape[1]))))
+        return list(map(composed, table.names_or_positions))
     if images.classes is not None:
         return list(map(composed, images.classes))
     if images.names_by_number:

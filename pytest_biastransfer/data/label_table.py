@@ -65,6 +65,11 @@ class LabelTable:
     states: States
     names: tuple[str, ...] | None = None
 
+    @property
+    def names_or_positions(self) -> tuple[str, ...]:
+        """The names of the labels; where they have none, their positions as text."""
+        return self.names or tuple(map(str, range(self.states.shape[1])))
+
     @classmethod
     def of_rows(
         cls, rows: Sequence[Row], location: Callable[[int], str], names: Sequence[str] | None = None

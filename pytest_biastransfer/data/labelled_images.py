@@ -76,8 +76,8 @@ class LabelledImages(ABC):
         if table is None:
             label = int(self.labels[index])
             return self.classes[label] if self.classes else str(label)
-        names = table.names or tuple(map(str, range(table.states.shape[1])))
-        return ", ".join(name for name, state in zip(names, table.states[index], strict=True) if state == 1) or "none"
+        states = zip(table.names_or_positions, table.states[index], strict=True)
+        return ", ".join(name for name, state in states if state == 1) or "none"
 
     @property
     def files(self) -> Sequence[str] | None:
@@ -182,7 +182,7 @@ def several_labels(images: LabelledImages) -> DatasetError:
     """Return the error of a dataset whose images have several labels each, where one class is needed."""
     table = images.label_table
     assert table is not None
-    names = ", ".join(table.names or map(str, range(table.states.shape[1])))
+    names = ", ".join(table.names_or_positions)
     return DatasetError(
         f"{images.name} has several labels for each image ({names:.200}), and no class; name the label that is judged "
         f"with positive="

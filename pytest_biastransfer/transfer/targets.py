@@ -53,8 +53,9 @@ def targets_of(images: LabelledImages, classes: Sequence[str] | None, recipe: Re
     """
     table = images.label_table
     if table is not None and recipe.outputs == "softmax":
+        labels = ", ".join(table.names_or_positions)
         raise TransferError(
-            f"{images.name} has several labels for each image ({_listed(table):.100}), and Recipe(outputs='softmax') "
+            f"{images.name} has several labels for each image ({labels:.100}), and Recipe(outputs='softmax') "
             f"learns one class; leave outputs= out, or write outputs='sigmoid'"
         )
     if table is None and recipe.outputs != "sigmoid":
@@ -159,7 +160,3 @@ def _positive_weights(
                 raise TransferError(f"Recipe: pos_weight of {name!r}, which is no label; {nearest(name, names or ())}")
         return np.array([by_name.get(name, 1.0) for name in names or ()], dtype=np.float32)
     return np.full(outputs, weight, dtype=np.float32)
-
-
-def _listed(table: LabelTable) -> str:
-    return ", ".join(table.names or map(str, range(table.states.shape[1])))

@@ -103,8 +103,7 @@ class Request:
         if table is None:
             name = self.class_names(self.numbers(argument, classes))
             return name, f"other classes than {name}"
-        names = table.names or tuple(map(str, range(table.states.shape[1])))
-        name = " or ".join(names[column] for column in self._columns(argument, classes))
+        name = " or ".join(table.names_or_positions[column] for column in self._columns(argument, classes))
         return repr(name), repr(f"not {name}")
 
     def _columns(self, argument: str, labels: object) -> list[int]:
@@ -112,7 +111,7 @@ class Request:
         table = self.images.label_table
         assert table is not None
         selected = tuple(labels) if isinstance(labels, Sequence) and not isinstance(labels, str) else (labels,)
-        names = table.names or tuple(map(str, range(table.states.shape[1])))
+        names = table.names_or_positions
         columns = []
         for label in selected:
             matches = [column for column, name in enumerate(names) if composed(name) == composed(str(label))]
