@@ -42,7 +42,10 @@ def add_command(commands: Any) -> None:
     scan.add_argument("--data", metavar="SPEC", help="the images (default: those of the ini file)")
     scan.add_argument("--control", metavar="SPEC", help="a model of the same task without the suspected source")
     scan.add_argument(
-        "--positive", metavar="NAME", help="the class, or the output with a sigmoid, whose decision is judged"
+        "--positive",
+        type=_name_or_number,
+        metavar="NAME",
+        help="the class, or the output with a sigmoid, whose decision is judged",
     )
     scan.add_argument(
         "--out",
@@ -65,6 +68,10 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
     return int(text)
+
+
+def _name_or_number(text: str) -> str | int:
+    return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def run(options: argparse.Namespace) -> int:
@@ -126,7 +133,7 @@ def _specs(options: argparse.Namespace, settings: Settings) -> ScanSpecs:
     return ScanSpecs(model, data, settings.specs.get(CONTROL_FIXTURE), settings.directory)
 
 
-def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, text: str | None) -> ScanInfo:
+def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, positive: int | str | None) -> ScanInfo:
     """Run the scan, adding to the results. Return the facts for the generated file."""
     import datetime
 
@@ -152,11 +159,9 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, text: st
         device_memory=lasting_memory(device, settings.device_cache),
         on_progress=progress.show,
     )
-    # A number where it is one, as a class without a name.
-    positive = () if text is None else (int(text) if text.isdecimal() else text,)
     with progress:
         progress.begin("loading")
-        subject = load_subject(specs, store.facts, session.load_with_plugins, positive)
+        subject = load_subject(specs, store.facts, session.load_with_plugins, () if positive is None else (positive,))
         for step in scan(evaluator, subject, {name: registry.named(name) for name in registry.names}, results):
             progress.begin(step)
     control = None if subject.control is None else subject.control.name
