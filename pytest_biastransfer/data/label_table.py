@@ -146,6 +146,17 @@ class LabelTable:
         texts = ["".join(map(_LETTERS.__getitem__, row)) for row in self.states.tolist()]
         return {"texts": texts, "names": None if self.names is None else list(self.names)}
 
+    def any_of(self, columns: Sequence[int]) -> States:
+        """Return whether any of some labels is true of each image, int8 [images]; one that is true decides.
+
+        >>> LabelTable.of_rows([(1, -1), (0, -1), (0, 0)], "image {}".format).any_of([0, 1]).tolist()
+        [1, -1, 0]
+        """
+        import numpy as np
+
+        states = self.states[:, list(columns)]
+        return np.where(states.max(axis=1) == 1, np.int8(1), states.min(axis=1))
+
     def at(self, indices: npt.NDArray[np.int64]) -> LabelTable:
         """Return the rows at some indices."""
         return LabelTable(self.states[indices], self.names)

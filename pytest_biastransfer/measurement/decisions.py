@@ -212,9 +212,7 @@ def _from_table(table: LabelTable, names: Sequence[str]) -> tuple[Integers | Non
     missing = [name for name in names if composed(name) not in own]
     if missing:
         return None, f"it has no label {missing[0]!r}; {nearest(missing[0], table.names)}"
-    states = table.states[:, [own.index(composed(name)) for name in names]]
-    labels = np.where((states == UNKNOWN).any(axis=1), UNKNOWN, 0)
-    return np.where((states == POSITIVE).any(axis=1), POSITIVE, labels).astype(np.int64), ""
+    return table.any_of([own.index(composed(name)) for name in names]).astype(np.int64), ""
 
 
 def _of_class_numbers(model: Model, images: LabelledImages, outputs: int, name: str) -> tuple[Integers | None, str]:

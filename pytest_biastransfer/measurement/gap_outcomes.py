@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.evaluation.predictions import Predictions
 from pytest_biastransfer.measurement.decisions import POSITIVE, Decision, decision_of
 from pytest_biastransfer.measurement.from_predictions import clean_performance_of
+from pytest_biastransfer.measurement.judged_images import JudgedImages, judged_images
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
-from pytest_biastransfer.metrics.group_gaps import prevalence_cut
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.evaluation.keys import PredictionKey
+    from pytest_biastransfer.evaluation.predictions import Predictions
     from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.metrics.clean_performance import CleanPerformance
     from pytest_biastransfer.models import Model
@@ -76,30 +74,6 @@ class GapOutcomes:
         return dataclasses.replace(self, **chosen_of)
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """A model's predictions of images, the decision that is judged, and its scores if the gap needs them."""
-
-    decision: Decision
-    predictions: Predictions
-    labels: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32] | None
-
-    @property
-    def known(self) -> Marked:
-        known: Marked = self.labels != UNKNOWN
-        return known
-
-    def prevalence_cut(self) -> float:
-        """Return the number that as many scores are above as there are positives, of the images of known label."""
-        assert self.scores is not None
-        return prevalence_cut(self.scores[self.known], self.positives)
-
-    @property
-    def positives(self) -> int:
-        return int(np.count_nonzero(self.labels == POSITIVE))
-
-
 def outcomes_of(
     evaluator: Evaluator,
     model: Model,
@@ -112,8 +86,8 @@ def outcomes_of(
 
     A threshold at prevalence is found on the images of `calibration`, or else on the measured ones.
     """
-    judged = _judged(evaluator, model, key, images, gap)
-    decision, predictions, known = judged.decision, judged.predictions, judged.known
+    judged = judged_images(evaluator, model, key, images, gap.positive, with_scores=gap.needs_scores)
+    decision, predictions, known = judged.decision, judged.predictions, judged.is_labelled
     labels, predicted = judged.labels[known], decision.classes(predictions, predictions)[known]
     # Of a softmax, how well the model does is a matter of all classes.
     from_classes = model.outputs == "softmax"
@@ -142,7 +116,7 @@ def _at_prevalence(
     evaluator: Evaluator,
     model: Model,
     gap: Gap,
-    judged: _Judged,
+    judged: JudgedImages,
     outcomes: GapOutcomes,
     calibration: tuple[PredictionKey, LabelledImages] | None,
 ) -> GapOutcomes:
@@ -150,11 +124,11 @@ def _at_prevalence(
     computed, calibration_images = outcomes.computed, 0
     if calibration is not None:
         key, images = calibration
-        judged = _judged(evaluator, model, key, images, gap)
+        judged = judged_images(evaluator, model, key, images, gap.positive, with_scores=True)
         computed, calibration_images = computed + judged.predictions.computed, len(judged.predictions.indices)
         if not judged.positives:
             raise BiasTransferError(
-                f"calibration_dataset: none of the {int(np.count_nonzero(judged.known)):,} images of {images.name} "
+                f"calibration_dataset: none of the {np.count_nonzero(judged.is_labelled):,} images of {images.name} "
                 f"with a known label is positive, so no threshold predicts as many positives as there are; choose a "
                 f"dataset that has some"
             )
@@ -167,28 +141,6 @@ def _at_prevalence(
         computed=computed,
         calibration_images=calibration_images,
     )
-
-
-def _judged(evaluator: Evaluator, model: Model, key: PredictionKey, images: LabelledImages, gap: Gap) -> _Judged:
-    from_classes = model.outputs == "softmax"
-    with contextlib.ExitStack() as stack:
-        collector = evaluator.collector(model, images, None, key, stack)
-        # For scores, the first chunk's classes are enough: they tell the number of classes.
-        look = 0 if gap.needs_scores and from_classes else -1
-        predictions, total = collector.collect(collector.looks[look]).in_order(), collector.looks[-1]
-    decision = decision_of(model, images, gap.positive, predictions.outputs)
-    if decision.labels is None:
-        raise BiasTransferError(f"gaps of {model.name} on {images.name} need labels: {decision.reason}")
-    scores = None
-    if gap.needs_scores and from_classes:
-        from pytest_biastransfer.measurement.positive_scores import positive_scores
-
-        scored = positive_scores(evaluator, model, images, decision.positive, total)
-        scores, computed = scored.log_odds, predictions.computed + scored.computed
-        predictions = Predictions(scored.classes, scored.indices, predictions.outputs, computed)
-    elif gap.needs_scores:
-        scores = decision.scores(predictions)
-    return _Judged(decision, predictions, decision.labels[predictions.indices], scores)
 
 
 def _probabilities(model: Model, scores: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float64]:

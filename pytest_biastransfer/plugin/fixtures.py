@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.plugin.runtest.finetuning import Transfer
     from pytest_biastransfer.transfer.attribution import Attribution
-    from pytest_biastransfer.transfer.dose_experiment import DoseResponse
+    from pytest_biastransfer.transfer.seed_repeats import Repeated
 
 
 @pytest.fixture(scope="session")
@@ -104,14 +104,28 @@ def bias_attribution(request: pytest.FixtureRequest) -> Callable[..., Attributio
 
 
 @pytest.fixture
-def bias_dose_response(request: pytest.FixtureRequest) -> Callable[..., DoseResponse]:
+def bias_dose_response(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """A function that tells how much curation is enough: pytest_biastransfer.transfer.dose_response.
 
+    Of one source or, by name, of several: {"our source": source_model, "control source": control_source}.
     On this session's device and with its store; what it finds is a section of the session's summary.
     """
     from pytest_biastransfer.plugin.runtest.finetuning import dose_response_in_session
 
     return dose_response_in_session(request)
+
+
+@pytest.fixture
+def bias_sweep(request: pytest.FixtureRequest) -> Callable[..., Repeated]:
+    """A function that measures one point of a sweep, such as one weight decay: pytest_biastransfer.transfer.sweep.
+
+    bias_sweep(source, finetuning, evaluation, asked, weight_decay=0.01, size=1000, save="sweep.svg"): with fields of
+    Recipe, size=, level= with change=, mode= and the options of `attribute_bias`. The source may be the name of a
+    fixture. What the tests of a function find is one table in the session's summary, and one file for each of save=.
+    """
+    from pytest_biastransfer.plugin.runtest.finetuning import sweep_in_session
+
+    return sweep_in_session(request)
 
 
 @pytest.fixture(scope="session")

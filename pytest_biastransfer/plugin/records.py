@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.record import Record
 
 # Grows with each change of what is written here or in `pytest_biastransfer.plugin.xdist.worker_messages`.
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class AttachedRecord:
         Findings of the test besides its verdict, for a section of the summary.
     remarks
         Remarks on models, which the summary shows once a session.
+    sweep_points
+        Points of sweeps that the test measured, and the files that the sweeps are to be written to, as plain data.
     loading
         Seconds that the process of a bias test has spent on loading torch and models for it.
     """
@@ -40,6 +42,7 @@ class AttachedRecord:
     bias: Record | None = None
     notes: Sequence[str] = field(default=())
     remarks: Sequence[str] = field(default=())
+    sweep_points: Sequence[dict[str, Any]] = field(default=())
     loading: float = 0.0
 
 
@@ -92,9 +95,9 @@ class RecordReader:
 
 def _parsed(content: dict[str, Any]) -> AttachedRecord:
     if content["bias"] is None:
-        return AttachedRecord(None, content["notes"], content["remarks"])
+        return AttachedRecord(**content)
     # Not imported by a session without bias tests.
     from pytest_biastransfer.reporting.from_json import from_plain
     from pytest_biastransfer.reporting.record import Record
 
-    return AttachedRecord(from_plain(Record, content["bias"]), content["notes"], content["remarks"], content["loading"])
+    return AttachedRecord(**{**content, "bias": from_plain(Record, content["bias"])})

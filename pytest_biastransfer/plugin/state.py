@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.plugin.records import RecordReader
     from pytest_biastransfer.plugin.results import Results
     from pytest_biastransfer.plugin.session.held_test import HeldTest
+    from pytest_biastransfer.plugin.session.sweep_gathering import SweepGatherer
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.summary_table import Line
@@ -55,6 +56,7 @@ HELD: Final[pytest.StashKey[list[HeldTest]]] = pytest.StashKey()
 # Of the controller, or of the only process: outcomes, records, and lines for the summary.
 RECORDS: Final[pytest.StashKey[RecordReader]] = pytest.StashKey()
 RESULTS: Final[pytest.StashKey[Results]] = pytest.StashKey()
+SWEEPS: Final[pytest.StashKey[SweepGatherer]] = pytest.StashKey()
 REPORT_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
 COMPARED: Final[pytest.StashKey[dict[str, BaselineComparison]]] = pytest.StashKey()
 BASELINE_LINES: Final[pytest.StashKey[list[Line]]] = pytest.StashKey()
@@ -71,5 +73,7 @@ STALE: Final[pytest.StashKey[list[Stale]]] = pytest.StashKey()
 UNSETTLED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 # Remarks on its models, which are shown once a session.
 REMARKS: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
+# Points of sweeps that it measured, with the files to write, as `AttachedRecord` has them.
+SWEEP_POINTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
 # Findings besides its verdict, for a section of the summary.
 NOTES: Final[pytest.StashKey[list[str]]] = pytest.StashKey()

@@ -14,8 +14,10 @@ from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds
 from pytest_biastransfer.models import as_model
+from pytest_biastransfer.names import Bound
+from pytest_biastransfer.transfer.question import Performance, Question
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
-from pytest_biastransfer.transfer.seed_repeats import Question, Repeated, repeat, require_seeds
+from pytest_biastransfer.transfer.seed_repeats import Repeated, estimate_to_json, repeat, require_seeds, worse_by
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
 
 if TYPE_CHECKING:
@@ -41,11 +43,14 @@ class Attribution:
         The figures of the models from the ``"source"``, from the ``"control source"`` and from ``"scratch"``.
     differences
         The figure from the source minus those from the other two, with intervals over the seeds.
+    bound
+        What a limit of the figure is: of the value, or of the size of a signed gap.
     """
 
     question: str
     arms: Mapping[str, Repeated]
     differences: Mapping[str, Estimate]
+    bound: Bound = "at most"
 
     @property
     def from_source(self) -> Estimate:
@@ -56,21 +61,28 @@ class Attribution:
     def sentence(self) -> str:
         """The conclusion as a sentence."""
         difference, seeds = self.from_source, len(self.arms["source"].values)
-        interval = (
-            f"{difference:+.3f}, {difference.confidence * 100:g} % interval {difference.low:+.3f} to "
-            f"{difference.high:+.3f}"
-        )
-        if difference.low > 0:
-            return f"The source passes it on ({interval}, over {seeds} seeds each)."
-        if difference.high < 0:
-            return f"It is less than from the control source ({interval}, over {seeds} seeds each)."
-        return f"That it comes from the source cannot be told ({interval}, over {seeds} seeds each)."
+        interval = f"{difference.confidence * 100:g} % interval {difference.low:+.3f} to {difference.high:+.3f}"
+        return f"{self._conclusion} ({difference:+.3f}, {interval}, over {seeds} seeds each)."
+
+    @property
+    def _conclusion(self) -> str:
+        difference = self.from_source
+        if difference.low <= 0 <= difference.high:
+            return "That it comes from the source cannot be told"
+        worse = worse_by(self.arms["source"], self.arms["control source"], self.bound, difference.confidence)
+        if worse.low > 0:
+            return "The source passes it on"
+        if worse.high < 0:
+            return "The bias is less than from the control source"
+        # Signed gaps may differ without one being larger.
+        return "The source shifts it, but which of the two is farther from 0 cannot be told"
 
     def __str__(self) -> str:
         lines = [f"{self.question}, by where the model comes from"]
-        width = max(map(len, self.arms))
+        width, sign = max(map(len, self.arms)), "+" if self.bound == "size at most" else ""
         for name, arm in self.arms.items():
-            lines.append(f"  {name:{width}}  {arm.figure.text()}  accuracy {arm.accuracy.text()}")
+            performances = "  ".join(f"{measure} {own.mean.text()}" for measure, own in arm.performances.items())
+            lines.append(f"  {name:{width}}  {arm.figure.text(sign)}  {performances}")
         for name, difference in self.differences.items():
             lines.append(f"  source - {name}: {difference.text('+')}")
         return "\n".join([*lines, f"  {self.sentence}"])
@@ -80,10 +92,7 @@ class Attribution:
         return {
             "question": self.question,
             "arms": {name: arm.to_json() for name, arm in self.arms.items()},
-            "differences": {
-                name: {"value": float(difference), "low": difference.low, "high": difference.high}
-                for name, difference in self.differences.items()
-            },
+            "differences": {name: estimate_to_json(difference) for name, difference in self.differences.items()},
             "sentence": self.sentence,
         }
 
@@ -98,6 +107,7 @@ def attribute_bias(
     metric: str | None = None,
     target: Target | None = None,
     positive: Target | None = None,
+    performance: Performance | None = None,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
     recipes: Mapping[str, Recipe] | None = None,
@@ -122,6 +132,8 @@ def attribute_bias(
     positive
         Of an intervention: the decision that is judged, as in `pytest_biastransfer.measure`. Models that learn several
         labels need it.
+    performance
+        What is shown beside the accuracy: ``"auc"`` or ``"average_precision"`` of the decision that is judged.
     mode, recipe
         As for `transfer`; the same for all models except for the seed. From scratch, all weights are trained, and
         `freeze` of the recipe does not apply.
@@ -157,7 +169,14 @@ def attribute_bias(
         evaluator_for(device, store),
         (as_model(source, "source"), as_model(control, "control")),
         as_images(finetuning, "finetuning"),
-        Question.of(as_images(evaluation, "evaluation"), asked, metric, target, positive),
+        Question.of(
+            as_images(evaluation, "evaluation"),
+            asked,
+            metric=metric,
+            target=target,
+            positive=positive,
+            performance=performance,
+        ),
         mode=mode,
         recipe=recipe,
         recipes=recipes,
@@ -201,7 +220,7 @@ def attribute_loaded(
         for name, arm in arms.items()
         if name != "source"
     }
-    return Attribution(str(question), arms, differences)
+    return Attribution(str(question), arms, differences, question.bound)
 
 
 def _recipes(shared: Recipe, own: Mapping[str, Recipe], starts: Sequence[str]) -> dict[str, Recipe]:

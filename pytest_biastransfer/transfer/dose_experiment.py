@@ -7,15 +7,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.errors import TransferError
+from pytest_biastransfer.errors import TransferError, nearest
 from pytest_biastransfer.judgement.expectation import require_confidence
+from pytest_biastransfer.judgement.verdict import holds
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.models import as_model
-from pytest_biastransfer.optional_dependencies import need
+from pytest_biastransfer.names import Bound, Rule
+from pytest_biastransfer.transfer.question import Performance, Question
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
-from pytest_biastransfer.transfer.seed_repeats import Question, Repeated, repeat, require_seeds
+from pytest_biastransfer.transfer.result_plot import save_plot
+from pytest_biastransfer.transfer.result_table import result_table
+from pytest_biastransfer.transfer.seed_repeats import Repeated, repeat, require_seeds, worse_by
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
 
 if TYPE_CHECKING:
@@ -28,13 +33,15 @@ if TYPE_CHECKING:
     from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.models import Model
 
+    Source = Model | torch.nn.Module | str
+
 # Makes the data to train on from the finetuning data and a level.
 CurationChange = Callable[[Any, float], Any]
 
 
 @dataclass(frozen=True)
 class DoseResponse:
-    """A figure, and the accuracy, at each level of a change of the finetuning data.
+    """A figure, and the performance, at each level of a change of the finetuning data.
 
     Attributes
     ----------
@@ -44,34 +51,32 @@ class DoseResponse:
         The figures and accuracies by level, ascending.
     limit
         The limit of the figure, if there is one.
-    is_of_size
-        Whether that is the limit of its absolute value, as of a signed gap.
+    bound
+        What it limits: the value from above or from below, or the size of a signed gap.
     """
 
     question: str
     levels: Mapping[float, Repeated]
-    limit: float | None
-    is_of_size: bool = False
+    limit: float | None = None
+    bound: Bound = "at most"
 
     @property
     def smallest_level(self) -> float:
         """The smallest level at which the mean over the seeds meets the limit; infinity if none does."""
-        return next((level for level, repeated in self.levels.items() if self._is_met(repeated.figure)), math.inf)
+        return self._smallest("point")
 
     @property
     def smallest_certain_level(self) -> float:
         """The smallest level at which the whole interval meets the limit; infinity if none does."""
-        return next(
-            (
-                level
-                for level, repeated in self.levels.items()
-                if self._is_met(repeated.figure.low) and self._is_met(repeated.figure.high)
-            ),
-            math.inf,
-        )
+        return self._smallest("certain")
 
-    def _is_met(self, figure: float) -> bool:
-        return (abs(figure) if self.is_of_size else figure) <= (math.inf if self.limit is None else self.limit)
+    def _smallest(self, rule: Rule) -> float:
+        if self.limit is None:
+            return next(iter(self.levels))
+        limit, bound = self.limit, self.bound
+        return next(
+            (level for level, found in self.levels.items() if holds(rule, found.figure, limit, bound)), math.inf
+        )
 
     @property
     def sentence(self) -> str:
@@ -85,14 +90,9 @@ class DoseResponse:
         return f"{self.smallest_level:g} is enough for {self.limit:g}{certainty}: {figure.text()}."
 
     def __str__(self) -> str:
-        rows = [("level", "figure", "accuracy")]
-        rows += [
-            (f"{level:g}", repeated.figure.text(), repeated.accuracy.text()) for level, repeated in self.levels.items()
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = ["  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
-        lines = [f"{self.question}, by level", *table, f"  {self.sentence}"]
-        return "\n".join(line.rstrip() for line in lines if line.strip())
+        rows = [([f"{level:g}"], found) for level, found in self.levels.items()]
+        lines = [f"{self.question}, by level", *_indented(result_table(["level"], rows, self.bound))]
+        return "\n".join([*lines, f"  {self.sentence}"] if self.sentence else lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return the dose response as plain data for JSON."""
@@ -100,44 +100,135 @@ class DoseResponse:
             "question": self.question,
             "limit": self.limit,
             "smallest_level": None if math.isinf(self.smallest_level) else self.smallest_level,
-            "levels": [{"level": level, **repeated.to_json()} for level, repeated in self.levels.items()],
+            "levels": [{"level": level, **found.to_json()} for level, found in self.levels.items()],
         }
 
     def save(self, path: Path | str) -> None:
         """Write it as JSON, or for ``.png``, ``.svg`` and ``.pdf`` as a plot, which needs matplotlib."""
         path = Path(path)
         if path.suffix == ".json":
-            path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+            _write_json(path, self.to_json())
         else:
-            self._plot(path)
+            save_plot(path, self.question, "level", {"": self.levels}, bound=self.bound, limit=self.limit)
+
+
+@dataclass(frozen=True)
+class DoseResponses:
+    """The dose responses of several sources: one table, one plot, and from which level on one is no worse than another.
+
+    Attributes
+    ----------
+    responses
+        The dose response of each source, by its name; all have the same question, levels, limit and seeds.
+    confidence
+        Coverage of the intervals over the seeds.
+    """
+
+    responses: Mapping[str, DoseResponse]
+    confidence: float = 0.95
+
+    def __getitem__(self, source: str) -> DoseResponse:
+        """Return the dose response of a source; raises `TransferError` for a name that no source has."""
+        if source not in self.responses:
+            raise TransferError(f"there is no source {source!r:.60}; {nearest(str(source), self.responses)}")
+        return self.responses[source]
+
+    def worse_by(self, source: str, than: str, *, at: float | None = None) -> Mapping[float, Estimate]:
+        """Return by how much a source's figure is worse than another's, by level, with Welch's intervals.
+
+        Of a signed gap, the sizes are compared. With `at`, each level is compared with the other's figure at this
+        level, such as that of a control source whose finetuning data are not changed.
+        """
+        first, second = self[source], self[than]
+        if at is not None and at not in second.levels:
+            raise TransferError(f"at={at!r:.60}; the levels are {', '.join(f'{level:g}' for level in second.levels)}")
+        return {
+            level: worse_by(found, second.levels[level if at is None else at], first.bound, self.confidence)
+            for level, found in first.levels.items()
+        }
+
+    def smallest_level(self, source: str, than: str, *, at: float | None = None, margin: float = 0.0) -> float:
+        """Return the smallest level at which a source is no worse than another, by more than a margin.
+
+        By the means over the seeds; infinity if there is none. `at` is as in `worse_by`.
+        """
+        return self._smallest("point", source, than, at, margin)
+
+    def smallest_certain_level(self, source: str, than: str, *, at: float | None = None, margin: float = 0.0) -> float:
+        """Return the smallest level at which the whole interval of the difference is within the margin.
+
+        So it is found with hardly any seed if the margin is 0 and both sources are equally good.
+        """
+        return self._smallest("certain", source, than, at, margin)
+
+    def _smallest(self, rule: Rule, source: str, than: str, at: float | None, margin: float) -> float:
+        differences = self.worse_by(source, than, at=at)
+        return next((level for level, worse in differences.items() if holds(rule, worse, margin)), math.inf)
 
     @property
-    def _least_plotted(self) -> float:
-        """The lower end of the axis: 0, unless a signed figure or its interval is below."""
-        ends = [end for repeated in self.levels.values() for end in (repeated.figure, repeated.figure.low)]
-        return min(0.0, *(end for end in ends if not math.isnan(end))) if self.is_of_size else 0.0
+    def sentence(self) -> str:
+        """From which level on the first source is no worse than each of the others."""
+        first, *others = self.responses
+        sentences = []
+        for other in others:
+            level = self.smallest_level(first, other)
+            if math.isinf(level):
+                sentences.append(f"At none of these levels {first} is no worse than {other}.")
+                continue
+            certain = self.smallest_certain_level(first, other)
+            doubt = "" if certain == level else ", not beyond doubt"
+            worse = self.worse_by(first, other)[level]
+            sentences.append(f"At {level:g} {first} is no worse than {other}{doubt}: {worse.text('+')}.")
+        return " ".join(sentences)
 
-    def _plot(self, path: Path) -> None:
-        figure = need("matplotlib.figure", "report", str(path)).Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.add_subplot(xlabel="level", ylim=(self._least_plotted - 0.02, 1.02))
-        levels = list(self.levels)
-        for label, estimates in (
-            (self.question, [repeated.figure for repeated in self.levels.values()]),
-            ("accuracy", [repeated.accuracy for repeated in self.levels.values()]),
-        ):
-            lower = [estimate - estimate.low for estimate in estimates]
-            upper = [estimate.high - estimate for estimate in estimates]
-            axes.errorbar(levels, list(map(float, estimates)), [lower, upper], capsize=3, marker="o", label=label)
-        if self.limit is not None:
-            axes.axhline(self.limit, linestyle="--", color="gray", label=f"limit {self.limit:g}")
-            if self.is_of_size:
-                axes.axhline(-self.limit, linestyle="--", color="gray")
-        axes.legend()
-        figure.savefig(path)
+    def __str__(self) -> str:
+        first = next(iter(self.responses.values()))
+        rows = [
+            ([source, f"{level:g}"], found)
+            for source, response in self.responses.items()
+            for level, found in response.levels.items()
+        ]
+        lines = [f"{first.question}, by source and level"]
+        lines += _indented(result_table(["source", "level"], rows, first.bound))
+        if first.limit is not None:
+            lines += [f"  {source}: {response.sentence}" for source, response in self.responses.items()]
+        return "\n".join([*lines, f"  {self.sentence}"] if self.sentence else lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dose responses as plain data for JSON."""
+        return {"sources": {source: response.to_json() for source, response in self.responses.items()}}
+
+    def save(self, path: Path | str) -> None:
+        """Write them as JSON, or for ``.png``, ``.svg`` and ``.pdf`` as one plot, which needs matplotlib."""
+        path, first = Path(path), next(iter(self.responses.values()))
+        if path.suffix == ".json":
+            _write_json(path, self.to_json())
+            return
+        curves = {source: response.levels for source, response in self.responses.items()}
+        save_plot(path, first.question, "level", curves, bound=first.bound, limit=first.limit)
 
 
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _write_json(path: Path, plain: Any) -> None:
+    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+
+
+@overload
+def dose_response(source: Source, finetuning: Any, evaluation: Any, asked: Any, **options: Any) -> DoseResponse: ...
+
+
+@overload
 def dose_response(
-    source: Model | torch.nn.Module | str,
+    source: Mapping[str, Source], finetuning: Any, evaluation: Any, asked: Any, **options: Any
+) -> DoseResponses: ...
+
+
+# The declarations above leave the options to this one, which knows them all.
+def dose_response(  # type: ignore[misc]
+    source: Source | Mapping[str, Source],
     finetuning: Any,
     evaluation: Any,
     asked: Intervention | Gap | str,
@@ -148,18 +239,22 @@ def dose_response(
     metric: str | None = None,
     target: Target | None = None,
     positive: Target | None = None,
+    performance: Performance | None = None,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
     seeds: int | Sequence[int] = 3,
     confidence: float = 0.95,
     device: str | torch.device = "auto",
     store: Path | str | None = None,
-) -> DoseResponse:
+) -> DoseResponse | DoseResponses:
     """Transfer with the finetuning data changed to each of several levels, and measure the models.
 
     Parameters
     ----------
-    source, finetuning, evaluation, asked, metric, target, positive, mode, recipe, seeds, confidence, device, store
+    source
+        A source, as for `attribute_bias`; or several by name, whose dose responses are shown together:
+        ``{"our source": module, "control source": "torchvision:resnet18"}``.
+    finetuning, evaluation, asked, metric, target, positive, performance, mode, recipe, seeds, confidence, device, store
         As for `attribute_bias`.
     change
         Takes the finetuning data and a level, and returns the data to train on, such as
@@ -168,6 +263,11 @@ def dose_response(
         Numbers, in any order.
     limit
         The limit of the figure, for `DoseResponse.smallest_level`; of the absolute value of a signed gap.
+
+    Returns
+    -------
+    DoseResponse | DoseResponses
+        `DoseResponses` of several sources.
 
     Raises
     ------
@@ -188,24 +288,32 @@ def dose_response(
     >>> list(response.levels), response.smallest_level
     ([0, 0.5], 0)
     """
-    return dose_response_loaded(
-        evaluator_for(device, store),
-        as_model(source, "source"),
-        as_images(finetuning, "finetuning"),
-        Question.of(as_images(evaluation, "evaluation"), asked, metric, target, positive),
-        change=change,
-        levels=levels,
-        limit=limit,
-        mode=mode,
-        recipe=recipe,
-        seeds=seeds,
-        confidence=confidence,
+    given: dict[str, Any] = {
+        "change": change,
+        "levels": levels,
+        "limit": limit,
+        "mode": mode,
+        "recipe": recipe,
+        "seeds": seeds,
+        "confidence": confidence,
+    }
+    question = Question.of(
+        as_images(evaluation, "evaluation"),
+        asked,
+        metric=metric,
+        target=target,
+        positive=positive,
+        performance=performance,
     )
+    sources = {name: as_model(own, name) for name, own in require_sources(source).items()}
+    evaluator, images = evaluator_for(device, store), as_images(finetuning, "finetuning")
+    found = dose_responses_loaded(evaluator, sources, images, question, **given)
+    return found if isinstance(source, Mapping) else of_one(found)
 
 
-def dose_response_loaded(
+def dose_responses_loaded(
     evaluator: Evaluator,
-    source: Model,
+    sources: Mapping[str, Model],
     finetuning: LabelledImages,
     question: Question,
     *,
@@ -216,19 +324,41 @@ def dose_response_loaded(
     recipe: Recipe | None = None,
     seeds: int | Sequence[int] = 3,
     confidence: float = 0.95,
-) -> DoseResponse:
-    """Measure with an evaluator, and with a model and images that are loaded already."""
+) -> DoseResponses:
+    """Measure with an evaluator, and with models and images that are loaded already."""
     shared: dict[str, Any] = {
         "mode": require_mode(mode),
         "recipe": recipe or Recipe(),
         "seeds": require_seeds(seeds),
         "confidence": require_confidence(confidence),
     }
-    by_level = {
-        level: repeat(evaluator, source, as_images(change(finetuning, level), "change"), question, **shared)
-        for level in sorted(_require_levels(levels))
-    }
-    return DoseResponse(str(question), by_level, limit, is_of_size=question.is_signed_gap)
+    ascending = sorted(_require_levels(levels))
+    found: dict[str, dict[float, Repeated]] = {name: {} for name in sources}
+    for level in ascending:
+        images = as_images(change(finetuning, level), "change")
+        for name, source in sources.items():
+            found[name][level] = repeat(evaluator, source, images, question, **shared)
+    responses = {name: DoseResponse(str(question), by_level, limit, question.bound) for name, by_level in found.items()}
+    return DoseResponses(responses, confidence)
+
+
+_ONLY = "source"
+
+
+def require_sources(source: Any) -> Mapping[str, Any]:
+    """Return sources by name, a single one as ``"source"``; raises `TransferError` for none, or for other names."""
+    if not isinstance(source, Mapping):
+        return {_ONLY: source}
+    if not source or not all(isinstance(name, str) and name for name in source):
+        raise TransferError(
+            f"source: the names are {list(source)!r:.100}, expected a name for each source, such as 'our source'"
+        )
+    return source
+
+
+def of_one(responses: DoseResponses) -> DoseResponse:
+    """Return the dose response of the only source."""
+    return responses[_ONLY]
 
 
 def _require_levels(levels: object) -> Sequence[float]:

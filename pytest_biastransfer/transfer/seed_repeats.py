@@ -3,131 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.data.label_table import UNKNOWN
-from pytest_biastransfer.errors import BiasTransferError, TransferError, nearest
-from pytest_biastransfer.interventions import as_intervention
-from pytest_biastransfer.judgement.expectation import require_classes, require_target
-from pytest_biastransfer.judgement.gap import Gap
-from pytest_biastransfer.measurement.measure import measure_loaded
-from pytest_biastransfer.metrics.catalogue import limitable, metric_named
-from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups
+from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
-from pytest_biastransfer.metrics.statistics.seed_intervals import mean_over_seeds
+from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_over_seeds
+from pytest_biastransfer.names import Bound
+from pytest_biastransfer.transfer.question import ACCURACY, Question
 from pytest_biastransfer.transfer.recipe import Mode, Recipe
 from pytest_biastransfer.transfer.transfer_model import transfer_loaded
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.interventions import Intervention
-    from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.models import Model
 
 
 @dataclass(frozen=True)
-class Question:
-    """A figure to measure of each model.
+class OverSeeds:
+    """One figure of models that differ by the seed of their training.
 
     Attributes
     ----------
-    images
-        The images to measure on.
-    subject
-        The intervention, or the gap between groups.
-    metric
-        The metric of it.
-    target
-        The target classes, for the metrics that need them.
-    positive
-        Of an intervention: the decision that is judged; see `pytest_biastransfer.measure`. A gap has its own.
+    values
+        One for each seed; NaN where it could not be measured.
+    mean
+        Their mean, with an interval over the seeds.
     """
 
-    images: LabelledImages
-    subject: Intervention | Gap
-    metric: str
-    target: tuple[int | str, ...]
-    positive: tuple[int | str, ...] = ()
+    values: tuple[float, ...]
+    mean: Estimate
 
     @classmethod
-    def of(
-        cls,
-        images: LabelledImages,
-        subject: Any,
-        metric: str | None,
-        target: Target | None,
-        positive: Target | None = None,
-    ) -> Question:
-        """Return the question of a caller's arguments; raises `BiasTransferError` for invalid ones."""
-        is_gap = isinstance(subject, Gap)
-        metrics = limitable(GapOfGroups if is_gap else ClassMetric)
-        valid = [metric.name for metric in metrics if metric.excess_of is None]
-        metric = metric or valid[0]
-        if metric not in valid:
-            raise BiasTransferError(f"metric={metric!r}; {nearest(str(metric), valid)}")
-        targets = require_target(target)
-        if "target" in metric_named(metric).needs and not targets:
-            raise BiasTransferError(f"metric={metric!r} needs target=, a class or several, by name or number")
-        decision = require_classes("positive", positive)
-        if is_gap and decision:
-            raise BiasTransferError(f"positive={positive!r:.60}: a gap has its own; write it in Gap(..., positive=...)")
-        return cls(images, subject if is_gap else as_intervention(subject, "intervention"), metric, targets, decision)
+    def of(cls, values: Sequence[float], confidence: float = 0.95, least: float = 0.0) -> OverSeeds:
+        """Return values with their mean; the interval ends at `least`, of which Student's interval knows nothing."""
+        return cls(tuple(values), mean_over_seeds(values, confidence, least=least))
 
-    @property
-    def is_signed_gap(self) -> bool:
-        """Whether the figure is a signed gap, whose limit is on its size."""
-        return isinstance(self.subject, Gap) and self.subject.between is not None and self.metric == "gap"
+    def to_json(self) -> dict[str, Any]:
+        """Return the figure as plain data for JSON, None for NaN."""
+        return {"values": [_plain(value) for value in self.values], **estimate_to_json(self.mean)}
 
-    @property
-    def least(self) -> float:
-        """The lowest value that the figure can have."""
-        limits = metric_named(self.metric).limits
-        assert limits is not None
-        return -1.0 if self.is_signed_gap else limits[0]
-
-    def figure(self, evaluator: Evaluator, model: Model) -> float:
-        """Return the figure of a model."""
-        if isinstance(self.subject, Gap):
-            from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
-
-            return float(measure_gaps_loaded(evaluator, model, self.images, self.subject).estimate(self.metric))
-        measurement = measure_loaded(
-            evaluator, model, self.images, self.subject, positive=self.positive, target=self.target
-        )
-        return float(measurement.estimate(self.metric))
-
-    def accuracy(self, evaluator: Evaluator, model: Model) -> float:
-        """Return the share of correctly classified images, or of correct decisions where a decision is judged.
-
-        Images whose label is unknown do not count. NaN if the classes of model and images do not match.
-        """
-        from pytest_biastransfer.measurement.decisions import decision_of
-
-        predictions = evaluator.predictions(model, self.images)
-        decision = decision_of(model, self.images, self._decided(model), predictions.outputs)
-        if decision.labels is None:
-            return math.nan
-        labels = decision.labels[predictions.indices]
-        known = labels != UNKNOWN
-        is_correct = decision.classes(predictions, predictions) == labels
-        return float(is_correct[known].mean()) if known.any() else math.nan
-
-    def _decided(self, model: Model) -> tuple[int | str, ...]:
-        """Return the decision whose accuracy is shown."""
-        if not isinstance(self.subject, Gap):
-            return self.positive
-        # Beside a gap of one class of a softmax, the accuracy is that of all classes.
-        has_decisions = model.outputs != "softmax" or self.images.label_table is not None
-        return self.subject.positive if has_decisions else ()
-
-    def __str__(self) -> str:
-        if isinstance(self.subject, Gap):
-            return str(self.subject)
-        decision = f", {' or '.join(map(str, self.positive))} or not" if self.positive else ""
-        return f"{self.metric} of {self.subject}{decision}"
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> OverSeeds:
+        """Return what `to_json` returned as plain data."""
+        value, low, high = (_number(plain[name]) for name in ("value", "low", "high"))
+        return cls(tuple(map(_number, plain["values"])), Estimate(value, low=low, high=high))
 
 
 @dataclass(frozen=True)
@@ -136,24 +58,42 @@ class Repeated:
 
     Attributes
     ----------
-    values, accuracies
-        One for each seed.
-    figure, accuracy
-        Their means, with intervals over the seeds.
+    bias
+        The figure that was asked for.
+    performances
+        How well the models perform, by the name of the measure: ``"accuracy"`` first.
     """
 
-    values: tuple[float, ...]
-    accuracies: tuple[float, ...]
-    figure: Estimate
-    accuracy: Estimate
+    bias: OverSeeds
+    performances: Mapping[str, OverSeeds]
+
+    @property
+    def figure(self) -> Estimate:
+        """The mean of the figure that was asked for, with an interval over the seeds."""
+        return self.bias.mean
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """That figure for each seed."""
+        return self.bias.values
+
+    @property
+    def accuracy(self) -> Estimate:
+        """The mean accuracy, with an interval over the seeds."""
+        return self.performances[ACCURACY].mean
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data for JSON."""
         return {
-            "values": list(self.values),
-            "accuracies": [None if math.isnan(value) else value for value in self.accuracies],
-            **{name: _plain(getattr(self, name)) for name in ("figure", "accuracy")},
+            "figure": self.bias.to_json(),
+            "performances": {name: performance.to_json() for name, performance in self.performances.items()},
         }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Repeated:
+        """Return what `to_json` returned as plain data."""
+        performances = {name: OverSeeds.from_json(performance) for name, performance in plain["performances"].items()}
+        return cls(OverSeeds.from_json(plain["figure"]), performances)
 
 
 def repeat(
@@ -168,15 +108,31 @@ def repeat(
     confidence: float,
 ) -> Repeated:
     """Transfer once with each seed, and measure each model."""
-    values, accuracies = [], []
+    values, performances = [], []
     for seed in seeds:
         model = transfer_loaded(evaluator, source, finetuning, mode, recipe=recipe.with_seed(seed))
         values.append(question.figure(evaluator, model))
-        accuracies.append(question.accuracy(evaluator, model))
-    # The interval ends at the bounds of the metric, of which Student's interval knows nothing.
-    figure = mean_over_seeds(values, confidence, least=question.least)
-    accuracy = mean_over_seeds(accuracies, confidence)
-    return Repeated(tuple(values), tuple(accuracies), figure, accuracy)
+        performances.append(question.performances(evaluator, model))
+    by_measure = {
+        measure: OverSeeds.of([performance[measure] for performance in performances], confidence)
+        for measure in performances[0]
+    }
+    return Repeated(OverSeeds.of(values, confidence, question.least), by_measure)
+
+
+def worse_by(first: Repeated, second: Repeated, bound: Bound, confidence: float) -> Estimate:
+    """Return by how much the figure of the first models is worse than that of the second, with Welch's interval.
+
+    `bound` says from which side the figure is limited. Of a signed gap, the sizes are compared: those of the means, so
+    that values around 0 do not add up to a gap.
+    """
+    return difference_over_seeds(_oriented(first, bound), _oriented(second, bound), confidence)
+
+
+def _oriented(repeated: Repeated, bound: Bound) -> list[float]:
+    """Return the values with such a sign that higher ones are worse."""
+    is_reversed = bound == "at least" or (bound == "size at most" and repeated.figure < 0)
+    return [-value if is_reversed else value for value in repeated.values]
 
 
 def require_seeds(seeds: object) -> tuple[int, ...]:
@@ -189,6 +145,14 @@ def require_seeds(seeds: object) -> tuple[int, ...]:
     return tuple(listed)
 
 
-def _plain(estimate: Estimate) -> dict[str, float | None]:
-    numbers = {"value": float(estimate), "low": estimate.low, "high": estimate.high}
-    return {name: None if math.isnan(number) else number for name, number in numbers.items()}
+def estimate_to_json(estimate: Estimate) -> dict[str, float | None]:
+    """Return a figure and its interval as plain data for JSON, None for NaN."""
+    return {"value": _plain(estimate), "low": _plain(estimate.low), "high": _plain(estimate.high)}
+
+
+def _plain(number: float) -> float | None:
+    return None if math.isnan(number) else float(number)
+
+
+def _number(plain: float | None) -> float:
+    return math.nan if plain is None else plain

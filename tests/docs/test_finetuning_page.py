@@ -38,7 +38,7 @@ def images(seed, count=160):
     generator = torch.Generator().manual_seed(seed)
     found = Birds()
     for place in range(count):
-        told = {"background": "sky" if place % 4 < 2 else "grass", "camera": "ab"[place % 8 < 4]}
+        told = {"background": "land" if place % 4 < 2 else "water", "camera": "ab"[place % 8 < 4]}
         # Cats are brighter, which can be learnt.
         found.append((torch.rand(3, 10, 10, generator=generator) / 2 + place % 2 / 2, place % 2, told))
     return found
@@ -79,18 +79,22 @@ def test_the_examples_of_the_page_run(pytester: pytest.Pytester, monkeypatch: py
     # The short summary then has whole messages.
     monkeypatch.setenv("CI", "true")
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     pytester.makeconftest(CONFTEST)
     # Five seeds are for real experiments.
     text = "\n".join(blocks).replace("seeds=5", "seeds=2")
+    text = text.replace("import Recipe, plant", "import Recipe, plant, with_correlation").replace(
+        "import pytest\n", "import pytest\nfrom pytest_biastransfer import Gap\n", 1
+    )
     pytester.makepyfile(test_page=text)
     result = pytester.runpytest_subprocess("-rA", "-p", "no:randomly")
     outcomes = result.parseoutcomes()
     assert "errors" not in outcomes
-    assert sum(outcomes.values()) == 6
+    assert sum(outcomes.values()) == 13
     failures = [line for line in result.outlines if line.startswith("FAILED ")]
     assert all("LimitExceeded" in line or " - assert " in line for line in failures)
-    assert (pytester.path / "dose.svg").exists()
+    for file in ("dose.svg", "gaps.svg", "weight-decay.svg", "weight-decay.json"):
+        assert (pytester.path / file).exists()
     result.stdout.fnmatch_lines(["*bias transfer: experiments*", "*by where the model comes from*", "*by level*"])
 
 

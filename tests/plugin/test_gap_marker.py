@@ -424,7 +424,7 @@ def test_labels_are_needed() -> None:
         classes = ("a", "b", "c")
 
     model = Model(Scored(), classes=["x", "y", "z"], name="scored")
-    with pytest.raises(BiasTransferError, match="gaps of scored on Named need labels"):
+    with pytest.raises(BiasTransferError, match="figures of scored on Named need labels"):
         measure_gaps(model, Named(images), "place", "accuracy")
 
 

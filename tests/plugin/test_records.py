@@ -24,7 +24,7 @@ def report() -> pytest.TestReport:
 
 def test_a_record_arrives_as_it_was() -> None:
     record = Record(asr=0.25, limits=[LIMIT], bases=[], stale=[], dropped=[], performances=[], key=["test", "case"])
-    sent = AttachedRecord(record, ["a note"], ["a remark"])
+    sent = AttachedRecord(record, ["a note"], ["a remark"], [{"point": {}, "save": []}], loading=0.5)
     carried = report()
     attach(carried, sent)
     assert RecordReader().read(carried) == sent
@@ -32,6 +32,13 @@ def test_a_record_arrives_as_it_was() -> None:
 
 def test_a_report_without_a_record_has_an_empty_one() -> None:
     assert RecordReader().read(report()) == AttachedRecord()
+
+
+def test_notes_and_points_of_a_test_that_is_no_bias_test_arrive() -> None:
+    sent = AttachedRecord(None, ["a note"], [], [{"point": {}, "save": []}])
+    carried = report()
+    attach(carried, sent)
+    assert RecordReader().read(carried) == sent
 
 
 def test_each_record_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:

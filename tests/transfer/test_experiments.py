@@ -21,8 +21,17 @@ from pytest_biastransfer import Gap, Model, Square, measure
 from pytest_biastransfer.errors import BiasTransferError, SpecError, TransferError
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_over_seeds
-from pytest_biastransfer.transfer import DoseResponse, Recipe, attribute_bias, dose_response, plant, transfer
-from pytest_biastransfer.transfer.seed_repeats import Repeated
+from pytest_biastransfer.names import Bound
+from pytest_biastransfer.transfer import (
+    Attribution,
+    DoseResponse,
+    Recipe,
+    attribute_bias,
+    dose_response,
+    plant,
+    transfer,
+)
+from pytest_biastransfer.transfer.seed_repeats import OverSeeds, Repeated
 
 
 def test_public_names_are_no_modules_once_all_modules_are_imported() -> None:
@@ -162,7 +171,7 @@ def test_a_planted_bias_is_attributed_to_its_source(sources: tuple[Model, Model]
     for name, arm in found.arms.items():
         assert arm.figure == pytest.approx(np.mean(arm.values))
         assert len(set(arm.values)) == 1 or arm.figure.low < arm.figure < arm.figure.high
-        assert len(arm.values) == len(arm.accuracies) == 3, name
+        assert len(arm.values) == len(arm.performances["accuracy"].values) == 3, name
     assert found.from_source == pytest.approx(
         np.mean(found.arms["source"].values) - np.mean(found.arms["control source"].values)
     )
@@ -170,31 +179,62 @@ def test_a_planted_bias_is_attributed_to_its_source(sources: tuple[Model, Model]
     assert text.startswith("targeted_asr of Square(size=0.25, anchor='top-left', color=(255, 255, 0)), by where")
     assert found.sentence in text
     plain = json.loads(json.dumps(found.to_json()))
-    assert plain["arms"]["source"]["values"] == list(found.arms["source"].values)
+    assert plain["arms"]["source"]["figure"]["values"] == list(found.arms["source"].values)
     assert plain["differences"]["scratch"]["value"] == float(found.differences["scratch"])
     assert plain["sentence"] == found.sentence
 
 
-def arm(*values: float) -> Repeated:
-    return Repeated(values, values, mean_over_seeds(values), mean_over_seeds(values))
+def arm(*values: float, least: float = 0.0) -> Repeated:
+    return Repeated(OverSeeds.of(values, least=least), {"accuracy": OverSeeds.of([abs(value) for value in values])})
 
 
 @pytest.mark.parametrize(
     ("source", "control", "sentence"),
     [
         ((0.8, 0.82, 0.81), (0.1, 0.12, 0.1), "The source passes it on (+0.703, 95 % interval +0.6"),
-        ((0.1, 0.12, 0.1), (0.8, 0.82, 0.81), "It is less than from the control source (-0.703, 95 % interval -0.7"),
+        (
+            (0.1, 0.12, 0.1),
+            (0.8, 0.82, 0.81),
+            "The bias is less than from the control source (-0.703, 95 % interval -0.7",
+        ),
         ((0.1, 0.5, 0.9), (0.2, 0.4, 0.8), "That it comes from the source cannot be told (+0.033, 95 % interval -0."),
     ],
 )
 def test_the_sentence_says_what_the_interval_says(
     source: tuple[float, ...], control: tuple[float, ...], sentence: str
 ) -> None:
-    from pytest_biastransfer.transfer import Attribution
-
-    found = Attribution("asr", {"source": arm(*source)}, {"control source": difference_over_seeds(source, control)})
+    found = attribution(source, control, "at most")
     assert found.sentence.startswith(sentence)
     assert found.sentence.endswith("over 3 seeds each).")
+
+
+def attribution(source: tuple[float, ...], control: tuple[float, ...], bound: Bound) -> Attribution:
+    arms = {"source": arm(*source, least=-1), "control source": arm(*control, least=-1)}
+    return Attribution("asr", arms, {"control source": difference_over_seeds(source, control)}, bound)
+
+
+@pytest.mark.parametrize(
+    ("source", "control", "sentence"),
+    [
+        ((0.3, 0.31, 0.32), (0.1, 0.11, 0.1), "The source passes it on (+0.207,"),
+        ((-0.3, -0.31, -0.32), (-0.1, -0.11, -0.1), "The source passes it on (-0.207,"),
+        ((-0.3, -0.31, -0.32), (0.1, 0.11, 0.1), "The source passes it on (-0.413,"),
+        ((0.1, 0.11, 0.1), (-0.3, -0.31, -0.32), "The bias is less than from the control source (+0.413,"),
+        ((0.3, 0.31, 0.32), (-0.3, -0.31, -0.32), "The source shifts it, but which of the two is farther from 0"),
+        ((-0.1, 0.1, 0.0), (-0.1, 0.05, 0.1), "That it comes from the source cannot be told (-0.017,"),
+    ],
+)
+def test_of_signed_gaps_the_sizes_tell_which_is_worse(
+    source: tuple[float, ...], control: tuple[float, ...], sentence: str
+) -> None:
+    found = attribution(source, control, "size at most")
+    assert found.sentence.startswith(sentence)
+    assert f"  source          {np.mean(source):+.3f} [" in str(found)
+
+
+def test_of_a_ratio_the_lower_one_is_worse() -> None:
+    found = attribution((0.5, 0.51, 0.52), (0.9, 0.91, 0.9), "at least")
+    assert found.sentence.startswith("The source passes it on (-0.393,")
 
 
 def test_a_dose_response_has_the_figures_of_each_level(sources: tuple[Model, Model], tmp_path: Path) -> None:
@@ -216,7 +256,7 @@ def test_a_dose_response_has_the_figures_of_each_level(sources: tuple[Model, Mod
 
     expected = measure(model, test, SQUARE)
     assert found.levels[0.5].values[1] == float(expected.asr)
-    assert found.levels[0.5].accuracies[1] == float(expected.accuracy)
+    assert found.levels[0.5].performances["accuracy"].values[1] == float(expected.accuracy)
     again = dose_response(
         biased,
         data,
@@ -269,18 +309,18 @@ def test_a_signed_gap_keeps_its_sign_over_seeds_and_levels(sources: tuple[Model,
     first, second = (response.levels[0].figure for response in responses)
     assert float(first) == pytest.approx(-float(second))
     assert (first.low, first.high) == pytest.approx((-second.high, -second.low))
-    assert responses[0].is_of_size
+    assert responses[0].bound == "size at most"
     assert responses[0].question == "accuracy by side, even minus odd"
 
 
 def test_the_limit_of_a_signed_gap_is_on_its_size(tmp_path: Path) -> None:
+    accuracy = {"accuracy": OverSeeds((0.9, 0.9), Estimate(0.9, low=0.8, high=1))}
+    intervals = [(-0.51, -0.6, -0.42), (-0.1, -0.3, 0.1), (0.1, 0.05, 0.15), (0.6, 0.55, 0.65)]
     levels: dict[float, Repeated] = {
-        0: Repeated((-0.5, -0.52), (0.9, 0.9), Estimate(-0.51, low=-0.6, high=-0.42), Estimate(0.9, low=0.8, high=1)),
-        1: Repeated((-0.1, -0.1), (0.9, 0.9), Estimate(-0.1, low=-0.3, high=0.1), Estimate(0.9, low=0.8, high=1)),
-        2: Repeated((0.1, 0.1), (0.9, 0.9), Estimate(0.1, low=0.05, high=0.15), Estimate(0.9, low=0.8, high=1)),
-        3: Repeated((0.6, 0.6), (0.9, 0.9), Estimate(0.6, low=0.55, high=0.65), Estimate(0.9, low=0.8, high=1)),
+        level: Repeated(OverSeeds((mean, mean), Estimate(mean, low=low, high=high)), accuracy)
+        for level, (mean, low, high) in enumerate(intervals)
     }
-    response = DoseResponse("fpr", levels, limit=0.2, is_of_size=True)
+    response = DoseResponse("fpr", levels, limit=0.2, bound="size at most")
     assert (response.smallest_level, response.smallest_certain_level) == (1, 2)
     response.save(tmp_path / "dose.svg")
     unsigned = DoseResponse("fpr", levels, limit=0.2)

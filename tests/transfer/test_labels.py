@@ -24,7 +24,7 @@ from pytest_biastransfer.errors import BiasTransferError, ModelError, TransferEr
 from pytest_biastransfer.models.deferred import DeferredModel
 from pytest_biastransfer.transfer import Recipe, attribute_bias, concat, dose_response, plant, transfer
 from pytest_biastransfer.transfer.losses import BinaryCrossEntropy
-from pytest_biastransfer.transfer.seed_repeats import Question
+from pytest_biastransfer.transfer.question import Question
 from pytest_biastransfer.transfer.targets import targets_of
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
 from tests.transfer.test_transfer_model import MODES, PREPROCESS, Net, Shapes, net_of, same, source
@@ -131,18 +131,18 @@ def test_a_model_of_several_labels_has_learnt_each(mode: Any) -> None:
         assert accuracy > (0.6 if mode == "fixed-feature" else 0.85)
         measured = measure(model, test, Square(size=0.3), positive=name)
         assert measured.accuracy == pytest.approx(accuracy)
-        question = Question.of(as_images(test, "test"), Square(size=0.3), None, None, name)
-        assert question.accuracy(evaluator_for("cpu", None), model) == pytest.approx(accuracy)
+        question = Question.of(as_images(test, "test"), Square(size=0.3), positive=name)
+        assert question.performances(evaluator_for("cpu", None), model)["accuracy"] == pytest.approx(accuracy)
 
 
 def test_unknown_labels_have_no_part_in_the_accuracy() -> None:
     model = transfer(source(), labelled(), "full-network", recipe=LONG)
-    question = Question.of(as_images(labelled(120, 0.4), "test"), Square(size=0.3), None, None, "bar")
+    question = Question.of(as_images(labelled(120, 0.4), "test"), Square(size=0.3), positive="bar")
     inputs = PREPROCESS.normalize(torch.from_numpy(Shapes(120).pixels) / 255)
     decided, states = (model.module(inputs)[:, 1] > 0).numpy(), states_of(120, 0.4)[:, 1]
     known = states != -1
     expected = (decided == states)[known].mean()
-    assert question.accuracy(evaluator_for("cpu", None), model) == pytest.approx(expected)
+    assert question.performances(evaluator_for("cpu", None), model)["accuracy"] == pytest.approx(expected)
 
 
 def test_two_classes_are_one_output_when_asked() -> None:
@@ -260,7 +260,11 @@ def test_experiments_judge_the_decision() -> None:
         source(), source(1), finetuning, test, Square(size=0.5), positive="bar", recipe=recipe, seeds=2
     )
     assert attribution.question.endswith(", bar or not")
-    assert all(0 <= value <= 1 for arm in attribution.arms.values() for value in (*arm.values, *arm.accuracies))
+    assert all(
+        0 <= value <= 1
+        for arm in attribution.arms.values()
+        for value in (*arm.values, *arm.performances["accuracy"].values)
+    )
     gap = Gap("side", "fpr", positive="bar", min_group_size=5)
     response = dose_response(
         source(), finetuning, test, gap, change=lambda data, level: plant(data, Square(), level), levels=[0, 1],
@@ -269,7 +273,7 @@ def test_experiments_judge_the_decision() -> None:
     model = transfer(source(), plant(finetuning, Square(), 0), recipe=recipe.with_seed(1))
     decided = (model.module(PREPROCESS.normalize(torch.from_numpy(Shapes(120).pixels) / 255))[:, 1] > 0).numpy()
     expected = metrics.accuracy_score(states_of(120)[:, 1], decided)
-    assert response.levels[0].accuracies[1] == pytest.approx(expected)
+    assert response.levels[0].performances["accuracy"].values[1] == pytest.approx(expected)
     with pytest.raises(BiasTransferError, match=r"has 2 outputs, one for each label: spot, bar; say which"):
         attribute_bias(source(), source(1), finetuning, test, Square(size=0.5), recipe=recipe, seeds=2)
     with pytest.raises(BiasTransferError, match=r"positive='bar': a gap has its own; write it in Gap"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_biastransfer.plain_text import shown
 from pytest_biastransfer.plugin.collection.parametrize import is_bias_test
 from pytest_biastransfer.plugin.records import AttachedRecord, attach
-from pytest_biastransfer.plugin.state import EVALUATORS, NOTES, REMARKS
+from pytest_biastransfer.plugin.state import EVALUATORS, NOTES, REMARKS, SWEEP_POINTS
 
 if TYPE_CHECKING:
     import pytest
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 def attach_record(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach to a test's report the figures of a bias test, and the notes and remarks of any test."""
+    """Attach to a test's report the figures of a bias test, and what any test found out besides."""
     bias = _bias_record(item, report) if is_bias_test(item) else None
     has_run = report.when == "call"
     notes = [shown(note) for note in item.stash.get(NOTES, [])] if has_run else []
     remarks = [shown(remark) for remark in item.stash.get(REMARKS, [])] if has_run else []
-    if bias is not None or notes or remarks:
+    sweep_points = item.stash.get(SWEEP_POINTS, []) if has_run else []
+    if bias is not None or notes or remarks or sweep_points:
         loading = 0.0 if bias is None else _loading_seconds(item.config)
-        attach(report, AttachedRecord(bias, notes, remarks, loading))
+        attach(report, AttachedRecord(bias, notes, remarks, sweep_points, loading))
 
 
 def _loading_seconds(config: pytest.Config) -> float:

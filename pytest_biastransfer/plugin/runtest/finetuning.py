@@ -10,20 +10,20 @@ from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
 from pytest_biastransfer.plugin.resources import configured_model, evaluator_of, images_of, model_of
-from pytest_biastransfer.plugin.state import NOTES, SETTINGS
+from pytest_biastransfer.plugin.state import NOTES, SETTINGS, SWEEP_POINTS
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
-    from pytest_biastransfer.interventions import Intervention
-    from pytest_biastransfer.judgement.gap import Gap
-    from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.transfer.attribution import Attribution
-    from pytest_biastransfer.transfer.dose_experiment import DoseResponse
-    from pytest_biastransfer.transfer.seed_repeats import Question
+    from pytest_biastransfer.transfer.dose_experiment import DoseResponse, DoseResponses
+    from pytest_biastransfer.transfer.question import Question
+    from pytest_biastransfer.transfer.seed_repeats import Repeated
 
 
 def _number_or_word(value: str) -> float | str:
@@ -100,69 +100,86 @@ def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attr
     """Return `attribute_bias` with the session's device and store; what it finds is shown in the summary."""
 
     def attribute(
-        source: Any,
-        control: Any,
-        finetuning: Any,
-        evaluation: Any,
-        asked: Intervention | Gap | str,
-        *,
-        metric: str | None = None,
-        target: Target | None = None,
-        positive: Target | None = None,
-        **options: Any,
+        source: Any, control: Any, finetuning: Any, evaluation: Any, asked: Any, **options: Any
     ) -> Attribution:
         from pytest_biastransfer.transfer.attribution import attribute_loaded
 
         config = request.config
         sources = (model_of(config, source, "source"), model_of(config, control, "control"))
-        question = _question(config, evaluation, asked, metric, target, positive)
+        question, others = _question(config, evaluation, asked, options)
         images = images_of(config, finetuning, "finetuning")
-        attribution = attribute_loaded(evaluator_of(request), sources, images, question, **options)
+        attribution = attribute_loaded(evaluator_of(request), sources, images, question, **others)
         _note(request, str(attribution))
         return attribution
 
     return attribute
 
 
-def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., DoseResponse]:
+def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Return `dose_response` with the session's device and store; what it finds is shown in the summary."""
 
     def respond(
-        source: Any,
-        finetuning: Any,
-        evaluation: Any,
-        asked: Intervention | Gap | str,
-        *,
-        metric: str | None = None,
-        target: Target | None = None,
-        positive: Target | None = None,
-        **options: Any,
-    ) -> DoseResponse:
-        from pytest_biastransfer.transfer.dose_experiment import dose_response_loaded
+        source: Any, finetuning: Any, evaluation: Any, asked: Any, **options: Any
+    ) -> DoseResponse | DoseResponses:
+        from pytest_biastransfer.transfer.dose_experiment import dose_responses_loaded, of_one, require_sources
 
         config = request.config
-        model = model_of(config, source, "source")
-        question = _question(config, evaluation, asked, metric, target, positive)
+        sources = {name: model_of(config, own, name) for name, own in require_sources(source).items()}
+        question, others = _question(config, evaluation, asked, options)
         images = images_of(config, finetuning, "finetuning")
-        response = dose_response_loaded(evaluator_of(request), model, images, question, **options)
-        _note(request, str(response))
-        return response
+        responses = dose_responses_loaded(evaluator_of(request), sources, images, question, **others)
+        found = responses if isinstance(source, Mapping) else of_one(responses)
+        _note(request, str(found))
+        return found
 
     return respond
 
 
-def _question(
-    config: pytest.Config,
-    evaluation: Any,
-    asked: Intervention | Gap | str,
-    metric: str | None,
-    target: Target | None,
-    positive: Target | None,
-) -> Question:
-    """Return what an experiment measures, on images as of a fixture."""
-    from pytest_biastransfer.transfer.seed_repeats import Question
+def sweep_in_session(request: pytest.FixtureRequest) -> Callable[..., Repeated]:
+    """Return what measures one point of a sweep; the points of a function's tests are shown as one table."""
 
-    return Question.of(images_of(config, evaluation, "evaluation"), asked, metric, target, positive)
+    def measure(
+        source: Any,
+        finetuning: Any,
+        evaluation: Any,
+        asked: Any,
+        *,
+        seeds: int | Sequence[int] = 3,
+        confidence: float = 0.95,
+        save: Path | str | Sequence[Path | str] = (),
+        **options: Any,
+    ) -> Repeated:
+        from pytest_biastransfer.transfer.sweep_experiment import Arm
+        from pytest_biastransfer.transfer.sweep_result import require_files
+
+        config = request.config
+        files = require_files(save)
+        question, settings = _question(config, evaluation, asked, options)
+        arm = Arm.of(_named_source(request, source), images_of(config, finetuning, "finetuning"), **settings)
+        point = arm.measure(evaluator_of(request), question, seeds=seeds, confidence=confidence)
+        request.node.stash.setdefault(SWEEP_POINTS, []).append({"point": point.to_json(), "save": files})
+        return point.found
+
+    return measure
+
+
+def _named_source(request: pytest.FixtureRequest, source: Any) -> tuple[str, Model]:
+    """Return a source and its name in a sweep; a word without a colon is the name of a fixture, and not a spec."""
+    if isinstance(source, str):
+        value = source if ":" in source else request.getfixturevalue(source)
+        return source, model_of(request.config, value, "source")
+    model = model_of(request.config, source, "source")
+    return model.name, model
+
+
+def _question(
+    config: pytest.Config, evaluation: Any, asked: Any, options: Mapping[str, Any]
+) -> tuple[Question, dict[str, Any]]:
+    """Return what an experiment measures, on images as of a fixture, and the options that say how."""
+    from pytest_biastransfer.transfer.question import Question, question_options
+
+    own, others = question_options(options)
+    return Question.of(images_of(config, evaluation, "evaluation"), asked, **own), others
 
 
 def _note(request: pytest.FixtureRequest, text: str) -> None:

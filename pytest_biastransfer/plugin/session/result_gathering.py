@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pytest_biastransfer.plugin.records import RecordReader
 from pytest_biastransfer.plugin.results import Results
 from pytest_biastransfer.plugin.session import stale_tests
-from pytest_biastransfer.plugin.state import RECORDS, RESULTS
+from pytest_biastransfer.plugin.session.sweep_gathering import SweepGatherer
+from pytest_biastransfer.plugin.state import RECORDS, RESULTS, SWEEPS
 
 if TYPE_CHECKING:
     import pytest
@@ -20,4 +21,6 @@ def gather_results(config: pytest.Config) -> None:
     reader = config.stash[RECORDS] = RecordReader()
     results = config.stash[RESULTS] = Results(reader)
     config.pluginmanager.register(results, "biastransfer-results")
+    sweeps = config.stash[SWEEPS] = SweepGatherer(config, reader)
+    config.pluginmanager.register(sweeps, "biastransfer-sweeps")
     config.pluginmanager.register(stale_tests, "biastransfer-stale-tests")

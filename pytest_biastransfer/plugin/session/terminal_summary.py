@@ -10,7 +10,7 @@ from pytest_biastransfer.plain_text import in_one_line, shown
 from pytest_biastransfer.plugin.node_names import typed_name
 from pytest_biastransfer.plugin.pytest_internals import terminal_encoding, terminal_width
 from pytest_biastransfer.plugin.results import sort_key
-from pytest_biastransfer.plugin.state import BASELINE_LINES, COMPARED, RECORDS, REPORT_LINES, RESULTS
+from pytest_biastransfer.plugin.state import BASELINE_LINES, COMPARED, RECORDS, REPORT_LINES, RESULTS, SWEEPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,11 +120,17 @@ def _write_notes(reporter: pytest.TerminalReporter) -> None:
     reader = reporter.config.stash[RECORDS]
     reports = [report for group in reporter.stats.values() for report in group if isinstance(report, pytest.TestReport)]
     reports = [report for report in reports if reader.read(report).notes]
-    if reports:
+    sweeps = reporter.config.stash[SWEEPS].sweeps
+    if reports or sweeps:
         reporter.write_sep("=", "bias transfer: experiments")
     for report in sorted(reports, key=sort_key):
         for note in reader.read(report).notes:
             reporter.write_line(shown(f"{in_one_line(typed_name(reporter.config, report.nodeid))}: {note}"))
+    for sweep in sweeps:
+        reporter.write_line(shown(f"{in_one_line(typed_name(reporter.config, sweep.test))}: {sweep.sweep}"))
+        for path in sweep.save:
+            problem = next((problem for problem in sweep.problems if problem.startswith(f"save={path}:")), None)
+            reporter.write_line(shown(f"  {problem or f'written to {path}'}"), red=problem is not None)
 
 
 def _write_line(reporter: pytest.TerminalReporter, line: Line) -> None:

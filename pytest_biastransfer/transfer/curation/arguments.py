@@ -77,9 +77,7 @@ class Request:
             requested["attribute"] = attribute
         is_known = np.ones(len(self.images), dtype=np.bool_)
         for argument, value in requested.items():
-            states = table.states[:, self._columns(argument, value)]
-            # One that is true decides, whatever the others are.
-            is_known &= (states == 1).any(axis=1) | (states != UNKNOWN).all(axis=1)
+            is_known &= self.states(argument, value) != UNKNOWN
         if is_known.all():
             return self
         if not is_known.any():
@@ -89,13 +87,17 @@ class Request:
 
     def members(self, argument: str, classes: object) -> npt.NDArray[np.bool_]:
         """Return which images are of a class or of one of several, or have one of several labels; bool [images]."""
-        table = self.images.label_table
-        if table is None:
-            return np.isin(self.images.labels, self.numbers(argument, classes))
-        inside: npt.NDArray[np.bool_] = (table.states[:, self._columns(argument, classes)] == 1).any(axis=1)
+        inside: npt.NDArray[np.bool_] = self.states(argument, classes) == 1
         if not inside.any():
             raise self.error(f"{self.images.name} has no image with {self.group_names(argument, classes)[0]}")
         return inside
+
+    def states(self, argument: str, classes: object) -> npt.NDArray[np.int8]:
+        """Return 1 for images of a class or label, or of one of several, 0 for others, and -1 where it is unknown."""
+        table = self.images.label_table
+        if table is None:
+            return np.isin(self.images.labels, self.numbers(argument, classes)).astype(np.int8)
+        return table.any_of(self._columns(argument, classes))
 
     def group_names(self, argument: str, classes: object) -> tuple[str, str]:
         """Return the names of the images of a class or label, or of several, and of all others, for a message."""

@@ -1,0 +1,184 @@
+"""What an experiment asks of each model: one figure of its bias, and how well it performs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from pytest_biastransfer.data.label_table import UNKNOWN
+from pytest_biastransfer.errors import BiasTransferError, nearest
+from pytest_biastransfer.interventions import as_intervention
+from pytest_biastransfer.judgement.expectation import require_classes, require_target
+from pytest_biastransfer.judgement.gap import Gap
+from pytest_biastransfer.measurement.decisions import POSITIVE, decision_of
+from pytest_biastransfer.measurement.judged_images import judged_images
+from pytest_biastransfer.measurement.measure import measure_loaded
+from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, limitable, metric_named
+from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups
+from pytest_biastransfer.metrics.statistics.auc import areas
+from pytest_biastransfer.metrics.statistics.average_precision import average_precision
+from pytest_biastransfer.names import Bound
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.data import LabelledImages
+    from pytest_biastransfer.evaluation.evaluator import Evaluator
+    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.measurement.inputs import Target
+    from pytest_biastransfer.models import Model
+
+# How well a model performs, besides its accuracy: how well the scores of one decision rank the images.
+Performance = Literal["auc", "average_precision"]
+
+ACCURACY = "accuracy"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A figure to measure of each model.
+
+    Attributes
+    ----------
+    images
+        The images to measure on.
+    subject
+        The intervention, or the gap between groups.
+    metric
+        The metric of it.
+    target
+        The target classes, for the metrics that need them.
+    positive
+        The decision that is judged; see `pytest_biastransfer.measure`. That of a gap is the gap's.
+    performance
+        What is shown beside the accuracy; None for nothing.
+    """
+
+    images: LabelledImages
+    subject: Intervention | Gap
+    metric: str
+    target: tuple[int | str, ...]
+    positive: tuple[int | str, ...] = ()
+    performance: Performance | None = None
+
+    @classmethod
+    def of(
+        cls,
+        images: LabelledImages,
+        subject: Any,
+        *,
+        metric: str | None = None,
+        target: Target | None = None,
+        positive: Target | None = None,
+        performance: Performance | None = None,
+    ) -> Question:
+        """Return the question of a caller's arguments; raises `BiasTransferError` for invalid ones."""
+        is_gap = isinstance(subject, Gap)
+        metrics = limitable(GapOfGroups if is_gap else ClassMetric)
+        valid = [metric.name for metric in metrics if metric.excess_of is None]
+        metric = metric or valid[0]
+        if metric not in valid:
+            raise BiasTransferError(f"metric={metric!r}; {nearest(str(metric), valid)}")
+        targets = require_target(target)
+        if "target" in metric_named(metric).needs and not targets:
+            raise BiasTransferError(f"metric={metric!r} needs target=, a class or several, by name or number")
+        decision = require_classes("positive", positive)
+        if is_gap and decision:
+            raise BiasTransferError(f"positive={positive!r:.60}: a gap has its own; write it in Gap(..., positive=...)")
+        decision = subject.positive if is_gap else decision
+        _require_performance(performance, decision)
+        asked = subject if is_gap else as_intervention(subject, "intervention")
+        return cls(images, asked, metric, targets, decision, performance)
+
+    @property
+    def bound(self) -> Bound:
+        """What a limit of the figure is: of its value, from above or below, or of its size."""
+        if not isinstance(self.subject, Gap):
+            return "at most" if metric_named(self.metric).more_is_worse else "at least"
+        if self.metric == "gap":
+            return "at most" if self.subject.between is None else "size at most"
+        is_highest_worst = self.metric == "worst" and GROUP_METRICS[self.subject.metric].worst == "highest"
+        return "at most" if is_highest_worst else "at least"
+
+    @property
+    def least(self) -> float:
+        """The lowest value that the figure can have."""
+        limits = metric_named(self.metric).limits
+        assert limits is not None
+        return -1.0 if self.bound == "size at most" else limits[0]
+
+    def figure(self, evaluator: Evaluator, model: Model) -> float:
+        """Return the figure of a model."""
+        if isinstance(self.subject, Gap):
+            from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
+
+            return float(measure_gaps_loaded(evaluator, model, self.images, self.subject).estimate(self.metric))
+        measurement = measure_loaded(
+            evaluator, model, self.images, self.subject, positive=self.positive, target=self.target
+        )
+        return float(measurement.estimate(self.metric))
+
+    def performances(self, evaluator: Evaluator, model: Model) -> Mapping[str, float]:
+        """Return how well a model performs, by the name of the measure: its accuracy, and `performance`."""
+        found = {ACCURACY: self._accuracy(evaluator, model)}
+        if self.performance is not None:
+            found[self.performance] = self._ranking(evaluator, model)
+        return found
+
+    def _accuracy(self, evaluator: Evaluator, model: Model) -> float:
+        """Return the share of correctly classified images, or of correct decisions where a decision is judged.
+
+        Images whose label is unknown do not count. NaN if the classes of model and images do not match.
+        """
+        predictions = evaluator.predictions(model, self.images)
+        decision = decision_of(model, self.images, self._decided(model), predictions.outputs)
+        if decision.labels is None:
+            return math.nan
+        labels = decision.labels[predictions.indices]
+        is_labelled = labels != UNKNOWN
+        is_correct = decision.classes(predictions, predictions) == labels
+        return float(is_correct[is_labelled].mean()) if is_labelled.any() else math.nan
+
+    def _decided(self, model: Model) -> tuple[int | str, ...]:
+        """Return the decision whose accuracy is shown."""
+        # Beside a gap of one class of a softmax, the accuracy is that of all classes.
+        is_of_all = isinstance(self.subject, Gap) and model.outputs == "softmax" and self.images.label_table is None
+        return () if is_of_all else self.positive
+
+    def _ranking(self, evaluator: Evaluator, model: Model) -> float:
+        """Return how well the scores of the decision rank the images whose label is known."""
+        (key,) = evaluator.keys(model, self.images, [None])
+        judged = judged_images(evaluator, model, key, self.images, self.positive, with_scores=True)
+        assert judged.scores is not None
+        scores, positive = judged.scores[judged.is_labelled], judged.labels[judged.is_labelled] == POSITIVE
+        if self.performance == "average_precision":
+            return average_precision(scores[positive], scores[~positive])
+        one_group = np.zeros(len(scores), dtype=np.int64)
+        return float(areas([scores], positive, one_group, 1).values[0, 0])
+
+    def __str__(self) -> str:
+        if isinstance(self.subject, Gap):
+            return str(self.subject) if self.metric == "gap" else f"{self.metric} of {self.subject}"
+        decision = f", {' or '.join(map(str, self.positive))} or not" if self.positive else ""
+        return f"{self.metric} of {self.subject}{decision}"
+
+
+def question_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of an experiment that `Question.of` takes, and the others."""
+    names = ("metric", "target", "positive", "performance")
+    own = {name: value for name, value in options.items() if name in names}
+    return own, {name: value for name, value in options.items() if name not in own}
+
+
+def _require_performance(performance: object, decision: Sequence[int | str]) -> None:
+    """Raise `BiasTransferError` for a measure of performance that is none, or that ranks nothing."""
+    if performance is None:
+        return
+    if performance not in get_args(Performance):
+        raise BiasTransferError(f"performance={performance!r:.60}; {nearest(str(performance), get_args(Performance))}")
+    if not decision:
+        raise BiasTransferError(
+            f"performance={performance!r} ranks the images by the score of one decision; name it: positive="
+        )
