@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError, nearest
-from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds
 from pytest_biastransfer.models import as_model
+from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import Bound
-from pytest_biastransfer.transfer.question import Performance, Question
-from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
-from pytest_biastransfer.transfer.seed_repeats import Repeated, estimate_to_json, repeat, require_seeds, worse_by
+from pytest_biastransfer.transfer.question import Performance, Question, question_of
+from pytest_biastransfer.transfer.recipe import Mode, Recipe
+from pytest_biastransfer.transfer.seed_repeats import Repeated, RepeatedTransfer, estimate_to_json, worse_by
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
 
 if TYPE_CHECKING:
@@ -108,8 +108,10 @@ def attribute_bias(
     target: Target | None = None,
     positive: Target | None = None,
     performance: Performance | None = None,
+    calibration_dataset: Any = None,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
+    threshold: Threshold = DEFAULT,
     recipes: Mapping[str, Recipe] | None = None,
     seeds: int | Sequence[int] = 5,
     confidence: float = 0.95,
@@ -134,7 +136,9 @@ def attribute_bias(
         labels need it.
     performance
         What is shown beside the accuracy: ``"auc"`` or ``"average_precision"`` of the decision that is judged.
-    mode, recipe
+    calibration_dataset
+        Of a gap: as in `pytest_biastransfer.measure_gaps`.
+    mode, recipe, threshold
         As for `transfer`; the same for all models except for the seed. From scratch, all weights are trained, and
         `freeze` of the recipe does not apply.
     recipes
@@ -169,19 +173,17 @@ def attribute_bias(
         evaluator_for(device, store),
         (as_model(source, "source"), as_model(control, "control")),
         as_images(finetuning, "finetuning"),
-        Question.of(
-            as_images(evaluation, "evaluation"),
+        question_of(
+            evaluation,
             asked,
             metric=metric,
             target=target,
             positive=positive,
             performance=performance,
+            calibration_dataset=calibration_dataset,
         ),
-        mode=mode,
-        recipe=recipe,
-        recipes=recipes,
-        seeds=seeds,
-        confidence=confidence,
+        RepeatedTransfer.of(mode=mode, recipe=recipe, threshold=threshold, seeds=seeds, confidence=confidence),
+        recipes,
     )
 
 
@@ -190,33 +192,25 @@ def attribute_loaded(
     sources: tuple[Model, Model],
     finetuning: LabelledImages,
     question: Question,
-    *,
-    mode: Mode = "fixed-feature",
-    recipe: Recipe | None = None,
+    transfer: RepeatedTransfer,
     recipes: Mapping[str, Recipe] | None = None,
-    seeds: int | Sequence[int] = 5,
-    confidence: float = 0.95,
 ) -> Attribution:
     """Attribute with an evaluator, and with models and images that are loaded already."""
     source, control = sources
-    shared: dict[str, Any] = {
-        "seeds": require_seeds(seeds),
-        "confidence": require_confidence(confidence),
-    }
     starts: list[tuple[str, Model, Mode]] = [
-        ("source", source, require_mode(mode)),
-        ("control source", control, mode),
+        ("source", source, transfer.mode),
+        ("control source", control, transfer.mode),
         ("scratch", source, "scratch"),
     ]
-    by_start = _recipes(recipe or Recipe(), recipes or {}, [name for name, _, _ in starts])
-    arms = {
-        name: repeat(evaluator, start, finetuning, question, mode=start_mode, recipe=by_start[name], **shared)
-        for name, start, start_mode in starts
-    }
+    by_start = _recipes(transfer.recipe, recipes or {}, [name for name, _, _ in starts])
+    arms = {}
+    for name, start, mode in starts:
+        own = dataclasses.replace(transfer, mode=mode, recipe=by_start[name])
+        arms[name] = own.measure(evaluator, start, finetuning, question)
     # Welch's interval: the three arms are independent, and their variances over the seeds need not be the same.
     from_source = arms["source"].values
     differences = {
-        name: difference_over_seeds(from_source, arm.values, shared["confidence"])
+        name: difference_over_seeds(from_source, arm.values, transfer.confidence)
         for name, arm in arms.items()
         if name != "source"
     }

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, overload
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError, nearest
-from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.judgement.verdict import holds
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.models import as_model
+from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import Bound, Rule
-from pytest_biastransfer.transfer.question import Performance, Question
-from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
+from pytest_biastransfer.transfer.question import Performance, Question, question_of
+from pytest_biastransfer.transfer.recipe import Mode, Recipe
 from pytest_biastransfer.transfer.result_plot import save_plot
 from pytest_biastransfer.transfer.result_table import result_table
-from pytest_biastransfer.transfer.seed_repeats import Repeated, repeat, require_seeds, worse_by
+from pytest_biastransfer.transfer.seed_repeats import Repeated, RepeatedTransfer, worse_by
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
 
 if TYPE_CHECKING:
@@ -240,8 +240,10 @@ def dose_response(  # type: ignore[misc]
     target: Target | None = None,
     positive: Target | None = None,
     performance: Performance | None = None,
+    calibration_dataset: Any = None,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
+    threshold: Threshold = DEFAULT,
     seeds: int | Sequence[int] = 3,
     confidence: float = 0.95,
     device: str | torch.device = "auto",
@@ -254,7 +256,9 @@ def dose_response(  # type: ignore[misc]
     source
         A source, as for `attribute_bias`; or several by name, whose dose responses are shown together:
         ``{"our source": module, "control source": "torchvision:resnet18"}``.
-    finetuning, evaluation, asked, metric, target, positive, performance, mode, recipe, seeds, confidence, device, store
+    finetuning, evaluation, asked, metric, target, positive, performance, calibration_dataset
+        As for `attribute_bias`.
+    mode, recipe, threshold, seeds, confidence, device, store
         As for `attribute_bias`.
     change
         Takes the finetuning data and a level, and returns the data to train on, such as
@@ -288,26 +292,25 @@ def dose_response(  # type: ignore[misc]
     >>> list(response.levels), response.smallest_level
     ([0, 0.5], 0)
     """
-    given: dict[str, Any] = {
-        "change": change,
-        "levels": levels,
-        "limit": limit,
-        "mode": mode,
-        "recipe": recipe,
-        "seeds": seeds,
-        "confidence": confidence,
-    }
-    question = Question.of(
-        as_images(evaluation, "evaluation"),
+    question = question_of(
+        evaluation,
         asked,
         metric=metric,
         target=target,
         positive=positive,
         performance=performance,
+        calibration_dataset=calibration_dataset,
     )
-    sources = {name: as_model(own, name) for name, own in require_sources(source).items()}
-    evaluator, images = evaluator_for(device, store), as_images(finetuning, "finetuning")
-    found = dose_responses_loaded(evaluator, sources, images, question, **given)
+    found = dose_responses_loaded(
+        evaluator_for(device, store),
+        {name: as_model(own, name) for name, own in require_sources(source).items()},
+        as_images(finetuning, "finetuning"),
+        question,
+        RepeatedTransfer.of(mode=mode, recipe=recipe, threshold=threshold, seeds=seeds, confidence=confidence),
+        change=change,
+        levels=levels,
+        limit=limit,
+    )
     return found if isinstance(source, Mapping) else of_one(found)
 
 
@@ -316,30 +319,20 @@ def dose_responses_loaded(
     sources: Mapping[str, Model],
     finetuning: LabelledImages,
     question: Question,
+    transfer: RepeatedTransfer,
     *,
     change: CurationChange,
     levels: Sequence[float],
     limit: float | None = None,
-    mode: Mode = "fixed-feature",
-    recipe: Recipe | None = None,
-    seeds: int | Sequence[int] = 3,
-    confidence: float = 0.95,
 ) -> DoseResponses:
     """Measure with an evaluator, and with models and images that are loaded already."""
-    shared: dict[str, Any] = {
-        "mode": require_mode(mode),
-        "recipe": recipe or Recipe(),
-        "seeds": require_seeds(seeds),
-        "confidence": require_confidence(confidence),
-    }
-    ascending = sorted(_require_levels(levels))
     found: dict[str, dict[float, Repeated]] = {name: {} for name in sources}
-    for level in ascending:
+    for level in sorted(_require_levels(levels)):
         images = as_images(change(finetuning, level), "change")
         for name, source in sources.items():
-            found[name][level] = repeat(evaluator, source, images, question, **shared)
+            found[name][level] = transfer.measure(evaluator, source, images, question)
     responses = {name: DoseResponse(str(question), by_level, limit, question.bound) for name, by_level in found.items()}
-    return DoseResponses(responses, confidence)
+    return DoseResponses(responses, transfer.confidence)
 
 
 _ONLY = "source"

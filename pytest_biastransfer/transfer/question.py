@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from pytest_biastransfer.data import as_images
 from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.interventions import as_intervention
 from pytest_biastransfer.judgement.expectation import require_classes, require_target
-from pytest_biastransfer.judgement.gap import Gap
+from pytest_biastransfer.judgement.gap import Gap, require_calibration
 from pytest_biastransfer.measurement.decisions import POSITIVE, decision_of
 from pytest_biastransfer.measurement.judged_images import judged_images
 from pytest_biastransfer.measurement.measure import measure_loaded
@@ -54,6 +55,8 @@ class Question:
         The decision that is judged; see `pytest_biastransfer.measure`. That of a gap is the gap's.
     performance
         What is shown beside the accuracy; None for nothing.
+    calibration
+        The images that the threshold of a gap at prevalence is found on; None for the measured ones.
     """
 
     images: LabelledImages
@@ -62,6 +65,7 @@ class Question:
     target: tuple[int | str, ...]
     positive: tuple[int | str, ...] = ()
     performance: Performance | None = None
+    calibration: LabelledImages | None = None
 
     @classmethod
     def of(
@@ -73,6 +77,7 @@ class Question:
         target: Target | None = None,
         positive: Target | None = None,
         performance: Performance | None = None,
+        calibration: LabelledImages | None = None,
     ) -> Question:
         """Return the question of a caller's arguments; raises `BiasTransferError` for invalid ones."""
         is_gap = isinstance(subject, Gap)
@@ -90,7 +95,9 @@ class Question:
         decision = subject.positive if is_gap else decision
         _require_performance(performance, decision)
         asked = subject if is_gap else as_intervention(subject, "intervention")
-        return cls(images, asked, metric, targets, decision, performance)
+        if calibration is not None:
+            _require_calibrated(asked)
+        return cls(images, asked, metric, targets, decision, performance, calibration)
 
     @property
     def bound(self) -> Bound:
@@ -114,7 +121,8 @@ class Question:
         if isinstance(self.subject, Gap):
             from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 
-            return float(measure_gaps_loaded(evaluator, model, self.images, self.subject).estimate(self.metric))
+            measured = measure_gaps_loaded(evaluator, model, self.images, self.subject, calibration=self.calibration)
+            return float(measured.estimate(self.metric))
         measurement = measure_loaded(
             evaluator, model, self.images, self.subject, positive=self.positive, target=self.target
         )
@@ -160,16 +168,32 @@ class Question:
 
     def __str__(self) -> str:
         if isinstance(self.subject, Gap):
-            return str(self.subject) if self.metric == "gap" else f"{self.metric} of {self.subject}"
+            declaration = self.subject.declaration(None if self.calibration is None else self.calibration.name)
+            return declaration if self.metric == "gap" else f"{self.metric} of {declaration}"
         decision = f", {' or '.join(map(str, self.positive))} or not" if self.positive else ""
         return f"{self.metric} of {self.subject}{decision}"
 
 
+def _require_calibrated(asked: Intervention | Gap) -> None:
+    """Raise `BiasTransferError` for a figure whose threshold no calibration dataset can give."""
+    if not isinstance(asked, Gap):
+        raise BiasTransferError(
+            f"calibration_dataset= is for gaps at operating_point='prevalence', and {asked} is an intervention"
+        )
+    require_calibration(asked)
+
+
 def question_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options of an experiment that `Question.of` takes, and the others."""
-    names = ("metric", "target", "positive", "performance")
+    """Return the options of an experiment that are about its question, and the others."""
+    names = ("metric", "target", "positive", "performance", "calibration_dataset")
     own = {name: value for name, value in options.items() if name in names}
     return own, {name: value for name, value in options.items() if name not in own}
+
+
+def question_of(evaluation: Any, asked: Any, *, calibration_dataset: Any = None, **options: Any) -> Question:
+    """Return the question of arguments of which the datasets may be of any accepted kind."""
+    calibration = None if calibration_dataset is None else as_images(calibration_dataset, "calibration_dataset")
+    return Question.of(as_images(evaluation, "evaluation"), asked, calibration=calibration, **options)
 
 
 def _require_performance(performance: object, decision: Sequence[int | str]) -> None:

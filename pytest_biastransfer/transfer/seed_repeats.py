@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import TransferError
+from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_over_seeds
+from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import Bound
 from pytest_biastransfer.transfer.question import ACCURACY, Question
-from pytest_biastransfer.transfer.recipe import Mode, Recipe
+from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 from pytest_biastransfer.transfer.transfer_model import transfer_loaded
 
 if TYPE_CHECKING:
@@ -96,28 +98,54 @@ class Repeated:
         return cls(OverSeeds.from_json(plain["figure"]), performances)
 
 
-def repeat(
-    evaluator: Evaluator,
-    source: Model,
-    finetuning: LabelledImages,
-    question: Question,
-    *,
-    mode: Mode,
-    recipe: Recipe,
-    seeds: Sequence[int],
-    confidence: float,
-) -> Repeated:
-    """Transfer once with each seed, and measure each model."""
-    values, performances = [], []
-    for seed in seeds:
-        model = transfer_loaded(evaluator, source, finetuning, mode, recipe=recipe.with_seed(seed))
-        values.append(question.figure(evaluator, model))
-        performances.append(question.performances(evaluator, model))
-    by_measure = {
-        measure: OverSeeds.of([performance[measure] for performance in performances], confidence)
-        for measure in performances[0]
-    }
-    return Repeated(OverSeeds.of(values, confidence, question.least), by_measure)
+@dataclass(frozen=True)
+class RepeatedTransfer:
+    """How models are transferred that differ by their seed.
+
+    Attributes
+    ----------
+    mode, recipe, threshold
+        As for `transfer`; the seed of the recipe is replaced.
+    seeds
+        At least two.
+    confidence
+        Coverage of the intervals over the seeds.
+    """
+
+    mode: Mode
+    recipe: Recipe
+    threshold: Threshold
+    seeds: tuple[int, ...]
+    confidence: float
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        seeds: int | Sequence[int],
+        mode: Mode = "fixed-feature",
+        recipe: Recipe | None = None,
+        threshold: Threshold = DEFAULT,
+        confidence: float = 0.95,
+    ) -> RepeatedTransfer:
+        """Return it of a caller's arguments; raises `BiasTransferError` for invalid ones."""
+        return cls(
+            require_mode(mode), recipe or Recipe(), threshold, _require_seeds(seeds), require_confidence(confidence)
+        )
+
+    def measure(self, evaluator: Evaluator, source: Model, finetuning: LabelledImages, question: Question) -> Repeated:
+        """Transfer once with each seed, and measure each model."""
+        values, performances = [], []
+        for seed in self.seeds:
+            recipe = self.recipe.with_seed(seed)
+            model = transfer_loaded(evaluator, source, finetuning, self.mode, recipe=recipe, threshold=self.threshold)
+            values.append(question.figure(evaluator, model))
+            performances.append(question.performances(evaluator, model))
+        by_measure = {
+            measure: OverSeeds.of([performance[measure] for performance in performances], self.confidence)
+            for measure in performances[0]
+        }
+        return Repeated(OverSeeds.of(values, self.confidence, question.least), by_measure)
 
 
 def worse_by(first: Repeated, second: Repeated, bound: Bound, confidence: float) -> Estimate:
@@ -135,7 +163,7 @@ def _oriented(repeated: Repeated, bound: Bound) -> list[float]:
     return [-value if is_reversed else value for value in repeated.values]
 
 
-def require_seeds(seeds: object) -> tuple[int, ...]:
+def _require_seeds(seeds: object) -> tuple[int, ...]:
     """Return seeds from a number of them or from a list; raises `TransferError` for fewer than two."""
     listed = tuple(range(seeds)) if type(seeds) is int else seeds
     if not isinstance(listed, Sequence) or isinstance(listed, str) or not all(type(seed) is int for seed in listed):

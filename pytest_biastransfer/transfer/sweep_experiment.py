@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError, nearest
-from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.models import as_model
+from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.transfer.curation.combination import subset
 from pytest_biastransfer.transfer.dose_experiment import CurationChange, require_sources
-from pytest_biastransfer.transfer.question import Performance, Question
+from pytest_biastransfer.transfer.question import Performance, Question, question_of
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
-from pytest_biastransfer.transfer.seed_repeats import repeat, require_seeds
+from pytest_biastransfer.transfer.seed_repeats import RepeatedTransfer
 from pytest_biastransfer.transfer.sweep_result import FIELDS, Setting, Sweep, SweepPoint, plain_setting
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
 
@@ -46,8 +46,10 @@ def sweep(
     target: Target | None = None,
     positive: Target | None = None,
     performance: Performance | None = None,
+    calibration_dataset: Any = None,
     mode: Mode = "fixed-feature",
     recipe: Recipe | None = None,
+    threshold: Threshold = DEFAULT,
     seeds: int | Sequence[int] = 3,
     confidence: float = 0.95,
     device: str | torch.device = "auto",
@@ -68,7 +70,9 @@ def sweep(
         `change`; and of ``"mode"``.
     change
         As for `dose_response`.
-    finetuning, evaluation, asked, metric, target, positive, performance, mode, recipe, seeds, confidence, device, store
+    finetuning, evaluation, asked, metric, target, positive, performance, calibration_dataset
+        As for `attribute_bias`.
+    mode, recipe, threshold, seeds, confidence, device, store
         As for `attribute_bias`.
 
     Raises
@@ -88,24 +92,25 @@ def sweep(
     >>> study.axes == over, len(study.points)
     (True, 4)
     """
-    question = Question.of(
-        as_images(evaluation, "evaluation"),
+    question = question_of(
+        evaluation,
         asked,
         metric=metric,
         target=target,
         positive=positive,
         performance=performance,
+        calibration_dataset=calibration_dataset,
     )
     images, evaluator = as_images(finetuning, "finetuning"), evaluator_for(device, store)
     sources = {name: as_model(own, name) for name, own in require_sources(source).items()}
-    given: dict[str, Any] = {"mode": mode, "change": change, "recipe": recipe}
+    transfer = RepeatedTransfer.of(mode=mode, recipe=recipe, threshold=threshold, seeds=seeds, confidence=confidence)
     # All are looked at before the first one is trained: a mistake in the last one shall not cost hours.
     arms = [
-        Arm.of((name, model), images, **{**given, **settings})
+        Arm.of((name, model), images, transfer, change=change, **settings)
         for name, model in sources.items()
         for settings in _combinations(over)
     ]
-    return Sweep([arm.measure(evaluator, question, seeds=seeds, confidence=confidence) for arm in arms])
+    return Sweep([arm.measure(evaluator, question) for arm in arms])
 
 
 @dataclass(frozen=True)
@@ -114,16 +119,15 @@ class Arm:
 
     Attributes
     ----------
-    source, images, mode, recipe
-        The arguments of the transfer.
+    source, images, transfer
+        What is transferred, on which images, and how.
     settings
         As of a `SweepPoint`.
     """
 
     source: Model
     images: LabelledImages
-    mode: Mode
-    recipe: Recipe
+    transfer: RepeatedTransfer
     settings: Mapping[str, Setting]
 
     @classmethod
@@ -131,15 +135,15 @@ class Arm:
         cls,
         source: tuple[str, Model],
         finetuning: LabelledImages,
+        transfer: RepeatedTransfer,
         *,
-        mode: Mode = "fixed-feature",
+        mode: Mode | None = None,
         level: float | None = None,
         change: CurationChange | None = None,
         size: int | None = None,
-        recipe: Recipe | None = None,
         **fields: Any,
     ) -> Arm:
-        """Return the arm of a source, which is named, and of settings; `fields` replace those of the recipe.
+        """Return the arm of a source, which is named, and of settings, which replace those of the transfer.
 
         Raises `TransferError` for settings that do not exist or do not go together.
         """
@@ -149,40 +153,25 @@ class Arm:
                 raise TransferError(f"{field!r} is not a setting of a sweep; {hint}")
         if (level is None) != (change is None):
             raise TransferError("level= and change= go together: change(images, level) returns the images to train on")
-        own: Recipe = dataclasses.replace(recipe or Recipe(), **fields)
+        recipe: Recipe = dataclasses.replace(transfer.recipe, **fields)
+        own = dataclasses.replace(transfer, recipe=recipe, mode=require_mode(mode or transfer.mode))
         images = finetuning
         if change is not None and level is not None:
             images = as_images(change(images, level), "change")
         if size is not None:
             images = subset(images, size)
         name, model = source
-        settings = {"source": name, "mode": require_mode(mode), "level": level, "size": size}
+        settings = {"source": name, "mode": own.mode, "level": level, "size": size}
         settings = {key: plain_setting(value) for key, value in settings.items() if value is not None}
         for field in FIELDS:
-            value = plain_setting(getattr(own, field))
+            value = plain_setting(getattr(recipe, field))
             if field in fields or value != plain_setting(getattr(Recipe, field)):
                 settings[field] = value
-        return cls(model, images, mode, own, settings)
+        return cls(model, images, own, settings)
 
-    def measure(
-        self,
-        evaluator: Evaluator,
-        question: Question,
-        *,
-        seeds: int | Sequence[int] = 3,
-        confidence: float = 0.95,
-    ) -> SweepPoint:
+    def measure(self, evaluator: Evaluator, question: Question) -> SweepPoint:
         """Transfer with each seed, and measure the models."""
-        found = repeat(
-            evaluator,
-            self.source,
-            self.images,
-            question,
-            mode=self.mode,
-            recipe=self.recipe,
-            seeds=require_seeds(seeds),
-            confidence=require_confidence(confidence),
-        )
+        found = self.transfer.measure(evaluator, self.source, self.images, question)
         return SweepPoint(str(question), question.bound, self.settings, found)
 
 

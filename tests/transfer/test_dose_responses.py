@@ -14,11 +14,20 @@ from scipy import stats
 from sklearn import metrics
 from torch import nn
 
-from pytest_biastransfer import Gap, Model, Square
+from pytest_biastransfer import Gap, Model, Square, measure, measure_gaps
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import BiasTransferError, TransferError
 from pytest_biastransfer.names import Bound
-from pytest_biastransfer.transfer import DoseResponse, DoseResponses, Recipe, dose_response, plant
+from pytest_biastransfer.transfer import (
+    DoseResponse,
+    DoseResponses,
+    Recipe,
+    dose_response,
+    plant,
+    subset,
+    sweep,
+    transfer,
+)
 from pytest_biastransfer.transfer.question import Question
 from pytest_biastransfer.transfer.seed_repeats import OverSeeds, Repeated
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
@@ -172,3 +181,39 @@ def test_several_sources_are_trained_on_the_same_images(tmp_path: Path) -> None:
     assert "auc" in str(both).splitlines()[1].split()
     with pytest.raises(BiasTransferError, match=r"source: the names are \[''\], expected a name for each source"):
         dose_response({"": Net(2)}, data, data, gap, change=planted, levels=[0], **options)
+
+
+def test_thresholds_are_found_on_other_images(tmp_path: Path) -> None:
+    data, validation = pictures(), pictures(40)[::-1]
+    recipe = Recipe(epochs=1, batch_size=16)
+    gap = Gap("side", "fpr", positive="red", operating_point="prevalence", min_group_size=3)
+    options: dict[str, Any] = {"recipe": recipe, "seeds": 2, "store": tmp_path, "levels": [0]}
+
+    def as_it_is(images: Any, _: float) -> Any:
+        return images
+
+    found = dose_response(Net(2), data, data, gap, change=as_it_is, calibration_dataset=validation, **options)
+    assert found.question == "fpr of red at prevalence by side, threshold from list"
+    model = transfer(Net(2), data, recipe=recipe.with_seed(1), store=tmp_path)
+    arguments: dict[str, Any] = {"positive": "red", "operating_point": "prevalence", "min_group_size": 3}
+    expected = measure_gaps(model, data, "side", calibration_dataset=validation, **arguments)
+    assert found.levels[0].values[1] == float(expected.gap)
+    with pytest.raises(
+        BiasTransferError, match=r"calibration_dataset= is for gaps .*, and Square\(.*is an intervention"
+    ):
+        dose_response(Net(2), data, data, Square(), change=as_it_is, calibration_dataset=validation, **options)
+    other = Gap("side", "fpr", positive="red")
+    with pytest.raises(BiasTransferError, match="fpr of red by side has operating_point='argmax'"):
+        dose_response(Net(2), data, data, other, change=as_it_is, calibration_dataset=validation, **options)
+
+
+def test_the_threshold_is_that_of_the_models(tmp_path: Path) -> None:
+    data = pictures()
+    options: dict[str, Any] = {"recipe": Recipe(epochs=1, batch_size=16), "seeds": 2, "store": tmp_path}
+    arguments: dict[str, Any] = {"positive": "red", "over": {"size": [40]}, **options}
+    study = sweep(Net(2), data, data, Square(), threshold=0.9, **arguments)
+    trained = subset(data, 40)
+    model = transfer(Net(2), trained, recipe=options["recipe"].with_seed(0), threshold=0.9, store=tmp_path)
+    expected = measure(model, data, Square(), positive="red")
+    assert study.points[0].found.values[0] == float(expected.asr)
+    assert study.points[0].found.performances["accuracy"].values[0] == float(expected.accuracy)

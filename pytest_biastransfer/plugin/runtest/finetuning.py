@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.transfer.attribution import Attribution
-    from pytest_biastransfer.transfer.dose_experiment import DoseResponse, DoseResponses
+    from pytest_biastransfer.transfer.dose_experiment import CurationChange, DoseResponse, DoseResponses
     from pytest_biastransfer.transfer.question import Question
     from pytest_biastransfer.transfer.seed_repeats import Repeated
 
@@ -100,15 +100,25 @@ def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attr
     """Return `attribute_bias` with the session's device and store; what it finds is shown in the summary."""
 
     def attribute(
-        source: Any, control: Any, finetuning: Any, evaluation: Any, asked: Any, **options: Any
+        source: Any,
+        control: Any,
+        finetuning: Any,
+        evaluation: Any,
+        asked: Any,
+        *,
+        recipes: Mapping[str, Recipe] | None = None,
+        seeds: int | Sequence[int] = 5,
+        **options: Any,
     ) -> Attribution:
         from pytest_biastransfer.transfer.attribution import attribute_loaded
+        from pytest_biastransfer.transfer.seed_repeats import RepeatedTransfer
 
         config = request.config
         sources = (model_of(config, source, "source"), model_of(config, control, "control"))
         question, others = _question(config, evaluation, asked, options)
+        transfer = RepeatedTransfer.of(seeds=seeds, **others)
         images = images_of(config, finetuning, "finetuning")
-        attribution = attribute_loaded(evaluator_of(request), sources, images, question, **others)
+        attribution = attribute_loaded(evaluator_of(request), sources, images, question, transfer, recipes)
         _note(request, str(attribution))
         return attribution
 
@@ -119,15 +129,28 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., An
     """Return `dose_response` with the session's device and store; what it finds is shown in the summary."""
 
     def respond(
-        source: Any, finetuning: Any, evaluation: Any, asked: Any, **options: Any
+        source: Any,
+        finetuning: Any,
+        evaluation: Any,
+        asked: Any,
+        *,
+        change: CurationChange,
+        levels: Sequence[float],
+        limit: float | None = None,
+        seeds: int | Sequence[int] = 3,
+        **options: Any,
     ) -> DoseResponse | DoseResponses:
         from pytest_biastransfer.transfer.dose_experiment import dose_responses_loaded, of_one, require_sources
+        from pytest_biastransfer.transfer.seed_repeats import RepeatedTransfer
 
         config = request.config
         sources = {name: model_of(config, own, name) for name, own in require_sources(source).items()}
         question, others = _question(config, evaluation, asked, options)
         images = images_of(config, finetuning, "finetuning")
-        responses = dose_responses_loaded(evaluator_of(request), sources, images, question, **others)
+        transfer, given = RepeatedTransfer.of(seeds=seeds, **others), (sources, images, question)
+        responses = dose_responses_loaded(
+            evaluator_of(request), *given, transfer, change=change, levels=levels, limit=limit
+        )
         found = responses if isinstance(source, Mapping) else of_one(responses)
         _note(request, str(found))
         return found
@@ -144,19 +167,25 @@ def sweep_in_session(request: pytest.FixtureRequest) -> Callable[..., Repeated]:
         evaluation: Any,
         asked: Any,
         *,
+        recipe: Recipe | None = None,
+        threshold: Threshold = DEFAULT,
         seeds: int | Sequence[int] = 3,
         confidence: float = 0.95,
         save: Path | str | Sequence[Path | str] = (),
         **options: Any,
     ) -> Repeated:
+        from pytest_biastransfer.transfer.seed_repeats import RepeatedTransfer
         from pytest_biastransfer.transfer.sweep_experiment import Arm
         from pytest_biastransfer.transfer.sweep_result import require_files
 
         config = request.config
         files = require_files(save)
         question, settings = _question(config, evaluation, asked, options)
-        arm = Arm.of(_named_source(request, source), images_of(config, finetuning, "finetuning"), **settings)
-        point = arm.measure(evaluator_of(request), question, seeds=seeds, confidence=confidence)
+        transfer = RepeatedTransfer.of(recipe=recipe, threshold=threshold, seeds=seeds, confidence=confidence)
+        images = images_of(config, finetuning, "finetuning")
+        point = Arm.of(_named_source(request, source), images, transfer, **settings).measure(
+            evaluator_of(request), question
+        )
         request.node.stash.setdefault(SWEEP_POINTS, []).append({"point": point.to_json(), "save": files})
         return point.found
 
@@ -179,6 +208,9 @@ def _question(
     from pytest_biastransfer.transfer.question import Question, question_options
 
     own, others = question_options(options)
+    calibration = own.pop("calibration_dataset", None)
+    if calibration is not None:
+        own["calibration"] = images_of(config, calibration, "calibration_dataset")
     return Question.of(images_of(config, evaluation, "evaluation"), asked, **own), others
 
 
