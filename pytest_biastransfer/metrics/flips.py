@@ -25,7 +25,7 @@ def accuracy_drop(clean: Classes, intervened: Classes, labels: Classes, confiden
 
     >>> import numpy as np
     >>> accuracy_drop(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), np.array([0, 0, 1, 0]))
-    0.25 [-0.25, 0.5]
+    0.25 [-0.362, 0.954]
     """
     return _mean_difference(clean == labels, intervened == labels, confidence)
 
@@ -123,8 +123,7 @@ def skew_excess(
 def _mean_difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float) -> Estimate:
     import numpy as np
 
-    from pytest_biastransfer.metrics.statistics.intervals import bootstrap
+    from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 
     only_first, only_second = np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)
-    cells = np.array([only_first, only_second, len(first) - only_first - only_second], dtype=np.int64)
-    return bootstrap(cells, lambda counts: (counts[:, 0] - counts[:, 1]) / len(first), confidence)
+    return paired_difference(int(only_first), int(only_second), len(first), confidence)

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 # `Estimate.method` of the intervals.
-Interval = Literal["clopper-pearson", "paired bootstrap"]
+Interval = Literal["clopper-pearson", "tango", "paired bootstrap"]
 # Which images a rate of a group is taken among; an area under the ROC curve compares positives with negatives.
 Base = Literal["images", "negatives", "positives", "predicted positives", "positives and negatives"]
 
 # The method of each interval, and its source.
 INTERVALS: Final[Mapping[Interval, tuple[str, str]]] = {
     "clopper-pearson": ("exact", "Clopper & Pearson 1934"),
+    "tango": ("score test of paired shares", "Tango 1998"),
     "paired bootstrap": ("basic bootstrap, paired", "Davison & Hinkley 1997, §5.2"),
 }
 

@@ -1,18 +1,13 @@
-"""Confidence intervals: exact for proportions, by paired bootstrap for differences and distances."""
+"""Confidence intervals: exact for proportions, by paired bootstrap for distances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.statistics.bootstrap import resampled_counts
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
-
-# Statistics of many resampled tables at once: counts [draws, cells] -> values [draws].
-Statistic = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 
 
 def proportion(count: int, n: int, confidence: float = 0.95) -> Estimate:
@@ -42,38 +37,6 @@ def upper_end(count: Any, n: Any, tail: float) -> Any:
     from scipy.special import betaincinv
 
     return np.where(count < n, betaincinv(count + 1, np.maximum(n - count, 1), 1 - tail), 1.0)
-
-
-def bootstrap(
-    cells: npt.NDArray[np.int64],
-    statistic: Statistic,
-    confidence: float = 0.95,
-    *,
-    least: float = -1.0,
-    most: float = 1.0,
-    seed: int = 0,
-) -> Estimate:
-    """Return a statistic of a table of counts, with its bootstrap interval.
-
-    Images are resampled by resampling the counts of the cells they fall into, which is the same and faster.
-
-    Parameters
-    ----------
-    cells
-        Counts, int64 of shape [cells].
-    statistic
-        Takes counts, int64 of shape [draws, cells], and returns values, float64 of shape [draws].
-    least, most
-        The range of the statistic.
-
-    Examples
-    --------
-    >>> bootstrap(np.array([30, 70]), lambda counts: counts[:, 0] / 100, least=0.0)
-    0.3 [0.21, 0.39]
-    """
-    value = float(statistic(cells[None])[0])
-    draws = statistic(resampled_counts(cells, seed))
-    return basic_bootstrap(value, draws, int(cells.sum()), confidence, least=least, most=most)
 
 
 def basic_bootstrap(
