@@ -24,6 +24,7 @@ from benchmarks.gpu import (
     many_images_measurements,
 )
 from benchmarks.machine import describe_machine, gpu_names
+from benchmarks.many_labels import MANY_LABELS_FIGURES, many_labels_measurements
 from benchmarks.measurements import Measurement, Workbench, cpu_measurements
 from benchmarks.pages import PAGE_FIGURES, page_measurements
 from benchmarks.processes import BenchmarkError, child_environment
@@ -47,7 +48,8 @@ def main() -> int:
     gpus = len(gpu_names()) if options.device != "cpu" else 0
     if options.device == "cuda" and not gpus:
         parser.error("--device cuda: this machine has no NVIDIA GPU that nvidia-smi lists")
-    cpu: Sequence[Figure] = () if options.device == "cuda" else (*CPU_FIGURES, *CURATION_FIGURES, *PAGE_FIGURES)
+    own = (*CPU_FIGURES, *CURATION_FIGURES, *MANY_LABELS_FIGURES, *PAGE_FIGURES)
+    cpu: Sequence[Figure] = () if options.device == "cuda" else own
     gpu: Sequence[Figure] = (*gpu_figures(gpus), *device_work_figures(), *many_images_figures()) if gpus else ()
     figures = _chosen([*cpu, *gpu], options.only, parser)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as place:
@@ -98,7 +100,7 @@ def _measurements(place: Path, data: Path, quick: bool, gpus: int) -> dict[str, 
     tenth = workload(data, place, per_class // 10)
     plain = child_environment(gpu=False)
     found = cpu_measurements(Workbench(place / "whole", images, plain), Workbench(place / "tenth", tenth, plain))
-    found |= curation_measurements(plain) | page_measurements(plain)
+    found |= curation_measurements(plain) | many_labels_measurements(plain) | page_measurements(plain)
     with_gpu = child_environment(gpu=True)
     found |= device_work_measurements(with_gpu, QUICK_WORK if quick else WORK)
     many = workload(data, place, per_class, copies=4)
