@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -69,11 +70,26 @@ def test_chance_is_what_random_orders_have_on_average(pairs: list[tuple[int, int
     assert agreement_by_chance(predicted, labels) == pytest.approx(every)
 
 
-def test_the_permutation_test_agrees_with_fishers_exact_test_of_two_classes() -> None:
-    labels = np.array([0] * 30 + [1] * 30)
-    predicted = np.array([0] * 19 + [1] * 11 + [0] * 12 + [1] * 18)
-    exact = stats.fisher_exact([[19, 11], [12, 18]], alternative="greater").pvalue
-    assert permutation_p(predicted, labels) == pytest.approx(exact, abs=0.03)
+@pytest.mark.parametrize("cells", [(19, 11, 12, 18), (9, 1, 40, 10), (30, 0, 25, 5), (10, 20, 20, 10)])
+@pytest.mark.parametrize("further", [0, 2], ids=["classes 0 and 1", "classes 2 and 3"])
+def test_the_permutation_test_agrees_with_fishers_exact_test_of_two_classes(
+    cells: tuple[int, int, int, int], further: int
+) -> None:
+    labels, predicted = np.repeat([0, 0, 1, 1], cells) + further, np.repeat([0, 1, 0, 1], cells) + further
+    exact = stats.fisher_exact([cells[:2], cells[2:]], alternative="greater").pvalue
+    p = np.mean([permutation_p(predicted, labels, seed) for seed in range(10)])
+    assert p == pytest.approx(exact, abs=0.02)
+
+
+def test_a_million_images_of_two_classes_are_not_moved_one_by_one() -> None:
+    chance = np.random.default_rng(0)
+    labels = (chance.random(1_000_000) < 0.3).astype(np.int64)
+    predicted = np.where(chance.random(len(labels)) < 0.002, labels, chance.permutation(labels))
+    start = time.perf_counter()
+    p = permutation_p(predicted, labels)
+    exact = stats.hypergeom.sf((predicted & labels).sum() - 1, len(labels), predicted.sum(), labels.sum())
+    assert p == pytest.approx(exact, abs=0.04)
+    assert time.perf_counter() - start < 1
 
 
 # ------------------------------------------------------------------------------- degenerate or not
