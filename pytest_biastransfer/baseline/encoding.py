@@ -10,17 +10,34 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Indices = Sequence[int] | npt.NDArray[np.int64]
 
 
-def encode_images(indices: Sequence[int]) -> str:
+def encode_images(indices: Indices) -> str:
     """Return ascending indices in a dataset as text.
 
     >>> encode_images([3, 4, 10])
     '3.1.poA='
     """
-    gaps = [index - before - 1 for before, index in zip([-1, *indices], indices, strict=False)]
-    low = max(0, (sum(gaps) // max(1, len(gaps))).bit_length() - 1)
-    return f"{len(gaps)}.{low}.{_text_of(''.join(_gap_code(gap, low) for gap in gaps))}"
+    import numpy as np
+
+    images = np.asarray(indices, dtype=np.int64)
+    gaps = images.copy()
+    gaps[1:] -= images[:-1] + 1
+    low = max(0, (int(gaps.sum()) // max(1, len(gaps))).bit_length() - 1)
+    # The code of a gap: its upper bits as so many ones and a zero, then its `low` lower bits.
+    ends = np.cumsum((gaps >> low) + 1 + low)
+    bits = np.ones(ends[-1] if len(ends) else 0, dtype=np.uint8)
+    for bit in range(low):
+        bits[ends - 1 - bit] = gaps >> bit & 1
+    bits[ends - 1 - low] = 0
+    return f"{len(gaps)}.{low}.{base64.b64encode(np.packbits(bits).tobytes()).decode()}"
 
 
 def decode_images(text: str) -> list[int]:
@@ -34,7 +51,7 @@ def decode_images(text: str) -> list[int]:
     return indices
 
 
-def encode_groups(groups: Sequence[tuple[int, Sequence[int]]]) -> str:
+def encode_groups(groups: Sequence[tuple[int, Indices]]) -> str:
     """Return groups as text: the size of each, and the ascending indices of those of its images that count.
 
     >>> encode_groups([(50, [3, 4, 10]), (40, [])])
@@ -88,12 +105,6 @@ def decode_classes(text: str, count: int) -> list[int]:
     if len(bits) < width * count:
         raise ValueError(f"its last bits are missing: {len(bits)} are too few for {count} classes")
     return [int(bits[start : start + width], 2) if width else 0 for start in range(0, (width or 1) * count, width or 1)]
-
-
-def _gap_code(gap: int, low: int) -> str:
-    """Return the bits of a gap: its upper bits as so many ones and a zero, then its `low` lower bits."""
-    lower = f"{gap & (1 << low) - 1:0{low}b}" if low else ""
-    return "1" * (gap >> low) + "0" + lower
 
 
 def _gaps(bits: str, count: int, low: int) -> Iterator[int]:

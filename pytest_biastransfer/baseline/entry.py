@@ -154,7 +154,7 @@ def evidence_for(metrics: Collection[str]) -> tuple[str, ...]:
 def encoded_evidence(measurement: Measurement, names: Collection[str]) -> dict[str, str]:
     """Return those parts of the evidence that a measurement has."""
     outcomes = measurement.outcomes
-    evidence = {name: encode_images(images.tolist()) for name, images in outcomes.image_sets.items()}
+    evidence = {name: encode_images(images) for name, images in outcomes.image_sets.items()}
     evidence |= _encoded_transitions(outcomes.flips, "")
     if outcomes.control_flips is not None:
         evidence |= _encoded_transitions(outcomes.control_flips, "control_")
@@ -186,7 +186,7 @@ def entry_of(measurement: Measurement | GapMeasurement, evidence: Mapping[str, s
 
 def _encoded_transitions(transitions: Transitions, prefix: str) -> dict[str, str]:
     return {
-        f"{prefix}flipped": encode_images(transitions.images.tolist()),
+        f"{prefix}flipped": encode_images(transitions.images),
         f"{prefix}from": encode_classes(transitions.before.tolist()),
         f"{prefix}to": encode_classes(transitions.after.tolist()),
     }

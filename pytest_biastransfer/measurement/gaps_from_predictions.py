@@ -167,7 +167,7 @@ def _measurement(
             # The dataset's fingerprint does not cover its attributes.
             "groups": fingerprint(values.names, codes, among, gap.min_group_size, *([] if pair is None else [pair])),
             "chance": encode_numbers([gaps.inflation, gaps.error, gaps.by_chance]),
-            "misclassified": encode_images(every.indices[every.misclassified].tolist()),
+            "misclassified": encode_images(every.indices[every.misclassified]),
             **hits,
             **{f"{name}_error": encode_numbers([_error_of(estimate)]) for name, estimate in extremes.items()},
             WORST: GROUP_METRICS[gaps.metric].worst,
@@ -195,11 +195,11 @@ def _pair(values: AttributeGroups, images: LabelledImages, gap: Gap) -> tuple[in
 
 def _groups_of(
     indices: Integers, hits: Marked, among: Marked, codes: Integers, groups: Integers
-) -> list[tuple[int, list[int]]]:
+) -> list[tuple[int, Integers]]:
     """Return the size of each of some groups, and the indices of its hits."""
     sizes, counted = np.bincount(codes[among], minlength=int(groups.max()) + 1), among & hits
     hit_indices, hit_codes = indices[counted], codes[counted]
-    return [(int(sizes[code]), hit_indices[hit_codes == code].tolist()) for code in groups]
+    return [(int(sizes[code]), hit_indices[hit_codes == code]) for code in groups]
 
 
 def _excess(
