@@ -39,8 +39,20 @@ class Predictions:
 
     def in_order(self) -> Predictions:
         """Return the same predictions in the dataset's order."""
-        order = self.indices.argsort()
-        return replace(self, values=self.values[order], indices=self.indices[order])
+        import numpy as np
+
+        positions = np.arange(len(self.indices))
+        if self.indices.max(initial=-1) >= len(positions):
+            order = self.indices.argsort()
+            return replace(self, values=self.values[order], indices=self.indices[order])
+        # Of all images: the inverse of the permutation, without sorting.
+        order = np.empty_like(positions)
+        order[self.indices] = positions
+        return replace(self, values=self.values[order], indices=positions)
+
+    def of_output(self, output: int) -> Predictions:
+        """Return one output of a model that has one a label: values float32 of shape [images, 1]."""
+        return replace(self, values=self.values[:, output : output + 1])
 
     @property
     def classes(self) -> npt.NDArray[np.int32]:

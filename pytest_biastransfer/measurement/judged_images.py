@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -82,8 +83,12 @@ def judged_images(
         collector = evaluator.collector(model, images, None, key, stack)
         # For scores, the first chunk's classes are enough: they tell the number of classes.
         look = 0 if with_scores and from_classes else -1
-        predictions, total = collector.collect(collector.looks[look]).in_order(), collector.looks[-1]
+        predictions, total = collector.collect(collector.looks[look]), collector.looks[-1]
     decision = decision_of(model, images, positive, predictions.outputs)
+    if decision.output is not None:
+        # Of many outputs, only the judged one is put in order.
+        predictions, decision = predictions.of_output(decision.output), dataclasses.replace(decision, output=0)
+    predictions = predictions.in_order()
     if decision.labels is None:
         raise BiasTransferError(f"figures of {model.name} on {images.name} need labels: {decision.reason}")
     scores = None
