@@ -24,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 # Images are looked at in slices that fit into caches, with a row for every area, and that are too short for OpenBLAS
 # to share out among threads: those wait for each other, which takes ten times as long where another process runs.
 _SLICE: Final = 2**13
+# So many groups at most are looked for one by one.
+_FEW: Final = 8
 # Below it, relative to the largest one, an eigenvalue is a rounding error.
 _ROUNDING: Final = 1e-12
 
@@ -157,8 +159,10 @@ def drawn_areas(group_areas: Areas, groups: Integers, seed: int = 0) -> Floats:
 def group_parts(positive: npt.NDArray[np.bool_], codes: Integers, groups: int) -> list[Integers]:
     """Return the places of the negatives of group 0, of its positives, of the negatives of group 1, and so on."""
     keys = codes * 2 + positive
-    # Numbers of 16 bits are sorted by counting, several times as fast.
+    # Numbers of 16 bits are sorted by counting, several times as fast; a few parts are found one by one faster still.
     small = keys.astype(np.int16) if 2 * groups <= 2**15 else keys
+    if groups <= _FEW:
+        return [np.flatnonzero(small == key) for key in range(2 * groups)]
     ends = np.cumsum(np.bincount(keys, minlength=2 * groups))
     return np.split(np.argsort(small, kind="stable"), ends[:-1])
 
@@ -176,14 +180,14 @@ def _delong(scores: Sequence[Scores], positives: Sequence[Integers], negatives: 
     """Return the areas of groups of positives [models, groups], and their covariance, twice that shape."""
     models, groups, n = len(scores), len(positives), len(negatives)
     sizes = np.array([len(part) for part in positives])
+    # Only where there are two models do their images need one order.
+    keeps_order = models > 1
     below: list[list[Integers]] = []
     overtaken = np.empty((models, groups, n), dtype=np.int32)
     for model, part in enumerate(scores):
-        ranked = _Ranked.of(part[negatives])
-        places = [ranked.places(part[members]) for members in positives]
+        ranked, columns = _ascending(part[negatives], keeps_order)
+        places = [_places(ranked, part[members], keeps_order) for members in positives]
         below.append([low + high for low, high in places])
-        # Only where there are two models do they need one order.
-        columns = ranked.order if models > 1 else slice(None)
         for group, place in enumerate(places):
             overtaken[model, group, columns] = _overtaken(*place, n)
     # Whole numbers up to here: sums do not depend on the order of the images.
@@ -196,37 +200,33 @@ def _delong(scores: Sequence[Scores], positives: Sequence[Integers], negatives: 
     return values, covariance
 
 
-class _Ranked(NamedTuple):
-    """Scores in ascending order, where they were, and for each how many have no higher one."""
+def _ascending(scores: Scores, keeps_order: bool) -> tuple[Scores, Integers | slice]:
+    """Return scores in ascending order, and where they were if that is needed: to find it takes several times as long.
 
-    scores: Scores
-    order: Integers
-    reached: Integers
+    Otherwise they count as if they had been in that order.
+    """
+    if not keeps_order:
+        return np.sort(scores), slice(None)
+    order = np.argsort(scores)
+    return scores[order], order
 
-    @classmethod
-    def of(cls, scores: Scores) -> _Ranked:
-        order = np.argsort(scores)
-        ascending = scores[order]
-        ends = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True)) + 1
-        return cls(ascending, order, np.repeat(ends, np.diff(ends, prepend=0)))
 
-    def places(self, scores: Scores) -> tuple[Integers, Integers]:
-        """Return how many of the ranked ones have a lower score than each given one, and how many no higher one."""
-        # Neighbours are found near each other: it is faster to sort first.
-        order = np.argsort(scores)
-        ascending = scores[order]
-        low = np.searchsorted(self.scores, ascending)
-        nearest = np.minimum(low, len(self.scores) - 1)
-        places = np.empty((2, len(scores)), dtype=np.int64)
-        places[0, order] = low
-        places[1, order] = np.where(self.scores[nearest] == ascending, self.reached[nearest], low)
-        return places[0], places[1]
+def _places(ranked: Scores, scores: Scores, keeps_order: bool) -> tuple[Integers, Integers]:
+    """Return how many of the ranked ones have a lower score than each given one, and how many no higher one."""
+    # Neighbours are found near each other: it is faster to sort first.
+    ascending, order = _ascending(scores, keeps_order)
+    places = np.empty((2, len(scores)), dtype=np.int64)
+    low = np.searchsorted(ranked, ascending)
+    high, equal = low.copy(), ranked[np.minimum(low, len(ranked) - 1)] == ascending
+    high[equal] = np.searchsorted(ranked, ascending[equal], side="right")
+    places[0, order], places[1, order] = low, high
+    return places[0], places[1]
 
 
 def _overtaken(low: Integers, high: Integers, n: int) -> npt.NDArray[np.int32]:
     """Return twice how many positives each of the n ranked negatives scores higher than, equal ones counted half."""
-    places = np.sort(np.concatenate([low, high]))
-    return np.repeat(np.arange(len(places) + 1, dtype=np.int32), np.diff(places, prepend=0, append=n))
+    places = np.bincount(low, minlength=n + 1) + np.bincount(high, minlength=n + 1)
+    return np.cumsum(places[:n], dtype=np.int32)
 
 
 def _spread(rows: npt.NDArray[Any], scales: Integers, means: Floats) -> Floats:
