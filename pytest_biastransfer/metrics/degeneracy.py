@@ -41,6 +41,8 @@ BOUND_LEVEL: Final = 0.01
 # The least that a model that works comes from chance to an accuracy of 1.
 WORKING: Final = 1 / 3
 _PERMUTATIONS: Final = 999
+# Classes below it are counted in an array.
+_MOST_COUNTED: Final = 2**16
 
 
 def clean_performance(
@@ -76,8 +78,9 @@ def clean_performance(
     judged, labels = predicted[known], labels[known]
     comparable = comparable and len(labels) > 0
     accuracy = proportion(int(np.count_nonzero(judged == labels)), len(labels)) if comparable else None
-    most_predicted = _largest(predicted, class_names)
-    most_labelled = _largest(labels, label_names) if len(labels) else ClassShare("unknown", 1.0)
+    predicted_counts = _counts(predicted)
+    most_predicted = _largest(*predicted_counts, class_names)
+    most_labelled = _largest(*_counts(labels), label_names) if len(labels) else ClassShare("unknown", 1.0)
     others = round((1 - most_labelled.share) * len(labels))
     defect = ""
     if others >= OTHERS:
@@ -88,7 +91,7 @@ def clean_performance(
         images=len(predicted),
         accuracy=accuracy,
         classes=len(class_names),
-        predicted_classes=len(np.unique(predicted)),
+        predicted_classes=len(predicted_counts[0]),
         most_predicted=most_predicted,
         most_labelled=most_labelled,
         defect=defect,
@@ -127,11 +130,20 @@ def permutation_p(predicted: Classes, labels: Classes, seed: int = 0) -> float:
     return float((1 + as_good) / (1 + _PERMUTATIONS))
 
 
-def _largest(classes: Classes, names: Sequence[str]) -> ClassShare:
-    values, counts = np.unique(classes, return_counts=True)
-    index = int(values[counts.argmax()])
+def _counts(classes: Classes) -> tuple[Classes, Classes]:
+    """Return the classes that occur, and how often."""
+    if classes.min(initial=0) < 0 or classes.max(initial=0) >= _MOST_COUNTED:
+        return np.unique(classes, return_counts=True)
+    # Several times as fast.
+    counts = np.bincount(classes)
+    occurring = np.flatnonzero(counts)
+    return occurring, counts[occurring]
+
+
+def _largest(classes: Classes, counts: Classes, names: Sequence[str]) -> ClassShare:
+    index = int(classes[counts.argmax()])
     name = names[index] if 0 <= index < len(names) else str(index)
-    return ClassShare(name, float(counts.max() / len(classes)))
+    return ClassShare(name, float(counts.max() / counts.sum()))
 
 
 def _one_class(predicted: ClassShare, labelled: ClassShare, images: int, *, comparable: bool) -> str:
