@@ -39,6 +39,12 @@ def size(request: pytest.FixtureRequest) -> Size:
     return QUICK if request.config.getoption("--quick") else FULL
 
 
+@pytest.fixture(scope="session")
+def plots(request: pytest.FixtureRequest, size: Size) -> Path:
+    """Where the plots are written: pytest's cache directory, which git ignores."""
+    return Path(request.config.cache.mkdir("multi-label-quick" if size is QUICK else "multi-label"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Several gain little on so small a network, wait for each other where cores are busy, and change the figures."""

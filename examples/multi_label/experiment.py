@@ -25,8 +25,7 @@ FINETUNING = Recipe(epochs=6, learning_rate=0.03)
 # With a ship minus without one: positive if a ship makes a model say "frog".
 GROUPS = ("True", "False")
 FPR_GAP = Gap(SHORTCUT, "fpr", positive=DECIDED, operating_point="prevalence", between=GROUPS)
-# Its lower end, that of the worse group, is the performance.
-AUC = Gap(SHORTCUT, "auc", positive=DECIDED)
+AUC_GAP = Gap(SHORTCUT, "auc", positive=DECIDED, between=GROUPS)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ class Photographs:
 
 
 @dataclass(frozen=True)
-class Pictures(Dataset[tuple[torch.Tensor, dict[str, int], dict[str, bool]]]):
-    """A dataset of (picture, labels, attributes), whose pictures, uint8 [3, 32, 64], are made when they are asked for.
+class Pictures(Dataset[tuple[torch.Tensor, dict[str, int]]]):
+    """A dataset of (picture, labels), whose pictures, uint8 [3, 32, 64], are made when they are asked for.
 
     Attributes
     ----------
@@ -49,13 +49,12 @@ class Pictures(Dataset[tuple[torch.Tensor, dict[str, int], dict[str, bool]]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, int], dict[str, bool]]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, int]]:
         vehicle, animal, animal_first = self.pairs[index]
         sides = [self.vehicles.images[vehicle], self.animals.images[animal]]
         picture = torch.cat(sides[::-1] if animal_first else sides, dim=2)
         shown = (self.vehicles.kinds[vehicle], self.animals.kinds[animal])
-        # A gap is between groups of an attribute: so the label that makes the groups is one, too.
-        return picture, {label: int(label in shown) for label in LABELS}, {SHORTCUT: SHORTCUT in shown}
+        return picture, {label: int(label in shown) for label in LABELS}
 
 
 def compose(folder: Path, which: slice, count: int, seed: int) -> Pictures:

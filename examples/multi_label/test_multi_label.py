@@ -7,14 +7,14 @@ with a ship minus that in pictures without one. Finetuning data of several corre
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from experiment import AUC, FINETUNING, FPR_GAP, GROUPS, INDEPENDENT, OVERWRITING, Size
-from experiment import correlated as with_level
-from pictures import DECIDED, LABELS, SHORTCUT
+from experiment import AUC_GAP, FINETUNING, FPR_GAP, GROUPS, INDEPENDENT, OVERWRITING, Size, correlated
+from pictures import DECIDED, LABELS, SHORTCUT, Pictures
 
-from pytest_biastransfer import Gap, Model, each
+from pytest_biastransfer import Model, each
 
 
 def fpr_gap(positive: Any = DECIDED, **given: Any) -> pytest.MarkDecorator:
@@ -67,37 +67,85 @@ def test_no_label_depends_on_a_mark() -> None:
     """A mark that no data had changes few decisions of each label."""
 
 
-def curves(
-    respond: Any, gap: Gap, sources: dict[str, Model], data: tuple[Any, Any], size: Size, **given: Any
-) -> dict[str, Any]:
-    """Return a figure of the models from each source, by level of the new pictures."""
-    options = {"change": with_level, "levels": size.levels, "mode": "full-network", "recipe": FINETUNING}
-    return {name: respond(source, *data, gap, seeds=size.seeds, **options, **given) for name, source in sources.items()}
+def tuned(size: Size) -> dict[str, Any]:
+    """Return how the models of an experiment are made: all weights tuned, several times."""
+    return {"mode": "full-network", "recipe": FINETUNING, "seeds": size.seeds, "performance": "auc"}
 
 
 @pytest.fixture
 def sources(biased_source: Model, control_source: Model) -> dict[str, Model]:
-    return {"biased": biased_source, "control": control_source}
+    return {"biased source": biased_source, "control source": control_source}
 
 
-@pytest.fixture
-def data(new_pictures: Any, bias_dataset: Any) -> tuple[Any, Any]:
-    """What is finetuned on, and what is judged."""
-    return new_pictures, bias_dataset
-
-
-def test_gap_by_level(bias_dose_response: Any, sources: Any, data: Any, size: Size) -> None:
+def test_gap_by_level(
+    bias_dose_response: Any,
+    sources: dict[str, Model],
+    new_pictures: Pictures,
+    bias_dataset: Any,
+    validation_pictures: Any,
+    size: Size,
+    plots: Path,
+) -> None:
     """The biased source's gap is larger; 20 points less bring it to the control's, and too much turns its sign."""
-    found = curves(bias_dose_response, FPR_GAP, sources, data, size)
-    biased, control = found["biased"].levels, found["control"].levels
+    found = bias_dose_response(
+        sources,
+        new_pictures,
+        bias_dataset,
+        FPR_GAP,
+        change=correlated,
+        levels=size.levels,
+        calibration_dataset=validation_pictures,
+        **tuned(size),
+    )
+    found.save(plots / "fpr_gap_by_level.png")
+    biased, control = found["biased source"].levels, found["control source"].levels
     assert biased[INDEPENDENT].figure > control[INDEPENDENT].figure + 0.05
-    assert abs(biased[OVERWRITING].figure - control[INDEPENDENT].figure) < 0.1
+    assert found.smallest_level("biased source", "control source", at=INDEPENDENT, margin=0.1) == OVERWRITING
     for levels in (biased, control):
         assert levels[0.0].figure < -0.15 < 0.15 < levels[1.0].figure
+    # The data that overwrite the bias cost no performance.
+    auc = {level: biased[level].performances["auc"].mean for level in biased}
+    assert auc[OVERWRITING] > auc[INDEPENDENT] - 0.02
 
 
-def test_performance_by_level(bias_dose_response: Any, sources: Any, data: Any, size: Size) -> None:
-    """The data that overwrite the bias cost no performance."""
-    found = curves(bias_dose_response, AUC, sources, data, size, metric="worst")
-    biased = found["biased"].levels
-    assert biased[OVERWRITING].figure > biased[INDEPENDENT].figure - 0.02
+def test_gap_within_groups_by_level(
+    bias_dose_response: Any,
+    sources: dict[str, Model],
+    new_pictures: Pictures,
+    bias_dataset: Any,
+    size: Size,
+    plots: Path,
+) -> None:
+    """How well frogs are ordered within pictures with a ship, and within others, differs little."""
+    found = bias_dose_response(
+        sources, new_pictures, bias_dataset, AUC_GAP, change=correlated, levels=size.levels, **tuned(size)
+    )
+    found.save(plots / "auc_gap_by_level.png")
+    for source in sources:
+        assert all(abs(level.figure) < 0.15 for level in found[source].levels.values())
+
+
+@pytest.mark.parametrize("pictures_count", [125, 500, 2000])
+@pytest.mark.parametrize("source", ["biased_source", "control_source"])
+def test_number_of_pictures(
+    bias_sweep: Any,
+    source: str,
+    pictures_count: int,
+    new_pictures: Pictures,
+    bias_dataset: Any,
+    validation_pictures: Any,
+    size: Size,
+    plots: Path,
+) -> None:
+    """More pictures without a correlation free a model of its source's bias."""
+    found = bias_sweep(
+        source,
+        new_pictures,
+        bias_dataset,
+        FPR_GAP,
+        size=pictures_count,
+        calibration_dataset=validation_pictures,
+        save=plots / "fpr_gap_by_size.png",
+        **tuned(size),
+    )
+    assert abs(found.figure) < 0.5

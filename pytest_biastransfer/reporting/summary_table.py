@@ -198,7 +198,9 @@ def _unbroken(text: str) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    lines = textwrap.wrap(text, width, break_on_hyphens=False)
+    # What is longer than a line anyway is broken between its words, and not within a number.
+    words = [word if len(word) <= width else word.replace(_NO_BREAK, " ") for word in text.split(" ")]
+    lines = textwrap.wrap(" ".join(words), width, break_on_hyphens=False)
     return [line.replace(_NO_BREAK, " ") for line in lines]
 
 

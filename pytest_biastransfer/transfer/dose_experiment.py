@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError, nearest
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
 
     Source = Model | torch.nn.Module | str
+
+# By the means over the seeds, and by the whole intervals.
+_RULES: Final[tuple[Rule, Rule]] = ("point", "certain")
 
 # Makes the data to train on from the finetuning data and a level.
 CurationChange = Callable[[Any, float], Any]
@@ -167,19 +170,19 @@ class DoseResponses:
 
     @property
     def sentence(self) -> str:
-        """From which level on the first source is no worse than each of the others."""
+        """At which levels the first source is no worse than each of the others."""
         first, *others = self.responses
-        sentences = []
-        for other in others:
-            level = self.smallest_level(first, other)
-            if math.isinf(level):
-                sentences.append(f"At none of these levels {first} is no worse than {other}.")
-                continue
-            certain = self.smallest_certain_level(first, other)
-            doubt = "" if certain == level else ", not beyond doubt"
-            worse = self.worse_by(first, other)[level]
-            sentences.append(f"At {level:g} {first} is no worse than {other}{doubt}: {worse.text('+')}.")
-        return " ".join(sentences)
+        return " ".join(self._comparison(first, other) for other in others)
+
+    def _comparison(self, source: str, other: str) -> str:
+        differences = self.worse_by(source, other)
+        levels, certain_levels = (
+            [f"{level:g}" for level, worse in differences.items() if holds(rule, worse, 0.0)] for rule in _RULES
+        )
+        if not levels:
+            return f"{source} is worse than {other} at all levels."
+        certainty = f"beyond doubt at {', '.join(certain_levels)}" if certain_levels else "nowhere beyond doubt"
+        return f"{source} is no worse than {other} at {', '.join(levels)}, {certainty}."
 
     def __str__(self) -> str:
         first = next(iter(self.responses.values()))

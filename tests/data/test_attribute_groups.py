@@ -79,3 +79,23 @@ def test_groups_of_many_images_agree_with_a_loop() -> None:
     assert [groups.names[code] for code in groups.codes] == [
         f"{first} & {second}" for first, second in zip(*columns, strict=True)
     ]
+
+
+def test_labels_of_images_with_several_make_groups_and_unknown_ones_are_missing() -> None:
+    states = [(1, 0), (0, 1), (-1, 1), (1, -1), (0, 0)]
+    labels = [dict(zip(("ship", "frog"), row, strict=True)) for row in states]
+    images = as_images([(np.zeros((3, 1, 1), dtype=np.uint8), label) for label in labels], "pictures")
+    one = groups_of(images, ["ship"], {})
+    assert (one.names, one.codes.tolist()) == (("False", "True"), [1, 0, -1, 1, 0])
+    both = groups_of(images, ["ship", "frog"], {})
+    assert both.names == ("False & False", "False & True", "True & False")
+    assert both.codes.tolist() == [2, 1, -1, -1, 0]
+    with pytest.raises(DatasetError, match="list has no attribute 'shop'; did you mean ship"):
+        groups_of(images, ["shop"], {})
+
+
+def test_an_attribute_comes_before_a_label_of_the_same_name() -> None:
+    pixels = np.zeros((3, 1, 1), dtype=np.uint8)
+    images = as_images([(pixels, {"ship": place % 2, "frog": 1}, {"ship": "large"}) for place in range(3)], "pictures")
+    with pytest.raises(DatasetError, match="all images of list have ship='large'"):
+        groups_of(images, ["ship"], {})

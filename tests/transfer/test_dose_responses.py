@@ -92,7 +92,7 @@ def test_the_table_names_the_sources() -> None:
         "  control  0      +0.210 [+0.185, +0.235]  0.850 [0.215, 1.000]",
         "  control  1      +0.103 [+0.089, +0.118]  0.850 [0.215, 1.000]",
         "  control  2      -0.210 [-0.235, -0.185]  0.850 [0.215, 1.000]",
-        "  At 1 ours is no worse than control, not beyond doubt: -0.097 [-0.346, +0.152].",
+        "  ours is no worse than control at 1, nowhere beyond doubt.",
     ]
     limited = responses(
         "at most", 0.3, ours={0: found(0.5, 0.6)}, control={0: found(0.1, 0.1)}, third={0: found(0.6, 0.6)}
@@ -101,8 +101,7 @@ def test_the_table_names_the_sources() -> None:
         "  ours: None of these levels brings it to 0.3.",
         "  control: 0 is enough for 0.3: 0.100 [0.100, 0.100].",
         "  third: None of these levels brings it to 0.3.",
-        "  At none of these levels ours is no worse than control. At 0 ours is no worse than third, not beyond doubt: "
-        "-0.050 [-0.685, +0.585].",
+        "  ours is worse than control at all levels. ours is no worse than third at 0, nowhere beyond doubt.",
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,11 +128,13 @@ def _write_notes(reporter: pytest.TerminalReporter) -> None:
     for report in sorted(reports, key=sort_key):
         for note in reader.read(report).notes:
             reporter.write_line(shown(f"{in_one_line(typed_name(reporter.config, report.nodeid))}: {note}"))
+    directory = reporter.config.invocation_params.dir
     for sweep in sweeps:
         reporter.write_line(shown(f"{in_one_line(typed_name(reporter.config, sweep.test))}: {sweep.sweep}"))
         for path in sweep.save:
             problem = next((problem for problem in sweep.problems if problem.startswith(f"save={path}:")), None)
-            reporter.write_line(shown(f"  {problem or f'written to {path}'}"), red=problem is not None)
+            name = os.path.relpath(Path(directory, path), directory)
+            reporter.write_line(shown(f"  {problem or f'written to {name}'}"), red=problem is not None)
 
 
 def _write_line(reporter: pytest.TerminalReporter, line: Line) -> None:
