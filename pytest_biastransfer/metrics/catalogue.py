@@ -108,7 +108,7 @@ METRICS: Mapping[str, Metric] = by_name(
             limits=_FROM_0_TO_1,
             needs=frozenset(),
             estimator=lambda inputs: flips.skew(inputs.clean, inputs.intervened, inputs.confidence),
-            interval="paired bootstrap",
+            interval="held-out classes",
             change=SkewChange(("",)),
             early_stop="asr",
             more_is_worse=True,
@@ -148,7 +148,7 @@ METRICS: Mapping[str, Metric] = by_name(
             estimator=lambda inputs: flips.skew_excess(
                 inputs.clean, inputs.intervened, inputs.control_clean, inputs.control_intervened, inputs.confidence
             ),
-            interval="paired bootstrap",
+            interval="held-out classes",
             change=SkewChange(("", "control_")),
             early_stop=None,
             more_is_worse=True,

@@ -238,7 +238,7 @@ class MeanChange(ChangeTest):
 
 
 class SkewChange(ChangeTest):
-    """The larger p-value of a bootstrap test and of a permutation test; see `change_tests.skew_change`.
+    """A test of a mean over images, whose classes are chosen by other images; see `skew_change_test`.
 
     Attributes
     ----------
@@ -246,7 +246,7 @@ class SkewChange(ChangeTest):
         Of which models the transitions are compared: ``""`` the model, ``"control_"`` the control model.
     """
 
-    on_same_images: ClassVar[str] = "the larger p-value of a paired bootstrap test and a permutation test"
+    on_same_images: ClassVar[str] = "paired test of a mean, with the gaining classes chosen by other images"
     on_other_images: ClassVar[str] = "the same, unpaired"
 
     def __init__(self, prefixes: tuple[str, ...]) -> None:
@@ -260,7 +260,7 @@ class SkewChange(ChangeTest):
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
     ) -> ChangeResult:
-        from pytest_biastransfer.metrics.statistics.change_tests import skew_change
+        from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
 
         earlier, later = (
             [measurement.transitions(prefix) for prefix in self.prefixes] for measurement in (before, now)

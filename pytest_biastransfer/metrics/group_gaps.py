@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.gap_measurement import GroupFigure
 from pytest_biastransfer.metrics.statistics.auc import Areas, area_estimates, areas, drawn_areas
-from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.gap_intervals import Spread, signed_estimate, spread_estimate, spread_excess
 from pytest_biastransfer.metrics.statistics.group_extremes import ratio_estimate, worst_estimate

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 # `Estimate.method` of the intervals.
-Interval = Literal["clopper-pearson", "tango", "paired bootstrap"]
+Interval = Literal["clopper-pearson", "tango", "held-out classes", "paired bootstrap"]
 # Which images a rate of a group is taken among; an area under the ROC curve compares positives with negatives.
 Base = Literal["images", "negatives", "positives", "predicted positives", "positives and negatives"]
 
@@ -23,6 +23,7 @@ Base = Literal["images", "negatives", "positives", "predicted positives", "posit
 INTERVALS: Final[Mapping[Interval, tuple[str, str]]] = {
     "clopper-pearson": ("exact", "Clopper & Pearson 1934"),
     "tango": ("score test of paired shares", "Tango 1998"),
+    "held-out classes": ("jackknife, of a distance that is too small and one that is too large", "Efron & Stein 1981"),
     "paired bootstrap": ("basic bootstrap, paired", "Davison & Hinkley 1997, §5.2"),
 }
 

@@ -26,7 +26,7 @@ from pytest_biastransfer.metrics.statistics.average_precision import (
     average_precision_estimate,
     drawn_average_precisions,
 )
-from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 

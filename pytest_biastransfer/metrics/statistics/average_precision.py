@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.statistics.bootstrap import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_biastransfer.metrics.statistics.transitions import Transitions
-
     Images = npt.NDArray[np.int64]
-    Floats = npt.NDArray[np.float64]
 
 _ROUNDING: Final = 1e-12
 _ROUNDING_OF_LOGS: Final = 1e-7
@@ -82,56 +79,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def skew_change(
-    before: Sequence[Transitions], now: Sequence[Transitions], n_before: int, n_now: int, *, paired: bool
-) -> float:
-    """Return the two-sided p-value of a change of the skew, or of its excess over a control model's.
-
-    It is the larger one of two, as each is too small in cases where the other one is not. A *permutation test*
-    asks how often chance would part two measurements that much; but it also finds that more images flip, to
-    classes that cancel out, and takes it for skew. A *bootstrap test*, by the bootstrap's bias and standard error
-    (Davison and Hinkley 1997, section 5.2), asks for the skew alone; but it takes what was not seen in few images
-    for impossible. Both use the normal distribution's tail, as 2,000 draws cannot tell p-values below 0.001
-    apart, and many tests ask for far smaller ones. Where 12 images or fewer differ, all 4,096 ways of permuting
-    them are counted instead.
-
-    Parameters
-    ----------
-    before, now
-        The moves of the model, and after it those of the control model where the excess is meant.
-    n_before, n_now
-        The numbers of images, those that do not move included; the same number where `paired`.
-    paired
-        Whether the images are the same ones, in the same order.
-
-    Returns
-    -------
-    A probability, at least 2^(1 - k) where k images differ: no permutation test can show more.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from pytest_biastransfer.metrics.statistics.transitions import Transitions
-    >>> none = Transitions(*[np.array([], dtype=np.int64)] * 3)
-    >>> five = Transitions(np.arange(5), before=np.arange(5), after=np.full(5, 9))
-    >>> skew_change([none], [five], 100, 100, paired=True)
-    0.0625
-    """
-    from pytest_biastransfer.metrics.statistics.bootstrap import excess, skew_of
-    from pytest_biastransfer.metrics.statistics.permutation_test import permuted_changes
-
-    change = excess([skew_of(transitions, n_now) for transitions in now]) - excess(
-        [skew_of(transitions, n_before) for transitions in before]
-    )
-    permuted = permuted_changes(before, now, n_before, n_now, paired=paired)
-    if permuted.shares is not None:
-        return _counted(change, permuted.changes, permuted.shares)
-    resampled = _resampled_changes(before, now, n_before, n_now, paired)
-    by_permutation = normal_p_value(change - permuted.changes.mean(), permuted.changes.std())
-    by_bootstrap = normal_p_value(2 * change - resampled.mean(), resampled.std())
-    return max(by_permutation, by_bootstrap, 0.5 ** (permuted.images - 1))
-
-
 def mean_change(
     before: tuple[Images, Images], now: tuple[Images, Images], n_before: int, n_now: int, *, paired: bool
 ) -> float:
@@ -162,28 +109,6 @@ def mean_change(
     if paired:
         return paired_means(before, now)
     return unpaired_means(before, now, (n_before, n_now))
-
-
-def _resampled_changes(
-    before: Sequence[Transitions], now: Sequence[Transitions], n_before: int, n_now: int, paired: bool
-) -> Floats:
-    from pytest_biastransfer.metrics.statistics.bootstrap import excess, resampled_skews
-
-    if paired:
-        skews = resampled_skews([*before, *now], n_now)
-        old, new = skews[: len(before)], skews[len(before) :]
-    else:
-        old, new = resampled_skews(before, n_before, seed=0), resampled_skews(now, n_now, seed=1)
-    changes: Floats = excess(new) - excess(old)
-    return changes
-
-
-def _counted(change: float, changes: Floats, shares: Floats) -> float:
-    """Return how probable changes are that lie as far from their mean as this one."""
-    mean = float(changes @ shares)
-    # Sums of the same fractions in another order differ in their last bits.
-    as_far = abs(changes - mean) >= abs(change - mean) - _ROUNDING
-    return min(1.0, float(shares[as_far].sum()))
 
 
 def normal_p_value(deviation: float, spread: float) -> float:

@@ -1,4 +1,4 @@
-"""Confidence intervals: exact for proportions, by paired bootstrap for distances."""
+"""Confidence intervals: exact for proportions, by bootstrap for gaps."""
 
 from __future__ import annotations
 

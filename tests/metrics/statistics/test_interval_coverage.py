@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +16,9 @@ import pytest
 from scipy import stats
 
 from pytest_biastransfer.metrics import flips
-from pytest_biastransfer.metrics.statistics import bootstrap
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 
-Classes = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 
 DATA_SETS = 1000
@@ -100,88 +96,3 @@ def test_the_accuracy_drop() -> None:
     labels = np.zeros(400, dtype=np.int64)
     found = [flips.accuracy_drop(clean, intervened, labels) for clean, intervened in zip(*predicted, strict=True)]
     assert 0.93 <= covered(0.09, found) <= 0.975
-
-
-# ------------------------------------------------------------------------------------------- distances
-
-
-def drawn(generator: np.random.Generator, n: int, classes: int, asr: float, drawn_in: float) -> tuple[Classes, Classes]:
-    """Draw predictions: a share of `asr` is lost, of which class 0 gains `drawn_in`, and chance the others."""
-    clean, anywhere = generator.integers(0, classes, (2, n))
-    to = np.where(generator.random(n) < drawn_in, 0, anywhere)
-    return clean, np.where(generator.random(n) < asr, to, clean)
-
-
-def true_skew(classes: int, asr: float, drawn_in: float) -> float:
-    return asr * drawn_in * (1 - 1 / classes)
-
-
-@cache
-def skews(weights: str, n: int, classes: int, asr: float, drawn_in: float) -> list[Estimate]:
-    generator = np.random.default_rng(n + classes)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        weigh_by(weights, monkeypatch)
-        return [flips.skew(*drawn(generator, n, classes, asr, drawn_in)) for _ in range(DATA_SETS)]
-
-
-# The weights; images, classes, asr, and the share of it that class 0 gains; the coverage that is reached.
-SKEWS = [
-    ("counts", 1000, 2, 0.20, 0.5, 0.954),
-    ("bits", 1000, 4, 0.20, 0.5, 0.943),
-    ("bits", 1000, 4, 0.02, 0.5, 0.878),
-    ("bits", 500, 10, 0.20, 0.5, 0.922),
-    # No true skew at all: the distance is above 0 by chance.
-    ("bits", 1000, 4, 0.10, 0.0, 0.845),
-    # So few images a class that chance is a large part of the distance.
-    ("bits", 1000, 100, 0.10, 0.5, 0.650),
-]
-
-
-def weigh_by(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "_FEW", {"bits": 0, "counts": 10**9}[weights])
-
-
-@pytest.mark.parametrize(("weights", "n", "classes", "asr", "drawn_in", "reached"), SKEWS)
-def test_the_skew(weights: str, n: int, classes: int, asr: float, drawn_in: float, reached: float) -> None:
-    estimates = skews(weights, n, classes, asr, drawn_in)
-    assert covered(true_skew(classes, asr, drawn_in), estimates) >= floor(reached)
-
-
-# Images, classes; the distance that chance adds to the true one.
-@pytest.mark.parametrize(("n", "classes", "added"), [(1000, 4, 0.0), (1000, 100, 0.022)])
-def test_chance_makes_the_observed_skew_larger_and_the_interval_takes_back_less_than_that(
-    n: int, classes: int, added: float
-) -> None:
-    truth = true_skew(classes, 0.1, 0.5)
-    found = skews("bits", n, classes, 0.1, 0.5)
-    assert np.mean(found) - truth == pytest.approx(added, abs=0.002)
-    middle = np.mean([(one.low + one.high) / 2 for one in found])
-    assert truth - 0.002 <= middle <= np.mean(found)
-
-
-# Images, classes, asr and the share of it that class 0 gains of the model, and of the control; the coverage reached.
-EXCESSES = [
-    (1000, 10, (0.2, 0.5), (0.1, 0.5), 0.938),
-    (1000, 100, (0.1, 0.5), (0.1, 0.5), 0.970),
-    # Chance adds more to the control's skew, which has none.
-    (1000, 10, (0.1, 0.5), (0.05, 0.0), 0.790),
-]
-
-
-@pytest.mark.parametrize(("n", "classes", "model", "control", "reached"), EXCESSES)
-def test_the_excess_of_the_skew(
-    n: int,
-    classes: int,
-    model: tuple[float, float],
-    control: tuple[float, float],
-    reached: float,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    weigh_by("bits", monkeypatch)
-    generator = np.random.default_rng(n + classes)
-    found = [
-        flips.skew_excess(*drawn(generator, n, classes, *model), *drawn(generator, n, classes, *control))
-        for _ in range(DATA_SETS)
-    ]
-    truth = true_skew(classes, *model) - true_skew(classes, *control)
-    assert covered(truth, found) >= floor(reached)

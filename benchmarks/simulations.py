@@ -1,0 +1,146 @@
+"""Simulated errors of intervals and tests: the tables of docs/statistics.md.
+
+python -m benchmarks.simulations [TABLE ...] [--repeats N]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
+from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
+from pytest_biastransfer.metrics.statistics.skew_interval import skew_estimate
+from pytest_biastransfer.metrics.statistics.transitions import Transitions
+
+# A row of a table: its name, and its cells.
+Row = tuple[str, Sequence[str]]
+
+_SEED: Final = 0
+
+
+def drawn(generator: np.random.Generator, n: int, classes: int, asr: float, share: float) -> npt.NDArray[np.int64]:
+    """Return predictions without and with an intervention, int64 [2, n].
+
+    A share of `asr` is lost; class 0 gains `share` of it, and chance the others.
+    """
+    clean, anywhere = generator.integers(0, classes, (2, n))
+    to = np.where(generator.random(n) < share, 0, anywhere)
+    return np.stack([clean, np.where(generator.random(n) < asr, to, clean)])
+
+
+def differences(repeats: int) -> Iterator[Row]:
+    """Yield coverage, and how often the upper and the lower end miss the truth, of differences of two shares."""
+    yield "images, only first, only second", ("coverage", "above", "below")
+    generator = np.random.default_rng(_SEED)
+    for n, first, second in ((150, 0.15, 0.05), (1000, 0.02, 0.01), (1000, 0.1, 0.1), (5000, 0.01, 0.002)):
+        counts = generator.multinomial(n, [first, second, 1 - first - second], size=repeats)
+        found = [paired_difference(int(one), int(other), n) for one, other, _ in counts]
+        above = np.mean([one.high < first - second for one in found])
+        below = np.mean([one.low > first - second for one in found])
+        yield f"{n:,}, {first:g}, {second:g}", (f"{1 - above - below:.3f}", f"{above:.3f}", f"{below:.3f}")
+
+
+def skews(repeats: int) -> Iterator[Row]:
+    """Yield the coverage of the interval of a skew by asr, for classes that gain nothing, a half or all of the flips."""
+    sizes = (2, 10, 100, 1000)
+    yield "images", [f"{classes} classes" for classes in sizes]
+    for n in (250, 1000, 5000, 50_000):
+        yield (
+            f"{n:,}",
+            [
+                " / ".join(
+                    ", ".join(f"{_coverage(n, classes, asr, share, repeats):.3f}" for share in (0.0, 0.5, 1.0))
+                    for asr in (0.2, 0.1, 0.02)
+                )
+                for classes in sizes
+            ],
+        )
+
+
+def _coverage(n: int, classes: int, asr: float, share: float, repeats: int) -> float:
+    generator = np.random.default_rng(_SEED)
+    truth = asr * share * (1 - 1 / classes)
+    found = (skew_estimate(Transitions.between(*drawn(generator, n, classes, asr, share)), n) for _ in range(repeats))
+    return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in found]))
+
+
+Case = Callable[[np.random.Generator, int, int], tuple[Any, Any]]
+
+
+def _unchanged(generator: np.random.Generator, n: int, classes: int) -> tuple[Any, Any]:
+    return drawn(generator, n, classes, 0.1, 0.5), drawn(generator, n, classes, 0.1, 0.5)
+
+
+def _other_class(generator: np.random.Generator, n: int, classes: int) -> tuple[Any, Any]:
+    before, now = _unchanged(generator, n, classes)
+    return before, classes - 1 - now
+
+
+def _twice_the_flips(generator: np.random.Generator, n: int, classes: int) -> tuple[Any, Any]:
+    return drawn(generator, n, classes, 0.1, 0.0), drawn(generator, n, classes, 0.2, 0.0)
+
+
+def _half_the_flips(generator: np.random.Generator, n: int, classes: int) -> tuple[Any, Any]:
+    return drawn(generator, n, classes, 0.1, 0.5), drawn(generator, n, classes, 0.05, 1.0)
+
+
+def _larger(generator: np.random.Generator, n: int, classes: int) -> tuple[Any, Any]:
+    return drawn(generator, n, classes, 0.1, 0.5), drawn(generator, n, classes, 0.1, 0.75)
+
+
+CASES: Final[Mapping[str, Case]] = {
+    "nothing changed": _unchanged,
+    "the same skew, towards another class": _other_class,
+    "twice the flips, which cancel out": _twice_the_flips,
+    "half the flips, same skew": _half_the_flips,
+    "a true change from .05 to .075": _larger,
+}
+
+
+def skew_changes(repeats: int) -> Iterator[Row]:
+    """Yield how often a skew is called changed at a level of .01 / .05, on the same images and on other images."""
+    yield "case, images, classes", ("same images", "other images")
+    for name, case in CASES.items():
+        for n, classes in ((300, 10), (2000, 10), (2000, 100), (2000, 1000)):
+            yield (
+                f"{name}, {n:,}, {classes:,}",
+                [_called(case, n, classes, repeats, paired) for paired in (True, False)],
+            )
+
+
+def _called(case: Case, n: int, classes: int, repeats: int, paired: bool) -> str:
+    generator, found = np.random.default_rng(_SEED), []
+    for _ in range(repeats):
+        before, now = (Transitions.between(*predicted) for predicted in case(generator, n, classes))
+        found.append(skew_change([before], [now], n, n, paired=paired))
+    return " / ".join(f"{np.mean(np.array(found) <= level):.3f}" for level in (0.01, 0.05))
+
+
+TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
+    "differences": differences,
+    "skews": skews,
+    "skew-changes": skew_changes,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print tables in Markdown, row by row."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.simulations", description=__doc__)
+    parser.add_argument("tables", nargs="*", choices=[[], *TABLES], help=f"of {', '.join(TABLES)}; default: all")
+    parser.add_argument("--repeats", type=int, default=1000, help="simulated datasets for each figure")
+    given = parser.parse_args(arguments)
+    for name in given.tables or TABLES:
+        rows = TABLES[name](given.repeats)
+        heading = next(rows)
+        print(f"\n{name}, {given.repeats:,} datasets a figure\n")
+        for label, cells in (heading, ("---", ["---"] * len(heading[1])), *rows):
+            print(f"| {label} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
