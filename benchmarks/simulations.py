@@ -6,6 +6,7 @@ python -m benchmarks.simulations [TABLE ...] [--repeats N]
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ def differences(repeats: int) -> Iterator[Row]:
 
 
 def skews(repeats: int) -> Iterator[Row]:
-    """Yield the coverage of the interval of a skew by asr, for classes that gain nothing, a half or all of the flips."""
+    """Yield the coverage of a skew's interval, where class 0 gains none, a half or all of the flips; by asr."""
     sizes = (2, 10, 100, 1000)
     yield "images", [f"{classes} classes" for classes in sizes]
     for n in (250, 1000, 5000, 50_000):
@@ -137,9 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in given.tables or TABLES:
         rows = TABLES[name](given.repeats)
         heading = next(rows)
-        print(f"\n{name}, {given.repeats:,} datasets a figure\n")
+        sys.stdout.write(f"\n{name}, {given.repeats:,} datasets a figure\n\n")
         for label, cells in (heading, ("---", ["---"] * len(heading[1])), *rows):
-            print(f"| {label} | {' | '.join(cells)} |", flush=True)
+            sys.stdout.write(f"| {label} | {' | '.join(cells)} |\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
