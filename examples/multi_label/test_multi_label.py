@@ -148,4 +148,7 @@ def test_number_of_pictures(
         save=plots / "fpr_gap_by_size.png",
         **tuned(size),
     )
-    assert abs(found.figure) < 0.5
+    if pictures_count == 2000:
+        assert abs(found.figure) < 0.15
+    if source == "biased_source" and pictures_count == 125:
+        assert found.figure > 0.15

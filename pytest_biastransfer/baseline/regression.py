@@ -10,6 +10,7 @@ from typing import Literal
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
+from pytest_biastransfer.metrics.statistics.limits import is_at_most
 
 # A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.
 Meaning = Literal["regression", "not comparable", "improvement", "tolerated", "unchanged"]
@@ -79,8 +80,7 @@ class MetricChange:
             return "unchanged"
         if not self.is_worse:
             return "improvement" if self._loss < 0 and not self.is_accuracy else "unchanged"
-        # A loss that equals the tolerance is tolerated, although 0.3 - 0.2 is above 0.1 in floating point.
-        if self._loss > self.tolerance + 1e-12:
+        if not is_at_most(self._loss, self.tolerance):
             return "regression"
         return "tolerated" if self.is_accuracy else "unchanged"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.metrics.catalogue import metric_named
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.limits import is_at_most
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.expectation import Expectation
@@ -44,7 +45,7 @@ class LimitVerdict:
     def note(self) -> str:
         """What to add to the observed value and the limit: that the limit is inside the interval."""
         observed, limit = _as_maximum(self.observed, self.limit, self.bound)
-        below = observed <= limit
+        below = is_at_most(observed, limit)
         if self.holds is None or math.isnan(self.observed):
             return "" if self.holds is not None else "not decided"
         if self.rule == "point":
@@ -79,7 +80,8 @@ def holds(rule: Rule, observed: Estimate, limit: float, bound: Bound = "at most"
     if math.isnan(observed):
         return False
     observed, limit = _as_maximum(observed, limit, bound)
-    return {"point": float(observed), "certain": observed.high, "significant": observed.low}[rule] <= limit
+    judged = {"point": float(observed), "certain": observed.high, "significant": observed.low}[rule]
+    return bool(is_at_most(judged, limit))
 
 
 def _as_maximum(observed: Estimate, limit: float, bound: Bound) -> tuple[Estimate, float]:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.metrics.statistics.limits import is_at_most
+
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
@@ -79,7 +81,8 @@ class Limit:
         if self.observed.value is None:
             return math.nan
         value = abs(self.observed.value) if self.bound == "size at most" else self.observed.value
-        return self.limit - value if self.bound == "at least" else value - self.limit
+        excess = self.limit - value if self.bound == "at least" else value - self.limit
+        return min(excess, 0.0) if is_at_most(excess, 0.0) else excess
 
     @property
     def signs(self) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.measurement.measure import measure_loaded
+from pytest_biastransfer.metrics.statistics.limits import is_at_most
 from pytest_biastransfer.search.engine import SearchOutcome, search
 from pytest_biastransfer.search.trials import Trial, Trials
 
@@ -127,7 +128,7 @@ class Search:
         for trial in (outcome.simplest, outcome.first, outcome.worst):
             if trial is not None and all(trial != other for other, _ in measured):
                 measured.append((trial, self._measured(self.all_images, trial.intervention)))
-                if measured[-1][1].estimate(metric) > limit:
+                if not is_at_most(measured[-1][1].estimate(metric), limit):
                     break
         return max(measured, key=lambda pair: float(pair[1].estimate(metric)))
 

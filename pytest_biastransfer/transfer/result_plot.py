@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 PLOTS: Final = (".png", ".svg", ".pdf")
 # Numbers that reach from one to so many times as much are drawn on a logarithmic axis.
 _WIDE = 50
+# Characters of a line of the title.
+_TITLE = 70
 _LINE_STYLES = ("-", "--", ":")
 
 
@@ -64,7 +67,8 @@ def save_plot(
             _draw(below, where, performances, color=color, linestyle=style, label=None)
     for measure, style in zip(measures, _LINE_STYLES, strict=False):
         below.plot([], [], color="gray", linestyle=style, label=measure)
-    above.set(ylabel=question, ylim=(_least(curves, bound) - 0.02, None))
+    figure.suptitle("\n".join(textwrap.wrap(question, _TITLE)), fontsize="medium")
+    above.set(ylabel="figure", ylim=(_least(curves, bound) - 0.02, None))
     below.set(xlabel=setting, ylabel="performance")
     if bound == "size at most":
         above.axhline(0.0, color="gray", linewidth=0.8)

@@ -19,8 +19,9 @@ Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Counts = Integers | Floats
 
-# No p-value is below the inverse of this: 0.01 remains within reach of the change among 200.
 EXCHANGES: Final = 20_000
+# Where fewer exchanges change the gap as far, the normal distribution's tail tells how rare that is.
+_FEW: Final = 10
 _ROUNDING: Final = 1e-12
 
 
@@ -69,7 +70,7 @@ def paired_gap_change(
 
     Returns
     -------
-    A probability, at least 1 / 20,001; exactly 1 if the same images count.
+    A probability, at least 2^(1 - k) where the outcomes of k images changed; exactly 1 if the same images count.
 
     Examples
     --------
@@ -83,14 +84,19 @@ def paired_gap_change(
     keys = (codes * 4 + before * 2 + now)[among]
     outcomes = np.bincount(keys, minlength=4 * groups).reshape(groups, 4)
     outcomes = outcomes[outcomes.sum(axis=1) >= max(1, min_group_size)].T[:, :, None]
-    if outcomes.shape[1] < 2:
+    changed_images = int(outcomes[1:3].sum())
+    if outcomes.shape[1] < 2 or not changed_images:
         return 1.0
     generator = generator_of(seed)
     (change,), exchanged = (_gap_changes(counts, is_signed) for counts in (outcomes, _exchanged(outcomes, generator)))
     as_far = int(np.count_nonzero(abs(exchanged) >= abs(change) - _ROUNDING))
+    by_exchanges = (1 + as_far) / (1 + EXCHANGES)
+    if as_far < _FEW:
+        # So many exchanges cannot tell how rare it is: many comparisons would never get below the floor.
+        by_exchanges = min(by_exchanges, normal_p_value(float(change - exchanged.mean()), float(exchanged.std())))
     resampled = _gap_changes(_resampled(outcomes, generator), is_signed)
     by_bootstrap = normal_p_value(2 * float(change) - float(resampled.mean()), float(resampled.std()))
-    return max((1 + as_far) / (1 + EXCHANGES), by_bootstrap)
+    return max(by_exchanges, by_bootstrap, 0.5 ** (changed_images - 1))
 
 
 def unpaired_gap_change(before: SizedGap, now: SizedGap) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics.statistics.intervals import lower_end, upper_end
+from pytest_biastransfer.metrics.statistics.limits import is_at_most
 
 if TYPE_CHECKING:
     from pytest_biastransfer.names import Rule
@@ -214,7 +215,8 @@ def _holds(hits: Counts, images: Counts, limit: float, rule: Rule, confidence: f
     """Return where the limit holds with so many hits of so many images; -1 stands for fewer than any."""
     possible, some = (hits >= 0) & (hits <= images), images > 0
     bound = {"point": _share, "certain": upper_end, "significant": lower_end}[rule]
-    within: Flags = bound(np.where(possible, hits, 0), np.maximum(images, 1), (1 - confidence) / 2) <= limit
+    judged = bound(np.where(possible, hits, 0), np.maximum(images, 1), (1 - confidence) / 2)
+    within: Flags = is_at_most(judged, limit)
     return np.where(possible, within & some, hits < 0)
 
 
