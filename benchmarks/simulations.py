@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pytest_biastransfer.metrics.group_gaps import rate_gaps
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
 from pytest_biastransfer.metrics.statistics.skew_interval import skew_estimate
@@ -70,6 +71,32 @@ def _coverage(n: int, classes: int, asr: float, share: float, repeats: int) -> f
     return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in found]))
 
 
+def gaps(repeats: int) -> Iterator[Row]:
+    """Yield the coverage of the gap of rates: equal ones, evenly spread ones, one that differs, two halves."""
+    yield "groups, images", ("all .05", "all .2", ".1 to .3", "one .2, others .05", "half .10, half .15")
+    for groups in (2, 5, 10, 50):
+        for n in (50, 200, 500, 2000):
+            rates = (
+                np.full(groups, 0.05),
+                np.full(groups, 0.2),
+                np.linspace(0.1, 0.3, groups),
+                np.append(np.full(groups - 1, 0.05), 0.2),
+                np.where(np.arange(groups) < groups // 2, 0.1, 0.15),
+            )
+            yield f"{groups}, {n:,}", [f"{_gap_coverage(own, n, repeats):.3f}" for own in rates]
+
+
+def _gap_coverage(rates: npt.NDArray[np.float64], n: int, repeats: int) -> float:
+    generator, groups = np.random.default_rng(_SEED), len(rates)
+    codes, among = np.repeat(np.arange(groups), n), np.ones(groups * n, dtype=np.bool_)
+    truth, covered = float(np.ptp(rates)), 0
+    for _ in range(repeats):
+        hits = (np.arange(n) < generator.binomial(n, rates)[:, None]).ravel()
+        found = rate_gaps("accuracy", hits, among, codes, list(map(str, range(groups)))).gap
+        covered += found.low <= truth + 1e-12 and truth - 1e-12 <= found.high
+    return covered / repeats
+
+
 Case = Callable[[np.random.Generator, int, int], tuple[Any, Any]]
 
 
@@ -125,6 +152,7 @@ def _called(case: Case, n: int, classes: int, repeats: int, paired: bool) -> str
 TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
     "differences": differences,
     "skews": skews,
+    "gaps": gaps,
     "skew-changes": skew_changes,
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_biastransfer.metrics.statistics.draws import quantiles
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 
@@ -64,7 +65,7 @@ def basic_bootstrap(
     0.3 [0.107, 0.392]
     """
     tail = (1 - confidence) / 2
-    low, high = 2 * value - np.quantile(draws, [1 - tail, tail])
+    low, high = 2 * value - quantiles(draws, [1 - tail, tail])
     low, high = max(least, min(low, value)), min(most, max(high, value))
     if low == high:
         reach = proportion(0, n, confidence).high

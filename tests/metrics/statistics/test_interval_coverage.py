@@ -16,6 +16,7 @@ import pytest
 from scipy import stats
 
 from pytest_biastransfer.metrics import flips
+from pytest_biastransfer.metrics.statistics.draws import DRAWS, quantiles
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 
@@ -96,3 +97,18 @@ def test_the_accuracy_drop() -> None:
     labels = np.zeros(400, dtype=np.int64)
     found = [flips.accuracy_drop(clean, intervened, labels) for clean, intervened in zip(*predicted, strict=True)]
     assert 0.93 <= covered(0.09, found) <= 0.975
+
+
+# --------------------------------------------------------------------------------------------- far tails
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.99, 0.999, 0.9999, 0.999999])
+def test_quantiles_far_out_are_those_of_a_normal_tail(confidence: float) -> None:
+    tail = (1 - confidence) / 2
+    found = np.array(
+        [quantiles(np.random.default_rng(seed).normal(3, 2, DRAWS), [tail, 1 - tail]) for seed in range(50)]
+    )
+    expected = stats.norm.ppf([tail, 1 - tail], 3, 2)
+    # 2,000 draws know the quantiles to a tenth of a standard deviation or so; on average they are right.
+    assert found.mean(axis=0) == pytest.approx(expected, abs=0.15)
+    assert found.std(axis=0).max() < 0.5
