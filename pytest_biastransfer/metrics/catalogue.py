@@ -32,6 +32,8 @@ from pytest_biastransfer.metrics.image_sets import (
     labelled,
     lost,
     misclassified,
+    newly_in_target,
+    no_longer_in_target,
     of_other_classes,
     put_into_target,
     won,
@@ -89,7 +91,7 @@ METRICS: Mapping[str, Metric] = by_name(
         ClassMetric(
             name="targeted_asr",
             title="targeted attack success rate",
-            definition="the share of images of other classes that `T` turns into a target class",
+            definition="the share of images of other classes that are in a target class with `T`, as some are without",
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels", "target"}),
             estimator=_TARGETED,
@@ -99,6 +101,23 @@ METRICS: Mapping[str, Metric] = by_name(
                 ImageCounts("newly hits the target", "newly hit the target", "no longer do"),
             ),
             early_stop="targeted_asr",
+            more_is_worse=True,
+        ),
+        ClassMetric(
+            name="targeted_excess",
+            title="excess of the targeted rate",
+            definition="`targeted_asr` minus the share of these images that is in a target class without `T`",
+            limits=_SIGNED,
+            needs=frozenset({"labels", "target"}),
+            estimator=lambda inputs: flips.targeted_excess(
+                newly_in_target(inputs), no_longer_in_target(inputs), of_other_classes(inputs), inputs.confidence
+            ),
+            interval="tango",
+            change=MeanChange(
+                plus=ImageSet("put_into_target", newly_in_target),
+                minus=ImageSet("taken_from_target", no_longer_in_target),
+            ),
+            early_stop=None,
             more_is_worse=True,
         ),
         ClassMetric(

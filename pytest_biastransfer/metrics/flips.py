@@ -37,6 +37,20 @@ def asr_excess(
     return _mean_difference(flipped, control_flipped, confidence)
 
 
+def targeted_excess(
+    newly: npt.NDArray[np.bool_],
+    no_longer: npt.NDArray[np.bool_],
+    among: npt.NDArray[np.bool_],
+    confidence: float = 0.95,
+) -> Estimate:
+    """Return by how much more often images are in a target class with the intervention than without, paired by image.
+
+    `newly` and `no_longer` say which images are in it only with and only without, `among` which ones it is taken among;
+    without any, it is undefined: NaN.
+    """
+    return _mean_difference(newly[among], no_longer[among], confidence)
+
+
 def class_shares(predicted: Classes, classes: int) -> npt.NDArray[np.float64]:
     """Return each class' share of the predictions, float64 of shape [classes].
 
@@ -96,7 +110,10 @@ def skew_excess(
 def _mean_difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float) -> Estimate:
     import numpy as np
 
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 
     only_first, only_second = np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)
+    if not len(first):
+        return Estimate(np.nan, low=-1, high=1, confidence=confidence, n=0, method="tango")
     return paired_difference(int(only_first), int(only_second), len(first), confidence)

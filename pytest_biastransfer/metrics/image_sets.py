@@ -137,6 +137,16 @@ def in_target_without_intervention(inputs: MetricInputs) -> Mask:
     return _is_in_target(inputs.clean, inputs)
 
 
+def newly_in_target(inputs: MetricInputs) -> Mask:
+    """Return the images of other classes that are in a target class only with the intervention."""
+    return put_into_target(inputs) & ~in_target_without_intervention(inputs) & of_other_classes(inputs)
+
+
+def no_longer_in_target(inputs: MetricInputs) -> Mask:
+    """Return the images of other classes that are in a target class only without the intervention."""
+    return in_target_without_intervention(inputs) & ~put_into_target(inputs) & of_other_classes(inputs)
+
+
 def _differ(first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]) -> Mask:
     differ: Mask = first != second
     return differ

@@ -150,13 +150,18 @@ class Measurement:
 
     @property
     def targeted_asr(self) -> Estimate:
-        """Share of the images of other classes that are classified as a target class."""
+        """Share of the images of other classes that are classified as a target class, with the intervention."""
         return self.estimate("targeted_asr")
 
     @property
     def clean_target_rate(self) -> Estimate:
         """The same without the intervention."""
         return self.estimate("clean_target_rate")
+
+    @property
+    def targeted_excess(self) -> Estimate:
+        """`targeted_asr` minus `clean_target_rate`, in [-1, 1]."""
+        return self.estimate("targeted_excess")
 
     @property
     def skew(self) -> Estimate:

@@ -85,14 +85,9 @@ class Metric:
         _require(self.needs <= set(get_args(Need)), self.name, "needs", f"some of {', '.join(get_args(Need))}")
         low, high = self.limits or (0.0, 1.0)
         _require(low < high, self.name, "limits", "the lowest and the highest limit")
-        is_named_excess = self.name.endswith(EXCESS)
-        _require(
-            is_named_excess == (self.excess_of is not None),
-            self.name,
-            "excess_of",
-            f"a metric, if and only if the name ends in {EXCESS}",
-        )
-        _require(is_named_excess == ("control" in self.needs), self.name, "needs", 'an excess needs "control"')
+        is_excess = self.excess_of is not None
+        _require(is_excess == ("control" in self.needs), self.name, "excess_of", 'a metric, if it needs "control"')
+        _require(not is_excess or self.name.endswith(EXCESS), self.name, "name", f"one that ends in {EXCESS}")
 
     @property
     def keyword(self) -> str:

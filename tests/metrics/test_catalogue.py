@@ -58,7 +58,7 @@ def test_an_entry_that_lacks_a_fact_cannot_be_made(missing: str) -> None:
         ("asr", {"interval": "wald"}, "interval: expected clopper-pearson or"),
         ("asr", {"needs": frozenset({"luck"})}, "needs: expected some of labels"),
         ("asr", {"excess_of": "skew"}, "excess_of: expected a metric"),
-        ("asr_excess", {"needs": frozenset()}, 'an excess needs "control"'),
+        ("asr_excess", {"needs": frozenset()}, 'excess_of: expected a metric, if it needs "control"'),
         ("skew", {"early_stop": "skew"}, "early_stop: expected the name of a share"),
         # The images that are classified rightly depend on the predictions.
         ("conditional_asr", {"change": entry("asr").change}, "McNemar's test only for a share with a fixed base"),

@@ -39,9 +39,9 @@ quick = settings(max_examples=40, deadline=None)
 confidences = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
 
 NEED_LABELS = {"conditional_asr", "accuracy", "intervened_accuracy", "accuracy_drop"}
-NEED_TARGET = {"targeted_asr", "clean_target_rate"}
+NEED_TARGET = {"targeted_asr", "targeted_excess", "clean_target_rate"}
 NEED_CONTROL = {"asr_excess", "skew_excess"}
-SIGNED = {"accuracy_drop", "asr_excess", "skew_excess"}
+SIGNED = {"accuracy_drop", "targeted_excess", "asr_excess", "skew_excess"}
 
 
 @st.composite
@@ -356,10 +356,26 @@ def test_estimates_are_named_after_what_they_are() -> None:
         "intervened_accuracy": 0.6,
         "accuracy_drop": 0.2,
         "targeted_asr": round(1 / 3, 12),
+        "targeted_excess": round(1 / 3, 12),
         "clean_target_rate": 0.0,
         "asr_excess": 0.4,
         "skew_excess": 0.2,
     }
+
+
+@quick
+@given(predictions(3), st.sets(st.integers(0, CLASSES - 1), min_size=1, max_size=3))
+def test_the_targeted_excess_is_a_difference_and_that_of_doing_nothing_is_0(arrays: Arrays, target: set[int]) -> None:
+    clean, intervened, labels = arrays
+    found = estimates_of(MetricInputs(PairedPredictions(clean, intervened, labels), target=target))
+    if math.isnan(found["targeted_asr"]):
+        assert math.isnan(found["targeted_excess"])
+        return
+    expected = found["targeted_asr"] - found["clean_target_rate"]
+    assert found["targeted_excess"] == pytest.approx(expected, abs=1e-12)
+    nothing = estimates_of(MetricInputs(PairedPredictions(clean, clean, labels), target=target))
+    assert nothing["targeted_excess"] == 0.0
+    assert nothing["targeted_asr"] == nothing["clean_target_rate"]
 
 
 def measurement(estimates: dict[str, Estimate], shift: list[float]) -> Measurement:

@@ -143,7 +143,7 @@ def signed_estimate(value: float, draws: Floats, n: int, confidence: float, *, m
     The interval has the quantiles of the draws as its ends. Unlike the largest of several differences, a difference of
     two groups that were named beforehand is not biased, so nothing has to be taken back.
 
-    >>> signed_estimate(-0.1, np.linspace(-0.2, 0.0, 101), n=100, confidence=0.95)
+    >>> signed_estimate(-0.1, np.linspace(-0.2, 0.0, 2001), n=100, confidence=0.95)
     -0.1 [-0.195, -0.005]
     """
     tail = (1 - confidence) / 2

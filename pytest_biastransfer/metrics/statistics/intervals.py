@@ -61,7 +61,7 @@ def basic_bootstrap(
     the images that were not seen: then the interval reaches as far as n images that all agree can exclude, by
     Clopper and Pearson.
 
-    >>> basic_bootstrap(0.3, np.linspace(0.2, 0.5, 101), n=100)
+    >>> basic_bootstrap(0.3, np.linspace(0.2, 0.5, 2001), n=100)
     0.3 [0.107, 0.392]
     """
     tail = (1 - confidence) / 2
