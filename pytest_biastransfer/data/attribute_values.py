@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import DatasetError, nearest
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data.labelled_images import LabelledImages
 
-_STATE_NAMES: Final = {1: "True", 0: "False", UNKNOWN: ""}
 _NO_ATTRIBUTES: Final = (
     "it has none: declare them with attributes=FILE.csv in its spec, or return (image, label, {attribute: value}) from "
     "your own dataset"
@@ -69,26 +67,10 @@ def require_attribute(
     images: LabelledImages, attribute: object, error_type: Callable[[str], DatasetError] = DatasetError
 ) -> Sequence[str]:
     """Return the value of each image; raise an `error_type` if the images have no such attribute, and no such label."""
-    values = attribute_or_label(images, attribute)
+    values = images.attribute_or_label(attribute)
     if values is None:
         labels = images.label_table.names or () if images.label_table is not None else ()
         names = [*images.attributes, *labels]
         valid = nearest(str(attribute), names) if names else _NO_ATTRIBUTES
         raise error_type(f"{images.name} has no attribute {attribute!r:.100}; {valid}")
     return values
-
-
-def attribute_or_label(images: LabelledImages, attribute: object) -> Sequence[str] | None:
-    """Return the value of each image; None if the images have no such attribute.
-
-    Of several labels for each image, each is an attribute, too, unless there is one of the same name: ``"True"``,
-    ``"False"``, or where it is unknown ``""``, which is a missing value.
-    """
-    if isinstance(attribute, str) and attribute in images.attributes:
-        return images.attributes[attribute]
-    table = images.label_table
-    if table is None or attribute not in (table.names or ()):
-        return None
-    assert table.names is not None
-    states = table.states[:, table.names.index(str(attribute))]
-    return [_STATE_NAMES[state] for state in states.tolist()]

@@ -6,8 +6,9 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
+from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.masks import Masks
     from pytest_biastransfer.models.preprocess import Preprocess
     from pytest_biastransfer.specs.spec import Spec
+
+_STATE_NAMES: Final = {1: "True", 0: "False", UNKNOWN: ""}
 
 Numbering = Literal["declared", "sorted", "by its library"]
 
@@ -91,6 +94,20 @@ class LabelledImages(ABC):
         Raises `DatasetError` where an image lacks an attribute that others have.
         """
         return MappingProxyType({})
+
+    def attribute_or_label(self, name: object) -> Sequence[str] | None:
+        """Return the value of an attribute for each image; None if there is no such attribute.
+
+        Of several labels for each image, each is an attribute, too, unless there is one of the same name: ``"True"``,
+        ``"False"``, or where it is unknown ``""``, which is a missing value.
+        """
+        if isinstance(name, str) and name in self.attributes:
+            return self.attributes[name]
+        table = self.label_table
+        if table is None or table.names is None or name not in table.names:
+            return None
+        states = table.states[:, table.names.index(str(name))].tolist()
+        return [_STATE_NAMES[state] for state in states]
 
     @property
     def weights(self) -> npt.NDArray[np.float64] | None:

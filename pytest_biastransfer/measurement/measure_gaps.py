@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.data.attribute_values import attribute_or_label
 from pytest_biastransfer.errors import BiasTransferError, UnjudgedWarning
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.fingerprints import fingerprint
@@ -156,7 +155,7 @@ def _gaps(
     keys = _verified_keys(evaluator, models, images)
     calibration_keys = [] if calibration is None else _verified_keys(evaluator, models, calibration)
     names = [images.naming, *(model.judging for model in models)]
-    groups = [attribute_or_label(images, attribute) for attribute in gap.attributes]
+    groups = [images.attribute_or_label(attribute) for attribute in gap.attributes]
     dependencies = (
         "gaps, ratios, worst groups and clean performance",
         [key.text for key in keys],

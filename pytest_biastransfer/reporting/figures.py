@@ -85,6 +85,18 @@ class Limit:
         return min(excess, 0.0) if is_at_most(excess, 0.0) else excess
 
     @property
+    def is_sure(self) -> bool:
+        """Whether the whole interval is on one side of the limit, so that other images would have the same verdict."""
+        low, high = self.observed.low, self.observed.high
+        if low is None or high is None:
+            return False
+        if self.bound == "at least":
+            return is_at_most(self.limit, low) or not is_at_most(self.limit, high)
+        if self.bound == "size at most":
+            low, high = 0.0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high))
+        return is_at_most(high, self.limit) or not is_at_most(low, self.limit)
+
+    @property
     def signs(self) -> tuple[str, str]:
         """How a value that meets the limit compares with it, and one that does not."""
         return (">=", "<") if self.bound == "at least" else ("<=", ">")

@@ -135,6 +135,28 @@ def sentence(rows: Sequence[Row]) -> str:
     return f"{counted(len(rows), 'bias test')}: {outcomes}; {evaluated}{_early_text(rows)}"
 
 
+def limits_sentence(rows: Sequence[Row]) -> str:
+    """Return how many limits hold and fail for sure, and within noise; empty if none was judged.
+
+    For sure: the whole interval is on one side of the limit.
+    """
+    judged = [limit for row in rows for limit in row.record.limits if limit.holds is not None]
+    # Of the verdicts, those that need attention come last.
+    kinds = [(holds, is_sure) for holds in (True, False) for is_sure in (holds, not holds)]
+    counts = Counter((limit.holds, limit.is_sure) for limit in judged)
+    texts = [
+        f"{counts[kind]} {_verb(kind[0], counts[kind])} {'for sure' if kind[1] else 'within noise'}"
+        for kind in kinds
+        if counts[kind]
+    ]
+    return f"  limits: {', '.join(texts)}" if texts else ""
+
+
+def _verb(holds: bool, count: int) -> str:
+    verb = "hold" if holds else "fail"
+    return f"{verb}s" if count == 1 else verb
+
+
 def _early_text(rows: Sequence[Row]) -> str:
     early = [row.record for row in rows if row.record.n < row.record.total]
     if not early:

@@ -57,7 +57,7 @@ def suite(colors: pytest.Pytester) -> pytest.Pytester:
 def test_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = summary(run("--bias-compare=off"))
-    assert [line.rstrip() for line in lines[:7]] == [
+    assert [line.rstrip() for line in lines[:8]] == [
         "test                          asr   skew  limits                         verdict",
         "test_square[yellow-square]  0.250  0.250  asr > 0.05,                    FAILED",
         "                                          asr_excess 0.250 > 0.1",
@@ -65,8 +65,9 @@ def test_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         "test_known[yellow-square]   0.250  0.250  skew > 0.2 (within noise)      xfailed",
         "(1 passed and 1 skipped not shown; -v shows all)",
         "4 bias tests: 1 failed, 1 passed, 1 xfailed, 1 skipped; 80 images evaluated, 80 predictions reused",
+        "  limits: 1 holds for sure, 2 fail within noise, 1 fails for sure",
     ]
-    assert re.fullmatch(r"  to run what failed again: pytest .*--bias-compare=off --lf", lines[7])
+    assert re.fullmatch(r"  to run what failed again: pytest .*--bias-compare=off --lf", lines[8])
     assert max(map(len, lines[:5])) <= 80
 
 
@@ -77,7 +78,7 @@ def test_at_160_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.rstrip() for line in lines[:3]] == [
         "test                                      asr   skew  limits                                                            0            0.5  verdict",
         "test_it.py::test_square[yellow-square]  0.250  0.250  asr > 0.05, asr_excess 0.250 > 0.1 (control 0.000, within noise)  ·│·━━━━━━━━━━━━╸  FAILED",
-        "test_it.py::test_known[yellow-square]   0.250  0.250  skew > 0.2 (within noise)                                         ·╺━━━━│━━━━━━━╸·  xfailed",
+        "test_it.py::test_known[yellow-square]   0.250  0.250  skew > 0.2 (within noise)                                         ╺━━━━━│━━━━━━━━╸  xfailed",
     ]
 
 

@@ -41,7 +41,8 @@ def paired_difference(only_first: int, only_second: int, n: int, confidence: flo
     [0.00383, 0.00564, 0.00726]
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    low, high = -_upper(only_second, only_first, n, z), _upper(only_first, only_second, n, z)
+    # Subtracted, and not negated: 0 has no sign.
+    low, high = 0.0 - _upper(only_second, only_first, n, z), _upper(only_first, only_second, n, z)
     value = (only_first - only_second) / n
     return Estimate(value, low=low, high=high, confidence=confidence, n=n, method="tango")
 

@@ -47,6 +47,7 @@ def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestR
         Line,
         again_sentence,
         hidden_sentence,
+        limits_sentence,
         lost_sentence,
         performance_rows,
         sentence,
@@ -63,6 +64,8 @@ def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestR
     if reporter.verbosity == 0:
         _write_line(reporter, Line(hidden_sentence(rows)))
     _write_line(reporter, Line(sentence(rows)))
+    if reporter.verbosity >= 0:
+        _write_line(reporter, Line(limits_sentence(rows)))
     lost = sorted(row.test for row in rows if row.outcome == "lost")
     if lost:
         _write_line(reporter, Line(in_one_line(lost_sentence(lost)), color="red"))
