@@ -6,6 +6,7 @@ python -m benchmarks.simulations [TABLE ...] [--repeats N]
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = TABLES[name](given.repeats)
         heading = next(rows)
         sys.stdout.write(f"\n{name}, {given.repeats:,} datasets a figure\n\n")
-        for label, cells in (heading, ("---", ["---"] * len(heading[1])), *rows):
+        for label, cells in itertools.chain([heading, ("---", ["---"] * len(heading[1]))], rows):
             sys.stdout.write(f"| {label} | {' | '.join(cells)} |\n")
             sys.stdout.flush()
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pytest_biastransfer.cli import compare, init, list_interventions, report, scan, show
+from pytest_biastransfer.cli import compare, init, list_interventions, power, report, scan, show
 from pytest_biastransfer.errors import BiasTransferError
 
 _DESCRIPTION: Final = "Set up bias tests, look at interventions, and combine or compare reports."
-_COMMANDS: Final = (list_interventions, show, init, scan, report, compare)
+_COMMANDS: Final = (list_interventions, show, init, scan, report, compare, power)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
