@@ -21,6 +21,8 @@ Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["off", "on"]
 # What a model's outputs are: one logit a class, one logit a label, or one probability a label.
 Outputs = Literal["softmax", "sigmoid", "probabilities"]
+# How p-values are corrected for their number: Tarone and Holm, Benjamini and Hochberg, or not at all.
+Correction = Literal["holm", "fdr", "none"]
 Rule = Literal["point", "certain", "significant"]
 GapMetric = Literal[
     "fpr",

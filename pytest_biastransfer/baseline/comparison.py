@@ -13,6 +13,7 @@ from pytest_biastransfer.baseline.regression import (
     meanings,
     settled_meanings,
 )
+from pytest_biastransfer.names import Correction
 
 # The most important one first: it is the meaning of a test whose changes have several.
 _BY_IMPORTANCE: Final[Sequence[Meaning]] = ("regression", "not comparable", "improvement", "tolerated", "unchanged")
@@ -106,16 +107,19 @@ def compared_alone(test: str, record: BaselineRecord, alpha: float, comparisons:
 
 
 def compared_together(
-    records: Sequence[tuple[str, BaselineRecord]], alpha: float, comparisons: int = 0
+    records: Sequence[tuple[str, BaselineRecord]],
+    alpha: float,
+    comparisons: int = 0,
+    correction: Correction = "holm",
 ) -> list[BaselineComparison]:
     """Return the comparisons of all tests of a session, given as name and record.
 
-    The p-values are corrected for their number (Holm). `comparisons` is the number that the session would have made:
+    The p-values are corrected for their number. `comparisons` is the number that the session would have made:
     a session that was stopped made fewer of them.
     """
     changes = [change for _, record in records for change in record.changes]
     of_metrics = sum(not change.is_accuracy for change in changes)
-    remaining = iter(meanings(changes, alpha, max(0, comparisons - of_metrics)))
+    remaining = iter(meanings(changes, alpha, max(0, comparisons - of_metrics), correction))
     return [
         BaselineComparison(test, record, beside_accuracy(record.changes, [next(remaining) for _ in record.changes]))
         for test, record in records

@@ -11,6 +11,7 @@ from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
+from pytest_biastransfer.names import Correction
 
 # A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.
 Meaning = Literal["regression", "not comparable", "improvement", "tolerated", "unchanged"]
@@ -41,6 +42,8 @@ class MetricChange:
         Whether it is a signed figure that is the worse the farther it is from 0, on either side.
     more_is_worse
         Whether an increase is a change for the worse; None if the catalogue says so.
+    least_p
+        The smallest p that the comparison could have had; 0 where that is unknown.
     """
 
     metric: str
@@ -55,6 +58,7 @@ class MetricChange:
     identity: str = ""
     is_of_size: bool = False
     more_is_worse: bool | None = None
+    least_p: float = 0.0
 
     @property
     def is_accuracy(self) -> bool:
@@ -113,8 +117,10 @@ def newly_flipped(before: Entry, now: Entry) -> list[int]:
     return [image for image in now.image_set("flipped") if image not in earlier]
 
 
-def meanings(metric_changes: Sequence[MetricChange], alpha: float, unmade: int = 0) -> list[Meaning]:
-    """Return what each of a session's changes means; the p-values are corrected for their number (Holm 1979).
+def meanings(
+    metric_changes: Sequence[MetricChange], alpha: float, unmade: int = 0, correction: Correction = "holm"
+) -> list[Meaning]:
+    """Return what each of a session's changes means; the p-values are corrected for their number, see `corrected`.
 
     The accuracies are corrected as a family of their own: they answer another question than the biases, and do not make
     the tests of the biases weaker. A change that several tests share, such as the accuracy of their model, counts once.
@@ -126,19 +132,25 @@ def meanings(metric_changes: Sequence[MetricChange], alpha: float, unmade: int =
     for of_accuracies in (False, True):
         adjusted |= _adjusted(
             {
-                name: change.p
+                name: change
                 for name, change in zip(names, metric_changes, strict=True)
                 if change.is_accuracy == of_accuracies
             },
+            alpha,
             unmade,
+            correction,
         )
     return [change.meaning(adjusted[name], alpha) for name, change in zip(names, metric_changes, strict=True)]
 
 
-def _adjusted(p_values: Mapping[object, float], unmade: int) -> dict[object, float]:
-    from pytest_biastransfer.metrics.statistics.change_tests import holm
+def _adjusted(
+    by_name: Mapping[object, MetricChange], alpha: float, unmade: int, correction: Correction
+) -> dict[object, float]:
+    from pytest_biastransfer.metrics.statistics.change_tests import corrected
 
-    return dict(zip(p_values, holm([*p_values.values()] + [1.0] * unmade), strict=False))
+    p_values = [change.p for change in by_name.values()] + [1.0] * unmade
+    least = [change.least_p for change in by_name.values()] + [0.0] * unmade
+    return dict(zip(by_name, corrected(p_values, least, alpha, correction), strict=False))
 
 
 def beside_accuracy(metric_changes: Sequence[MetricChange], meant: Sequence[Meaning | None]) -> list[Meaning | None]:
@@ -207,6 +219,7 @@ def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricC
         same_images=paired,
         is_of_size=BETWEEN in now.evidence and metric in ("gap", "gap_excess"),
         more_is_worse=now.evidence.get(WORST) == "highest" if metric == "worst" else None,
+        least_p=result.least,
     )
 
 

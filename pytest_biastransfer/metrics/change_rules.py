@@ -54,11 +54,14 @@ class ChangeResult(NamedTuple):
         The probability of such a change, or a larger one, by chance.
     newly, no_longer
         How many images count now and did not before, and the other way round; None if the test does not compare these.
+    least
+        The smallest p-value that as many changed images could have had; 0 where that is unknown.
     """
 
     p: float
     newly: int | None = None
     no_longer: int | None = None
+    least: float = 0.0
 
 
 class ChangeTest(ABC):
@@ -87,7 +90,7 @@ class ChangeTest(ABC):
         """Test whether a metric changed."""
         if paired and self._is_same_evidence(before, now):
             # Nothing to decode and nothing to import: most sessions change nothing.
-            return ChangeResult(1.0, 0, 0)
+            return ChangeResult(1.0, 0, 0, least=1.0)
         return self._test(metric, before, now, paired=paired)
 
     @abstractmethod
@@ -174,7 +177,7 @@ class McNemar(ChangeTest):
 
         earlier, later = (set(measurement.image_set(name)) for measurement in (before, now))
         newly, no_longer = len(later - earlier), len(earlier - later)
-        return ChangeResult(mcnemar(newly, no_longer), newly, no_longer)
+        return ChangeResult(mcnemar(newly, no_longer), newly, no_longer, mcnemar(newly + no_longer, 0))
 
 
 class TwoProportions(ChangeTest):

@@ -23,6 +23,7 @@ from pytest_biastransfer.names import (
     SOURCE_FIXTURE,
     Compare,
     Compile,
+    Correction,
     Images,
     Precision,
     Update,
@@ -76,6 +77,7 @@ _INI_ONLY: Final[Mapping[str, str]] = {
     "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
     "store_key": "the environment variable with the secret that seals the store, such as BIAS_STORE_KEY",
     "alpha": "the probability of a false alarm, over all comparisons of a session (default: 0.01)",
+    "correction": "how p-values are corrected for their number: holm (Tarone and Holm, default), fdr or none",
 }
 _PICTURE_FORMATS: Final = "bias_picture_formats"
 # Where GitHub Actions shows what a step wrote.
@@ -129,6 +131,8 @@ class Settings:
         Which measurements are written to it, what a regression does, and whether entries without a test are removed.
     store_key
         The environment variable with the secret that seals the store, if any.
+    correction
+        How p-values are corrected for their number.
     alpha
         Level of the tests for regressions, in (0, 1).
     verify
@@ -166,6 +170,7 @@ class Settings:
     prune: bool
     store_key: str | None
     alpha: float
+    correction: Correction
     verify: Verify | None
     executor: str | None
     early_stop: float | None
@@ -279,6 +284,7 @@ def read_settings(config: pytest.Config) -> Settings:
         prune=config.getoption("bias_prune"),
         store_key=_store_key(config),
         alpha=_probability("bias_alpha in the ini file", config.getini("bias_alpha")) or 0.01,
+        correction=_choice("bias_correction in the ini file", config.getini("bias_correction") or "holm", Correction),
         verify=_verify(config),
         executor=_executor(config),
         early_stop=_probability(

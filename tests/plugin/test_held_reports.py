@@ -64,7 +64,7 @@ def test_by_chance():
 def test_worse():
     pass
 
-@pytest.mark.bias_intervention(redder(0), max_asr=1)
+@pytest.mark.bias_intervention(redder(1), max_skew=1)
 def test_same():
     pass
 """
@@ -74,7 +74,7 @@ OUTCOMES: Final = {
     "test_worse": "failed",
     "test_same": "passed",
 }
-# By Holm: 4 p <= alpha, 3 p <= alpha, but 2 p > alpha.
+# Three comparisons could be significant at a third of alpha; without those that are, two at a half of it.
 INI: Final = "[pytest]\npythonpath = .\nbias_alpha = 0.012\n"
 
 
@@ -204,6 +204,19 @@ def test_comparisons_that_were_not_made_count() -> None:
     assert meanings([change(0.004)], 0.01, unmade=2) == ["unchanged"]
 
 
+@pytest.mark.parametrize(("correction", "failed"), [("none", 3), ("fdr", 3), ("holm", 2)])
+def test_the_correction_is_a_setting(project: pytest.Pytester, correction: str, failed: int) -> None:
+    project.makeini(f"{INI}bias_correction = {correction}\n")
+    project.runpytest_inprocess("-p", "no:xdist").assert_outcomes(failed=failed, passed=4 - failed)
+
+
+def test_another_correction_is_an_error(project: pytest.Pytester) -> None:
+    project.makeini(f"{INI}bias_correction = bonferroni\n")
+    result = project.runpytest_inprocess("-p", "no:xdist")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*bias_correction in the ini file*'bonferroni'*holm, none*"])
+
+
 def test_github_gets_one_annotation_a_test(
     run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,7 +267,7 @@ def test_an_interrupted_session_reports_what_waited(run_elsewhere: Run, project:
     interrupting = "\ndef test_interrupts():\n    raise KeyboardInterrupt\n"
     project.makepyfile(
         test_pets=TESTS.replace(
-            "@pytest.mark.bias_intervention(redder(0)", interrupting + "@pytest.mark.bias_intervention(redder(0)"
+            "@pytest.mark.bias_intervention(redder(1)", interrupting + "@pytest.mark.bias_intervention(redder(1)"
         )
     )
     result = run_elsewhere("-p", "no:xdist", "--junitxml=junit.xml")

@@ -6,6 +6,7 @@ images were drawn independently.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from math import erfc, sqrt
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from pytest_biastransfer.names import Correction
 
     Images = npt.NDArray[np.int64]
 
@@ -63,19 +66,67 @@ def two_proportions(hits: int, n: int, other_hits: int, other_n: int) -> float:
     return float(shares[as_rare].sum() / shares.sum())
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted for there being many of them (Holm 1979), in the given order.
+def corrected(
+    p_values: Sequence[float], least: Sequence[float], alpha: float, correction: Correction = "holm"
+) -> list[float]:
+    """Return the p-values corrected for there being many of them, in the given order: compare them with `alpha`.
 
-    Rejecting those at most `alpha` rejects any true hypothesis with a probability of at most `alpha`.
+    Parameters
+    ----------
+    p_values
+        The probabilities of such a change, or a larger one, by chance.
+    least
+        The smallest p-value that each comparison could have had, 0 where that is unknown: of k images that changed
+        2^(1 - k), and 1 of identical predictions. A comparison that cannot be significant cannot be a false alarm.
+    alpha
+        The probability of any false alarm, or with ``"fdr"`` the expected share of false alarms among all alarms.
+    correction
+        ``"holm"`` (default): Tarone's (1990) multiplier, the smallest k such that at most k comparisons could be
+        significant at ``alpha / k``, in steps as Holm's (1979); ``"fdr"``: Benjamini and Hochberg (1995); ``"none"``.
 
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
+    Examples
+    --------
+    >>> corrected([0.004, 1.0, 1.0], least=[0.0, 1.0, 1.0], alpha=0.01)
+    [0.004, 1.0, 1.0]
+    >>> corrected([0.004, 1.0, 1.0], least=[0.0, 0.0, 0.0], alpha=0.01)
+    [0.012, 1.0, 1.0]
     """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted, least = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = least
+    if correction == "none":
+        return list(p_values)
+    return _benjamini_hochberg(p_values) if correction == "fdr" else _tarone_holm(p_values, least, alpha)
+
+
+def _tarone_holm(p_values: Sequence[float], least: Sequence[float], alpha: float) -> list[float]:
+    adjusted, remaining = [1.0] * len(p_values), sorted(range(len(p_values)), key=lambda index: least[index])
+    while remaining:
+        multiplier = _multiplier([least[index] for index in remaining], alpha)
+        significant = {index for index in remaining if p_values[index] <= alpha / multiplier}
+        for index in significant or remaining:
+            adjusted[index] = min(1.0, multiplier * p_values[index])
+        if not significant:
+            break
+        remaining = [index for index in remaining if index not in significant]
+    return adjusted
+
+
+def _multiplier(least: Sequence[float], alpha: float) -> int:
+    """Return the smallest k such that at most k of ascending numbers are at most ``alpha / k``."""
+    low, high = 1, max(1, len(least))
+    while low < high:
+        middle = (low + high) // 2
+        if bisect.bisect_right(least, alpha / middle) <= middle:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index], reverse=True)
+    adjusted, most = [1.0] * len(p_values), 1.0
+    for place, index in enumerate(order):
+        most = min(most, p_values[index] * len(p_values) / (len(p_values) - place))
+        adjusted[index] = most
     return adjusted
 
 

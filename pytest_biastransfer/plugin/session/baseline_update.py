@@ -131,7 +131,7 @@ class BaselineWatch:
         from pytest_biastransfer.baseline.comparison import compared_together
 
         named = [(typed_name(self._config, nodeid), record) for nodeid, record in self._records.items()]
-        together = compared_together(named, self._settings.alpha, comparisons)
+        together = compared_together(named, self._settings.alpha, comparisons, self._settings.correction)
         return dict(zip(self._records, together, strict=True))
 
     def _settle(self, test: HeldTest, found: BaselineComparison) -> None:
