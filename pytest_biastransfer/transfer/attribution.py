@@ -42,7 +42,7 @@ class Attribution:
     arms
         The figures of the models from the ``"source"``, from the ``"control source"`` and from ``"scratch"``.
     differences
-        The figure from the source minus those from the other two, with intervals over the seeds.
+        The figure from the source minus those from the other two, with their intervals.
     bound
         What a limit of the figure is: of the value, or of the size of a signed gap.
     """
@@ -148,7 +148,7 @@ def attribute_bias(
     seeds
         The number of seeds, or the seeds: at least two.
     confidence
-        Coverage of the intervals over the seeds.
+        Coverage of the intervals, which are about other seeds and other images.
     device, store
         As for `transfer`.
 

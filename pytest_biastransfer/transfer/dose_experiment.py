@@ -124,7 +124,7 @@ class DoseResponses:
     responses
         The dose response of each source, by its name; all have the same question, levels, limit and seeds.
     confidence
-        Coverage of the intervals over the seeds.
+        Coverage of the intervals.
     """
 
     responses: Mapping[str, DoseResponse]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -20,8 +19,10 @@ from pytest_biastransfer.measurement.judged_images import judged_images
 from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, limitable, metric_named
 from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups
-from pytest_biastransfer.metrics.statistics.auc import areas
-from pytest_biastransfer.metrics.statistics.average_precision import average_precision
+from pytest_biastransfer.metrics.statistics.auc import area_estimates, areas
+from pytest_biastransfer.metrics.statistics.average_precision import average_precision, average_precision_estimate
+from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.names import Bound
 
 if TYPE_CHECKING:
@@ -116,26 +117,32 @@ class Question:
         assert limits is not None
         return -1.0 if self.bound == "size at most" else limits[0]
 
-    def figure(self, evaluator: Evaluator, model: Model) -> float:
-        """Return the figure of a model."""
+    def figure(self, evaluator: Evaluator, model: Model, confidence: float = 0.95) -> Estimate:
+        """Return the figure of a model, with its interval about the images."""
         if isinstance(self.subject, Gap):
             from pytest_biastransfer.measurement.measure_gaps import measure_gaps_loaded
 
-            measured = measure_gaps_loaded(evaluator, model, self.images, self.subject, calibration=self.calibration)
-            return float(measured.estimate(self.metric))
-        measurement = measure_loaded(
-            evaluator, model, self.images, self.subject, positive=self.positive, target=self.target
-        )
-        return float(measurement.estimate(self.metric))
+            return measure_gaps_loaded(
+                evaluator, model, self.images, self.subject, calibration=self.calibration, confidence=confidence
+            ).estimate(self.metric)
+        return measure_loaded(
+            evaluator,
+            model,
+            self.images,
+            self.subject,
+            positive=self.positive,
+            target=self.target,
+            confidence=confidence,
+        ).estimate(self.metric)
 
-    def performances(self, evaluator: Evaluator, model: Model) -> Mapping[str, float]:
+    def performances(self, evaluator: Evaluator, model: Model, confidence: float = 0.95) -> Mapping[str, Estimate]:
         """Return how well a model performs, by the name of the measure: its accuracy, and `performance`."""
-        found = {ACCURACY: self._accuracy(evaluator, model)}
+        found = {ACCURACY: self._accuracy(evaluator, model, confidence)}
         if self.performance is not None:
-            found[self.performance] = self._ranking(evaluator, model)
+            found[self.performance] = self._ranking(evaluator, model, confidence)
         return found
 
-    def _accuracy(self, evaluator: Evaluator, model: Model) -> float:
+    def _accuracy(self, evaluator: Evaluator, model: Model, confidence: float) -> Estimate:
         """Return the share of correctly classified images, or of correct decisions where a decision is judged.
 
         Images whose label is unknown do not count. NaN if the classes of model and images do not match.
@@ -143,11 +150,11 @@ class Question:
         predictions = evaluator.predictions(model, self.images)
         decision = decision_of(model, self.images, self._decided(model), predictions.outputs)
         if decision.labels is None:
-            return math.nan
+            return proportion(0, 0, confidence)
         labels = decision.labels[predictions.indices]
         is_labelled = labels != UNKNOWN
         is_correct = decision.classes(predictions, predictions) == labels
-        return float(is_correct[is_labelled].mean()) if is_labelled.any() else math.nan
+        return proportion(int(is_correct[is_labelled].sum()), int(is_labelled.sum()), confidence)
 
     def _decided(self, model: Model) -> tuple[int | str, ...]:
         """Return the decision whose accuracy is shown."""
@@ -155,16 +162,18 @@ class Question:
         is_of_all = isinstance(self.subject, Gap) and model.outputs == "softmax" and self.images.label_table is None
         return () if is_of_all else self.positive
 
-    def _ranking(self, evaluator: Evaluator, model: Model) -> float:
+    def _ranking(self, evaluator: Evaluator, model: Model, confidence: float) -> Estimate:
         """Return how well the scores of the decision rank the images whose label is known."""
         (key,) = evaluator.keys(model, self.images, [None])
         judged = judged_images(evaluator, model, key, self.images, self.positive, with_scores=True)
         assert judged.scores is not None
         scores, positive = judged.scores[judged.is_labelled], judged.labels[judged.is_labelled] == POSITIVE
         if self.performance == "average_precision":
-            return average_precision(scores[positive], scores[~positive])
+            value = average_precision(scores[positive], scores[~positive])
+            return average_precision_estimate(value, int(positive.sum()), len(scores), confidence)
         one_group = np.zeros(len(scores), dtype=np.int64)
-        return float(areas([scores], positive, one_group, 1).values[0, 0])
+        (area,) = area_estimates(areas([scores], positive, one_group, 1), confidence)
+        return area
 
     def __str__(self) -> str:
         if isinstance(self.subject, Gap):

@@ -33,7 +33,7 @@ def save_plot(
     bound: Bound = "at most",
     limit: float | None = None,
 ) -> None:
-    """Draw curves over one setting, with the intervals over the seeds, as ``.png``, ``.svg`` or ``.pdf``.
+    """Draw curves over one setting, with their intervals, as ``.png``, ``.svg`` or ``.pdf``.
 
     Parameters
     ----------

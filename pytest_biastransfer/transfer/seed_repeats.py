@@ -1,4 +1,4 @@
-"""Repeats one finetuning with several seeds: the mean of a figure of the models, with an interval over the seeds."""
+"""Repeats one finetuning with several seeds: the mean of a figure of the models, with its interval."""
 
 from __future__ import annotations
 
@@ -30,28 +30,36 @@ class OverSeeds:
     Attributes
     ----------
     values
-        One for each seed; NaN where it could not be measured.
+        One for each seed, with its interval about the images; NaN where it could not be measured.
     mean
-        Their mean, with an interval over the seeds.
+        Their mean, with an interval about other seeds and other images; see `mean_over_seeds`.
     """
 
-    values: tuple[float, ...]
+    values: tuple[Estimate, ...]
     mean: Estimate
 
     @classmethod
-    def of(cls, values: Sequence[float], confidence: float = 0.95, least: float = 0.0) -> OverSeeds:
+    def of(cls, values: Sequence[Estimate], confidence: float = 0.95, least: float = 0.0) -> OverSeeds:
         """Return values with their mean; the interval ends at `least`, of which Student's interval knows nothing."""
         return cls(tuple(values), mean_over_seeds(values, confidence, least=least))
 
     def to_json(self) -> dict[str, Any]:
         """Return the figure as plain data for JSON, None for NaN."""
-        return {"values": [_plain(value) for value in self.values], **estimate_to_json(self.mean)}
+        return {
+            "values": [_plain(value) for value in self.values],
+            "intervals": [[_plain(value.low), _plain(value.high)] for value in self.values],
+            **estimate_to_json(self.mean),
+        }
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> OverSeeds:
         """Return what `to_json` returned as plain data."""
         value, low, high = (_number(plain[name]) for name in ("value", "low", "high"))
-        return cls(tuple(map(_number, plain["values"])), Estimate(value, low=low, high=high))
+        values = [
+            Estimate(_number(own), low=_number(own_low), high=_number(own_high))
+            for own, (own_low, own_high) in zip(plain["values"], plain["intervals"], strict=True)
+        ]
+        return cls(tuple(values), Estimate(value, low=low, high=high))
 
 
 @dataclass(frozen=True)
@@ -71,17 +79,17 @@ class Repeated:
 
     @property
     def figure(self) -> Estimate:
-        """The mean of the figure that was asked for, with an interval over the seeds."""
+        """The mean of the figure that was asked for, with its interval."""
         return self.bias.mean
 
     @property
-    def values(self) -> tuple[float, ...]:
-        """That figure for each seed."""
+    def values(self) -> tuple[Estimate, ...]:
+        """That figure for each seed, with its interval about the images."""
         return self.bias.values
 
     @property
     def accuracy(self) -> Estimate:
-        """The mean accuracy, with an interval over the seeds."""
+        """The mean accuracy, with its interval."""
         return self.performances[ACCURACY].mean
 
     def to_json(self) -> dict[str, Any]:
@@ -109,7 +117,7 @@ class RepeatedTransfer:
     seeds
         At least two.
     confidence
-        Coverage of the intervals over the seeds.
+        Coverage of the intervals.
     """
 
     mode: Mode
@@ -139,8 +147,8 @@ class RepeatedTransfer:
         for seed in self.seeds:
             recipe = self.recipe.with_seed(seed)
             model = transfer_loaded(evaluator, source, finetuning, self.mode, recipe=recipe, threshold=self.threshold)
-            values.append(question.figure(evaluator, model))
-            performances.append(question.performances(evaluator, model))
+            values.append(question.figure(evaluator, model, self.confidence))
+            performances.append(question.performances(evaluator, model, self.confidence))
         by_measure = {
             measure: OverSeeds.of([performance[measure] for performance in performances], self.confidence)
             for measure in performances[0]
@@ -149,7 +157,7 @@ class RepeatedTransfer:
 
 
 def worse_by(first: Repeated, second: Repeated, bound: Bound, confidence: float) -> Estimate:
-    """Return by how much the figure of the first models is worse than that of the second, with Welch's interval.
+    """Return by how much the figure of the first models is worse than that of the second, with its interval.
 
     `bound` says from which side the figure is limited. Of a signed gap, the sizes are compared: those of the means, so
     that values around 0 do not add up to a gap.
@@ -157,10 +165,16 @@ def worse_by(first: Repeated, second: Repeated, bound: Bound, confidence: float)
     return difference_over_seeds(_oriented(first, bound), _oriented(second, bound), confidence)
 
 
-def _oriented(repeated: Repeated, bound: Bound) -> list[float]:
+def _oriented(repeated: Repeated, bound: Bound) -> list[Estimate]:
     """Return the values with such a sign that higher ones are worse."""
     is_reversed = bound == "at least" or (bound == "size at most" and repeated.figure < 0)
-    return [-value if is_reversed else value for value in repeated.values]
+    return [_mirrored(value) if is_reversed else value for value in repeated.values]
+
+
+def _mirrored(value: Estimate) -> Estimate:
+    return Estimate(
+        -value, low=-value.high, high=-value.low, confidence=value.confidence, n=value.n, method=value.method
+    )
 
 
 def _require_seeds(seeds: object) -> tuple[int, ...]:

@@ -31,10 +31,11 @@ from pytest_biastransfer.transfer import (
 from pytest_biastransfer.transfer.question import Question
 from pytest_biastransfer.transfer.seed_repeats import OverSeeds, Repeated
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
+from tests.transfer.exact_figures import exactly
 
 
 def found(*values: float) -> Repeated:
-    return Repeated(OverSeeds.of(values, least=-1.0), {"accuracy": OverSeeds.of([0.9, 0.8])})
+    return Repeated(OverSeeds.of(exactly(*values), least=-1.0), {"accuracy": OverSeeds.of(exactly(0.9, 0.8))})
 
 
 def responses(bound: Bound, limit: float | None = None, **sources: dict[float, Repeated]) -> DoseResponses:
@@ -160,7 +161,16 @@ def test_performances_are_those_of_scikit_learn(outputs: Any, asked: Any) -> Non
         question = Question.of(as_images(data, "data"), asked, positive=positive, performance=performance)  # type: ignore[arg-type]
         measured = question.performances(evaluator_for("cpu", None), model)
         assert list(measured) == ["accuracy", performance]
-        assert measured[performance] == pytest.approx(reference(states[known], scores[known]), abs=1e-9)
+        figure = measured[performance]
+        assert figure == pytest.approx(reference(states[known], scores[known]), abs=1e-9)
+        # The images are few, which the intervals over seeds have to know.
+        assert figure.low < figure < figure.high
+        accuracy = measured["accuracy"]
+        correct = stats.binomtest(round(accuracy * accuracy.n), accuracy.n).proportion_ci()
+        assert (accuracy.low, accuracy.high, accuracy.n) == pytest.approx((correct.low, correct.high, known.sum()))
+        narrower = question.performances(evaluator_for("cpu", None), model, 0.8)
+        for name, own in measured.items():
+            assert own.low < narrower[name].low < own < narrower[name].high < own.high
 
 
 def test_several_sources_are_trained_on_the_same_images(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from pytest_biastransfer import Gap, Model, Square, measure
 from pytest_biastransfer.errors import BiasTransferError, SpecError, TransferError
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_over_seeds
 from pytest_biastransfer.names import Bound
 from pytest_biastransfer.transfer import (
@@ -32,6 +33,7 @@ from pytest_biastransfer.transfer import (
     transfer,
 )
 from pytest_biastransfer.transfer.seed_repeats import OverSeeds, Repeated
+from tests.transfer.exact_figures import exactly
 
 
 def test_public_names_are_no_modules_once_all_modules_are_imported() -> None:
@@ -42,39 +44,82 @@ def test_public_names_are_no_modules_once_all_modules_are_imported() -> None:
     assert [name for name in package.__all__ if not callable(getattr(package, name))] == []
 
 
-shares = st.floats(0, 1)
+def shares(most_seeds: int = 8) -> st.SearchStrategy[list[Estimate]]:
+    """Return the shares of several seeds on one number of images."""
+    return st.integers(1, 400).flatmap(
+        lambda n: st.lists(st.integers(0, n).map(lambda count: proportion(count, n)), min_size=2, max_size=most_seeds)
+    )
 
 
-@given(st.lists(shares, min_size=2, max_size=8), st.sampled_from([0.9, 0.95, 0.99]))
+def error_of_images(figures: list[Estimate]) -> tuple[float, float]:
+    """Return how far Clopper and Pearson's intervals, found by another library, reach below and above on average."""
+    ends = [stats.binomtest(round(figure * figure.n), figure.n).proportion_ci() for figure in figures]
+    below = np.mean([figure - end.low for figure, end in zip(figures, ends, strict=True)])
+    above = np.mean([end.high - figure for figure, end in zip(figures, ends, strict=True)])
+    return float(below), float(above)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.sampled_from([0.9, 0.95, 0.99]))
 def test_means_over_seeds_have_students_interval(values: list[float], confidence: float) -> None:
-    found = mean_over_seeds(values, confidence)
+    found = mean_over_seeds(exactly(*values), confidence)
     assert float(found) == pytest.approx(np.mean(values))
     error = np.std(values, ddof=1) / math.sqrt(len(values))
     reach = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * error
     ends = np.clip([np.mean(values) - reach, np.mean(values) + reach], 0, 1)
     assert [found.low, found.high] == pytest.approx(ends.tolist(), abs=1e-9)
-    assert mean_over_seeds(values, confidence, least=-1).low == pytest.approx(
+    assert mean_over_seeds(exactly(*values), confidence, least=-1).low == pytest.approx(
         max(-1, np.mean(values) - reach), abs=1e-9
     )
     assert (found.n, found.confidence, found.method) == (len(values), confidence, "t over seeds")
 
 
-@given(st.lists(shares, min_size=2, max_size=8), st.lists(shares, min_size=2, max_size=8))
+@given(shares())
+def test_means_over_seeds_are_as_unsure_as_the_images_and_the_seeds(figures: list[Estimate]) -> None:
+    found = mean_over_seeds(figures)
+    seeds = stats.t.ppf(0.975, len(figures) - 1) * stats.sem(figures)
+    below, above = error_of_images(figures)
+    value = np.mean(figures)
+    expected = np.clip([value - math.hypot(seeds, below), value + math.hypot(seeds, above)], 0, 1)
+    assert [found.low, found.high] == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.lists(st.floats(0, 1), min_size=2, max_size=8))
 def test_differences_over_seeds_have_welchs_interval(first: list[float], second: list[float]) -> None:
-    found = difference_over_seeds(first, second)
+    found = difference_over_seeds(exactly(*first), exactly(*second))
     if min(np.ptp(first), np.ptp(second)) > 1e-6:
         expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
         assert [found.low, found.high] == pytest.approx(
             np.clip([expected.low, expected.high], -1, 1).tolist(), abs=1e-9
         )
+
+
+@given(shares(), shares())
+def test_differences_over_seeds_have_the_errors_of_the_images_of_both(
+    first: list[Estimate], second: list[Estimate]
+) -> None:
+    found = difference_over_seeds(first, second)
     assert found.low <= found <= found.high
     opposite = difference_over_seeds(second, first)
     assert (opposite.low, opposite.high) == pytest.approx((-found.high, -found.low), abs=1e-9)
+    if min(np.ptp(first), np.ptp(second)) > 1e-6:
+        welch = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+        seeds = (welch.high - welch.low) / 2
+        below, above = (
+            math.hypot(error_of_images(first)[0], error_of_images(second)[1]),
+            math.hypot(error_of_images(first)[1], error_of_images(second)[0]),
+        )
+        value = np.mean(first) - np.mean(second)
+        expected = np.clip([value - math.hypot(seeds, below), value + math.hypot(seeds, above)], -1, 1)
+        assert [found.low, found.high] == pytest.approx(expected.tolist(), abs=1e-9)
 
 
-def test_seeds_that_agree_leave_nothing_to_chance() -> None:
-    assert repr(mean_over_seeds([0.25, 0.25])) == "0.25 [0.25, 0.25]"
-    assert repr(difference_over_seeds([0.5, 0.5], [0.25, 0.25])) == "0.25 [0.25, 0.25]"
+def test_seeds_that_agree_leave_the_images_to_chance() -> None:
+    assert repr(mean_over_seeds([proportion(25, 100)] * 2)) == repr(proportion(25, 100))
+    one, none = [proportion(1, 100)] * 3, [proportion(0, 100)] * 3
+    assert mean_over_seeds(none).high == proportion(0, 100).high
+    # One image of 100 by all seeds, and none by those of the control: that may be this image.
+    found = difference_over_seeds(one, none)
+    assert found.low < 0 < found < found.high
 
 
 class Net(nn.Module):
@@ -185,7 +230,8 @@ def test_a_planted_bias_is_attributed_to_its_source(sources: tuple[Model, Model]
 
 
 def arm(*values: float, least: float = 0.0) -> Repeated:
-    return Repeated(OverSeeds.of(values, least=least), {"accuracy": OverSeeds.of([abs(value) for value in values])})
+    accuracies = OverSeeds.of(exactly(*map(abs, values)))
+    return Repeated(OverSeeds.of(exactly(*values), least=least), {"accuracy": accuracies})
 
 
 @pytest.mark.parametrize(
@@ -210,7 +256,9 @@ def test_the_sentence_says_what_the_interval_says(
 
 def attribution(source: tuple[float, ...], control: tuple[float, ...], bound: Bound) -> Attribution:
     arms = {"source": arm(*source, least=-1), "control source": arm(*control, least=-1)}
-    return Attribution("asr", arms, {"control source": difference_over_seeds(source, control)}, bound)
+    return Attribution(
+        "asr", arms, {"control source": difference_over_seeds(exactly(*source), exactly(*control))}, bound
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,8 +303,11 @@ def test_a_dose_response_has_the_figures_of_each_level(sources: tuple[Model, Mod
     model = transfer(biased, plant(data, SQUARE, 0.5), recipe=RECIPE.with_seed(1), mode="full-network", store=tmp_path)
 
     expected = measure(model, test, SQUARE)
-    assert found.levels[0.5].values[1] == float(expected.asr)
-    assert found.levels[0.5].performances["accuracy"].values[1] == float(expected.accuracy)
+    for measured, whole in (
+        (found.levels[0.5].values[1], expected.asr),
+        (found.levels[0.5].performances["accuracy"].values[1], expected.accuracy),
+    ):
+        assert measured.to_list() == whole.to_list()
     again = dose_response(
         biased,
         data,
@@ -308,16 +359,17 @@ def test_a_signed_gap_keeps_its_sign_over_seeds_and_levels(sources: tuple[Model,
     ]
     first, second = (response.levels[0].figure for response in responses)
     assert float(first) == pytest.approx(-float(second))
-    assert (first.low, first.high) == pytest.approx((-second.high, -second.low))
+    # Each has draws of its own for the error of the images.
+    assert (first.low, first.high) == pytest.approx((-second.high, -second.low), abs=0.01)
     assert responses[0].bound == "size at most"
     assert responses[0].question == "accuracy by side, even minus odd"
 
 
 def test_the_limit_of_a_signed_gap_is_on_its_size(tmp_path: Path) -> None:
-    accuracy = {"accuracy": OverSeeds((0.9, 0.9), Estimate(0.9, low=0.8, high=1))}
+    accuracy = {"accuracy": OverSeeds.of(exactly(0.9, 0.9))}
     intervals = [(-0.51, -0.6, -0.42), (-0.1, -0.3, 0.1), (0.1, 0.05, 0.15), (0.6, 0.55, 0.65)]
     levels: dict[float, Repeated] = {
-        level: Repeated(OverSeeds((mean, mean), Estimate(mean, low=low, high=high)), accuracy)
+        level: Repeated(OverSeeds(tuple(exactly(mean, mean)), Estimate(mean, low=low, high=high)), accuracy)
         for level, (mean, low, high) in enumerate(intervals)
     }
     response = DoseResponse("fpr", levels, limit=0.2, bound="size at most")

@@ -16,9 +16,11 @@ from torch import nn
 
 from pytest_biastransfer import Model, Square, measure
 from pytest_biastransfer.errors import BiasTransferError, SpecError, TransferError
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.transfer import Recipe, Sweep, plant, subset, sweep, transfer
 from pytest_biastransfer.transfer.seed_repeats import OverSeeds, Repeated
 from pytest_biastransfer.transfer.sweep_result import SweepPoint, plain_setting, require_files
+from tests.transfer.exact_figures import exactly
 
 SQUARE = Square(size=0.25, anchor="top-left")
 RECIPE = Recipe(epochs=2, batch_size=16)
@@ -81,8 +83,8 @@ def test_modes_are_swept(tmp_path: Path) -> None:
 
 
 def point(value: float, bound: Any = "at most", **settings: Any) -> SweepPoint:
-    values = OverSeeds.of([value, value + 0.1], least=-1.0)
-    return SweepPoint("asr", bound, settings, Repeated(values, {"accuracy": OverSeeds.of([0.9, 0.9])}))
+    values = OverSeeds.of(exactly(value, value + 0.1), least=-1.0)
+    return SweepPoint("asr", bound, settings, Repeated(values, {"accuracy": OverSeeds.of(exactly(0.9, 0.9))}))
 
 
 POINTS = [
@@ -128,7 +130,9 @@ def test_one_point_alone_has_a_table() -> None:
 
 
 def test_points_arrive_as_they_were() -> None:
-    unknown = Repeated(OverSeeds.of([0.1, 0.2]), {"accuracy": OverSeeds.of([float("nan"), float("nan")])})
+    unmeasured = OverSeeds.of([proportion(0, 0), proportion(0, 0)])
+    assert (unmeasured.mean.low, unmeasured.mean.high) == (0, 1)
+    unknown = Repeated(OverSeeds.of([proportion(1, 10), proportion(2, 10)]), {"accuracy": unmeasured})
     for one in (*POINTS, SweepPoint("gap", "size at most", {"flip": True, "pos_weight": None}, unknown)):
         sent = json.loads(json.dumps(one.to_json()))
         assert SweepPoint.from_json(sent).to_json() == one.to_json()

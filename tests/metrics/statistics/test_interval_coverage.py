@@ -19,6 +19,7 @@ from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.statistics.draws import DRAWS, quantiles
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
+from pytest_biastransfer.metrics.statistics.seed_intervals import mean_over_seeds
 
 Integers = npt.NDArray[np.int64]
 
@@ -112,3 +113,34 @@ def test_quantiles_far_out_are_those_of_a_normal_tail(confidence: float) -> None
     # 2,000 draws know the quantiles to a tenth of a standard deviation or so; on average they are right.
     assert found.mean(axis=0) == pytest.approx(expected, abs=0.15)
     assert found.std(axis=0).max() < 0.5
+
+
+# --------------------------------------------------------------------------------- means over seeds
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.2, 0.5])
+@pytest.mark.parametrize("mean", [0.001, 0.01, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("same_flips", [False, True])
+def test_means_over_seeds_cover_that_of_other_seeds_and_images(mean: float, deviation: float, same_flips: bool) -> None:
+    """`deviation` is that of the seeds' true shares, as a share of the mean or of 1 minus the mean."""
+    generator = np.random.default_rng(round(1000 * mean) + same_flips)
+    for seeds, n in ((2, 100), (3, 300), (5, 100), (5, 5000)):
+        true_shares = drawn_shares(mean, deviation, (DATA_SETS, seeds), generator)
+        if same_flips:
+            # An image that one seed flips is flipped by each seed with a higher share, too.
+            counts = np.array([(generator.random((n, 1)) < row).sum(axis=0) for row in true_shares])
+        else:
+            counts = generator.binomial(n, true_shares)
+        found = [mean_over_seeds([proportion(count, n) for count in row]) for row in counts.tolist()]
+        assert covered(mean, found) >= floor(0.93), (seeds, n)
+
+
+def drawn_shares(
+    mean: float, deviation: float, shape: tuple[int, int], generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return shares with a beta distribution."""
+    if not deviation:
+        return np.full(shape, mean)
+    variance = (deviation * min(mean, 1 - mean)) ** 2
+    total = mean * (1 - mean) / variance - 1
+    return generator.beta(mean * total, (1 - mean) * total, shape)
