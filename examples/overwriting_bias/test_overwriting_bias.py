@@ -69,7 +69,7 @@ def test_overwritten_by_more_of_a_group() -> None:
 def test_attribution(
     bias_attribution: Any, biased_source: Model, control_source: Model, tinted: Any, tinted_test: Any, size: Size
 ) -> None:
-    """The source causes the gap, for each seed of the finetuning."""
+    """The gap from the biased source is larger than that from the control source, on average over seeds."""
     found = bias_attribution(
         biased_source,
         control_source,

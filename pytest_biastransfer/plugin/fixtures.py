@@ -96,6 +96,7 @@ def bias_transfer(request: pytest.FixtureRequest) -> Transfer:
 def bias_attribution(request: pytest.FixtureRequest) -> Callable[..., Attribution]:
     """A function that tells whether a bias is the source's fault: pytest_biastransfer.transfer.attribute_bias.
 
+    Of one source and one control source, or of lists of several: only these tell it of other sources.
     On this session's device and with its store; what it finds is a section of the session's summary.
     """
     from pytest_biastransfer.plugin.runtest.finetuning import attribution_in_session

@@ -146,7 +146,9 @@ class DoseResponses:
         if at is not None and at not in second.levels:
             raise TransferError(f"at={at!r:.60}; the levels are {', '.join(f'{level:g}' for level in second.levels)}")
         return {
-            level: worse_by(found, second.levels[level if at is None else at], first.bound, self.confidence)
+            level: worse_by(
+                found.values, second.levels[level if at is None else at].values, first.bound, self.confidence
+            )
             for level, found in first.levels.items()
         }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
-from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_over_seeds
+from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds, mean_on_images, mean_over_seeds
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import Bound
 from pytest_biastransfer.transfer.question import ACCURACY, Question
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """One figure of models that differ by the seed of their training.
+    """One figure of models that differ by the seed of their training, or by their source.
 
     Attributes
     ----------
     values
-        One for each seed, with its interval about the images; NaN where it could not be measured.
+        One for each seed or source, with its interval about the images; NaN where it could not be measured.
     mean
-        Their mean, with an interval about other seeds and other images; see `mean_over_seeds`.
+        Their mean, with an interval about others and about other images; see `mean_over_seeds`.
     """
 
     values: tuple[Estimate, ...]
@@ -42,6 +43,11 @@ class OverSeeds:
     def of(cls, values: Sequence[Estimate], confidence: float = 0.95, least: float = 0.0) -> OverSeeds:
         """Return values with their mean; the interval ends at `least`, of which Student's interval knows nothing."""
         return cls(tuple(values), mean_over_seeds(values, confidence, least=least))
+
+    @property
+    def on_images(self) -> Estimate:
+        """The mean with an interval about other images alone."""
+        return mean_on_images(self.values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the figure as plain data for JSON, None for NaN."""
@@ -64,7 +70,7 @@ class OverSeeds:
 
 @dataclass(frozen=True)
 class Repeated:
-    """The figures of models that differ by the seed of their training.
+    """The figures of models that differ by the seed of their training, or by their source.
 
     Attributes
     ----------
@@ -84,13 +90,26 @@ class Repeated:
 
     @property
     def values(self) -> tuple[Estimate, ...]:
-        """That figure for each seed, with its interval about the images."""
+        """That figure for each seed or source, with its interval about the images."""
         return self.bias.values
 
     @property
     def accuracy(self) -> Estimate:
         """The mean accuracy, with its interval."""
         return self.performances[ACCURACY].mean
+
+    @classmethod
+    def over_sources(cls, repeats: Sequence[Repeated], confidence: float = 0.95, least: float = 0.0) -> Repeated:
+        """Return the figures of several sources, one for each: its mean over the seeds.
+
+        Seeds of one source are no other sources, and what they share does not become surer with their number.
+        """
+        bias = OverSeeds.of([repeated.bias.on_images for repeated in repeats], confidence, least)
+        performances = {
+            measure: OverSeeds.of([repeated.performances[measure].on_images for repeated in repeats], confidence)
+            for measure in repeats[0].performances
+        }
+        return cls(bias, performances)
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data for JSON."""
@@ -156,8 +175,8 @@ class RepeatedTransfer:
         return Repeated(OverSeeds.of(values, self.confidence, question.least), by_measure)
 
 
-def worse_by(first: Repeated, second: Repeated, bound: Bound, confidence: float) -> Estimate:
-    """Return by how much the figure of the first models is worse than that of the second, with its interval.
+def worse_by(first: Sequence[Estimate], second: Sequence[Estimate], bound: Bound, confidence: float) -> Estimate:
+    """Return by how much the first figures are worse than the second ones, with its interval.
 
     `bound` says from which side the figure is limited. Of a signed gap, the sizes are compared: those of the means, so
     that values around 0 do not add up to a gap.
@@ -165,16 +184,15 @@ def worse_by(first: Repeated, second: Repeated, bound: Bound, confidence: float)
     return difference_over_seeds(_oriented(first, bound), _oriented(second, bound), confidence)
 
 
-def _oriented(repeated: Repeated, bound: Bound) -> list[Estimate]:
-    """Return the values with such a sign that higher ones are worse."""
-    is_reversed = bound == "at least" or (bound == "size at most" and repeated.figure < 0)
-    return [_mirrored(value) if is_reversed else value for value in repeated.values]
+def _oriented(figures: Sequence[Estimate], bound: Bound) -> list[Estimate]:
+    """Return figures with such a sign that higher ones are worse."""
+    is_reversed = bound == "at least" or (bound == "size at most" and fmean(figures) < 0)
+    return [_mirrored(figure) if is_reversed else figure for figure in figures]
 
 
-def _mirrored(value: Estimate) -> Estimate:
-    return Estimate(
-        -value, low=-value.high, high=-value.low, confidence=value.confidence, n=value.n, method=value.method
-    )
+def _mirrored(figure: Estimate) -> Estimate:
+    low, high = -figure.high, -figure.low
+    return Estimate(-figure, low=low, high=high, confidence=figure.confidence, n=figure.n, method=figure.method)
 
 
 def _require_seeds(seeds: object) -> tuple[int, ...]:

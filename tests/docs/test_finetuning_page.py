@@ -55,6 +55,16 @@ def clean_source():
 
 
 @pytest.fixture(scope="session")
+def our_sources():
+    return [Net(), Net(2)]
+
+
+@pytest.fixture(scope="session")
+def clean_sources():
+    return [Net(1), Net(3)]
+
+
+@pytest.fixture(scope="session")
 def transferred_model(bias_transfer, source_model, bias_finetuning_dataset):
     return bias_transfer(source_model, bias_finetuning_dataset)
 
@@ -81,8 +91,8 @@ def test_the_examples_of_the_page_run(pytester: pytest.Pytester, monkeypatch: py
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 6
     pytester.makeconftest(CONFTEST)
-    # Five seeds are for real experiments.
-    text = "\n".join(blocks).replace("seeds=5", "seeds=2")
+    # More seeds are for real experiments.
+    text = "\n".join(blocks).replace("seeds=3", "seeds=2")
     text = text.replace("import Recipe, plant", "import Recipe, plant, with_correlation").replace(
         "import pytest\n", "import pytest\nfrom pytest_biastransfer import Gap\n", 1
     )

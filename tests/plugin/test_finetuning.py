@@ -216,12 +216,57 @@ def test_experiments_share_what_they_train_and_are_shown_in_the_summary(
             "  control source  *",
             "  scratch         *",
             "  source - control source: +0.000 *",
-            "  That it comes from the source cannot be told (*",
+            "  That these two sources differ cannot be told (*",
         ]
     )
     # Three levels and the scratch arm, twice: level 0 is the source's arm, and the control source is the same one.
     assert len(list((inner.path / ".pytest_cache/d/biastransfer/trained").iterdir())) == 8
     assert result.stdout.str().count("by level") == 4
+
+
+def test_several_sources_are_attributed_in_a_session(inner: pytest.Pytester) -> None:
+    inner.makeini("[pytest]\npythonpath = .\n")
+    inner.makepyfile(
+        test_it="""
+            import pytest
+            from net import Net
+            from pytest_biastransfer import Square
+            from pytest_biastransfer.transfer import Recipe
+
+            class Other(Net):
+                def __init__(self):
+                    super().__init__()
+                    self.fc.weight.data *= 2
+
+
+            @pytest.fixture
+            def sources(source_model):
+                return [source_model, Other()]
+
+
+            def test_fault(bias_attribution, sources, bias_finetuning_dataset, bias_dataset):
+                controls = ("python:net:Net", sources[1])
+                found = bias_attribution(sources, controls, bias_finetuning_dataset, bias_dataset, Square(),
+                                         mode="full-network", recipe=Recipe(epochs=1), seeds=2)
+                assert found.from_source == 0
+
+
+            def test_twins(bias_attribution, source_model, bias_finetuning_dataset, bias_dataset):
+                bias_attribution(source_model, [Net(), Net()], bias_finetuning_dataset, bias_dataset, Square())
+        """
+    )
+    result = inner.runpytest_inprocess()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*control[[]0[]] and control[[]1[]] are the same model; expected models that were trained with different seeds",
+            "  source          *",
+            "    1             *",
+            "    2             *",
+            "  control source  *",
+            "  That it comes from the sources cannot be told (*, over 2 sources and 2 control sources, 2 seeds each).",
+        ]
+    )
 
 
 def test_quiet_sessions_show_no_experiments(inner: pytest.Pytester) -> None:

@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,42 +235,144 @@ def arm(*values: float, least: float = 0.0) -> Repeated:
     return Repeated(OverSeeds.of(exactly(*values), least=least), {"accuracy": accuracies})
 
 
+def attribution(source: Sequence[float], control: Sequence[float], bound: Bound = "at most") -> Attribution:
+    """Return the attribution of sources of which each seed of the finetuning has the same figure."""
+    sources = {
+        name: [arm(own, own, own, least=-1) for own in figures]
+        for name, figures in (("source", source), ("control source", control))
+    }
+    return Attribution.of("asr", sources, arm(0.1, 0.2, 0.3), bound=bound, least=-1)
+
+
+def attribution_of_two(source: Sequence[float], control: Sequence[float], bound: Bound = "at most") -> Attribution:
+    """Return the attribution of one source and one control source, by the figures of their seeds."""
+    sources = {"source": [arm(*source, least=-1)], "control source": [arm(*control, least=-1)]}
+    return Attribution.of("asr", sources, arm(0.1, 0.2, 0.3), bound=bound, least=-1)
+
+
 @pytest.mark.parametrize(
-    ("source", "control", "sentence"),
+    ("source", "control", "conclusion", "of_two"),
     [
-        ((0.8, 0.82, 0.81), (0.1, 0.12, 0.1), "The source passes it on (+0.703, 95 % interval +0.6"),
+        (
+            (0.8, 0.82, 0.81),
+            (0.1, 0.12, 0.1),
+            "The sources pass it on",
+            "These two sources differ: the bias is larger from this one (+0.703, 95 % interval +0.6",
+        ),
         (
             (0.1, 0.12, 0.1),
             (0.8, 0.82, 0.81),
-            "The bias is less than from the control source (-0.703, 95 % interval -0.7",
+            "The bias is less than from the control sources",
+            "These two sources differ: the bias is smaller from this one (-0.703, 95 % interval -0.7",
         ),
-        ((0.1, 0.5, 0.9), (0.2, 0.4, 0.8), "That it comes from the source cannot be told (+0.033, 95 % interval -0."),
+        (
+            (0.1, 0.5, 0.9),
+            (0.2, 0.4, 0.8),
+            "That it comes from the sources cannot be told",
+            "That these two sources differ cannot be told (+0.033, 95 % interval -0.",
+        ),
     ],
 )
 def test_the_sentence_says_what_the_interval_says(
-    source: tuple[float, ...], control: tuple[float, ...], sentence: str
+    source: tuple[float, ...], control: tuple[float, ...], conclusion: str, of_two: str
 ) -> None:
-    found = attribution(source, control, "at most")
-    assert found.sentence.startswith(sentence)
-    assert found.sentence.endswith("over 3 seeds each).")
+    found = attribution(source, control)
+    assert found.sentence.startswith(f"{conclusion} (")
+    assert found.sentence.endswith("over 3 sources and 3 control sources, 3 seeds each).")
+    alone = attribution_of_two(source, control)
+    assert alone.sentence.startswith(of_two)
+    # The same numbers, but of seeds of one source: nothing is known of other sources.
+    one, several = alone.from_source, found.from_source
+    assert (one, one.low, one.high) == pytest.approx((several, several.low, several.high))
+    ends = ("over 3 seeds each).", "over 3 seeds each). Two sources of one kind may differ as much.")
+    assert alone.sentence.endswith(ends["differ:" in of_two])
 
 
-def attribution(source: tuple[float, ...], control: tuple[float, ...], bound: Bound) -> Attribution:
-    arms = {"source": arm(*source, least=-1), "control source": arm(*control, least=-1)}
-    return Attribution(
-        "asr", arms, {"control source": difference_over_seeds(exactly(*source), exactly(*control))}, bound
+def test_one_source_is_compared_with_how_control_sources_vary() -> None:
+    control = [0.1, 0.14, 0.12, 0.08]
+    found = attribution([0.4], control)
+    assert found.sentence.startswith("The source passes it on (+0.290, ")
+    assert found.sentence.endswith("over 1 source and 4 control sources, 3 seeds each).")
+    assert attribution([0.15], control).sentence.startswith("That it comes from the source cannot be told")
+    assert attribution(control, [0.4]).sentence.startswith("The bias is less than from the control source (-0.290, ")
+    # The t test of two samples, with the variance of both: a single figure adds nothing to it.
+    expected = stats.ttest_ind([0.4], control).confidence_interval(0.95)
+    assert (found.from_source.low, found.from_source.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_a_source_is_one_figure_however_many_seeds_it_has(tmp_path: Path) -> None:
+    """The interval over sources is that of their means, and of the images; seeds of one source are no other sources."""
+    generator = np.random.default_rng(0)
+
+    def repeated(share: float) -> Repeated:
+        values = [proportion(int(generator.binomial(400, share)), 400) for _ in range(3)]
+        return Repeated(OverSeeds.of(values), {"accuracy": OverSeeds.of(values)})
+
+    sources = {
+        "source": [repeated(0.5), repeated(0.6), repeated(0.7)],
+        "control source": [repeated(0.2), repeated(0.3)],
+    }
+    found = Attribution.of("asr", sources, repeated(0.1))
+    means = {name: [np.mean(own.values) for own in each] for name, each in sources.items()}
+    assert list(found.arms["source"].values) == pytest.approx(means["source"])
+    welch = stats.ttest_ind(*means.values(), equal_var=False).confidence_interval(0.95)
+    value, below, above = found.from_source, 0.0, 0.0
+    for each, ends in ((sources["source"], (0, 1)), (sources["control source"], (1, 0))):
+        errors = np.mean([error_of_images(list(own.values)) for own in each], axis=0)
+        below, above = math.hypot(below, errors[ends[0]]), math.hypot(above, errors[ends[1]])
+    seeds = (welch.high - welch.low) / 2
+    assert (value.low, value.high) == pytest.approx(
+        (value - math.hypot(seeds, below), value + math.hypot(seeds, above))
     )
+    assert found.differences["scratch"] == pytest.approx(np.mean(means["source"]) - found.arms["scratch"].figure)
+    lines = str(found).splitlines()
+    assert [line[:16] for line in lines[1:9]] == [
+        "  source        ",
+        "    1           ",
+        "    2           ",
+        "    3           ",
+        "  control source",
+        "    1           ",
+        "    2           ",
+        "  scratch       ",
+    ]
+    plain = json.loads(json.dumps(found.to_json()))
+    assert [own["figure"]["value"] for own in plain["sources"]["source"]] == pytest.approx(means["source"])
+
+
+@pytest.mark.parametrize(("sources", "control_sources"), [(1, 1), (2, 2), (3, 3), (1, 4), (5, 2)])
+def test_sources_that_differ_by_their_training_alone_pass_nothing_on(sources: int, control_sources: int) -> None:
+    """Innocent sources, seen many times: their figures differ by .1, those of the finetunings of one by .02."""
+    generator = np.random.default_rng(sources)
+    repeats, seeds, n = 400, 3, 2000
+
+    def repeated(share: float) -> Repeated:
+        counts = generator.binomial(n, np.clip(share + generator.normal(0, 0.02, seeds), 0, 1))
+        figures = OverSeeds.of([proportion(count, n) for count in counts.tolist()])
+        return Repeated(figures, {"accuracy": figures})
+
+    def sentence(excess: float) -> str:
+        arms = {
+            "source": [repeated(0.3 + excess + generator.normal(0, 0.1)) for _ in range(sources)],
+            "control source": [repeated(0.3 + generator.normal(0, 0.1)) for _ in range(control_sources)],
+        }
+        return Attribution.of("asr", arms, arms["source"][0]).sentence
+
+    told = sum("on (" in sentence(0.0) for _ in range(repeats)) / repeats
+    assert told <= (0.0 if sources == control_sources == 1 else 0.025 + 3 * math.sqrt(0.025 * 0.975 / repeats))
+    if min(sources, control_sources) > 2:
+        assert sum("on (" in sentence(0.5) for _ in range(100)) > 90
 
 
 @pytest.mark.parametrize(
     ("source", "control", "sentence"),
     [
-        ((0.3, 0.31, 0.32), (0.1, 0.11, 0.1), "The source passes it on (+0.207,"),
-        ((-0.3, -0.31, -0.32), (-0.1, -0.11, -0.1), "The source passes it on (-0.207,"),
-        ((-0.3, -0.31, -0.32), (0.1, 0.11, 0.1), "The source passes it on (-0.413,"),
-        ((0.1, 0.11, 0.1), (-0.3, -0.31, -0.32), "The bias is less than from the control source (+0.413,"),
-        ((0.3, 0.31, 0.32), (-0.3, -0.31, -0.32), "The source shifts it, but which of the two is farther from 0"),
-        ((-0.1, 0.1, 0.0), (-0.1, 0.05, 0.1), "That it comes from the source cannot be told (-0.017,"),
+        ((0.3, 0.31, 0.32), (0.1, 0.11, 0.1), "The sources pass it on (+0.207,"),
+        ((-0.3, -0.31, -0.32), (-0.1, -0.11, -0.1), "The sources pass it on (-0.207,"),
+        ((-0.3, -0.31, -0.32), (0.1, 0.11, 0.1), "The sources pass it on (-0.413,"),
+        ((0.1, 0.11, 0.1), (-0.3, -0.31, -0.32), "The bias is less than from the control sources (+0.413,"),
+        ((0.3, 0.31, 0.32), (-0.3, -0.31, -0.32), "The sources shift it, but which of the two is farther from 0"),
+        ((-0.1, 0.1, 0.0), (-0.1, 0.05, 0.1), "That it comes from the sources cannot be told (-0.017,"),
     ],
 )
 def test_of_signed_gaps_the_sizes_tell_which_is_worse(
@@ -280,9 +383,46 @@ def test_of_signed_gaps_the_sizes_tell_which_is_worse(
     assert f"  source          {np.mean(source):+.3f} [" in str(found)
 
 
+def test_two_signed_gaps_may_differ_without_one_being_larger() -> None:
+    found = attribution_of_two((0.3, 0.31, 0.32), (-0.3, -0.31, -0.32), "size at most")
+    assert found.sentence.startswith(
+        "These two sources differ, but which of the two is farther from 0 cannot be told ("
+    )
+
+
 def test_of_a_ratio_the_lower_one_is_worse() -> None:
     found = attribution((0.5, 0.51, 0.52), (0.9, 0.91, 0.9), "at least")
-    assert found.sentence.startswith("The source passes it on (-0.393,")
+    assert found.sentence.startswith("The sources pass it on (-0.393,")
+
+
+def test_each_of_several_sources_is_transferred_with_each_seed(tmp_path: Path) -> None:
+    data, recipe = pictures(24, seed=1), Recipe(epochs=1, batch_size=12)
+    options: dict[str, Any] = {"mode": "full-network", "recipe": recipe, "seeds": 2, "store": tmp_path}
+    sources: list[Any] = [Net(0), Model(Net(1), name="second")]
+    controls = [Net(2), Net(3), Net(4)]
+    found = attribute_bias(sources, controls, data, data, SQUARE, **options)
+    assert len(list((tmp_path / "trained").iterdir())) == 2 * (2 + 3 + 1)
+    model = transfer(controls[2], data, "full-network", recipe=recipe.with_seed(1), store=tmp_path)
+    assert found.sources["control source"][2].values[1] == float(measure(model, data, SQUARE).asr)
+    assert "over 2 sources and 3 control sources, 2 seeds each" in found.sentence
+    alone = attribute_bias(sources[:1], Net(2), data, data, SQUARE, **options)
+    assert alone.is_one_of_each
+    for name in ("source", "control source"):
+        assert alone.arms[name].to_json() == found.sources[name][0].to_json()
+
+
+@pytest.mark.parametrize(
+    ("source", "control", "message"),
+    [
+        ([], Net(), r"source=\[\], expected a model, or a list of models that were trained alike"),
+        (Net(), [Net(1), Net(2), Net(1)], r"control\[0\] and control\[2\] are the same model; expected models that"),
+        ([Net(), 3], Net(), r"source\[1\]: "),
+    ],
+)
+def test_sources_that_repeat_nothing_are_refused(source: Any, control: Any, message: str) -> None:
+    data = pictures(8, seed=0)
+    with pytest.raises(BiasTransferError, match=message):
+        attribute_bias(source, control, data, data, SQUARE, seeds=2)
 
 
 def test_a_dose_response_has_the_figures_of_each_level(sources: tuple[Model, Model], tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ def difference_over_seeds(first: Sequence[Estimate], second: Sequence[Estimate],
     Over the seeds it is Welch's t interval (1947). The images' errors are added as if both were measured on different
     images: errors that both share do not cancel out, so that the interval is rather too wide.
 
+    One of the two may be a single figure, which is taken to vary as those of the other one do (Crawford and Howell
+    1998, "Comparing an individual's test score against norms derived from small samples").
+
     >>> from pytest_biastransfer.metrics.statistics.intervals import proportion
     >>> first, second = ([proportion(count, 1000) for count in counts] for counts in ((500, 600, 700), (100, 200, 300)))
     >>> difference_over_seeds(first, second)
@@ -71,8 +74,30 @@ def difference_over_seeds(first: Sequence[Estimate], second: Sequence[Estimate],
     )
 
 
+def mean_on_images(figures: Sequence[Estimate]) -> Estimate:
+    """Return the mean of figures as one figure, with an interval that is about other images alone.
+
+    >>> from pytest_biastransfer.metrics.statistics.intervals import proportion
+    >>> mean_on_images([proportion(10, 100), proportion(20, 100)])
+    0.15 [0.0878, 0.234]
+    """
+    first, value = figures[0], fmean(figures)
+    below, above = _image_errors(figures)
+    return Estimate(
+        value,
+        low=value - below,
+        high=value + above,
+        confidence=first.confidence,
+        n=first.n,
+        method=first.method,
+    )
+
+
 def _welch(first: Sequence[Estimate], second: Sequence[Estimate]) -> tuple[float, float]:
     """Return the standard error of a difference of means, and its number of degrees of freedom."""
+    if min(len(first), len(second)) == 1:
+        several = max(first, second, key=len)
+        return math.sqrt(_variance(several) * (1 + 1 / len(several))), len(several) - 1
     squared_errors = [_variance(figures) / len(figures) for figures in (first, second)]
     total = sum(squared_errors)
     squares = sum(

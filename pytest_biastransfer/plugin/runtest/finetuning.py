@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_biastransfer.errors import SpecError, nearest
@@ -110,11 +111,11 @@ def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attr
         seeds: int | Sequence[int] = 5,
         **options: Any,
     ) -> Attribution:
-        from pytest_biastransfer.transfer.attribution import attribute_loaded
+        from pytest_biastransfer.transfer.attribution import attribute_loaded, loaded_sources
         from pytest_biastransfer.transfer.seed_repeats import RepeatedTransfer
 
         config = request.config
-        sources = (model_of(config, source, "source"), model_of(config, control, "control"))
+        sources = loaded_sources(partial(model_of, config), source, control)
         question, others = _question(config, evaluation, asked, options)
         transfer = RepeatedTransfer.of(seeds=seeds, **others)
         images = images_of(config, finetuning, "finetuning")
