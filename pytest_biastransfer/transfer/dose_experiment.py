@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError, nearest
@@ -15,7 +16,7 @@ from pytest_biastransfer.judgement.verdict import holds
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
-from pytest_biastransfer.names import Bound, Rule
+from pytest_biastransfer.names import Bound
 from pytest_biastransfer.transfer.question import Performance, Question, question_of
 from pytest_biastransfer.transfer.recipe import Mode, Recipe
 from pytest_biastransfer.transfer.result_plot import save_plot
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
 
     Source = Model | torch.nn.Module | str
-
-# By the means over the seeds, and by the whole intervals.
-_RULES: Final[tuple[Rule, Rule]] = ("point", "certain")
 
 # Makes the data to train on from the finetuning data and a level.
 CurationChange = Callable[[Any, float], Any]
@@ -65,32 +63,38 @@ class DoseResponse:
 
     @property
     def smallest_level(self) -> float:
-        """The smallest level at which the mean over the seeds meets the limit; infinity if none does."""
-        return self._smallest("point")
+        """The smallest level whose mean meets the limit; infinity if none does.
+
+        This is what was seen, and promises nothing: of several levels that are not enough, some mean often meets the
+        limit by chance.
+        """
+        return _smallest_seen(self._figures, self.limit, self.bound)
 
     @property
     def smallest_certain_level(self) -> float:
-        """The smallest level at which the whole interval meets the limit; infinity if none does."""
-        return self._smallest("certain")
+        """The smallest level that is certainly enough; infinity if none is.
 
-    def _smallest(self, rule: Rule) -> float:
-        if self.limit is None:
-            return next(iter(self.levels))
-        limit, bound = self.limit, self.bound
-        return next(
-            (level for level, found in self.levels.items() if holds(rule, found.figure, limit, bound)), math.inf
-        )
+        From the largest level down, each is enough whose whole interval meets the limit, until one does not. In this
+        order no level needs a correction for the others: a level is called enough wrongly no more often than the
+        interval of a single one misses the truth on that side (fixed-sequence testing; Maurer, Hothorn and Lehmacher
+        1995, "Multiple comparisons in drug clinical trials and preclinical assays: a-priori ordered hypotheses").
+        """
+        return _smallest_certain(self._figures, self.limit, self.bound)
+
+    @property
+    def _figures(self) -> Mapping[float, Estimate]:
+        return {level: found.figure for level, found in self.levels.items()}
 
     @property
     def sentence(self) -> str:
         """The conclusion as a sentence; empty without a limit."""
         if self.limit is None:
             return ""
-        if math.isinf(self.smallest_level):
-            return f"None of these levels brings it to {self.limit:g}."
-        figure = self.levels[self.smallest_level].figure
-        certainty = "" if self.smallest_certain_level == self.smallest_level else ", not beyond doubt"
-        return f"{self.smallest_level:g} is enough for {self.limit:g}{certainty}: {figure.text()}."
+        level = self.smallest_certain_level
+        if math.isinf(level):
+            return f"None of these levels is certainly enough for {self.limit:g}."
+        sign = "+" if self.bound == "size at most" else ""
+        return f"{level:g} is enough for {self.limit:g}: {self.levels[level].figure.text(sign)}."
 
     def __str__(self) -> str:
         rows = [([f"{level:g}"], found) for level, found in self.levels.items()]
@@ -102,7 +106,8 @@ class DoseResponse:
         return {
             "question": self.question,
             "limit": self.limit,
-            "smallest_level": None if math.isinf(self.smallest_level) else self.smallest_level,
+            "smallest_level": _plain(self.smallest_level),
+            "smallest_certain_level": _plain(self.smallest_certain_level),
             "levels": [{"level": level, **found.to_json()} for level, found in self.levels.items()],
         }
 
@@ -153,38 +158,31 @@ class DoseResponses:
         }
 
     def smallest_level(self, source: str, than: str, *, at: float | None = None, margin: float = 0.0) -> float:
-        """Return the smallest level at which a source is no worse than another, by more than a margin.
+        """Return the smallest level at which the means of a source are worse than another's by no more than a margin.
 
-        By the means over the seeds; infinity if there is none. `at` is as in `worse_by`.
+        Infinity if there is none. This is what was seen, and promises nothing. `at` is as in `worse_by`.
         """
-        return self._smallest("point", source, than, at, margin)
+        return _smallest_seen(self.worse_by(source, than, at=at), margin)
 
     def smallest_certain_level(self, source: str, than: str, *, at: float | None = None, margin: float = 0.0) -> float:
-        """Return the smallest level at which the whole interval of the difference is within the margin.
+        """Return the smallest level at which a source is certainly no worse than another by more than a margin.
 
-        So it is found with hardly any seed if the margin is 0 and both sources are equally good.
+        From the largest level down, as `DoseResponse.smallest_certain_level`: the whole interval of the difference has
+        to be within the margin. So hardly any is found if the margin is 0 and both sources are equally good.
         """
-        return self._smallest("certain", source, than, at, margin)
-
-    def _smallest(self, rule: Rule, source: str, than: str, at: float | None, margin: float) -> float:
-        differences = self.worse_by(source, than, at=at)
-        return next((level for level, worse in differences.items() if holds(rule, worse, margin)), math.inf)
+        return _smallest_certain(self.worse_by(source, than, at=at), margin)
 
     @property
     def sentence(self) -> str:
-        """At which levels the first source is no worse than each of the others."""
+        """From which level on the first source is certainly no worse than each of the others."""
         first, *others = self.responses
         return " ".join(self._comparison(first, other) for other in others)
 
     def _comparison(self, source: str, other: str) -> str:
-        differences = self.worse_by(source, other)
-        levels, certain_levels = (
-            [f"{level:g}" for level, worse in differences.items() if holds(rule, worse, 0.0)] for rule in _RULES
-        )
-        if not levels:
-            return f"{source} is worse than {other} at all levels."
-        certainty = f"beyond doubt at {', '.join(certain_levels)}" if certain_levels else "nowhere beyond doubt"
-        return f"{source} is no worse than {other} at {', '.join(levels)}, {certainty}."
+        level = self.smallest_certain_level(source, other)
+        if math.isinf(level):
+            return f"That {source} is no worse than {other} is certain at none of these levels."
+        return f"{source} is no worse than {other} from {level:g} on."
 
     def __str__(self) -> str:
         first = next(iter(self.responses.values()))
@@ -211,6 +209,26 @@ class DoseResponses:
             return
         curves = {source: response.levels for source, response in self.responses.items()}
         save_plot(path, first.question, "level", curves, bound=first.bound, limit=first.limit)
+
+
+def _smallest_seen(figures: Mapping[float, Estimate], limit: float | None, bound: Bound = "at most") -> float:
+    """Return the smallest level whose value meets a limit, if there is one; `figures` ascend by level."""
+    met = (level for level, figure in figures.items() if limit is None or holds("point", figure, limit, bound))
+    return next(met, math.inf)
+
+
+def _smallest_certain(figures: Mapping[float, Estimate], limit: float | None, bound: Bound = "at most") -> float:
+    """Return the last level from the largest one down until the interval of one does not meet a limit."""
+
+    def is_certain(level: float) -> bool:
+        return limit is None or holds("certain", figures[level], limit, bound)
+
+    return min(itertools.takewhile(is_certain, sorted(figures, reverse=True)), default=math.inf)
+
+
+def _plain(level: float) -> float | None:
+    """Return a level for JSON, None for infinity."""
+    return None if math.isinf(level) else level
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -269,9 +287,9 @@ def dose_response(  # type: ignore[misc]
         Takes the finetuning data and a level, and returns the data to train on, such as
         ``lambda images, level: plant(images, Square(), level)``.
     levels
-        Numbers, in any order.
+        Numbers, in any order. A larger one is a stronger change: they are judged from the largest one down.
     limit
-        The limit of the figure, for `DoseResponse.smallest_level`; of the absolute value of a signed gap.
+        The limit of the figure, for `DoseResponse.smallest_certain_level`; of the absolute value of a signed gap.
 
     Returns
     -------
@@ -296,6 +314,8 @@ def dose_response(  # type: ignore[misc]
     ... )
     >>> list(response.levels), response.smallest_level
     ([0, 0.5], 0)
+    >>> response.sentence
+    '0 is enough for 1: ...'
     """
     question = question_of(
         evaluation,

@@ -58,15 +58,18 @@ def test_of_signed_gaps_the_sizes_are_compared() -> None:
     assert SIGNED.smallest_level("ours", "control") == 1
     assert SIGNED.smallest_certain_level("ours", "control") == math.inf
     assert SIGNED.smallest_level("ours", "control", margin=0.3 + 1e-9) == 0
+    assert SIGNED.smallest_certain_level("ours", "control", margin=0.23) == 1
     assert SIGNED.smallest_certain_level("ours", "control", margin=0.35) == 0
     assert SIGNED.smallest_level("control", "ours") == 0
-    assert SIGNED.smallest_certain_level("control", "ours") == 0
+    # 2 is certain, and 1 is not: that 0 is, too, counts for nothing.
+    assert SIGNED.smallest_certain_level("control", "ours") == 2
 
 
 def test_one_level_of_the_other_may_be_what_all_are_compared_with() -> None:
     assert SIGNED.worse_by("ours", "control", at=0)[2] == pytest.approx(0.2)
     assert SIGNED.smallest_level("ours", "control", at=0) == 1
-    assert SIGNED.smallest_certain_level("ours", "control", at=0, margin=0.1) == 1
+    assert SIGNED.smallest_certain_level("ours", "control", at=0, margin=0.1) == math.inf
+    assert SIGNED.smallest_certain_level("ours", "control", at=0, margin=0.25) == 1
     with pytest.raises(TransferError, match=r"at=0.3; the levels are 0, 1, 2"):
         SIGNED.worse_by("ours", "control", at=0.3)
     with pytest.raises(TransferError, match="there is no source 'controls'; did you mean control"):
@@ -93,17 +96,24 @@ def test_the_table_names_the_sources() -> None:
         "  control  0      +0.210 [+0.185, +0.235]  0.850 [0.215, 1.000]",
         "  control  1      +0.103 [+0.089, +0.118]  0.850 [0.215, 1.000]",
         "  control  2      -0.210 [-0.235, -0.185]  0.850 [0.215, 1.000]",
-        "  ours is no worse than control at 1, nowhere beyond doubt.",
+        "  That ours is no worse than control is certain at none of these levels.",
     ]
     limited = responses(
         "at most", 0.3, ours={0: found(0.5, 0.6)}, control={0: found(0.1, 0.1)}, third={0: found(0.6, 0.6)}
     )
     assert str(limited).splitlines()[-4:] == [
-        "  ours: None of these levels brings it to 0.3.",
+        "  ours: None of these levels is certainly enough for 0.3.",
         "  control: 0 is enough for 0.3: 0.100 [0.100, 0.100].",
-        "  third: None of these levels brings it to 0.3.",
-        "  ours is worse than control at all levels. ours is no worse than third at 0, nowhere beyond doubt.",
+        "  third: None of these levels is certainly enough for 0.3.",
+        "  That ours is no worse than control is certain at none of these levels. "
+        "That ours is no worse than third is certain at none of these levels.",
     ]
+    better = responses(
+        "at most",
+        ours={0: found(0.5, 0.6), 1: found(0.3, 0.3), 2: found(0.1, 0.1)},
+        control={0: found(0.1, 0.1), 1: found(0.4, 0.4), 2: found(0.3, 0.3)},
+    )
+    assert better.sentence == "ours is no worse than control from 1 on."
 
 
 def test_they_are_saved_as_json_and_as_one_plot(tmp_path: Path) -> None:

@@ -513,16 +513,20 @@ def test_the_limit_of_a_signed_gap_is_on_its_size(tmp_path: Path) -> None:
         for level, (mean, low, high) in enumerate(intervals)
     }
     response = DoseResponse("fpr", levels, limit=0.2, bound="size at most")
-    assert (response.smallest_level, response.smallest_certain_level) == (1, 2)
+    # The largest level is not enough, so that none is known to be.
+    assert (response.smallest_level, response.smallest_certain_level) == (1, math.inf)
+    below = DoseResponse("fpr", {level: levels[level] for level in (0, 1, 2)}, limit=0.2, bound="size at most")
+    assert (below.smallest_level, below.smallest_certain_level) == (1, 2)
+    assert below.sentence == "2 is enough for 0.2: +0.100 [+0.050, +0.150]."
     response.save(tmp_path / "dose.svg")
     unsigned = DoseResponse("fpr", levels, limit=0.2)
-    assert (unsigned.smallest_level, unsigned.smallest_certain_level) == (0, 0)
+    assert (unsigned.smallest_level, unsigned.smallest_certain_level) == (0, math.inf)
 
 
 RESPONSE = DoseResponse("asr", {0: arm(0.8, 0.9), 0.05: arm(0.1, 0.3), 0.1: arm(0.05, 0.06)}, limit=0.25)
 
 
-def test_the_smallest_level_meets_the_limit() -> None:
+def test_a_level_is_enough_only_with_certainty() -> None:
     assert RESPONSE.smallest_level == 0.05
     assert RESPONSE.smallest_certain_level == 0.1
     assert str(RESPONSE).splitlines() == [
@@ -531,12 +535,50 @@ def test_the_smallest_level_meets_the_limit() -> None:
         "  0      0.850 [0.215, 1.000]  0.850 [0.215, 1.000]",
         "  0.05   0.200 [0.000, 1.000]  0.200 [0.000, 1.000]",
         "  0.1    0.055 [0.000, 0.119]  0.055 [0.000, 0.119]",
-        "  0.05 is enough for 0.25, not beyond doubt: 0.200 [0.000, 1.000].",
+        "  0.1 is enough for 0.25: 0.055 [0.000, 0.119].",
     ]
     none = DoseResponse("asr", RESPONSE.levels, limit=0.01)
     assert none.smallest_level == math.inf
     assert none.to_json()["smallest_level"] is None
-    assert none.sentence == "None of these levels brings it to 0.01."
+    assert none.sentence == "None of these levels is certainly enough for 0.01."
+    doubtful = DoseResponse("asr", {0: RESPONSE.levels[0], 0.05: RESPONSE.levels[0.05]}, limit=0.25)
+    assert (doubtful.smallest_level, doubtful.smallest_certain_level) == (0.05, math.inf)
+    assert doubtful.sentence == "None of these levels is certainly enough for 0.25."
+    plain = RESPONSE.to_json()
+    assert (plain["smallest_level"], plain["smallest_certain_level"]) == (0.05, 0.1)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8))
+def test_levels_are_judged_from_the_largest_one_down(are_certain: list[bool]) -> None:
+    levels = {float(level): arm(0.1, 0.1) if certain else arm(0.1, 0.2) for level, certain in enumerate(are_certain)}
+    response = DoseResponse("asr", levels, limit=0.2)
+    assert response.smallest_level == 0
+    above = [level for level in levels if all(are_certain[int(level) :])]
+    assert response.smallest_certain_level == min(above, default=math.inf)
+    assert (" is enough for " in response.sentence) == bool(above)
+
+
+def simulated_levels(true_figures: Sequence[float], generator: np.random.Generator) -> dict[float, Repeated]:
+    """Return what three seeds, which differ by .02, find on 1,000 images."""
+    levels = {}
+    for level, figure in enumerate(true_figures):
+        counts = generator.binomial(1000, np.clip(figure + generator.normal(0, 0.02, 3), 0, 1))
+        figures = OverSeeds.of([proportion(count, 1000) for count in counts.tolist()])
+        levels[float(level)] = Repeated(figures, {"accuracy": figures})
+    return levels
+
+
+@pytest.mark.parametrize("enough", [0, 1, 4])
+def test_of_many_levels_that_are_not_enough_none_is_called_so(enough: int) -> None:
+    """Eight levels, of which the last ones are enough by far, and the others are just above the limit."""
+    generator, repeats = np.random.default_rng(enough), 400
+    truth = [0.201] * (8 - enough) + [0.02] * enough
+    found = [DoseResponse("asr", simulated_levels(truth, generator), limit=0.2) for _ in range(repeats)]
+    wrong = sum(response.smallest_certain_level < 8 - enough for response in found) / repeats
+    assert wrong <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / repeats)
+    # What is enough is found, and the means alone would have promised more.
+    assert enough == 0 or sum(response.smallest_certain_level <= 8 - enough for response in found) > 0.95 * repeats
+    assert sum(response.smallest_level < 8 - enough for response in found) > 0.8 * repeats
 
 
 def test_a_dose_response_is_saved_as_json_and_as_a_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
