@@ -63,10 +63,11 @@ class Entry:
     evidence
         Encoded sets of images and their classes: ``flipped`` from the classes ``from`` to the classes ``to``,
         the same of the control model, ``hits`` of the target, images whose right classification was ``lost`` or
-        ``won``, and those that are ``misclassified`` without the intervention. Only what the limited metrics and the
-        accuracy need, and what flipped. Of a gap: a hash of its ``groups``, the ``hits`` of each, what ``chance`` does
-        to the gap, and the standard errors of the excess, ``excess_error``, of the ratio and of the worst group;
-        whether the ``worst`` group is the highest or the lowest one; and the groups a signed gap is ``between``.
+        ``won``, and those that are ``misclassified`` without the intervention or ``unlabelled``. Only what the
+        limited metrics and the accuracy need, and what flipped. Of a gap: a hash of its ``groups``, the ``hits`` of
+        each, what ``chance`` does to the gap, and the standard errors of the excess, ``excess_error``, of the ratio and
+        of the worst group; whether the ``worst`` group is the highest or the lowest one; and the groups a signed gap is
+        ``between``.
     versions
         Of the libraries.
     """

@@ -16,6 +16,7 @@ from pytest_biastransfer.metrics.change_rules import (
     ImageCounts,
     McNemar,
     MeanChange,
+    ShareOfChangingBase,
     SkewChange,
     StandardErrorChange,
     TwoProportions,
@@ -36,6 +37,7 @@ from pytest_biastransfer.metrics.image_sets import (
     no_longer_in_target,
     of_other_classes,
     put_into_target,
+    unlabelled,
     won,
 )
 from pytest_biastransfer.metrics.metric import (
@@ -55,6 +57,7 @@ _FROM_0_TO_1: Final = (0.0, 1.0)
 _SIGNED: Final = (-1.0, 1.0)
 
 _FLIPPED: Final = ImageSet("flipped", flipped)
+_MISCLASSIFIED: Final = ImageSet("misclassified", misclassified)
 _CONTROL_FLIPPED: Final = ImageSet("control_flipped", control_flipped)
 _TARGETED: Final = Share(put_into_target, of_other_classes, has_fixed_base=True)
 
@@ -84,7 +87,8 @@ METRICS: Mapping[str, Metric] = by_name(
             needs=frozenset({"labels"}),
             estimator=Share(flipped, classified_correctly, has_fixed_base=False),
             interval="clopper-pearson",
-            change=TwoProportions(),
+            # In the baseline, few images are misclassified and fewer have no label: that takes less than what is right.
+            change=ShareOfChangingBase(_FLIPPED, outside=(_MISCLASSIFIED, ImageSet("unlabelled", unlabelled))),
             early_stop="conditional_asr",
             more_is_worse=True,
         ),
@@ -182,7 +186,7 @@ METRICS: Mapping[str, Metric] = by_name(
             estimator=Share(classified_correctly, labelled, has_fixed_base=True),
             interval="clopper-pearson",
             change=McNemar(
-                ImageSet("misclassified", misclassified),
+                _MISCLASSIFIED,
                 ImageCounts("newly misclassified", "newly misclassified", "no longer"),
                 # The first baseline files have the count alone.
                 works_without_images=True,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 from pytest_biastransfer.metrics.image_sets import ImageSet
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.metrics.statistics.changing_base_test import ShareOfSome
     from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 
@@ -180,10 +181,58 @@ class McNemar(ChangeTest):
         return ChangeResult(mcnemar(newly, no_longer), newly, no_longer, mcnemar(newly + no_longer, 0))
 
 
-class TwoProportions(ChangeTest):
-    """Fisher's exact test of two counts, for shares of a base that depends on the predictions."""
+class ShareOfChangingBase(ChangeTest):
+    """A test by image of a share of a base that depends on the predictions.
 
-    on_same_images: ClassVar[str] = "Fisher's exact test (1935), because the share may be taken among other images"
+    Attributes
+    ----------
+    hits
+        The images that count if they belong to the base.
+    outside
+        The images that do not belong to the base, in several sets.
+    """
+
+    on_same_images: ClassVar[str] = (
+        "exchange of the two measurements of an image: a score test (Kosinski 2013), exact with few images"
+    )
+    on_other_images: ClassVar[str] = "Fisher's exact test (1935)"
+
+    def __init__(self, hits: ImageSet, outside: tuple[ImageSet, ...]) -> None:
+        self.hits = hits
+        self.outside = outside
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """All sets."""
+        return tuple(image_set.name for image_set in self.image_sets)
+
+    @property
+    def image_sets(self) -> tuple[ImageSet, ...]:
+        """All sets."""
+        return self.hits, *self.outside
+
+    def _test(
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+    ) -> ChangeResult:
+        if not paired:
+            return ChangeResult(_two_proportions(metric, before, now))
+        from pytest_biastransfer.metrics.statistics.changing_base_test import paired_share_change
+
+        return ChangeResult(paired_share_change(self._share(before), self._share(now), now.images))
+
+    def _share(self, measurement: AcceptedMeasurement) -> ShareOfSome:
+        import numpy as np
+
+        from pytest_biastransfer.metrics.statistics.changing_base_test import ShareOfSome
+
+        outside = [np.array(measurement.image_set(image_set.name), np.int64) for image_set in self.outside]
+        return ShareOfSome(np.array(measurement.image_set(self.hits.name), np.int64), np.concatenate(outside))
+
+
+class TwoProportions(ChangeTest):
+    """Fisher's exact test of two counts, for shares that no marker limits."""
+
+    on_same_images: ClassVar[str] = "Fisher's exact test (1935)"
     on_other_images: ClassVar[str] = "the same"
 
     @property

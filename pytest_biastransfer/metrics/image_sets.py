@@ -87,6 +87,11 @@ def labelled(inputs: MetricInputs) -> Mask:
     return known
 
 
+def unlabelled(inputs: MetricInputs) -> Mask:
+    """Return the images whose label is unknown."""
+    return ~labelled(inputs)
+
+
 def flipped(inputs: MetricInputs) -> Mask:
     """Return the images whose prediction changes."""
     return _differ(inputs.clean, inputs.intervened)

@@ -649,6 +649,24 @@ def test_a_skew_that_moves_with_the_same_images_is_seen() -> None:
     assert changes(entry(list(range(10))), entry(list(range(10))), ["skew"], 0.0)[0].p == 1.0
 
 
+def conditional(flipped: list[int], misclassified: list[int], unlabelled: list[int], images: int = 1000) -> Entry:
+    base = images - len(misclassified) - len(unlabelled)
+    count = len(set(flipped) - set(misclassified) - set(unlabelled))
+    made = entry(flipped, images, conditional_asr=Figure(count / base, base, count))
+    sets = {"misclassified": encode_images(misclassified), "unlabelled": encode_images(unlabelled)}
+    return Entry(**{**vars(made), "evidence": {**made.evidence, **sets}})
+
+
+def test_a_share_of_what_is_classified_correctly_is_compared_by_image() -> None:
+    before = conditional([*range(40), 901], list(range(900, 950)), [999])
+    now = conditional([*range(60), 901, 999], list(range(900, 950)), [999])
+    assert changes(before, now, ["conditional_asr"], 0.0)[0].p == pytest.approx(mcnemar(20, 0))
+    # On other images, the counts are compared.
+    other = conditional(list(range(60)), list(range(900, 950)), [999], images=1001)
+    assert changes(before, other, ["conditional_asr"], 0.0)[0].p == two_proportions(60, 950, 40, 949)
+    assert changes(before, before, ["conditional_asr"], 0.0)[0].p == 1.0
+
+
 def test_only_what_both_have_is_compared() -> None:
     bare = entry([1, 2])
     lacking = Entry(**{**vars(bare), "evidence": {"flipped": bare.evidence["flipped"]}})

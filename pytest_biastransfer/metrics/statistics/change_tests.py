@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from math import erfc, sqrt
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     Images = npt.NDArray[np.int64]
 
-_ROUNDING: Final = 1e-12
 _ROUNDING_OF_LOGS: Final = 1e-7
 
 
@@ -160,16 +158,3 @@ def mean_change(
     if paired:
         return paired_means(before, now)
     return unpaired_means(before, now, (n_before, n_now))
-
-
-def normal_p_value(deviation: float, spread: float) -> float:
-    """Return the two-sided p-value of a deviation in a normal distribution with a standard deviation of `spread`.
-
-    Without spread any deviation is impossible, but for rounding.
-
-    >>> round(normal_p_value(1.96, 1.0), 3), normal_p_value(0.5, 0.0), normal_p_value(0.0, 0.0)
-    (0.05, 0.0, 1.0)
-    """
-    if spread < _ROUNDING:
-        return float(abs(deviation) < _ROUNDING)
-    return erfc(abs(deviation) / spread / sqrt(2))

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.statistics.change_tests import normal_p_value
 from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.normal_tail import normal_p_value
 
 Marked = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]

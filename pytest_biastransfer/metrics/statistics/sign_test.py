@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics.statistics.combinatorics import log_share, log_ways
+from pytest_biastransfer.metrics.statistics.random_signs import exchange_p_value
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -35,8 +36,8 @@ def paired_means(before: tuple[Integers, Integers], now: tuple[Integers, Integer
     0.25
     """
     changes = _changes(before, now)
-    ones, twos = (int(np.count_nonzero(np.abs(changes) == size)) for size in (1, 2))
-    return min(1.0, 2 * _tail(abs(int(changes.sum())), ones, twos))
+    sizes = {size: int(np.count_nonzero(np.abs(changes) == size)) for size in (1, 2)}
+    return exchange_p_value(int(changes.sum()), sizes)
 
 
 def unpaired_means(before: tuple[Integers, Integers], now: tuple[Integers, Integers], sizes: tuple[int, int]) -> float:
@@ -74,26 +75,6 @@ def _changes(before: tuple[Integers, Integers], now: tuple[Integers, Integers]) 
     changes = np.zeros(places.max(initial=-1) + 1, dtype=np.int64)
     np.add.at(changes, places, np.repeat([sign for _, sign in parts], [len(images) for images, _ in parts]))
     return changes
-
-
-def _tail(least: int, ones: int, twos: int) -> float:
-    """Return the probability that a sum of so many ones and twos with random signs is at least `least`."""
-    up = np.arange(twos + 1)
-    # So many of the ones must have a plus: (2 * needed - ones) + 2 * (2 * up - twos) >= least.
-    needed = -(-(least + ones + 2 * twos - 4 * up) // 2)
-    return float(_binomial(up, twos) @ _at_least(needed, ones))
-
-
-def _at_least(needed: Integers, n: int) -> Floats:
-    from scipy.special import bdtrc
-
-    inside: Floats = bdtrc(np.clip(needed - 1, 0, n), n, 0.5)
-    return np.where(needed <= 0, 1.0, np.where(needed > n, 0.0, inside))
-
-
-def _binomial(counts: Integers, n: int) -> Floats:
-    shares: Floats = np.exp(log_ways(n, counts) - n * np.log(2))
-    return shares
 
 
 def _all_ways(change: float, plus: int, minus: int, sizes: tuple[int, int]) -> float:

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.statistics.change_tests import normal_p_value
 from pytest_biastransfer.metrics.statistics.class_flows import ClassFlows, classes_of
 from pytest_biastransfer.metrics.statistics.draws import generator_of
+from pytest_biastransfer.metrics.statistics.normal_tail import normal_p_value
 from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 Integers = npt.NDArray[np.int64]
