@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +27,8 @@ class MetricChange:
     metric, before, now
         What changed, and from what to what.
     p
-        The probability of such a change, or a larger one, by chance.
+        The probability of such a change, or a larger one, by chance: of a change for the worse if it became worse by
+        just the tolerance, and else if nothing changed.
     tolerance
         By how much it may become worse.
     newly, no_longer
@@ -44,6 +46,8 @@ class MetricChange:
         Whether an increase is a change for the worse; None if the catalogue says so.
     least_p
         The smallest p that the comparison could have had; 0 where that is unknown.
+    p_of_change
+        The probability if nothing changed, where `p` is another one.
     """
 
     metric: str
@@ -59,6 +63,7 @@ class MetricChange:
     is_of_size: bool = False
     more_is_worse: bool | None = None
     least_p: float = 0.0
+    p_of_change: float | None = None
 
     @property
     def is_accuracy(self) -> bool:
@@ -68,25 +73,41 @@ class MetricChange:
     @property
     def is_worse(self) -> bool:
         """Whether it is a change for the worse, by however little."""
-        return self._loss > 0
+        return self.loss > 0
 
     @property
-    def _loss(self) -> float:
+    def tested_tolerance(self) -> float:
+        """The tolerance, if `p` is of becoming worse by more than that; else 0."""
+        return 0.0 if self.p_of_change is None else self.tolerance
+
+    @property
+    def p_of_any_change(self) -> float:
+        """The probability of such a change, or a larger one, if nothing changed."""
+        return self.p if self.p_of_change is None else self.p_of_change
+
+    @property
+    def loss(self) -> float:
+        """By how much it is worse; below 0 if it is better."""
         if self.is_of_size:
             return abs(self.now) - abs(self.before)
         change = self.now - self.before
         more_is_worse = metric_named(self.metric).more_is_worse if self.more_is_worse is None else self.more_is_worse
         return change if more_is_worse else -change
 
-    def meaning(self, adjusted_p: float, alpha: float) -> Meaning:
-        """Return what the change means, `adjusted_p` being its p-value among all of the session."""
-        if adjusted_p > alpha or self.now == self.before:
-            return "unchanged"
+    def meaning(self, adjusted_p: float, alpha: float, adjusted_p_of_any_change: float | None = None) -> Meaning:
+        """Return what the change means, given its p-values among all of the session; the second one if it differs."""
         if not self.is_worse:
-            return "improvement" if self._loss < 0 and not self.is_accuracy else "unchanged"
-        if not is_at_most(self._loss, self.tolerance):
+            is_better = adjusted_p <= alpha and self.loss < 0 and not self.is_accuracy
+            return "improvement" if is_better else "unchanged"
+        if adjusted_p <= alpha and self.exceeds_tolerance:
             return "regression"
-        return "tolerated" if self.is_accuracy else "unchanged"
+        p_of_any_change = adjusted_p if adjusted_p_of_any_change is None else adjusted_p_of_any_change
+        return "tolerated" if self.is_accuracy and p_of_any_change <= alpha else "unchanged"
+
+    @property
+    def exceeds_tolerance(self) -> bool:
+        """Whether it is observed to be worse by more than the tolerance."""
+        return not is_at_most(self.loss, self.tolerance)
 
 
 def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]:
@@ -123,34 +144,48 @@ def meanings(
     """Return what each of a session's changes means; the p-values are corrected for their number, see `corrected`.
 
     The accuracies are corrected as a family of their own: they answer another question than the biases, and do not make
-    the tests of the biases weaker. A change that several tests share, such as the accuracy of their model, counts once.
+    the tests of the biases weaker. A change that several tests share, such as the accuracy of their model, counts once;
+    with several tolerances it counts once for each.
 
     The `unmade` comparisons of a session that was stopped count as if they had shown no change.
     """
-    adjusted: dict[object, float] = {}
-    names = [(change.identity, change.p) if change.identity else index for index, change in enumerate(metric_changes)]
-    for of_accuracies in (False, True):
-        adjusted |= _adjusted(
-            {
-                name: change
-                for name, change in zip(names, metric_changes, strict=True)
-                if change.is_accuracy == of_accuracies
-            },
-            alpha,
-            unmade,
-            correction,
-        )
-    return [change.meaning(adjusted[name], alpha) for name, change in zip(names, metric_changes, strict=True)]
+    p_values = [change.p for change in metric_changes]
+    of_any_change = [change.p_of_any_change for change in metric_changes]
+    adjusted, adjusted_of_any_change = (
+        _adjusted(metric_changes, own, alpha, unmade, correction) for own in (p_values, of_any_change)
+    )
+    return [
+        change.meaning(p, alpha, p_of_any_change)
+        for change, p, p_of_any_change in zip(metric_changes, adjusted, adjusted_of_any_change, strict=True)
+    ]
 
 
 def _adjusted(
-    by_name: Mapping[object, MetricChange], alpha: float, unmade: int, correction: Correction
-) -> dict[object, float]:
+    metric_changes: Sequence[MetricChange],
+    p_values: Sequence[float],
+    alpha: float,
+    unmade: int,
+    correction: Correction,
+) -> list[float]:
+    """Return the p-values of the changes adjusted for their number."""
     from pytest_biastransfer.metrics.statistics.change_tests import corrected
 
-    p_values = [change.p for change in by_name.values()] + [1.0] * unmade
-    least = [change.least_p for change in by_name.values()] + [0.0] * unmade
-    return dict(zip(by_name, corrected(p_values, least, alpha, correction), strict=False))
+    names = [
+        (change.is_accuracy, change.identity and p, change.identity or index)
+        for index, (change, p) in enumerate(zip(metric_changes, p_values, strict=True))
+    ]
+    adjusted: dict[object, float] = {}
+    for of_accuracies in (False, True):
+        family = {
+            name: (p, change.least_p)
+            for name, p, change in zip(names, p_values, metric_changes, strict=True)
+            if name[0] == of_accuracies
+        }
+        # Of a comparison that was not made, nothing is known but that it showed no change.
+        own = [*(p for p, _ in family.values()), *[1.0] * unmade]
+        least = [*(least_p for _, least_p in family.values()), *[0.0] * unmade]
+        adjusted |= zip(family, corrected(own, least, alpha, correction), strict=False)
+    return [adjusted[name] for name in names]
 
 
 def beside_accuracy(metric_changes: Sequence[MetricChange], meant: Sequence[Meaning | None]) -> list[Meaning | None]:
@@ -171,7 +206,10 @@ def settled_meanings(metric_changes: Sequence[MetricChange], alpha: float, compa
     There are at most so many `comparisons`. `meanings` multiplies a p-value by 1 at least, and by their number at most.
     """
     bounds = [
-        (change.meaning(change.p, alpha), change.meaning(min(1.0, comparisons * change.p), alpha))
+        [
+            change.meaning(min(1.0, factor * change.p), alpha, min(1.0, factor * change.p_of_any_change))
+            for factor in (1, comparisons)
+        ]
         for change in metric_changes
     ]
     return [at_least if at_least == at_most else None for at_least, at_most in bounds]
@@ -208,7 +246,7 @@ def _declaration(declaration: str) -> str:
 def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
     paired = same_images(before, now)
     result = metric_named(metric).change.compare(metric, before, now, paired=paired)
-    return MetricChange(
+    change = MetricChange(
         metric=metric,
         before=before.value(metric),
         now=now.value(metric),
@@ -221,6 +259,22 @@ def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricC
         more_is_worse=now.evidence.get(WORST) == "highest" if metric == "worst" else None,
         least_p=result.least,
     )
+    if not (tolerance and change.is_worse):
+        return change
+    p = max(result.p, _p_beyond_tolerance(before, now, change)) if change.exceeds_tolerance else 1.0
+    return dataclasses.replace(change, p=p, p_of_change=result.p)
+
+
+def _p_beyond_tolerance(before: Entry, now: Entry, change: MetricChange) -> float:
+    """Return the p-value of becoming worse by more than the tolerance, twice that of one side."""
+    # A signed gap that changed its side is worse by more only if it also exceeds the size of the other side.
+    changed_side = change.is_of_size and change.before * change.now < 0
+    margin = change.tolerance + (2 * abs(change.before) if changed_side else 0.0)
+    test = metric_named(change.metric).change
+    # The gaps of two sides are added, so that what images have in common makes the sum more uncertain, not less.
+    paired = change.same_images and not changed_side
+    margin = math.copysign(margin, change.now - change.before)
+    return test.compare(change.metric, before, now, paired=paired, margin=margin).p
 
 
 def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> MetricChange:

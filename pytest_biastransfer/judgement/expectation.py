@@ -123,11 +123,11 @@ class Expectation:
         What must be at most the limit: ``"point"`` the observed value, ``"certain"`` the whole interval,
         ``"significant"`` at least the lower end of the interval.
     max_regression
-        By how much each limited metric may be above its baseline.
+        By how much each limited metric may be worse than in the baseline; a regression is significantly more.
     early_stop
         The probability of an early verdict's error, whether to stop early, or None to leave that to the option.
     max_accuracy_regression
-        By how much the accuracy without an intervention may be below its baseline.
+        By how much the accuracy without an intervention may be below its baseline, in the same way.
     allow_degenerate
         Whether limits may hold for a model that does not tell its classes apart.
     """

@@ -86,17 +86,23 @@ class ChangeTest(ABC):
         return measurement.evidence.keys() >= set(self.evidence)
 
     def compare(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self,
+        metric: str,
+        before: AcceptedMeasurement,
+        now: AcceptedMeasurement,
+        *,
+        paired: bool,
+        margin: float = 0.0,
     ) -> ChangeResult:
-        """Test whether a metric changed."""
-        if paired and self._is_same_evidence(before, now):
+        """Test whether a metric changed, or by more than a margin, which has the sign of the change."""
+        if paired and not margin and self._is_same_evidence(before, now):
             # Nothing to decode and nothing to import: most sessions change nothing.
             return ChangeResult(1.0, 0, 0, least=1.0)
-        return self._test(metric, before, now, paired=paired)
+        return self._test(metric, before, now, paired=paired, margin=margin)
 
     @abstractmethod
     def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
         """Test measurements whose evidence differs, or that are of different images."""
 
@@ -169,15 +175,21 @@ class McNemar(ChangeTest):
         return self.works_without_images or super().is_possible(measurement)
 
     def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
         name = self.images.name
         if not (paired and name in before.evidence and name in now.evidence):
-            return ChangeResult(_two_proportions(metric, before, now))
+            return ChangeResult(_two_proportions(metric, before, now, margin))
         from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
 
         earlier, later = (set(measurement.image_set(name)) for measurement in (before, now))
         newly, no_longer = len(later - earlier), len(earlier - later)
+        if margin:
+            from pytest_biastransfer.metrics.statistics.tolerance_tests import paired_share_beyond
+
+            more, fewer = max(newly, no_longer), min(newly, no_longer)
+            p = paired_share_beyond(more, fewer, now.share(metric)[1], abs(margin))
+            return ChangeResult(p, newly, no_longer)
         return ChangeResult(mcnemar(newly, no_longer), newly, no_longer, mcnemar(newly + no_longer, 0))
 
 
@@ -212,13 +224,13 @@ class ShareOfChangingBase(ChangeTest):
         return self.hits, *self.outside
 
     def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
         if not paired:
-            return ChangeResult(_two_proportions(metric, before, now))
+            return ChangeResult(_two_proportions(metric, before, now, margin))
         from pytest_biastransfer.metrics.statistics.changing_base_test import paired_share_change
 
-        return ChangeResult(paired_share_change(self._share(before), self._share(now), now.images))
+        return ChangeResult(paired_share_change(self._share(before), self._share(now), now.images, margin))
 
     def _share(self, measurement: AcceptedMeasurement) -> ShareOfSome:
         import numpy as np
@@ -241,13 +253,13 @@ class TwoProportions(ChangeTest):
         return ()
 
     def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
-        return ChangeResult(_two_proportions(metric, before, now))
+        return ChangeResult(_two_proportions(metric, before, now, margin))
 
 
 class MeanChange(ChangeTest):
-    """A permutation test of a mean of -1, 0 or 1 an image.
+    """A permutation test of a mean of -1, 0 or 1 an image, and beyond a margin a test by its standard error.
 
     Attributes
     ----------
@@ -273,7 +285,7 @@ class MeanChange(ChangeTest):
         return self.plus, self.minus
 
     def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
         import numpy as np
 
@@ -286,7 +298,8 @@ class MeanChange(ChangeTest):
             )
             for measurement in (before, now)
         )
-        return ChangeResult(mean_change(earlier, later, before.images, now.images, paired=paired))
+        sizes = before.share(metric)[1], now.share(metric)[1]
+        return ChangeResult(mean_change(earlier, later, *sizes, paired=paired, margin=margin))
 
 
 class SkewChange(ChangeTest):
@@ -310,14 +323,14 @@ class SkewChange(ChangeTest):
         return tuple(f"{prefix}{suffix}" for prefix in self.prefixes for suffix in ("flipped", "from", "to"))
 
     def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
         from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
 
         earlier, later = (
             [measurement.transitions(prefix) for prefix in self.prefixes] for measurement in (before, now)
         )
-        return ChangeResult(skew_change(earlier, later, before.images, now.images, paired=paired))
+        return ChangeResult(skew_change(earlier, later, before.images, now.images, paired=paired, margin=margin))
 
 
 # The evidence of a gap that has a sign: the two groups.
@@ -349,7 +362,7 @@ class GapChange(_ChangeOfGap):
         return "groups", "chance"
 
     def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
         from pytest_biastransfer.metrics.statistics.gap_change_test import (
             SizedGap,
@@ -362,10 +375,12 @@ class GapChange(_ChangeOfGap):
             earlier, later, codes = _group_outcomes(before.group_hits(), now.group_hits())
             groups, is_signed = int(codes.max()) + 1, BETWEEN in now.evidence
             return ChangeResult(
-                paired_gap_change(earlier, later, codes >= 0, codes, groups, min_group_size=1, is_signed=is_signed)
+                paired_gap_change(
+                    earlier, later, codes >= 0, codes, groups, min_group_size=1, is_signed=is_signed, margin=margin
+                )
             )
         gaps = [SizedGap(measurement.value(metric), *measurement.numbers("chance", 3)) for measurement in (before, now)]
-        return ChangeResult(unpaired_gap_change(*gaps))
+        return ChangeResult(unpaired_gap_change(gaps[0], gaps[1], margin))
 
 
 class StandardErrorChange(_ChangeOfGap):
@@ -389,7 +404,7 @@ class StandardErrorChange(_ChangeOfGap):
         return "groups", self.error
 
     def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool
+        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
         from pytest_biastransfer.metrics.statistics.gap_change_test import SizedGap, unpaired_gap_change
 
@@ -399,11 +414,16 @@ class StandardErrorChange(_ChangeOfGap):
             )
             for measurement in (before, now)
         ]
-        return ChangeResult(unpaired_gap_change(*gaps))
+        return ChangeResult(unpaired_gap_change(gaps[0], gaps[1], margin))
 
 
-def _two_proportions(metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement) -> float:
+def _two_proportions(metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, margin: float) -> float:
     earlier, later = before.share(metric), now.share(metric)
+    if margin:
+        from pytest_biastransfer.metrics.statistics.tolerance_tests import share_beyond
+
+        larger, smaller = (later, earlier) if margin > 0 else (earlier, later)
+        return share_beyond(*larger, *smaller, abs(margin))
     if earlier == later:
         return 1.0
     from pytest_biastransfer.metrics.statistics.change_tests import two_proportions

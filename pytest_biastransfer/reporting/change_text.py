@@ -21,6 +21,8 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     'asr 0.031 → 0.084; 1 image newly flips, 26 no longer do (p = 8e-58)'
     >>> change_text(MetricChange("skew", 0.31, 0.24, 0.0041, 0.0, None, None, False))
     'skew 0.310 → 0.240 (p = 0.004, not the same images: compared unpaired)'
+    >>> change_text(MetricChange("asr", 0.1, 0.15, 0.03, 0.02, 70, 20, True, p_of_change=7e-8))
+    'asr 0.100 → 0.150; 70 images newly flip, 20 no longer do (p = 7e-08; 0.03 of worse by more than 0.02)'
     """
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
     images = ""
@@ -29,7 +31,10 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     # An unpaired test cannot use that an image is the same before and now, so that it needs larger changes.
     unpaired = "" if change.same_images else ", not the same images: compared unpaired"
     # One digit of p: its size is what matters, and further digits vary with the random resamples of some tests.
-    return f"{name} {change.before:.3f} → {change.now:.3f}{images} (p = {change.p:.1g}{unpaired})"
+    p = f"p = {change.p:.1g}"
+    if change.p_of_change is not None:
+        p = f"p = {change.p_of_change:.1g}; {change.p:.1g} of worse by more than {change.tested_tolerance:g}"
+    return f"{name} {change.before:.3f} → {change.now:.3f}{images} ({p}{unpaired})"
 
 
 def not_comparable_text(change: MetricChange | ReportedChange) -> str:

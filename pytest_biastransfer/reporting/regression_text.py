@@ -142,6 +142,8 @@ def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
             no_longer=change.no_longer,
             same_images=change.same_images,
             meaning=meaning,
+            p_of_change=change.p_of_change,
+            tested_tolerance=change.tested_tolerance,
         )
         for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None

@@ -35,6 +35,8 @@ class ReportedChange:
     no_longer: int | None
     same_images: bool
     meaning: str
+    p_of_change: float | None = None
+    tested_tolerance: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_biastransfer.baseline.encoding import decode_classes, decode_images, encode_classes, encode_images
+from pytest_biastransfer.baseline.encoding import (
+    decode_classes,
+    decode_images,
+    encode_classes,
+    encode_images,
+    encode_numbers,
+)
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, Figure
 from pytest_biastransfer.baseline.file import pruned, read_baseline, write_baseline
-from pytest_biastransfer.baseline.regression import MetricChange, changes, comparable, meanings, newly_flipped
+from pytest_biastransfer.baseline.regression import (
+    MetricChange,
+    beside_accuracy,
+    changes,
+    comparable,
+    meanings,
+    newly_flipped,
+    settled_meanings,
+)
 from pytest_biastransfer.errors import BaselineError
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar, two_proportions
+from pytest_biastransfer.metrics.statistics.normal_tail import normal_p_value
+from pytest_biastransfer.metrics.statistics.tolerance_tests import paired_share_beyond
 from tests.conftest import Run, each_mode
 from tests.support.warm_python import WarmPython
 
@@ -249,14 +266,20 @@ def test_max_regression_tolerates(run: Run, project: pytest.Pytester, monkeypatc
         def test_tolerant():
             pass
 
-        @pytest.mark.bias_intervention("yellow-square", max_asr=0.9, max_regression=0.29)
+        @pytest.mark.bias_intervention("yellow-square", max_asr=0.9, max_regression=0.2)
         def test_strict():
             pass
         """
     )
     result = after_it_got_worse(run, monkeypatch)
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["FAILED *test_strict*"])
+    p = f"{paired_share_beyond(60, 0, 200, 0.2):.1g}"
+    result.stdout.fnmatch_lines(
+        [
+            f"bias regression: asr 0.000 → 0.300; 60 images newly flip, 0 no longer do (p = 2e-18; {p} of worse by more than 0.2)",
+            "FAILED *test_strict*",
+        ]
+    )
 
 
 def test_other_images_are_compared_unpaired_and_that_is_said(run: Run, project: pytest.Pytester) -> None:
@@ -689,6 +712,57 @@ def test_what_changes_mean_depends_on_how_many_there_are() -> None:
     assert meanings([change(0.2, 0.3, 0.001, tolerance=0.1)], 0.01) == ["unchanged"]
     assert meanings([change(0.2, 0.31, 0.001, tolerance=0.1)], 0.01) == ["regression"]
     assert meanings([], 0.01) == []
+
+
+def test_a_change_must_exceed_the_tolerance_by_more_than_chance_does() -> None:
+    """Of 5,000 images 2 % flip newly: beyond a tolerance of .02 that is chance, and beyond one of .01 it is not."""
+    before, now = entry(list(range(200)), 5000), entry(list(range(305)), 5000)
+    worse = {tolerance: changes(before, now, ["asr"], tolerance)[0] for tolerance in (0.0, 0.01, 0.02, 0.03)}
+    assert worse[0.0].p == mcnemar(105, 0)
+    assert worse[0.0].p_of_change is None
+    assert worse[0.01].p == paired_share_beyond(105, 0, 5000, 0.01) < 1e-6
+    assert worse[0.02].p == paired_share_beyond(105, 0, 5000, 0.02) > 0.1
+    assert worse[0.03].p == 1.0
+    assert all(change.p_of_change == worse[0.0].p for tolerance, change in worse.items() if tolerance)
+    found = {tolerance: meanings([change], 0.01) for tolerance, change in worse.items()}
+    assert found == {0.0: ["regression"], 0.01: ["regression"], 0.02: ["unchanged"], 0.03: ["unchanged"]}
+    # What became better is compared with no change.
+    better = changes(now, before, ["asr"], 0.02)[0]
+    assert (better.p, better.p_of_change, meanings([better], 0.01)) == (mcnemar(0, 105), None, ["improvement"])
+
+
+@pytest.mark.parametrize("metric", ["asr", "skew"])
+def test_a_tolerance_counts_on_other_images_too(metric: str) -> None:
+    before, now = entry(list(range(200)), 5000), entry(list(range(400)), 5001)
+    p = [changes(before, now, [metric], tolerance)[0].p for tolerance in (0.0, 0.01, 0.02, 0.035, 0.05)]
+    assert p == sorted(p)
+    assert p[0] < 1e-10
+    assert p[2] < 0.01 < p[3] < p[4] == 1.0
+
+
+def test_a_lower_accuracy_is_tolerated_where_it_may_be_chance_that_it_exceeds_the_tolerance() -> None:
+    lower = MetricChange("accuracy", 0.9, 0.88, 0.3, 0.015, 80, 20, True, p_of_change=1e-9)
+    assert meanings([lower], 0.01) == settled_meanings([lower], 0.01, 10) == ["tolerated"]
+    better = change(0.3, 0.1, 1e-9)
+    assert beside_accuracy([better, lower], meanings([better, lower], 0.01)) == ["not comparable", "tolerated"]
+    # One that is shared counts once for each tolerance, and p against no change once.
+    shared = [
+        replace(lower, identity="pets", p=p, tolerance=tolerance) for p, tolerance in ((0.004, 0.01), (0.3, 0.015))
+    ]
+    assert meanings([*shared, shared[0]], 0.01) == ["regression", "tolerated", "regression"]
+
+
+@pytest.mark.parametrize(("before", "now"), [(0.05, 0.2), (-0.05, 0.2), (0.05, -0.2), (-0.05, -0.2)])
+def test_a_signed_gap_exceeds_the_tolerance_by_its_size(before: float, now: float) -> None:
+    def signed(value: float, dataset: str = "d") -> Entry:
+        chance = encode_numbers([0.0, 0.03, 1e-9])
+        gap = entry(dataset=dataset, gap=Figure(value, 1000, None))
+        return Entry(**{**vars(gap), "evidence": {"groups": "g", "chance": chance, "between": "a b"}})
+
+    for tolerance in (0.0, 0.02, 0.1):
+        found = changes(signed(before), signed(now, "other"), ["gap"], tolerance)[0]
+        by_size = normal_p_value(0.15 if tolerance else now - before, 0.03 * 2**0.5, tolerance)
+        assert found.p == pytest.approx(by_size)
 
 
 def test_entries_of_the_same_measurement_complete_each_other() -> None:

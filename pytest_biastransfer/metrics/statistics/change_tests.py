@@ -129,7 +129,13 @@ def _benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_change(
-    before: tuple[Images, Images], now: tuple[Images, Images], n_before: int, n_now: int, *, paired: bool
+    before: tuple[Images, Images],
+    now: tuple[Images, Images],
+    n_before: int,
+    n_now: int,
+    *,
+    paired: bool,
+    margin: float = 0.0,
 ) -> float:
     """Return the two-sided p-value of a change of the mean of a value of -1, 0 or 1 an image.
 
@@ -145,6 +151,8 @@ def mean_change(
         The numbers of images, those with 0 included; the same number where `paired`.
     paired
         Whether the images are the same ones, in the same order.
+    margin
+        The test is of a change beyond it, by the standard error; it has the sign of the change.
 
     Examples
     --------
@@ -153,8 +161,10 @@ def mean_change(
     >>> mean_change((none, none), (np.arange(5), none), 100, 100, paired=True)
     0.0625
     """
-    from pytest_biastransfer.metrics.statistics.sign_test import paired_means, unpaired_means
+    from pytest_biastransfer.metrics.statistics.sign_test import means_beyond, paired_means, unpaired_means
 
+    if margin:
+        return means_beyond(before, now, (n_before, n_now), margin, paired=paired)
     if paired:
         return paired_means(before, now)
     return unpaired_means(before, now, (n_before, n_now))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_biastransfer.metrics.statistics.normal_tail import normal_p_value
 from pytest_biastransfer.metrics.statistics.random_signs import exchange_p_value
 
 Integers = npt.NDArray[np.int64]
@@ -28,7 +30,7 @@ class ShareOfSome(NamedTuple):
     outside: Integers
 
 
-def paired_share_change(before: ShareOfSome, now: ShareOfSome, n: int) -> float:
+def paired_share_change(before: ShareOfSome, now: ShareOfSome, n: int, margin: float = 0.0) -> float:
     """Return the two-sided p-value of a change of a share of the same n images, of which some belong to its base.
 
     By exchange of the two measurements of images (Fisher 1935), which leaves the share p of both together as it is.
@@ -41,6 +43,9 @@ def paired_share_change(before: ShareOfSome, now: ShareOfSome, n: int) -> float:
     became another one but the share did not, in which case the measurements cannot be exchanged. Unlike the score test
     it is exact for few images: with k images that stand differently, p is at least 2^(1 - k).
 
+    With a `margin`, which has the sign of the change, the test is of a change beyond it, by the standard error of the
+    difference of two ratios of sums (Cochran 1977, Sampling Techniques, 6.4).
+
     Examples
     --------
     >>> none, six = np.arange(0), np.arange(6)
@@ -48,12 +53,25 @@ def paired_share_change(before: ShareOfSome, now: ShareOfSome, n: int) -> float:
     0.03125
     """
     standings = [_standings(measurement, n) for measurement in (before, now)]
+    if margin:
+        return _share_beyond(standings, margin)
     counted, base = (sum(int(np.count_nonzero(one >= least)) for one in standings) for least in (2, 1))
     # In units of one image of both bases, so that sums are whole numbers and ties are ties.
     worth = np.array([0, -counted, base - counted])
     changes = worth[standings[1]] - worth[standings[0]]
     sizes = Counter(abs(changes[changes != 0]).tolist())
     return exchange_p_value(int(changes.sum()), sizes)
+
+
+def _share_beyond(standings: Sequence[Integers], margin: float) -> float:
+    shares, residuals = [], []
+    for one in standings:
+        hits, base = one == 2, one >= 1
+        size = max(1, int(base.sum()))
+        shares.append(float(hits.sum()) / size)
+        residuals.append((hits - shares[-1] * base) / size)
+    spread = float(np.sqrt(((residuals[1] - residuals[0]) ** 2).sum()))
+    return normal_p_value(shares[1] - shares[0], spread, margin)
 
 
 def _standings(share: ShareOfSome, n: int) -> Integers:

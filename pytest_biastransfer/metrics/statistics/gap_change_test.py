@@ -43,6 +43,7 @@ def paired_gap_change(
     *,
     min_group_size: int = 30,
     is_signed: bool = False,
+    margin: float = 0.0,
     seed: int = 0,
 ) -> float:
     """Return the two-sided p-value of a change of the gap of a rate on the same images.
@@ -67,6 +68,8 @@ def paired_gap_change(
         How many images a group needs to take part. Where fewer than two have them, there is no gap: 1.
     is_signed
         Whether the gap is the rate of the first group minus that of the second one.
+    margin
+        The bootstrap test is of a change beyond it; it has the sign of the change.
 
     Returns
     -------
@@ -95,17 +98,19 @@ def paired_gap_change(
         # So many exchanges cannot tell how rare it is: many comparisons would never get below the floor.
         by_exchanges = min(by_exchanges, normal_p_value(float(change - exchanged.mean()), float(exchanged.std())))
     resampled = _gap_changes(_resampled(outcomes, generator), is_signed)
-    by_bootstrap = normal_p_value(2 * float(change) - float(resampled.mean()), float(resampled.std()))
+    by_bootstrap = normal_p_value(2 * float(change) - float(resampled.mean()), float(resampled.std()), margin)
     return max(by_exchanges, by_bootstrap, 0.5 ** (changed_images - 1))
 
 
-def unpaired_gap_change(before: SizedGap, now: SizedGap) -> float:
+def unpaired_gap_change(before: SizedGap, now: SizedGap, margin: float = 0.0) -> float:
     """Return the two-sided p-value of a change of a gap, of images that were drawn independently.
 
     It is the larger one of two, for two ways of having the same gap before and now. That it is the same, and
     not 0, is tested by the normal distribution, after taking off what chance adds: a gap of few images is larger
     by chance, and gets smaller when more of them are measured. That it is 0 both times is tested by how often
     chance alone would part the groups that far at either time (Bonferroni).
+
+    With a `margin`, which has the sign of the change, the first test is of a change beyond it.
 
     For areas under the ROC curve of the same images it is too large rather than too small: what happens by
     chance at both times is taken for something that could have happened once.
@@ -123,7 +128,7 @@ def unpaired_gap_change(before: SizedGap, now: SizedGap) -> float:
     if isnan(change):
         return 1.0
     none = min(1.0, 2 * min(before.by_chance, now.by_chance))
-    return max(none, normal_p_value(change, hypot(before.error, now.error)))
+    return max(none, normal_p_value(change, hypot(before.error, now.error), margin))
 
 
 def _gap_changes(outcomes: Counts, is_signed: bool) -> Floats:

@@ -70,10 +70,18 @@ def _score_end(first: int, second: int, n: int, z: float, correction: int) -> fl
 
 def _is_rejected(first: int, second: int, n: int, difference: float, z: float, correction: int) -> bool:
     """Whether a score test rejects a difference, given how many images count for one share only."""
-    # The share of the second only, by maximum likelihood for this difference.
-    linear = -first - second + (2 * n - first + second) * difference
-    constant = -second * difference * (1 - difference)
-    second_share = (math.sqrt(max(0.0, linear**2 - 8 * n * constant)) - linear) / (4 * n)
+    second_share = share_of_second_only(first, second, n, difference)
     variance = n * (2 * second_share + difference * (1 - difference))
     distance = max(0.0, abs(first - second - n * difference) - correction)
     return distance**2 > z**2 * variance
+
+
+def share_of_second_only(first: int, second: int, n: int, difference: float) -> float:
+    """Return which share of images counts for the second share only, by maximum likelihood for a difference.
+
+    >>> share_of_second_only(20, 20, 100, 0.0)
+    0.2
+    """
+    linear = -first - second + (2 * n - first + second) * difference
+    constant = -second * difference * (1 - difference)
+    return (math.sqrt(max(0.0, linear**2 - 8 * n * constant)) - linear) / (4 * n)

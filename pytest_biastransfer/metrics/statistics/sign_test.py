@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import erfc, sqrt
+from math import erfc, hypot, sqrt
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_biastransfer.metrics.statistics.combinatorics import log_share, log_ways
+from pytest_biastransfer.metrics.statistics.normal_tail import normal_p_value
 from pytest_biastransfer.metrics.statistics.random_signs import exchange_p_value
 
 Integers = npt.NDArray[np.int64]
@@ -66,6 +67,42 @@ def unpaired_means(before: tuple[Integers, Integers], now: tuple[Integers, Integ
     variance = (sum(plus) + sum(minus)) / n - ((sum(plus) - sum(minus)) / n) ** 2
     error = sqrt(variance * (1 / sizes[0] + 1 / sizes[1]))
     return erfc(abs(second - first) / error / sqrt(2)) if error else 1.0
+
+
+def means_beyond(
+    before: tuple[Integers, Integers],
+    now: tuple[Integers, Integers],
+    sizes: tuple[int, int],
+    margin: float,
+    *,
+    paired: bool,
+) -> float:
+    """Return the p-value of a change beyond a margin, by the standard error of the change that was observed.
+
+    Of a change for the worse, which makes some values larger, this standard error is rather too large.
+
+    Parameters
+    ----------
+    before, now
+        The images with 1, and those with -1.
+    sizes
+        How many images there are, before and now.
+    margin
+        It has the sign of the change.
+    """
+    none = (np.arange(0), np.arange(0))
+    if paired:
+        return normal_p_value(*_mean_and_error(_changes(before, now), sizes[1]), margin)
+    (earlier, error), (later, later_error) = (
+        _mean_and_error(_changes(none, marked), size) for marked, size in zip((before, now), sizes, strict=True)
+    )
+    return normal_p_value(later - earlier, hypot(error, later_error), margin)
+
+
+def _mean_and_error(values: Integers, n: int) -> tuple[float, float]:
+    """Return the mean over n images, of which those without a value may be left out, and its standard error."""
+    mean = float(values.sum()) / n
+    return mean, sqrt(max(0.0, float(values @ values) / n - mean**2) / n)
 
 
 def _changes(before: tuple[Integers, Integers], now: tuple[Integers, Integers]) -> Integers:

@@ -29,7 +29,13 @@ class _Change(NamedTuple):
 
 
 def skew_change(
-    before: Sequence[Transitions], now: Sequence[Transitions], n_before: int, n_now: int, *, paired: bool
+    before: Sequence[Transitions],
+    now: Sequence[Transitions],
+    n_before: int,
+    n_now: int,
+    *,
+    paired: bool,
+    margin: float = 0.0,
 ) -> float:
     """Return the two-sided p-value of a change of the skew, or of its excess over a control model's.
 
@@ -47,6 +53,8 @@ def skew_change(
         The numbers of images, those that do not move included; the same number where `paired`.
     paired
         Whether the images are the same ones, in the same order.
+    margin
+        The test is of a change beyond it; it has the sign of the change.
 
     Returns
     -------
@@ -76,7 +84,7 @@ def skew_change(
         for _ in range(_SPLITS)
     ]
     value, variance = np.mean(changes, axis=0).tolist()
-    return max(normal_p_value(value, variance**0.5), 0.5 ** (differing - 1))
+    return max(normal_p_value(value, variance**0.5, margin), 0.5 ** (differing - 1))
 
 
 def _with_ranked_classes(
