@@ -37,6 +37,8 @@ class BaselineRecord:
         If a metric is worse, what stands out, and the first images that flip now and did not before, in words.
     entry
         The measurement as an entry, if it may be written.
+    image_keys
+        The keys of the images that it is of; a process states them once for each dataset, as they are long.
     """
 
     key: Sequence[str]
@@ -46,6 +48,7 @@ class BaselineRecord:
     highlights: str = ""
     newly_flipped: Sequence[str] = ()
     entry: Mapping[str, Any] | None = None
+    image_keys: str = ""
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,9 @@ class Entry:
         ``between``.
     versions
         Of the libraries.
+    image_keys
+        A short key of each image of the dataset, as text; empty if they are not known. The baseline file has them
+        once for each dataset, and other files do not have them.
     """
 
     model: Mapping[str, str | None]
@@ -79,6 +82,7 @@ class Entry:
     figures: Mapping[str, Figure]
     evidence: Mapping[str, str]
     versions: Mapping[str, str | None]
+    image_keys: str = ""
 
     def value(self, metric: str) -> float:
         """Return the value of a metric; it must be defined."""
@@ -118,22 +122,25 @@ class Entry:
         if self._measured != other._measured:
             return self
         figures, evidence = {**other.figures, **self.figures}, {**other.evidence, **self.evidence}
-        return dataclasses.replace(self, figures=figures, evidence=evidence)
+        image_keys = self.image_keys or other.image_keys
+        return dataclasses.replace(self, figures=figures, evidence=evidence, image_keys=image_keys)
 
     @property
     def _measured(self) -> tuple[object, ...]:
         return self.model["fingerprint"], self.dataset["fingerprint"], self.images, self.intervention
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry as what JSON can hold."""
+        """Return the entry as what JSON can hold, without the keys of the images."""
         figures = {name: _plain(figure) for name, figure in self.figures.items()}
-        return dataclasses.asdict(self) | {"figures": figures}
+        content = dataclasses.asdict(self) | {"figures": figures}
+        del content["image_keys"]
+        return content
 
     @classmethod
     def from_json(cls, content: Any) -> Entry:
         """Return the entry that `to_json` gave; raises ValueError for anything else, naming the part."""
         parts = _typed(content, dict, "the entry")
-        missing = {field.name for field in dataclasses.fields(cls)} ^ parts.keys()
+        missing = {field.name for field in dataclasses.fields(cls)} - {"image_keys"} ^ parts.keys()
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))}: missing, or not known")
         figures = {name: _figure(name, figure) for name, figure in _typed(parts["figures"], dict, "figures").items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -46,7 +47,10 @@ def write_baseline(path: Path, entries: Mapping[EntryKey, Entry]) -> None:
     tests: dict[str, dict[str, Any]] = {}
     for key, entry in entries.items():
         tests.setdefault(key.test, {})[key.case] = entry.to_json()
-    text = json.dumps({"format": _FORMAT, "tests": tests}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    # Once for each dataset, however many tests measure on it.
+    keys = {entry.dataset["fingerprint"]: entry.image_keys for entry in entries.values() if entry.image_keys}
+    content = {"format": _FORMAT, "tests": tests} | ({"image_keys": keys} if keys else {})
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     try:
         # The file is everybody's who has the project.
         with atomic_write(path, path.stat().st_mode & 0o777 if path.exists() else 0o644) as file:
@@ -69,13 +73,18 @@ def _entries(path: Path, text: str, content: Any) -> Entries:
         )
     if version != _FORMAT or not isinstance(content.get("tests"), dict):
         raise _damaged(path, 1, f'expected {{"format": {_FORMAT}, "tests": {{...}}}}')
+    keys = content.get("image_keys", {})
+    if not isinstance(keys, dict) or not all(isinstance(text_of_dataset, str) for text_of_dataset in keys.values()):
+        raise _damaged(path, _line_of(text, "image_keys"), "expected a text for each dataset")
     entries = {}
     for test, cases in content["tests"].items():
         if not isinstance(cases, dict):
             raise _damaged(path, _line_of(text, test), f"expected the cases of {test}, found {cases!r:.60}")
         for case, entry in cases.items():
             try:
-                entries[EntryKey(test, case)] = Entry.from_json(entry)
+                parsed = Entry.from_json(entry)
+                image_keys = keys.get(parsed.dataset["fingerprint"], "")
+                entries[EntryKey(test, case)] = dataclasses.replace(parsed, image_keys=image_keys)
             except ValueError as error:
                 raise damaged_entry(path, EntryKey(test, case), str(error), text) from error
     return entries

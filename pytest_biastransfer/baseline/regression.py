@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_biastransfer.baseline.common_images import on_common_images
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
@@ -36,6 +37,10 @@ class MetricChange:
         the change is judged by.
     same_images
         Whether both are of the same images.
+    common_images
+        How many images both have, where the test is of these because there are others; otherwise None.
+    loss_on_common_images
+        By how much it is worse on these.
     subject
         Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
     identity
@@ -64,6 +69,8 @@ class MetricChange:
     more_is_worse: bool | None = None
     least_p: float = 0.0
     p_of_change: float | None = None
+    common_images: int | None = None
+    loss_on_common_images: float = 0.0
 
     @property
     def is_accuracy(self) -> bool:
@@ -88,6 +95,8 @@ class MetricChange:
     @property
     def loss(self) -> float:
         """By how much it is worse; below 0 if it is better."""
+        if self.common_images is not None:
+            return self.loss_on_common_images
         if self.is_of_size:
             return abs(self.now) - abs(self.before)
         change = self.now - self.before
@@ -244,8 +253,10 @@ def _declaration(declaration: str) -> str:
 
 
 def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
-    paired = same_images(before, now)
-    result = metric_named(metric).change.compare(metric, before, now, paired=paired)
+    test, paired = metric_named(metric).change, same_images(before, now)
+    common = None if paired or not test.is_by_image(before, now) else on_common_images(before, now)
+    compared = common or (before, now)
+    result = test.compare(metric, *compared, paired=paired or common is not None)
     change = MetricChange(
         metric=metric,
         before=before.value(metric),
@@ -258,10 +269,12 @@ def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricC
         is_of_size=BETWEEN in now.evidence and metric in ("gap", "gap_excess"),
         more_is_worse=now.evidence.get(WORST) == "highest" if metric == "worst" else None,
         least_p=result.least,
+        common_images=None if common is None else common[0].images,
+        loss_on_common_images=result.loss,
     )
     if not (tolerance and change.is_worse):
         return change
-    p = max(result.p, _p_beyond_tolerance(before, now, change)) if change.exceeds_tolerance else 1.0
+    p = max(result.p, _p_beyond_tolerance(*compared, change)) if change.exceeds_tolerance else 1.0
     return dataclasses.replace(change, p=p, p_of_change=result.p)
 
 
@@ -272,8 +285,9 @@ def _p_beyond_tolerance(before: Entry, now: Entry, change: MetricChange) -> floa
     margin = change.tolerance + (2 * abs(change.before) if changed_side else 0.0)
     test = metric_named(change.metric).change
     # The gaps of two sides are added, so that what images have in common makes the sum more uncertain, not less.
-    paired = change.same_images and not changed_side
-    margin = math.copysign(margin, change.now - change.before)
+    paired = (change.same_images or change.common_images is not None) and not changed_side
+    # What is tested by image is the worse the larger it is.
+    margin = math.copysign(margin, 1.0 if change.common_images is not None else change.now - change.before)
     return test.compare(change.metric, before, now, paired=paired, margin=margin).p
 
 

@@ -116,6 +116,10 @@ class _Named(View):
             return inner
         return hashlib.sha256(f"{inner} {numbers}".encode()).hexdigest()[:32]
 
+    def content_digests(self) -> Sequence[bytes] | None:
+        """Return the hashes of the inner images, which stay the same under other numbers."""
+        return self.inner.content_digests()
+
     @functools.cached_property
     def _numbers(self) -> list[int] | None:
         """The new number of each class, or None where the dataset has no names."""

@@ -137,6 +137,11 @@ class Concatenation(LabelledImages):
 
         return MasksByIndex(mask, fingerprint("concatenated", [own.fingerprint for own in masks]))
 
+    def content_digests(self) -> Sequence[bytes] | None:
+        """Return the hashes of all images; None if a part has none."""
+        digests = [part.content_digests() for part in self.parts]
+        return None if any(own is None for own in digests) else list(chain.from_iterable(own or () for own in digests))
+
     def image(self, index: int) -> Image:
         """Return an image of one of the parts."""
         number, inner = self._location(index)

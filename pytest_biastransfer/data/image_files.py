@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.data.file_hashes import contents_of
+from pytest_biastransfer.data.file_hashes import contents_of, digests_of
 from pytest_biastransfer.data.label_table import LabelTable
 from pytest_biastransfer.data.labelled_images import LabelledImages, several_labels
 from pytest_biastransfer.store import Facts, StoreDirectory
@@ -63,6 +63,10 @@ class ImageFiles(LabelledImages):
         contents = contents_of(paths, self._facts, self._subject)
         labels = self._labels.to_texts()["texts"] if isinstance(self._labels, LabelTable) else list(self._labels)
         return hashlib.sha256(f"{labels}{contents}".encode()).hexdigest()[:32]
+
+    def content_digests(self) -> Sequence[bytes]:
+        """Return a hash of each file; the files are read again unless their sizes and times are known."""
+        return digests_of([self._path(name) for name in self._files], self._facts, self._subject)
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, uint8 RGB."""

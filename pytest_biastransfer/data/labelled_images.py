@@ -161,6 +161,10 @@ class LabelledImages(ABC):
         """
         return image
 
+    def content_digests(self) -> Sequence[bytes] | None:
+        """Return a hash of each image, in order; None where that would need more than one reading of the images."""
+        return None
+
     def looks_unchanged(self) -> bool:
         """Whether the images still seem to be those that were fingerprinted, judged by a sample of them."""
         return True

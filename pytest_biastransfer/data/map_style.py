@@ -48,6 +48,8 @@ class _Content(NamedTuple):
         int64 [images], or several an image.
     fingerprint
         Of the images and the labels.
+    image_digests
+        Of each image with its label.
     digests
         Of each item, with its attributes.
     attributes
@@ -56,6 +58,7 @@ class _Content(NamedTuple):
 
     labels: npt.NDArray[np.int64] | LabelTable
     fingerprint: str
+    image_digests: list[bytes]
     digests: list[bytes]
     attributes: list[dict[str, str | None]]
 
@@ -196,7 +199,7 @@ class MapStyleImages(LabelledImages):
             )
         self._state = DatasetState(self._dataset)
         fingerprint = hashlib.sha256(b"".join(images)).hexdigest()[:32]
-        return _Content(self._as_labels(labels), fingerprint, digests, attributes)
+        return _Content(self._as_labels(labels), fingerprint, images, digests, attributes)
 
     def _as_labels(self, labels: Sequence[int | Row]) -> npt.NDArray[np.int64] | LabelTable:
         """Return class numbers, or several labels of each image; raise where the items differ."""
@@ -261,6 +264,10 @@ class MapStyleImages(LabelledImages):
             if digest(index) != digests[index]:
                 return index
         return None
+
+    def content_digests(self) -> Sequence[bytes]:
+        """Return the hashes of the decoded images, which were read once."""
+        return self._content.image_digests
 
     def image(self, index: int) -> Image:
         """Return the image of one item."""

@@ -89,6 +89,11 @@ class Selection(View):
         inner = self.inner.masks(name)
         return MasksByIndex(lambda index: inner.mask(self._inner_index(index)), inner.fingerprint)
 
+    def content_digests(self) -> Sequence[bytes] | None:
+        """Return the hashes of these images."""
+        digests = self.inner.content_digests()
+        return None if digests is None else [digests[index] for index in self.indices.tolist()]
+
     def image(self, index: int) -> Image:
         """Return one of these images."""
         return self.inner.image(self._inner_index(index))

@@ -92,6 +92,10 @@ class View(LabelledImages):
         """Return an image as the inner dataset changes it after it was cropped."""
         return self.inner.after_cropping(image, index, preprocess)
 
+    def content_digests(self) -> Sequence[bytes] | None:
+        """Return the hashes of the inner images; None where this view changes them."""
+        return self.inner.content_digests() if self.fingerprint == self.inner.fingerprint else None
+
     def looks_unchanged(self) -> bool:
         """Whether the inner images look unchanged."""
         return self.inner.looks_unchanged()

@@ -55,6 +55,8 @@ class ChangeResult(NamedTuple):
         The probability of such a change, or a larger one, by chance.
     newly, no_longer
         How many images count now and did not before, and the other way round; None if the test does not compare these.
+    loss
+        By how much the metric became worse on the images that were compared, where a test is by image.
     least
         The smallest p-value that as many changed images could have had; 0 where that is unknown.
     """
@@ -62,6 +64,7 @@ class ChangeResult(NamedTuple):
     p: float
     newly: int | None = None
     no_longer: int | None = None
+    loss: float = 0.0
     least: float = 0.0
 
 
@@ -70,6 +73,8 @@ class ChangeTest(ABC):
 
     on_same_images: ClassVar[str]
     on_other_images: ClassVar[str]
+    # Whether the evidence says of each image what it does; tests of these are of metrics that are bad if large.
+    knows_images: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -84,6 +89,11 @@ class ChangeTest(ABC):
     def is_possible(self, measurement: AcceptedMeasurement) -> bool:
         """Whether a measurement has all the evidence."""
         return measurement.evidence.keys() >= set(self.evidence)
+
+    def is_by_image(self, before: AcceptedMeasurement, now: AcceptedMeasurement) -> bool:
+        """Whether the evidence is of single images of the dataset, so that some of them can be compared."""
+        names = set(self.evidence)
+        return self.knows_images and names <= before.evidence.keys() and names <= now.evidence.keys()
 
     def compare(
         self,
@@ -152,6 +162,7 @@ class McNemar(ChangeTest):
         Whether a baseline that only has the counts is compared as if it were of different images.
     """
 
+    knows_images: ClassVar[bool] = True
     on_same_images: ClassVar[str] = "McNemar's exact test (1947) of newly against no longer counted images"
     on_other_images: ClassVar[str] = "Fisher's exact test (1935)"
 
@@ -184,13 +195,15 @@ class McNemar(ChangeTest):
 
         earlier, later = (set(measurement.image_set(name)) for measurement in (before, now))
         newly, no_longer = len(later - earlier), len(earlier - later)
+        base = max(1, now.share(metric)[1])
         if margin:
             from pytest_biastransfer.metrics.statistics.tolerance_tests import paired_share_beyond
 
             more, fewer = max(newly, no_longer), min(newly, no_longer)
-            p = paired_share_beyond(more, fewer, now.share(metric)[1], abs(margin))
-            return ChangeResult(p, newly, no_longer)
-        return ChangeResult(mcnemar(newly, no_longer), newly, no_longer, mcnemar(newly + no_longer, 0))
+            p = paired_share_beyond(more, fewer, base, abs(margin))
+        else:
+            p = mcnemar(newly, no_longer)
+        return ChangeResult(p, newly, no_longer, (newly - no_longer) / base, mcnemar(newly + no_longer, 0))
 
 
 class ShareOfChangingBase(ChangeTest):
@@ -204,6 +217,7 @@ class ShareOfChangingBase(ChangeTest):
         The images that do not belong to the base, in several sets.
     """
 
+    knows_images: ClassVar[bool] = True
     on_same_images: ClassVar[str] = (
         "exchange of the two measurements of an image: a score test (Kosinski 2013), exact with few images"
     )
@@ -230,7 +244,9 @@ class ShareOfChangingBase(ChangeTest):
             return ChangeResult(_two_proportions(metric, before, now, margin))
         from pytest_biastransfer.metrics.statistics.changing_base_test import paired_share_change
 
-        return ChangeResult(paired_share_change(self._share(before), self._share(now), now.images, margin))
+        shares = self._share(before), self._share(now)
+        p = paired_share_change(*shares, now.images, margin)
+        return ChangeResult(p, loss=shares[1].value(now.images) - shares[0].value(now.images))
 
     def _share(self, measurement: AcceptedMeasurement) -> ShareOfSome:
         import numpy as np
@@ -267,6 +283,7 @@ class MeanChange(ChangeTest):
         The images that add 1 to the mean's sum, and those that subtract 1.
     """
 
+    knows_images: ClassVar[bool] = True
     on_same_images: ClassVar[str] = "paired permutation test; equals McNemar's if no image changes by two"
     on_other_images: ClassVar[str] = "permutation test"
 
@@ -299,7 +316,9 @@ class MeanChange(ChangeTest):
             for measurement in (before, now)
         )
         sizes = before.share(metric)[1], now.share(metric)[1]
-        return ChangeResult(mean_change(earlier, later, *sizes, paired=paired, margin=margin))
+        means = [(len(plus) - len(minus)) / max(1, n) for (plus, minus), n in zip((earlier, later), sizes, strict=True)]
+        p = mean_change(earlier, later, *sizes, paired=paired, margin=margin)
+        return ChangeResult(p, loss=means[1] - means[0])
 
 
 class SkewChange(ChangeTest):
@@ -311,6 +330,7 @@ class SkewChange(ChangeTest):
         Of which models the transitions are compared: ``""`` the model, ``"control_"`` the control model.
     """
 
+    knows_images: ClassVar[bool] = True
     on_same_images: ClassVar[str] = "paired test of a mean, with the gaining classes chosen by other images"
     on_other_images: ClassVar[str] = "the same, unpaired"
 
@@ -325,12 +345,14 @@ class SkewChange(ChangeTest):
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
-        from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
+        from pytest_biastransfer.metrics.statistics.skew_change_test import observed_skew, skew_change
 
         earlier, later = (
             [measurement.transitions(prefix) for prefix in self.prefixes] for measurement in (before, now)
         )
-        return ChangeResult(skew_change(earlier, later, before.images, now.images, paired=paired, margin=margin))
+        sizes = before.images, now.images
+        p = skew_change(earlier, later, *sizes, paired=paired, margin=margin)
+        return ChangeResult(p, loss=observed_skew(later, sizes[1]) - observed_skew(earlier, sizes[0]))
 
 
 # The evidence of a gap that has a sign: the two groups.

@@ -21,6 +21,8 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     'asr 0.031 → 0.084; 1 image newly flips, 26 no longer do (p = 8e-58)'
     >>> change_text(MetricChange("skew", 0.31, 0.24, 0.0041, 0.0, None, None, False))
     'skew 0.310 → 0.240 (p = 0.004, not the same images: compared unpaired)'
+    >>> change_text(MetricChange("asr", 0.1, 0.105, 0.004, 0.0, 60, 35, False, common_images=4990))
+    'asr 0.100 → 0.105; 60 images newly flip, 35 no longer do (p = 0.004, of the 4,990 images that both have)'
     >>> change_text(MetricChange("asr", 0.1, 0.15, 0.03, 0.02, 70, 20, True, p_of_change=7e-8))
     'asr 0.100 → 0.150; 70 images newly flip, 20 no longer do (p = 7e-08; 0.03 of worse by more than 0.02)'
     """
@@ -30,6 +32,8 @@ def change_text(change: MetricChange | ReportedChange) -> str:
         images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
     # An unpaired test cannot use that an image is the same before and now, so that it needs larger changes.
     unpaired = "" if change.same_images else ", not the same images: compared unpaired"
+    if change.common_images is not None:
+        unpaired = f", of the {change.common_images:,} images that both have"
     # One digit of p: its size is what matters, and further digits vary with the random resamples of some tests.
     p = f"p = {change.p:.1g}"
     if change.p_of_change is not None:

@@ -144,6 +144,7 @@ def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
             meaning=meaning,
             p_of_change=change.p_of_change,
             tested_tolerance=change.tested_tolerance,
+            common_images=change.common_images,
         )
         for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None
@@ -175,7 +176,7 @@ def accuracy_lines(comparisons: Sequence[BaselineComparison]) -> Iterator[Line]:
 
 def _tolerate(lower: Sequence[MetricChange]) -> str:
     """Return what to do about lower accuracies: a baseline holds biases, so `--bias-update` does not accept them."""
-    largest = max(change.before - change.now for change in lower)
+    largest = max(change.loss for change in lower)
     return (
         f"a model that does worse on unchanged images is not better in anything: check the checkpoint and its "
         # Rounded up: rounded down, the proposed tolerance would still be exceeded.

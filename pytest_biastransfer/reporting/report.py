@@ -37,6 +37,7 @@ class ReportedChange:
     meaning: str
     p_of_change: float | None = None
     tested_tolerance: float = 0.0
+    common_images: int | None = None
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,11 @@ class HubImages(CachedIndexImages):
         except OSError as error:
             raise DatasetError(f"{location}: cannot be read ({error})") from error
 
+    def content_digests(self) -> Sequence[bytes]:
+        """Return a hash of each picture's bytes; all are read, and none is decoded."""
+        mode = f"{self._mode(self._pictures.column_names[0])}".encode()
+        return [hashlib.sha256(mode + self._encoded(self._pictures, index)[0]).digest() for index in range(len(self))]
+
     def image(self, index: int) -> Image:
         """Return one decoded picture, uint8 RGB."""
         from pytest_biastransfer.data.picture_decoding import read_encoded

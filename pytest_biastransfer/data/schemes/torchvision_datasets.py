@@ -8,6 +8,7 @@ import inspect
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -140,6 +141,10 @@ class TorchvisionImages(CachedIndexImages):
             missing = isinstance(error, FileNotFoundError) or "download" in str(error)
             how = _how_to_download(self._spec) if missing and "download" in parameters else ""
             raise DatasetError(f"{_location(self._spec)}: {_message(error)}; looked in {self._root}{how}") from error
+
+    def content_digests(self) -> Sequence[bytes]:
+        """Return the hashes of the decoded images; all are read."""
+        return self._images.content_digests()
 
     def image(self, index: int) -> Image:
         """Return one image of the dataset."""

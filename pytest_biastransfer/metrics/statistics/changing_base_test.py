@@ -29,6 +29,10 @@ class ShareOfSome(NamedTuple):
     hits: Integers
     outside: Integers
 
+    def value(self, n: int) -> float:
+        """Return the share, among n images of the dataset; 0 among none."""
+        return len(np.setdiff1d(self.hits, self.outside)) / max(1, n - len(self.outside))
+
 
 def paired_share_change(before: ShareOfSome, now: ShareOfSome, n: int, margin: float = 0.0) -> float:
     """Return the two-sided p-value of a change of a share of the same n images, of which some belong to its base.

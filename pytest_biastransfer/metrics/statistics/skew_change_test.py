@@ -87,6 +87,19 @@ def skew_change(
     return max(normal_p_value(value, variance**0.5, margin), 0.5 ** (differing - 1))
 
 
+def observed_skew(moves: Sequence[Transitions], n: int) -> float:
+    """Return the skew of a model on n images, less that of the control model if there is one.
+
+    >>> five = Transitions(np.arange(5), before=np.array([0, 0, 0, 1, 1]), after=np.array([1, 1, 1, 0, 2]))
+    >>> observed_skew([five], 10)
+    0.2
+    """
+    classes = classes_of(moves)
+    flows = [np.bincount(one.after, minlength=classes) - np.bincount(one.before, minlength=classes) for one in moves]
+    skew, *control = (float(np.abs(flow).sum()) / 2 / n for flow in flows)
+    return skew - sum(control)
+
+
 def _with_ranked_classes(
     before: Sequence[Transitions], now: Sequence[Transitions]
 ) -> tuple[list[Transitions], list[Transitions]]:

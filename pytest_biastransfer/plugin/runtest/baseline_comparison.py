@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
 from pytest_biastransfer.plugin.node_names import baseline_name, typed_name
 from pytest_biastransfer.plugin.pytest_internals import is_expected_to_fail
-from pytest_biastransfer.plugin.state import BASELINE, COMPARISONS, SETTINGS, UNSETTLED
+from pytest_biastransfer.plugin.state import BASELINE, COMPARISONS, SETTINGS, STATED_IMAGES, UNSETTLED
 
 if TYPE_CHECKING:
     from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest
@@ -43,17 +44,19 @@ def compare_with_baseline(item: pytest.Item, test: MeasuredTest, facts: Facts) -
     if settings.compare == "off" and settings.update is None:
         return None
     key = key_of(item, test.case)
-    if test.measurement.early is not None:
-        return BaselineRecord(key, STOPPED_EARLY)
     accepted: Entry | None = (_baseline(item.config) or {}).get(key)
-    if accepted is None and settings.update is None:
-        return BaselineRecord(key)
+    stopped_early = test.measurement.early is not None
+    if stopped_early or (accepted is None and settings.update is None):
+        return BaselineRecord(key, STOPPED_EARLY if stopped_early else "")
     entry = measured_entry(test, facts)
     if accepted is None or settings.update == "all":
         if defects(test.case.expectation, test.measurement):
             return BaselineRecord(key, "a degenerate model is not accepted")
-        return BaselineRecord(key, entry=entry.to_json())
-    return _comparison(settings, key, test, accepted, entry)
+        return _to_be_written(item.config, BaselineRecord(key), test, entry)
+    record = None if settings.compare == "off" else _comparison(settings, key, test, accepted, entry)
+    if record is None or not record.missing or settings.update != "new":
+        return record
+    return _to_be_written(item.config, record, test, entry)
 
 
 def require_comparison(item: pytest.Item, record: BaselineRecord | None) -> None:
@@ -145,11 +148,9 @@ def flipped_since(config: pytest.Config, key: EntryKey, entry: Entry) -> list[in
         raise damaged_entry(settings.baseline, key, str(error)) from error
 
 
-def _comparison(
-    settings: Settings, key: EntryKey, test: MeasuredTest, accepted: Entry, entry: Entry
-) -> BaselineRecord | None:
-    if settings.compare == "off":
-        return None
+def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted: Entry, entry: Entry) -> BaselineRecord:
+    if accepted.image_keys and not same_images(accepted, entry):
+        entry = dataclasses.replace(entry, image_keys=_image_keys(test, entry))
     expectation = test.case.expectation
     problem = "" if same_declaration(accepted, entry) else "the entry is of another intervention"
     # The accuracy does not depend on the intervention, so that it is compared all the same.
@@ -171,8 +172,23 @@ def _comparison(
         changes=metric_changes,
         highlights=test.measurement.highlights() if got_worse else "",
         newly_flipped=flipped,
-        entry=entry.to_json() if missing and settings.update == "new" else None,
     )
+
+
+def _to_be_written(config: pytest.Config, record: BaselineRecord, test: MeasuredTest, entry: Entry) -> BaselineRecord:
+    """Return a record with an entry that is to be written, and the first time with the keys of the dataset's images."""
+    stated, dataset = config.stash.setdefault(STATED_IMAGES, set()), entry.dataset["fingerprint"]
+    keys = "" if dataset in stated else entry.image_keys or _image_keys(test, entry)
+    stated.add(dataset)
+    return dataclasses.replace(record, entry=entry.to_json(), image_keys=keys)
+
+
+def _image_keys(test: MeasuredTest, entry: Entry) -> str:
+    from pytest_biastransfer.data.image_keys import image_keys
+
+    images = test.inputs.images
+    is_whole = len(images) == entry.images and images.fingerprint == entry.dataset["fingerprint"]
+    return image_keys(images) if is_whole else ""
 
 
 def _baseline(config: pytest.Config) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,6 +37,8 @@ class BaselineWatch:
         self._settings = config.stash[SETTINGS]
         self._reader = config.stash[RECORDS]
         self._records: dict[str, BaselineRecord] = {}
+        # By the fingerprint of the dataset.
+        self._image_keys: dict[str, str] = {}
         self._passed: set[str] = set()
         self._not_collected = False
 
@@ -57,6 +60,8 @@ class BaselineWatch:
         record = self._reader.read(report).bias
         if record is not None and record.baseline is not None:
             self._records[report.nodeid] = record.baseline
+            if record.baseline.image_keys and record.baseline.entry is not None:
+                self._image_keys[record.baseline.entry["dataset"]["fingerprint"]] = record.baseline.image_keys
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -168,6 +173,7 @@ class BaselineWatch:
         for record in self._records.values():
             if record.entry is not None:
                 key, entry = EntryKey(*record.key), Entry.from_json(record.entry)
+                entry = replace(entry, image_keys=self._image_keys.get(entry.dataset["fingerprint"], ""))
                 known = after.get(key, entry)
                 after[key] = known.joined(entry) if kept else entry.joined(known)
         problem = ""

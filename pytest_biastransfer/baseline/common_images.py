@@ -1,0 +1,83 @@
+"""Two measurements on datasets that have most of their images in common: what both say of these images."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pytest_biastransfer.baseline.encoding import decode_classes, encode_classes, encode_images
+from pytest_biastransfer.baseline.entry import Entry, Figure
+
+# The length of a key of an image, in bytes; see `data.image_keys`.
+_KEY_BYTES: Final = 3
+_IMAGE_SETS: Final = ("flipped", "control_flipped", "hits", "lost", "won", "misclassified", "unlabelled")
+# The flipped images' classes have the order of the images.
+_CLASSES_OF: Final = {"flipped": ("from", "to"), "control_flipped": ("control_from", "control_to")}
+
+
+def on_common_images(before: Entry, now: Entry) -> tuple[Entry, Entry] | None:
+    """Return what two measurements say of the images that both have, as if these were the whole dataset.
+
+    The evidence is of the common images; figures keep their values, and their numbers of images are those of the whole
+    dataset times the share that is common. None where less than half of either dataset is common, or their images
+    are not known. Raises ValueError for keys or evidence that cannot be decoded.
+    """
+    if not (before.image_keys and now.image_keys):
+        return None
+    keys = [_keys(entry) for entry in (before, now)]
+    pairs = _pairs(*keys)
+    if 2 * len(pairs) < max(before.images, now.images):
+        return None
+    numbers: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    for number, pair in enumerate(pairs):
+        for own, index in zip(numbers, pair, strict=True):
+            own[index] = number
+    return _restricted(before, numbers[0]), _restricted(now, numbers[1])
+
+
+def _keys(entry: Entry) -> list[bytes]:
+    try:
+        raw = base64.b64decode(entry.image_keys, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the keys of its images are not base64 ({error})") from error
+    if len(raw) != _KEY_BYTES * entry.images:
+        raise ValueError(f"the keys of its images are {len(raw)} bytes, expected {_KEY_BYTES * entry.images}")
+    return [raw[start : start + _KEY_BYTES] for start in range(0, len(raw), _KEY_BYTES)]
+
+
+def _pairs(before: Sequence[bytes], now: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Return the indices of each image that both have; of copies, the first one with the first one, and so on."""
+    places: defaultdict[bytes, list[int]] = defaultdict(list)
+    for index in reversed(range(len(before))):
+        places[before[index]].append(index)
+    return [(places[key].pop(), index) for index, key in enumerate(now) if places.get(key)]
+
+
+def _restricted(entry: Entry, numbers: Mapping[int, int]) -> Entry:
+    """Return an entry of some of its images, under new numbers."""
+    evidence = dict(entry.evidence)
+    for name in _IMAGE_SETS:
+        # Of a gap, the images that count are numbered in their groups.
+        if name not in evidence or "groups" in evidence:
+            continue
+        images = entry.image_set(name)
+        order = sorted((numbers[image], place) for place, image in enumerate(images) if image in numbers)
+        evidence[name] = encode_images([number for number, _ in order])
+        for classes in _CLASSES_OF.get(name, ()):
+            if classes in evidence:
+                decoded = decode_classes(evidence[classes], len(images))
+                evidence[classes] = encode_classes([decoded[place] for _, place in order])
+    share = len(numbers) / entry.images
+    figures = {
+        name: Figure(
+            figure.value,
+            round(figure.images * share),
+            None if figure.count is None else round(figure.count * share),
+        )
+        for name, figure in entry.figures.items()
+    }
+    return dataclasses.replace(entry, images=len(numbers), evidence=evidence, figures=figures)
