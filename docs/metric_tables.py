@@ -28,7 +28,10 @@ def intervals() -> Iterator[Sequence[str]]:
     """Yield the methods of the confidence intervals."""
     yield "metric", "interval", "source"
     for interval, (method, source) in INTERVALS.items():
-        yield _names(metric for metric in metrics_of(ClassMetric) if metric.interval == interval), method, source
+        names = _names(metric for metric in metrics_of(ClassMetric) if metric.interval == interval)
+        # Some are of gaps alone, which have a section of their own.
+        if names:
+            yield names, method, source
 
 
 def changes() -> Iterator[Sequence[str]]:
