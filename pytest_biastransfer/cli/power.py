@@ -7,13 +7,6 @@ import sys
 from typing import Any
 
 from pytest_biastransfer.errors import BiasTransferError, percent_hint
-from pytest_biastransfer.judgement.verdict import images_to_be_certain
-from pytest_biastransfer.metrics.statistics.power import (
-    change_power,
-    images_for,
-    probability_at_most,
-    sure_verdicts,
-)
 
 _POWER = 0.9
 
@@ -55,6 +48,10 @@ def _require_share(name: str, value: float | None) -> None:
 
 
 def _of_limit(options: argparse.Namespace) -> list[str]:
+    # The parser is there at once: numpy is imported by the one command that needs it.
+    from pytest_biastransfer.judgement.verdict import images_to_be_certain
+    from pytest_biastransfer.metrics.statistics.power import probability_at_most, sure_verdicts
+
     limit, n, confidence = options.limit, options.images, options.confidence
     verdicts = sure_verdicts(limit, n, confidence)
     lines = [f"limit {limit:g}, {n:,} images, {confidence * 100:g} % interval:"]
@@ -80,6 +77,8 @@ def _of_limit(options: argparse.Namespace) -> list[str]:
 def _of_regression(options: argparse.Namespace) -> list[str]:
     if options.regression is None:
         return []
+    from pytest_biastransfer.metrics.statistics.power import change_power, images_for
+
     alpha = options.alpha / options.comparisons
     newly, no_longer = options.regression + options.no_longer, options.no_longer
     if newly + no_longer > 1:

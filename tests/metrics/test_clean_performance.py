@@ -414,12 +414,12 @@ def test_lower_accuracy_fails_whatever_is_allowed_of_the_model(
 def test_a_loss_of_accuracy_can_be_tolerated(run: Run, eight: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     run("--bias-update=new").assert_outcomes(passed=8)
     monkeypatch.setenv("BROKEN", "zeroed")
-    for tolerance, outcome in (("0.75", "passed"), ("0.74", "failed")):
+    for tolerance, outcome in (("0.75", "passed"), ("0.74", "passed"), ("0.6", "failed")):
         more = f", allow_degenerate=True, max_accuracy_regression={tolerance}"
         eight.makepyfile(test_eight=EIGHT.replace("{more}", more))
         result = run()
         result.assert_outcomes(**{outcome: 8})
-        # It is no better for that.
+        # A loss of 0.75 of 200 images is not significantly more than 0.74. It is no better for that.
         result.stdout.fnmatch_lines(["compared with bias-baseline.json: 8 not comparable"])
         result.stdout.no_fnmatch_line("*to accept what changed*")
 

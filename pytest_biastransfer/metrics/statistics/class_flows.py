@@ -37,7 +37,7 @@ class ClassFlows(NamedTuple):
         return self.entering - self.leaving
 
 
-class Share(NamedTuple):
+class ImageSum(NamedTuple):
     """A sum over images, and what each image that moves adds to it.
 
     Attributes
@@ -57,21 +57,21 @@ def classes_of(moves: Sequence[Transitions]) -> int:
     return 1 + max((int(part.max(initial=0)) for one in moves for part in (one.before, one.after)), default=0)
 
 
-def distance(moves: Transitions, classes: int) -> Share:
+def distance(moves: Transitions, classes: int) -> ImageSum:
     """Return the observed distance between the classes before and after, in images: half the sum of |gains|.
 
     It is larger on average than the true one, because chance moves images between the classes, too.
 
     >>> one_way = Transitions(np.array([3, 7]), before=np.array([0, 0]), after=np.array([1, 1]))
     >>> distance(one_way, 2)
-    Share(total=2.0, parts=array([1., 1.]))
+    ImageSum(total=2.0, parts=array([1., 1.]))
     """
     gained = ClassFlows.of(moves, classes).gained
     signs = np.sign(gained)
-    return Share(float(np.abs(gained).sum()) / 2, (signs[moves.after] - signs[moves.before]) / 2)
+    return ImageSum(float(np.abs(gained).sum()) / 2, (signs[moves.after] - signs[moves.before]) / 2)
 
 
-def held_out_distance(moves: Transitions, classes: int) -> Share:
+def held_out_distance(moves: Transitions, classes: int) -> ImageSum:
     """Return a distance that on average is at most the true one: classes are chosen by some images, judged by others.
 
     The images are split into two random halves. One half tells which classes gain and which lose; the gains of these
@@ -90,7 +90,7 @@ def held_out_distance(moves: Transitions, classes: int) -> Share:
         own - _held_out(np.maximum(entering - 1, 0), leaving),
         own - _held_out(entering, np.maximum(leaving - 1, 0)),
     )
-    return Share(float(own.sum()) / 2, (without_one[0][moves.after] + without_one[1][moves.before]) / 2)
+    return ImageSum(float(own.sum()) / 2, (without_one[0][moves.after] + without_one[1][moves.before]) / 2)
 
 
 def _held_out(entering: Integers, leaving: Integers) -> Floats:

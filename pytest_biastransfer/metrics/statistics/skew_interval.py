@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from pytest_biastransfer.metrics.statistics.class_flows import (
+    ImageSum,
     Integers,
-    Share,
     classes_of,
     corrected_distance,
     distance,
@@ -81,7 +81,7 @@ def _z(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def _lower(share: Share, n: int, z: float) -> float:
+def _lower(share: ImageSum, n: int, z: float) -> float:
     # Few images that do not move would be needed for a skew below 1, as few that move for one above 0.
     return min(
         share.total / n - z * math.sqrt(_variance(share, n)) / n,
@@ -89,23 +89,23 @@ def _lower(share: Share, n: int, z: float) -> float:
     )
 
 
-def _upper(share: Share, n: int, z: float) -> float:
+def _upper(share: ImageSum, n: int, z: float) -> float:
     return (share.total + z**2 / 2 + z * math.sqrt(_variance(share, n) + z**2 / 4)) / n
 
 
-def _variance(share: Share, n: int) -> float:
+def _variance(share: ImageSum, n: int) -> float:
     """Return the variance of a sum over n images, of which those that do not move add nothing."""
     # Sorted, so that the order of the images does not matter to the last bit.
     parts = np.sort(share.parts)
     return max(0.0, float(parts @ parts) - float(parts.sum()) ** 2 / n)
 
 
-def _difference(first: Share, second: Share, images: Integers) -> Share:
+def _difference(first: ImageSum, second: ImageSum, images: Integers) -> ImageSum:
     """Return the difference of two sums over the same images, which are given one after the other."""
     places = np.unique(images, return_inverse=True)[1]
     parts = np.bincount(places, np.concatenate([first.parts, -second.parts]))
-    return Share(first.total - second.total, parts.astype(np.float64))
+    return ImageSum(first.total - second.total, parts.astype(np.float64))
 
 
-def _negative(share: Share) -> Share:
-    return Share(-share.total, -share.parts)
+def _negative(share: ImageSum) -> ImageSum:
+    return ImageSum(-share.total, -share.parts)
