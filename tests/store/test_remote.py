@@ -352,7 +352,9 @@ def test_the_session_waits_for_uploads_only_so_long(other: Machine) -> None:
 
 
 HUNG = """
-import sys, time
+import signal, sys, time
+# A shell lets its jobs in the background ignore Ctrl+C, and so do their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 import fsspec, numpy
 from fsspec.implementations.memory import MemoryFileSystem
