@@ -19,6 +19,7 @@ from pytest_biastransfer.metrics.measurement import Measurement, Provenance
 from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
+from pytest_biastransfer.metrics.statistics.limits import is_at_most
 from pytest_biastransfer.names import Bound, Rule
 from tests.conftest import ALWAYS_BLUE, Run, each_mode
 
@@ -84,9 +85,9 @@ def test_rules_compare_the_value_or_an_end_of_the_interval(
 ) -> None:
     estimate = proportion(data.draw(st.integers(0, n)), n)
     expected = {
-        "point": estimate <= limit,
-        "certain": estimate.low <= limit and estimate.high <= limit,
-        "significant": not (estimate.low > limit and estimate.high > limit),
+        "point": is_at_most(estimate, limit),
+        "certain": is_at_most(estimate.low, limit) and is_at_most(estimate.high, limit),
+        "significant": is_at_most(estimate.low, limit) or is_at_most(estimate.high, limit),
     }
     assert holds(rule, estimate, limit) == expected[rule]
 
