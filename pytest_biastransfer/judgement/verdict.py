@@ -86,10 +86,10 @@ def holds(rule: Rule, observed: Estimate, limit: float, bound: Bound = "at most"
 
 def _as_maximum(observed: Estimate, limit: float, bound: Bound) -> tuple[Estimate, float]:
     """Return the estimate, mirrored or folded at 0, whose value must be at most the returned limit."""
-    low, high, confidence, n = observed.low, observed.high, observed.confidence, observed.n
     if bound == "at least":
-        return Estimate(-observed, low=-high, high=-low, confidence=confidence, n=n, method=observed.method), -limit
+        return observed.mirrored(), -limit
     if bound == "size at most":
+        low, high, confidence, n = observed.low, observed.high, observed.confidence, observed.n
         # An interval that contains 0 does not exclude a size of 0.
         least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
         most = max(abs(low), abs(high))

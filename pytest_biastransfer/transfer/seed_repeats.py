@@ -187,12 +187,7 @@ def worse_by(first: Sequence[Estimate], second: Sequence[Estimate], bound: Bound
 def _oriented(figures: Sequence[Estimate], bound: Bound) -> list[Estimate]:
     """Return figures with such a sign that higher ones are worse."""
     is_reversed = bound == "at least" or (bound == "size at most" and fmean(figures) < 0)
-    return [_mirrored(figure) if is_reversed else figure for figure in figures]
-
-
-def _mirrored(figure: Estimate) -> Estimate:
-    low, high = -figure.high, -figure.low
-    return Estimate(-figure, low=low, high=high, confidence=figure.confidence, n=figure.n, method=figure.method)
+    return [figure.mirrored() if is_reversed else figure for figure in figures]
 
 
 def _require_seeds(seeds: object) -> tuple[int, ...]:

@@ -66,6 +66,15 @@ class Estimate(float):
         """
         return f"{self:{sign}.3f} [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
+    def mirrored(self) -> Estimate:
+        """Return the estimate of the negative number.
+
+        >>> Estimate(0.25, low=0.1, high=0.5).mirrored()
+        -0.25 [-0.5, -0.1]
+        """
+        low, high = -self.high, -self.low
+        return Estimate(-self, low=low, high=high, confidence=self.confidence, n=self.n, method=self.method)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Estimate.from_list, (self.to_list(),)
 
