@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pytest_biastransfer.metrics.group_gaps import rate_gaps
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
-from pytest_biastransfer.metrics.statistics.skew_interval import skew_estimate
+from pytest_biastransfer.metrics.statistics.skew_interval import corrected_skew_estimate, skew_estimate
 from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 # A row of a table: its name, and its cells.
@@ -70,6 +70,20 @@ def _coverage(n: int, classes: int, asr: float, share: float, repeats: int) -> f
     truth = asr * share * (1 - 1 / classes)
     found = (skew_estimate(Transitions.between(*drawn(generator, n, classes, asr, share)), n) for _ in range(repeats))
     return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in found]))
+
+
+def corrected_skews(repeats: int) -> Iterator[Row]:
+    """Yield the mean skew, observed and corrected, where class 0 gains none, a half or all of the flips; asr 0.2."""
+    yield "classes, images", [f"truth, observed, corrected: {share:g}" for share in (0.0, 0.5, 1.0)]
+    for classes, n in ((10, 250), (100, 250), (100, 5000), (1000, 5000), (1000, 50_000)):
+        cells = []
+        for share in (0.0, 0.5, 1.0):
+            generator = np.random.default_rng(_SEED)
+            moves = [Transitions.between(*drawn(generator, n, classes, 0.2, share)) for _ in range(repeats)]
+            observed = np.mean([float(skew_estimate(one, n)) for one in moves])
+            corrected = np.mean([float(corrected_skew_estimate(one, n)) for one in moves])
+            cells.append(f"{0.2 * share * (1 - 1 / classes):.3f}, {observed:.3f}, {corrected:.3f}")
+        yield f"{classes:,}, {n:,}", cells
 
 
 def gaps(repeats: int) -> Iterator[Row]:
@@ -153,6 +167,7 @@ def _called(case: Case, n: int, classes: int, repeats: int, paired: bool) -> str
 TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
     "differences": differences,
     "skews": skews,
+    "corrected-skews": corrected_skews,
     "gaps": gaps,
     "skew-changes": skew_changes,
 }

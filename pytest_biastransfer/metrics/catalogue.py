@@ -218,6 +218,18 @@ METRICS: Mapping[str, Metric] = by_name(
             early_stop=None,
             more_is_worse=True,
         ),
+        ClassMetric(
+            name="corrected_skew",
+            title="total variation distance, less what chance adds",
+            definition="`skew` less what chance adds to it: images that move between classes and cancel out on average",
+            limits=None,
+            needs=frozenset(),
+            estimator=lambda inputs: flips.corrected_skew(inputs.clean, inputs.intervened, inputs.confidence),
+            interval="held-out classes",
+            change=SkewChange(("",)),
+            early_stop=None,
+            more_is_worse=True,
+        ),
         GapOfGroups(
             name="gap",
             title="gap between groups",

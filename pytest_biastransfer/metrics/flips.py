@@ -89,6 +89,19 @@ def skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estim
     return skew_estimate(Transitions.between(clean, intervened), len(clean), confidence)
 
 
+def corrected_skew(clean: Classes, intervened: Classes, confidence: float = 0.95) -> Estimate:
+    """Return the skew less what chance adds to it, in [0, 1]: at most `skew`, with the same interval.
+
+    >>> import numpy as np
+    >>> corrected_skew(np.array([0] * 90), np.array([0] * 45 + [1] * 45))
+    0.492 [0.38, 0.618]
+    """
+    from pytest_biastransfer.metrics.statistics.skew_interval import corrected_skew_estimate
+    from pytest_biastransfer.metrics.statistics.transitions import Transitions
+
+    return corrected_skew_estimate(Transitions.between(clean, intervened), len(clean), confidence)
+
+
 def skew_excess(
     clean: Classes,
     intervened: Classes,

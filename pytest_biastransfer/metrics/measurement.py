@@ -169,6 +169,11 @@ class Measurement:
         return self.estimate("skew")
 
     @property
+    def corrected_skew(self) -> Estimate:
+        """`skew` less what chance adds to it, in [0, 1]."""
+        return self.estimate("corrected_skew")
+
+    @property
     def accuracy(self) -> Estimate:
         """Share of correctly classified images, without the intervention."""
         return self.estimate("accuracy")

@@ -99,7 +99,14 @@ def _observed(estimate: Estimate) -> str:
 
 
 def _comparison(measurement: Measurement | GapMeasurement, metric: str) -> str:
-    """Return both models' values of an excess, or the control's value of another metric."""
+    """Return both models' values of an excess, or the control's of another metric, and a skew without chance."""
+    if metric == "skew" and "corrected_skew" in measurement.estimates:
+        corrected = f"less what chance adds: {measurement.estimates['corrected_skew']:.3f}"
+        return ", ".join(filter(None, (corrected, _beside_control(measurement, metric))))
+    return _beside_control(measurement, metric)
+
+
+def _beside_control(measurement: Measurement | GapMeasurement, metric: str) -> str:
     base = base_of(metric)
     if measurement.control is None or base not in measurement.control.estimates:
         return ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.metrics.catalogue import base_of
+from pytest_biastransfer.metrics.statistics.limits import is_at_most
 from pytest_biastransfer.reporting.figures import Limit, interval_of
 from pytest_biastransfer.reporting.performance import Performance, performances_of
 
@@ -107,6 +108,9 @@ def _value(measurement: Measurement | GapMeasurement, metric: str) -> float | No
 
 def _judged_limit(measurement: Measurement | GapMeasurement, limit: LimitVerdict, note: str) -> Limit:
     base = base_of(limit.metric)
+    corrected = measurement.estimates.get(f"corrected_{limit.metric}")
+    if corrected is not None and limit.holds is False and is_at_most(corrected, limit.limit):
+        note = ", ".join(filter(None, (note, f"{corrected:.3f} less what chance adds")))
     control = measurement.control.estimates.get(base) if measurement.control else None
     return Limit(
         metric=limit.metric,

@@ -331,7 +331,7 @@ def test_more_confidence_gives_wider_intervals() -> None:
 def test_estimates_are_those_that_the_predictions_allow() -> None:
     clean, intervened, labels = np.array([0, 1]), np.array([1, 1]), np.array([0, 0])
     unlabelled = PairedPredictions(clean, intervened, None)
-    always = {"asr", "skew"}
+    always = {"asr", "skew", "corrected_skew"}
     assert estimates_of(MetricInputs(unlabelled)).keys() == always
     assert estimates_of(MetricInputs(unlabelled, target=[1])).keys() == always
     assert estimates_of(MetricInputs(unlabelled, unlabelled)).keys() == always | NEED_CONTROL
@@ -348,6 +348,7 @@ def test_estimates_are_named_after_what_they_are() -> None:
     labels = np.array([0, 0, 1, 1, 2])
     control = PairedPredictions(np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 1]), labels)
     found = estimates_of(MetricInputs(PairedPredictions(clean, intervened, labels), control, target=[1]))
+    assert 0 < found.pop("corrected_skew") < found["skew"]
     assert {name: round(float(estimate), 12) for name, estimate in found.items()} == {
         "asr": 0.6,
         "skew": 0.4,

@@ -226,3 +226,26 @@ def test_names_can_be_typed_where_the_user_is(colors: pytest.Pytester, monkeypat
             "../test_mixed.py::test_red[[]yellow-square] * FAILED",
         ]
     )
+
+
+def test_a_rule_that_so_few_images_can_rarely_decide(colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.bias_intervention("grayscale", max_asr=0.3, rule="certain")
+        @pytest.mark.bias_intervention("yellow-square", max_asr=0.3, rule="certain")
+        @pytest.mark.bias_intervention("yellow-square", max_conditional_asr=0.2, rule="significant")
+        @pytest.mark.bias_intervention("yellow-square", max_asr=0.3)
+        @pytest.mark.bias_intervention("yellow-square", max_asr=0.9, rule="certain")
+        def test_rules(): pass
+        """
+    )
+    lines = colors.runpytest_inprocess("-p", "no:xdist").stdout.lines
+    # By scipy.stats: beta.ppf for the intervals, binom.cdf for the shares of cases.
+    assert [line for line in lines if "rarely" in line] == [
+        'max_asr=0.3 with rule="certain" rarely passes with 20 images: in 18 % of the cases where the true share is '
+        "0.15. About 90 images pass in 90 % (see: biastransfer power --limit=0.3 --images=90)",
+        'max_conditional_asr=0.2 with rule="significant" rarely fails with 20 images: in 40 % of the cases where the '
+        "true share is 0.4. About 56 images fail in 90 % (see: biastransfer power --limit=0.2 --images=56)",
+    ]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pytest_biastransfer.metrics.statistics.noisy_sizes import mean_sizes
 from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 Integers = npt.NDArray[np.int64]
@@ -117,14 +118,16 @@ def _binomial(most: Integers, n: Integers) -> Floats:
 
 
 def corrected_distance(moves: Transitions, classes: int) -> float:
-    """Return the observed distance less what chance adds to it: half the sum of sqrt(max(gain² - moving, 0)).
+    """Return the observed distance less what chance adds to it, in images: half the sum of the mean true |gains|.
 
-    The square of a gain is larger on average than that of the true one by the number of images that enter or leave.
+    The variance of a gain is the number of images that enter or leave the class; see `mean_sizes`.
 
     >>> one_way = Transitions(np.arange(9), before=np.zeros(9, dtype=np.int64), after=np.ones(9, dtype=np.int64))
     >>> round(corrected_distance(one_way, 2), 3)
-    8.485
+    9.0
     """
     flows = ClassFlows.of(moves, classes)
-    squares = flows.gained.astype(np.float64) ** 2 - (flows.entering + flows.leaving)
-    return float(np.sqrt(np.maximum(squares, 0.0)).sum()) / 2
+    moving = flows.entering + flows.leaving
+    some = moving > 0
+    corrected = float(mean_sizes(flows.gained[some], moving[some]).sum()) / 2
+    return min(corrected, distance(moves, classes).total)

@@ -72,9 +72,16 @@ def skew_excess_estimate(model: Transitions, control: Transitions, n: int, confi
     return Estimate(value, low=min(value, ends[0]), high=max(value, ends[1]), confidence=confidence, n=n, method=METHOD)
 
 
-def corrected_skew(moves: Transitions, n: int) -> float:
-    """Return the skew of n images less what chance adds to it."""
-    return corrected_distance(moves, classes_of([moves])) / n
+def corrected_skew_estimate(moves: Transitions, n: int, confidence: float = 0.95) -> Estimate:
+    """Return the skew of n images less what chance adds to it, with the interval of the skew.
+
+    >>> one_way = Transitions(np.arange(9), before=np.zeros(9, dtype=np.int64), after=np.ones(9, dtype=np.int64))
+    >>> corrected_skew_estimate(one_way, 100)
+    0.0849 [0.032, 0.164]
+    """
+    observed = skew_estimate(moves, n, confidence)
+    value = corrected_distance(moves, classes_of([moves])) / n
+    return Estimate(value, low=min(value, observed.low), high=observed.high, confidence=confidence, n=n, method=METHOD)
 
 
 def _z(confidence: float) -> float:

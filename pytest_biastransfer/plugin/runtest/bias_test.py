@@ -12,6 +12,7 @@ import pytest
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.judgement.cases import Case
 from pytest_biastransfer.judgement.degenerate import require_working_models
+from pytest_biastransfer.judgement.rare_decisions import rare_decision
 from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.names import BIAS_FIXTURE
 from pytest_biastransfer.plugin import kinds
@@ -113,6 +114,7 @@ def judge_test(item: pytest.Item) -> None:
         item.stash[BODY_PASSED] = True
         test = item.stash[MEASURED]
         verdict = item.stash[VERDICT] = judge(test.case.expectation, test.measurement)
+        item.stash[REMARKS].extend(filter(None, map(rare_decision, verdict.limits)))
         record = item.stash[RECORD] = _judged_record(item)
         require_working_models(test.case.expectation, test.measurement, verdict)
     if not verdict.holds:

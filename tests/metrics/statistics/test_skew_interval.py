@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize, special
 
 from pytest_biastransfer.metrics.statistics.class_flows import (
     classes_of,
@@ -17,8 +18,9 @@ from pytest_biastransfer.metrics.statistics.class_flows import (
     distance,
     held_out_distance,
 )
+from pytest_biastransfer.metrics.statistics.noisy_sizes import mean_sizes
 from pytest_biastransfer.metrics.statistics.skew_interval import (
-    corrected_skew,
+    corrected_skew_estimate,
     skew_estimate,
     skew_excess_estimate,
 )
@@ -87,7 +89,7 @@ def test_intervals_contain_their_value_and_stay_in_range(
     n = max(1, len(moves.images), len(control.images)) + resting
     one = skew_estimate(moves, n, confidence)
     assert 0 <= one.low <= one <= one.high <= 1
-    assert 0 <= corrected_skew(moves, n) <= one + 1e-12
+    assert 0 <= corrected_skew_estimate(moves, n) <= one + 1e-12
     excess = skew_excess_estimate(moves, control, n, confidence)
     opposite = skew_excess_estimate(control, moves, n, confidence)
     assert -1 <= excess.low <= excess <= excess.high <= 1
@@ -156,11 +158,51 @@ def test_intervals_of_an_excess_contain_the_truth(
     assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.9
 
 
-def test_what_chance_adds_is_taken_from_the_corrected_skew() -> None:
+@pytest.mark.parametrize(
+    ("classes", "n", "rate", "part", "most"),
+    [
+        (1000, 5000, 0.2, 0.5, 0.012),
+        (1000, 5000, 0.2, 0.0, 0.035),
+        (1000, 50_000, 0.2, 0.5, 0.004),
+        (100, 1000, 0.2, 1.0, 0.012),
+        (10, 1000, 0.2, 0.5, 0.012),
+    ],
+)
+def test_what_chance_adds_is_taken_from_the_corrected_skew(
+    classes: int, n: int, rate: float, part: float, most: float
+) -> None:
     generator = np.random.default_rng(0)
-    found = [Transitions.between(*drawn(generator, 5000, 1000, 0.2, 0.5)) for _ in range(40)]
-    truth = 0.2 * 0.5 * (1 - 1 / 1000)
-    observed = np.mean([distance(moves, classes_of([moves])).total / 5000 for moves in found])
-    corrected = np.mean([corrected_skew(moves, 5000) for moves in found])
-    assert observed - truth > 0.03
-    assert abs(corrected - truth) < 0.4 * (observed - truth)
+    found = [Transitions.between(*drawn(generator, n, classes, rate, part)) for _ in range(20)]
+    truth = rate * part * (1 - 1 / classes)
+    corrected = np.mean([corrected_skew_estimate(moves, n) for moves in found])
+    observed = np.mean([distance(moves, classes_of([moves])).total / n for moves in found])
+    assert abs(corrected - truth) < most
+    if observed - truth > 0.02:
+        assert abs(corrected - truth) < 0.3 * (observed - truth)
+
+
+def test_sizes_are_those_of_the_most_probable_distribution() -> None:
+    # Against the same likelihood, maximized by a general optimizer over the weights of the same atoms.
+    generator = np.random.default_rng(0)
+    scores = np.round(np.concatenate([generator.standard_normal(60), 3 + generator.standard_normal(40)]) / 0.05) * 0.05
+    half = np.arange(0, np.abs(scores).max() + 0.25, 0.25)
+    atoms = np.concatenate([-half[:0:-1], half])
+    likelihood = np.exp(-((scores[:, None] - atoms) ** 2) / 2)
+
+    def loss(logits: npt.NDArray[np.float64]) -> float:
+        return -float(np.log(likelihood @ special.softmax(logits)).sum())
+
+    best = special.softmax(optimize.minimize(loss, np.zeros(len(atoms)), method="L-BFGS-B").x)
+    sizes = (likelihood * best) @ np.abs(atoms) / (likelihood @ best)
+    # The maximization ends after a fixed number of steps, a little before the maximum.
+    assert mean_sizes(scores, np.ones(100)).mean() == pytest.approx(sizes.mean(), rel=0.04)
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(-30, 30), st.integers(1, 40)), min_size=1, max_size=30))
+def test_sizes_do_not_depend_on_signs_and_order(found: list[tuple[int, int]]) -> None:
+    differences, variances = np.array(found).T
+    sizes = mean_sizes(differences, variances)
+    assert (sizes >= 0).all()
+    assert mean_sizes(-differences, variances) == pytest.approx(sizes, abs=1e-9)
+    assert mean_sizes(differences[::-1], variances[::-1]) == pytest.approx(sizes[::-1], abs=1e-9)
