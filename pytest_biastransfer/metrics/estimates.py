@@ -18,8 +18,8 @@ def estimates_of(inputs: MetricInputs) -> dict[str, Estimate]:
     >>> import numpy as np
     >>> from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
     >>> unlabelled = PairedPredictions(clean=np.array([0, 0, 1, 1]), intervened=np.array([0, 1, 1, 1]), labels=None)
-    >>> estimates_of(MetricInputs(unlabelled))
-    {'asr': 0.25 [0.00631, 0.806], 'skew': 0.25 [0, 0.806]}
+    >>> estimates_of(MetricInputs(unlabelled))["asr"]
+    0.25 [0.00631, 0.806]
     """
     available = inputs.available
     return {metric.name: metric.estimator(inputs) for metric in metrics_of(ClassMetric) if metric.needs <= available}

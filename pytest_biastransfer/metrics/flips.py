@@ -94,7 +94,7 @@ def corrected_skew(clean: Classes, intervened: Classes, confidence: float = 0.95
 
     >>> import numpy as np
     >>> corrected_skew(np.array([0] * 90), np.array([0] * 45 + [1] * 45))
-    0.492 [0.38, 0.618]
+    0.5 [0.397, 0.607]
     """
     from pytest_biastransfer.metrics.statistics.skew_interval import corrected_skew_estimate
     from pytest_biastransfer.metrics.statistics.transitions import Transitions

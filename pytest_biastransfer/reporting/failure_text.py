@@ -100,10 +100,14 @@ def _observed(estimate: Estimate) -> str:
 
 def _comparison(measurement: Measurement | GapMeasurement, metric: str) -> str:
     """Return both models' values of an excess, or the control's of another metric, and a skew without chance."""
-    if metric == "skew" and "corrected_skew" in measurement.estimates:
-        corrected = f"less what chance adds: {measurement.estimates['corrected_skew']:.3f}"
-        return ", ".join(filter(None, (corrected, _beside_control(measurement, metric))))
-    return _beside_control(measurement, metric)
+    return ", ".join(filter(None, (_less_chance(measurement, metric), _beside_control(measurement, metric))))
+
+
+def _less_chance(measurement: Measurement | GapMeasurement, metric: str) -> str:
+    corrected = measurement.estimates.get(f"corrected_{metric}")
+    if corrected is None or f"{corrected:.3f}" == f"{measurement.estimates[metric]:.3f}":
+        return ""
+    return f"less what chance adds: {corrected:.3f}"
 
 
 def _beside_control(measurement: Measurement | GapMeasurement, metric: str) -> str:

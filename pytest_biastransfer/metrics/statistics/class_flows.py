@@ -123,7 +123,7 @@ def corrected_distance(moves: Transitions, classes: int) -> float:
     The variance of a gain is the number of images that enter or leave the class; see `mean_sizes`.
 
     >>> one_way = Transitions(np.arange(9), before=np.zeros(9, dtype=np.int64), after=np.ones(9, dtype=np.int64))
-    >>> round(corrected_distance(one_way, 2), 3)
+    >>> round(corrected_distance(one_way, 2), 2)
     9.0
     """
     flows = ClassFlows.of(moves, classes)

@@ -31,7 +31,7 @@ def decision_power(rule: Rule, limit: float, n: int, confidence: float = 0.95) -
     Examples
     --------
     >>> round(decision_power("certain", 0.05, 200), 2), round(decision_power("certain", 0.05, 1000), 2)
-    (0.03, 0.98)
+    (0.26, 0.99)
     """
     if rule == "point" or n * min(limit, 1 - limit) > _MANY:
         return 1.0
@@ -62,7 +62,7 @@ def images_to_decide(rule: Rule, limit: float, power: float, confidence: float =
     The probability is not quite monotone, because counts are whole numbers.
 
     >>> images_to_decide("certain", 0.05, 0.9)
-    690
+    637
     """
     high = 1
     while decision_power(rule, limit, high, confidence) < power:

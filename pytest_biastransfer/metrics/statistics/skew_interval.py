@@ -77,7 +77,7 @@ def corrected_skew_estimate(moves: Transitions, n: int, confidence: float = 0.95
 
     >>> one_way = Transitions(np.arange(9), before=np.zeros(9, dtype=np.int64), after=np.ones(9, dtype=np.int64))
     >>> corrected_skew_estimate(one_way, 100)
-    0.0849 [0.032, 0.164]
+    0.09 [0.032, 0.164]
     """
     observed = skew_estimate(moves, n, confidence)
     value = corrected_distance(moves, classes_of([moves])) / n
