@@ -14,14 +14,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.nights import Row, delays, false_alarms
 from pytest_biastransfer.metrics.group_gaps import rate_gaps
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
 from pytest_biastransfer.metrics.statistics.skew_interval import corrected_skew_estimate, skew_estimate
 from pytest_biastransfer.metrics.statistics.transitions import Transitions
-
-# A row of a table: its name, and its cells.
-Row = tuple[str, Sequence[str]]
 
 _SEED: Final = 0
 
@@ -170,6 +168,8 @@ TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
     "corrected-skews": corrected_skews,
     "gaps": gaps,
     "skew-changes": skew_changes,
+    "false-alarms": false_alarms,
+    "delays": delays,
 }
 
 

@@ -41,7 +41,7 @@ Negatives = Literal["own", "shared"]
 Unjudged = Literal["list", "warn", "fail"]
 # What a limit bounds: the value from above or from below, or its absolute value from above.
 Bound = Literal["at most", "at least", "size at most"]
-Update = Literal["new", "all"]
+Update = Literal["new", "all", "history"]
 Compare = Literal["fail", "warn", "off", "require"]
 Images = Literal["none", "failed", "all"]
 

@@ -26,17 +26,27 @@ def on_common_images(before: Entry, now: Entry) -> tuple[Entry, Entry] | None:
     dataset times the share that is common. None where less than half of either dataset is common, or their images
     are not known. Raises ValueError for keys or evidence that cannot be decoded.
     """
-    if not (before.image_keys and now.image_keys):
-        return None
-    keys = [_keys(entry) for entry in (before, now)]
-    pairs = _pairs(*keys)
-    if 2 * len(pairs) < max(before.images, now.images):
+    pairs = _common_pairs(before, now)
+    if not pairs:
         return None
     numbers: tuple[dict[int, int], dict[int, int]] = ({}, {})
     for number, pair in enumerate(pairs):
         for own, index in zip(numbers, pair, strict=True):
             own[index] = number
     return _restricted(before, numbers[0]), _restricted(now, numbers[1])
+
+
+def have_common_images(before: Entry, now: Entry) -> bool:
+    """Whether at least half of either dataset is common; raises ValueError for keys that cannot be decoded."""
+    return bool(_common_pairs(before, now))
+
+
+def _common_pairs(before: Entry, now: Entry) -> list[tuple[int, int]]:
+    """Return the indices of each image that both have; none where less than half of either dataset is common."""
+    if not (before.image_keys and now.image_keys):
+        return []
+    pairs = _pairs(_keys(before), _keys(now))
+    return pairs if 2 * len(pairs) >= max(before.images, now.images) else []
 
 
 def _keys(entry: Entry) -> list[bytes]:

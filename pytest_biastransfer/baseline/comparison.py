@@ -39,6 +39,8 @@ class BaselineRecord:
         The measurement as an entry, if it may be written.
     image_keys
         The keys of the images that it is of; a process states them once for each dataset, as they are long.
+    night
+        The line of the entry's history, if the run may be counted there.
     """
 
     key: Sequence[str]
@@ -49,6 +51,7 @@ class BaselineRecord:
     newly_flipped: Sequence[str] = ()
     entry: Mapping[str, Any] | None = None
     image_keys: str = ""
+    night: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pytest_biastransfer.baseline.encoding import (
     encode_classes,
     encode_images,
 )
+from pytest_biastransfer.baseline.history import nights_of
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 
@@ -73,6 +74,8 @@ class Entry:
     image_keys
         A short key of each image of the dataset, as text; empty if they are not known. The baseline file has them
         once for each dataset, and other files do not have them.
+    history
+        The runs on other images that were compared with it, one line each; see `baseline.history`.
     """
 
     model: Mapping[str, str | None]
@@ -83,6 +86,7 @@ class Entry:
     evidence: Mapping[str, str]
     versions: Mapping[str, str | None]
     image_keys: str = ""
+    history: Sequence[str] = ()
 
     def value(self, metric: str) -> float:
         """Return the value of a metric; it must be defined."""
@@ -130,16 +134,19 @@ class Entry:
         return self.model["fingerprint"], self.dataset["fingerprint"], self.images, self.intervention
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry as what JSON can hold, without the keys of the images."""
+        """Return the entry as what JSON can hold, without the keys of the images, and without an empty history."""
         figures = {name: _plain(figure) for name, figure in self.figures.items()}
         content = dataclasses.asdict(self) | {"figures": figures}
         del content["image_keys"]
+        if not self.history:
+            del content["history"]
         return content
 
     @classmethod
     def from_json(cls, content: Any) -> Entry:
         """Return the entry that `to_json` gave; raises ValueError for anything else, naming the part."""
         parts = _typed(content, dict, "the entry")
+        parts = {"history": [], **parts}
         missing = {field.name for field in dataclasses.fields(cls)} - {"image_keys"} ^ parts.keys()
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))}: missing, or not known")
@@ -150,7 +157,10 @@ class Entry:
                     raise ValueError(f"{name}.{key}: expected a text, found {value!r:.60}")
         _typed(parts["images"], int, "images")
         _typed(parts["intervention"], str, "intervention")
-        return cls(**(parts | {"figures": figures}))
+        for line in _typed(parts["history"], list, "history"):
+            _typed(line, str, "history")
+        nights_of(parts["history"])
+        return cls(**(parts | {"figures": figures, "history": tuple(parts["history"])}))
 
 
 def evidence_for(metrics: Collection[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pytest_biastransfer.baseline.common_images import on_common_images
 from pytest_biastransfer.baseline.entry import Entry
+from pytest_biastransfer.baseline.history import OverTime
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
@@ -53,6 +54,8 @@ class MetricChange:
         The smallest p that the comparison could have had; 0 where that is unknown.
     p_of_change
         The probability if nothing changed, where `p` is another one.
+    over_time
+        The runs that it is judged over together, at a level of their own; None if it is judged alone.
     """
 
     metric: str
@@ -71,6 +74,7 @@ class MetricChange:
     p_of_change: float | None = None
     common_images: int | None = None
     loss_on_common_images: float = 0.0
+    over_time: OverTime | None = None
 
     @property
     def is_accuracy(self) -> bool:
@@ -103,8 +107,13 @@ class MetricChange:
         more_is_worse = metric_named(self.metric).more_is_worse if self.more_is_worse is None else self.more_is_worse
         return change if more_is_worse else -change
 
+    def level(self, alpha: float) -> float:
+        """Return the level that its p-value is compared with, where that of a session is `alpha`."""
+        return alpha if self.over_time is None else self.over_time.alpha
+
     def meaning(self, adjusted_p: float, alpha: float, adjusted_p_of_any_change: float | None = None) -> Meaning:
         """Return what the change means, given its p-values among all of the session; the second one if it differs."""
+        alpha = self.level(alpha)
         if not self.is_worse:
             is_better = adjusted_p <= alpha and self.loss < 0 and not self.is_accuracy
             return "improvement" if is_better else "unchanged"
@@ -153,8 +162,9 @@ def meanings(
     """Return what each of a session's changes means; the p-values are corrected for their number, see `corrected`.
 
     The accuracies are corrected as a family of their own: they answer another question than the biases, and do not make
-    the tests of the biases weaker. A change that several tests share, such as the accuracy of their model, counts once;
-    with several tolerances it counts once for each.
+    the tests of the biases weaker. So are changes that are judged over time, which have another level. A change that
+    several tests share, such as the accuracy of their model, counts once; with several tolerances it counts once for
+    each.
 
     The `unmade` comparisons of a session that was stopped count as if they had shown no change.
     """
@@ -179,21 +189,22 @@ def _adjusted(
     """Return the p-values of the changes adjusted for their number."""
     from pytest_biastransfer.metrics.statistics.change_tests import corrected
 
+    families = [(change.is_accuracy, change.over_time is None, change.level(alpha)) for change in metric_changes]
     names = [
-        (change.is_accuracy, change.identity and p, change.identity or index)
+        (families[index], change.identity and p, change.identity or index)
         for index, (change, p) in enumerate(zip(metric_changes, p_values, strict=True))
     ]
     adjusted: dict[object, float] = {}
-    for of_accuracies in (False, True):
+    for kind in dict.fromkeys(families):
         family = {
             name: (p, change.least_p)
             for name, p, change in zip(names, p_values, metric_changes, strict=True)
-            if name[0] == of_accuracies
+            if name[0] == kind
         }
         # Of a comparison that was not made, nothing is known but that it showed no change.
         own = [*(p for p, _ in family.values()), *[1.0] * unmade]
         least = [*(least_p for _, least_p in family.values()), *[0.0] * unmade]
-        adjusted |= zip(family, corrected(own, least, alpha, correction), strict=False)
+        adjusted |= zip(family, corrected(own, least, kind[-1], correction), strict=False)
     return [adjusted[name] for name in names]
 
 

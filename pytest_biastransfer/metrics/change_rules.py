@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from pytest_biastransfer.metrics.image_sets import ImageSet
+from pytest_biastransfer.metrics.statistics.tally import Tally
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.changing_base_test import ShareOfSome
@@ -110,6 +111,10 @@ class ChangeTest(ABC):
             return ChangeResult(1.0, 0, 0, least=1.0)
         return self._test(metric, before, now, paired=paired, margin=margin)
 
+    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
+        """Return the counted images, for a test over time; None of a metric that is neither a share nor a mean."""
+        return None
+
     @abstractmethod
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
@@ -185,6 +190,10 @@ class McNemar(ChangeTest):
         """Whether a measurement has the set of images, if that is required."""
         return self.works_without_images or super().is_possible(measurement)
 
+    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
+        """Return the images that count."""
+        return Tally(*measurement.share(metric))
+
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
@@ -237,6 +246,10 @@ class ShareOfChangingBase(ChangeTest):
         """All sets."""
         return self.hits, *self.outside
 
+    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
+        """Return the images that count."""
+        return Tally(*measurement.share(metric))
+
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
@@ -267,6 +280,10 @@ class TwoProportions(ChangeTest):
     def evidence(self) -> tuple[str, ...]:
         """Nothing: the figures have the counts."""
         return ()
+
+    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
+        """Return the images that count."""
+        return Tally(*measurement.share(metric))
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
@@ -300,6 +317,11 @@ class MeanChange(ChangeTest):
     def image_sets(self) -> tuple[ImageSet, ...]:
         """Both sets."""
         return self.plus, self.minus
+
+    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
+        """Return the images that add 1, and those that subtract 1."""
+        plus, minus = (set(measurement.image_set(image_set.name)) for image_set in self.image_sets)
+        return Tally(len(plus - minus), measurement.share(metric)[1], len(minus - plus))
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float

@@ -77,6 +77,8 @@ _INI_ONLY: Final[Mapping[str, str]] = {
     "fixed-feature, or full-network?epochs=5&learning_rate=0.01",
     "store_key": "the environment variable with the secret that seals the store, such as BIAS_STORE_KEY",
     "alpha": "the probability of a false alarm, over all comparisons of a session (default: 0.01)",
+    "alpha_over_time": "the probability of a false alarm over all runs on new images, such as 0.05 (default: each run "
+    "is judged alone)",
     "correction": "how p-values are corrected for their number: holm (Tarone and Holm, default), fdr or none",
 }
 _PICTURE_FORMATS: Final = "bias_picture_formats"
@@ -135,6 +137,8 @@ class Settings:
         How p-values are corrected for their number.
     alpha
         Level of the tests for regressions, in (0, 1).
+    alpha_over_time
+        Level of the tests of all runs on new images together, in (0, 1); None to test each run alone.
     verify
         How many stored predictions are verified; None for none.
     executor
@@ -170,6 +174,7 @@ class Settings:
     prune: bool
     store_key: str | None
     alpha: float
+    alpha_over_time: float | None
     correction: Correction
     verify: Verify | None
     executor: str | None
@@ -229,9 +234,9 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--bias-update",
         dest="bias_update",
-        metavar="new|all",
+        metavar="new|all|history",
         default=None,
-        help="write measurements to the baseline: new ones, or all",
+        help="write measurements to the baseline: new ones, or all; or count this run on new images in its history",
     )
     group.addoption(
         "--bias-prune",
@@ -284,6 +289,7 @@ def read_settings(config: pytest.Config) -> Settings:
         prune=config.getoption("bias_prune"),
         store_key=_store_key(config),
         alpha=_probability("bias_alpha in the ini file", config.getini("bias_alpha")) or 0.01,
+        alpha_over_time=_alpha_over_time(config),
         correction=_choice("bias_correction in the ini file", config.getini("bias_correction") or "holm", Correction),
         verify=_verify(config),
         executor=_executor(config),
@@ -393,7 +399,24 @@ def _transfer(config: pytest.Config) -> str | None:
 
 def _update(config: pytest.Config) -> Update | None:
     value = config.getoption("bias_update")
-    return None if value is None else _choice("--bias-update", value, Update)
+    update: Update | None = None if value is None else _choice("--bias-update", value, Update)
+    if update != "history":
+        return update
+    if _alpha_over_time(config) is None:
+        raise pytest.UsageError(
+            "--bias-update=history counts runs that are judged together, at a level of their own: write, for example, "
+            "bias_alpha_over_time = 0.05 into the ini file"
+        )
+    if _value(config, "compare") == "off":
+        raise pytest.UsageError(
+            f"--bias-update=history counts a run that is compared with the baseline, but {_named('compare')} is off; "
+            f"remove one of them"
+        )
+    return update
+
+
+def _alpha_over_time(config: pytest.Config) -> float | None:
+    return _probability("bias_alpha_over_time in the ini file", config.getini("bias_alpha_over_time"))
 
 
 def _probability(origin: str, value: str | None) -> float | None:

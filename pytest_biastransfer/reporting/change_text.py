@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.metrics.catalogue import counts_text_of
+from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.regression import MetricChange
@@ -25,6 +26,11 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     'asr 0.100 → 0.105; 60 images newly flip, 35 no longer do (p = 0.004, of the 4,990 images that both have)'
     >>> change_text(MetricChange("asr", 0.1, 0.15, 0.03, 0.02, 70, 20, True, p_of_change=7e-8))
     'asr 0.100 → 0.150; 70 images newly flip, 20 no longer do (p = 7e-08; 0.03 of worse by more than 0.02)'
+    >>> from pytest_biastransfer.baseline.history import OverTime
+    >>> change_text(MetricChange("asr", 0.1, 0.113, 0.0004, 0, None, None, False, over_time=OverTime(14, 70000, 0.05)))
+    'asr 0.100 → 0.113 over 14 runs of 70,000 images (p = 0.0004, at any time)'
+    >>> change_text(MetricChange("skew", 0.31, 0.34, 0.03, 0, None, None, False, over_time=OverTime(14, None, 0.05)))
+    'skew 0.310 → 0.340 in run 14 (p = 0.03, at any time)'
     """
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
     images = ""
@@ -34,6 +40,10 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     unpaired = "" if change.same_images else ", not the same images: compared unpaired"
     if change.common_images is not None:
         unpaired = f", of the {change.common_images:,} images that both have"
+    if change.over_time is not None:
+        runs, of_images = change.over_time.runs, change.over_time.images
+        images = f" in run {runs}" if of_images is None else f" over {counted(runs, 'run')} of {of_images:,} images"
+        unpaired = ", at any time"
     # One digit of p: its size is what matters, and further digits vary with the random resamples of some tests.
     p = f"p = {change.p:.1g}"
     if change.p_of_change is not None:

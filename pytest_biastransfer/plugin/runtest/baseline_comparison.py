@@ -11,6 +11,7 @@ import pytest
 from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, entry_of
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
+from pytest_biastransfer.baseline.over_time import has_new_images, night_of, over_time
 from pytest_biastransfer.baseline.regression import (
     changes,
     comparable,
@@ -46,7 +47,7 @@ def compare_with_baseline(item: pytest.Item, test: MeasuredTest, facts: Facts) -
     key = key_of(item, test.case)
     accepted: Entry | None = (_baseline(item.config) or {}).get(key)
     stopped_early = test.measurement.early is not None
-    if stopped_early or (accepted is None and settings.update is None):
+    if stopped_early or (accepted is None and settings.update in (None, "history")):
         return BaselineRecord(key, STOPPED_EARLY if stopped_early else "")
     entry = measured_entry(test, facts)
     if accepted is None or settings.update == "all":
@@ -160,11 +161,16 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
         metric_changes = changes(
             accepted, entry, in_both, expectation.max_regression, expectation.max_accuracy_regression
         )
+        night = None
+        if settings.alpha_over_time is not None and in_both and has_new_images(accepted, entry):
+            night = night_of(entry, in_both)
+            metric_changes = over_time(metric_changes, accepted, night, settings.alpha_over_time)
         got_worse = any(change.is_worse and not change.is_accuracy for change in metric_changes)
         flipped = test.newly_flipped(accepted, entry) if got_worse else ()
     except ValueError as error:
         raise damaged_entry(settings.baseline, key, str(error)) from error
     missing = [metric for metric in metrics if metric not in in_both]
+    is_counted = night is not None and not problem and not defects(expectation, test.measurement)
     return BaselineRecord(
         key,
         problem,
@@ -172,6 +178,7 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
         changes=metric_changes,
         highlights=test.measurement.highlights() if got_worse else "",
         newly_flipped=flipped,
+        night=night.to_line() if night is not None and is_counted else "",
     )
 
 

@@ -167,7 +167,12 @@ class BaselineWatch:
         from pytest_biastransfer.baseline.file import read_baseline, write_baseline
 
         before = read_baseline(self._settings.baseline) or {}
-        after = dict(before)
+        after, remark = dict(before), ""
+        if self._settings.update == "history":
+            from pytest_biastransfer.plugin.session.history_update import with_run
+
+            after, sentence = with_run(before, self._records.values())
+            remark = f"; {sentence}"
         # What was accepted before stays what it was, unless all is to be written.
         kept = self._settings.update == "new"
         for record in self._records.values():
@@ -176,15 +181,15 @@ class BaselineWatch:
                 entry = replace(entry, image_keys=self._image_keys.get(entry.dataset["fingerprint"], ""))
                 known = after.get(key, entry)
                 after[key] = known.joined(entry) if kept else entry.joined(known)
-        problem = ""
         if self._settings.prune:
             after, problem = self._pruned(session, after)
+            remark += problem
         if after != before:
             write_baseline(self._settings.baseline, after)
         added, removed = len(after.keys() - before.keys()), len(before.keys() - after.keys())
         changed = sum(before[key] != after[key] for key in before.keys() & after.keys())
         counts = f"{added} added, {changed} changed, {removed} removed, {len(after)} in all"
-        return f"{baseline_name(self._config)}: {counts}{problem}"
+        return f"{baseline_name(self._config)}: {counts}{remark}"
 
     def _pruned(self, session: pytest.Session, entries: Entries) -> tuple[Entries, str]:
         """Return the entries without those of tests that are gone, and in words what could not be removed."""

@@ -229,10 +229,17 @@ def page(report: Report) -> str:
         worse=worse[:ON_TOP],
         more_worse=len(worse[ON_TOP:]),
         compared=any(section.test.standing not in ("", "new") for section in sections),
+        over_time=_alpha_over_time(report.tests),
         named=named,
         # Names of many tests would make a command longer than shells accept.
         repeat=command(named) if named else command([], "--bias-only"),
     )
+
+
+def _alpha_over_time(tests: Sequence[Result]) -> float | None:
+    """Return the level of the changes that are judged over all runs; the strictest, as that of a report."""
+    levels = [change.over_time.alpha for test in tests for change in test.changes if change.over_time is not None]
+    return min(levels, default=None)
 
 
 def _sections(tests: Sequence[Result]) -> Sequence[TestSection]:
