@@ -78,8 +78,8 @@ def false_alarms(repeats: int) -> Iterator[Row]:
 def delays(repeats: int) -> Iterator[Row]:
     """Yield how often an increase is found, and the median and the 0.9 quantile of the nights that takes.
 
-    Worse from the first night on: over time at .05, and each night alone at .01; and over time after a hundred unchanged
-    nights
+    Worse from the first night on: over time at .05, and each night alone at .01; and over time after a hundred nights
+    without a change.
     """
     yield "asr, baseline, images a night", ("over time", "each night", "over time, worse from night 101 on")
     for asr, later in _INCREASES:

@@ -73,11 +73,11 @@ def sessions() -> list[list[str]]:
 
 
 def test_the_page_has_what_it_is_about() -> None:
-    assert len(workflows()) == 5
+    assert len(workflows()) == 6
     assert len(sessions()) >= 6
     assert {line[0] for line in commands(["biastransfer"])} == set(COMMANDS)
     others = [line for line in shell_lines() if words(line)[0] not in ("pytest", "python", "biastransfer")]
-    assert {" ".join(words(line)[:2]) for line in others} == {"pip install"}
+    assert {" ".join(words(line)[:2]) for line in others} == {"pip install", "git diff", "git push"}
 
 
 @pytest.mark.parametrize("arguments", sessions(), ids=" ".join)
