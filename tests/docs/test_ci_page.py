@@ -82,6 +82,9 @@ def test_the_page_has_what_it_is_about() -> None:
 
 @pytest.mark.parametrize("arguments", sessions(), ids=" ".join)
 def test_pytest_takes_each_of_its_commands(pytester: pytest.Pytester, arguments: list[str]) -> None:
+    # As the page says it of nightly runs.
+    assert "bias_alpha_over_time = 0.05" in PAGE
+    pytester.makeini("[pytest]\nbias_alpha_over_time = 0.05")
     # An option that nobody has, or a value that it cannot have, is an error here.
     config = pytester.parseconfigure(*arguments)
     assert not any(word.startswith("-") for word in config.args)
