@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.seed_simulations import seed_rules, seeds
 from pytest_biastransfer.metrics.group_gaps import rate_gaps
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
@@ -155,6 +156,8 @@ TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
     "skews": skews,
     "gaps": gaps,
     "skew-changes": skew_changes,
+    "seeds": seeds,
+    "seed-rules": seed_rules,
 }
 
 

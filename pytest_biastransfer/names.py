@@ -41,7 +41,8 @@ Negatives = Literal["own", "shared"]
 Unjudged = Literal["list", "warn", "fail"]
 # What a limit bounds: the value from above or from below, or its absolute value from above.
 Bound = Literal["at most", "at least", "size at most"]
-Update = Literal["new", "all"]
+# What is written to the baseline: what it lacks, further seeds besides that, or all.
+Update = Literal["new", "add", "all"]
 Compare = Literal["fail", "warn", "off", "require"]
 Images = Literal["none", "failed", "all"]
 

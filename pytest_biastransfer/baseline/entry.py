@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _LIBRARIES: Final = ("pytest-biastransfer", "torch", "torchvision")
 _CLOPPER_PEARSON: Final = "clopper-pearson"
+# What the file has of a further seed; the rest it has in common with the first one.
+_OF_A_SEED: Final = ("model", "figures", "evidence", "versions")
 
 
 class EntryKey(NamedTuple):
@@ -73,6 +75,8 @@ class Entry:
     image_keys
         A short key of each image of the dataset, as text; empty if they are not known. The baseline file has them
         once for each dataset, and other files do not have them.
+    seeds
+        The same measurement of further accepted models of the same training; see `pytest_biastransfer.baseline.seeds`.
     """
 
     model: Mapping[str, str | None]
@@ -83,6 +87,7 @@ class Entry:
     evidence: Mapping[str, str]
     versions: Mapping[str, str | None]
     image_keys: str = ""
+    seeds: tuple[Entry, ...] = ()
 
     def value(self, metric: str) -> float:
         """Return the value of a metric; it must be defined."""
@@ -133,14 +138,17 @@ class Entry:
         """Return the entry as what JSON can hold, without the keys of the images."""
         figures = {name: _plain(figure) for name, figure in self.figures.items()}
         content = dataclasses.asdict(self) | {"figures": figures}
-        del content["image_keys"]
+        del content["image_keys"], content["seeds"]
+        if self.seeds:
+            plain = [seed.to_json() for seed in self.seeds]
+            content["seeds"] = [{name: seed[name] for name in _OF_A_SEED} for seed in plain]
         return content
 
     @classmethod
     def from_json(cls, content: Any) -> Entry:
         """Return the entry that `to_json` gave; raises ValueError for anything else, naming the part."""
         parts = _typed(content, dict, "the entry")
-        missing = {field.name for field in dataclasses.fields(cls)} - {"image_keys"} ^ parts.keys()
+        missing = {field.name for field in dataclasses.fields(cls)} - {"image_keys", "seeds"} ^ parts.keys() - {"seeds"}
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))}: missing, or not known")
         figures = {name: _figure(name, figure) for name, figure in _typed(parts["figures"], dict, "figures").items()}
@@ -150,7 +158,26 @@ class Entry:
                     raise ValueError(f"{name}.{key}: expected a text, found {value!r:.60}")
         _typed(parts["images"], int, "images")
         _typed(parts["intervention"], str, "intervention")
-        return cls(**(parts | {"figures": figures}))
+        return cls(**(parts | {"figures": figures, "seeds": cls._seeds(parts)}))
+
+    @classmethod
+    def _seeds(cls, parts: Mapping[str, Any]) -> tuple[Entry, ...]:
+        """Return the further seeds of an entry as JSON has it."""
+        shared = {name: part for name, part in parts.items() if name not in (*_OF_A_SEED, "seeds")}
+        seeds, models = [], {parts["model"].get("fingerprint")}
+        for number, content in enumerate(_typed(parts.get("seeds", []), list, "seeds"), start=1):
+            try:
+                unknown = set(_OF_A_SEED) ^ _typed(content, dict, "the seed").keys()
+                if unknown:
+                    raise ValueError(f"{', '.join(sorted(unknown))}: missing, or not known")
+                seed = cls.from_json(content | shared)
+                if seed.model.get("fingerprint") in models:
+                    raise ValueError(f"the model {seed.model.get('fingerprint')} is there twice")
+            except ValueError as error:
+                raise ValueError(f"seeds, number {number}: {error}") from error
+            seeds.append(seed)
+            models.add(seed.model.get("fingerprint"))
+        return tuple(seeds)
 
 
 def evidence_for(metrics: Collection[str]) -> tuple[str, ...]:

@@ -229,9 +229,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--bias-update",
         dest="bias_update",
-        metavar="new|all",
+        metavar="new|add|all",
         default=None,
-        help="write measurements to the baseline: new ones, or all",
+        help="write measurements to the baseline: new ones; those of further seeds of the same training, beside the "
+        "accepted ones; or all, in place of the accepted ones",
     )
     group.addoption(
         "--bias-prune",

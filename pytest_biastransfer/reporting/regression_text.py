@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.reporting.change_text import NOT_COMPARABLE, change_text, not_comparable_text
+from pytest_biastransfer.reporting.seed_text import ONE_CHECKPOINT, acceptance_text, is_told_by_one_checkpoint
 from pytest_biastransfer.reporting.summary_table import NAMED, Line
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
-    from pytest_biastransfer.baseline.regression import Meaning, MetricChange
+    from pytest_biastransfer.baseline.metric_change import Meaning, MetricChange
     from pytest_biastransfer.reporting.report import ReportedChange
 
 _ACCEPT: Final = "--bias-update=all"
@@ -48,7 +49,9 @@ def regression_text(comparison: BaselineComparison, baseline: str) -> str:
         lines += ["  newly flipped, the first:", *(f"    {image}" for image in record.newly_flipped)]
     if comparison.lost_accuracy is not None:
         return "\n".join([*lines, "", f"  {_tolerate([comparison.lost_accuracy])}"])
-    return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([comparison])}"])
+    if is_told_by_one_checkpoint(comparison):
+        lines += ["", f"  {ONE_CHECKPOINT}"]
+    return "\n".join([*lines, "", f"  {acceptance_text(comparison)}: {_accept([comparison])}"])
 
 
 def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exists: bool, command: Sequence[str]) -> str:
@@ -104,7 +107,9 @@ def baseline_lines(
     acceptable = [
         comparison
         for comparison in ordered
-        if comparison.meaning in ("regression", "improvement") and comparison.lost_accuracy is None
+        if comparison.meaning in ("regression", "improvement")
+        and comparison.lost_accuracy is None
+        and not comparison.record.is_further_seed
     ]
     if acceptable:
         yield Line(f"  to accept what changed: {_accept(acceptable, command)}")
@@ -145,6 +150,7 @@ def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
             p_of_change=change.p_of_change,
             tested_tolerance=change.tested_tolerance,
             common_images=change.common_images,
+            seeds=change.seeds,
         )
         for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None

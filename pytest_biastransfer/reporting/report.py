@@ -25,7 +25,7 @@ Role = Literal["source", "transferred", "control"]
 
 @dataclass(frozen=True)
 class ReportedChange:
-    """How a metric changed since it was accepted; see `pytest_biastransfer.baseline.regression.MetricChange`."""
+    """How a metric changed since it was accepted; see `pytest_biastransfer.baseline.metric_change.MetricChange`."""
 
     metric: str
     before: float
@@ -38,6 +38,7 @@ class ReportedChange:
     p_of_change: float | None = None
     tested_tolerance: float = 0.0
     common_images: int | None = None
+    seeds: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
