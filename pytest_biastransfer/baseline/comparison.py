@@ -40,6 +40,8 @@ class BaselineRecord:
         Why it is not written as one, where that was asked for.
     of_another_checkpoint
         Whether one model was accepted, and it is of another one.
+    has_seeds
+        Whether several models were accepted.
     """
 
     key: Sequence[str]
@@ -53,6 +55,7 @@ class BaselineRecord:
     is_further_seed: bool = False
     not_added: str = ""
     of_another_checkpoint: bool = False
+    has_seeds: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def beside_seeds(pairs: Sequence[MetricChange], now: Entry) -> MetricChange:
         before=fmean(pair.before for pair in pairs),
         newly=None,
         no_longer=None,
-        least_p=beside_most([pair.least_p for pair in pairs]),
+        # How many images change depends on how far a model is from the seeds, so that their number is no bound here.
+        least_p=float(beside_most([pair.least_p for pair in pairs]) == 1),
         loss_on_common_images=fmean(pair.loss_on_common_images for pair in pairs),
         p_of_change=None,
         seeds=tuple(pair.before for pair in pairs),
@@ -78,7 +79,7 @@ def _compared_figure(pair: MetricChange) -> float:
 
 
 def _resolution(change: MetricChange, now: Entry) -> float:
-    """Return the step between two possible values of the metric: one image of the smallest group of a gap, or of all."""
+    """Return the step between two values of the metric: an image of all, or of the smallest group of a gap."""
     images = now.figures[change.metric].images
     if "hits" in now.evidence and not metric_named(change.metric).change.image_sets:
         images = min(size for size, _ in now.group_hits())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ACCEPT: Final = "--bias-update=all"
 _ADD: Final = "--bias-update=new"
+_ADD_SEED: Final = "--bias-update=add"
 # In the order in which the summary counts them.
 _STANDINGS: Final[Mapping[Meaning, str]] = {
     "regression": "worse",
@@ -72,7 +73,7 @@ def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exist
     elif record.problem:
         reason, accept = record.problem, _ACCEPT
     elif record.missing:
-        reason, accept = f"the entry has no {', '.join(record.missing)}", _ACCEPT
+        reason, accept = f"the entry has no {', '.join(record.missing)}", _complete(record)
     else:
         reason, accept = f"{baseline} has no entry of this test", _ADD
     lines = [f"not compared with a baseline: {reason}", "", f"  test      {test}", f"  baseline  {baseline}: {key}", ""]
@@ -203,7 +204,13 @@ def change_lines(comparison: BaselineComparison) -> Iterator[Line]:
             yield Line(f"  {comparison.test}: {change_text(change)}  ", verdict, color)
     missing = comparison.record.missing
     if missing:
-        yield Line(f"  {comparison.test}: the entry has no {', '.join(missing)}; to write it: {_accept([comparison])}")
+        command = shlex.join(["pytest", _complete(comparison.record), comparison.test])
+        yield Line(f"  {comparison.test}: the entry has no {', '.join(missing)}; to write it: {command}")
+
+
+def _complete(record: BaselineRecord) -> str:
+    """Return the option that writes the metrics that an entry lacks, and drops none of its seeds."""
+    return _ADD_SEED if record.has_seeds else _ACCEPT
 
 
 def _accept(comparisons: Sequence[BaselineComparison], command: Sequence[str] = ()) -> str:

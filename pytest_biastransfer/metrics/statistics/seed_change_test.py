@@ -3,8 +3,8 @@
 All are measured on the same images. In the model with crossed random effects of seeds and images, the images' effects
 cancel out of a difference between two seeds, and what remains of it, with the interaction of seeds and images, is what
 the figures of the seeds vary by. Of such balanced data the exact test is therefore that of the figures alone
-(`beyond_seeds`). It is about seeds: of few images, or of seeds that hardly differ, it says nothing. So a change also has
-to be seen image by image, beside most of the seeds (`beside_most`): the larger p-value counts.
+(`beyond_seeds`). It is about seeds: where they hardly differ, it says nothing of chance among few images. So a change
+also has to be seen image by image, beside most of the seeds (`beside_most`): the larger p-value counts.
 """
 
 from __future__ import annotations

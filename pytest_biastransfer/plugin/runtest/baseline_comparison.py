@@ -177,6 +177,7 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
         highlights=test.measurement.highlights() if got_worse else "",
         newly_flipped=flipped,
         of_another_checkpoint=is_of_another_checkpoint(accepted, entry),
+        has_seeds=bool(accepted.seeds),
     )
 
 
