@@ -131,9 +131,11 @@ def test_further_seeds_are_added_and_a_model_is_compared_with_all(project: Proje
         project.run(flips).stdout.fnmatch_lines(["compared with bias-baseline.json: 1 no worse"])
 
 
+@each_mode
 def test_a_worse_seed_is_added_and_shown_and_not_red(project: Project) -> None:
     project.run(60, "--bias-update=new")
     added = project.run(120, "--bias-update=add")
+    assert added.ret == pytest.ExitCode.OK
     added.assert_outcomes(passed=1)
     added.stdout.fnmatch_lines(
         [
