@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_biastransfer.baseline.encoding import encode_images, encode_numbers
+from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, Figure
 from pytest_biastransfer.baseline.file import read_baseline, write_baseline
 from pytest_biastransfer.baseline.regression import changes, comparable, meanings, newly_flipped
@@ -376,6 +376,21 @@ def test_a_figure_that_has_a_sign_is_compared_as_it_is() -> None:
     t = (-0.2 + 0.05 + 2 * fmean(values) - fmean(values)) / (stdev(values) * math.sqrt(5 / 4))
     assert tolerant.p == pytest.approx(2 * stats.t.sf(abs(t), 3), rel=0.001)
     assert tolerant.p_of_change == changes(accepted, signed("x", -0.2), ["gap"], 0.0)[0].p
+
+
+def test_a_gap_of_rates_is_rounded_to_an_image_of_the_smallest_group() -> None:
+    def measured(name: str, hits: int) -> Entry:
+        groups = encode_groups([(40, list(range(hits))), (60, list(range(15)))])
+        gap = Figure(abs(hits / 40 - 0.25), 100, None)
+        evidence = {"groups": "g", "chance": encode_numbers([0.0, 0.05, hits * 1e-9]), "hits": groups}
+        return replace(seed(name, [], gap=gap), evidence=evidence)
+
+    pair = [measured("m", 14), measured("n", 14)]
+    now = measured("x", 30)
+    change = changes(baseline(*pair), now, ["gap"], 0.0)[0]
+    by_image = [changes(one, now, ["gap"], 0.0)[0].p for one in pair]
+    over_seeds = beyond_seeds(0.5, [0.1, 0.1], resolution=1 / 40, scale=root_scale())
+    assert change.p == max(over_seeds, beside_most(by_image)) == over_seeds > 0.01
 
 
 @pytest.mark.parametrize("metric", ["asr", "skew"])

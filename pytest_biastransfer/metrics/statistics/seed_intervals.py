@@ -99,8 +99,9 @@ def error_of_a_further_figure(figures: Sequence[float]) -> tuple[float, int]:
     All are draws of the same kind: the further one varies as the others do, and their mean is uncertain, too (Crawford
     and Howell 1998). The number of degrees of freedom is that of the figures less one.
 
-    >>> error_of_a_further_figure([0.1, 0.2, 0.3])
-    (0.11547005383792516, 2)
+    >>> error, freedom = error_of_a_further_figure([0.1, 0.2, 0.3])
+    >>> round(error, 6), freedom
+    (0.11547, 2)
     """
     return math.sqrt(_variance(figures) * (1 + 1 / len(figures))), len(figures) - 1
 
