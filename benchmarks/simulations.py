@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.nights import Row, delays, false_alarms
+from benchmarks.seed_simulations import seed_rules, seeds
 from pytest_biastransfer.metrics.group_gaps import rate_gaps
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
@@ -170,6 +171,8 @@ TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
     "skew-changes": skew_changes,
     "false-alarms": false_alarms,
     "delays": delays,
+    "seeds": seeds,
+    "seed-rules": seed_rules,
 }
 
 

@@ -41,7 +41,8 @@ Negatives = Literal["own", "shared"]
 Unjudged = Literal["list", "warn", "fail"]
 # What a limit bounds: the value from above or from below, or its absolute value from above.
 Bound = Literal["at most", "at least", "size at most"]
-Update = Literal["new", "all", "history"]
+# What is written to the baseline: what it lacks, further seeds besides that, all, or the counts of a run on new images.
+Update = Literal["new", "add", "all", "history"]
 Compare = Literal["fail", "warn", "off", "require"]
 Images = Literal["none", "failed", "all"]
 

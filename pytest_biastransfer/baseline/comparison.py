@@ -6,13 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pytest_biastransfer.baseline.regression import (
-    Meaning,
-    MetricChange,
-    beside_accuracy,
-    meanings,
-    settled_meanings,
-)
+from pytest_biastransfer.baseline.metric_change import Meaning, MetricChange
+from pytest_biastransfer.baseline.regression import beside_accuracy, meanings, settled_meanings
 from pytest_biastransfer.names import Correction
 
 # The most important one first: it is the meaning of a test whose changes have several.
@@ -41,6 +36,14 @@ class BaselineRecord:
         The keys of the images that it is of; a process states them once for each dataset, as they are long.
     night
         The line of the entry's history, if the run may be counted there.
+    is_further_seed
+        Whether the entry is written as one more seed of the accepted measurement, so that it is no regression.
+    not_added
+        Why it is not written as one, where that was asked for.
+    of_another_checkpoint
+        Whether one model was accepted, and it is of another one.
+    has_seeds
+        Whether several models were accepted.
     """
 
     key: Sequence[str]
@@ -52,6 +55,10 @@ class BaselineRecord:
     entry: Mapping[str, Any] | None = None
     image_keys: str = ""
     night: str = ""
+    is_further_seed: bool = False
+    not_added: str = ""
+    of_another_checkpoint: bool = False
+    has_seeds: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _LIBRARIES: Final = ("pytest-biastransfer", "torch", "torchvision")
 _CLOPPER_PEARSON: Final = "clopper-pearson"
+# What the file has of a further seed; the rest it has in common with the first one.
+_OF_A_SEED: Final = ("model", "figures", "evidence", "versions")
 
 
 class EntryKey(NamedTuple):
@@ -76,6 +78,8 @@ class Entry:
         once for each dataset, and other files do not have them.
     history
         The runs on other images that were compared with it, one line each; see `baseline.history`.
+    seeds
+        The same measurement of further accepted models of the same training; see `pytest_biastransfer.baseline.seeds`.
     """
 
     model: Mapping[str, str | None]
@@ -87,6 +91,7 @@ class Entry:
     versions: Mapping[str, str | None]
     image_keys: str = ""
     history: Sequence[str] = ()
+    seeds: tuple[Entry, ...] = ()
 
     def value(self, metric: str) -> float:
         """Return the value of a metric; it must be defined."""
@@ -137,9 +142,12 @@ class Entry:
         """Return the entry as what JSON can hold, without the keys of the images, and without an empty history."""
         figures = {name: _plain(figure) for name, figure in self.figures.items()}
         content = dataclasses.asdict(self) | {"figures": figures}
-        del content["image_keys"]
+        del content["image_keys"], content["seeds"]
         if not self.history:
             del content["history"]
+        if self.seeds:
+            plain = [seed.to_json() for seed in self.seeds]
+            content["seeds"] = [{name: seed[name] for name in _OF_A_SEED} for seed in plain]
         return content
 
     @classmethod
@@ -147,7 +155,7 @@ class Entry:
         """Return the entry that `to_json` gave; raises ValueError for anything else, naming the part."""
         parts = _typed(content, dict, "the entry")
         parts = {"history": [], **parts}
-        missing = {field.name for field in dataclasses.fields(cls)} - {"image_keys"} ^ parts.keys()
+        missing = {field.name for field in dataclasses.fields(cls)} - {"image_keys", "seeds"} ^ parts.keys() - {"seeds"}
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))}: missing, or not known")
         figures = {name: _figure(name, figure) for name, figure in _typed(parts["figures"], dict, "figures").items()}
@@ -160,7 +168,27 @@ class Entry:
         for line in _typed(parts["history"], list, "history"):
             _typed(line, str, "history")
         nights_of(parts["history"])
-        return cls(**(parts | {"figures": figures, "history": tuple(parts["history"])}))
+        history = tuple(parts["history"])
+        return cls(**(parts | {"figures": figures, "history": history, "seeds": cls._seeds(parts)}))
+
+    @classmethod
+    def _seeds(cls, parts: Mapping[str, Any]) -> tuple[Entry, ...]:
+        """Return the further seeds of an entry as JSON has it."""
+        shared = {name: part for name, part in parts.items() if name not in (*_OF_A_SEED, "seeds", "history")}
+        seeds, models = [], {parts["model"].get("fingerprint")}
+        for number, content in enumerate(_typed(parts.get("seeds", []), list, "seeds"), start=1):
+            try:
+                unknown = set(_OF_A_SEED) ^ _typed(content, dict, "the seed").keys()
+                if unknown:
+                    raise ValueError(f"{', '.join(sorted(unknown))}: missing, or not known")
+                seed = cls.from_json(content | shared)
+                if seed.model.get("fingerprint") in models:
+                    raise ValueError(f"the model {seed.model.get('fingerprint')} is there twice")
+            except ValueError as error:
+                raise ValueError(f"seeds, number {number}: {error}") from error
+            seeds.append(seed)
+            models.add(seed.model.get("fingerprint"))
+        return tuple(seeds)
 
 
 def evidence_for(metrics: Collection[str]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from pytest_biastransfer.baseline.common_images import have_common_images
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.baseline.history import Night, OverTime, nights_of, short_hash
-from pytest_biastransfer.baseline.regression import MetricChange, same_images
+from pytest_biastransfer.baseline.metric_change import MetricChange
+from pytest_biastransfer.baseline.seeds import same_images
 from pytest_biastransfer.metrics.catalogue import metric_named
 from pytest_biastransfer.metrics.statistics.tally import Tally, total
 
@@ -57,12 +58,15 @@ def over_time(changes: Sequence[MetricChange], before: Entry, night: Night, alph
     """
     nights = nights_of(before.history)
     number = next((place for place, known in enumerate(nights) if known.dataset == night.dataset), len(nights))
-    return [
-        _of_one_run(change, number + 1, alpha)
-        if (baseline := metric_named(change.metric).change.tally(change.metric, before)) is None
-        else _of_all_runs(change, baseline, _tallies(change.metric, nights, night), alpha)
-        for change in changes
-    ]
+    judged = []
+    for change in changes:
+        # Seeds vary by more than their images do, which counts of images do not tell.
+        baseline = None if change.seeds else metric_named(change.metric).change.tally(change.metric, before)
+        if baseline is None:
+            judged.append(_of_one_run(change, number + 1, alpha))
+        else:
+            judged.append(_of_all_runs(change, baseline, _tallies(change.metric, nights, night), alpha))
+    return judged
 
 
 def _tallies(metric: str, nights: Sequence[Night], now: Night) -> list[Tally]:

@@ -3,134 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from pytest_biastransfer.baseline.common_images import on_common_images
 from pytest_biastransfer.baseline.entry import Entry
-from pytest_biastransfer.baseline.history import OverTime
+from pytest_biastransfer.baseline.metric_change import Meaning, MetricChange
+from pytest_biastransfer.baseline.seed_comparison import beside_seeds
+from pytest_biastransfer.baseline.seeds import accepted_seeds, compared_seeds, same_images
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
-from pytest_biastransfer.metrics.statistics.limits import is_at_most
 from pytest_biastransfer.names import Correction
-
-# A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.
-Meaning = Literal["regression", "not comparable", "improvement", "tolerated", "unchanged"]
-
-
-@dataclass(frozen=True)
-class MetricChange:
-    """How a metric changed since it was accepted.
-
-    Attributes
-    ----------
-    metric, before, now
-        What changed, and from what to what.
-    p
-        The probability of such a change, or a larger one, by chance: of a change for the worse if it became worse by
-        just the tolerance, and else if nothing changed.
-    tolerance
-        By how much it may become worse.
-    newly, no_longer
-        How many images count now and did not before, and the other way round; None where that is not what
-        the change is judged by.
-    same_images
-        Whether both are of the same images.
-    common_images
-        How many images both have, where the test is of these because there are others; otherwise None.
-    loss_on_common_images
-        By how much it is worse on these.
-    subject
-        Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
-    identity
-        What distinguishes the figure from that of another model or dataset, such as fingerprints.
-    is_of_size
-        Whether it is a signed figure that is the worse the farther it is from 0, on either side.
-    more_is_worse
-        Whether an increase is a change for the worse; None if the catalogue says so.
-    least_p
-        The smallest p that the comparison could have had; 0 where that is unknown.
-    p_of_change
-        The probability if nothing changed, where `p` is another one.
-    over_time
-        The runs that it is judged over together, at a level of their own; None if it is judged alone.
-    """
-
-    metric: str
-    before: float
-    now: float
-    p: float
-    tolerance: float
-    newly: int | None
-    no_longer: int | None
-    same_images: bool
-    subject: str = ""
-    identity: str = ""
-    is_of_size: bool = False
-    more_is_worse: bool | None = None
-    least_p: float = 0.0
-    p_of_change: float | None = None
-    common_images: int | None = None
-    loss_on_common_images: float = 0.0
-    over_time: OverTime | None = None
-
-    @property
-    def is_accuracy(self) -> bool:
-        """Whether it is of the accuracy without an intervention, which had better be high."""
-        return self.metric == ACCURACY
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether it is a change for the worse, by however little."""
-        return self.loss > 0
-
-    @property
-    def tested_tolerance(self) -> float:
-        """The tolerance, if `p` is of becoming worse by more than that; else 0."""
-        return 0.0 if self.p_of_change is None else self.tolerance
-
-    @property
-    def p_of_any_change(self) -> float:
-        """The probability of such a change, or a larger one, if nothing changed."""
-        return self.p if self.p_of_change is None else self.p_of_change
-
-    @property
-    def loss(self) -> float:
-        """By how much it is worse; below 0 if it is better."""
-        if self.common_images is not None:
-            return self.loss_on_common_images
-        if self.is_of_size:
-            return abs(self.now) - abs(self.before)
-        change = self.now - self.before
-        more_is_worse = metric_named(self.metric).more_is_worse if self.more_is_worse is None else self.more_is_worse
-        return change if more_is_worse else -change
-
-    def level(self, alpha: float) -> float:
-        """Return the level that its p-value is compared with, where that of a session is `alpha`."""
-        return alpha if self.over_time is None else self.over_time.alpha
-
-    def meaning(self, adjusted_p: float, alpha: float, adjusted_p_of_any_change: float | None = None) -> Meaning:
-        """Return what the change means, given its p-values among all of the session; the second one if it differs."""
-        alpha = self.level(alpha)
-        if not self.is_worse:
-            is_better = adjusted_p <= alpha and self.loss < 0 and not self.is_accuracy
-            return "improvement" if is_better else "unchanged"
-        if adjusted_p <= alpha and self.exceeds_tolerance:
-            return "regression"
-        p_of_any_change = adjusted_p if adjusted_p_of_any_change is None else adjusted_p_of_any_change
-        return "tolerated" if self.is_accuracy and p_of_any_change <= alpha else "unchanged"
-
-    @property
-    def exceeds_tolerance(self) -> bool:
-        """Whether it is observed to be worse by more than the tolerance."""
-        return not is_at_most(self.loss, self.tolerance)
 
 
 def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]:
     """Return those of the metrics that an accepted and a new measurement have both, and the accuracy if known."""
-    return [metric for metric in (*metrics, ACCURACY) if _has(before, metric) and _has(now, metric)]
+    seeds = compared_seeds(before, now)
+    return [
+        metric for metric in (*metrics, ACCURACY) if any(_has(seed, metric) for seed in seeds) and _has(now, metric)
+    ]
 
 
 def changes(
@@ -149,10 +39,12 @@ def changes(
 
 
 def newly_flipped(before: Entry, now: Entry) -> list[int]:
-    """Return the images that flip now and did not before, if both are of the same images."""
+    """Return the images that flip now and of no accepted seed, if all are of the same images."""
     if not same_images(before, now):
         return []
-    earlier = set(before.image_set("flipped"))
+    earlier: set[int] = set()
+    for seed in accepted_seeds(before):
+        earlier.update(seed.image_set("flipped"))
     return [image for image in now.image_set("flipped") if image not in earlier]
 
 
@@ -243,27 +135,21 @@ def _has(entry: Entry, metric: str) -> bool:
     return metric_named(metric).change.is_possible(entry) and (metric != ACCURACY or figure.count is not None)
 
 
-def same_images(before: Entry, now: Entry) -> bool:
-    """Whether an accepted and a new measurement are of the same images."""
-    return before.dataset["fingerprint"] == now.dataset["fingerprint"] and before.images == now.images
-
-
-def same_declaration(before: Entry, now: Entry) -> bool:
-    """Whether an accepted and a new measurement are of the same intervention or gap, whatever name it has."""
-    return _declaration(before.intervention) == _declaration(now.intervention)
-
-
-def _declaration(declaration: str) -> str:
-    """Return an intervention in words without the names that it has.
-
-    >>> _declaration("yellow-square = Square(size=0.25)")
-    'Square(size=0.25)'
-    """
-    names, bracket, fields = declaration.partition("(")
-    return names.rpartition(" = ")[2] + bracket + fields
-
-
 def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
+    seeds = [seed for seed in compared_seeds(before, now) if _has(seed, metric)]
+    if len(seeds) == 1:
+        return _change_since(seeds[0], now, metric, tolerance)
+    return beside_seeds([_change_since_seed(seed, now, metric, tolerance) for seed in seeds], now)
+
+
+def _change_since_seed(seed: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
+    try:
+        return _change_since(seed, now, metric, tolerance)
+    except ValueError as error:
+        raise ValueError(f"the seed {seed.model['name']} ({seed.model['fingerprint']}): {error}") from error
+
+
+def _change_since(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
     test, paired = metric_named(metric).change, same_images(before, now)
     common = None if paired or not test.is_by_image(before, now) else on_common_images(before, now)
     compared = common or (before, now)
@@ -291,14 +177,12 @@ def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricC
 
 def _p_beyond_tolerance(before: Entry, now: Entry, change: MetricChange) -> float:
     """Return the p-value of becoming worse by more than the tolerance, twice that of one side."""
-    # A signed gap that changed its side is worse by more only if it also exceeds the size of the other side.
-    changed_side = change.is_of_size and change.before * change.now < 0
-    margin = change.tolerance + (2 * abs(change.before) if changed_side else 0.0)
     test = metric_named(change.metric).change
     # The gaps of two sides are added, so that what images have in common makes the sum more uncertain, not less.
-    paired = (change.same_images or change.common_images is not None) and not changed_side
+    paired = (change.same_images or change.common_images is not None) and not change.changed_side
     # What is tested by image is the worse the larger it is.
-    margin = math.copysign(margin, 1.0 if change.common_images is not None else change.now - change.before)
+    is_increase = change.common_images is not None or change.now >= change.before
+    margin = change.tolerated_change if is_increase else -change.tolerated_change
     return test.compare(change.metric, before, now, paired=paired, margin=margin).p
 
 
@@ -308,7 +192,7 @@ def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> MetricChang
         now.model["fingerprint"],
         now.dataset["fingerprint"],
         now.images,
-        before.model["fingerprint"],
+        *(seed.model["fingerprint"] for seed in compared_seeds(before, now)),
         before.dataset["fingerprint"],
     ]
     change = _change(before, now, ACCURACY, tolerance)

@@ -69,7 +69,8 @@ def _comparisons(old: Report, new: Report, old_path: Path) -> list[BaselineCompa
 def _record(old: Result, new: Result, old_path: Path) -> BaselineRecord:
     from pytest_biastransfer.baseline.comparison import BaselineRecord
     from pytest_biastransfer.baseline.entry import Entry
-    from pytest_biastransfer.baseline.regression import changes, comparable, same_declaration
+    from pytest_biastransfer.baseline.regression import changes, comparable
+    from pytest_biastransfer.baseline.seeds import is_of_another_checkpoint, same_declaration
 
     assert new.key is not None
     try:
@@ -77,7 +78,12 @@ def _record(old: Result, new: Result, old_path: Path) -> BaselineRecord:
         problem = "" if same_declaration(before, now) else "it measures something else now"
         metrics = comparable(before, now, [] if problem else [limit.metric for limit in new.limits])
         tolerances = new.max_regression, new.max_accuracy_regression
-        return BaselineRecord(new.key, problem, changes=changes(before, now, metrics, *tolerances))
+        return BaselineRecord(
+            new.key,
+            problem,
+            changes=changes(before, now, metrics, *tolerances),
+            of_another_checkpoint=is_of_another_checkpoint(before, now),
+        )
     except ValueError as error:
         raise ReportError(f"{old_path}: the entry of {new.name} is damaged: {error}; write the report again") from error
 
@@ -86,6 +92,7 @@ def _lines(
     comparisons: list[BaselineComparison], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
 ) -> Iterator[str]:
     from pytest_biastransfer.reporting.regression_text import accuracy_lines, change_lines, counts_text
+    from pytest_biastransfer.reporting.seed_text import ONE_REPORT, is_told_by_one_checkpoint
     from pytest_biastransfer.reporting.wording import counted
 
     yield (
@@ -98,6 +105,8 @@ def _lines(
     for comparison in sorted(comparisons, key=lambda item: (item.meaning != "regression", item.test)):
         for line in change_lines(comparison):
             yield f"{line.text}{line.verdict}"
+    if any(map(is_told_by_one_checkpoint, comparisons)):
+        yield f"  {ONE_REPORT}"
     for name in broken:
         was = f"was {before[name].outcome}" if name in before else "is new"
         yield f"  {name}: {now[name].outcome}, {was}"

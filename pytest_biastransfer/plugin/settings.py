@@ -234,9 +234,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--bias-update",
         dest="bias_update",
-        metavar="new|all|history",
+        metavar="new|add|all|history",
         default=None,
-        help="write measurements to the baseline: new ones, or all; or count this run on new images in its history",
+        help="write measurements to the baseline: new ones; those of further seeds of the same training, beside the "
+        "accepted ones; or all, in place of the accepted ones; or count this run on new images in its history",
     )
     group.addoption(
         "--bias-prune",

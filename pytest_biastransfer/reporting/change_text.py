@@ -5,25 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.metrics.catalogue import counts_text_of
+from pytest_biastransfer.reporting.seed_text import seeds_text
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.baseline.regression import MetricChange
+    from pytest_biastransfer.baseline.metric_change import MetricChange
     from pytest_biastransfer.reporting.report import ReportedChange
 
 NOT_COMPARABLE: Final = "not comparable"
 
 
 def change_text(change: MetricChange | ReportedChange) -> str:
-    """Return the metric before and now, the images that made the difference, and the p-value.
+    """Return the metric before and now, the images that made the difference or the accepted seeds, and the p-value.
 
-    >>> from pytest_biastransfer.baseline.regression import MetricChange
+    Of several seeds, the metric before is their mean.
+
+    >>> from pytest_biastransfer.baseline.metric_change import MetricChange
     >>> change_text(MetricChange("asr", 0.031, 0.084, 7.6e-58, 0.0, 1, 26, True))
     'asr 0.031 → 0.084; 1 image newly flips, 26 no longer do (p = 8e-58)'
     >>> change_text(MetricChange("skew", 0.31, 0.24, 0.0041, 0.0, None, None, False))
     'skew 0.310 → 0.240 (p = 0.004, not the same images: compared unpaired)'
     >>> change_text(MetricChange("asr", 0.1, 0.105, 0.004, 0.0, 60, 35, False, common_images=4990))
     'asr 0.100 → 0.105; 60 images newly flip, 35 no longer do (p = 0.004, of the 4,990 images that both have)'
+    >>> change_text(MetricChange("asr", 0.144, 0.19, 0.003, 0.0, None, None, True, seeds=(0.139, 0.151, 0.142)))
+    'asr 0.144 → 0.190; 3 accepted seeds: 0.139 to 0.151 (p = 0.003)'
     >>> change_text(MetricChange("asr", 0.1, 0.15, 0.03, 0.02, 70, 20, True, p_of_change=7e-8))
     'asr 0.100 → 0.150; 70 images newly flip, 20 no longer do (p = 7e-08; 0.03 of worse by more than 0.02)'
     >>> from pytest_biastransfer.baseline.history import OverTime
@@ -33,7 +38,7 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     'skew 0.310 → 0.340 in run 14 (p = 0.03, at any time)'
     """
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
-    images = ""
+    images = f"; {seeds_text(change)}" if change.seeds else ""
     if change.newly is not None and change.no_longer is not None:
         images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
     # An unpaired test cannot use that an image is the same before and now, so that it needs larger changes.
@@ -54,7 +59,7 @@ def change_text(change: MetricChange | ReportedChange) -> str:
 def not_comparable_text(change: MetricChange | ReportedChange) -> str:
     """Return why no metric counts as better: the accuracy on unchanged images changed like this.
 
-    >>> from pytest_biastransfer.baseline.regression import MetricChange
+    >>> from pytest_biastransfer.baseline.metric_change import MetricChange
     >>> not_comparable_text(MetricChange("accuracy", 0.651, 0.1, 7.6e-58, 0.0, 291, 26, True))
     'not comparable: clean accuracy 0.65 → 0.10'
     """

@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.reporting.change_text import NOT_COMPARABLE, change_text, not_comparable_text
+from pytest_biastransfer.reporting.seed_text import ONE_CHECKPOINT, acceptance_text, is_told_by_one_checkpoint
 from pytest_biastransfer.reporting.summary_table import NAMED, Line
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
-    from pytest_biastransfer.baseline.regression import Meaning, MetricChange
+    from pytest_biastransfer.baseline.metric_change import Meaning, MetricChange
     from pytest_biastransfer.reporting.report import ReportedChange
 
 _ACCEPT: Final = "--bias-update=all"
 _ADD: Final = "--bias-update=new"
+_ADD_SEED: Final = "--bias-update=add"
 # In the order in which the summary counts them.
 _STANDINGS: Final[Mapping[Meaning, str]] = {
     "regression": "worse",
@@ -48,7 +50,9 @@ def regression_text(comparison: BaselineComparison, baseline: str) -> str:
         lines += ["  newly flipped, the first:", *(f"    {image}" for image in record.newly_flipped)]
     if comparison.lost_accuracy is not None:
         return "\n".join([*lines, "", f"  {_tolerate([comparison.lost_accuracy])}"])
-    return "\n".join([*lines, "", f"  If this is meant, accept it: {_accept([comparison])}"])
+    if is_told_by_one_checkpoint(comparison):
+        lines += ["", f"  {ONE_CHECKPOINT}"]
+    return "\n".join([*lines, "", f"  {acceptance_text(comparison)}: {_accept([comparison])}"])
 
 
 def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exists: bool, command: Sequence[str]) -> str:
@@ -69,7 +73,7 @@ def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exist
     elif record.problem:
         reason, accept = record.problem, _ACCEPT
     elif record.missing:
-        reason, accept = f"the entry has no {', '.join(record.missing)}", _ACCEPT
+        reason, accept = f"the entry has no {', '.join(record.missing)}", _complete(record)
     else:
         reason, accept = f"{baseline} has no entry of this test", _ADD
     lines = [f"not compared with a baseline: {reason}", "", f"  test      {test}", f"  baseline  {baseline}: {key}", ""]
@@ -104,7 +108,9 @@ def baseline_lines(
     acceptable = [
         comparison
         for comparison in ordered
-        if comparison.meaning in ("regression", "improvement") and comparison.lost_accuracy is None
+        if comparison.meaning in ("regression", "improvement")
+        and comparison.lost_accuracy is None
+        and not comparison.record.is_further_seed
     ]
     if acceptable:
         yield Line(f"  to accept what changed: {_accept(acceptable, command)}")
@@ -146,6 +152,7 @@ def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
             tested_tolerance=change.tested_tolerance,
             common_images=change.common_images,
             over_time=change.over_time,
+            seeds=change.seeds,
         )
         for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None
@@ -198,7 +205,13 @@ def change_lines(comparison: BaselineComparison) -> Iterator[Line]:
             yield Line(f"  {comparison.test}: {change_text(change)}  ", verdict, color)
     missing = comparison.record.missing
     if missing:
-        yield Line(f"  {comparison.test}: the entry has no {', '.join(missing)}; to write it: {_accept([comparison])}")
+        command = shlex.join(["pytest", _complete(comparison.record), comparison.test])
+        yield Line(f"  {comparison.test}: the entry has no {', '.join(missing)}; to write it: {command}")
+
+
+def _complete(record: BaselineRecord) -> str:
+    """Return the option that writes the metrics that an entry lacks, and drops none of its seeds."""
+    return _ADD_SEED if record.has_seeds else _ACCEPT
 
 
 def _accept(comparisons: Sequence[BaselineComparison], command: Sequence[str] = ()) -> str:

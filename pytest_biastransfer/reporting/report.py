@@ -26,7 +26,7 @@ Role = Literal["source", "transferred", "control"]
 
 @dataclass(frozen=True)
 class ReportedChange:
-    """How a metric changed since it was accepted; see `pytest_biastransfer.baseline.regression.MetricChange`."""
+    """How a metric changed since it was accepted; see `pytest_biastransfer.baseline.metric_change.MetricChange`."""
 
     metric: str
     before: float
@@ -40,6 +40,7 @@ class ReportedChange:
     tested_tolerance: float = 0.0
     common_images: int | None = None
     over_time: OverTime | None = None
+    seeds: Sequence[float] = ()
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from pytest_biastransfer.baseline.encoding import (
 )
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, Figure
 from pytest_biastransfer.baseline.file import pruned, read_baseline, write_baseline
+from pytest_biastransfer.baseline.metric_change import MetricChange
 from pytest_biastransfer.baseline.regression import (
-    MetricChange,
     beside_accuracy,
     changes,
     comparable,

@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 import pytest
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord, compared_alone
-from pytest_biastransfer.baseline.regression import MetricChange, meanings, settled_meanings
+from pytest_biastransfer.baseline.metric_change import MetricChange
+from pytest_biastransfer.baseline.regression import meanings, settled_meanings
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
 from pytest_biastransfer.reporting.regression_text import regression_text
 from tests.conftest import Run, each_mode

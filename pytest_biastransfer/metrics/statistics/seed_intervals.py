@@ -93,11 +93,23 @@ def mean_on_images(figures: Sequence[Estimate]) -> Estimate:
     )
 
 
+def error_of_a_further_figure(figures: Sequence[float]) -> tuple[float, int]:
+    """Return the standard error of the difference of a further figure and the mean of two or more, and its freedom.
+
+    All are draws of the same kind: the further one varies as the others do, and their mean is uncertain, too (Crawford
+    and Howell 1998). The number of degrees of freedom is that of the figures less one.
+
+    >>> error, freedom = error_of_a_further_figure([0.1, 0.2, 0.3])
+    >>> round(error, 6), freedom
+    (0.11547, 2)
+    """
+    return math.sqrt(_variance(figures) * (1 + 1 / len(figures))), len(figures) - 1
+
+
 def _welch(first: Sequence[Estimate], second: Sequence[Estimate]) -> tuple[float, float]:
     """Return the standard error of a difference of means, and its number of degrees of freedom."""
     if min(len(first), len(second)) == 1:
-        several = max(first, second, key=len)
-        return math.sqrt(_variance(several) * (1 + 1 / len(several))), len(several) - 1
+        return error_of_a_further_figure(max(first, second, key=len))
     squared_errors = [_variance(figures) / len(figures) for figures in (first, second)]
     total = sum(squared_errors)
     squares = sum(
@@ -108,7 +120,7 @@ def _welch(first: Sequence[Estimate], second: Sequence[Estimate]) -> tuple[float
     return math.sqrt(total), total**2 / squares if squares > 0 else 1.0
 
 
-def _variance(figures: Sequence[Estimate]) -> float:
+def _variance(figures: Sequence[float]) -> float:
     return variance(map(float, figures))
 
 

@@ -12,12 +12,13 @@ from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, entry_of
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.baseline.over_time import has_new_images, night_of, over_time
-from pytest_biastransfer.baseline.regression import (
-    changes,
-    comparable,
-    newly_flipped,
+from pytest_biastransfer.baseline.regression import changes, comparable, newly_flipped
+from pytest_biastransfer.baseline.seeds import (
+    is_of_another_checkpoint,
+    obstacle,
     same_declaration,
     same_images,
+    with_seed,
 )
 from pytest_biastransfer.judgement.degenerate import defects
 from pytest_biastransfer.metrics.catalogue import ACCURACY
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
 
 STOPPED_EARLY: Final = "stopped early"
+DEGENERATE: Final = "a degenerate model is not accepted"
 
 
 def compare_with_baseline(item: pytest.Item, test: MeasuredTest, facts: Facts) -> BaselineRecord | None:
@@ -52,12 +54,14 @@ def compare_with_baseline(item: pytest.Item, test: MeasuredTest, facts: Facts) -
     entry = measured_entry(test, facts)
     if accepted is None or settings.update == "all":
         if defects(test.case.expectation, test.measurement):
-            return BaselineRecord(key, "a degenerate model is not accepted")
+            return BaselineRecord(key, DEGENERATE)
         return _to_be_written(item.config, BaselineRecord(key), test, entry)
     record = None if settings.compare == "off" else _comparison(settings, key, test, accepted, entry)
-    if record is None or not record.missing or settings.update != "new":
-        return record
-    return _to_be_written(item.config, record, test, entry)
+    if settings.update == "add":
+        record = _beside_accepted(item.config, record or BaselineRecord(key), test, accepted, entry)
+    elif settings.update == "new" and record is not None and record.missing:
+        record = _to_be_written(item.config, record, test, entry)
+    return record
 
 
 def require_comparison(item: pytest.Item, record: BaselineRecord | None) -> None:
@@ -118,7 +122,7 @@ def fails_on_regression(item: pytest.Item) -> bool:
 
 def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> None:
     """Fail a test that is worse than the baseline whatever the session's other tests are; note one that may be."""
-    if record is None or not record.changes or not fails_on_regression(item):
+    if record is None or not record.changes or record.is_further_seed or not fails_on_regression(item):
         return
     from pytest_biastransfer.baseline.comparison import compared_alone
     from pytest_biastransfer.reporting.regression_text import regression_text
@@ -179,7 +183,24 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
         highlights=test.measurement.highlights() if got_worse else "",
         newly_flipped=flipped,
         night=night.to_line() if night is not None and is_counted else "",
+        of_another_checkpoint=is_of_another_checkpoint(accepted, entry),
+        has_seeds=bool(accepted.seeds),
     )
+
+
+def _beside_accepted(
+    config: pytest.Config, record: BaselineRecord, test: MeasuredTest, accepted: Entry, entry: Entry
+) -> BaselineRecord:
+    """Return a record with an entry that is to be written as a further seed, or why it is not."""
+    is_degenerate = bool(defects(test.case.expectation, test.measurement))
+    reason = DEGENERATE if is_degenerate else obstacle(accepted, entry)
+    if reason:
+        return dataclasses.replace(record, not_added=reason)
+    after = with_seed(accepted, entry)
+    if after == accepted:
+        return record
+    is_further_seed = len(after.seeds) > len(accepted.seeds)
+    return _to_be_written(config, dataclasses.replace(record, is_further_seed=is_further_seed), test, entry)
 
 
 def _to_be_written(config: pytest.Config, record: BaselineRecord, test: MeasuredTest, entry: Entry) -> BaselineRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ class BaselineWatch:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self._say([Line(str(error), color="red")])
         else:
-            self._say([Line(text)])
+            self._say([Line(text), *self._not_added()])
 
     def _require_whole(self, session: pytest.Session) -> None:
         asked = self._settings.compare != "off" or self._settings.update or self._settings.prune
@@ -154,7 +154,7 @@ class BaselineWatch:
         if not self._settings.fails_on_regression:
             return
         for nodeid, one in self._config.stash.get(COMPARED, {}).items():
-            if one.meaning == "regression" and nodeid in self._passed:
+            if one.meaning == "regression" and nodeid in self._passed and not one.record.is_further_seed:
                 session.shouldfail = (
                     f"{one.test} is worse than the baseline, see below: it was reported as passed by another plugin, "
                     f"which ran it before that was known"
@@ -165,6 +165,7 @@ class BaselineWatch:
         """Write what the session measured into what the file has by now; return what became of it."""
         from pytest_biastransfer.baseline.entry import Entry, EntryKey
         from pytest_biastransfer.baseline.file import read_baseline, write_baseline
+        from pytest_biastransfer.baseline.seeds import updated
 
         before = read_baseline(self._settings.baseline) or {}
         after, remark = dict(before), ""
@@ -173,23 +174,33 @@ class BaselineWatch:
 
             after, sentence = with_run(before, self._records.values())
             remark = f"; {sentence}"
-        # What was accepted before stays what it was, unless all is to be written.
-        kept = self._settings.update == "new"
         for record in self._records.values():
             if record.entry is not None:
                 key, entry = EntryKey(*record.key), Entry.from_json(record.entry)
                 entry = replace(entry, image_keys=self._image_keys.get(entry.dataset["fingerprint"], ""))
-                known = after.get(key, entry)
-                after[key] = known.joined(entry) if kept else entry.joined(known)
+                after[key] = updated(after.get(key), entry, self._settings.update)
         if self._settings.prune:
             after, problem = self._pruned(session, after)
             remark += problem
         if after != before:
             write_baseline(self._settings.baseline, after)
         added, removed = len(after.keys() - before.keys()), len(before.keys() - after.keys())
-        changed = sum(before[key] != after[key] for key in before.keys() & after.keys())
-        counts = f"{added} added, {changed} changed, {removed} removed, {len(after)} in all"
+        in_both = before.keys() & after.keys()
+        changed = sum(before[key] != after[key] for key in in_both)
+        further = sum(len(before[key].seeds) < len(after[key].seeds) for key in in_both)
+        of_these = f" ({further} by a further seed)" if further else ""
+        counts = f"{added} added, {changed} changed{of_these}, {removed} removed, {len(after)} in all"
         return f"{baseline_name(self._config)}: {counts}{remark}"
+
+    def _not_added(self) -> Iterator[Line]:
+        """Yield a line for each measurement that was to be a further seed and is none."""
+        from pytest_biastransfer.plugin.runtest.baseline_comparison import DEGENERATE
+        from pytest_biastransfer.reporting.seed_text import not_added_line
+
+        for nodeid, record in self._records.items():
+            if record.not_added:
+                test = typed_name(self._config, nodeid)
+                yield not_added_line(test, record.not_added, can_replace=record.not_added != DEGENERATE)
 
     def _pruned(self, session: pytest.Session, entries: Entries) -> tuple[Entries, str]:
         """Return the entries without those of tests that are gone, and in words what could not be removed."""
