@@ -16,8 +16,9 @@ from pytest_biastransfer.baseline.encoding import encode_images
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, Figure
 from pytest_biastransfer.baseline.file import read_baseline, write_baseline
 from pytest_biastransfer.baseline.history import Night, OverTime, nights_of, short_hash
-from pytest_biastransfer.baseline.metric_change import MetricChange, changes, meanings, settled_meanings
+from pytest_biastransfer.baseline.metric_change import MetricChange
 from pytest_biastransfer.baseline.over_time import has_new_images, night_of, over_time, spending_weight, with_night
+from pytest_biastransfer.baseline.regression import changes, meanings, settled_meanings
 from pytest_biastransfer.errors import BaselineError
 from pytest_biastransfer.metrics.statistics.e_process import p_over_time
 from pytest_biastransfer.metrics.statistics.tally import Tally
