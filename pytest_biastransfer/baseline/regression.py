@@ -11,7 +11,7 @@ from typing import Literal
 from pytest_biastransfer.baseline.common_images import on_common_images
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
-from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
+from pytest_biastransfer.metrics.gap_change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
 from pytest_biastransfer.names import Correction
 
