@@ -182,6 +182,10 @@ def _places_change(low: float, high: float) -> Separations:
     return lambda groups: (np.linspace(low, high, groups).tolist(), np.linspace(high, low, groups).tolist())
 
 
+def _all_but_the_lowest_rise(low: float, high: float) -> Separations:
+    return lambda groups: (np.linspace(low, high, groups).tolist(), [low, *[high] * (groups - 1)])
+
+
 def _stays(low: float, high: float) -> Separations:
     return lambda groups: (np.linspace(low, high, groups).tolist(),) * 2
 
@@ -198,6 +202,7 @@ UNCHANGED_AREAS: Final[Mapping[tuple[str, int], Separations]] = {
 } | {
     ("areas from .71 to .92 change places", 400): _places_change(0.8, 2.0),
     ("areas from .78 to .82 change places", 400): _places_change(1.1, 1.3),
+    ("areas from .71 to .84, all but the lowest rise to .84", 400): _all_but_the_lowest_rise(0.8, 1.4),
 }
 CHANGED_AREAS: Final[Mapping[tuple[str, int], Separations]] = {
     (f"one area falls from .80 to .71, others {area}", 400): _one_falls(others)

@@ -40,9 +40,9 @@ class Images:
 
 
 # Few values, so that scores are often equal.
-images = st.lists(
-    st.tuples(st.integers(0, 2), st.booleans(), st.integers(-3, 3), st.integers(-3, 3)), max_size=40
-).map(Images)
+images = st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(-3, 3), st.integers(-3, 3)), max_size=40).map(
+    Images
+)
 
 
 def won(positives: Floats, negatives: Floats) -> Floats:
