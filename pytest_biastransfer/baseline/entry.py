@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
+from pytest_biastransfer.baseline.component_encoding import decode_components
 from pytest_biastransfer.baseline.encoding import (
     decode_classes,
     decode_groups,
@@ -24,6 +25,7 @@ from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.metrics.statistics.components import Components
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
@@ -68,9 +70,9 @@ class Entry:
         the same of the control model, ``hits`` of the target, images whose right classification was ``lost`` or
         ``won``, and those that are ``misclassified`` without the intervention or ``unlabelled``. Only what the
         limited metrics and the accuracy need, and what flipped. Of a gap: a hash of its ``groups``, the ``hits`` of
-        each, what ``chance`` does to the gap, and the standard errors of the excess, ``excess_error``, of the ratio and
-        of the worst group; whether the ``worst`` group is the highest or the lowest one; and the groups a signed gap is
-        ``between``.
+        each or the ``components`` of their figures, what ``chance`` does to the gap, and the standard errors of the
+        excess, ``excess_error``, of the ratio and of the worst group; whether the ``worst`` group is the highest or the
+        lowest one; and the groups a signed gap is ``between``.
     versions
         Of the libraries.
     image_keys
@@ -121,6 +123,10 @@ class Entry:
     def group_hits(self) -> Sequence[tuple[int, Sequence[int]]]:
         """Return each group's size and the images that count; raises ValueError if they cannot be decoded."""
         return decode_groups(self.evidence["hits"])
+
+    def components(self) -> Components:
+        """Return what each image adds to the figures of groups; raises ValueError if it cannot be decoded."""
+        return decode_components(self.evidence["components"])
 
     def numbers(self, name: str, count: int) -> list[float]:
         """Return so many numbers; raises ValueError if they cannot be decoded."""

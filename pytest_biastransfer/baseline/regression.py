@@ -11,7 +11,7 @@ from pytest_biastransfer.baseline.metric_change import Meaning, MetricChange
 from pytest_biastransfer.baseline.seed_comparison import beside_seeds
 from pytest_biastransfer.baseline.seeds import accepted_seeds, compared_seeds, same_images
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
-from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
+from pytest_biastransfer.metrics.gap_change_rules import BETWEEN, WORST
 from pytest_biastransfer.names import Correction
 
 

@@ -6,20 +6,21 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
+from pytest_biastransfer.baseline.encoding import encode_images, encode_numbers
 from pytest_biastransfer.data.attribute_groups import groups_of
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.measurement.gap_evidence import image_evidence
 from pytest_biastransfer.measurement.gap_outcomes import GapOutcomes, outcomes_of
 from pytest_biastransfer.metrics import group_gaps
 from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
-from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.equalized_odds import equalized_odds_gaps
+from pytest_biastransfer.metrics.gap_change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.group_gaps import GroupGaps, RateMetric, hits_and_among
 from pytest_biastransfer.metrics.measurement import Provenance
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
 
     Marked = npt.NDArray[np.bool_]
-    Integers = npt.NDArray[np.int64]
 
 
 def gaps_from_predictions(
@@ -67,9 +67,11 @@ def gaps_from_predictions(
         _measurement(model, key, own, of_groups, compared)
         for model, key, own, of_groups in zip(models, keys, outcomes, grouped, strict=True)
     ]
+    # Nothing is compared with the control model's.
+    measurement = _with_image_evidence(measurements[0], grouped[0], compared)
     if len(measurements) == 1:
-        return measurements[0]
-    measurement, control = measurements
+        return measurement
+    control = measurements[1]
     excess = _excess(grouped, compared, measurement.gap, control.gap)
     return dataclasses.replace(
         measurement,
@@ -140,11 +142,6 @@ def _measurement(
     # Equalized odds are of two rates, which have a worst group each.
     own = {"ratio": gaps.ratio, "worst": gaps.worst_value} if gap.metric != "equalized_odds" else {}
     extremes = {name: estimate for name, estimate in own.items() if estimate is not None}
-    hits = {}
-    if gap.metric in get_args(RateMetric):
-        places = np.flatnonzero([group.judged for group in gaps.groups]) if pair is None else np.array(pair)
-        marked, _ = compared.hits_and_among(cast("RateMetric", gap.metric), outcomes)
-        hits = {"hits": encode_groups(_groups_of(outcomes.indices, marked, among, codes, places))}
     return GapMeasurement(
         model=in_one_line(model.name),
         dataset=in_one_line(images.name),
@@ -168,12 +165,19 @@ def _measurement(
             "groups": fingerprint(values.names, codes, among, gap.min_group_size, *([] if pair is None else [pair])),
             "chance": encode_numbers([gaps.inflation, gaps.error, gaps.by_chance]),
             "misclassified": encode_images(every.indices[every.misclassified]),
-            **hits,
             **{f"{name}_error": encode_numbers([_error_of(estimate)]) for name, estimate in extremes.items()},
             WORST: GROUP_METRICS[gaps.metric].worst,
             **({} if gap.between is None else {BETWEEN: " minus ".join(gap.between)}),
         },
     )
+
+
+def _with_image_evidence(measurement: GapMeasurement, outcomes: GapOutcomes, compared: _Comparison) -> GapMeasurement:
+    """Return a measurement with what the baseline keeps of the single images of the compared groups."""
+    pair, codes = compared.pair, compared.values.codes[outcomes.indices]
+    groups = np.flatnonzero([group.judged for group in measurement.groups]) if pair is None else np.array(pair)
+    evidence = image_evidence(compared.gap, outcomes, codes, groups)
+    return dataclasses.replace(measurement, evidence={**measurement.evidence, **evidence})
 
 
 def _pair(values: AttributeGroups, images: LabelledImages, gap: Gap) -> tuple[int, int] | None:
@@ -191,15 +195,6 @@ def _pair(values: AttributeGroups, images: LabelledImages, gap: Gap) -> tuple[in
             )
     first, second = map(values.names.index, gap.between)
     return first, second
-
-
-def _groups_of(
-    indices: Integers, hits: Marked, among: Marked, codes: Integers, groups: Integers
-) -> list[tuple[int, Integers]]:
-    """Return the size of each of some groups, and the indices of its hits."""
-    sizes, counted = np.bincount(codes[among], minlength=int(groups.max()) + 1), among & hits
-    hit_indices, hit_codes = indices[counted], codes[counted]
-    return [(int(sizes[code]), hit_indices[hit_codes == code]) for code in groups]
 
 
 def _excess(

@@ -157,7 +157,7 @@ def _gaps(
     names = [images.naming, *(model.judging for model in models)]
     groups = [images.attribute_or_label(attribute) for attribute in gap.attributes]
     dependencies = (
-        "gaps, ratios, worst groups and clean performance",
+        "gaps, ratios, worst groups, clean performance and evidence of images",
         [key.text for key in keys],
         names,
         evaluator.max_images,

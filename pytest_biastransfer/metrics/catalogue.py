@@ -12,15 +12,14 @@ from typing import Final, TypeVar, get_args
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.metrics import flips
 from pytest_biastransfer.metrics.change_rules import (
-    GapChange,
     ImageCounts,
     McNemar,
     MeanChange,
     ShareOfChangingBase,
     SkewChange,
-    StandardErrorChange,
     TwoProportions,
 )
+from pytest_biastransfer.metrics.gap_change_rules import GapChange, StandardErrorChange
 from pytest_biastransfer.metrics.image_sets import (
     ImageSet,
     Share,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from pytest_biastransfer.metrics.image_sets import ImageSet
 from pytest_biastransfer.metrics.statistics.tally import Tally
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.changing_base_test import ShareOfSome
+    from pytest_biastransfer.metrics.statistics.components import Components
     from pytest_biastransfer.metrics.statistics.transitions import Transitions
 
 
@@ -42,6 +43,9 @@ class AcceptedMeasurement(Protocol):
 
     def group_hits(self) -> Sequence[tuple[int, Sequence[int]]]:
         """Return the size of each group, and which of its images count."""
+
+    def components(self) -> Components:
+        """Return what each image adds to the figures of the groups."""
 
     def numbers(self, name: str, count: int) -> Sequence[float]:
         """Return so many numbers."""
@@ -377,90 +381,6 @@ class SkewChange(ChangeTest):
         return ChangeResult(p, loss=observed_skew(later, sizes[1]) - observed_skew(earlier, sizes[0]))
 
 
-# The evidence of a gap that has a sign: the two groups.
-BETWEEN: Final = "between"
-# The evidence that says whether the worst group is the highest or the lowest one.
-WORST: Final = "worst"
-
-
-class _ChangeOfGap(ChangeTest):
-    """A test of the gap between groups; the images that count of each group are further evidence, if there are any."""
-
-    def _is_same_evidence(self, before: AcceptedMeasurement, now: AcceptedMeasurement) -> bool:
-        # A rate has hits, an area under the ROC curve has none.
-        return super()._is_same_evidence(before, now) and before.evidence.get("hits") == now.evidence.get("hits")
-
-
-class GapChange(_ChangeOfGap):
-    """A test by image of a gap between rates of the same groups, and else by the gaps' standard errors."""
-
-    on_same_images: ClassVar[str] = (
-        "of a rate: the larger p-value of a permutation test by image and a bootstrap test; "
-        "of an area: by the gaps' standard errors"
-    )
-    on_other_images: ClassVar[str] = "by the gaps' standard errors"
-
-    @property
-    def evidence(self) -> tuple[str, ...]:
-        """A hash of the groups, and what chance does to the gap."""
-        return "groups", "chance"
-
-    def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
-    ) -> ChangeResult:
-        from pytest_biastransfer.metrics.statistics.gap_change_test import (
-            SizedGap,
-            paired_gap_change,
-            unpaired_gap_change,
-        )
-
-        are_same_groups = paired and before.evidence["groups"] == now.evidence["groups"]
-        if are_same_groups and "hits" in before.evidence and "hits" in now.evidence:
-            earlier, later, codes = _group_outcomes(before.group_hits(), now.group_hits())
-            groups, is_signed = int(codes.max()) + 1, BETWEEN in now.evidence
-            return ChangeResult(
-                paired_gap_change(
-                    earlier, later, codes >= 0, codes, groups, min_group_size=1, is_signed=is_signed, margin=margin
-                )
-            )
-        gaps = [SizedGap(measurement.value(metric), *measurement.numbers("chance", 3)) for measurement in (before, now)]
-        return ChangeResult(unpaired_gap_change(gaps[0], gaps[1], margin))
-
-
-class StandardErrorChange(_ChangeOfGap):
-    """A test by the standard errors of two figures of groups, as if they were of different images.
-
-    Attributes
-    ----------
-    error
-        The name of the evidence that has the standard error.
-    """
-
-    on_same_images: ClassVar[str] = "by the standard errors, as if on other images; conservative"
-    on_other_images: ClassVar[str] = "the same"
-
-    def __init__(self, error: str) -> None:
-        self.error = error
-
-    @property
-    def evidence(self) -> tuple[str, ...]:
-        """A hash of the groups, and the standard error."""
-        return "groups", self.error
-
-    def _test(
-        self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
-    ) -> ChangeResult:
-        from pytest_biastransfer.metrics.statistics.gap_change_test import SizedGap, unpaired_gap_change
-
-        gaps = [
-            SizedGap(
-                measurement.value(metric), inflation=0.0, error=measurement.numbers(self.error, 1)[0], by_chance=0.0
-            )
-            for measurement in (before, now)
-        ]
-        return ChangeResult(unpaired_gap_change(gaps[0], gaps[1], margin))
-
-
 def _two_proportions(metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, margin: float) -> float:
     earlier, later = before.share(metric), now.share(metric)
     if margin:
@@ -473,23 +393,3 @@ def _two_proportions(metric: str, before: AcceptedMeasurement, now: AcceptedMeas
     from pytest_biastransfer.metrics.statistics.change_tests import two_proportions
 
     return two_proportions(*later, *earlier)
-
-
-def _group_outcomes(
-    before: Sequence[tuple[int, Sequence[int]]], now: Sequence[tuple[int, Sequence[int]]]
-) -> tuple[Any, Any, Any]:
-    """Return which images count before, and now, and their groups; images that never count come last in a group."""
-    import numpy as np
-
-    if [size for size, _ in before] != [size for size, _ in now]:
-        raise ValueError("its groups have other sizes than their hash says")
-    counting_before: list[bool] = []
-    counting_now: list[bool] = []
-    for (size, earlier), (_, later) in zip(before, now, strict=True):
-        set_before, set_now = set(earlier), set(later)
-        ever_counting = sorted(set_before | set_now)
-        rest = [False] * (size - len(ever_counting))
-        counting_before += [image in set_before for image in ever_counting] + rest
-        counting_now += [image in set_now for image in ever_counting] + rest
-    codes = np.repeat(np.arange(len(before)), [size for size, _ in before])
-    return np.array(counting_before, dtype=bool), np.array(counting_now, dtype=bool), codes

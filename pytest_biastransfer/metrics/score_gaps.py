@@ -20,7 +20,6 @@ from pytest_biastransfer.metrics.group_gaps import (
     Pair,
     gaps_of,
 )
-from pytest_biastransfer.metrics.statistics.auc import group_parts
 from pytest_biastransfer.metrics.statistics.average_precision import (
     average_precision,
     average_precision_estimate,
@@ -29,6 +28,7 @@ from pytest_biastransfer.metrics.statistics.average_precision import (
 from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
+from pytest_biastransfer.metrics.statistics.placements import group_parts
 
 
 def average_precision_gaps(

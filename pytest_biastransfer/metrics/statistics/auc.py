@@ -13,21 +13,23 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of
+from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of, symmetric_root
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
+from pytest_biastransfer.metrics.statistics.placements import (
+    Integers,
+    Scores,
+    ascending,
+    group_parts,
+    overtaken,
+    places,
+)
 
-Scores = npt.NDArray[Any]
-Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # Images are looked at in slices that fit into caches, with a row for every area, and that are too short for OpenBLAS
 # to share out among threads: those wait for each other, which takes ten times as long where another process runs.
 _SLICE: Final = 2**13
-# So many groups at most are looked for one by one.
-_FEW: Final = 8
-# Below it, relative to the largest one, an eigenvalue is a rounding error.
-_ROUNDING: Final = 1e-12
 
 
 class Areas(NamedTuple):
@@ -152,19 +154,8 @@ def drawn_areas(group_areas: Areas, groups: Integers, seed: int = 0) -> Floats:
 
     centres, covariance = _logits(group_areas, groups)
     normal = generator_of(seed).standard_normal((DRAWS, centres.size))
-    draws: Floats = expit(centres + (normal @ _root(covariance)).reshape(DRAWS, *centres.shape))
+    draws: Floats = expit(centres + (normal @ symmetric_root(covariance)).reshape(DRAWS, *centres.shape))
     return draws
-
-
-def group_parts(positive: npt.NDArray[np.bool_], codes: Integers, groups: int) -> list[Integers]:
-    """Return the places of the negatives of group 0, of its positives, of the negatives of group 1, and so on."""
-    keys = codes * 2 + positive
-    # Numbers of 16 bits are sorted by counting, several times as fast; a few parts are found one by one faster still.
-    small = keys.astype(np.int16) if 2 * groups <= 2**15 else keys
-    if groups <= _FEW:
-        return [np.flatnonzero(small == key) for key in range(2 * groups)]
-    ends = np.cumsum(np.bincount(keys, minlength=2 * groups))
-    return np.split(np.argsort(small, kind="stable"), ends[:-1])
 
 
 def _comparisons(parts: list[Integers], shared: bool) -> Iterator[tuple[list[int], Integers]]:
@@ -183,50 +174,21 @@ def _delong(scores: Sequence[Scores], positives: Sequence[Integers], negatives: 
     # Only where there are two models do their images need one order.
     keeps_order = models > 1
     below: list[list[Integers]] = []
-    overtaken = np.empty((models, groups, n), dtype=np.int32)
+    higher = np.empty((models, groups, n), dtype=np.int32)
     for model, part in enumerate(scores):
-        ranked, columns = _ascending(part[negatives], keeps_order)
-        places = [_places(ranked, part[members], keeps_order) for members in positives]
-        below.append([low + high for low, high in places])
-        for group, place in enumerate(places):
-            overtaken[model, group, columns] = _overtaken(*place, n)
+        ranked, columns = ascending(part[negatives], keeps_order)
+        placed = [places(ranked, part[members], keeps_order) for members in positives]
+        below.append([low + high for low, high in placed])
+        for group, place in enumerate(placed):
+            higher[model, group, columns] = overtaken(*place, n)
     # Whole numbers up to here: sums do not depend on the order of the images.
     values = np.array([[int(one.sum()) for one in row] for row in below]) / (2 * n * sizes)
-    covariance = _spread(overtaken.reshape(-1, n), np.tile(2 * sizes, models), 1 - values.ravel()) / n
+    covariance = _spread(higher.reshape(-1, n), np.tile(2 * sizes, models), 1 - values.ravel()) / n
     covariance = covariance.reshape(models, groups, models, groups)
     for group, size in enumerate(sizes):
         rows = np.stack([row[group] for row in below])
         covariance[:, group, :, group] += _spread(rows, np.full(models, 2 * n), values[:, group]) / size
     return values, covariance
-
-
-def _ascending(scores: Scores, keeps_order: bool) -> tuple[Scores, Integers | slice]:
-    """Return scores in ascending order, and where they were if that is needed: to find it takes several times as long.
-
-    Otherwise they count as if they had been in that order.
-    """
-    if not keeps_order:
-        return np.sort(scores), slice(None)
-    order = np.argsort(scores)
-    return scores[order], order
-
-
-def _places(ranked: Scores, scores: Scores, keeps_order: bool) -> tuple[Integers, Integers]:
-    """Return how many of the ranked ones have a lower score than each given one, and how many no higher one."""
-    # Neighbours are found near each other: it is faster to sort first.
-    ascending, order = _ascending(scores, keeps_order)
-    places = np.empty((2, len(scores)), dtype=np.int64)
-    low = np.searchsorted(ranked, ascending)
-    high, equal = low.copy(), ranked[np.minimum(low, len(ranked) - 1)] == ascending
-    high[equal] = np.searchsorted(ranked, ascending[equal], side="right")
-    places[0, order], places[1, order] = low, high
-    return places[0], places[1]
-
-
-def _overtaken(low: Integers, high: Integers, n: int) -> npt.NDArray[np.int32]:
-    """Return twice how many positives each of the n ranked negatives scores higher than, equal ones counted half."""
-    places = np.bincount(low, minlength=n + 1) + np.bincount(high, minlength=n + 1)
-    return np.cumsum(places[:n], dtype=np.int32)
 
 
 def _spread(rows: npt.NDArray[Any], scales: Integers, means: Floats) -> Floats:
@@ -265,11 +227,3 @@ def _logits(group_areas: Areas, groups: Integers) -> tuple[Floats, Floats]:
     covariance += np.diag(np.where(unsure, centres * (1 - centres) / (n + 2), 0).ravel())
     slopes = 1 / (centres * (1 - centres)).ravel()
     return np.log(centres / (1 - centres)), covariance * np.outer(slopes, slopes)
-
-
-def _root(covariance: Floats) -> Floats:
-    """Return the symmetric square root: alone of all roots, it hardly changes when the matrix hardly does."""
-    values, vectors = np.linalg.eigh(covariance)
-    values[values < _ROUNDING * values.max(initial=0)] = 0
-    root: Floats = (vectors * np.sqrt(values)) @ vectors.T
-    return root

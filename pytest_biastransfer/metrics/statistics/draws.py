@@ -11,6 +11,8 @@ import numpy.typing as npt
 DRAWS: Final = 2000
 # Beyond so many draws from the end, a quantile is too uncertain to be read off.
 _FAR: Final = 10
+# Below it, relative to the largest one, an eigenvalue is a rounding error.
+_ROUNDING: Final = 1e-12
 
 
 def quantiles(draws: npt.NDArray[np.float64], shares: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -36,3 +38,16 @@ def quantiles(draws: npt.NDArray[np.float64], shares: Sequence[float]) -> npt.ND
 def generator_of(seed: int) -> np.random.Generator:
     """Return a random generator, of the kind whose raw bits numpy promises never to change."""
     return np.random.Generator(np.random.PCG64(seed))
+
+
+def symmetric_root(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the symmetric square root: alone of all roots, it hardly changes when the matrix hardly does.
+
+    >>> symmetric_root(np.diag([4.0, 0.25]))
+    array([[2. , 0. ],
+           [0. , 0.5]])
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    values[values < _ROUNDING * values.max(initial=0)] = 0
+    root: npt.NDArray[np.float64] = (vectors * np.sqrt(values)) @ vectors.T
+    return root

@@ -112,8 +112,8 @@ def unpaired_gap_change(before: SizedGap, now: SizedGap, margin: float = 0.0) ->
 
     With a `margin`, which has the sign of the change, the first test is of a change beyond it.
 
-    For areas under the ROC curve of the same images it is too large rather than too small: what happens by
-    chance at both times is taken for something that could have happened once.
+    For figures of the same images, of which nothing more is known, it is too large rather than too small: what happens
+    by chance at both times is taken for something that could have happened once.
 
     Returns
     -------
