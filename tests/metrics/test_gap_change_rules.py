@@ -11,7 +11,8 @@ import pytest
 from pytest_biastransfer.baseline.component_encoding import decode_components, encode_components
 from pytest_biastransfer.baseline.encoding import encode_numbers
 from pytest_biastransfer.baseline.entry import Entry, Figure
-from pytest_biastransfer.baseline.regression import MetricChange, changes
+from pytest_biastransfer.baseline.metric_change import MetricChange
+from pytest_biastransfer.baseline.regression import changes
 from pytest_biastransfer.metrics.statistics.components import Components
 from pytest_biastransfer.metrics.statistics.gap_change_test import SizedGap, unpaired_gap_change
 from pytest_biastransfer.metrics.statistics.paired_figures_test import paired_figures_change
