@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
+from pytest_biastransfer.baseline.computation import Computation
 from pytest_biastransfer.baseline.encoding import (
     decode_classes,
     decode_groups,
@@ -70,6 +71,8 @@ class Entry:
         ``between``.
     versions
         Of the libraries.
+    computation
+        What computed the predictions; None if that is not known.
     image_keys
         A short key of each image of the dataset, as text; empty if they are not known. The baseline file has them
         once for each dataset, and other files do not have them.
@@ -82,6 +85,7 @@ class Entry:
     figures: Mapping[str, Figure]
     evidence: Mapping[str, str]
     versions: Mapping[str, str | None]
+    computation: Computation | None = None
     image_keys: str = ""
 
     def value(self, metric: str) -> float:
@@ -150,7 +154,8 @@ class Entry:
                     raise ValueError(f"{name}.{key}: expected a text, found {value!r:.60}")
         _typed(parts["images"], int, "images")
         _typed(parts["intervention"], str, "intervention")
-        return cls(**(parts | {"figures": figures}))
+        computation = None if parts["computation"] is None else Computation.from_json(parts["computation"])
+        return cls(**(parts | {"figures": figures, "computation": computation}))
 
 
 def evidence_for(metrics: Collection[str]) -> tuple[str, ...]:
@@ -175,8 +180,10 @@ EncodedEvidence: Final = dict[
 ]
 
 
-def entry_of(measurement: Measurement | GapMeasurement, evidence: Mapping[str, str]) -> Entry:
-    """Return a measurement as an entry."""
+def entry_of(
+    measurement: Measurement | GapMeasurement, evidence: Mapping[str, str], computation: Computation | None = None
+) -> Entry:
+    """Return a measurement as an entry; `computation` is what computed its predictions."""
     accuracy = {} if measurement.clean.accuracy is None else {ACCURACY: measurement.clean.accuracy}
     estimates = {**measurement.estimates, **accuracy}
     return Entry(
@@ -189,6 +196,7 @@ def entry_of(measurement: Measurement | GapMeasurement, evidence: Mapping[str, s
         evidence=evidence,
         # Without the kind of build, which differs between machines that compute the same.
         versions={name: version and version.partition("+")[0] for name, version in versions(_LIBRARIES).items()},
+        computation=computation,
     )
 
 

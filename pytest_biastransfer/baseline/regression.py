@@ -10,6 +10,7 @@ from typing import Literal
 
 from pytest_biastransfer.baseline.common_images import on_common_images
 from pytest_biastransfer.baseline.entry import Entry
+from pytest_biastransfer.baseline.near_ties import NearTies, WithinRounding, restored
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
@@ -39,8 +40,8 @@ class MetricChange:
         Whether both are of the same images.
     common_images
         How many images both have, where the test is of these because there are others; otherwise None.
-    loss_on_common_images
-        By how much it is worse on these.
+    loss_by_image
+        By how much it is worse on the images that the test is of; None if these are all images.
     subject
         Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
     identity
@@ -53,6 +54,8 @@ class MetricChange:
         The smallest p that the comparison could have had; 0 where that is unknown.
     p_of_change
         The probability if nothing changed, where `p` is another one.
+    within_rounding
+        How many of the changed images are nearly tied, so that `p` is of the others; None if they are not counted.
     """
 
     metric: str
@@ -70,7 +73,8 @@ class MetricChange:
     least_p: float = 0.0
     p_of_change: float | None = None
     common_images: int | None = None
-    loss_on_common_images: float = 0.0
+    loss_by_image: float | None = None
+    within_rounding: WithinRounding | None = None
 
     @property
     def is_accuracy(self) -> bool:
@@ -95,8 +99,8 @@ class MetricChange:
     @property
     def loss(self) -> float:
         """By how much it is worse; below 0 if it is better."""
-        if self.common_images is not None:
-            return self.loss_on_common_images
+        if self.loss_by_image is not None:
+            return self.loss_by_image
         if self.is_of_size:
             return abs(self.now) - abs(self.before)
         change = self.now - self.before
@@ -125,16 +129,22 @@ def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]
 
 
 def changes(
-    before: Entry, now: Entry, metrics: Sequence[str], tolerance: float, accuracy_tolerance: float = 0.0
+    before: Entry,
+    now: Entry,
+    metrics: Sequence[str],
+    tolerance: float,
+    accuracy_tolerance: float = 0.0,
+    near_ties: NearTies | None = None,
 ) -> list[MetricChange]:
     """Return how metrics changed that both have; `accuracy_tolerance` is that of the accuracy.
 
+    Images whose change is explained by `near_ties` count as unchanged in the tests, and are stated beside them.
     Raises ValueError where the evidence of `before` cannot be understood.
     """
     return [
-        _accuracy_change(before, now, accuracy_tolerance)
+        _accuracy_change(before, now, accuracy_tolerance, near_ties)
         if metric == ACCURACY
-        else _change(before, now, metric, tolerance)
+        else _change(before, now, metric, tolerance, near_ties)
         for metric in metrics
     ]
 
@@ -252,11 +262,14 @@ def _declaration(declaration: str) -> str:
     return names.rpartition(" = ")[2] + bracket + fields
 
 
-def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
+def _change(
+    before: Entry, now: Entry, metric: str, tolerance: float, near_ties: NearTies | None = None
+) -> MetricChange:
     test, paired = metric_named(metric).change, same_images(before, now)
     common = None if paired or not test.is_by_image(before, now) else on_common_images(before, now)
     compared = common or (before, now)
-    result = test.compare(metric, *compared, paired=paired or common is not None)
+    by_image = paired or common is not None
+    result = test.compare(metric, *compared, paired=by_image)
     change = MetricChange(
         metric=metric,
         before=before.value(metric),
@@ -270,12 +283,30 @@ def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricC
         more_is_worse=now.evidence.get(WORST) == "highest" if metric == "worst" else None,
         least_p=result.least,
         common_images=None if common is None else common[0].images,
-        loss_on_common_images=result.loss,
+        loss_by_image=None if common is None else result.loss,
     )
+    if by_image and near_ties is not None:
+        change, compared = _apart(change, compared, near_ties)
     if not (tolerance and change.is_worse):
         return change
-    p = max(result.p, _p_beyond_tolerance(*compared, change)) if change.exceeds_tolerance else 1.0
-    return dataclasses.replace(change, p=p, p_of_change=result.p)
+    p = max(change.p, _p_beyond_tolerance(*compared, change)) if change.exceeds_tolerance else 1.0
+    return dataclasses.replace(change, p=p, p_of_change=change.p)
+
+
+def _apart(
+    change: MetricChange, compared: tuple[Entry, Entry], near_ties: NearTies
+) -> tuple[MetricChange, tuple[Entry, Entry]]:
+    """Return a change as it is without the images that are nearly tied, and what is compared then."""
+    before, now = compared
+    images, within = near_ties.explained(before, now, change.metric)
+    if not images:
+        return change, compared
+    others = before, restored(before, now, images, change.metric)
+    result = metric_named(change.metric).change.compare(change.metric, *others, paired=True)
+    own = dataclasses.replace(
+        change, p=result.p, least_p=result.least, loss_by_image=result.loss, within_rounding=within
+    )
+    return own, others
 
 
 def _p_beyond_tolerance(before: Entry, now: Entry, change: MetricChange) -> float:
@@ -287,11 +318,11 @@ def _p_beyond_tolerance(before: Entry, now: Entry, change: MetricChange) -> floa
     # The gaps of two sides are added, so that what images have in common makes the sum more uncertain, not less.
     paired = (change.same_images or change.common_images is not None) and not changed_side
     # What is tested by image is the worse the larger it is.
-    margin = math.copysign(margin, 1.0 if change.common_images is not None else change.now - change.before)
+    margin = math.copysign(margin, 1.0 if change.loss_by_image is not None else change.now - change.before)
     return test.compare(change.metric, before, now, paired=paired, margin=margin).p
 
 
-def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> MetricChange:
+def _accuracy_change(before: Entry, now: Entry, tolerance: float, near_ties: NearTies | None = None) -> MetricChange:
     parts = [
         now.model["name"],
         now.model["fingerprint"],
@@ -300,6 +331,6 @@ def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> MetricChang
         before.model["fingerprint"],
         before.dataset["fingerprint"],
     ]
-    change = _change(before, now, ACCURACY, tolerance)
+    change = _change(before, now, ACCURACY, tolerance, near_ties)
     subject = f"{now.model['name']} on {now.dataset['name']}"
     return dataclasses.replace(change, subject=subject, identity=" ".join(map(str, parts)))

@@ -25,11 +25,22 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     'asr 0.100 → 0.105; 60 images newly flip, 35 no longer do (p = 0.004, of the 4,990 images that both have)'
     >>> change_text(MetricChange("asr", 0.1, 0.15, 0.03, 0.02, 70, 20, True, p_of_change=7e-8))
     'asr 0.100 → 0.150; 70 images newly flip, 20 no longer do (p = 7e-08; 0.03 of worse by more than 0.02)'
+    >>> from pytest_biastransfer.baseline.near_ties import WithinRounding
+    >>> within = WithinRounding(9, 16, "cuda NVIDIA L4 and cpu x86_64 avx2")
+    >>> change_text(MetricChange("asr", 0.1, 0.108, 0.45, 0.0, 12, 4, True, within_rounding=within))
+    'asr 0.100 → 0.108; 12 images newly flip, 4 no longer do; 9 of these 16 are within the rounding between \
+cuda NVIDIA L4 and cpu x86_64 avx2 (p = 0.5 of the others)'
     """
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
     images = ""
     if change.newly is not None and change.no_longer is not None:
         images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
+    apart = ""
+    if change.within_rounding is not None:
+        within = change.within_rounding
+        all_changed = f"these {within.changed:,}" if images else f"the {within.changed:,} images that changed"
+        verb = "is" if within.images == 1 else "are"
+        apart = f"; {within.images:,} of {all_changed} {verb} within the rounding between {within.between}"
     # An unpaired test cannot use that an image is the same before and now, so that it needs larger changes.
     unpaired = "" if change.same_images else ", not the same images: compared unpaired"
     if change.common_images is not None:
@@ -38,7 +49,8 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     p = f"p = {change.p:.1g}"
     if change.p_of_change is not None:
         p = f"p = {change.p_of_change:.1g}; {change.p:.1g} of worse by more than {change.tested_tolerance:g}"
-    return f"{name} {change.before:.3f} → {change.now:.3f}{images} ({p}{unpaired})"
+    others = " of the others" if apart else ""
+    return f"{name} {change.before:.3f} → {change.now:.3f}{images}{apart} ({p}{others}{unpaired})"
 
 
 def not_comparable_text(change: MetricChange | ReportedChange) -> str:

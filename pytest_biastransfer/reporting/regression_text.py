@@ -44,6 +44,7 @@ def regression_text(comparison: BaselineComparison, baseline: str) -> str:
         lines += [f"  {change_text(change)}: {not_comparable}" for change in comparison.changes(NOT_COMPARABLE)]
     # The correction for several comparisons needs the p-values of all tests, and some tests are still to run.
     lines += [f"  to be judged when all tests have run: {change_text(change)}" for change in comparison.changes(None)]
+    lines += [f"  {record.unchecked_rounding}"] * bool(record.unchecked_rounding)
     if record.newly_flipped:
         lines += ["  newly flipped, the first:", *(f"    {image}" for image in record.newly_flipped)]
     if comparison.lost_accuracy is not None:
@@ -145,6 +146,7 @@ def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
             p_of_change=change.p_of_change,
             tested_tolerance=change.tested_tolerance,
             common_images=change.common_images,
+            within_rounding=change.within_rounding,
         )
         for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None
@@ -195,6 +197,11 @@ def change_lines(comparison: BaselineComparison) -> Iterator[Line]:
             if meaning == NOT_COMPARABLE and comparison.lower_accuracy is not None:
                 verdict = not_comparable_text(comparison.lower_accuracy)
             yield Line(f"  {comparison.test}: {change_text(change)}  ", verdict, color)
+    for change in (*comparison.changes("tolerated"), *comparison.changes("unchanged")):
+        if change.within_rounding is not None:
+            yield Line(f"  {comparison.test}: {change_text(change)}  ", _STANDINGS["unchanged"])
+    if comparison.record.unchecked_rounding and comparison.meaning == "regression":
+        yield Line(f"  {comparison.test}: {comparison.record.unchecked_rounding}")
     missing = comparison.record.missing
     if missing:
         yield Line(f"  {comparison.test}: the entry has no {', '.join(missing)}; to write it: {_accept([comparison])}")

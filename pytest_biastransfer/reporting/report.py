@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pytest_biastransfer.baseline.near_ties import WithinRounding
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.from_json import from_plain
@@ -38,6 +39,7 @@ class ReportedChange:
     p_of_change: float | None = None
     tested_tolerance: float = 0.0
     common_images: int | None = None
+    within_rounding: WithinRounding | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
+from pytest_biastransfer.baseline.computation import Computation
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, entry_of
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.baseline.regression import (
@@ -25,6 +26,8 @@ from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
 from pytest_biastransfer.plugin.node_names import baseline_name, typed_name
 from pytest_biastransfer.plugin.pytest_internals import is_expected_to_fail
+from pytest_biastransfer.plugin.resources import evaluator_of
+from pytest_biastransfer.plugin.runtest.near_ties import near_ties_of
 from pytest_biastransfer.plugin.state import BASELINE, COMPARISONS, SETTINGS, STATED_IMAGES, UNSETTLED
 
 if TYPE_CHECKING:
@@ -133,7 +136,9 @@ def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> N
 
 def measured_entry(test: MeasuredTest, facts: Facts) -> Entry:
     """Return a measurement as the baseline would have it."""
-    return entry_of(test.measurement, test.evidence(facts))
+    evaluator = evaluator_of(test.inputs.request)
+    computation = Computation(evaluator.computing_device, evaluator.precision, evaluator.compiled)
+    return entry_of(test.measurement, test.evidence(facts), computation)
 
 
 def flipped_since(config: pytest.Config, key: EntryKey, entry: Entry) -> list[int] | None:
@@ -156,10 +161,12 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
     # The accuracy does not depend on the intervention, so that it is compared all the same.
     metrics = [] if problem else expectation.metrics
     in_both = comparable(accepted, entry, metrics)
+    compared = accepted, entry, in_both, expectation.max_regression, expectation.max_accuracy_regression
     try:
-        metric_changes = changes(
-            accepted, entry, in_both, expectation.max_regression, expectation.max_accuracy_regression
-        )
+        metric_changes = changes(*compared)
+        near_ties, unchecked = near_ties_of(test, accepted, entry, metric_changes, settings.alpha)
+        if near_ties is not None:
+            metric_changes = changes(*compared, near_ties)
         got_worse = any(change.is_worse and not change.is_accuracy for change in metric_changes)
         flipped = test.newly_flipped(accepted, entry) if got_worse else ()
     except ValueError as error:
@@ -172,6 +179,7 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
         changes=metric_changes,
         highlights=test.measurement.highlights() if got_worse else "",
         newly_flipped=flipped,
+        unchecked_rounding=unchecked,
     )
 
 

@@ -1,0 +1,185 @@
+"""Images that are nearly tied: another device may give them another class, by rounding alone.
+
+Where two measurements were computed differently, a changed image whose earlier state is one of those that rounding
+allows now counts as unchanged: its earlier state is restored, and the tests of change are made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_biastransfer.baseline.common_images import IMAGE_SETS, common_images
+from pytest_biastransfer.baseline.encoding import encode_classes, encode_images
+from pytest_biastransfer.baseline.entry import Entry
+from pytest_biastransfer.metrics.catalogue import metric_named
+
+# The state of an image: the sets of the evidence that it belongs to, and the classes between which it flips.
+State = frozenset[str | tuple[str, int]]
+_CLASSES_OF: Final[Mapping[str, str]] = {
+    "from": "flipped",
+    "to": "flipped",
+    "control_from": "control_flipped",
+    "control_to": "control_flipped",
+}
+_NONE: Final[State] = frozenset()
+
+
+@dataclass(frozen=True)
+class WithinRounding:
+    """How many of the images that changed are nearly tied.
+
+    Attributes
+    ----------
+    images, changed
+        The images whose change rounding explains, and all whose state changed.
+    between
+        Between what the rounding differs, in words.
+    """
+
+    images: int
+    changed: int
+    between: str
+
+
+@dataclass(frozen=True)
+class NearTies:
+    """The states that images may have by rounding alone.
+
+    Attributes
+    ----------
+    possible
+        For each image that was predicted again, by its number among the images that are compared, all states that it
+        may have now.
+    between
+        Between what the rounding differs, in words.
+    """
+
+    possible: Mapping[int, Collection[State]]
+    between: str
+
+    def explained(self, before: Entry, now: Entry, metric: str) -> tuple[list[int], WithinRounding]:
+        """Return the images whose change of state rounding explains, of what a metric is compared by."""
+        names, changed = evidence_of(before, now, metric), changed_images(before, now, metric)
+        explained = [
+            image
+            for image, earlier in changed.items()
+            if earlier in {only(state, names) for state in self.possible.get(image, ())}
+        ]
+        return explained, WithinRounding(len(explained), len(changed), self.between)
+
+
+def indices_of(before: Entry, now: Entry, images: Sequence[int]) -> list[int] | None:
+    """Return the indices in the later dataset of some of the images that are compared; None if images are not."""
+    if before.dataset["fingerprint"] == now.dataset["fingerprint"] and before.images == now.images:
+        return list(images)
+    pairs = common_images(before, now)
+    return None if pairs is None else [pairs[image][1] for image in images]
+
+
+def evidence_of(before: Entry, now: Entry, metric: str) -> list[str]:
+    """Return the names of the evidence of single images by which two measurements of a metric are compared."""
+    images = {*IMAGE_SETS, *_CLASSES_OF}
+    both = before.evidence.keys() & now.evidence.keys() & images
+    return [name for name in metric_named(metric).change.evidence if name in both]
+
+
+def changed_images(before: Entry, now: Entry, metric: str) -> dict[int, State]:
+    """Return the images whose state changed, in what a metric is compared by, each with its earlier state."""
+    names = evidence_of(before, now, metric)
+    earlier, later = states(before, names), states(now, names)
+    pairs = ((image, earlier.get(image, _NONE), later.get(image, _NONE)) for image in earlier.keys() | later.keys())
+    return {image: old for image, old, new in sorted(pairs, key=lambda pair: pair[0]) if old != new}
+
+
+def states(entry: Entry, names: Collection[str]) -> dict[int, State]:
+    """Return the states of the images that are in a set of the evidence; the state of all others is empty."""
+    sets = {name: entry.image_set(name) for name in names if name not in _CLASSES_OF}
+    classes = {name: list(_classes(entry, name)) for name in names if name in _CLASSES_OF}
+    found: defaultdict[int, set[str | tuple[str, int]]] = defaultdict(set)
+    for name, images in sets.items():
+        for image in images:
+            found[image].add(name)
+    for name, pairs in classes.items():
+        for image, number in pairs:
+            found[image].add((name, number))
+    return {image: frozenset(state) for image, state in found.items()}
+
+
+def only(state: State, names: Collection[str]) -> State:
+    """Return the part of a state that is of some evidence.
+
+    >>> sorted(only(frozenset(["flipped", "hits"]), ["hits", "lost"]))
+    ['hits']
+    """
+    return frozenset(part for part in state if (part if isinstance(part, str) else part[0]) in names)
+
+
+def restored(before: Entry, now: Entry, images: Collection[int], metric: str) -> Entry:
+    """Return the later measurement with the earlier state of some images, in what a metric is compared by."""
+    names = evidence_of(before, now, metric)
+    chosen = set(images)
+    evidence = dict(now.evidence)
+    for name in names:
+        if name in _CLASSES_OF:
+            pairs = _mixed(dict(_classes(before, name)), dict(_classes(now, name)), chosen)
+            evidence[name] = encode_classes([number for _, number in sorted(pairs.items())])
+        else:
+            earlier, later = (dict.fromkeys(entry.image_set(name), 0) for entry in (before, now))
+            evidence[name] = encode_images(sorted(_mixed(earlier, later, chosen)))
+    return dataclasses.replace(now, evidence=evidence)
+
+
+def _mixed(before: Mapping[int, int], now: Mapping[int, int], images: Collection[int]) -> dict[int, int]:
+    """Return the later content with the earlier one of some images."""
+    kept = {image: number for image, number in now.items() if image not in images}
+    return kept | {image: number for image, number in before.items() if image in images}
+
+
+def _classes(entry: Entry, name: str) -> Iterator[tuple[int, int]]:
+    """Yield each flipped image with its class before or after, whichever the evidence has."""
+    transitions = entry.transitions(_CLASSES_OF[name].removesuffix("flipped"))
+    numbers = transitions.before if name.endswith("from") else transitions.after
+    return zip(transitions.images.tolist(), numbers.tolist(), strict=True)
+
+
+def rounding_between(before: Entry, now: Entry) -> str:
+    """Return in words between what the rounding of two measurements differs; empty if it is the same.
+
+    >>> from pytest_biastransfer.baseline.computation import Computation
+    >>> def computed(device, precision="float32", torch="2.11.0"):
+    ...     versions = {"torch": torch}
+    ...     return Entry({}, {}, 9, "", {}, {}, versions, Computation(device, precision))
+    >>> rounding_between(computed("cuda NVIDIA L4"), computed("cpu x86_64 avx2"))
+    'cuda NVIDIA L4 and cpu x86_64 avx2'
+    >>> rounding_between(computed("cpu x86_64 avx2"), computed("cpu x86_64 avx2", "bf16", "2.12.0"))
+    'float32, torch 2.11.0 and bf16, torch 2.12.0'
+    >>> rounding_between(computed("cuda"), computed("cuda"))
+    'cuda and another cuda'
+    >>> rounding_between(computed("cpu x86_64 avx2"), computed("cpu x86_64 avx2"))
+    ''
+    """
+    parts = list(_differences(before, now))
+    return " and ".join(", ".join(side) for side in zip(*parts, strict=True)) if parts else ""
+
+
+def _differences(before: Entry, now: Entry) -> Iterator[tuple[str, str]]:
+    earlier, later = before.computation, now.computation
+    if earlier is None or later is None:
+        yield "an unknown device" if earlier is None else earlier.device, later.device if later else "an unknown device"
+        return
+    if earlier.device != later.device:
+        yield earlier.device, later.device
+    elif later.is_any_of_its_type:
+        yield earlier.device, f"another {later.device}"
+    if earlier.precision != later.precision:
+        yield earlier.precision, later.precision
+    if earlier.compiled != later.compiled:
+        words = {True: "compiled", False: "not compiled"}
+        yield words[earlier.compiled], words[later.compiled]
+    torch = before.versions.get("torch"), now.versions.get("torch")
+    if torch[0] != torch[1]:
+        yield f"torch {torch[0]}", f"torch {torch[1]}"

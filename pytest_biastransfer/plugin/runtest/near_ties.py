@@ -1,0 +1,59 @@
+"""Whether a test is worse than its baseline by more than rounding: its changed images are predicted again.
+
+Only where a change may be a regression, and something else computed the baseline, is a model loaded for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.baseline.common_images import on_common_images
+from pytest_biastransfer.baseline.near_ties import NearTies, changed_images, indices_of, rounding_between
+from pytest_biastransfer.baseline.regression import same_images
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.plugin.resources import evaluator_of
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.entry import Entry
+    from pytest_biastransfer.baseline.regression import MetricChange
+    from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest
+
+
+def near_ties_of(
+    test: MeasuredTest, accepted: Entry, entry: Entry, changes: Sequence[MetricChange], alpha: float
+) -> tuple[NearTies | None, str]:
+    """Return which changed images are nearly tied, if that may matter; and why it is not known, in a sentence, if so.
+
+    Raises ValueError where the evidence of `accepted` cannot be understood.
+    """
+    between = rounding_between(accepted, entry)
+    # Corrected for other comparisons, no p-value is smaller.
+    worse = [
+        change.metric
+        for change in changes
+        if change.meaning(change.p, alpha, change.p_of_any_change) in ("regression", "tolerated")
+    ]
+    if not between or not worse:
+        return None, ""
+    pair = (accepted, entry) if same_images(accepted, entry) else on_common_images(accepted, entry)
+    if pair is None:
+        return None, unchecked_text(between, "the images are not the same")
+    images = sorted(set().union(*(changed_images(*pair, metric) for metric in worse)))
+    indices = indices_of(accepted, entry, images) if images else None
+    if not indices:
+        return None, unchecked_text(between, f"the baseline does not have the images of {', '.join(worse)}")
+    evaluator = evaluator_of(test.inputs.request)
+    if evaluator.predicts_on.partition(":")[0] != evaluator.device_type:
+        return None, unchecked_text(between, f"this process has no {evaluator.predicts_on} to predict them again")
+    try:
+        states = test.possible_states(indices, accepted.computation)
+    except BiasTransferError as error:
+        # The regression is there, whatever has become of the model's files since it was measured.
+        return None, unchecked_text(between, f"they cannot be predicted again: {error}")
+    return NearTies(dict(zip(images, states, strict=True)), between), ""
+
+
+def unchecked_text(between: str, reason: str) -> str:
+    """Return what to say where it is not known which images are nearly tied."""
+    return f"computed by {between}: some images may have changed by rounding alone, it is not known which: {reason}"
