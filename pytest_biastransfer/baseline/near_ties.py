@@ -10,12 +10,14 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 from pytest_biastransfer.baseline.common_images import IMAGE_SETS, common_images
-from pytest_biastransfer.baseline.encoding import encode_classes, encode_images
+from pytest_biastransfer.baseline.encoding import encode_classes, encode_groups, encode_images
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.change_rules import BETWEEN
 
 # The state of an image: the sets of the evidence that it belongs to, and the classes between which it flips.
 State = frozenset[str | tuple[str, int]]
@@ -25,6 +27,7 @@ _CLASSES_OF: Final[Mapping[str, str]] = {
     "control_from": "control_flipped",
     "control_to": "control_flipped",
 }
+# The state of an image that is in no set.
 _NONE: Final[State] = frozenset()
 
 
@@ -82,9 +85,12 @@ def indices_of(before: Entry, now: Entry, images: Sequence[int]) -> list[int] | 
 
 def evidence_of(before: Entry, now: Entry, metric: str) -> list[str]:
     """Return the names of the evidence of single images by which two measurements of a metric are compared."""
-    images = {*IMAGE_SETS, *_CLASSES_OF}
-    both = before.evidence.keys() & now.evidence.keys() & images
-    return [name for name in metric_named(metric).change.evidence if name in both]
+    both = before.evidence.keys() & now.evidence.keys()
+    if metric == "gap":
+        # The images that count, if the gap is of a rate: their numbers are comparable if the groups are the same.
+        same_groups = "hits" in both and before.evidence["groups"] == now.evidence["groups"]
+        return ["hits"] if same_groups else []
+    return [name for name in metric_named(metric).change.evidence if name in both & {*IMAGE_SETS, *_CLASSES_OF}]
 
 
 def changed_images(before: Entry, now: Entry, metric: str) -> dict[int, State]:
@@ -97,7 +103,7 @@ def changed_images(before: Entry, now: Entry, metric: str) -> dict[int, State]:
 
 def states(entry: Entry, names: Collection[str]) -> dict[int, State]:
     """Return the states of the images that are in a set of the evidence; the state of all others is empty."""
-    sets = {name: entry.image_set(name) for name in names if name not in _CLASSES_OF}
+    sets = {name: _images(entry, name) for name in names if name not in _CLASSES_OF}
     classes = {name: list(_classes(entry, name)) for name in names if name in _CLASSES_OF}
     found: defaultdict[int, set[str | tuple[str, int]]] = defaultdict(set)
     for name, images in sets.items():
@@ -122,15 +128,44 @@ def restored(before: Entry, now: Entry, images: Collection[int], metric: str) ->
     """Return the later measurement with the earlier state of some images, in what a metric is compared by."""
     names = evidence_of(before, now, metric)
     chosen = set(images)
-    evidence = dict(now.evidence)
+    evidence, figures = dict(now.evidence), dict(now.figures)
     for name in names:
-        if name in _CLASSES_OF:
+        if metric == "gap":
+            groups = _mixed_groups(before, now, chosen)
+            evidence[name] = encode_groups(groups)
+            figures[metric] = dataclasses.replace(figures[metric], value=_gap_of(groups, signed=BETWEEN in evidence))
+        elif name in _CLASSES_OF:
             pairs = _mixed(dict(_classes(before, name)), dict(_classes(now, name)), chosen)
             evidence[name] = encode_classes([number for _, number in sorted(pairs.items())])
         else:
             earlier, later = (dict.fromkeys(entry.image_set(name), 0) for entry in (before, now))
             evidence[name] = encode_images(sorted(_mixed(earlier, later, chosen)))
-    return dataclasses.replace(now, evidence=evidence)
+    return dataclasses.replace(now, evidence=evidence, figures=figures)
+
+
+def _images(entry: Entry, name: str) -> list[int]:
+    if name == "hits" and "groups" in entry.evidence:
+        return [image for _, images in entry.group_hits() for image in images]
+    return entry.image_set(name)
+
+
+def _mixed_groups(before: Entry, now: Entry, images: Collection[int]) -> list[tuple[int, list[int]]]:
+    """Return each group's size and the images that count, as before for some images."""
+    pairs = zip(before.group_hits(), now.group_hits(), strict=True)
+    return [
+        (size, sorted(_mixed(dict.fromkeys(earlier, 0), dict.fromkeys(later, 0), images)))
+        for (_, earlier), (size, later) in pairs
+    ]
+
+
+def _gap_of(groups: Sequence[tuple[int, Sequence[int]]], *, signed: bool) -> float:
+    """Return the difference between the rates of groups: of the first and the second one, or the largest.
+
+    >>> _gap_of([(10, [1]), (10, [2, 3, 4])], signed=False), _gap_of([(10, [1]), (10, [2, 3, 4])], signed=True)
+    (0.2, -0.2)
+    """
+    rates = [Fraction(len(images), size) for size, images in groups]
+    return float(rates[0] - rates[1] if signed else max(rates) - min(rates))
 
 
 def _mixed(before: Mapping[int, int], now: Mapping[int, int], images: Collection[int]) -> dict[int, int]:
@@ -164,6 +199,11 @@ def rounding_between(before: Entry, now: Entry) -> str:
     """
     parts = list(_differences(before, now))
     return " and ".join(", ".join(side) for side in zip(*parts, strict=True)) if parts else ""
+
+
+def unchecked_text(between: str, reason: str) -> str:
+    """Return what to say where it is not known which images are nearly tied."""
+    return f"computed by {between}: some images may have changed by rounding alone, it is not known which: {reason}"
 
 
 def _differences(before: Entry, now: Entry) -> Iterator[tuple[str, str]]:

@@ -149,6 +149,16 @@ def changes(
     ]
 
 
+def maybe_worse(metric_changes: Sequence[MetricChange], alpha: float) -> list[str]:
+    """Return the metrics that are significantly worse, or are if the correction for other comparisons allows."""
+    # Corrected, no p-value is smaller.
+    return [
+        change.metric
+        for change in metric_changes
+        if change.meaning(change.p, alpha, change.p_of_any_change) in ("regression", "tolerated")
+    ]
+
+
 def newly_flipped(before: Entry, now: Entry) -> list[int]:
     """Return the images that flip now and did not before, if both are of the same images."""
     if not same_images(before, now):
@@ -303,8 +313,10 @@ def _apart(
         return change, compared
     others = before, restored(before, now, images, change.metric)
     result = metric_named(change.metric).change.compare(change.metric, *others, paired=True)
+    # The test of a gap does not tell how large it is.
+    gaps = [abs(entry.value(change.metric)) for entry in others] if change.metric == "gap" else [0.0, result.loss]
     own = dataclasses.replace(
-        change, p=result.p, least_p=result.least, loss_by_image=result.loss, within_rounding=within
+        change, p=result.p, least_p=result.least, loss_by_image=gaps[1] - gaps[0], within_rounding=within
     )
     return own, others
 
@@ -312,13 +324,15 @@ def _apart(
 def _p_beyond_tolerance(before: Entry, now: Entry, change: MetricChange) -> float:
     """Return the p-value of becoming worse by more than the tolerance, twice that of one side."""
     # A signed gap that changed its side is worse by more only if it also exceeds the size of the other side.
-    changed_side = change.is_of_size and change.before * change.now < 0
-    margin = change.tolerance + (2 * abs(change.before) if changed_side else 0.0)
+    earlier, later = before.value(change.metric), now.value(change.metric)
+    changed_side = change.is_of_size and earlier * later < 0
+    margin = change.tolerance + (2 * abs(earlier) if changed_side else 0.0)
     test = metric_named(change.metric).change
     # The gaps of two sides are added, so that what images have in common makes the sum more uncertain, not less.
     paired = (change.same_images or change.common_images is not None) and not changed_side
-    # What is tested by image is the worse the larger it is.
-    margin = math.copysign(margin, 1.0 if change.loss_by_image is not None else change.now - change.before)
+    # What is tested by image is the worse the larger it is; only a gap may have a sign.
+    is_worse_if_larger = change.loss_by_image is not None and not change.is_of_size
+    margin = math.copysign(margin, 1.0 if is_worse_if_larger else later - earlier)
     return test.compare(change.metric, before, now, paired=paired, margin=margin).p
 
 

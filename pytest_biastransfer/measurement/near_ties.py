@@ -1,4 +1,4 @@
-"""The states that images may have by rounding alone: all combinations of the classes that they are nearly tied between."""
+"""The states that images may have by rounding alone, from the classes that they are nearly tied between."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from pytest_biastransfer.baseline.near_ties import State
+from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.rounding_noise import OutputRanges, output_ranges
 from pytest_biastransfer.measurement.decisions import POSITIVE, Decision, decision_of, target_classes
+from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
 from pytest_biastransfer.metrics.statistics.transitions import Transitions
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.judgement.gap import Gap
     from pytest_biastransfer.models import Model
 
     # For each image, the classes that it may have.
@@ -93,6 +96,34 @@ def possible_states(
     states: list[set[State]] = [set() for _ in tied.indices]
     for (place, _), state in zip(rows, _states(inputs), strict=True):
         states[place].add(state)
+    return states
+
+
+def possible_gap_states(evaluator: Evaluator, model: Model, gap: Gap, tied: NearlyTied) -> list[set[State]]:
+    """Return all states that images may have in a gap of a rate: whether they are misclassified, and count for it.
+
+    Raises `BiasTransferError` for a threshold at prevalence, which depends on the outputs of all images.
+    """
+    if gap.operating_point == "prevalence":
+        raise BiasTransferError(f"{gap}: the threshold depends on the outputs of all images")
+    ranges = output_ranges(evaluator, model, tied.images, None, tied.indices, tied.earlier)
+    decision = decision_of(model, tied.images, gap.positive, ranges.outputs.shape[1])
+    performing = decision
+    if model.outputs == "softmax":
+        performing = decision_of(model, tied.images, (), ranges.outputs.shape[1])
+    counts = GROUP_METRICS[gap.metric].counts
+    states: list[set[State]] = []
+    for index, own in zip(
+        tied.indices, possible_classes(evaluator, model, tied.images, performing, ranges), strict=True
+    ):
+        states.append(set())
+        for number in own:
+            decided = int(number in decision.positive) if decision.positive else number
+            label = None if decision.labels is None else int(decision.labels[index])
+            is_wrong = decided != label if performing.labels is None else number != performing.labels[index]
+            is_hit = decided == (label if counts == "classified correctly" else POSITIVE)
+            names = [name for name, holds in (("misclassified", is_wrong), ("hits", is_hit)) if holds]
+            states[-1].add(frozenset(names))
     return states
 
 

@@ -166,10 +166,21 @@ def _counted_standing(comparison: BaselineComparison) -> str:
 
 
 def accuracy_lines(comparisons: Sequence[BaselineComparison]) -> Iterator[Line]:
-    """Yield a line for each model whose accuracy on a dataset is lower, and what to do about it."""
+    """Yield a line for each model whose accuracy on a dataset is lower, and what to do about it.
+
+    One that is lower by rounding alone has a line, too.
+    """
     # Several tests share a model and a dataset. Their change of accuracy is one, and is stated once.
     lower = {change.identity: change for comparison in comparisons if (change := comparison.lower_accuracy) is not None}
     lost = {change.identity: change for comparison in comparisons if (change := comparison.lost_accuracy) is not None}
+    apart = {
+        change.identity: change
+        for comparison in comparisons
+        for change in comparison.changes("unchanged")
+        if change.is_accuracy and change.within_rounding is not None
+    }
+    for change in apart.values():
+        yield Line(f"  {change.subject}: {change_text(change)}  ", _STANDINGS["unchanged"])
     for identity, change in lower.items():
         yield Line(f"  {change.subject}: {change_text(change)}  ", "lower", "red" if identity in lost else "yellow")
     if lost:
@@ -197,8 +208,8 @@ def change_lines(comparison: BaselineComparison) -> Iterator[Line]:
             if meaning == NOT_COMPARABLE and comparison.lower_accuracy is not None:
                 verdict = not_comparable_text(comparison.lower_accuracy)
             yield Line(f"  {comparison.test}: {change_text(change)}  ", verdict, color)
-    for change in (*comparison.changes("tolerated"), *comparison.changes("unchanged")):
-        if change.within_rounding is not None:
+    for change in comparison.changes("unchanged"):
+        if change.within_rounding is not None and not change.is_accuracy:
             yield Line(f"  {comparison.test}: {change_text(change)}  ", _STANDINGS["unchanged"])
     if comparison.record.unchecked_rounding and comparison.meaning == "regression":
         yield Line(f"  {comparison.test}: {comparison.record.unchecked_rounding}")

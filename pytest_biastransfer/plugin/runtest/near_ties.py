@@ -9,8 +9,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.baseline.common_images import on_common_images
-from pytest_biastransfer.baseline.near_ties import NearTies, changed_images, indices_of, rounding_between
-from pytest_biastransfer.baseline.regression import same_images
+from pytest_biastransfer.baseline.near_ties import (
+    NearTies,
+    changed_images,
+    evidence_of,
+    indices_of,
+    rounding_between,
+    unchecked_text,
+)
+from pytest_biastransfer.baseline.regression import maybe_worse, same_images
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.plugin.resources import evaluator_of
 
@@ -28,21 +35,20 @@ def near_ties_of(
     Raises ValueError where the evidence of `accepted` cannot be understood.
     """
     between = rounding_between(accepted, entry)
-    # Corrected for other comparisons, no p-value is smaller.
-    worse = [
-        change.metric
-        for change in changes
-        if change.meaning(change.p, alpha, change.p_of_any_change) in ("regression", "tolerated")
-    ]
+    worse = maybe_worse(changes, alpha)
     if not between or not worse:
         return None, ""
     pair = (accepted, entry) if same_images(accepted, entry) else on_common_images(accepted, entry)
     if pair is None:
         return None, unchecked_text(between, "the images are not the same")
+    unknown = [metric for metric in worse if not evidence_of(*pair, metric)]
+    unchecked = ""
+    if unknown:
+        unchecked = unchecked_text(between, f"the baseline does not have the images of {', '.join(unknown)}")
     images = sorted(set().union(*(changed_images(*pair, metric) for metric in worse)))
-    indices = indices_of(accepted, entry, images) if images else None
+    indices = indices_of(accepted, entry, images)
     if not indices:
-        return None, unchecked_text(between, f"the baseline does not have the images of {', '.join(worse)}")
+        return None, unchecked
     evaluator = evaluator_of(test.inputs.request)
     if evaluator.predicts_on.partition(":")[0] != evaluator.device_type:
         return None, unchecked_text(between, f"this process has no {evaluator.predicts_on} to predict them again")
@@ -51,9 +57,4 @@ def near_ties_of(
     except BiasTransferError as error:
         # The regression is there, whatever has become of the model's files since it was measured.
         return None, unchecked_text(between, f"they cannot be predicted again: {error}")
-    return NearTies(dict(zip(images, states, strict=True)), between), ""
-
-
-def unchecked_text(between: str, reason: str) -> str:
-    """Return what to say where it is not known which images are nearly tied."""
-    return f"computed by {between}: some images may have changed by rounding alone, it is not known which: {reason}"
+    return NearTies(dict(zip(images, states, strict=True)), between), unchecked
