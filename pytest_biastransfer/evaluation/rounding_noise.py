@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 # On so many images the noise is measured: the first ones of the visiting order, whatever has changed, so that all tests
 # of a model have the same noise.
 MEASURED_IMAGES: Final = 32
+# Of two networks on a CPU, no prediction changed whose two classes differed by more than 2.6 times the noise of the two
+# outputs, in TF32 or bf16 beside float32: see docs/statistics.md.
+_WIDTH: Final = 5
+# In float32, plain kernels are up to 7 times as noisy as oneDNN's, and few images are so nearly tied.
+_LEAST: Final = 256 * torch.finfo(torch.float32).eps
 # Numbers of 64 bits take twice the memory.
 _EXACT_BATCH: Final = 8
 
@@ -63,15 +68,12 @@ def output_ranges(
 ) -> OutputRanges:
     """Return the outputs of some images, predicted again, with what rounding allows.
 
-    The *noise* of a computation is the largest difference between its outputs and those in float64 on the CPU, over
-    `MEASURED_IMAGES` images and all outputs. An output may differ by the noise of both computations together: by at
-    least `ROUNDING["float32"].of_size`, since parts of a model may compute in float32 whatever their input is; and by
-    at most `ROUNDING` of the coarser precision, which is what the canary calls rounding. Where the noise cannot be
-    measured, that bound is taken instead: of a model that does not compute in float64, and of a precision that this
-    device lacks.
-
-    On a CPU, with a ResNet-20 and a MobileNetV2, this flags each image whose class differs between any two of the
-    computations in docs/statistics.md; `ROUNDING` alone would flag up to 60 times as many images.
+    The *noise* of a computation is the root mean square of the differences between its outputs and those in float64 on
+    the CPU, over `MEASURED_IMAGES` images and all outputs. An output may differ by `_WIDTH` times the noise of both
+    computations together; by at least `_LEAST` of its size, because kernels of other devices may round more than those
+    that are measured; and by at most `ROUNDING` of the coarser precision, which is what the canary calls rounding.
+    Where the noise cannot be measured, `ROUNDING` is taken instead: of a model that does not compute in float64, and of
+    a precision that this device lacks.
 
     Parameters
     ----------
@@ -105,23 +107,23 @@ def output_ranges(
         elif precision != environment.precision:
             noise.append(_noise(environment.predictor(model, key, precision=precision).logits(pixels, change), exact))
     coarser = max(own, precision, key=list(ROUNDING).index)
-    return OutputRanges(outputs.numpy(), _allowed(outputs, noise, coarser).numpy())
+    # The bound depends on how much outputs differ between images, which those that changed do not tell.
+    most = ROUNDING[coarser].allowed(torch.cat([outputs, measured.cpu().double()]))[: len(outputs)]
+    return OutputRanges(outputs.numpy(), _allowed(outputs, noise, most).numpy())
 
 
-def _allowed(outputs: torch.Tensor, noise: Sequence[float | None], precision: str) -> torch.Tensor:
+def _allowed(outputs: torch.Tensor, noise: Sequence[float | None], most: torch.Tensor) -> torch.Tensor:
     """Return by how much each output may differ, float64 [images, outputs]; a noise is None if it is not known."""
-    most = ROUNDING[precision].allowed(outputs)
     known = [one for one in noise if one is not None]
     if len(known) < len(noise):
         return most
     # Two computations of one precision have the same noise each.
-    least = ROUNDING["float32"].of_size * outputs.abs()
-    return torch.minimum(most, torch.clamp(least, min=known[0] + known[-1]))
+    return torch.minimum(most, torch.clamp(_LEAST * outputs.abs(), min=_WIDTH * (known[0] + known[-1])))
 
 
 def _noise(outputs: torch.Tensor, exact: torch.Tensor | None) -> float | None:
-    """Return the largest difference between outputs and the exact ones; None if these are not known."""
-    return None if exact is None else float((outputs.cpu().double() - exact).abs().max())
+    """Return the root mean square of the errors of outputs; None if the exact ones are not known."""
+    return None if exact is None else float((outputs.cpu().double() - exact).square().mean().sqrt())
 
 
 def _is_emulated(device: torch.device, precision: Precision, earlier: Computation | None) -> bool:

@@ -8,25 +8,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_biastransfer.__main__ import main
+from pytest_biastransfer.baseline.common_images import on_common_images
 from pytest_biastransfer.baseline.computation import Computation
 from pytest_biastransfer.baseline.encoding import encode_classes, encode_images
 from pytest_biastransfer.baseline.entry import Entry, Figure
-from pytest_biastransfer.baseline.near_ties import NearTies, State, changed_images, restored, rounding_between
+from pytest_biastransfer.baseline.near_ties import (
+    NearTies,
+    State,
+    changed_images,
+    indices_of,
+    restored,
+    rounding_between,
+)
 from pytest_biastransfer.baseline.regression import changes, meanings
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
+from tests.baseline.test_baseline_file import with_images
 from tests.conftest import Log, Run, each_mode
 
 # The sizes of the batches that inner sessions evaluate.
 SEEN = Log()
 
 # Of each image, the code of the blue channel is its number, and the model has a table of what it says of it: with and
-# without red. So each margin is chosen. Twelve images are tied up to 1e-5 of logits of 10, of which 64 units in the
-# last place of float32 are 8e-5; others change by 1.
+# without red. So each margin is chosen. Twelve images are tied up to 1e-5 of logits of 10, of which 256 units in
+# the last place of float32 are 3e-4; others change by 1.
 SETUP = """
 import os
 import pytest
@@ -313,6 +323,40 @@ def test_two_reports_of_different_devices_say_what_is_not_known(
     )
 
 
+def test_an_unchanged_session_on_another_device_imports_neither_torch_nor_numpy(pytester: pytest.Pytester) -> None:
+    from tests.models.test_deferred import Project, age
+    from tests.plugin.test_sessions import make_folder
+
+    project = Project(pytester.path, "tied_net")
+    make_folder(pytester.path / "photos", images=20)
+    for path in pytester.path.rglob("*"):
+        age(path)
+    pytester.makeini(
+        "[pytest]\nbias_dataset = imagefolder:photos\n"
+        f"bias_transferred_model = checkpoint:weights.safetensors?arch=python:{project.module}:Net&size=16\n"
+    )
+    marker = '"yellow-square", max_asr=1, max_skew=1, allow_degenerate=True'
+    pytester.makepyfile(f"import pytest\n@pytest.mark.bias_intervention({marker})\ndef test_it(): pass")
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_sessionfinish():
+            with open("imported.txt", "w") as file:
+                print("torch" in sys.modules, "numpy" in sys.modules, file=file)
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:xdist", "--bias-update=new")
+    path = pytester.path / "bias-baseline.json"
+    text = path.read_text()
+    path.write_text(re.sub('"device": ".*"', '"device": "cuda NVIDIA L4"', text))
+    assert path.read_text() != text
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:xdist")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["compared with bias-baseline.json: 1 no worse"])
+    assert (pytester.path / "imported.txt").read_text() == "False False\n"
+
+
 def entry(evidence: dict[str, list[int]], images: int = 40) -> Entry:
     """An entry with sets of images; what flips goes from class 0 to 1, and if its number is odd to class 2."""
     flipped = evidence["flipped"]
@@ -387,6 +431,35 @@ def test_a_state_that_rounding_does_not_allow_is_a_change() -> None:
     other = NearTies({3: [frozenset(), frozenset(["flipped", ("from", 0), ("to", 1)])]}, "a and b")
     assert other.explained(before, now, "skew")[0] == []
     assert other.explained(before, now, "asr")[0] == [3]
+
+
+def test_near_ties_are_told_by_their_place_among_the_common_images() -> None:
+    """Ten images were put in front; of the others, twenty newly flip, of which eighteen are near ties."""
+    before = with_images(entry({"flipped": [1, 2]}, 1000), np.arange(1000))
+    after = entry({"flipped": [0, 11, 12, *range(100, 120)]}, 1010)
+    now = with_images(replace(after, dataset={"name": "d", "fingerprint": "new"}), np.arange(-10, 1000) % 5000)
+    pair = on_common_images(before, now)
+    assert pair is not None
+    changed = sorted(changed_images(*pair, "asr"))
+    assert indices_of(before, now, changed) == list(range(100, 120))
+    ties = NearTies({image: [frozenset()] for image in changed[:18]}, "a and b")
+    [change] = changes(before, now, ["asr"], 0.0, near_ties=ties)
+    assert (change.newly, change.no_longer, change.common_images) == (20, 0, 1000)
+    assert (change.p, change.loss) == (mcnemar(2, 0), pytest.approx(2 / 1000))
+
+
+@pytest.mark.parametrize("name", ["misclassified", "put_into_target", "taken_from_target"])
+def test_every_set_of_images_is_numbered_by_the_common_images(name: str) -> None:
+    """Also beside the groups of a gap, of which only the hits are in groups."""
+    sets = {"flipped": [1], name: [3, 5]}
+    before = with_images(entry(sets, 1000), np.arange(1000))
+    before = replace(before, evidence={**before.evidence, "groups": "g", "hits": "500:0.0.;500:0.0."})
+    now = replace(before, dataset={"name": "d", "fingerprint": "new"})
+    now = with_images(now, np.arange(1000)[::-1])
+    pair = on_common_images(before, now)
+    assert pair is not None
+    assert pair[0].image_set(name) == [994, 996]
+    assert pair[1].image_set(name) == [3, 5]
 
 
 def test_what_is_not_known_may_differ() -> None:
