@@ -145,9 +145,8 @@ def possible_classes(
 
 def _decided(decision: Decision, outputs: npt.NDArray[np.float64], allowed: npt.NDArray[np.float64]) -> set[int]:
     """Return the classes of one image that no other one exceeds for sure."""
-    largest = int(outputs.argmax())
     order = np.argsort(-outputs, kind="stable")[:_MOST_CLASSES]
-    near = order[outputs[largest] - outputs[order] <= allowed[largest] + allowed[order]]
+    near = order[(outputs + allowed)[order] >= (outputs - allowed).max()]
     return {int(number in decision.positive) if decision.positive else int(number) for number in near.tolist()}
 
 
