@@ -5,6 +5,7 @@ The noise is measured: some images are predicted in the precision of each comput
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 # On so many images the noise is measured: the first ones of the visiting order, whatever has changed, so that all tests
 # of a model have the same noise.
 MEASURED_IMAGES: Final = 32
-# Of two networks on a CPU, no prediction changed whose two classes differed by more than 2.6 times the noise of the two
-# outputs, in TF32 or bf16 beside float32: see docs/statistics.md.
-_WIDTH: Final = 5
+# The difference of two outputs is then within 4.2 of its standard deviations. Of two networks on a CPU, each prediction
+# that another precision changed was within 3.7 (docs/statistics.md). A wider band would excuse more changes that are
+# none of rounding.
+_WIDTH: Final = 3
 # In float32, plain kernels are up to 7 times as noisy as oneDNN's, and few images are so nearly tied.
 _LEAST: Final = 256 * torch.finfo(torch.float32).eps
 # Numbers of 64 bits take twice the memory.
@@ -70,10 +72,10 @@ def output_ranges(
 
     The *noise* of a computation is the root mean square of the differences between its outputs and those in float64 on
     the CPU, over `MEASURED_IMAGES` images and all outputs. An output may differ by `_WIDTH` times the noise of both
-    computations together; by at least `_LEAST` of its size, because kernels of other devices may round more than those
-    that are measured; and by at most `ROUNDING` of the coarser precision, which is what the canary calls rounding.
-    Where the noise cannot be measured, `ROUNDING` is taken instead: of a model that does not compute in float64, and of
-    a precision that this device lacks.
+    computations together, the root of the sum of their squares; by at least `_LEAST` of its size, because kernels of
+    other devices may round more than those that are measured; and by at most `ROUNDING` of the coarser precision, which
+    is what the canary calls rounding. Where the noise cannot be measured, `ROUNDING` is taken instead: of a model that
+    does not compute in float64, and of a precision that this device lacks.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def _allowed(outputs: torch.Tensor, noise: Sequence[float | None], most: torch.T
     if len(known) < len(noise):
         return most
     # Two computations of one precision have the same noise each.
-    return torch.minimum(most, torch.clamp(_LEAST * outputs.abs(), min=_WIDTH * (known[0] + known[-1])))
+    return torch.minimum(most, torch.clamp(_LEAST * outputs.abs(), min=_WIDTH * math.hypot(known[0], known[-1])))
 
 
 def _noise(outputs: torch.Tensor, exact: torch.Tensor | None) -> float | None:
