@@ -26,6 +26,7 @@ from benchmarks.gpu import (
 from benchmarks.machine import describe_machine, gpu_names
 from benchmarks.many_labels import MANY_LABELS_FIGURES, many_labels_measurements
 from benchmarks.measurements import Measurement, Workbench, cpu_measurements
+from benchmarks.near_ties import near_tie_figures, near_tie_measurements
 from benchmarks.pages import PAGE_FIGURES, page_measurements
 from benchmarks.processes import BenchmarkError, child_environment
 from benchmarks.report import markdown
@@ -50,7 +51,9 @@ def main() -> int:
         parser.error("--device cuda: this machine has no NVIDIA GPU that nvidia-smi lists")
     own = (*CPU_FIGURES, *CURATION_FIGURES, *MANY_LABELS_FIGURES, *PAGE_FIGURES)
     cpu: Sequence[Figure] = () if options.device == "cuda" else own
-    gpu: Sequence[Figure] = (*gpu_figures(gpus), *device_work_figures(), *many_images_figures()) if gpus else ()
+    gpu: Sequence[Figure] = (
+        (*gpu_figures(gpus), *device_work_figures(), *near_tie_figures(), *many_images_figures()) if gpus else ()
+    )
     figures = _chosen([*cpu, *gpu], options.only, parser)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as place:
         measurements = _measurements(Path(place).resolve(), Path(data).resolve(), options.quick, gpus)
@@ -103,6 +106,7 @@ def _measurements(place: Path, data: Path, quick: bool, gpus: int) -> dict[str, 
     found |= curation_measurements(plain) | many_labels_measurements(plain) | page_measurements(plain)
     with_gpu = child_environment(gpu=True)
     found |= device_work_measurements(with_gpu, QUICK_WORK if quick else WORK)
+    found |= near_tie_measurements(with_gpu, images)
     many = workload(data, place, per_class, copies=4)
     found |= many_images_measurements(place / "many", many, with_gpu, QUICK_WORK if quick else MANY_IMAGES)
     return found | gpu_measurements(Workbench(place / "gpu", images, with_gpu), gpus)

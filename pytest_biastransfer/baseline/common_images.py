@@ -11,10 +11,12 @@ from typing import Final
 
 from pytest_biastransfer.baseline.encoding import decode_classes, encode_classes, encode_images
 from pytest_biastransfer.baseline.entry import Entry, Figure
+from pytest_biastransfer.metrics.catalogue import METRICS
 
 # The length of a key of an image, in bytes; see `data.image_keys`.
 _KEY_BYTES: Final = 3
-_IMAGE_SETS: Final = ("flipped", "control_flipped", "hits", "lost", "won", "misclassified", "unlabelled")
+# The evidence that is a set of images.
+IMAGE_SETS: Final = frozenset(image_set.name for metric in METRICS.values() for image_set in metric.change.image_sets)
 # The flipped images' classes have the order of the images.
 _CLASSES_OF: Final = {"flipped": ("from", "to"), "control_flipped": ("control_from", "control_to")}
 
@@ -26,8 +28,8 @@ def on_common_images(before: Entry, now: Entry) -> tuple[Entry, Entry] | None:
     dataset times the share that is common. None where less than half of either dataset is common, or their images
     are not known. Raises ValueError for keys or evidence that cannot be decoded.
     """
-    pairs = _common_pairs(before, now)
-    if not pairs:
+    pairs = common_images(before, now)
+    if pairs is None:
         return None
     numbers: tuple[dict[int, int], dict[int, int]] = ({}, {})
     for number, pair in enumerate(pairs):
@@ -38,15 +40,15 @@ def on_common_images(before: Entry, now: Entry) -> tuple[Entry, Entry] | None:
 
 def have_common_images(before: Entry, now: Entry) -> bool:
     """Whether at least half of either dataset is common; raises ValueError for keys that cannot be decoded."""
-    return bool(_common_pairs(before, now))
+    return bool(common_images(before, now))
 
 
-def _common_pairs(before: Entry, now: Entry) -> list[tuple[int, int]]:
-    """Return the indices of each image that both have; none where less than half of either dataset is common."""
+def common_images(before: Entry, now: Entry) -> list[tuple[int, int]] | None:
+    """Return the indices of each image that two measurements have, in either; see `on_common_images`."""
     if not (before.image_keys and now.image_keys):
-        return []
-    pairs = _pairs(_keys(before), _keys(now))
-    return pairs if 2 * len(pairs) >= max(before.images, now.images) else []
+        return None
+    pairs = _pairs(*(_keys(entry) for entry in (before, now)))
+    return pairs if 2 * len(pairs) >= max(before.images, now.images) else None
 
 
 def _keys(entry: Entry) -> list[bytes]:
@@ -70,9 +72,9 @@ def _pairs(before: Sequence[bytes], now: Sequence[bytes]) -> list[tuple[int, int
 def _restricted(entry: Entry, numbers: Mapping[int, int]) -> Entry:
     """Return an entry of some of its images, under new numbers."""
     evidence = dict(entry.evidence)
-    for name in _IMAGE_SETS:
-        # Of a gap, the images that count are numbered in their groups.
-        if name not in evidence or "groups" in evidence:
+    for name in IMAGE_SETS:
+        # Of a gap, the images that count are in their groups.
+        if name not in evidence or (name == "hits" and "groups" in evidence):
             continue
         images = entry.image_set(name)
         order = sorted((numbers[image], place) for place, image in enumerate(images) if image in numbers)

@@ -30,6 +30,8 @@ class BaselineRecord:
         How the other metrics changed.
     highlights, newly_flipped
         If a metric is worse, what stands out, and the first images that flip now and did not before, in words.
+    unchecked_rounding
+        Why it is not known which changed images are nearly tied, in a sentence, where another device computed them.
     entry
         The measurement as an entry, if it may be written.
     image_keys
@@ -52,6 +54,7 @@ class BaselineRecord:
     changes: Sequence[MetricChange] = ()
     highlights: str = ""
     newly_flipped: Sequence[str] = ()
+    unchecked_rounding: str = ""
     entry: Mapping[str, Any] | None = None
     image_keys: str = ""
     night: str = ""

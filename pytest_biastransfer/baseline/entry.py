@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pytest_biastransfer.baseline.component_encoding import decode_components
+from pytest_biastransfer.baseline.computation import Computation
 from pytest_biastransfer.baseline.encoding import (
     decode_classes,
     decode_groups,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _LIBRARIES: Final = ("pytest-biastransfer", "torch", "torchvision")
 _CLOPPER_PEARSON: Final = "clopper-pearson"
 # What the file has of a further seed; the rest it has in common with the first one.
-_OF_A_SEED: Final = ("model", "figures", "evidence", "versions")
+_OF_A_SEED: Final = ("model", "figures", "evidence", "versions", "computation")
 
 
 class EntryKey(NamedTuple):
@@ -75,6 +76,8 @@ class Entry:
         lowest one; and the groups a signed gap is ``between``.
     versions
         Of the libraries.
+    computation
+        What computed the predictions; None if that is not known.
     image_keys
         A short key of each image of the dataset, as text; empty if they are not known. The baseline file has them
         once for each dataset, and other files do not have them.
@@ -91,6 +94,7 @@ class Entry:
     figures: Mapping[str, Figure]
     evidence: Mapping[str, str]
     versions: Mapping[str, str | None]
+    computation: Computation | None = None
     image_keys: str = ""
     history: Sequence[str] = ()
     seeds: tuple[Entry, ...] = ()
@@ -174,8 +178,9 @@ class Entry:
         for line in _typed(parts["history"], list, "history"):
             _typed(line, str, "history")
         nights_of(parts["history"])
-        history = tuple(parts["history"])
-        return cls(**(parts | {"figures": figures, "history": history, "seeds": cls._seeds(parts)}))
+        computation = None if parts["computation"] is None else Computation.from_json(parts["computation"])
+        read = {"figures": figures, "computation": computation, "history": tuple(parts["history"])}
+        return cls(**(parts | read | {"seeds": cls._seeds(parts)}))
 
     @classmethod
     def _seeds(cls, parts: Mapping[str, Any]) -> tuple[Entry, ...]:
@@ -219,8 +224,10 @@ EncodedEvidence: Final = dict[
 ]
 
 
-def entry_of(measurement: Measurement | GapMeasurement, evidence: Mapping[str, str]) -> Entry:
-    """Return a measurement as an entry."""
+def entry_of(
+    measurement: Measurement | GapMeasurement, evidence: Mapping[str, str], computation: Computation | None = None
+) -> Entry:
+    """Return a measurement as an entry; `computation` is what computed its predictions."""
     accuracy = {} if measurement.clean.accuracy is None else {ACCURACY: measurement.clean.accuracy}
     estimates = {**measurement.estimates, **accuracy}
     return Entry(
@@ -233,6 +240,7 @@ def entry_of(measurement: Measurement | GapMeasurement, evidence: Mapping[str, s
         evidence=evidence,
         # Without the kind of build, which differs between machines that compute the same.
         versions={name: version and version.partition("+")[0] for name, version in versions(_LIBRARIES).items()},
+        computation=computation,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_biastransfer.baseline.history import OverTime
+from pytest_biastransfer.baseline.near_ties import WithinRounding
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
 
@@ -34,8 +35,8 @@ class MetricChange:
         Whether both are of the same images.
     common_images
         How many images both have, where the test is of these because there are others; otherwise None.
-    loss_on_common_images
-        By how much it is worse on these.
+    loss_by_image
+        By how much it is worse on the images that the test is of; None if these are all images.
     subject
         Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
     identity
@@ -50,6 +51,8 @@ class MetricChange:
         The probability if nothing changed, where `p` is another one.
     over_time
         The runs that it is judged over together, at a level of their own; None if it is judged alone.
+    within_rounding
+        How many of the changed images are nearly tied, so that `p` is of the others; None if they are not counted.
     seeds
         The figures of the accepted seeds if it is compared with several; `before` is then their mean.
     """
@@ -69,7 +72,8 @@ class MetricChange:
     least_p: float = 0.0
     p_of_change: float | None = None
     common_images: int | None = None
-    loss_on_common_images: float = 0.0
+    loss_by_image: float | None = None
+    within_rounding: WithinRounding | None = None
     over_time: OverTime | None = None
     seeds: Sequence[float] = ()
 
@@ -96,8 +100,8 @@ class MetricChange:
     @property
     def loss(self) -> float:
         """By how much it is worse; below 0 if it is better."""
-        if self.common_images is not None:
-            return self.loss_on_common_images
+        if self.loss_by_image is not None:
+            return self.loss_by_image
         if self.is_of_size:
             return abs(self.now) - abs(self.before)
         change = self.now - self.before

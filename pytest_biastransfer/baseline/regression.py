@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Sequence
 
 from pytest_biastransfer.baseline.common_images import on_common_images
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.baseline.metric_change import Meaning, MetricChange
+from pytest_biastransfer.baseline.near_ties import NearTies, restored
 from pytest_biastransfer.baseline.seed_comparison import beside_seeds
 from pytest_biastransfer.baseline.seeds import accepted_seeds, compared_seeds, same_images
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
@@ -24,17 +26,33 @@ def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]
 
 
 def changes(
-    before: Entry, now: Entry, metrics: Sequence[str], tolerance: float, accuracy_tolerance: float = 0.0
+    before: Entry,
+    now: Entry,
+    metrics: Sequence[str],
+    tolerance: float,
+    accuracy_tolerance: float = 0.0,
+    near_ties: NearTies | None = None,
 ) -> list[MetricChange]:
     """Return how metrics changed that both have; `accuracy_tolerance` is that of the accuracy.
 
+    Images whose change is explained by `near_ties` count as unchanged in the tests, and are stated beside them.
     Raises ValueError where the evidence of `before` cannot be understood.
     """
     return [
-        _accuracy_change(before, now, accuracy_tolerance)
+        _accuracy_change(before, now, accuracy_tolerance, near_ties)
         if metric == ACCURACY
-        else _change(before, now, metric, tolerance)
+        else _change(before, now, metric, tolerance, near_ties)
         for metric in metrics
+    ]
+
+
+def maybe_worse(metric_changes: Sequence[MetricChange], alpha: float) -> list[str]:
+    """Return the metrics that are significantly worse, or are if the correction for other comparisons allows."""
+    # Corrected, no p-value is smaller.
+    return [
+        change.metric
+        for change in metric_changes
+        if change.meaning(change.p, alpha, change.p_of_any_change) in ("regression", "tolerated")
     ]
 
 
@@ -135,25 +153,30 @@ def _has(entry: Entry, metric: str) -> bool:
     return metric_named(metric).change.is_possible(entry) and (metric != ACCURACY or figure.count is not None)
 
 
-def _change(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
+def _change(
+    before: Entry, now: Entry, metric: str, tolerance: float, near_ties: NearTies | None = None
+) -> MetricChange:
     seeds = [seed for seed in compared_seeds(before, now) if _has(seed, metric)]
     if len(seeds) == 1:
-        return _change_since(seeds[0], now, metric, tolerance)
-    return beside_seeds([_change_since_seed(seed, now, metric, tolerance) for seed in seeds], now)
+        return _change_since(seeds[0], now, metric, tolerance, near_ties)
+    return beside_seeds([_change_since_seed(seed, now, metric, tolerance, near_ties) for seed in seeds], now)
 
 
-def _change_since_seed(seed: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
+def _change_since_seed(
+    seed: Entry, now: Entry, metric: str, tolerance: float, near_ties: NearTies | None
+) -> MetricChange:
     try:
-        return _change_since(seed, now, metric, tolerance)
+        return _change_since(seed, now, metric, tolerance, near_ties)
     except ValueError as error:
         raise ValueError(f"the seed {seed.model['name']} ({seed.model['fingerprint']}): {error}") from error
 
 
-def _change_since(before: Entry, now: Entry, metric: str, tolerance: float) -> MetricChange:
+def _change_since(before: Entry, now: Entry, metric: str, tolerance: float, near_ties: NearTies | None) -> MetricChange:
     test, paired = metric_named(metric).change, same_images(before, now)
     common = None if paired or not test.is_by_image(before, now) else on_common_images(before, now)
     compared = common or (before, now)
-    result = test.compare(metric, *compared, paired=paired or common is not None)
+    by_image = paired or common is not None
+    result = test.compare(metric, *compared, paired=by_image)
     change = MetricChange(
         metric=metric,
         before=before.value(metric),
@@ -167,26 +190,50 @@ def _change_since(before: Entry, now: Entry, metric: str, tolerance: float) -> M
         more_is_worse=now.evidence.get(WORST) == "highest" if metric == "worst" else None,
         least_p=result.least,
         common_images=None if common is None else common[0].images,
-        loss_on_common_images=result.loss,
+        loss_by_image=None if common is None else result.loss,
     )
+    if by_image and near_ties is not None:
+        change, compared = _apart(change, compared, near_ties)
     if not (tolerance and change.is_worse):
         return change
-    p = max(result.p, _p_beyond_tolerance(*compared, change)) if change.exceeds_tolerance else 1.0
-    return dataclasses.replace(change, p=p, p_of_change=result.p)
+    p = max(change.p, _p_beyond_tolerance(*compared, change)) if change.exceeds_tolerance else 1.0
+    return dataclasses.replace(change, p=p, p_of_change=change.p)
+
+
+def _apart(
+    change: MetricChange, compared: tuple[Entry, Entry], near_ties: NearTies
+) -> tuple[MetricChange, tuple[Entry, Entry]]:
+    """Return a change as it is without the images that are nearly tied, and what is compared then."""
+    before, now = compared
+    images, within = near_ties.explained(before, now, change.metric)
+    if not images:
+        return change, compared
+    others = before, restored(before, now, images, change.metric)
+    result = metric_named(change.metric).change.compare(change.metric, *others, paired=True)
+    # The test of a gap does not tell how large it is.
+    gaps = [abs(entry.value(change.metric)) for entry in others] if change.metric == "gap" else [0.0, result.loss]
+    own = dataclasses.replace(
+        change, p=result.p, least_p=result.least, loss_by_image=gaps[1] - gaps[0], within_rounding=within
+    )
+    return own, others
 
 
 def _p_beyond_tolerance(before: Entry, now: Entry, change: MetricChange) -> float:
     """Return the p-value of becoming worse by more than the tolerance, twice that of one side."""
+    # A signed gap that changed its side is worse by more only if it also exceeds the size of the other side.
+    earlier, later = before.value(change.metric), now.value(change.metric)
+    changed_side = change.is_of_size and earlier * later < 0
+    margin = change.tolerance + (2 * abs(earlier) if changed_side else 0.0)
     test = metric_named(change.metric).change
     # The gaps of two sides are added, so that what images have in common makes the sum more uncertain, not less.
-    paired = (change.same_images or change.common_images is not None) and not change.changed_side
-    # What is tested by image is the worse the larger it is.
-    is_increase = change.common_images is not None or change.now >= change.before
-    margin = change.tolerated_change if is_increase else -change.tolerated_change
+    paired = (change.same_images or change.common_images is not None) and not changed_side
+    # What is tested by image is the worse the larger it is; only a gap may have a sign.
+    is_worse_if_larger = change.loss_by_image is not None and not change.is_of_size
+    margin = math.copysign(margin, 1.0 if is_worse_if_larger else later - earlier)
     return test.compare(change.metric, before, now, paired=paired, margin=margin).p
 
 
-def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> MetricChange:
+def _accuracy_change(before: Entry, now: Entry, tolerance: float, near_ties: NearTies | None = None) -> MetricChange:
     parts = [
         now.model["name"],
         now.model["fingerprint"],
@@ -195,6 +242,6 @@ def _accuracy_change(before: Entry, now: Entry, tolerance: float) -> MetricChang
         *(seed.model["fingerprint"] for seed in compared_seeds(before, now)),
         before.dataset["fingerprint"],
     ]
-    change = _change(before, now, ACCURACY, tolerance)
+    change = _change(before, now, ACCURACY, tolerance, near_ties)
     subject = f"{now.model['name']} on {now.dataset['name']}"
     return dataclasses.replace(change, subject=subject, identity=" ".join(map(str, parts)))

@@ -26,7 +26,7 @@ def beside_seeds(pairs: Sequence[MetricChange], now: Entry) -> MetricChange:
     now
         That measurement.
     """
-    first = pairs[0]
+    first, is_by_image = pairs[0], any(pair.loss_by_image is not None for pair in pairs)
     change = dataclasses.replace(
         first,
         before=fmean(pair.before for pair in pairs),
@@ -34,8 +34,9 @@ def beside_seeds(pairs: Sequence[MetricChange], now: Entry) -> MetricChange:
         no_longer=None,
         # How many images change depends on how far a model is from the seeds, so that their number is no bound here.
         least_p=float(beside_most([pair.least_p for pair in pairs]) == 1),
-        loss_on_common_images=fmean(pair.loss_on_common_images for pair in pairs),
+        loss_by_image=fmean(pair.loss for pair in pairs) if is_by_image else None,
         p_of_change=None,
+        within_rounding=None,
         seeds=tuple(pair.before for pair in pairs),
     )
     p_of_change = max(

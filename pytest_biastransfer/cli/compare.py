@@ -59,17 +59,18 @@ def _comparisons(old: Report, new: Report, old_path: Path) -> list[BaselineCompa
 
     before = {tuple(test.key): test for test in old.tests if test.key is not None and test.entry is not None}
     records = [
-        (test.name, _record(before[tuple(test.key)], test, old_path))
+        (test.name, _record(before[tuple(test.key)], test, old_path, new.alpha))
         for test in new.tests
         if test.key is not None and test.entry is not None and tuple(test.key) in before
     ]
     return compared_together(records, new.alpha)
 
 
-def _record(old: Result, new: Result, old_path: Path) -> BaselineRecord:
+def _record(old: Result, new: Result, old_path: Path, alpha: float) -> BaselineRecord:
     from pytest_biastransfer.baseline.comparison import BaselineRecord
     from pytest_biastransfer.baseline.entry import Entry
-    from pytest_biastransfer.baseline.regression import changes, comparable
+    from pytest_biastransfer.baseline.near_ties import rounding_between, unchecked_text
+    from pytest_biastransfer.baseline.regression import changes, comparable, maybe_worse
     from pytest_biastransfer.baseline.seeds import is_of_another_checkpoint, same_declaration
 
     assert new.key is not None
@@ -78,11 +79,16 @@ def _record(old: Result, new: Result, old_path: Path) -> BaselineRecord:
         problem = "" if same_declaration(before, now) else "it measures something else now"
         metrics = comparable(before, now, [] if problem else [limit.metric for limit in new.limits])
         tolerances = new.max_regression, new.max_accuracy_regression
+        found, between = changes(before, now, metrics, *tolerances), rounding_between(before, now)
+        doubt = (
+            between and maybe_worse(found, alpha) and unchecked_text(between, "a report does not have their outputs")
+        )
         return BaselineRecord(
             new.key,
             problem,
-            changes=changes(before, now, metrics, *tolerances),
+            changes=found,
             of_another_checkpoint=is_of_another_checkpoint(before, now),
+            unchecked_rounding=doubt or "",
         )
     except ValueError as error:
         raise ReportError(f"{old_path}: the entry of {new.name} is damaged: {error}; write the report again") from error

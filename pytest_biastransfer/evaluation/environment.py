@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
+from pytest_biastransfer.evaluation.cpus import cpu_name
 from pytest_biastransfer.evaluation.device_memory import DeviceMemory
 from pytest_biastransfer.evaluation.forward_reads import ForwardReads
 from pytest_biastransfer.evaluation.gpus import installed_gpus, product_name
@@ -99,6 +100,12 @@ class Environment:
         What is kept between sessions; default: nothing.
     options
         See `Options`.
+
+    Attributes
+    ----------
+    computing_device
+        What is known of the device that computes predictions: its type and its model, ``"cuda NVIDIA L4"``, or its type
+        alone, where devices of several models may have computed them.
     """
 
     def __init__(self, device: str, store: Store | None = None, **options: Unpack[Options]) -> None:
@@ -115,13 +122,16 @@ class Environment:
         self.device_memory = options.get("device_memory") or DeviceMemory()
         self.fixed_batch_size = options.get("batch_size")
         self._batch_sizes: dict[tuple[str, int | None, bool], BatchSize] = {}
+        kind = self._kind_of_device(options)
+        # Keys do not tell CPUs apart: a store is shared by many kinds, and all of them are right.
+        self.computing_device = cpu_name() if kind == "cpu" and options.get("elsewhere") is None else kind
         forward_reads = ForwardReads(self.store.facts)
         self.checks = ModelChecks(self.store, forward_reads)
         self._key_factory = KeyFactory(
             self.store.generations,
             forward_reads,
             self.precision,
-            self._kind_of_device(options),
+            kind,
             compiled=self.compiled,
         )
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 # What modules raise for images of a wrong shape: torch's errors, and the checks of models' own code.
-_REFUSALS: Final = (RuntimeError, AssertionError, ValueError, TypeError, LookupError)
+REFUSALS: Final = (RuntimeError, AssertionError, ValueError, TypeError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,11 @@ class Predictor:
         return self._model
 
     @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self._device
+
+    @property
     def precision(self) -> Precision:
         """The precision that the model computes in."""
         return self._precision
@@ -184,7 +189,7 @@ class Predictor:
             logits = run(images)
         except torch.OutOfMemoryError:
             raise
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise ModelError(
                 f"model {self._model.name} raised {type(error).__name__} on images of shape {list(images.shape)}: "
                 f"{error}\n{input_advice(self._model.module, images)}"

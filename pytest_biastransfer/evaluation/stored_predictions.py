@@ -71,7 +71,7 @@ def compare_with_stored(
     differing = 0
     with environment.device_memory.models.ready(model.module, device):
         for batch in _batches(positions):
-            pixels, change = _input(model, images, intervention, order[batch].tolist(), device)
+            pixels, change = decoded_input(model, images, intervention, order[batch].tolist(), device)
             values = torch.from_numpy(np.stack([stored[position] for position in batch]))
             differing += _differing(predictor, pixels, change, values)
     return PredictionComparison(
@@ -101,14 +101,17 @@ def _batches(positions: Sequence[int]) -> Iterator[list[int]]:
         yield list(positions[start : start + CHUNK_IMAGES])
 
 
-def _input(
+def decoded_input(
     model: Model,
     images: LabelledImages,
     intervention: Intervention | None,
     indices: Sequence[int],
     device: torch.device,
 ) -> tuple[torch.Tensor, InputChange | None]:
-    """Return the pixels on the device, and the intervention if it is not applied to them yet."""
+    """Return the pixels of some images on a device, and the intervention if it is not applied to them yet.
+
+    They are decoded anew, and not taken from the store.
+    """
     if intervention is not None and intervention.stage == "source":
         pixels = decode(images, indices, model.preprocess, source_change(intervention, images))
         return torch.from_numpy(pixels).to(device), None

@@ -36,11 +36,22 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     'asr 0.100 → 0.113 over 14 runs of 70,000 images (p = 0.0004, at any time)'
     >>> change_text(MetricChange("skew", 0.31, 0.34, 0.03, 0, None, None, False, over_time=OverTime(14, None, 0.05)))
     'skew 0.310 → 0.340 in run 14 (p = 0.03, at any time)'
+    >>> from pytest_biastransfer.baseline.near_ties import WithinRounding
+    >>> within = WithinRounding(9, 16, "cuda NVIDIA L4 and cpu x86_64 avx2")
+    >>> change_text(MetricChange("asr", 0.1, 0.108, 0.45, 0.0, 12, 4, True, within_rounding=within))
+    'asr 0.100 → 0.108; 12 images newly flip, 4 no longer do; 9 of these 16 are within the rounding between \
+cuda NVIDIA L4 and cpu x86_64 avx2 (p = 0.5 of the others)'
     """
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
     images = f"; {seeds_text(change)}" if change.seeds else ""
     if change.newly is not None and change.no_longer is not None:
         images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"
+    apart = ""
+    if change.within_rounding is not None:
+        within = change.within_rounding
+        all_changed = f"these {within.changed:,}" if images else f"the {within.changed:,} images that changed"
+        verb = "is" if within.images == 1 else "are"
+        apart = f"; {within.images:,} of {all_changed} {verb} within the rounding between {within.between}"
     # An unpaired test cannot use that an image is the same before and now, so that it needs larger changes.
     unpaired = "" if change.same_images else ", not the same images: compared unpaired"
     if change.common_images is not None:
@@ -53,7 +64,8 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     p = f"p = {change.p:.1g}"
     if change.p_of_change is not None:
         p = f"p = {change.p_of_change:.1g}; {change.p:.1g} of worse by more than {change.tested_tolerance:g}"
-    return f"{name} {change.before:.3f} → {change.now:.3f}{images} ({p}{unpaired})"
+    others = " of the others" if apart else ""
+    return f"{name} {change.before:.3f} → {change.now:.3f}{images}{apart} ({p}{others}{unpaired})"
 
 
 def not_comparable_text(change: MetricChange | ReportedChange) -> str:

@@ -46,6 +46,7 @@ def regression_text(comparison: BaselineComparison, baseline: str) -> str:
         lines += [f"  {change_text(change)}: {not_comparable}" for change in comparison.changes(NOT_COMPARABLE)]
     # The correction for several comparisons needs the p-values of all tests, and some tests are still to run.
     lines += [f"  to be judged when all tests have run: {change_text(change)}" for change in comparison.changes(None)]
+    lines += [f"  {record.unchecked_rounding}"] * bool(record.unchecked_rounding)
     if record.newly_flipped:
         lines += ["  newly flipped, the first:", *(f"    {image}" for image in record.newly_flipped)]
     if comparison.lost_accuracy is not None:
@@ -153,6 +154,7 @@ def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
             common_images=change.common_images,
             over_time=change.over_time,
             seeds=change.seeds,
+            within_rounding=change.within_rounding,
         )
         for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None
@@ -172,10 +174,21 @@ def _counted_standing(comparison: BaselineComparison) -> str:
 
 
 def accuracy_lines(comparisons: Sequence[BaselineComparison]) -> Iterator[Line]:
-    """Yield a line for each model whose accuracy on a dataset is lower, and what to do about it."""
+    """Yield a line for each model whose accuracy on a dataset is lower, and what to do about it.
+
+    One that is lower by rounding alone has a line, too.
+    """
     # Several tests share a model and a dataset. Their change of accuracy is one, and is stated once.
     lower = {change.identity: change for comparison in comparisons if (change := comparison.lower_accuracy) is not None}
     lost = {change.identity: change for comparison in comparisons if (change := comparison.lost_accuracy) is not None}
+    apart = {
+        change.identity: change
+        for comparison in comparisons
+        for change in comparison.changes("unchanged")
+        if change.is_accuracy and change.within_rounding is not None
+    }
+    for change in apart.values():
+        yield Line(f"  {change.subject}: {change_text(change)}  ", _STANDINGS["unchanged"])
     for identity, change in lower.items():
         yield Line(f"  {change.subject}: {change_text(change)}  ", "lower", "red" if identity in lost else "yellow")
     if lost:
@@ -203,6 +216,11 @@ def change_lines(comparison: BaselineComparison) -> Iterator[Line]:
             if meaning == NOT_COMPARABLE and comparison.lower_accuracy is not None:
                 verdict = not_comparable_text(comparison.lower_accuracy)
             yield Line(f"  {comparison.test}: {change_text(change)}  ", verdict, color)
+    for change in comparison.changes("unchanged"):
+        if change.within_rounding is not None and not change.is_accuracy:
+            yield Line(f"  {comparison.test}: {change_text(change)}  ", _STANDINGS["unchanged"])
+    if comparison.record.unchecked_rounding and comparison.meaning == "regression":
+        yield Line(f"  {comparison.test}: {comparison.record.unchecked_rounding}")
     missing = comparison.record.missing
     if missing:
         command = shlex.join(["pytest", _complete(comparison.record), comparison.test])

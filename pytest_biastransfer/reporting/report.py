@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pytest_biastransfer.baseline.history import OverTime
+from pytest_biastransfer.baseline.near_ties import WithinRounding
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.from_json import from_plain
@@ -41,6 +42,7 @@ class ReportedChange:
     common_images: int | None = None
     over_time: OverTime | None = None
     seeds: Sequence[float] = ()
+    within_rounding: WithinRounding | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +12,8 @@ from pytest_biastransfer.plugin.resources import evaluator_of
 from pytest_biastransfer.reporting.record import record_of
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.computation import Computation
+    from pytest_biastransfer.baseline.near_ties import State
     from pytest_biastransfer.judgement.cases import GapCase
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
@@ -61,6 +63,14 @@ class GapTest(MeasuredTest):
     def evidence(self, facts: Facts) -> Mapping[str, str]:
         """Return what the measurement kept of its images."""
         return self.measurement.evidence
+
+    def possible_states(self, indices: Sequence[int], earlier: Computation | None) -> Sequence[Collection[State]]:
+        """Return whether images may be misclassified, and count for the rate."""
+        from pytest_biastransfer.measurement.near_ties import NearlyTied, possible_gap_states
+
+        inputs = self.inputs
+        tied = NearlyTied(inputs.images, indices, earlier)
+        return possible_gap_states(evaluator_of(inputs.request), inputs.model, self.case.gap, tied)
 
     def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:
         """Return the figure of each group."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,9 @@ from pytest_biastransfer.plugin.state import SETTINGS
 from pytest_biastransfer.reporting.record import record_of
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.computation import Computation
     from pytest_biastransfer.baseline.entry import Entry
+    from pytest_biastransfer.baseline.near_ties import State
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.cases import Case, InterventionCase
     from pytest_biastransfer.judgement.verdict import Verdict
@@ -89,6 +91,20 @@ class InterventionTest(MeasuredTest):
         indices = newly_flipped(accepted, entry)[:MOST_FLIPS]
         flips = {flip.index: flip for flip in self.measurement.flips} if indices else {}
         return flip_texts([flips[index] for index in indices])
+
+    def possible_states(self, indices: Sequence[int], earlier: Computation | None) -> Sequence[Collection[State]]:
+        """Return the states that combinations of nearly tied classes give."""
+        from pytest_biastransfer.measurement.near_ties import NearlyTied, possible_states
+
+        inputs, expectation = self.inputs, self.case.expectation
+        return possible_states(
+            evaluator_of(inputs.request),
+            [inputs.model] if inputs.control is None else [inputs.model, inputs.control],
+            self.intervention,
+            NearlyTied(inputs.images, indices, earlier),
+            expectation.positive,
+            expectation.target,
+        )
 
     def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:
         """Return class shares, moves between classes, and flipped images."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import pytest
 
+    from pytest_biastransfer.baseline.computation import Computation
     from pytest_biastransfer.baseline.entry import Entry
+    from pytest_biastransfer.baseline.near_ties import State
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.cases import Case
@@ -111,3 +113,10 @@ class MeasuredTest(ABC):
     def newly_flipped(self, accepted: Entry, entry: Entry) -> Sequence[str]:
         """Return a line for each image that flips now and did not in the accepted entry, at most five."""
         return ()
+
+    @abstractmethod
+    def possible_states(self, indices: Sequence[int], earlier: Computation | None) -> Sequence[Collection[State]]:
+        """Return all states that each of some images may have by rounding alone; the model is evaluated for that.
+
+        `indices` are the images' in the dataset; `earlier` is what computed the states that these are compared with.
+        """

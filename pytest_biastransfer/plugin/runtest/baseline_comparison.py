@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
+from pytest_biastransfer.baseline.computation import Computation
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, entry_of
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.baseline.over_time import has_new_images, night_of, over_time
@@ -27,6 +28,8 @@ from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
 from pytest_biastransfer.plugin.node_names import baseline_name, typed_name
 from pytest_biastransfer.plugin.pytest_internals import is_expected_to_fail
+from pytest_biastransfer.plugin.resources import evaluator_of
+from pytest_biastransfer.plugin.runtest.near_ties import near_ties_of
 from pytest_biastransfer.plugin.state import BASELINE, COMPARISONS, SETTINGS, STATED_IMAGES, UNSETTLED
 
 if TYPE_CHECKING:
@@ -138,7 +141,9 @@ def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> N
 
 def measured_entry(test: MeasuredTest, facts: Facts) -> Entry:
     """Return a measurement as the baseline would have it."""
-    return entry_of(test.measurement, test.evidence(facts))
+    evaluator = evaluator_of(test.inputs.request)
+    computation = Computation(evaluator.computing_device, evaluator.precision, evaluator.compiled)
+    return entry_of(test.measurement, test.evidence(facts), computation)
 
 
 def flipped_since(config: pytest.Config, key: EntryKey, entry: Entry) -> list[int] | None:
@@ -161,10 +166,12 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
     # The accuracy does not depend on the intervention, so that it is compared all the same.
     metrics = [] if problem else expectation.metrics
     in_both = comparable(accepted, entry, metrics)
+    compared = accepted, entry, in_both, expectation.max_regression, expectation.max_accuracy_regression
     try:
-        metric_changes = changes(
-            accepted, entry, in_both, expectation.max_regression, expectation.max_accuracy_regression
-        )
+        metric_changes = changes(*compared)
+        near_ties, unchecked = near_ties_of(test, accepted, entry, metric_changes, settings.alpha)
+        if near_ties is not None:
+            metric_changes = changes(*compared, near_ties)
         night = None
         if settings.alpha_over_time is not None and in_both and has_new_images(accepted, entry):
             night = night_of(entry, in_both)
@@ -185,6 +192,7 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
         night=night.to_line() if night is not None and is_counted else "",
         of_another_checkpoint=is_of_another_checkpoint(accepted, entry),
         has_seeds=bool(accepted.seeds),
+        unchecked_rounding=unchecked,
     )
 
 

@@ -1,0 +1,64 @@
+"""Whether a test is worse than its baseline by more than rounding: its changed images are predicted again.
+
+Only where a change may be a regression, and something else computed the baseline, is a model loaded for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_biastransfer.baseline.common_images import on_common_images
+from pytest_biastransfer.baseline.near_ties import (
+    NearTies,
+    changed_images,
+    evidence_of,
+    indices_of,
+    rounding_between,
+    unchecked_text,
+)
+from pytest_biastransfer.baseline.regression import maybe_worse
+from pytest_biastransfer.baseline.seeds import compared_seeds, same_images
+from pytest_biastransfer.errors import BiasTransferError
+from pytest_biastransfer.plugin.resources import evaluator_of
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.entry import Entry
+    from pytest_biastransfer.baseline.metric_change import MetricChange
+    from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest
+
+
+def near_ties_of(
+    test: MeasuredTest, accepted: Entry, entry: Entry, changes: Sequence[MetricChange], alpha: float
+) -> tuple[NearTies | None, str]:
+    """Return which changed images are nearly tied, if that may matter; and why it is not known, in a sentence, if so.
+
+    Raises ValueError where the evidence of `accepted` cannot be understood.
+    """
+    seeds = compared_seeds(accepted, entry)
+    between = next(filter(None, (rounding_between(seed, entry) for seed in seeds)), "")
+    worse = maybe_worse(changes, alpha)
+    if not between or not worse:
+        return None, ""
+    found = [(seed, entry) if same_images(seed, entry) else on_common_images(seed, entry) for seed in seeds]
+    pairs = [pair for pair in found if pair is not None]
+    if not pairs or len({seed.computation for seed in seeds}) > 1:
+        reason = "the accepted seeds were not computed alike" if pairs else "the images are not the same"
+        return None, unchecked_text(between, reason)
+    unknown = [metric for metric in worse if not all(evidence_of(*pair, metric) for pair in pairs)]
+    unchecked = ""
+    if unknown:
+        unchecked = unchecked_text(between, f"the baseline does not have the images of {', '.join(unknown)}")
+    images = sorted(set().union(*(changed_images(*pair, metric) for metric in worse for pair in pairs)))
+    indices = indices_of(accepted, entry, images)
+    if not indices:
+        return None, unchecked
+    evaluator = evaluator_of(test.inputs.request)
+    if evaluator.predicts_on.partition(":")[0] != evaluator.device_type:
+        return None, unchecked_text(between, f"this process has no {evaluator.predicts_on} to predict them again")
+    try:
+        states = test.possible_states(indices, seeds[0].computation)
+    except BiasTransferError as error:
+        # The regression is there, whatever has become of the model's files since it was measured.
+        return None, unchecked_text(between, f"they cannot be predicted again: {error}")
+    return NearTies(dict(zip(images, states, strict=True)), between), unchecked
