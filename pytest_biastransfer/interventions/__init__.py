@@ -8,6 +8,7 @@ from pytest_biastransfer.interventions.base import Composition, Intervention
 from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.custom import Custom
 from pytest_biastransfer.interventions.degradations import JPEG, Blur, Border, Pixelate, Vignette
+from pytest_biastransfer.interventions.ladders import Ladder, ladder
 from pytest_biastransfer.interventions.patterns import GaussianPattern, Noise, Pattern, Stripes
 from pytest_biastransfer.interventions.pictures import Stencil, Text
 from pytest_biastransfer.interventions.randomized import OneOf, Random, Sometimes
@@ -40,6 +41,7 @@ __all__ = [
     "GaussianPattern",
     "Grayscale",
     "Intervention",
+    "Ladder",
     "LineGrid",
     "Noise",
     "Occlude",
@@ -60,4 +62,5 @@ __all__ = [
     "Triangle",
     "Vignette",
     "as_intervention",
+    "ladder",
 ]

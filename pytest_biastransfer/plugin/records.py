@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.record import Record
 
 # Grows with each change of what is written here or in `pytest_biastransfer.plugin.xdist.worker_messages`.
-VERSION: Final = 3
+VERSION: Final = 4
 
 
 @dataclass(frozen=True)

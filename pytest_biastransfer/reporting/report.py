@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.reporting.curves import Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
@@ -19,7 +20,7 @@ from pytest_biastransfer.reporting.performance import Performance, once_each
 # Increased when a reader of the old schema would misunderstand the new one.
 SCHEMA: Final = 1
 
-Kind = Literal["intervention", "search", "gap"]
+Kind = Literal["intervention", "ladder", "search", "gap"]
 Role = Literal["source", "transferred", "control"]
 
 
@@ -221,6 +222,8 @@ class Result:
         The number of images that were evaluated, and of all images; 0 if nothing was measured.
     limits
         The judged limits.
+    curves
+        Of a ladder, each limited metric at each strength; None for any other test.
     standing
         The comparison with the baseline: ``"regression"``, ``"improvement"``, ``"unchanged"``; ``"not comparable"`` for
         an improvement of a model whose accuracy is lower; ``"new"`` without an accepted measurement; a reason why the
@@ -257,6 +260,7 @@ class Result:
     entry: Mapping[str, Any] | None = None
     max_regression: float = 0.0
     max_accuracy_regression: float = 0.0
+    curves: Curves | None = None
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest, percent_hint
-from pytest_biastransfer.interventions import Intervention, Registry
-from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
+from pytest_biastransfer.interventions import Intervention, Ladder, Registry
+from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, LadderCase, SearchCase
 from pytest_biastransfer.judgement.expectation import (
     Each,
     Expectation,
@@ -48,7 +48,15 @@ _GAP_KEYWORDS: Final = (
     "unjudged",
 )
 _OTHER_KEYWORDS: Final = {
-    INTERVENTION_MARKER: ("positive", "target", "rule", "max_regression", "max_accuracy_regression", "early_stop"),
+    INTERVENTION_MARKER: (
+        "positive",
+        "target",
+        "rule",
+        "max_regression",
+        "max_accuracy_regression",
+        "early_stop",
+        "min_strength",
+    ),
     SEARCH_MARKER: ("positive", "target", "budget", "images", "seed"),
     GAP_MARKER: ("rule", "max_regression", "max_accuracy_regression", "calibration_dataset", *_GAP_KEYWORDS),
 }
@@ -86,14 +94,14 @@ def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
 
 def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]:
     limited = _limited_metrics(mark.name)
-    limit_keywords = _limit_keywords(limited)
+    limit_keywords = _limit_keywords(limited) + _mean_keywords(mark.name)
     valid = (*limit_keywords, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
     for keyword in mark.kwargs.keys() - set(valid):
         raise MarkerError(f"{origin}: unknown keyword {keyword}; {nearest(keyword, valid)}")
     if mark.name == INTERVENTION_MARKER and not mark.args:
         raise MarkerError(f'{origin}: no intervention; name one, such as {INTERVENTION_MARKER}("yellow-square", ...)')
     limits = _limits(mark, origin)
-    if not (limits.highest or limits.lowest):
+    if not (limits.highest or limits.lowest or limits.means):
         raise MarkerError(
             f"{origin}: no limit, so nothing could fail; add one, such as {_EXAMPLES.get(mark.name, 'max_asr=0.05')}. "
             f"Valid: {', '.join(limit_keywords)}"
@@ -106,12 +114,45 @@ def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]
         yield _gap_case(mark, shared, origin)
         return
     for argument in mark.args:
+        if isinstance(argument, Ladder):
+            yield _ladder_case(argument, shared, origin, registry)
+            continue
+        _require_no_strengths(shared["expectation"], argument, origin)
         intervention, name = _intervention(argument, origin, registry)
         yield InterventionCase(
             name=_with_positive(name, shared["expectation"]),
             intervention=intervention,
             words=registry.described(intervention),
             **shared,
+        )
+
+
+def _ladder_case(ladder: Ladder, shared: dict[str, Any], origin: str, registry: Registry) -> LadderCase:
+    expectation: Expectation = shared["expectation"]
+    weakest = expectation.min_strength
+    if weakest is not None and weakest not in ladder.strengths[1:]:
+        stronger = ", ".join(f"{strength:g}" for strength in ladder.strengths[1:])
+        raise MarkerError(
+            f"{origin}: min_strength={weakest:g}, expected a strength of the ladder after its weakest one: {stronger}. "
+            f"The limits have to hold at all weaker ones; without min_strength, at all"
+        )
+    if weakest is not None and not expectation.limits:
+        raise MarkerError(f"{origin}: min_strength={weakest:g} needs a limit at each strength, such as max_asr=0.05")
+    return LadderCase(
+        name=_with_positive(ladder.label, expectation),
+        ladder=ladder,
+        words=tuple(map(registry.described, ladder.steps)),
+        **shared,
+    )
+
+
+def _require_no_strengths(expectation: Expectation, argument: object, origin: str) -> None:
+    """Raise `MarkerError` for what only a ladder can meet."""
+    keywords = [metric_named(metric).mean_keyword for metric, _ in expectation.means]
+    for keyword in [*keywords, *(["min_strength"] if expectation.min_strength is not None else [])]:
+        raise MarkerError(
+            f"{origin}: {keyword}= is for strengths, and {argument!r:.60} has one; write "
+            f'ladder(Blur(), "sigma", [0.01, 0.02, 0.04])'
         )
 
 
@@ -122,9 +163,11 @@ def _with_positive(name: str, expectation: Expectation) -> str:
 def _shared(mark: pytest.Mark, limits: _Limits, origin: str) -> dict[str, Any]:
     """Return what the cases of a marker have in common."""
     expectation = _expectation(mark, limits, origin)
-    needing_target = [metric for name, _ in limits.highest if "target" in (metric := metric_named(name)).needs]
+    needing_target = [name for name in expectation.metrics if "target" in metric_named(name).needs]
     if needing_target and not (expectation.target or expectation.positive):
-        raise MarkerError(f"{origin}: {needing_target[0].keyword} needs target=, a class or several, by name or number")
+        metric = metric_named(needing_target[0])
+        keyword = metric.keyword if metric.name in dict(limits.highest) else metric.mean_keyword
+        raise MarkerError(f"{origin}: {keyword} needs target=, a class or several, by name or number")
     if expectation.target and expectation.positive:
         raise MarkerError(f"{origin}: target= and positive=: the target of a decision is the positive; remove target=")
     control = _fixture_name(mark, "control", None, origin)
@@ -207,6 +250,8 @@ def _expectation(mark: pytest.Mark, limits: _Limits, origin: str) -> Expectation
             limits.highest,
             minimums=limits.lowest,
             sizes=limits.sizes,
+            means=limits.means,
+            min_strength=_strength(mark.kwargs.get("min_strength")),
             # That of a gap is a part of what is measured.
             positive=() if mark.name == GAP_MARKER else require_classes("positive", mark.kwargs.get("positive")),
             target=require_target(mark.kwargs.get("target")),
@@ -243,11 +288,15 @@ def _limited_metrics(marker: str) -> list[Metric]:
 
 
 class _Limits(NamedTuple):
-    """Metric and limit of the highest and of the lowest values, and the metrics whose absolute value is limited."""
+    """Metric and limit of the highest and of the lowest values, and the metrics whose absolute value is limited.
+
+    `means` has the same of the highest means over the strengths of a ladder.
+    """
 
     highest: tuple[tuple[str, float], ...]
     lowest: tuple[tuple[str, float], ...]
     sizes: tuple[str, ...]
+    means: tuple[tuple[str, float], ...] = ()
 
 
 def _limit_keywords(limited: Sequence[Metric]) -> list[str]:
@@ -257,6 +306,15 @@ def _limit_keywords(limited: Sequence[Metric]) -> list[str]:
         metric.keyword for metric in limited if not isinstance(metric, GapOfGroups) or len(metric.limit_keywords) > 1
     ]
     return [*keywords, *(metric.minimum_keyword for metric in of_groups)]
+
+
+def _with_means(marker: str) -> list[Metric]:
+    """Return the metrics whose mean over the strengths of a ladder a marker can limit."""
+    return [metric for metric in limitable(ClassMetric) if metric.has_mean] if marker == INTERVENTION_MARKER else []
+
+
+def _mean_keywords(marker: str) -> list[str]:
+    return [metric.mean_keyword for metric in _with_means(marker)]
 
 
 def _limits(mark: pytest.Mark, origin: str) -> _Limits:
@@ -278,7 +336,22 @@ def _limits(mark: pytest.Mark, origin: str) -> _Limits:
             sizes.append(metric.name)
         if metric.limited == "above":
             _require_possible(metric, limit, least, is_signed, origin)
-    return _Limits(tuple(highest), tuple(lowest), tuple(sizes))
+    return _Limits(tuple(highest), tuple(lowest), tuple(sizes), tuple(_limits_on_means(mark, origin)))
+
+
+def _limits_on_means(mark: pytest.Mark, origin: str) -> Iterator[tuple[str, float]]:
+    for metric in _with_means(mark.name):
+        assert metric.limits is not None
+        limit = _limit(mark, metric.mean_keyword, metric.limits, origin)
+        if limit is not None:
+            yield metric.name, limit
+
+
+def _strength(value: object) -> float | None:
+    """Return the value of ``min_strength=`` if it is a number; None for None."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)):
+        return value
+    raise BiasTransferError(f"min_strength={value!r:.60}, expected a number, one of the ladder's strengths")
 
 
 def _require_possible(

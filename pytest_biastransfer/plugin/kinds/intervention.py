@@ -69,7 +69,15 @@ class InterventionTest(MeasuredTest):
         from pytest_biastransfer.reporting.failure_text import failure_text, flip_lines
 
         lines = flip_lines(self.measurement)
-        return failure_text(test, self.fixtures, self.measurement, verdict, subject="intervention", lines=lines)
+        return failure_text(
+            test,
+            self.fixtures,
+            self.measurement,
+            verdict,
+            subject="intervention",
+            declaration=self.declaration,
+            lines=lines,
+        )
 
     def evidence(self, facts: Facts) -> Mapping[str, str]:
         """Return the flipped images and the classes as text; encoded once for predictions that the store knows."""

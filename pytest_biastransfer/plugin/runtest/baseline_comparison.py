@@ -45,7 +45,7 @@ def compare_with_baseline(item: pytest.Item, test: MeasuredTest, facts: Facts) -
         return None
     key = key_of(item, test.case)
     accepted: Entry | None = (_baseline(item.config) or {}).get(key)
-    stopped_early = test.measurement.early is not None
+    stopped_early = not test.is_complete
     if stopped_early or (accepted is None and settings.update is None):
         return BaselineRecord(key, STOPPED_EARLY if stopped_early else "")
     entry = measured_entry(test, facts)

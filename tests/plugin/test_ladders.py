@@ -1,0 +1,145 @@
+"""Sessions with ladders: one test of one intervention at several strengths."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from tests.conftest import Run
+from tests.docs.test_metric_tables import ROOT
+
+# Of 120 images, a blend of yellow flips 6 from a strength of 0.1 on, 24 from 0.3 on and 60 from 0.4 on.
+HEAD = """
+import pytest
+import torch
+from conftest import Named, brightest
+from pytest_biastransfer import Tint, ladder
+
+TINTS = ladder(Tint(color="yellow"), "strength", [0.02, 0.1, 0.3, 0.4])
+
+
+@pytest.fixture(scope="session")
+def transferred_model():
+    return brightest()
+
+
+def colors(blues):
+    return [(0.3, 0.2, 0.3 + blue) for blue in blues]
+
+
+@pytest.fixture(scope="session")
+def bias_dataset():
+    blues = BLUES
+    return Named((torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors(blues))
+"""
+BLUES = "[0.05] * 6 + [0.2] * 18 + [0.6] * 36 + [0.7] * 60"
+
+
+def ladder_test(marker: str, body: str = "pass", blues: str = BLUES) -> str:
+    return (
+        HEAD.replace("BLUES", blues)
+        + f"\n\n@pytest.mark.bias_intervention(TINTS, {marker})\ndef test_tints(bias):\n    {body}\n"
+    )
+
+
+def test_a_ladder_is_one_test_with_a_curve(colors: pytest.Pytester, run: Run) -> None:
+    body = "assert bias.curve('asr') == [0, 0.05, 0.2, 0.5] and bias.mean('asr') == 0.1875 and bias.at(0.3).asr == 0.2"
+    colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.3, max_mean_asr=0.19", body))
+    result = run("-v", "--bias-report=report.json", "-W", "error")
+    result.assert_outcomes(passed=1)
+    curve = "asr 0.000 0.050 0.200 0.500 at strength 0.02 0.1 0.3 0.4; breaks 0.1 at 0.3, min_strength 0.3"
+    result.stdout.fnmatch_lines(["*0.200  0.200  asr 0.050 <= 0.1  *passed", f"  {curve}"])
+    report = json.loads((colors.path / "report.json").read_text())
+    jsonschema.validate(report, json.loads((ROOT / "docs/report.schema.json").read_text()))
+    (test,) = report["tests"]
+    assert test["details"]["kind"] == "ladder"
+    assert [(limit["metric"], limit["observed"]["value"]) for limit in test["limits"]] == [
+        ("asr", 0.05),
+        ("mean_asr", 0.1875),
+    ]
+    (asr,) = test["curves"].pop("curves")
+    assert test["curves"] == {
+        "field": "strength",
+        "strengths": [0.02, 0.1, 0.3, 0.4],
+        "min_strength": 0.3,
+        "shown": 0.3,
+    }
+    assert (asr["metric"], asr["limit"], asr["breaks"]) == ("asr", 0.1, 0.3)
+    assert [one["value"] for one in asr["observed"]] == [0, 0.05, 0.2, 0.5]
+    assert {one["confidence"] for one in asr["observed"]} == {0.9875}
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("max_asr=0.1", "asr above 0.1 at strength 0.3"),
+        ("max_asr=0.1, min_strength=0.4", "asr above 0.1 at strength 0.3"),
+        ("max_asr=0.1, min_strength=0.3, rule='certain'", "asr not certainly at most 0.1 at strength 0.1"),
+        ("max_asr=0.15, rule='significant'", "asr significantly above 0.15 at strength 0.4"),
+        ("max_mean_asr=0.18", "mean_asr above 0.18"),
+        ("max_mean_asr=0.2, rule='certain'", "mean_asr not certainly at most 0.2"),
+        ("max_mean_accuracy_drop=0.18, max_skew=0.5", "mean_accuracy_drop above 0.18"),
+        ("max_skew=0.4, min_strength=0.4, max_asr=0.04", "asr above 0.04 at strength 0.1"),
+    ],
+)
+def test_a_ladder_fails(colors: pytest.Pytester, run: Run, marker: str, message: str) -> None:
+    colors.makepyfile(test_it=ladder_test(marker))
+    result = run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"bias: {message}", "  ladder    ladder(Tint(color=(255, 255, 0), strength=0.25), *"])
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "max_asr=0.5",
+        "max_asr=0.1, min_strength=0.3",
+        "max_asr=0.15, min_strength=0.3, rule='certain'",
+        "max_asr=0.15, min_strength=0.4, rule='significant'",
+        "max_asr_excess=0.2, max_mean_asr_excess=0.1, min_strength=0.4, control='transferred_model'",
+        "max_mean_targeted_asr=0.1875, target='red'",
+        "max_mean_conditional_asr=0.1875",
+        "max_asr=0.1, positive='red', min_strength=0.3",
+    ],
+)
+def test_a_ladder_passes(colors: pytest.Pytester, run: Run, marker: str) -> None:
+    colors.makepyfile(test_it=ladder_test(marker))
+    run("-W", "error").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        (
+            "max_asr=0.1, min_strength=0.2",
+            "min_strength=0.2, expected a strength of the ladder after its weakest one: 0.1, 0.3, 0.4*",
+        ),
+        ("max_asr=0.1, min_strength=0.02", "min_strength=0.02, expected a strength*"),
+        ("max_mean_asr=0.1, min_strength=0.1", "min_strength=0.1 needs a limit at each strength*"),
+        ("min_strength=0.1", "no limit, so nothing could fail*"),
+        ("max_asr=0.1, min_strength='0.1'", "min_strength='0.1', expected a number*"),
+        ("max_mean_skew=0.1", "unknown keyword max_mean_skew; did you mean max_mean_asr?*"),
+        ("max_mean_targeted_asr=0.1", "max_mean_targeted_asr needs target=*"),
+        ("'grayscale', max_asr=0.1, max_mean_asr=0.1", "max_mean_asr= is for strengths, and 'grayscale' has one*"),
+        ("'grayscale', max_asr=0.1, min_strength=0.1", "min_strength= is for strengths, and 'grayscale' has one*"),
+        ("max_asr=0.001, rule='certain'", "max_asr=0.001 can never pass with rule='certain' and n = 120*"),
+    ],
+)
+def test_a_wrong_marker_says_what_to_write(colors: pytest.Pytester, run: Run, marker: str, message: str) -> None:
+    colors.makepyfile(test_it=ladder_test(marker))
+    result = run()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([f"*{message}"])
+
+
+def test_an_unchanged_ladder_evaluates_nothing(colors: pytest.Pytester, run: Run) -> None:
+    colors.makepyfile(test_it=ladder_test("max_asr=0.5, max_mean_asr=0.19"))
+    run().stdout.fnmatch_lines(["*600 images evaluated, 360 predictions reused"])
+    run().stdout.fnmatch_lines(["*0 images evaluated, 960 predictions reused"])
+
+
+def test_limits_on_ladders_take_others_along(colors: pytest.Pytester, run: Run) -> None:
+    colors.makepyfile(test_it=ladder_test("'grayscale', max_asr=1"))
+    run("-v").stdout.fnmatch_lines(["*tint-strength-0.02*PASSED*", "*grayscale*PASSED*"])
