@@ -10,6 +10,7 @@ from typing import Literal
 
 from pytest_biastransfer.baseline.common_images import on_common_images
 from pytest_biastransfer.baseline.entry import Entry
+from pytest_biastransfer.baseline.strengths import at_strength, strengths_of
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
@@ -41,6 +42,8 @@ class MetricChange:
         How many images both have, where the test is of these because there are others; otherwise None.
     loss_on_common_images
         By how much it is worse on these.
+    at
+        Of a ladder, at which strength, in words, such as ``"sigma 0.02"``.
     subject
         Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
     identity
@@ -71,6 +74,7 @@ class MetricChange:
     p_of_change: float | None = None
     common_images: int | None = None
     loss_on_common_images: float = 0.0
+    at: str = ""
 
     @property
     def is_accuracy(self) -> bool:
@@ -120,23 +124,39 @@ class MetricChange:
 
 
 def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]:
-    """Return those of the metrics that an accepted and a new measurement have both, and the accuracy if known."""
-    return [metric for metric in (*metrics, ACCURACY) if _has(before, metric) and _has(now, metric)]
+    """Return those of the metrics that an accepted and a new measurement have both, and the accuracy if known.
+
+    Of a ladder, those that both have at all strengths.
+    """
+    entries = [at_strength(entry, strength) for strength in strengths_of(before, now) for entry in (before, now)]
+    return [metric for metric in (*metrics, ACCURACY) if all(_has(entry, metric) for entry in entries)]
+
+
+def comparisons_of(accepted: Entry, metrics: Collection[str]) -> int:
+    """Return how many comparisons of metrics with an accepted measurement there are at most, not of the accuracy."""
+    compared = [metric for metric in comparable(accepted, accepted, metrics) if metric != ACCURACY]
+    return len(compared) * len(strengths_of(accepted))
 
 
 def changes(
     before: Entry, now: Entry, metrics: Sequence[str], tolerance: float, accuracy_tolerance: float = 0.0
 ) -> list[MetricChange]:
-    """Return how metrics changed that both have; `accuracy_tolerance` is that of the accuracy.
+    """Return how metrics changed that both have, at each strength of a ladder; `accuracy_tolerance` is the accuracy's.
 
     Raises ValueError where the evidence of `before` cannot be understood.
     """
-    return [
-        _accuracy_change(before, now, accuracy_tolerance)
-        if metric == ACCURACY
-        else _change(before, now, metric, tolerance)
-        for metric in metrics
-    ]
+    strengths = strengths_of(before, now)
+    found = []
+    for metric in metrics:
+        if metric == ACCURACY:
+            # It is the same at all strengths.
+            of_one = at_strength(before, strengths[0]), at_strength(now, strengths[0])
+            found.append(_accuracy_change(*of_one, accuracy_tolerance))
+            continue
+        for strength in strengths:
+            change = _change(at_strength(before, strength), at_strength(now, strength), metric, tolerance)
+            found.append(dataclasses.replace(change, at=strength))
+    return found
 
 
 def newly_flipped(before: Entry, now: Entry) -> list[int]:

@@ -27,6 +27,7 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     'asr 0.100 → 0.150; 70 images newly flip, 20 no longer do (p = 7e-08; 0.03 of worse by more than 0.02)'
     """
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
+    name += f" at {change.at}" if change.at else ""
     images = ""
     if change.newly is not None and change.no_longer is not None:
         images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"

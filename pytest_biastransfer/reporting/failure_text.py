@@ -110,9 +110,9 @@ def _comparison(measurement: Measurement | GapMeasurement, metric: str) -> str:
     return f"{base} {measurement.estimates[base].text()}, {control}" if base != metric else control
 
 
-def flip_lines(measurement: Measurement, where: str = "") -> Iterator[str]:
-    """Yield the classes that gained most, and the first flipped images; `where` begins the text."""
-    yield f"  {where}{measurement.highlights()}"
+def flip_lines(measurement: Measurement, highlights: str) -> Iterator[str]:
+    """Yield what stands out, and the first flipped images."""
+    yield f"  {highlights}"
     if not measurement.flips:
         return
     yield f"  flipped images: {len(measurement.flips):,}, the first:"

@@ -142,4 +142,5 @@ def _judged_limit(measurement: Measurement | GapMeasurement, limit: LimitVerdict
         observed=interval_of(limit.observed),
         control=None if control is None else interval_of(control),
         bound=limit.bound,
+        at=limit.at,
     )

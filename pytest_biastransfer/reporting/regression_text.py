@@ -145,6 +145,7 @@ def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
             p_of_change=change.p_of_change,
             tested_tolerance=change.tested_tolerance,
             common_images=change.common_images,
+            at=change.at,
         )
         for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None

@@ -39,6 +39,7 @@ class ReportedChange:
     p_of_change: float | None = None
     tested_tolerance: float = 0.0
     common_images: int | None = None
+    at: str = ""
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,11 @@ class Result:
     max_regression: float = 0.0
     max_accuracy_regression: float = 0.0
     curves: Curves | None = None
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """The limited metrics; of a limit on a mean over strengths, the metric itself."""
+        return [one.metric for one in (self.limits if self.curves is None else self.curves.curves)]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def test_equal_ladders_are_equal_whatever_value_the_field_had() -> None:
 def test_labels_name_the_other_fields_and_the_strengths() -> None:
     assert ladder(JPEG(), "quality", [25, 10]).label == "jpeg-quality-25-10"
     assert ladder(Noise(seed=3), "scale", [0.08, 0.12]).label == "noise-3-scale-0.08-0.12"
-    assert ladder(Text("SALE", size=0.3), "opacity", [0.1, 1]).label == "text-SALE-0.3-opacity-0.1-1"
+    assert ladder(Text("SALE", size=0.3), "opacity", [0.1, 1]).label == "text-sale-0.3-opacity-0.1-1"
     assert str(ladder(JPEG(), "quality", [25, 10])) == "ladder(JPEG(quality=20), 'quality', [25, 10])"
 
 

@@ -34,7 +34,11 @@ def bias_dataset():
     blues = BLUES
     return Named((torch.tensor(color).reshape(3, 1, 1).expand(3, 16, 16), 2) for color in colors(blues))
 """
-BLUES = "[0.05] * 6 + [0.2] * 18 + [0.6] * 36 + [0.7] * 60"
+# A model that sees less blue: the 36 images that flipped at 0.4 flip at 0.3, too.
+WEAK_BLUE = """model = brightest()
+    model.module.weight.data[2, 2] = 0.97
+    return model"""
+BLUES = "[0.05] * 6 + [0.2] * 18 + [0.44] * 36 + [0.7] * 60"
 
 
 def ladder_test(marker: str, body: str = "pass", blues: str = BLUES) -> str:
@@ -143,3 +147,57 @@ def test_an_unchanged_ladder_evaluates_nothing(colors: pytest.Pytester, run: Run
 def test_limits_on_ladders_take_others_along(colors: pytest.Pytester, run: Run) -> None:
     colors.makepyfile(test_it=ladder_test("'grayscale', max_asr=1"))
     run("-v").stdout.fnmatch_lines(["*tint-strength-0.02*PASSED*", "*grayscale*PASSED*"])
+
+
+def test_the_baseline_compares_each_strength(colors: pytest.Pytester, run: Run) -> None:
+    marker = "max_asr=0.9, max_mean_accuracy_drop=0.9"
+    colors.makepyfile(test_it=ladder_test(marker))
+    run("--bias-update=new").assert_outcomes(passed=1)
+    content = json.loads((colors.path / "bias-baseline.json").read_text())
+    ((key, (entry,)),) = ((test, cases.values()) for test, cases in content["tests"].items())
+    assert key == "test_it.py::test_tints"
+    assert entry["figures"]["asr at strength 0.3"] == {"value": 0.2, "images": 120, "count": 24}
+    assert entry["figures"]["accuracy"] == {"value": 1.0, "images": 120, "count": 120}
+    assert [name for name in entry["evidence"] if "0.3" not in name and " at " not in name] == ["misclassified"]
+    unchanged = run("-v", "--bias-compare=require")
+    unchanged.assert_outcomes(passed=1)
+    unchanged.stdout.fnmatch_lines(["compared with bias-baseline.json: 1 no worse"])
+
+
+def test_a_regression_at_one_strength_names_it(colors: pytest.Pytester, run: Run) -> None:
+    colors.makepyfile(test_it=ladder_test("max_asr=0.9"))
+    run("--bias-update=new", "--bias-report=old.json").assert_outcomes(passed=1)
+    weak = ladder_test("max_asr=0.9").replace("return brightest()", WEAK_BLUE)
+    colors.makepyfile(test_it=weak)
+    worse = run("--bias-report=report.json", "--bias-report=report.md")
+    worse.assert_outcomes(failed=1)
+    change = "asr at strength 0.3 0.200 → 0.500; 36 images newly flip, 0 no longer do (p = 3e-11)"
+    worse.stdout.fnmatch_lines(
+        [f"*bias regression: {change}", "  newly flipped, the first:", "    image 24 *, at strength 0.3"]
+    )
+    (test,) = json.loads((colors.path / "report.json").read_text())["tests"]
+    meanings = {change["at"]: change["meaning"] for change in test["changes"]}
+    expected = {f"strength {strength}": "unchanged" for strength in (0.02, 0.1, 0.4)}
+    assert meanings == {**expected, "strength 0.3": "regression", "": "unchanged"}
+    assert {shown["new"] for shown in test["details"]["shown"]} == {False}  # At strength 0.4.
+    compared = colors.run("biastransfer", "compare", "old.json", "report.json")
+    compared.stdout.fnmatch_lines([f"*{change}*"])
+    assert "asr at strength 0.3 0.200 → 0.500" in (colors.path / "report.md").read_text()
+
+
+def test_another_ladder_is_not_compared(colors: pytest.Pytester, run: Run) -> None:
+    colors.makepyfile(test_it=ladder_test("max_asr=0.9"))
+    run("--bias-update=new").assert_outcomes(passed=1)
+    other = ladder_test("max_asr=0.9").replace('color="yellow"', 'color="white"')
+    colors.makepyfile(test_it=other)
+    run().stdout.fnmatch_lines(
+        ["compared with bias-baseline.json: 1 without an entry"]
+    )
+
+
+def test_two_ladders_in_one_function_have_entries_of_their_own(colors: pytest.Pytester, run: Run) -> None:
+    other = "ladder(Tint(color='yellow'), 'strength', [0.02, 0.2, 0.4]), max_asr=0.9"
+    colors.makepyfile(test_it=ladder_test(other))
+    run("--bias-update=new").assert_outcomes(passed=2)
+    (cases,) = json.loads((colors.path / "bias-baseline.json").read_text())["tests"].values()
+    assert list(cases) == ["tint-strength-0.02-0.1-0.3-0.4", "tint-strength-0.02-0.2-0.4"]

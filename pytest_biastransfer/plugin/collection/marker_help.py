@@ -29,8 +29,9 @@ def _intervention_help() -> str:
     of_target = [metric.keyword for metric in metrics if "target" in metric.needs]
     return (
         f"{INTERVENTION_MARKER}(*interventions, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
-        f"positive=None, target=None, {_limits(metrics)}, min_strength=None, {means}, rule='point', confidence=0.95, "
-        "max_regression=0, max_accuracy_regression=0, early_stop=None, allow_degenerate=False): "
+        f"positive=None, target=None, {_limits(metrics)}, rule='point', confidence=0.95, "
+        "max_regression=0, max_accuracy_regression=0, early_stop=None, allow_degenerate=False, "
+        f"min_strength=None, {means}): "
         "measure how the predictions of the fixture `model` change on the images of the fixture `dataset` under each "
         "of the interventions (objects or registered names), and fail the test if a limit is exceeded. Each marker "
         "and each intervention in it is a test of its own. Limits on an excess compare with the fixture `control` "

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from pytest_biastransfer.baseline.entry import entry_of
+from pytest_biastransfer.baseline.regression import newly_flipped
+from pytest_biastransfer.baseline.strengths import at_strength, entry_of_strengths
 from pytest_biastransfer.judgement.ladder_verdict import LadderVerdict, breaks_a_limit, judge_ladder, shown_position
 from pytest_biastransfer.measurement.measure_ladder import measure_ladder_loaded, most_measured
 from pytest_biastransfer.metrics.ladder_measurement import confidence_of_each
 from pytest_biastransfer.plugin.kinds.early_stopping import early_stop_of
-from pytest_biastransfer.plugin.kinds.intervention import InterventionTest
+from pytest_biastransfer.plugin.kinds.intervention import InterventionTest, evidence_of
 from pytest_biastransfer.plugin.resources import evaluator_of
 from pytest_biastransfer.plugin.state import SETTINGS
 from pytest_biastransfer.reporting.curves import curves_of
 from pytest_biastransfer.reporting.record import record_of_ladder
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.baseline.entry import Entry
     from pytest_biastransfer.judgement.cases import LadderCase
     from pytest_biastransfer.judgement.early_stop import EarlyStop
     from pytest_biastransfer.judgement.verdict import Verdict
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.curves import Curves
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind
+    from pytest_biastransfer.store import Facts
 
 
 def measure(inputs: TestInputs, case: LadderCase) -> MeasuredTest:
@@ -102,7 +108,7 @@ class LadderTest(InterventionTest):
 
         assert isinstance(verdict, LadderVerdict)
         curves = self._curves(verdict)
-        lines = [*curve_lines(curves), *flip_lines(self.measurement, f"at {self.ladder.field} {curves.shown:g}, ")]
+        lines = [*curve_lines(curves), *flip_lines(self.measurement, self.highlights())]
         return failure_text(
             test,
             self.fixtures,
@@ -113,6 +119,42 @@ class LadderTest(InterventionTest):
             lines=lines,
         )
 
+    def entry(self, facts: Facts) -> Entry:
+        """Return the measurements at all strengths as one entry."""
+        metrics = self.case.expectation.metrics
+        entries = {
+            self._named(strength): entry_of(measurement, evidence_of(measurement, metrics, facts))
+            for strength, measurement in zip(self.ladder.strengths, self.ladder.measurements, strict=True)
+            if measurement is not None
+        }
+        return entry_of_strengths(entries, self.declaration)
+
+    def highlights(self) -> str:
+        """Return what stands out at the strength that reports show images of."""
+        return f"at {self._named(self._shown)}, {self.measurement.highlights()}"
+
+    def newly_flipped(self, accepted: Entry, entry: Entry) -> Sequence[str]:
+        """Return a line for each of the first images that flip now and did not, at the smallest strength with any."""
+        from pytest_biastransfer.reporting.failure_text import MOST_FLIPS, flip_texts
+
+        for strength in self.ladder.strengths:
+            name = self._named(strength)
+            indices = newly_flipped(at_strength(accepted, name), at_strength(entry, name))[:MOST_FLIPS]
+            if indices:
+                flips = {flip.index: flip for flip in self.ladder.at(strength).flips}
+                return [f"{text}, at {name}" for text in flip_texts([flips[index] for index in indices])]
+        return ()
+
+    def shown_part(self, entry: Entry) -> Entry:
+        """Return what an entry says of the strength that reports show images of."""
+        return at_strength(entry, self._named(self._shown))
+
+    @property
+    def _shown(self) -> float:
+        return self.ladder.strengths[shown_position(self.case.expectation, self.ladder)]
+
+    def _named(self, strength: float) -> str:
+        return f"{self.ladder.field} {strength:g}"
+
     def _curves(self, verdict: LadderVerdict) -> Curves:
-        shown = self.ladder.strengths[shown_position(self.case.expectation, self.ladder)]
-        return curves_of(self.ladder, self.case.expectation, verdict, shown)
+        return curves_of(self.ladder, self.case.expectation, verdict, self._shown)

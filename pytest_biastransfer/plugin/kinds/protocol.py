@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_biastransfer.baseline.entry import entry_of
 from pytest_biastransfer.judgement.verdict import judge
 
 if TYPE_CHECKING:
@@ -125,6 +126,18 @@ class MeasuredTest(ABC):
     @abstractmethod
     def evidence(self, facts: Facts) -> Mapping[str, str]:
         """Return the images and classes that the baseline keeps, as text by name."""
+
+    def entry(self, facts: Facts) -> Entry:
+        """Return the measurement as the baseline has it."""
+        return entry_of(self.measurement, self.evidence(facts))
+
+    def shown_part(self, entry: Entry) -> Entry:
+        """Return what an entry of the test says of the images that reports show."""
+        return entry
+
+    def highlights(self) -> str:
+        """Return in words what stands out."""
+        return self.measurement.highlights()
 
     @abstractmethod
     def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
-from pytest_biastransfer.baseline.entry import Entry, EntryKey, entry_of
+from pytest_biastransfer.baseline.entry import Entry, EntryKey
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.baseline.regression import (
     changes,
     comparable,
+    comparisons_of,
     newly_flipped,
     same_declaration,
     same_images,
 )
 from pytest_biastransfer.judgement.degenerate import defects
-from pytest_biastransfer.metrics.catalogue import ACCURACY
 from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
@@ -103,7 +103,7 @@ def most_comparisons(session: pytest.Session) -> int:
         entries = ((case_of(item), accepted_entry(item)) for item in session.items)
         session.config.stash[COMPARISONS] = sum(
             # As many of metrics, and no more of accuracies.
-            max(1, sum(name != ACCURACY for name in comparable(entry, entry, case.expectation.metrics)))
+            max(1, comparisons_of(entry, case.expectation.metrics))
             for case, entry in entries
             if case is not None and entry is not None
         )
@@ -133,14 +133,20 @@ def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> N
 
 def measured_entry(test: MeasuredTest, facts: Facts) -> Entry:
     """Return a measurement as the baseline would have it."""
-    return entry_of(test.measurement, test.evidence(facts))
+    return test.entry(facts)
 
 
-def flipped_since(config: pytest.Config, key: EntryKey, entry: Entry) -> list[int] | None:
-    """Return the images that flip now and did not when the baseline was accepted; None where that cannot be told."""
+def flipped_since(config: pytest.Config, key: EntryKey, test: MeasuredTest, entry: Entry) -> list[int] | None:
+    """Return the images that flip now and did not when the baseline was accepted; None where that cannot be told.
+
+    Of a ladder, at the strength that reports show images of.
+    """
     settings = config.stash[SETTINGS]
     accepted: Entry | None = None if settings.compare == "off" else (_baseline(config) or {}).get(key)
-    if accepted is None or "flipped" not in accepted.evidence or not same_images(accepted, entry):
+    if accepted is None or not same_images(accepted, entry):
+        return None
+    accepted, entry = test.shown_part(accepted), test.shown_part(entry)
+    if "flipped" not in accepted.evidence:
         return None
     try:
         return newly_flipped(accepted, entry)
@@ -170,7 +176,7 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
         problem,
         missing=missing,
         changes=metric_changes,
-        highlights=test.measurement.highlights() if got_worse else "",
+        highlights=test.highlights() if got_worse else "",
         newly_flipped=flipped,
     )
 

@@ -42,7 +42,7 @@ def with_details(item: pytest.Item, test: MeasuredTest, record: Record) -> Recor
     got_worse = any(limit.holds is False for limit in record.limits) or _is_worse(record, settings.alpha)
     entry = measured_entry(test, session_store(item.config).facts) if test.is_complete else None
     key = key_of(item, test.case)
-    newly_flipped = None if entry is None else flipped_since(item.config, key, entry)
+    newly_flipped = None if entry is None else flipped_since(item.config, key, test, entry)
     source = sheet = None
     if test.predictions is not None and test.intervention is not None:
         if got_worse:
