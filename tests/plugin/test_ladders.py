@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 
 import jsonschema
 import pytest
@@ -190,9 +192,7 @@ def test_another_ladder_is_not_compared(colors: pytest.Pytester, run: Run) -> No
     run("--bias-update=new").assert_outcomes(passed=1)
     other = ladder_test("max_asr=0.9").replace('color="yellow"', 'color="white"')
     colors.makepyfile(test_it=other)
-    run().stdout.fnmatch_lines(
-        ["compared with bias-baseline.json: 1 without an entry"]
-    )
+    run().stdout.fnmatch_lines(["compared with bias-baseline.json: 1 without an entry"])
 
 
 def test_two_ladders_in_one_function_have_entries_of_their_own(colors: pytest.Pytester, run: Run) -> None:
@@ -201,3 +201,57 @@ def test_two_ladders_in_one_function_have_entries_of_their_own(colors: pytest.Py
     run("--bias-update=new").assert_outcomes(passed=2)
     (cases,) = json.loads((colors.path / "bias-baseline.json").read_text())["tests"].values()
     assert list(cases) == ["tint-strength-0.02-0.1-0.3-0.4", "tint-strength-0.02-0.2-0.4"]
+
+
+def test_reports_have_the_curve(colors: pytest.Pytester, run: Run) -> None:
+    colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.4"))
+    run("--bias-update=new", "--runxfail").assert_outcomes(failed=1)
+    colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.4").replace("return brightest()", WEAK_BLUE))
+    run("--bias-report=report.html", "--bias-report=report.md").assert_outcomes(failed=1)
+    page = html.unescape((colors.path / "report.html").read_text())
+    rows = re.findall(
+        r"<th[^>]*>(strength [0-9.]+|baseline|limit)</th>.*?([0-9.]+)", page.partition("asr by strength")[2]
+    )
+    accepted = {"0.02": "0.000", "0.1": "0.050", "0.3": "0.200", "0.4": "0.500"}
+    observed = accepted | {"0.3": "0.500"}
+    pairs = [row for one in accepted for row in ((f"strength {one}", observed[one]), ("baseline", accepted[one]))]
+    assert rows == [*pairs, ("limit", "0.1")]
+    assert "<caption>asr by strength; breaks 0.1 at 0.3, min_strength 0.4</caption>" in page
+    assert "Flipped images at strength 0.3" in page
+    text = (colors.path / "report.md").read_text()
+    assert "<br>asr at strength 0.3 0.200 → 0.500" in text
+    assert "| strength | 0.02 | 0.1 | 0.3 | 0.4 |" in text
+    row = next(line for line in text.splitlines() if line.startswith("| asr; breaks 0.1 at 0.3, min\\_strength 0.4 |"))
+    assert row.endswith("| 0.050 [0.014, 0.123] | 0.500 [0.384, 0.616] | 0.500 [0.384, 0.616] |")
+
+
+def test_with_early_stop_bisection_leaves_strengths_out(colors: pytest.Pytester, run: Run) -> None:
+    body = "assert bias.curve('asr')[1] == 0.05"
+    colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.3", body))
+    result = run("-v", "--bias-early-stop", "--bias-report=report.md", "--bias-report=report.html")
+    result.assert_outcomes(passed=1)
+    curve = "asr - 0.050 0.200 - at strength 0.02 0.1 0.3 0.4; breaks 0.1 at 0.3, min_strength 0.3; 2 of 4 strengths measured"
+    result.stdout.fnmatch_lines([f"  {curve}", "1 bias test: 1 passed; 360 images evaluated, 120 predictions reused"])
+
+    colors.makepyfile(test_it=ladder_test("max_asr=0.1, early_stop=True"))
+    failed = run("--bias-report=report.md")
+    failed.assert_outcomes(failed=1)
+    failed.stdout.fnmatch_lines(["bias: asr above 0.1 at strength 0.3", "    0.02  not measured"])
+    assert "| – | 0.050" in (colors.path / "report.md").read_text()
+
+
+def test_what_needs_all_strengths_measures_them(colors: pytest.Pytester, run: Run) -> None:
+    everywhere = "*asr 0.000 0.050 0.200 0.500 at strength*"
+    colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.3, max_mean_asr=0.2"))
+    run("-v", "--bias-early-stop").stdout.fnmatch_lines([everywhere])
+    colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.3"))
+    run("-v", "--bias-early-stop", "--bias-update=new").stdout.fnmatch_lines([everywhere])
+    run("-v", "--bias-early-stop").stdout.fnmatch_lines(["*1 not compared (stopped early)*"])
+    run("-v", "--bias-early-stop", "--bias-compare=require").stdout.fnmatch_lines([everywhere])
+
+
+def test_many_images_stop_early_at_each_strength(colors: pytest.Pytester, run: Run) -> None:
+    colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.3", blues=f"({BLUES}) * 20"))
+    result = run("-v", "--bias-early-stop")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*of 2,400 images*", "  asr - 0.0* 0.* - at strength * breaks 0.1 at 0.3*"])
