@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Triangle as Triangle
     from pytest_biastransfer.interventions import Vignette as Vignette
     from pytest_biastransfer.interventions import ladder as ladder
+    from pytest_biastransfer.interventions import severities as severities
     from pytest_biastransfer.judgement.expectation import each as each
     from pytest_biastransfer.judgement.gap import Gap as Gap
     from pytest_biastransfer.measurement.measure import measure as measure
@@ -112,6 +113,7 @@ _HOMES = {
     "measure": "measurement.measure",
     "measure_gaps": "measurement.measure_gaps",
     "measure_ladder": "measurement.measure_ladder",
+    "severities": "interventions",
 }
 
 __all__ = list(_HOMES)

@@ -14,6 +14,7 @@ from pytest_biastransfer.interventions.pictures import Stencil, Text
 from pytest_biastransfer.interventions.randomized import OneOf, Random, Sometimes
 from pytest_biastransfer.interventions.regions import Background, Occlude
 from pytest_biastransfer.interventions.registry import BUILT_IN, Registry, as_intervention
+from pytest_biastransfer.interventions.severities import severities
 from pytest_biastransfer.interventions.shapes import (
     Checkerboard,
     Circle,
@@ -63,4 +64,5 @@ __all__ = [
     "Vignette",
     "as_intervention",
     "ladder",
+    "severities",
 ]
