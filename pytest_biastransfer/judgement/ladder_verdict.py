@@ -80,10 +80,11 @@ def _decisive(own: dict[int, LimitVerdict], broken: list[int], required: int) ->
     """Return the position of the strength that decides about a limit."""
     if broken and min(broken) < required:
         return min(broken)
-    holding = {position: limit for position, limit in own.items() if position not in broken}
+    undecided = [position for position, limit in own.items() if limit.holds is None and position < required]
+    holding = [position for position, limit in own.items() if limit.holds]
     # Bisection may have measured none of the required ones: that a stronger one holds the limit decides about them.
-    among = {position: limit for position, limit in holding.items() if position < required} or holding or own
-    return max(among, key=lambda position: (among[position].observed, position))
+    among = undecided or [position for position in holding if position < required] or holding
+    return max(among or own, key=lambda position: (own[position].observed, position))
 
 
 def _mean_verdict(expectation: Expectation, metric: str, limit: float, ladder: LadderMeasurement) -> LimitVerdict:

@@ -8,8 +8,10 @@ import re
 
 import jsonschema
 import pytest
+import torch
+from PIL import Image
 
-from tests.conftest import Run
+from tests.conftest import Run, each_mode
 from tests.docs.test_metric_tables import ROOT
 
 # Of 120 images, a blend of yellow flips 6 from a strength of 0.1 on, 24 from 0.3 on and 60 from 0.4 on.
@@ -50,11 +52,15 @@ def ladder_test(marker: str, body: str = "pass", blues: str = BLUES) -> str:
     )
 
 
+@each_mode
 def test_a_ladder_is_one_test_with_a_curve(colors: pytest.Pytester, run: Run) -> None:
     body = "assert bias.curve('asr') == [0, 0.05, 0.2, 0.5] and bias.mean('asr') == 0.1875 and bias.at(0.3).asr == 0.2"
     colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.3, max_mean_asr=0.19", body))
-    result = run("-v", "--bias-report=report.json", "-W", "error")
+    result = run("-v", "--bias-report=report.json", "--junitxml=junit.xml", "-W", "error")
     result.assert_outcomes(passed=1)
+    properties = (colors.path / "junit.xml").read_text()
+    assert '<property name="bias.asr at strength 0.1" value="0.05"' in properties
+    assert '<property name="bias.mean_asr" value="0.1875"' in properties
     curve = "asr 0.000 0.050 0.200 0.500 at strength 0.02 0.1 0.3 0.4; breaks 0.1 at 0.3, min_strength 0.3"
     result.stdout.fnmatch_lines(["*0.200  0.200  asr 0.050 <= 0.1  *passed", f"  {curve}"])
     report = json.loads((colors.path / "report.json").read_text())
@@ -255,3 +261,39 @@ def test_many_images_stop_early_at_each_strength(colors: pytest.Pytester, run: R
     result = run("-v", "--bias-early-stop")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*of 2,400 images*", "  asr - 0.0* 0.* - at strength * breaks 0.1 at 0.3*"])
+
+
+def test_an_unchanged_ladder_imports_neither_torch_nor_numpy(pytester: pytest.Pytester, run_elsewhere: Run) -> None:
+    pytester.makeini(
+        "[pytest]\nbias_transferred_model = checkpoint:m.pt?arch=python:net:make\nbias_dataset = csv:list.csv\n"
+    )
+    pytester.makepyfile(
+        net="""
+            import torch
+
+            def make():
+                return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+        """,
+        test_it="""
+            import sys
+            import pytest
+            from pytest_biastransfer import Tint, ladder
+
+            # The weights are random.
+            @pytest.mark.bias_intervention(
+                ladder(Tint(), "strength", [0.1, 0.4]), max_asr=1, max_mean_accuracy_drop=1, allow_degenerate=True
+            )
+            def test_tints():
+                print("torch" in sys.modules, "numpy" in sys.modules)
+        """,
+    )
+    rows = ["image,label"]
+    for index in range(40):
+        Image.new("RGB", (4, 4), (5 * index, 100, 200 - 5 * index)).save(pytester.path / f"{index}.png")
+        rows.append(f"{index}.png,{index % 2}")
+    (pytester.path / "list.csv").write_text("\n".join(rows) + "\n")
+    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    torch.save(net.state_dict(), pytester.path / "m.pt")
+    run_elsewhere("-s", "--bias-update=new").assert_outcomes(passed=1)
+    again = pytester.runpytest_subprocess("-s", "--bias-compare=require")
+    again.stdout.fnmatch_lines(["*False False*", "*1 passed; 0 images evaluated, 160 predictions reused*"])
