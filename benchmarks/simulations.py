@@ -17,7 +17,10 @@ import numpy.typing as npt
 from benchmarks.nights import Row, delays, false_alarms
 from benchmarks.seed_simulations import seed_rules, seeds
 from pytest_biastransfer.metrics.group_gaps import rate_gaps
+from pytest_biastransfer.metrics.ladder_measurement import confidence_of_each
 from pytest_biastransfer.metrics.statistics.components import Components, area_components
+from pytest_biastransfer.metrics.statistics.image_means import mean_of_images
+from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 from pytest_biastransfer.metrics.statistics.paired_figures_test import paired_figures_change
 from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
@@ -85,6 +88,41 @@ def corrected_skews(repeats: int) -> Iterator[Row]:
             corrected = np.mean([float(corrected_skew_estimate(one, n)) for one in moves])
             cells.append(f"{0.2 * share * (1 - 1 / classes):.3f}, {observed:.3f}, {corrected:.3f}")
         yield f"{classes:,}, {n:,}", cells
+
+
+def ladders(repeats: int) -> Iterator[Row]:
+    """Yield the coverage of the band over the strengths of a ladder, and of the interval of the mean over them.
+
+    In each cell an image has one threshold for all strengths, or for 70 % of them, or none: strengths are independent.
+    """
+    sizes = (50, 200, 1000)
+    yield "asr by strength", [f"{kind}, {n:,} images" for kind in ("band", "mean") for n in sizes]
+    curves: Sequence[Sequence[float]] = (
+        (0.0, 0.002, 0.005, 0.01, 0.02),
+        (0.01, 0.04, 0.12, 0.3),
+        (0.001, 0.01, 0.1, 0.6, 0.95),
+        (0.05,) * 5,
+    )
+    for curve in curves:
+        found = [[_ladder_coverage(curve, n, common, repeats) for common in (1.0, 0.7, 0.0)] for n in sizes]
+        cells = [[f"{coverages[kind]:.3f}" for coverages in row] for kind in (0, 1) for row in found]
+        yield ", ".join(f"{share:g}" for share in curve), [" / ".join(cell) for cell in cells]
+
+
+def _ladder_coverage(curve: Sequence[float], n: int, common: float, repeats: int) -> tuple[float, float]:
+    generator = np.random.default_rng(_SEED)
+    shares, shape = np.array(curve)[:, None], (len(curve), n)
+    band = mean = 0
+    for _ in range(repeats):
+        own = np.broadcast_to(generator.random((1, n)), shape)
+        flipped = np.where(generator.random(shape) < common, own, generator.random(shape)) < shares
+        each = confidence_of_each(0.95, len(curve))
+        intervals = [proportion(int(count), n, each) for count in flipped.sum(axis=1)]
+        band += all(one.low <= share <= one.high for one, share in zip(intervals, curve, strict=True))
+        values = flipped.mean(axis=0)
+        of_all = mean_of_images(values[values > 0], n)
+        mean += int(of_all.low <= np.mean(curve) <= of_all.high)
+    return band / repeats, mean / repeats
 
 
 def gaps(repeats: int) -> Iterator[Row]:
@@ -267,6 +305,7 @@ TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
     "differences": differences,
     "skews": skews,
     "corrected-skews": corrected_skews,
+    "ladders": ladders,
     "gaps": gaps,
     "skew-changes": skew_changes,
     "false-alarms": false_alarms,

@@ -46,11 +46,15 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Tint as Tint
     from pytest_biastransfer.interventions import Triangle as Triangle
     from pytest_biastransfer.interventions import Vignette as Vignette
+    from pytest_biastransfer.interventions import ladder as ladder
+    from pytest_biastransfer.interventions import severities as severities
     from pytest_biastransfer.judgement.expectation import each as each
     from pytest_biastransfer.judgement.gap import Gap as Gap
     from pytest_biastransfer.measurement.measure import measure as measure
     from pytest_biastransfer.measurement.measure_gaps import measure_gaps as measure_gaps
+    from pytest_biastransfer.measurement.measure_ladder import measure_ladder as measure_ladder
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement as GapMeasurement
+    from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement as LadderMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement as Measurement
     from pytest_biastransfer.metrics.statistics.estimate import Estimate as Estimate
     from pytest_biastransfer.models import Model as Model
@@ -78,6 +82,7 @@ _HOMES = {
     "Grayscale": "interventions",
     "Intervention": "interventions",
     "JPEG": "interventions",
+    "LadderMeasurement": "metrics.ladder_measurement",
     "LineGrid": "interventions",
     "Measurement": "metrics.measurement",
     "Model": "models",
@@ -102,10 +107,13 @@ _HOMES = {
     "Vignette": "interventions",
     "allow_picture_formats": "picture_files",
     "each": "judgement.expectation",
+    "ladder": "interventions",
     "load_dataset": "data",
     "load_model": "models.loading",
     "measure": "measurement.measure",
     "measure_gaps": "measurement.measure_gaps",
+    "measure_ladder": "measurement.measure_ladder",
+    "severities": "interventions",
 }
 
 __all__ = list(_HOMES)

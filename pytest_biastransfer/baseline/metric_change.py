@@ -37,6 +37,8 @@ class MetricChange:
         How many images both have, where the test is of these because there are others; otherwise None.
     loss_by_image
         By how much it is worse on the images that the test is of; None if these are all images.
+    at
+        Of a ladder, at which strength, in words, such as ``"sigma 0.02"``.
     subject
         Of a figure that several tests share, such as the accuracy of a model: what it is of, in words.
     identity
@@ -73,6 +75,7 @@ class MetricChange:
     p_of_change: float | None = None
     common_images: int | None = None
     loss_by_image: float | None = None
+    at: str = ""
     within_rounding: WithinRounding | None = None
     over_time: OverTime | None = None
     seeds: Sequence[float] = ()

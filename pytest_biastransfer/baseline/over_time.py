@@ -27,7 +27,9 @@ def night_of(now: Entry, metrics: Collection[str]) -> Night:
 
     Raises ValueError for evidence that cannot be decoded.
     """
-    tallies = {metric: metric_named(metric).change.tally(metric, now) for metric in metrics}
+    # The figures of a ladder are named by strength.
+    known = [metric for metric in metrics if metric in now.figures]
+    tallies = {metric: metric_named(metric).change.tally(metric, now) for metric in known}
     counted = {metric: tally for metric, tally in tallies.items() if tally is not None}
     return Night(short_hash(now.dataset["fingerprint"]), counted)
 
@@ -60,8 +62,9 @@ def over_time(changes: Sequence[MetricChange], before: Entry, night: Night, alph
     number = next((place for place, known in enumerate(nights) if known.dataset == night.dataset), len(nights))
     judged = []
     for change in changes:
-        # Seeds vary by more than their images do, which counts of images do not tell.
-        baseline = None if change.seeds else metric_named(change.metric).change.tally(change.metric, before)
+        # Seeds vary by more than their images do, which counts of images do not tell; a ladder has too many counts.
+        has_counts = not (change.seeds or change.at)
+        baseline = metric_named(change.metric).change.tally(change.metric, before) if has_counts else None
         if baseline is None:
             judged.append(_of_one_run(change, number + 1, alpha))
         else:

@@ -12,17 +12,34 @@ from pytest_biastransfer.baseline.metric_change import Meaning, MetricChange
 from pytest_biastransfer.baseline.near_ties import NearTies, restored
 from pytest_biastransfer.baseline.seed_comparison import beside_seeds
 from pytest_biastransfer.baseline.seeds import accepted_seeds, compared_seeds, same_images
+from pytest_biastransfer.baseline.strengths import at_strength, strengths_of
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.gap_change_rules import BETWEEN, WORST
 from pytest_biastransfer.names import Correction
 
 
 def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]:
-    """Return those of the metrics that an accepted and a new measurement have both, and the accuracy if known."""
+    """Return those of the metrics that an accepted and a new measurement have both, and the accuracy if known.
+
+    Of a ladder, those that both have at all strengths.
+    """
     seeds = compared_seeds(before, now)
+    strengths = strengths_of(*seeds, now)
+
+    def is_known(entry: Entry, metric: str) -> bool:
+        return all(_has(at_strength(entry, strength), metric) for strength in strengths)
+
     return [
-        metric for metric in (*metrics, ACCURACY) if any(_has(seed, metric) for seed in seeds) and _has(now, metric)
+        metric
+        for metric in (*metrics, ACCURACY)
+        if any(is_known(seed, metric) for seed in seeds) and is_known(now, metric)
     ]
+
+
+def comparisons_of(accepted: Entry, metrics: Collection[str]) -> int:
+    """Return how many comparisons of metrics with an accepted measurement there are at most, not of the accuracy."""
+    compared = [metric for metric in comparable(accepted, accepted, metrics) if metric != ACCURACY]
+    return len(compared) * len(strengths_of(accepted))
 
 
 def changes(
@@ -33,17 +50,23 @@ def changes(
     accuracy_tolerance: float = 0.0,
     near_ties: NearTies | None = None,
 ) -> list[MetricChange]:
-    """Return how metrics changed that both have; `accuracy_tolerance` is that of the accuracy.
+    """Return how metrics changed that both have, at each strength of a ladder; `accuracy_tolerance` is the accuracy's.
 
     Images whose change is explained by `near_ties` count as unchanged in the tests, and are stated beside them.
     Raises ValueError where the evidence of `before` cannot be understood.
     """
-    return [
-        _accuracy_change(before, now, accuracy_tolerance, near_ties)
-        if metric == ACCURACY
-        else _change(before, now, metric, tolerance, near_ties)
-        for metric in metrics
-    ]
+    strengths = strengths_of(before, now)
+    found = []
+    for metric in metrics:
+        if metric == ACCURACY:
+            # It is the same at all strengths.
+            of_one = at_strength(before, strengths[0]), at_strength(now, strengths[0])
+            found.append(_accuracy_change(*of_one, accuracy_tolerance, near_ties))
+            continue
+        for strength in strengths:
+            change = _change(at_strength(before, strength), at_strength(now, strength), metric, tolerance, near_ties)
+            found.append(dataclasses.replace(change, at=strength))
+    return found
 
 
 def maybe_worse(metric_changes: Sequence[MetricChange], alpha: float) -> list[str]:

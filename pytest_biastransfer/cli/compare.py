@@ -77,7 +77,7 @@ def _record(old: Result, new: Result, old_path: Path, alpha: float) -> BaselineR
     try:
         before, now = Entry.from_json(old.entry), Entry.from_json(new.entry)
         problem = "" if same_declaration(before, now) else "it measures something else now"
-        metrics = comparable(before, now, [] if problem else [limit.metric for limit in new.limits])
+        metrics = comparable(before, now, [] if problem else new.metrics)
         tolerances = new.max_regression, new.max_accuracy_regression
         found, between = changes(before, now, metrics, *tolerances), rounding_between(before, now)
         doubt = (

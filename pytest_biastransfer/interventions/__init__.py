@@ -8,11 +8,13 @@ from pytest_biastransfer.interventions.base import Composition, Intervention
 from pytest_biastransfer.interventions.batch_info import BatchInfo
 from pytest_biastransfer.interventions.custom import Custom
 from pytest_biastransfer.interventions.degradations import JPEG, Blur, Border, Pixelate, Vignette
+from pytest_biastransfer.interventions.ladders import Ladder, ladder
 from pytest_biastransfer.interventions.patterns import GaussianPattern, Noise, Pattern, Stripes
 from pytest_biastransfer.interventions.pictures import Stencil, Text
 from pytest_biastransfer.interventions.randomized import OneOf, Random, Sometimes
 from pytest_biastransfer.interventions.regions import Background, Occlude
 from pytest_biastransfer.interventions.registry import BUILT_IN, Registry, as_intervention
+from pytest_biastransfer.interventions.severities import severities
 from pytest_biastransfer.interventions.shapes import (
     Checkerboard,
     Circle,
@@ -40,6 +42,7 @@ __all__ = [
     "GaussianPattern",
     "Grayscale",
     "Intervention",
+    "Ladder",
     "LineGrid",
     "Noise",
     "Occlude",
@@ -60,4 +63,6 @@ __all__ = [
     "Triangle",
     "Vignette",
     "as_intervention",
+    "ladder",
+    "severities",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_biastransfer.names import DATASET_FIXTURE, GAP_MARKER, INTERVENTION_MARKER, MODEL_FIXTURE, SEARCH_MARKER
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.interventions import Intervention, Ladder
     from pytest_biastransfer.judgement.expectation import Expectation
     from pytest_biastransfer.judgement.gap import Gap
 
@@ -29,6 +29,8 @@ class Case:
     """
 
     marker: ClassVar[str]
+    # Names the module of `plugin.kinds` that measures it.
+    kind: ClassVar[str]
     # Whether the baseline keeps measurements of the kind.
     has_baseline: ClassVar[bool] = True
 
@@ -71,6 +73,7 @@ class InterventionCase(Case):
     """One intervention, which `words` describe."""
 
     marker: ClassVar[str] = INTERVENTION_MARKER
+    kind: ClassVar[str] = "intervention"
 
     intervention: Intervention
     words: str
@@ -82,10 +85,27 @@ class InterventionCase(Case):
 
 
 @dataclass(frozen=True)
+class LadderCase(Case):
+    """One intervention at several strengths, each of which `words` describe."""
+
+    marker: ClassVar[str] = INTERVENTION_MARKER
+    kind: ClassVar[str] = "ladder"
+
+    ladder: Ladder
+    words: tuple[str, ...]
+
+    @property
+    def verifiable(self) -> tuple[Intervention, str]:
+        """The strongest intervention and its description."""
+        return self.ladder.steps[-1], self.words[-1]
+
+
+@dataclass(frozen=True)
 class GapCase(Case):
     """A gap between groups; `calibration` names the fixture whose images its threshold is found on."""
 
     marker: ClassVar[str] = GAP_MARKER
+    kind: ClassVar[str] = "gap"
 
     gap: Gap
     calibration: str | None = None
@@ -113,6 +133,7 @@ class SearchCase(Case):
     """
 
     marker: ClassVar[str] = SEARCH_MARKER
+    kind: ClassVar[str] = "search"
     has_baseline: ClassVar[bool] = False
 
     space: Any

@@ -113,6 +113,10 @@ class Expectation:
         Metric and lowest value, likewise; with `limits` at least one.
     sizes
         The signed metrics of which `limits` has the highest absolute value.
+    means
+        Metric and highest mean over the strengths of a ladder; with the others at least one.
+    min_strength
+        Of a ladder, the weakest strength at which a limit may be broken; None if none may break it.
     positive
         The decision that is judged, by names or numbers of classes or outputs; none for the predicted class.
     target
@@ -135,6 +139,8 @@ class Expectation:
     limits: tuple[tuple[str, float], ...]
     minimums: tuple[tuple[str, float], ...] = field(default=(), kw_only=True)
     sizes: tuple[str, ...] = field(default=(), kw_only=True)
+    means: tuple[tuple[str, float], ...] = field(default=(), kw_only=True)
+    min_strength: float | None = field(default=None, kw_only=True)
     positive: tuple[int | str, ...] = ()
     target: tuple[int | str, ...] = ()
     confidence: float = 0.95
@@ -147,7 +153,7 @@ class Expectation:
     @property
     def metrics(self) -> list[str]:
         """The limited metrics."""
-        return list(dict.fromkeys(metric for metric, _ in (*self.limits, *self.minimums)))
+        return list(dict.fromkeys(metric for metric, _ in (*self.limits, *self.minimums, *self.means)))
 
     @property
     def bounds(self) -> list[tuple[str, float, Bound]]:
@@ -160,9 +166,11 @@ class Expectation:
     @property
     def limits_text(self) -> str:
         """The limits as the marker has them."""
-        return ", ".join(
+        limits = [
             f"{'min' if bound == 'at least' else 'max'}_{metric}={limit:g}" for metric, limit, bound in self.bounds
-        )
+        ]
+        limits += [f"{metric_named(metric).mean_keyword}={limit:g}" for metric, limit in self.means]
+        return ", ".join([*limits, *([] if self.min_strength is None else [f"min_strength={self.min_strength:g}"])])
 
     @property
     def needs_control(self) -> bool:

@@ -32,6 +32,8 @@ class LimitVerdict:
         The verdict; None where the measurement was stopped before, because of another limit.
     bound
         What is limited.
+    at
+        At which strength of a ladder it was observed, in words; empty if there is no ladder.
     """
 
     metric: str
@@ -40,6 +42,7 @@ class LimitVerdict:
     observed: Estimate
     holds: bool | None
     bound: Bound = "at most"
+    at: str = ""
 
     @property
     def note(self) -> str:
@@ -115,7 +118,7 @@ def _verdict(
 ) -> LimitVerdict:
     observed, rule = measurement.estimate(metric), expectation.rule
     if rule == "certain":
-        _require_enough_images(metric, limit, observed)
+        require_enough_images(f"max_{metric}", metric, limit, observed)
     return LimitVerdict(metric, limit, rule, observed, holds(rule, observed, limit, bound), bound)
 
 
@@ -127,14 +130,14 @@ def _early_verdicts(expectation: Expectation, measurement: Measurement) -> list[
     ]
 
 
-def _require_enough_images(metric: str, limit: float, observed: Estimate) -> None:
-    """Raise `BiasTransferError` if no outcome on so many images would be certain."""
+def require_enough_images(keyword: str, metric: str, limit: float, observed: Estimate) -> None:
+    """Raise `BiasTransferError` if no outcome on so many images would be certain; `keyword` has the limit."""
     needed = images_to_be_certain(limit, observed.confidence)
     if not metric_named(metric).is_above_zero or math.isnan(observed) or observed.n >= needed:
         return
     enough = "no number of images is enough" if needed == math.inf else f"at least {needed:,} images are needed"
     raise BiasTransferError(
-        f"max_{metric}={limit:g} can never pass with rule='certain' and n = {observed.n:,}: even at an observed 0, "
+        f"{keyword}={limit:g} can never pass with rule='certain' and n = {observed.n:,}: even at an observed 0, "
         f"the {observed.confidence * 100:g} % interval would end above the limit. Here {enough}; add images, raise "
         f"the limit, or use rule='point'"
     )

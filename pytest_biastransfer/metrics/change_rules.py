@@ -73,6 +73,22 @@ class ChangeResult(NamedTuple):
     least: float = 0.0
 
 
+class Contributions(NamedTuple):
+    """Which images a metric is a mean over, and which of them add to it, by the names of sets of images.
+
+    Attributes
+    ----------
+    plus, minus
+        The images that add 1 to the mean's sum, and those that subtract 1; "" where none does.
+    outside
+        The images that do not belong to its base.
+    """
+
+    plus: str
+    minus: str = ""
+    outside: tuple[str, ...] = ()
+
+
 class ChangeTest(ABC):
     """A test of change, and the evidence that it needs."""
 
@@ -90,6 +106,11 @@ class ChangeTest(ABC):
     def image_sets(self) -> tuple[ImageSet, ...]:
         """Those parts of the evidence that are sets of images of this metric."""
         return ()
+
+    @property
+    def contributions(self) -> Contributions | None:
+        """What each image adds to the metric; None if the metric is no mean over images."""
+        return None
 
     def is_possible(self, measurement: AcceptedMeasurement) -> bool:
         """Whether a measurement has all the evidence."""
@@ -190,6 +211,11 @@ class McNemar(ChangeTest):
         """The set of images."""
         return (self.images,)
 
+    @property
+    def contributions(self) -> Contributions:
+        """The images that count."""
+        return Contributions(self.images.name)
+
     def is_possible(self, measurement: AcceptedMeasurement) -> bool:
         """Whether a measurement has the set of images, if that is required."""
         return self.works_without_images or super().is_possible(measurement)
@@ -253,6 +279,11 @@ class ShareOfChangingBase(ChangeTest):
     def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
         """Return the images that count."""
         return Tally(*measurement.share(metric))
+
+    @property
+    def contributions(self) -> Contributions:
+        """The images that count, of those of the base."""
+        return Contributions(self.hits.name, outside=tuple(image_set.name for image_set in self.outside))
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
@@ -326,6 +357,11 @@ class MeanChange(ChangeTest):
         """Return the images that add 1, and those that subtract 1."""
         plus, minus = (set(measurement.image_set(image_set.name)) for image_set in self.image_sets)
         return Tally(len(plus - minus), measurement.share(metric)[1], len(minus - plus))
+
+    @property
+    def contributions(self) -> Contributions:
+        """Both sets."""
+        return Contributions(self.plus.name, self.minus.name)
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float

@@ -95,6 +95,16 @@ class Metric:
         return f"max_{self.name}"
 
     @property
+    def mean_keyword(self) -> str:
+        """The keyword of a marker that limits its mean over the strengths of a ladder; see `has_mean`."""
+        return f"max_mean_{self.name}"
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether its mean over several strengths is a mean over images, so that it has an interval by image."""
+        return self.limits is not None and self.change.contributions is not None
+
+    @property
     def is_signed(self) -> bool:
         """Whether it is a difference, which can be negative."""
         return self.limits is not None and self.limits[0] < 0

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.plugin.runtest.finetuning import Transfer
@@ -138,8 +139,10 @@ def bias_device(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def bias(request: pytest.FixtureRequest) -> Measurement | GapMeasurement:
+def bias(request: pytest.FixtureRequest) -> Measurement | GapMeasurement | LadderMeasurement:
     """All figures of this test: asr, skew, most_gained, ... (a Measurement), or gap, worst, ... (a GapMeasurement).
+
+    Of a ladder, curve("asr"), mean("asr") and at(strength) (a LadderMeasurement).
 
     Only in tests with a marker such as `bias_intervention`, which does not need it: its limits are judged anyway.
     """

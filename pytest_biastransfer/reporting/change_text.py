@@ -43,6 +43,7 @@ def change_text(change: MetricChange | ReportedChange) -> str:
 cuda NVIDIA L4 and cpu x86_64 avx2 (p = 0.5 of the others)'
     """
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
+    name += f" at {change.at}" if change.at else ""
     images = f"; {seeds_text(change)}" if change.seeds else ""
     if change.newly is not None and change.no_longer is not None:
         images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"

@@ -26,6 +26,7 @@ MOST_IMAGES: Final = 16
 def details_of(
     measurement: Measurement | GapMeasurement,
     kind: Kind,
+    declaration: str,
     fixtures: Sequence[str],
     device: str,
     kind_details: Mapping[str, Any],
@@ -34,15 +35,15 @@ def details_of(
 
     Parameters
     ----------
-    kind, fixtures, device
-        The kind of test, the fixtures that its models and images come from, and what computed it.
+    kind, declaration, fixtures, device
+        The kind of test, what it measures in words, the fixtures that its models and images come from, and the device.
     kind_details
         The fields that tests of its kind have: `prediction_details` or `group_details`.
     """
     control = measurement.control
     return Details(
         kind=kind,
-        declaration=measurement.declaration,
+        declaration=declaration,
         model=measurement.model,
         dataset=measurement.dataset,
         control="" if control is None else control.model,

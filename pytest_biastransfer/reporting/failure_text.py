@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Flip, Measurement
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
+    from pytest_biastransfer.reporting.curves import Curves
 
 # More flipped images are not shown.
 MOST_FLIPS = 5
@@ -27,6 +28,7 @@ def failure_text(
     verdict: Verdict,
     *,
     subject: str,
+    declaration: str,
     lines: Iterable[str],
 ) -> str:
     """Return the message of a failed bias test.
@@ -39,15 +41,15 @@ def failure_text(
         Names of those that the model, the dataset and the control come from.
     measurement, verdict
         The figures, and the judgement of the limits.
-    subject
-        What is measured, such as ``"intervention"``.
+    subject, declaration
+        What is measured, such as ``"intervention"``, and how it is declared.
     lines
         What is shown below the limits, such as flipped images.
     """
     broken = [_broken(limit) for limit in verdict.limits if limit.holds is False]
     facts = [
         ("test", test),
-        (subject, measurement.declaration),
+        (subject, declaration),
         ("model", measurement.model),
         ("dataset", f"{measurement.dataset}, {_images(measurement)}"),
         ("control", measurement.control.model if measurement.control else ""),
@@ -68,10 +70,11 @@ def failure_text(
 
 def _broken(limit: LimitVerdict) -> str:
     metric = f"|{limit.metric}|" if limit.bound == "size at most" else limit.metric
+    at = f" at {limit.at}" if limit.at else ""
     side, wanted = ("below", "at least") if limit.bound == "at least" else ("above", "at most")
     if limit.rule == "certain":
-        return f"{metric} not certainly {wanted} {limit.limit:g}"
-    return f"{metric} {'significantly ' if limit.rule == 'significant' else ''}{side} {limit.limit:g}"
+        return f"{metric} not certainly {wanted} {limit.limit:g}{at}"
+    return f"{metric} {'significantly ' if limit.rule == 'significant' else ''}{side} {limit.limit:g}{at}"
 
 
 def _images(measurement: Measurement | GapMeasurement) -> str:
@@ -83,7 +86,7 @@ def _limit_lines(measurement: Measurement | GapMeasurement, limits: Sequence[Lim
     width = max(len(limit.metric) for limit in limits)
     for limit in limits:
         mark = _MARKS[limit.holds]
-        note = f", {limit.note}" if limit.note else ""
+        note = "".join(f", {text}" for text in (limit.at and f"at {limit.at}", limit.note) if text)
         bound = {"at most": "", "at least": "at least ", "size at most": "±"}[limit.bound]
         yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {bound}{limit.limit:g}{note}"
         comparison = _comparison(measurement, limit.metric)
@@ -118,13 +121,24 @@ def _beside_control(measurement: Measurement | GapMeasurement, metric: str) -> s
     return f"{base} {measurement.estimates[base].text()}, {control}" if base != metric else control
 
 
-def flip_lines(measurement: Measurement) -> Iterator[str]:
-    """Yield the classes that gained most, and the first flipped images."""
-    yield f"  {measurement.highlights()}"
+def flip_lines(measurement: Measurement, highlights: str) -> Iterator[str]:
+    """Yield what stands out, and the first flipped images."""
+    yield f"  {highlights}"
     if not measurement.flips:
         return
     yield f"  flipped images: {len(measurement.flips):,}, the first:"
     yield from (f"    {text}" for text in flip_texts(measurement.flips[:MOST_FLIPS]))
+
+
+def curve_lines(curves: Curves) -> Iterator[str]:
+    """Yield each curve of a ladder: a line for each strength, with its interval."""
+    for curve in curves.curves:
+        yield f"  {curve.metric} by {curves.field}{curves.breaking_text(curve)}:"
+        strengths = [f"{strength:g}" for strength in curves.strengths]
+        width = max(map(len, strengths))
+        for strength, interval in zip(strengths, curve.observed, strict=True):
+            yield f"    {strength:>{width}}  {'not measured' if interval is None else interval.text}"
+        yield ""
 
 
 def group_lines(measurement: GapMeasurement) -> Iterator[str]:

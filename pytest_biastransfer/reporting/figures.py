@@ -64,6 +64,8 @@ class Limit:
         excess is the difference of, here ``asr``.
     bound
         What is limited: ``"at most"`` and ``"at least"`` the value, ``"size at most"`` its absolute value.
+    at
+        Of a ladder, at which strength it was observed, in words; `note` states it, too.
     """
 
     metric: str
@@ -74,6 +76,7 @@ class Limit:
     observed: Interval
     control: Interval | None
     bound: str = "at most"
+    at: str = ""
 
     @property
     def exceeded_by(self) -> float:

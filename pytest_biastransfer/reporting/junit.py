@@ -29,9 +29,9 @@ def properties(record: Record) -> Iterator[tuple[str, str]]:
             # repr keeps all digits: the consumers of these properties are programs.
             yield f"bias.{metric}", repr(value)
     for limit in record.limits:
-        name = f"bias.{limit.metric}"
+        name = f"bias.{limit.metric}{f' at {limit.at}' if limit.at else ''}"
         # The values of the summary's columns are there whether they are limited or not.
-        if not (limit.metric in METRICS and METRICS[limit.metric].in_summary):
+        if limit.at or not (limit.metric in METRICS and METRICS[limit.metric].in_summary):
             yield name, repr(limit.observed.value)
         yield f"{name}.low", repr(limit.observed.low)
         yield f"{name}.high", repr(limit.observed.high)

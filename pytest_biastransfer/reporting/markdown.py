@@ -14,6 +14,7 @@ from pytest_biastransfer.reporting.performance import titled
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.reporting.curves import Curves
     from pytest_biastransfer.reporting.figures import Limit
     from pytest_biastransfer.reporting.report import Details, Report, Result, Shares
 
@@ -103,7 +104,7 @@ def _limit(limit: Limit) -> str:
 
 def _standing(test: Result) -> str:
     changes = [
-        f"{change.metric} {change.before:.3f} → {change.now:.3f}"
+        f"{change.metric}{f' at {escaped(change.at)}' if change.at else ''} {change.before:.3f} → {change.now:.3f}"
         for change in test.changes
         if change.meaning != "unchanged"
     ]
@@ -113,6 +114,8 @@ def _standing(test: Result) -> str:
 def _failure(test: Result) -> Iterator[str]:
     yield f"<details><summary>{html_escaped(in_one_line(test.name)[:_MOST_CHARACTERS])}</summary>"
     yield ""
+    if test.curves is not None:
+        yield from _curves(test.curves)
     if test.details is not None:
         yield from _details(test.details)
     if test.message:
@@ -126,6 +129,16 @@ def _failure(test: Result) -> Iterator[str]:
     yield f"To repeat it: {code(shlex.join(['pytest', test.name]))}"
     yield ""
     yield "</details>"
+
+
+def _curves(curves: Curves) -> Iterator[str]:
+    strengths = " | ".join(f"{strength:g}" for strength in curves.strengths)
+    yield f"| {escaped(curves.field)} | {strengths} |"
+    yield "|---" * (1 + len(curves.strengths)) + "|"
+    for curve in curves.curves:
+        observed = " | ".join("–" if interval is None else interval.text for interval in curve.observed)
+        yield f"| {escaped(curve.metric)}{escaped(curves.breaking_text(curve))} | {observed} |"
+    yield ""
 
 
 def _details(details: Details) -> Iterator[str]:

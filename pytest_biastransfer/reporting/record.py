@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
+from pytest_biastransfer.reporting.curves import Curves
 from pytest_biastransfer.reporting.figures import Limit, interval_of
 from pytest_biastransfer.reporting.performance import Performance, performances_of
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.judgement.ladder_verdict import LadderVerdict
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.search.bias_search import SearchResult
 
@@ -50,6 +53,8 @@ class Record:
         By how much the accuracy without an intervention may become lower.
     performances
         The performance of the model on unchanged images, and then of the control model if there is one.
+    curves
+        The curves of a ladder; None for a test of anything else, or if no limit was judged.
     details
         The fields of `pytest_biastransfer.reporting.report.Details`, as plain data; None if no report is written.
     """
@@ -70,6 +75,7 @@ class Record:
     dropped: Sequence[str] = ()
     max_accuracy_regression: float = 0.0
     performances: Sequence[Performance] = ()
+    curves: Curves | None = None
     details: Mapping[str, Any] | None = None
 
 
@@ -102,6 +108,25 @@ def record_of_search(result: SearchResult, verdict: Verdict | None) -> Record:
     return replace(record, limits=tuple(limits), images=result.predictions, computed=result.computed)
 
 
+def record_of_ladder(
+    ladder: LadderMeasurement, shown: Measurement, verdict: LadderVerdict | None, curves: Curves | None
+) -> Record:
+    """Return the record of a ladder: the figures of the shown strength, each limit at the strength that decides it."""
+    measured = [one for one in ladder.measurements if one is not None]
+    limits: list[Limit] = []
+    for limit, position in zip(verdict.limits, verdict.positions, strict=True) if verdict else ():
+        measurement = None if position is None else ladder.measurements[position]
+        limits.append(_judged_limit(measurement or shown, limit, f"at {limit.at}" if limit.at else ""))
+    return replace(
+        record_of(shown, None),
+        limits=tuple(limits),
+        images=sum(measurement.predictions for measurement in measured),
+        computed=sum(measurement.computed for measurement in measured),
+        bases=tuple(dict.fromkeys(base for measurement in measured for base in measurement.provenance.bases)),
+        curves=curves,
+    )
+
+
 def _value(measurement: Measurement | GapMeasurement, metric: str) -> float | None:
     return float(measurement.estimates[metric]) if metric in measurement.estimates else None
 
@@ -121,4 +146,5 @@ def _judged_limit(measurement: Measurement | GapMeasurement, limit: LimitVerdict
         observed=interval_of(limit.observed),
         control=None if control is None else interval_of(control),
         bound=limit.bound,
+        at=limit.at,
     )

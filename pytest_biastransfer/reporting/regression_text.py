@@ -155,6 +155,7 @@ def changes_of(comparison: BaselineComparison) -> list[ReportedChange]:
             over_time=change.over_time,
             seeds=change.seeds,
             within_rounding=change.within_rounding,
+            at=change.at,
         )
         for change, meaning in zip(comparison.record.changes, comparison.meanings, strict=True)
         if meaning is not None

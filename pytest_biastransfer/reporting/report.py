@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pytest_biastransfer.baseline.history import OverTime
 from pytest_biastransfer.baseline.near_ties import WithinRounding
 from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.reporting.curves import Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
@@ -21,7 +22,7 @@ from pytest_biastransfer.reporting.performance import Performance, once_each
 # Increased when a reader of the old schema would misunderstand the new one.
 SCHEMA: Final = 1
 
-Kind = Literal["intervention", "search", "gap"]
+Kind = Literal["intervention", "ladder", "search", "gap"]
 Role = Literal["source", "transferred", "control"]
 
 
@@ -43,6 +44,7 @@ class ReportedChange:
     over_time: OverTime | None = None
     seeds: Sequence[float] = ()
     within_rounding: WithinRounding | None = None
+    at: str = ""
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,8 @@ class Result:
         The number of images that were evaluated, and of all images; 0 if nothing was measured.
     limits
         The judged limits.
+    curves
+        Of a ladder, each limited metric at each strength; None for any other test.
     standing
         The comparison with the baseline: ``"regression"``, ``"improvement"``, ``"unchanged"``; ``"not comparable"`` for
         an improvement of a model whose accuracy is lower; ``"new"`` without an accepted measurement; a reason why the
@@ -262,6 +266,12 @@ class Result:
     entry: Mapping[str, Any] | None = None
     max_regression: float = 0.0
     max_accuracy_regression: float = 0.0
+    curves: Curves | None = None
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """The limited metrics; of a limit on a mean over strengths, the metric itself."""
+        return [one.metric for one in (self.limits if self.curves is None else self.curves.curves)]
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
     """Yield the table for a terminal of `width` columns.
 
     A long name loses its file, and then takes two lines; long limits take several lines. If there is room, a bar draws
-    the interval of the first broken limit, or else of the first limit.
+    the interval of the first broken limit, or else of the first limit. The curves of a ladder are below its row.
     """
     limits = [_limits_text(row.record) or "-" for row in rows]
     bar_limits = [_bar_limit(row.record) for row in rows]
@@ -115,6 +115,14 @@ def table(rows: Sequence[Row], width: int) -> Iterator[Line]:
         )
         for name, limit_line in zip_longest(name_lines[1:], limit_lines[1:], fillvalue=""):
             yield Line(f"{name:{name_width}}  {'':{len(figures)}}  {limit_line}".rstrip())
+        yield from _curve_lines(row.record, width)
+
+
+def _curve_lines(record: Record, width: int) -> Iterator[Line]:
+    """Yield the curves of a ladder, each in one line where the terminal is wide enough."""
+    for text in record.curves.texts() if record.curves is not None else ():
+        for line in textwrap.wrap(text, max(width - 3, _LEAST), subsequent_indent="  ", break_on_hyphens=False):
+            yield Line(f"  {line}")
 
 
 def hidden_sentence(rows: Sequence[Row]) -> str:
@@ -211,7 +219,9 @@ def lost_sentence(tests: Sequence[str]) -> str:
 def _limits_text(record: Record) -> str:
     """Return the limits as text; a phrase that must not be wrapped has no-break spaces."""
     sample = [f"{record.n:,} of {record.total:,} images"] * (record.n < record.total)
-    pieces = [*map(_limit_text, record.limits), *map(_unbroken, sample)]
+    # The columns of a ladder have one strength, and the limits may be of others.
+    limits = [_limit_text(limit, has_value=record.curves is not None) for limit in record.limits]
+    pieces = [*limits, *map(_unbroken, sample)]
     return ", ".join(pieces)
 
 
@@ -226,9 +236,10 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
-def _limit_text(limit: Limit) -> str:
+def _limit_text(limit: Limit, *, has_value: bool) -> str:
     # The observed value of some metrics has a column of its own.
-    observed = "" if limit.metric in METRICS and METRICS[limit.metric].in_summary else f"{_value(limit):.3f}"
+    is_in_column = limit.metric in METRICS and METRICS[limit.metric].in_summary and not has_value
+    observed = "" if is_in_column else f"{_value(limit):.3f}"
     notes = [limit.note] if limit.note else []
     if base_of(limit.metric) != limit.metric and limit.control is not None and limit.control.value is not None:
         notes.insert(0, f"control {limit.control.value:.3f}")

@@ -25,11 +25,13 @@ def marker_help() -> Iterator[str]:
 
 def _intervention_help() -> str:
     metrics = limitable(ClassMetric)
+    means = ", ".join(f"{metric.mean_keyword}=None" for metric in metrics if metric.has_mean)
     of_target = [metric.keyword for metric in metrics if "target" in metric.needs]
     return (
         f"{INTERVENTION_MARKER}(*interventions, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
         f"positive=None, target=None, {_limits(metrics)}, rule='point', confidence=0.95, "
-        "max_regression=0, max_accuracy_regression=0, early_stop=None, allow_degenerate=False): "
+        "max_regression=0, max_accuracy_regression=0, early_stop=None, allow_degenerate=False, "
+        f"min_strength=None, {means}): "
         "measure how the predictions of the fixture `model` change on the images of the fixture `dataset` under each "
         "of the interventions (objects or registered names), and fail the test if a limit is exceeded. Each marker "
         "and each intervention in it is a test of its own. Limits on an excess compare with the fixture `control` "
@@ -37,6 +39,9 @@ def _intervention_help() -> str:
         "target=, a class or several, by name or number. "
         "positive=, in the same way, judges the decision whether an image is of these classes, or has this label; "
         "each(...) of pytest_biastransfer makes a test of each. "
+        "A ladder(...) of pytest_biastransfer is one test of an intervention at several strengths: the limits have to "
+        "hold at all of them, or with min_strength= at all weaker ones; max_mean_asr= and the like limit the mean over "
+        "them. "
         "The limits are judged after the test's own body has passed, by the observed value, or with rule='certain' or "
         "'significant' by its interval at the given confidence. max_regression is how much worse than in the baseline "
         "a limited metric may be, max_accuracy_regression how much lower the accuracy without the intervention; "

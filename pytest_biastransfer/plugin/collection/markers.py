@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest, percent_hint
-from pytest_biastransfer.interventions import Intervention, Registry
-from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
+from pytest_biastransfer.errors import BiasTransferError, InterventionError, MarkerError, nearest
+from pytest_biastransfer.interventions import Intervention, Ladder, Registry
+from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, LadderCase, SearchCase
 from pytest_biastransfer.judgement.expectation import (
     Each,
     Expectation,
@@ -22,8 +22,7 @@ from pytest_biastransfer.judgement.expectation import (
     require_target,
 )
 from pytest_biastransfer.judgement.gap import Gap, require_calibration
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, limitable, metric_named
-from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups, Metric
+from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, metric_named
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
     DATASET_FIXTURE,
@@ -32,6 +31,7 @@ from pytest_biastransfer.names import (
     MODEL_FIXTURE,
     SEARCH_MARKER,
 )
+from pytest_biastransfer.plugin.collection.marker_limits import Limits, limit_keywords, limits_of
 
 if TYPE_CHECKING:
     import pytest
@@ -48,7 +48,15 @@ _GAP_KEYWORDS: Final = (
     "unjudged",
 )
 _OTHER_KEYWORDS: Final = {
-    INTERVENTION_MARKER: ("positive", "target", "rule", "max_regression", "max_accuracy_regression", "early_stop"),
+    INTERVENTION_MARKER: (
+        "positive",
+        "target",
+        "rule",
+        "max_regression",
+        "max_accuracy_regression",
+        "early_stop",
+        "min_strength",
+    ),
     SEARCH_MARKER: ("positive", "target", "budget", "images", "seed"),
     GAP_MARKER: ("rule", "max_regression", "max_accuracy_regression", "calibration_dataset", *_GAP_KEYWORDS),
 }
@@ -85,18 +93,17 @@ def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
 
 
 def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]:
-    limited = _limited_metrics(mark.name)
-    limit_keywords = _limit_keywords(limited)
-    valid = (*limit_keywords, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
+    limiting = limit_keywords(mark.name)
+    valid = (*limiting, *_SHARED_KEYWORDS, *_OTHER_KEYWORDS[mark.name])
     for keyword in mark.kwargs.keys() - set(valid):
         raise MarkerError(f"{origin}: unknown keyword {keyword}; {nearest(keyword, valid)}")
     if mark.name == INTERVENTION_MARKER and not mark.args:
         raise MarkerError(f'{origin}: no intervention; name one, such as {INTERVENTION_MARKER}("yellow-square", ...)')
-    limits = _limits(mark, origin)
-    if not (limits.highest or limits.lowest):
+    limits = limits_of(mark, origin)
+    if not (limits.highest or limits.lowest or limits.means):
         raise MarkerError(
             f"{origin}: no limit, so nothing could fail; add one, such as {_EXAMPLES.get(mark.name, 'max_asr=0.05')}. "
-            f"Valid: {', '.join(limit_keywords)}"
+            f"Valid: {', '.join(limiting)}"
         )
     shared = _shared(mark, limits, origin)
     if mark.name == SEARCH_MARKER:
@@ -106,6 +113,10 @@ def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]
         yield _gap_case(mark, shared, origin)
         return
     for argument in mark.args:
+        if isinstance(argument, Ladder):
+            yield _ladder_case(argument, shared, origin, registry)
+            continue
+        _require_no_strengths(shared["expectation"], argument, origin)
         intervention, name = _intervention(argument, origin, registry)
         yield InterventionCase(
             name=_with_positive(name, shared["expectation"]),
@@ -115,16 +126,47 @@ def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]
         )
 
 
+def _ladder_case(ladder: Ladder, shared: dict[str, Any], origin: str, registry: Registry) -> LadderCase:
+    expectation: Expectation = shared["expectation"]
+    weakest = expectation.min_strength
+    if weakest is not None and weakest not in ladder.strengths[1:]:
+        stronger = ", ".join(f"{strength:g}" for strength in ladder.strengths[1:])
+        raise MarkerError(
+            f"{origin}: min_strength={weakest:g}, expected a strength of the ladder after its weakest one: {stronger}. "
+            f"The limits have to hold at all weaker ones; without min_strength, at all"
+        )
+    if weakest is not None and not expectation.limits:
+        raise MarkerError(f"{origin}: min_strength={weakest:g} needs a limit at each strength, such as max_asr=0.05")
+    return LadderCase(
+        name=_with_positive(ladder.label, expectation),
+        ladder=ladder,
+        words=tuple(map(registry.described, ladder.steps)),
+        **shared,
+    )
+
+
+def _require_no_strengths(expectation: Expectation, argument: object, origin: str) -> None:
+    """Raise `MarkerError` for what only a ladder can meet."""
+    keywords = [metric_named(metric).mean_keyword for metric, _ in expectation.means]
+    for keyword in [*keywords, *(["min_strength"] if expectation.min_strength is not None else [])]:
+        raise MarkerError(
+            f"{origin}: {keyword}= is for strengths, and {argument!r:.60} has one; write "
+            f'ladder(Blur(), "sigma", [0.01, 0.02, 0.04])'
+        )
+
+
 def _with_positive(name: str, expectation: Expectation) -> str:
     return "-".join([name, *map(str, expectation.positive)])
 
 
-def _shared(mark: pytest.Mark, limits: _Limits, origin: str) -> dict[str, Any]:
+def _shared(mark: pytest.Mark, limits: Limits, origin: str) -> dict[str, Any]:
     """Return what the cases of a marker have in common."""
     expectation = _expectation(mark, limits, origin)
-    needing_target = [metric for name, _ in limits.highest if "target" in (metric := metric_named(name)).needs]
+    needing_target = [name for name in expectation.metrics if "target" in metric_named(name).needs]
     if needing_target and not (expectation.target or expectation.positive):
-        raise MarkerError(f"{origin}: {needing_target[0].keyword} needs target=, a class or several, by name or number")
+        metric = metric_named(needing_target[0])
+        keyword = metric.keyword if metric.name in dict(limits.highest) else metric.mean_keyword
+        raise MarkerError(f"{origin}: {keyword} needs target=, a class or several, by name or number")
     if expectation.target and expectation.positive:
         raise MarkerError(f"{origin}: target= and positive=: the target of a decision is the positive; remove target=")
     control = _fixture_name(mark, "control", None, origin)
@@ -201,12 +243,14 @@ def _whole_number(mark: pytest.Mark, keyword: str, default: int, least: int, ori
     return value
 
 
-def _expectation(mark: pytest.Mark, limits: _Limits, origin: str) -> Expectation:
+def _expectation(mark: pytest.Mark, limits: Limits, origin: str) -> Expectation:
     try:
         return Expectation(
             limits.highest,
             minimums=limits.lowest,
             sizes=limits.sizes,
+            means=limits.means,
+            min_strength=_strength(mark.kwargs.get("min_strength")),
             # That of a gap is a part of what is measured.
             positive=() if mark.name == GAP_MARKER else require_classes("positive", mark.kwargs.get("positive")),
             target=require_target(mark.kwargs.get("target")),
@@ -237,83 +281,11 @@ def _intervention(argument: object, origin: str, registry: Registry) -> tuple[In
         raise MarkerError(f"{origin}: {error}") from error
 
 
-def _limited_metrics(marker: str) -> list[Metric]:
-    """Return the metrics that a marker can limit."""
-    return limitable(GapOfGroups if marker == GAP_MARKER else ClassMetric)
-
-
-class _Limits(NamedTuple):
-    """Metric and limit of the highest and of the lowest values, and the metrics whose absolute value is limited."""
-
-    highest: tuple[tuple[str, float], ...]
-    lowest: tuple[tuple[str, float], ...]
-    sizes: tuple[str, ...]
-
-
-def _limit_keywords(limited: Sequence[Metric]) -> list[str]:
-    """Return the keywords that limit metrics, those of highest values first."""
-    of_groups = [metric for metric in limited if isinstance(metric, GapOfGroups)]
-    keywords = [
-        metric.keyword for metric in limited if not isinstance(metric, GapOfGroups) or len(metric.limit_keywords) > 1
-    ]
-    return [*keywords, *(metric.minimum_keyword for metric in of_groups)]
-
-
-def _limits(mark: pytest.Mark, origin: str) -> _Limits:
-    is_signed = mark.kwargs.get("between") is not None
-    highest, lowest, sizes = [], [], []
-    for metric in _limited_metrics(mark.name):
-        assert metric.limits is not None
-        has_sign = is_signed and isinstance(metric, GapOfGroups) and metric.limited == "above"
-        limit = _limit(mark, metric.keyword, (-1.0, 1.0) if has_sign else metric.limits, origin)
-        if limit is not None:
-            highest.append((metric.name, limit))
-        if not isinstance(metric, GapOfGroups):
-            continue
-        ends = (-1.0, 1.0) if metric.limited == "above" else metric.limits
-        least = _limit(mark, metric.minimum_keyword, ends, origin)
-        if least is not None:
-            lowest.append((metric.name, least))
-        if has_sign and limit is not None and least is None:
-            sizes.append(metric.name)
-        if metric.limited == "above":
-            _require_possible(metric, limit, least, is_signed, origin)
-    return _Limits(tuple(highest), tuple(lowest), tuple(sizes))
-
-
-def _require_possible(
-    metric: GapOfGroups, limit: float | None, least: float | None, is_signed: bool, origin: str
-) -> None:
-    """Raise `MarkerError` for limits of a gap that no value could meet, or that need a sign."""
-    if least is not None and not is_signed:
-        raise MarkerError(
-            f"{origin}: {metric.minimum_keyword}={least:g} limits a signed difference; name the two groups that are "
-            f"compared, such as between=('female', 'male')"
-        )
-    if limit is None or not is_signed:
-        return
-    if least is None and limit < 0:
-        raise MarkerError(
-            f"{origin}: {metric.keyword}={limit:g} alone limits the size of the difference, which is never negative; "
-            f"for a signed limit add {metric.minimum_keyword}=, such as -1"
-        )
-    if least is not None and least > limit:
-        raise MarkerError(
-            f"{origin}: {metric.minimum_keyword}={least:g} is above {metric.keyword}={limit:g}: no value meets both"
-        )
-
-
-def _limit(mark: pytest.Mark, keyword: str, ends: tuple[float, float], origin: str) -> float | None:
-    """Return the limit that a marker has under a keyword, if any."""
-    limit, (low, high) = mark.kwargs.get(keyword), ends
-    if limit is None:
-        return None
-    number = isinstance(limit, int | float) and not isinstance(limit, bool) and not math.isnan(limit)
-    if not number or not low <= limit <= high:
-        raise MarkerError(
-            f"{origin}: {keyword}={limit!r}, expected a number from {low:g} to {high:g}{percent_hint(limit)}"
-        )
-    return float(limit)
+def _strength(value: object) -> float | None:
+    """Return the value of ``min_strength=`` if it is a number; None for None."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)):
+        return value
+    raise BiasTransferError(f"min_strength={value!r:.60}, expected a number, one of the ladder's strengths")
 
 
 def _fixture_name(mark: pytest.Mark, keyword: str, default: str | None, origin: str) -> str | None:

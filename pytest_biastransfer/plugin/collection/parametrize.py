@@ -194,7 +194,7 @@ def _marker_with_limits(mark: pytest.Mark) -> str | None:
     from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups
 
     for marker, kind in ((INTERVENTION_MARKER, ClassMetric), (GAP_MARKER, GapOfGroups)):
-        if any(metric.keyword in mark.kwargs for metric in limitable(kind)):
+        if any({metric.keyword, metric.mean_keyword} & mark.kwargs.keys() for metric in limitable(kind)):
             return marker
     # Other plugins may have a `min_ratio`.
     if any(metric.minimum_keyword in mark.kwargs for metric in metrics_of(GapOfGroups) if metric.limited == "above"):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def early_stop_of(expectation: Expectation, settings: Settings) -> EarlyStop | None:
     """Return when the verdict of a test is certain early; the marker decides, otherwise the option."""
     requested = settings.early_stop if expectation.early_stop is None else expectation.early_stop
-    # What becomes a baseline, or has to be compared with it, depends on all images.
-    if not requested or settings.update is not None or settings.compare == "require":
+    # What becomes a baseline, or has to be compared with it, depends on all images; a mean over strengths does, too.
+    if not requested or expectation.means or settings.update is not None or settings.compare == "require":
         return None
     return EarlyStop.of(expectation, settings.early_stop or EARLY_STOP_ALPHA if requested is True else requested)

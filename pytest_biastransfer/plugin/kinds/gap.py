@@ -58,7 +58,9 @@ class GapTest(MeasuredTest):
         from pytest_biastransfer.reporting.failure_text import failure_text, group_lines
 
         lines = group_lines(self.measurement)
-        return failure_text(test, self.fixtures, self.measurement, verdict, subject="gap", lines=lines)
+        return failure_text(
+            test, self.fixtures, self.measurement, verdict, subject="gap", declaration=self.declaration, lines=lines
+        )
 
     def evidence(self, facts: Facts) -> Mapping[str, str]:
         """Return what the measurement kept of its images."""

@@ -46,6 +46,18 @@ def measure(inputs: TestInputs, case: InterventionCase) -> MeasuredTest:
     return InterventionTest(case, inputs, measurement, case.intervention)
 
 
+def evidence_of(measurement: Measurement, metrics: Sequence[str], facts: Facts) -> Mapping[str, str]:
+    """Return the flipped images and the classes as text; encoded once for predictions that the store knows."""
+    names = evidence_for(metrics)
+    question = measurement.provenance.question
+    if question is None:
+        return encoded_evidence(measurement, names)
+    evidence: Mapping[str, str] = facts.get_or_compute(
+        fingerprint("evidence", question, names), lambda: encoded_evidence(measurement, names), EncodedEvidence
+    )
+    return evidence
+
+
 @dataclass(frozen=True)
 class InterventionTest(MeasuredTest):
     """A measured intervention."""
@@ -70,19 +82,20 @@ class InterventionTest(MeasuredTest):
         """Return the limits with their figures, the classes that gained, and the first flipped images."""
         from pytest_biastransfer.reporting.failure_text import failure_text, flip_lines
 
-        lines = flip_lines(self.measurement)
-        return failure_text(test, self.fixtures, self.measurement, verdict, subject="intervention", lines=lines)
+        lines = flip_lines(self.measurement, self.highlights())
+        return failure_text(
+            test,
+            self.fixtures,
+            self.measurement,
+            verdict,
+            subject="intervention",
+            declaration=self.declaration,
+            lines=lines,
+        )
 
     def evidence(self, facts: Facts) -> Mapping[str, str]:
-        """Return the flipped images and the classes as text; encoded once for predictions that the store knows."""
-        names = evidence_for(self.case.expectation.metrics)
-        question = self.measurement.provenance.question
-        if question is None:
-            return encoded_evidence(self.measurement, names)
-        evidence: Mapping[str, str] = facts.get_or_compute(
-            fingerprint("evidence", question, names), lambda: encoded_evidence(self.measurement, names), EncodedEvidence
-        )
-        return evidence
+        """Return the flipped images and the classes as text."""
+        return evidence_of(self.measurement, self.case.expectation.metrics, facts)
 
     def newly_flipped(self, accepted: Entry, entry: Entry) -> Sequence[str]:
         """Return a line for each of the first images that flip now and did not in the accepted entry."""

@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_biastransfer.baseline.entry import entry_of
+from pytest_biastransfer.judgement.verdict import judge
+
 if TYPE_CHECKING:
     import pytest
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import Case
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.reporting.record import Record
@@ -79,10 +83,29 @@ class MeasuredTest(ABC):
     # What the marker declared, and what was measured.
     case: Case
     inputs: TestInputs
-    # The figures; of a search those of the worst intervention.
+    # The figures; of a search those of the worst intervention, of a ladder those of one strength.
     measurement: Measurement | GapMeasurement
     # The intervention that the measurement is of; None if there is none.
     intervention: Intervention | None
+
+    @property
+    def fixture_value(self) -> Measurement | GapMeasurement | LadderMeasurement:
+        """What the fixture `bias` is in the test's body."""
+        return self.measurement
+
+    @property
+    def declaration(self) -> str:
+        """What was measured, in words."""
+        return self.measurement.declaration
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that the marker declares was measured on all images, as a baseline needs it."""
+        return self.measurement.early is None
+
+    def verdict(self) -> Verdict:
+        """Judge the limits; raises `BiasTransferError` for one that so few images could never be certain of."""
+        return judge(self.case.expectation, self.measurement)
 
     @property
     def predictions(self) -> Measurement | None:
@@ -105,6 +128,18 @@ class MeasuredTest(ABC):
     @abstractmethod
     def evidence(self, facts: Facts) -> Mapping[str, str]:
         """Return the images and classes that the baseline keeps, as text by name."""
+
+    def entry(self, facts: Facts, computation: Computation) -> Entry:
+        """Return the measurement as the baseline has it; `computation` is what computed the predictions."""
+        return entry_of(self.measurement, self.evidence(facts), computation)
+
+    def shown_part(self, entry: Entry) -> Entry:
+        """Return what an entry of the test says of the images that reports show."""
+        return entry
+
+    def highlights(self) -> str:
+        """Return in words what stands out."""
+        return self.measurement.highlights()
 
     @abstractmethod
     def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:

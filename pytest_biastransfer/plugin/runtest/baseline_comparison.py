@@ -10,10 +10,10 @@ import pytest
 
 from pytest_biastransfer.baseline.comparison import BaselineRecord
 from pytest_biastransfer.baseline.computation import Computation
-from pytest_biastransfer.baseline.entry import Entry, EntryKey, entry_of
+from pytest_biastransfer.baseline.entry import Entry, EntryKey
 from pytest_biastransfer.baseline.file import damaged_entry, read_baseline
 from pytest_biastransfer.baseline.over_time import has_new_images, night_of, over_time
-from pytest_biastransfer.baseline.regression import changes, comparable, newly_flipped
+from pytest_biastransfer.baseline.regression import changes, comparable, comparisons_of, newly_flipped
 from pytest_biastransfer.baseline.seeds import (
     is_of_another_checkpoint,
     obstacle,
@@ -22,7 +22,6 @@ from pytest_biastransfer.baseline.seeds import (
     with_seed,
 )
 from pytest_biastransfer.judgement.degenerate import defects
-from pytest_biastransfer.metrics.catalogue import ACCURACY
 from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
@@ -51,7 +50,7 @@ def compare_with_baseline(item: pytest.Item, test: MeasuredTest, facts: Facts) -
         return None
     key = key_of(item, test.case)
     accepted: Entry | None = (_baseline(item.config) or {}).get(key)
-    stopped_early = test.measurement.early is not None
+    stopped_early = not test.is_complete
     if stopped_early or (accepted is None and settings.update in (None, "history")):
         return BaselineRecord(key, STOPPED_EARLY if stopped_early else "")
     entry = measured_entry(test, facts)
@@ -111,7 +110,7 @@ def most_comparisons(session: pytest.Session) -> int:
         entries = ((case_of(item), accepted_entry(item)) for item in session.items)
         session.config.stash[COMPARISONS] = sum(
             # As many of metrics, and no more of accuracies.
-            max(1, sum(name != ACCURACY for name in comparable(entry, entry, case.expectation.metrics)))
+            max(1, comparisons_of(entry, case.expectation.metrics))
             for case, entry in entries
             if case is not None and entry is not None
         )
@@ -142,15 +141,20 @@ def require_no_regression(item: pytest.Item, record: BaselineRecord | None) -> N
 def measured_entry(test: MeasuredTest, facts: Facts) -> Entry:
     """Return a measurement as the baseline would have it."""
     evaluator = evaluator_of(test.inputs.request)
-    computation = Computation(evaluator.computing_device, evaluator.precision, evaluator.compiled)
-    return entry_of(test.measurement, test.evidence(facts), computation)
+    return test.entry(facts, Computation(evaluator.computing_device, evaluator.precision, evaluator.compiled))
 
 
-def flipped_since(config: pytest.Config, key: EntryKey, entry: Entry) -> list[int] | None:
-    """Return the images that flip now and did not when the baseline was accepted; None where that cannot be told."""
+def flipped_since(config: pytest.Config, key: EntryKey, test: MeasuredTest, entry: Entry) -> list[int] | None:
+    """Return the images that flip now and did not when the baseline was accepted; None where that cannot be told.
+
+    Of a ladder, at the strength that reports show images of.
+    """
     settings = config.stash[SETTINGS]
     accepted: Entry | None = None if settings.compare == "off" else (_baseline(config) or {}).get(key)
-    if accepted is None or "flipped" not in accepted.evidence or not same_images(accepted, entry):
+    if accepted is None or not same_images(accepted, entry):
+        return None
+    accepted, entry = test.shown_part(accepted), test.shown_part(entry)
+    if "flipped" not in accepted.evidence:
         return None
     try:
         return newly_flipped(accepted, entry)
@@ -187,7 +191,7 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
         problem,
         missing=missing,
         changes=metric_changes,
-        highlights=test.measurement.highlights() if got_worse else "",
+        highlights=test.highlights() if got_worse else "",
         newly_flipped=flipped,
         night=night.to_line() if night is not None and is_counted else "",
         of_another_checkpoint=is_of_another_checkpoint(accepted, entry),

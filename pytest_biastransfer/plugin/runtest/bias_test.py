@@ -13,7 +13,6 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.judgement.cases import Case
 from pytest_biastransfer.judgement.degenerate import require_working_models
 from pytest_biastransfer.judgement.rare_decisions import rare_decision
-from pytest_biastransfer.judgement.verdict import judge
 from pytest_biastransfer.names import BIAS_FIXTURE
 from pytest_biastransfer.plugin import kinds
 from pytest_biastransfer.plugin.failures import LimitExceeded, MeasurementFailed, clear_errors
@@ -42,10 +41,11 @@ from pytest_biastransfer.reporting.record import Record
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
 
 
-def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement:
+def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement | LadderMeasurement:
     """Measure what the running test's marker declares."""
     case, stash = getattr(request, "param", None), request.node.stash
     with clear_errors(request.node.nodeid):
@@ -60,7 +60,7 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
         test = stash[MEASURED] = kinds.measure(inputs, case)
     stash[BODY_PASSED] = False
     stash[REMARKS] = list(_remarks(inputs, case))
-    return test.measurement
+    return test.fixture_value
 
 
 def _inputs(request: pytest.FixtureRequest, case: Case) -> TestInputs:
@@ -113,7 +113,7 @@ def judge_test(item: pytest.Item) -> None:
             )
         item.stash[BODY_PASSED] = True
         test = item.stash[MEASURED]
-        verdict = item.stash[VERDICT] = judge(test.case.expectation, test.measurement)
+        verdict = item.stash[VERDICT] = test.verdict()
         item.stash[REMARKS].extend(filter(None, map(rare_decision, verdict.limits)))
         record = item.stash[RECORD] = _judged_record(item)
         require_working_models(test.case.expectation, test.measurement, verdict)

@@ -38,11 +38,11 @@ def with_details(item: pytest.Item, test: MeasuredTest, record: Record) -> Recor
 
     The source model is measured too if the test got worse and has one: it tells where that comes from.
     """
-    settings, measurement, expectation = item.config.stash[SETTINGS], test.measurement, test.case.expectation
+    settings, expectation = item.config.stash[SETTINGS], test.case.expectation
     got_worse = any(limit.holds is False for limit in record.limits) or _is_worse(record, settings.alpha)
-    entry = None if measurement.early is not None else measured_entry(test, session_store(item.config).facts)
+    entry = measured_entry(test, session_store(item.config).facts) if test.is_complete else None
     key = key_of(item, test.case)
-    newly_flipped = None if entry is None else flipped_since(item.config, key, entry)
+    newly_flipped = None if entry is None else flipped_since(item.config, key, test, entry)
     source = sheet = None
     if test.predictions is not None and test.intervention is not None:
         if got_worse:
@@ -72,7 +72,14 @@ def with_plain_details(test: MeasuredTest, record: Record) -> Record:
 def _details(test: MeasuredTest, extras: ReportExtras) -> Details:
     # Which of several GPUs computed it makes no difference.
     device = evaluator_of(test.inputs.request).predicts_on.partition(":")[0]
-    return details_of(test.measurement, test.report_kind, test.case.fixtures, device, test.report_details(extras))
+    return details_of(
+        test.measurement,
+        test.report_kind,
+        test.declaration,
+        test.case.fixtures,
+        device,
+        test.report_details(extras),
+    )
 
 
 def _is_worse(record: Record, alpha: float) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_biastransfer.evaluation.environment import Upcoming
-from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, SearchCase
+from pytest_biastransfer.judgement.cases import Case, GapCase, InterventionCase, LadderCase, SearchCase
 from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.kinds.early_stopping import early_stop_of
 from pytest_biastransfer.plugin.pytest_internals import has_same_fixture
@@ -38,8 +38,10 @@ def upcoming_measurements(config: pytest.Config, model: Model, images: LabelledI
     if fixture is None:
         return []
     settings = config.stash[SETTINGS]
-    # What the running test needs besides: it takes both from the same chunk, even if it may stop after it.
+    # What the running test needs besides: it takes all from the same chunk, even if it may stop after it.
     upcoming = [Upcoming(case.intervention)] if isinstance(case, InterventionCase) else []
+    if isinstance(case, LadderCase):
+        upcoming += _needed(case, settings)
     for other in _still_to_run(item):
         other_case = case_of(other)
         if other_case is not None and _has_same_inputs(item, other, (fixture, case.dataset), other_case):
@@ -90,6 +92,10 @@ def _needed(case: Case, settings: Settings) -> Iterator[Upcoming]:
         may_stop = early_stop_of(case.expectation, settings) is not None
         yield Upcoming(None, may_stop)
         yield Upcoming(case.intervention, may_stop)
+    elif isinstance(case, LadderCase):
+        # What a bisection needs depends on what it finds, too.
+        if early_stop_of(case.expectation, settings) is None:
+            yield from map(Upcoming, (None, *case.ladder.steps))
     elif isinstance(case, GapCase):
         # Besides scores, only the number of classes is needed.
         yield Upcoming(None, may_stop=case.gap.needs_scores)

@@ -141,6 +141,7 @@ class ReportWriter:
             images=record.n,
             total=record.total,
             limits=record.limits,
+            curves=record.curves,
             standing=standing(comparison) if comparison else "",
             changes=changes_of(comparison) if comparison else (),
             notes=result.test.notes,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_biastransfer.metrics.catalogue import base_of
+from pytest_biastransfer.reporting.curves import Curve, Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.wording import figure, percentage, spread
@@ -108,7 +109,7 @@ def limit_plot(limit: Limit, test: Result) -> IntervalPlot:
         rows.append(_Row(f"{base}, here", "control", own))
     if limit.control is not None:
         rows.append(_Row("control" if base == limit.metric else f"{base}, control", "control", limit.control))
-    changes = [change for change in test.changes if change.metric == limit.metric]
+    changes = [change for change in test.changes if change.metric == limit.metric and change.at == limit.at]
     rows += [_Row("baseline", "baseline", _value(change.before)) for change in changes]
     return _interval_plot(rows, limit.limit)
 
@@ -120,6 +121,20 @@ def groups_plot(groups: Sequence[Group]) -> IntervalPlot:
         rows.append(_Row(shortened(group.group, NAME), "observed", group.observed, group.size, group.judged))
         rows += [_Row("control", "control", group.control)] if group.control is not None else []
     return _interval_plot(rows, None)
+
+
+def curve_plot(curve: Curve, curves: Curves, test: Result) -> IntervalPlot:
+    """Return a metric at the strengths of a ladder on one axis, with its limit, each above the baseline's."""
+    rows = []
+    accepted = {change.at: change.before for change in test.changes if change.metric == curve.metric}
+    for strength, observed in zip(curves.strengths, curve.observed, strict=True):
+        if observed is None:
+            continue
+        rows.append(_Row(f"{curves.field} {strength:g}", "observed", observed))
+        before = accepted.get(rows[-1].label)
+        rows += [_Row("baseline", "baseline", _value(before))] if before is not None else []
+    rows += [_Row("limit", "limit", _value(curve.limit))] if curve.limit is not None else []
+    return _interval_plot(rows, curve.limit)
 
 
 def small_axis(limits: Sequence[Limit]) -> Axis:

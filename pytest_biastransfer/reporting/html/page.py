@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from pytest_biastransfer.reporting.curves import Curve
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis
 from pytest_biastransfer.reporting.html.charts import (
     IntervalPlot,
     MovesPlot,
     SharesPlot,
+    curve_plot,
     groups_plot,
     limit_plot,
     moves_plot,
@@ -152,6 +154,14 @@ class TestSection:
     def limit_plots(self) -> Sequence[tuple[Limit, IntervalPlot]]:
         """The limits with their charts."""
         return [(limit, limit_plot(limit, self.test)) for limit in self.test.limits]
+
+    @property
+    def curve_plots(self) -> Sequence[tuple[Curve, str, IntervalPlot]]:
+        """The curves of a ladder with what is to be said of each, and their charts."""
+        curves = self.test.curves
+        if curves is None:
+            return ()
+        return [(curve, curves.breaking_text(curve), curve_plot(curve, curves, self.test)) for curve in curves.curves]
 
     @property
     def shares_plots(self) -> Sequence[SharesPlot]:
