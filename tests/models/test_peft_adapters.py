@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,9 +60,13 @@ ADAPTERS: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    # PEFT and transformers warn of deprecations in each other; ours is checked below to let none through.
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore PEFT's and transformers' warnings of deprecations in each other."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -94,6 +99,7 @@ def base_for(classes: int, directory: str = "vit") -> Any:
     return auto.from_pretrained(directory, num_labels=classes, ignore_mismatched_sizes=True).eval()
 
 
+@quiet()
 def save_adapter(
     kind: str = "LORA", classes: int = 5, directory: str = "pets", base: str = "vit", **options: Any
 ) -> torch.Tensor:
@@ -137,14 +143,14 @@ def test_the_logits_are_those_of_peft(name: str) -> None:
     expected = save_adapter(name.partition(" ")[0].rstrip(","), **ADAPTERS[name])
     assert not torch.allclose(expected, logits(base_for(5)), atol=0.05)
     for merge in ("", "&merge=1", "&merge=0"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            loaded = load_model(f"hf:vit?adapter=pets{merge}")
+        loaded = load_model(f"hf:vit?adapter=pets{merge}")
         torch.testing.assert_close(logits(loaded.module.eval()), expected, atol=1e-5, rtol=0)
         # A merged adapter costs an image nothing.
-        assert any(hasattr(layer, "merged_adapters") for layer in loaded.module.modules()) == (merge == "&merge=0")
+        has_layers = any("base_layer" in dict(layer.named_children()) for layer in loaded.module.modules())
+        assert has_layers == (merge == "&merge=0")
 
 
+@quiet()
 def test_ranks_that_adalora_has_given_up() -> None:
     import peft
 
