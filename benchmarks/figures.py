@@ -87,6 +87,12 @@ FORMATS: Final[Mapping[str, str]] = {
     )
 }
 
+# Adapters of PEFT, beside their base.
+ADAPTERS: Final[Mapping[str, str]] = {
+    "adapter": "peak memory of loading an adapter / its base",
+    "unmerged": "the same with `merge=0`",
+}
+
 CPU_FIGURES: Final = (
     Figure("floor", "floor's whole process / floor", "floor.process", "floor.passes"),
     Figure("cold", "cold run, one process / floor", "cold.seconds", "floor.passes", 1.10, 1.0),
@@ -137,6 +143,10 @@ CPU_FIGURES: Final = (
         Figure(f"loading-{name}", title, f"loading-{name}.bytes", f"loading-{name}.file", 2.2, unit="bytes")
         for name, title in FORMATS.items()
     ),
+    *(
+        Figure(f"loading-{name}", title, f"loading-{name}.bytes", "loading-hf.bytes", 1.1, unit="bytes")
+        for name, title in ADAPTERS.items()
+    ),
     Figure("apply", "applying the dearest intervention / MobileNetV2", "applying.others", "applying.forward", 0.05),
     *(
         Figure(
@@ -183,7 +193,7 @@ MOST_ROUNDS: Final[Mapping[str, int]] = {
     "plain": 1,
     "searching": 1,
     "counting": 1,
-    **{f"loading-{name}": 1 for name in FORMATS},
+    **{f"loading-{name}": 1 for name in (*FORMATS, *ADAPTERS)},
 }
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.figures import FORMATS
+from benchmarks.figures import ADAPTERS, FORMATS
 from benchmarks.processes import BenchmarkError, Finished, images_evaluated, run, run_pytest
 from benchmarks.workload import Workload, make_project, model_spec, write_tiny_weights
 
@@ -258,7 +258,7 @@ def cpu_measurements(whole: Workbench, tenth: Workbench) -> dict[str, Measuremen
         "searching": whole.searching,
         "fingerprint": whole.fingerprint,
         "collecting": whole.collecting,
-        **{f"loading-{name}": partial(whole.loading, name) for name in FORMATS},
+        **{f"loading-{name}": partial(whole.loading, name) for name in (*FORMATS, *ADAPTERS)},
         "import": whole.plugin_import,
         "plain": whole.plain_session,
         "counting": whole.counting,

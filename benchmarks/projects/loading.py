@@ -41,6 +41,19 @@ def _hugging_face(path: str) -> None:
     ViTImageProcessor().save_pretrained(path)
 
 
+def _adapter(path: str) -> None:
+    """Save a base and an adapter of it: a LoRA of rank 16 on queries and values, and a new head."""
+    import peft
+    from transformers import AutoModelForImageClassification
+
+    _hugging_face("vit")
+    base = AutoModelForImageClassification.from_pretrained("vit", num_labels=37, ignore_mismatched_sizes=True)
+    names = {name.rpartition(".")[2] for name, _ in base.named_modules()}
+    targets = [new if new in names else old for new, old in (("q_proj", "query"), ("v_proj", "value"))]
+    config = peft.LoraConfig(r=16, target_modules=targets, modules_to_save=["classifier"])
+    peft.get_peft_model(base, config).save_pretrained(path)
+
+
 def _timm(path: str) -> None:
     import timm
 
@@ -90,6 +103,18 @@ _SPECS: Mapping[str, tuple[str, str, Callable[[str], object], tuple[str, ...]]] 
         "vit/model.safetensors",
         lambda _: _hugging_face("vit"),
         ("transformers.models.vit.modeling_vit",),
+    ),
+    "adapter": (
+        "hf:vit?adapter=pets",
+        "vit/model.safetensors",
+        lambda _: _adapter("pets"),
+        ("transformers.models.vit.modeling_vit", "peft"),
+    ),
+    "unmerged": (
+        "hf:vit?adapter=pets&merge=0",
+        "vit/model.safetensors",
+        lambda _: _adapter("pets"),
+        ("transformers.models.vit.modeling_vit", "peft"),
     ),
 }
 

@@ -41,7 +41,14 @@ class Snapshot:
 
 
 def snapshot(
-    spec: Spec, *, extra: str, patterns: Sequence[str], repo: str | None = None, kind: Literal["model", "dataset"]
+    spec: Spec,
+    *,
+    extra: str,
+    patterns: Sequence[str],
+    kind: Literal["model", "dataset"],
+    repo: str | None = None,
+    name: str | None = None,
+    keys: Sequence[str] = KEYS,
 ) -> Snapshot:
     """Return the files that a spec names: a local directory, or a repository in the hub's cache.
 
@@ -50,30 +57,34 @@ def snapshot(
     Parameters
     ----------
     spec
-        Its rest is the directory, or the id of the repository.
+        The spec.
     extra
         The extra of this package that installs the library.
     patterns
         Glob patterns of the files to read, such as ``*.json``.
-    repo
-        The id of the repository, if it is not the spec's rest.
     kind
         The kind of repository.
+    repo
+        The id of the repository, if it is never a directory.
+    name
+        The directory, or the id of the repository; default: the spec's rest.
+    keys
+        The keys that are an error for a directory; the first is that of the repository's revision.
 
     Raises
     ------
     SpecError
         If it is neither a directory nor in the cache, and the download is not allowed or fails.
     """
-    directory = spec.path()
+    directory = spec.path(name)
     if repo is None and directory.is_dir():
-        return _own_directory(spec, directory)
-    repo_id = repo or spec.rest
+        return _own_directory(spec, directory, keys)
+    repo_id = repo or name or spec.rest
     hub = need("huggingface_hub", extra, f"spec {spec.text!r}")
-    revision, download = spec.query.get("revision"), bool(spec.switch("download"))
+    revision, download = spec.query.get(keys[0]), bool(spec.switch("download"))
     if download and not _COMMIT.fullmatch(revision or ""):
         raise SpecError(
-            f"spec {spec.text!r}: download=1 needs &revision= with a commit of {repo_id}, 40 digits: a branch "
+            f"spec {spec.text!r}: download=1 needs &{keys[0]}= with a commit of {repo_id}, 40 digits: a branch "
             f"moves, and the same spec would be another {kind} tomorrow"
         )
     try:
@@ -91,7 +102,7 @@ def snapshot(
     except hub.errors.LocalEntryNotFoundError as error:
         where = f"no directory {directory}, and " if repo is None else ""
         at = f" at revision {revision}" if revision else ""
-        reason = "cannot be reached" if download else "is not asked without download=1 and revision="
+        reason = "cannot be reached" if download else f"is not asked without download=1 and {keys[0]}="
         raise SpecError(
             f"spec {spec.text!r}: {where}{repo_id}{at} is not in the hub's cache ({hub.constants.HF_HUB_CACHE}); "
             f"the hub {reason}"
@@ -114,8 +125,8 @@ def offline() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def _own_directory(spec: Spec, directory: Path) -> Snapshot:
-    hub_keys = [key for key in KEYS if key in spec.query]
+def _own_directory(spec: Spec, directory: Path, keys: Sequence[str]) -> Snapshot:
+    hub_keys = [key for key in keys if key in spec.query]
     if hub_keys:
         raise SpecError(
             f"spec {spec.text!r}: {hub_keys[0]}= is for repositories on the hub, and {directory} is a directory"

@@ -15,6 +15,7 @@ _WEIGHTS: Final = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 _SCHEME_OF_SUFFIX: Final = {".pt2": "export", ".onnx": "onnx", ".ts": "torchscript", ".csv": "csv", ".npz": "npz"}
 # Files that Hugging Face's libraries write into the directories of models and datasets.
 _HUGGING_FACE_FILES: Final = ("config.json", "dataset_info.json", "dataset_dict.json", "state.json")
+_ADAPTER_FILE: Final = "adapter_config.json"
 # Python refuses to convert numbers with thousands of digits.
 _MOST_DIGITS: Final = 18
 
@@ -143,6 +144,8 @@ def _suggestion(address: str, query: str, directory: Path) -> str | None:
     if suffix in _SCHEME_OF_SUFFIX:
         return f"{_SCHEME_OF_SUFFIX[suffix]}:{address}{rest}"
     location = directory / address
+    if (location / _ADAPTER_FILE).is_file():
+        return f"hf:BASE?adapter={address}{rest.replace('?', '&')}"
     if any((location / name).is_file() for name in _HUGGING_FACE_FILES):
         return f"hf:{address}{rest}"
     if location.is_dir() or "/" in address or "\\" in address:

@@ -15,6 +15,7 @@ import torchvision
 from torchvision import datasets, models
 
 from pytest_biastransfer import load_dataset, load_model
+from tests.models.test_peft_adapters import save_adapter, save_base
 from tests.models.test_schemes import COMMIT, exported, onnx, save_classifier, script, trained
 from tests.support.small_datasets import noise, write_picture
 
@@ -65,6 +66,8 @@ def write_models() -> None:
     exported(trained(), "pets.pt2")
     torch.save(timm.create_model("resnet18", num_classes=37).state_dict(), "pets.pth")
     save_classifier(in_cache("model", "someone/pets"))
+    save_base()
+    save_adapter(directory="pets-lora")
     onnx(trained(), "pets.onnx")
     Path("pets").mkdir()
     Path("pets/models.py").write_text("import torch\ndef make(width):\n    return torch.nn.Linear(width, 3)\n")
@@ -90,7 +93,7 @@ def returned(body: str) -> Any:
 
 def test_the_tables_are_there() -> None:
     assert [spec.partition(":")[0] for spec, _ in rows("Models")] == [
-        "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "onnx", "python",
+        "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "onnx", "python",
     ]  # fmt: skip
     assert [spec.partition(":")[0] for spec, _ in rows("Datasets")] == [
         "imagefolder", "torchvision", "hf", "csv", "npz", "python",

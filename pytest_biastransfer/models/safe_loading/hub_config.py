@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.safe_loading.adapter_config import CONFIG
 from pytest_biastransfer.specs.spec import Spec
 
 # Options for weights that other libraries read.
 _FOREIGN: Final = ("quantization_config",)
 # Options that name a function, or a repository with compiled functions.
 _IMPLEMENTATIONS: Final = ("attn_implementation", "experts_implementation", "kernel_config")
-_ADAPTER: Final = "adapter_config.json"
 
 
 def require_no_reference(spec: Spec, directory: Path) -> None:
@@ -34,7 +34,7 @@ def require_no_reference(spec: Spec, directory: Path) -> None:
 
 def require_no_adapter(spec: Spec, directory: Path) -> None:
     """Raise `ModelError` for a PEFT adapter, which only has changes to a model that is elsewhere."""
-    path = directory / _ADAPTER
+    path = directory / CONFIG
     if not path.is_file():
         return
     try:
@@ -44,7 +44,7 @@ def require_no_adapter(spec: Spec, directory: Path) -> None:
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     raise ModelError(
         f"spec {spec.text!r}: {directory} is a PEFT adapter of {base or 'another model'}, which alone is no model; "
-        f"save the merged model: model.merge_and_unload().save_pretrained(DIR)"
+        f"type hf:BASE?adapter={spec.rest}, with the directory or the repository of its base as BASE"
     )
 
 

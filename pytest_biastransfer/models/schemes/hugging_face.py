@@ -1,11 +1,7 @@
-"""``hf:DIR_OR_ID?revision=...``: an image classifier of Hugging Face's transformers, from safetensors only."""
+"""``hf:DIR_OR_ID?adapter=DIR_OR_ID``: an image classifier of Hugging Face's transformers, from safetensors only."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +10,18 @@ import torch
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.peft_adapter import adapter_weights, read_adapter, with_adapter, with_classes_of
 from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.pretrained_module import (
+    OWN_CODE_ONLY,
+    clear_errors,
+    config_of,
+    trained_module,
+    transformers_of,
+    untrained_module,
+    weights_in,
+)
 from pytest_biastransfer.models.safe_loading.hub_config import require_no_adapter, require_no_reference
-from pytest_biastransfer.models.safe_loading.state_dicts import is_for_training
-from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE
 from pytest_biastransfer.models.safe_loading.weights_file import weights_files, without_weights_file
 from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS, declares_all_preprocessing
@@ -26,23 +30,47 @@ from pytest_biastransfer.specs import hub
 from pytest_biastransfer.specs.spec import Spec
 
 _KEYS: Final = (*SHARED_KEYS, *hub.KEYS)
+_ADAPTER_KEYS: Final = ("adapter", "adapter_revision", "merge")
 _PATTERNS: Final = ("*.json", "*.safetensors")
 _PROCESSORS: Final = ("preprocessor_config.json", "processor_config.json")
-_WEIGHTS: Final = "model.safetensors"
-_INDEX: Final = "model.safetensors.index.json"
-# Tensors of a backbone that classifiers do not use or that transformers recomputes: pooler, masks, positions.
-_UNUSED: Final = re.compile(r"(^|\.)pooler\.|(^|\.)(mask_token|position_ids|\w*relative_position_index|attn_mask)$")
-# Security: read only files in the directory, and run no code from it.
-_OWN_CODE_ONLY: Final = {"trust_remote_code": False, "local_files_only": True}
+_CONFIG: Final = "config.json"
 
 
 def _load(spec: Spec, architectures: Architectures) -> Model:
-    spec.check_keys(_KEYS)
+    spec.check_keys((*_KEYS, *_ADAPTER_KEYS))
     snapshot = _snapshot(spec)
     require_no_adapter(spec, snapshot.directory)
-    weights_files(spec, _weights(spec, snapshot.directory))
-    config = _config(spec, snapshot.directory)
-    return _model(spec, snapshot, _trained(spec, snapshot.directory), config)
+    if "adapter" in spec.query:
+        return _adapted(spec, snapshot, _adapter_snapshot(spec))
+    _require_adapter_for_its_keys(spec)
+    weights_files(spec, weights_in(spec, snapshot.directory))
+    config = config_of(spec, snapshot.directory)
+    return _model(spec, snapshot, trained_module(spec, snapshot.directory, config), _classes(spec, config))
+
+
+def _adapted(spec: Spec, base: hub.Snapshot, addition: hub.Snapshot) -> Model:
+    """Return the model of a base with an adapter on it."""
+    origin = f"spec {spec.text!r}"
+    need("peft", "peft", origin)
+    weights_files(spec, [*weights_in(spec, base.directory), adapter_weights(addition.directory, origin)])
+    require_no_reference(spec, addition.directory)
+    adapter = read_adapter(addition.directory, origin)
+    config = config_of(spec, base.directory)
+    with clear_errors(spec, base.directory):
+        config, has_new_head = with_classes_of(adapter, config, transformers_of(spec).AutoModelForImageClassification)
+    replaced = adapter.replaced.keys() if has_new_head else None
+    module = trained_module(spec, base.directory, config, replaced).float()
+    _forget_directory(module)
+    with clear_errors(spec, addition.directory):
+        module = with_adapter(module, adapter, merge=spec.switch("merge") is not False)
+    classes = _classes_of_head(spec, addition.directory, config.num_labels) if has_new_head else _classes(spec, config)
+    return _model(spec, base, module, classes, addition)
+
+
+def _require_adapter_for_its_keys(spec: Spec) -> None:
+    for key in _ADAPTER_KEYS:
+        if key in spec.query:
+            raise ModelError(f"spec {spec.text!r}: {key}= is of an adapter, and this spec has none; add &adapter=DIR")
 
 
 def _architecture(spec: Spec) -> Model:
@@ -51,20 +79,28 @@ def _architecture(spec: Spec) -> Model:
     without_weights_file(spec, "check the checkpoint's file")
     snapshot = _snapshot(spec)
     require_no_adapter(spec, snapshot.directory)
-    config = _config(spec, snapshot.directory)
+    config = config_of(spec, snapshot.directory)
     count = spec.number("num_classes")
     if count is not None and count != config.num_labels:
         config.num_labels = count
-    with _clear_errors(spec, snapshot.directory):
-        module = _transformers(spec).AutoModelForImageClassification.from_config(config, trust_remote_code=False)
-    return _model(spec, snapshot, module, config)
+    module = untrained_module(spec, snapshot.directory, config)
+    return _model(spec, snapshot, module, _classes(spec, config))
 
 
-def _model(spec: Spec, snapshot: hub.Snapshot, module: Any, config: Any) -> Model:
+def _model(
+    spec: Spec,
+    snapshot: hub.Snapshot,
+    module: torch.nn.Module,
+    classes: list[str] | None,
+    addition: hub.Snapshot | None = None,
+) -> Model:
+    # The processor of the fine-tuning, if it was saved beside the adapter, else the base's.
+    directories = [each.directory for each in (addition, snapshot) if each is not None]
+    directory = next(filter(_has_processor, directories), None)
     preprocess = Preprocess()
-    if any((snapshot.directory / name).is_file() for name in _PROCESSORS):
-        with _clear_errors(spec, snapshot.directory):
-            processor = _transformers(spec).AutoImageProcessor.from_pretrained(snapshot.directory, **_OWN_CODE_ONLY)
+    if directory is not None:
+        with clear_errors(spec, directory):
+            processor = transformers_of(spec).AutoImageProcessor.from_pretrained(directory, **OWN_CODE_ONLY)
         if channels_are_flipped(processor):
             module.register_forward_pre_hook(_flip_channels)
         preprocess = _preprocess(spec, processor)
@@ -73,10 +109,20 @@ def _model(spec: Spec, snapshot: hub.Snapshot, module: Any, config: Any) -> Mode
             f"spec {spec.text!r}: {snapshot.directory} has no {_PROCESSORS[0]}; declare the preprocessing, such as "
             f"&size=224&mean=0.5&std=0.5"
         )
-    name = snapshot.directory.name if snapshot.commit is None else f"{spec.rest}{snapshot.revision}"
+    name = _name(snapshot, spec.rest)
+    if addition is not None:
+        name += f" + {_name(addition, spec.query['adapter'])}"
     _forget_directory(module)
     # Always float32, whatever the dtype of the file: the evaluation chooses the precision.
-    return Model(module.float(), preprocess, classes=_classes(spec, config), name=name, class_order="string")
+    return Model(module.float(), preprocess, classes=classes, name=name, class_order="string")
+
+
+def _name(snapshot: hub.Snapshot, repo: str) -> str:
+    return snapshot.directory.name if snapshot.commit is None else f"{repo}{snapshot.revision}"
+
+
+def _has_processor(directory: Path) -> bool:
+    return any((directory / name).is_file() for name in _PROCESSORS)
 
 
 def _preprocess(spec: Spec, processor: Any) -> Preprocess:
@@ -100,62 +146,19 @@ def _flip_channels(module: torch.nn.Module, images: tuple[torch.Tensor]) -> torc
     return images[0].flip(1)
 
 
-def _trained(spec: Spec, directory: Path) -> Any:
-    auto = _transformers(spec).AutoModelForImageClassification
-    with _clear_errors(spec, directory):
-        module, info = auto.from_pretrained(
-            directory, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **_OWN_CODE_ONLY
-        )
-    # transformers initializes missing and mismatched tensors at random, and only warns.
-    misfits = [
-        f"{name} is {list(saved)}, expected {list(expected)}" for name, saved, expected in info["mismatched_keys"]
-    ]
-    if misfits:
-        raise ModelError(
-            f"spec {spec.text!r}: {directory} has weights of other shapes than its config.json says: "
-            f"{'; '.join(sorted(misfits)[:3])}. Its number of classes comes from id2label, or from num_labels where "
-            f"id2label is missing or null"
-        )
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"spec {spec.text!r}: {directory} has no weights for {', '.join(missing[:5])}; expected a fine-tuned image "
-            f"classifier, as save_pretrained() of an AutoModelForImageClassification writes it"
-        )
-    # transformers drops tensors that its model does not have, such as another head, and only warns.
-    files = [f"{name} {list(tensor.shape)}" for name, tensor in _unused(spec, directory, info["unexpected_keys"])]
-    if files:
-        raise ModelError(
-            f"spec {spec.text!r}: {directory} has weights that {type(module).__name__} does not have: "
-            f"{', '.join(files[:5])}; another model was saved there: load it in a fixture, or save the intended model "
-            f"with save_pretrained()"
-        )
-    # The tensors may be the mapped file itself. A copy does not change when the file is overwritten during the tests.
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = tensor.data.clone()
-    return module
-
-
-def _unused(spec: Spec, directory: Path, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors that were not loaded, except those that no prediction depends on."""
-    from safetensors import safe_open
-
-    relevant = {name for name in names if not _UNUSED.search(name)}
-    for path in _weights(spec, directory) if relevant else ():
-        with safe_open(path, framework="pt") as file:
-            for name in sorted(relevant & set(file.keys())):
-                tensor = file.get_tensor(name)
-                if not is_for_training(name, tensor):
-                    yield name, tensor
-
-
 def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
     snapshot = _snapshot(spec)
-    return (
-        Sources(tuple(_weights(spec, snapshot.directory))) + _description_files(snapshot)
-        if _is_fixed(spec, snapshot)
-        else None
-    )
+    if not _is_fixed(spec, snapshot):
+        return None
+    sources = Sources(tuple(weights_in(spec, snapshot.directory))) + _description_files(snapshot)
+    if "adapter" not in spec.query:
+        return sources
+    addition = _adapter_snapshot(spec)
+    if not _is_fixed(spec, addition, "adapter_revision"):
+        return None
+    weights = adapter_weights(addition.directory, f"spec {spec.text!r}")
+    # PEFT adds the adapter to the weights while loading, and may leave none of its own modules.
+    return sources + Sources((weights,), modules=("peft",)) + _description_files(addition)
 
 
 def _architecture_sources(spec: Spec) -> Sources | None:
@@ -163,9 +166,9 @@ def _architecture_sources(spec: Spec) -> Sources | None:
     return _description_files(snapshot) if _is_fixed(spec, snapshot) else None
 
 
-def _is_fixed(spec: Spec, snapshot: hub.Snapshot) -> bool:
+def _is_fixed(spec: Spec, snapshot: hub.Snapshot, revision: str = "revision") -> bool:
     """Whether the spec always names these files: a branch may move, a commit or a directory does not."""
-    return snapshot.commit is None or snapshot.commit == spec.query.get("revision")
+    return snapshot.commit is None or snapshot.commit == spec.query.get(revision)
 
 
 def _description_files(snapshot: hub.Snapshot) -> Sources:
@@ -174,33 +177,32 @@ def _description_files(snapshot: hub.Snapshot) -> Sources:
 
 
 def _snapshot(spec: Spec) -> hub.Snapshot:
-    return hub.snapshot(spec, extra="hf", patterns=_PATTERNS, kind="model")
+    # download=1 may be for the adapter alone.
+    is_for_adapter = "adapter" in spec.query and not spec.path(spec.query["adapter"]).is_dir()
+    keys = hub.KEYS[:1] if is_for_adapter else hub.KEYS
+    return hub.snapshot(spec, extra="hf", patterns=_PATTERNS, kind="model", keys=keys)
 
 
-def _weights(spec: Spec, directory: Path) -> list[Path]:
-    """Return the files of weights, sorted by name."""
-    if (directory / _WEIGHTS).is_file():
-        return [directory / _WEIGHTS]
-    index = directory / _INDEX
-    if not index.is_file():
+def _adapter_snapshot(spec: Spec) -> hub.Snapshot:
+    return hub.snapshot(
+        spec, extra="hf", patterns=_PATTERNS, kind="model", name=spec.query["adapter"], keys=("adapter_revision",)
+    )
+
+
+def _classes_of_head(spec: Spec, directory: Path, count: int) -> list[str] | None:
+    """Return the class names of an adapter's own head, of the configuration beside it; the base's are of other classes.
+
+    A head of as many classes as the base's may be one of other classes, or of the same ones in another order.
+    """
+    if not (directory / _CONFIG).is_file():
+        return None
+    config = config_of(spec, directory)
+    if config.num_labels != count and "classes" not in spec.query:
         raise ModelError(
-            f"spec {spec.text!r}: {directory} has no {_WEIGHTS}; nothing else is loaded, as it could run code. Save "
-            f"the model again with save_pretrained()"
+            f"spec {spec.text!r}: {directory / _CONFIG} has {config.num_labels} classes, expected {count}, as the "
+            f"adapter's head has; remove the file, or name the classes with &classes=FILE"
         )
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()), key=str)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"spec {spec.text!r}: {index} is damaged ({error!r})") from error
-    outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
-    if outside:
-        raise ModelError(f"spec {spec.text!r}: {index} names {outside[0]!r}, which is not in its directory")
-    return [directory / name for name in names]
-
-
-def _config(spec: Spec, directory: Path) -> Any:
-    require_no_reference(spec, directory)
-    with _clear_errors(spec, directory):
-        return _transformers(spec).AutoConfig.from_pretrained(directory, **_OWN_CODE_ONLY)
+    return _classes(spec, config)
 
 
 def _classes(spec: Spec, config: Any) -> list[str] | None:
@@ -211,23 +213,6 @@ def _classes(spec: Spec, config: Any) -> list[str] | None:
             f"spec {spec.text!r}: id2label in config.json has {names!r:.200}, expected a text for each class"
         )
     return None if names == [f"LABEL_{number}" for number in range(len(names))] else names
-
-
-def _transformers(spec: Spec) -> Any:
-    return need("transformers", "hf", f"spec {spec.text!r}")
-
-
-@contextmanager
-def _clear_errors(spec: Spec, directory: Path) -> Iterator[None]:
-    """Turn the exceptions of transformers for unusable files into a `ModelError` that names the directory."""
-    from safetensors import SafetensorError
-
-    try:
-        with hub.offline():
-            yield
-    except (*UNREADABLE, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"spec {spec.text!r}: {directory} cannot be loaded: {reason}") from error
 
 
 SCHEME: Final = Scheme(_load, _sources_of, _architecture, _architecture_sources)
