@@ -10,7 +10,7 @@ import torch
 
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.evaluation.predictor import in_unit_range
-from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
+from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -72,6 +72,7 @@ class PixelBatches:
         self._chunks = [(chunk, order[chunk.start : chunk.stop].tolist()) for chunk in chunks(len(order))]
         # The position of each image in the visiting order, which is cut into chunks.
         self._positions = np.argsort(order)
+        self._starts = np.array([chunk.start for chunk, _ in self._chunks])
         self._loaded: dict[int, npt.NDArray[Any]] | None = {} if cache.fits(images, preprocess) else None
 
     def __len__(self) -> int:
@@ -93,8 +94,10 @@ class PixelBatches:
     def _pixels(self, indices: Sequence[int]) -> torch.Tensor:
         if self._loaded is None:
             return torch.from_numpy(decode(self._images, indices, self._preprocess, threads=self._threads))
-        rows = [divmod(position, CHUNK_IMAGES) for position in self._positions[list(indices)].tolist()]
-        images = [self._chunk(number)[row] for number, row in rows]
+        positions = self._positions[list(indices)]
+        numbers = np.searchsorted(self._starts, positions, side="right") - 1
+        rows = positions - self._starts[numbers]
+        images = [self._chunk(number)[row] for number, row in zip(numbers.tolist(), rows.tolist(), strict=True)]
         if len({image.dtype for image in images}) == 1:
             return torch.from_numpy(np.stack(images))
         # A chunk has bytes if all its images are exact as bytes, else floats.

@@ -172,11 +172,11 @@ def test_an_early_stop_wastes_no_more_than_what_the_actors_compute(
 
     results = executor.run(tasks())
     first, _ = next(results)
-    assert first.chunk == range(256)
+    assert first.positions == range(256)
     with contextlib.closing(results):  # type: ignore[type-var]
         assert taken == [0]
     # What was abandoned is not taken for a result of what comes next.
-    assert [task.chunk.start for task, _ in executor.run(tasks())] == [0, 256, 512, 768]
+    assert [task.positions.start for task, _ in executor.run(tasks())] == [0, 256, 512, 768]
 
 
 def test_an_interrupted_session_resumes_from_the_store(
@@ -379,7 +379,7 @@ class Elsewhere:
         for task in tasks:
             yield (
                 task,
-                {"classes": np.zeros(len(task.chunk), np.int32), "outputs": np.array([5], np.int32)},
+                {"classes": np.zeros(len(task.positions), np.int32), "outputs": np.array([5], np.int32)},
             )
 
     def release(self) -> None:

@@ -113,8 +113,8 @@ def test_a_failure_says_on_how_many_images_it_rests(run: Run, colors: pytest.Pyt
     result.stdout.fnmatch_lines(
         [
             "bias: asr above 0.1",
-            "  dataset       list, the first 256 of 2,000 images",
-            "  FAILED  asr  *  (99.9 % interval * to *, n = 256)  limit 0.1",
+            "  dataset       list, the first 128 of 2,000 images",
+            "  FAILED  asr  *  (99.9 % interval * to *, n = 128)  limit 0.1",
         ]
     )
 
@@ -124,10 +124,10 @@ def test_the_second_session_evaluates_nothing_and_stops_where_the_first_did(run:
     first = run("--bias-early-stop")
     second = run("--bias-early-stop")
     second.stdout.fnmatch_lines(
-        ["*; 0 images evaluated, 512 predictions reused; 1 stopped early, at 256 of 2,000 images"]
+        ["*; 0 images evaluated, 128 predictions reused; 1 stopped early, at 64 of 2,000 images"]
     )
     first.stdout.fnmatch_lines(
-        ["*; 512 images evaluated, 0 predictions reused; 1 stopped early, at 256 of 2,000 images"]
+        ["*; 128 images evaluated, 0 predictions reused; 1 stopped early, at 64 of 2,000 images"]
     )
 
 

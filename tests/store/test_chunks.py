@@ -32,7 +32,7 @@ from torchvision.transforms import v2
 
 from pytest_biastransfer import Custom, measure
 from pytest_biastransfer.errors import StoreWarning
-from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
+from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, chunks_in, joined, visiting_order
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
@@ -722,8 +722,36 @@ def test_the_first_images_are_a_random_sample_of_a_sorted_dataset(parts: int, se
 def test_chunks_cover_the_images_exactly_once_in_order(images: int) -> None:
     found = chunks(images)
     assert list(itertools.chain(*found)) == list(range(images))
-    assert all(len(chunk) == CHUNK_IMAGES for chunk in found[:-1])
-    assert all(1 <= len(chunk) <= CHUNK_IMAGES for chunk in found)
+    ends = [32, 64, 128, *range(CHUNK_IMAGES, images, CHUNK_IMAGES), images]
+    assert [chunk.stop for chunk in found] == sorted({end for end in ends if 0 < end <= images})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 2000), st.data())
+def test_neighbouring_chunks_are_joined_and_come_apart_again(images: int, data: st.DataObject) -> None:
+    every = chunks(images)
+    some = [chunk for chunk in every if data.draw(st.booleans())]
+    found = list(joined(some))
+    assert [chunk for positions in found for chunk in chunks_in(positions)] == some
+    # Each is as large as can be: the next one is in another block of 256, or does not follow it.
+    for one, other in itertools.pairwise(found):
+        assert other.start > one.stop or one.stop % CHUNK_IMAGES == 0
+    assert all(positions.start // CHUNK_IMAGES == (positions.stop - 1) // CHUNK_IMAGES for positions in found)
+
+
+def test_joining_takes_one_chunk_more_than_it_needs_at_most() -> None:
+    taken: list[range] = []
+
+    def claimed() -> Iterator[range]:
+        for chunk in chunks(1000):
+            taken.append(chunk)
+            yield chunk
+
+    found = joined(claimed())
+    assert next(found) == range(256)
+    assert taken[-1].stop == 256
+    assert next(found) == range(256, 512)
+    assert taken[-1].stop == 512
 
 
 def test_shuffled_chunks_of_a_dataset_read_every_image_once(tmp_path: Path) -> None:
