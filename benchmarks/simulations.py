@@ -1,4 +1,4 @@
-"""Simulated errors of intervals and tests: the tables of docs/statistics.md.
+"""Errors of intervals, of tests and of early stopping: the tables of docs/statistics.md. Most are simulated.
 
 python -m benchmarks.simulations [TABLE ...] [--repeats N]
 """
@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.early_stopping import early_stop, largest_passing, stopping, wald
+from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.metrics.group_gaps import rate_gaps
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
 from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
@@ -150,11 +152,45 @@ def _called(case: Case, n: int, classes: int, repeats: int, paired: bool) -> str
     return " / ".join(f"{np.mean(np.array(found) <= level):.3f}" for level in (0.01, 0.05))
 
 
+# What a limit is compared with, as shares of all images.
+_LIMIT: Final = 0.05
+_SHARES: Final = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.07, 0.1, 0.2)
+
+
+def early_stopping(_repeats: int) -> Iterator[Row]:
+    """Yield images on average, and wrong verdicts, by the true asr, with looks after chunks and after each image.
+
+    The limit is 0.05, alpha 0.01. Computed exactly, whatever `_repeats` is.
+    """
+    names = ("images", "of all", "wrong", "of Wald's test", "times as many")
+    yield "images, hits", [f"{name}{looks}" for looks in ("", ", each image") for name in names]
+    for population in (50_000, 5_000):
+        at_limit = largest_passing(population, _LIMIT)
+        totals = sorted({*(round(share * population) for share in _SHARES), at_limit, at_limit + 1})
+        for total in totals:
+            each = range(1, population)
+            cells = [*_stopped(population, total, [chunk.stop for chunk in chunks(population)])]
+            yield f"{population:,}, {total:,}", [*cells, *_stopped(population, total, each)]
+
+
+def _stopped(population: int, total: int, at: Sequence[int], alpha: float = 0.01) -> tuple[str, ...]:
+    most = largest_passing(population, _LIMIT)
+    ours, known = (
+        stopping(population, total, most, at, decision)
+        for decision in (early_stop(population, _LIMIT, alpha), wald(population, total, _LIMIT, alpha))
+    )
+    of_all, wrong = f"{ours.images / population:.2%}", f"{ours.wrong:.1e}"
+    # Next to the limit, hardly anything can be told before the last image.
+    compared = ("", "") if total - most in (0, 1) else (f"{known.images:,.0f}", f"{ours.images / known.images:.2f}")
+    return f"{ours.images:,.0f}", of_all, wrong, *compared
+
+
 TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
     "differences": differences,
     "skews": skews,
     "gaps": gaps,
     "skew-changes": skew_changes,
+    "early-stopping": early_stopping,
 }
 
 
@@ -162,12 +198,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print tables in Markdown, row by row."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulations", description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[[], *TABLES], help=f"of {', '.join(TABLES)}; default: all")
-    parser.add_argument("--repeats", type=int, default=1000, help="simulated datasets for each figure")
+    parser.add_argument("--repeats", type=int, default=1000, help="simulated datasets for each figure of a simulation")
     given = parser.parse_args(arguments)
     for name in given.tables or TABLES:
         rows = TABLES[name](given.repeats)
         heading = next(rows)
-        sys.stdout.write(f"\n{name}, {given.repeats:,} datasets a figure\n\n")
+        source = "computed exactly" if TABLES[name] is early_stopping else f"{given.repeats:,} datasets a figure"
+        sys.stdout.write(f"\n{name}, {source}\n\n")
         for label, cells in itertools.chain([heading, ("---", ["---"] * len(heading[1]))], rows):
             sys.stdout.write(f"| {label} | {' | '.join(cells)} |\n")
             sys.stdout.flush()
