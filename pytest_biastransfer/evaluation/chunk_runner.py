@@ -139,7 +139,8 @@ class ChunkRunner:
         if pixels is not None:
             return pixels, False
         threads = min(torch.get_num_threads(), _MOST_THREADS)
-        decoded = self._environment.pixels.read(self._images, self._model.preprocess, positions, indices, threads)
+        preprocess, seed = self._model.preprocess, self._evaluation.dataset_seed
+        decoded = self._environment.pixels.read(self._images, preprocess, seed, positions, indices, threads)
         pixels = self._to_device(decoded)
         # A model, or an intervention, may change floats in place; of bytes it gets a copy in floats.
         if decoded.dtype != np.uint8:
@@ -148,7 +149,7 @@ class ChunkRunner:
 
     @functools.cached_property
     def _pixels_key(self) -> str:
-        return self._environment.pixels.key(self._images, self._model.preprocess)
+        return self._environment.pixels.key(self._images, self._model.preprocess, self._evaluation.dataset_seed)
 
     def _to_device(self, array: npt.NDArray[Any]) -> Copy:
         try:

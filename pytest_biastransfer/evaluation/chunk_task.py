@@ -68,6 +68,8 @@ class Evaluation:
         None for the clean images.
     count
         How many images are evaluated: the first ones of the visiting order.
+    dataset_seed
+        What fixes that order: computed once, so that other processes have the same.
     precision
         What the model computes in.
     batch_size
@@ -83,6 +85,7 @@ class Evaluation:
     images: ImagesReference = field(compare=False)
     intervention: Intervention | None = field(compare=False)
     count: int
+    dataset_seed: int
     precision: Precision = "float32"
     batch_size: int | None = None
     reader: OutputReader | None = None
@@ -91,7 +94,7 @@ class Evaluation:
     @functools.cached_property
     def order(self) -> npt.NDArray[np.int64]:
         """The indices of the images in the dataset, in the visiting order."""
-        return visiting_order(len(self.images.get()))[: self.count]
+        return visiting_order(len(self.images.get()), self.dataset_seed)[: self.count]
 
     def to_bytes(self, dumps: Callable[[Any], bytes] = compact_dumps) -> bytes:
         """Return the evaluation for another process, which reads it with `pickle.loads`.

@@ -152,6 +152,7 @@ class Evaluator(Environment):
             ImagesReference(images, images.fingerprint if key.portable else None),
             intervention,
             len(images) if limit is None else min(limit, len(images)),
+            self.dataset_seed(images),
             self.precision,
             self.fixed_batch_size,
             reader,

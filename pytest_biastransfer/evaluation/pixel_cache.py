@@ -46,13 +46,19 @@ class PixelCache:
         self._examples: dict[str, tuple[int, tuple[int, ...]]] = {}
 
     def read(
-        self, images: LabelledImages, preprocess: Preprocess, positions: range, indices: Sequence[int], threads: int = 1
+        self,
+        images: LabelledImages,
+        preprocess: Preprocess,
+        dataset_seed: int,
+        positions: range,
+        indices: Sequence[int],
+        threads: int = 1,
     ) -> npt.NDArray[Any]:
         """Return the pixels of the images at `indices`; see `decode`.
 
-        `positions` are theirs in the visiting order, and consist of one or several chunks.
+        `positions` are theirs in the visiting order of `dataset_seed`, and consist of one or several chunks.
         """
-        key = self.key(images, preprocess)
+        key = self.key(images, preprocess, dataset_seed)
         if key not in self._stores:
             # Estimated from one image: all have one size after preprocessing.
             example = decode(images, [indices[0]], preprocess)
@@ -78,21 +84,24 @@ class PixelCache:
         return _in_one_array([collected[chunk]["pixels"] for chunk in chunks_in(positions)])
 
     def stored(
-        self, images: LabelledImages, preprocess: Preprocess, chunk: range, shape: Sequence[int]
+        self, images: LabelledImages, preprocess: Preprocess, dataset_seed: int, chunk: range, shape: Sequence[int]
     ) -> npt.NDArray[Any] | None:
         """Return the stored pixels of a chunk, [images, *shape]; None if none of this shape are stored."""
         expected = (len(chunk), *shape)
-        key = self.key(images, preprocess)
+        key = self.key(images, preprocess, dataset_seed)
         content = self._store.get(key, chunk, lambda _, arrays: _are_pixels(arrays.get("pixels"), expected))
         return None if content is None else content["pixels"]
 
-    def drop(self, images: LabelledImages, preprocess: Preprocess) -> None:
+    def drop(self, images: LabelledImages, preprocess: Preprocess, dataset_seed: int) -> None:
         """Drop the stored pixels of a dataset, which are stale."""
-        self._generations.drop(_key(images, preprocess), self.key(images, preprocess))
+        self._generations.drop(_key(images, preprocess, dataset_seed), self.key(images, preprocess, dataset_seed))
 
-    def key(self, images: LabelledImages, preprocess: Preprocess) -> str:
-        """Return the key of a dataset's pixels as a model sees them; another one once they were dropped."""
-        return self._generations.current(_key(images, preprocess))
+    def key(self, images: LabelledImages, preprocess: Preprocess, dataset_seed: int) -> str:
+        """Return the key of a dataset's pixels as a model sees them; another one once they were dropped.
+
+        Chunks have positions in the visiting order, so it depends on the seed of that order.
+        """
+        return self._generations.current(_key(images, preprocess, dataset_seed))
 
     def fits(self, images: LabelledImages, preprocess: Preprocess) -> bool:
         """Whether the pixels of all images fit into the limit."""
@@ -117,5 +126,5 @@ def _in_one_array(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.concatenate(parts if len({part.dtype for part in parts}) == 1 else [as_float(part) for part in parts])
 
 
-def _key(images: LabelledImages, preprocess: Preprocess) -> str:
-    return fingerprint(images.fingerprint, preprocess.pixels_fingerprint, __version__, decoder())
+def _key(images: LabelledImages, preprocess: Preprocess, dataset_seed: int) -> str:
+    return fingerprint(images.fingerprint, dataset_seed, preprocess.pixels_fingerprint, __version__, decoder())

@@ -59,16 +59,24 @@ class PixelBatches:
     """Pixels of the size and normalization that a model expects.
 
     The pixels of all images stay available, memory-mapped if the pixel cache has them on disk. If they exceed the limit
-    of the cache, they are decoded for each batch.
+    of the cache, they are decoded for each batch. `dataset_seed` is that of the order in which the cache has them.
     """
 
-    def __init__(self, images: LabelledImages, preprocess: Preprocess, cache: PixelCache, device: torch.device) -> None:
+    def __init__(
+        self,
+        images: LabelledImages,
+        preprocess: Preprocess,
+        cache: PixelCache,
+        dataset_seed: int,
+        device: torch.device,
+    ) -> None:
         self._images = images
         self._preprocess = preprocess
         self._cache = cache
         self._device = device
         self._threads = min(torch.get_num_threads(), _MOST_THREADS)
-        order = visiting_order(len(images))
+        self._seed = dataset_seed
+        order = visiting_order(len(images), dataset_seed)
         self._chunks = [(chunk, order[chunk.start : chunk.stop].tolist()) for chunk in chunks(len(order))]
         # The position of each image in the visiting order, which is cut into chunks.
         self._positions = np.argsort(order)
@@ -107,5 +115,7 @@ class PixelBatches:
         assert self._loaded is not None
         if number not in self._loaded:
             chunk, indices = self._chunks[number]
-            self._loaded[number] = self._cache.read(self._images, self._preprocess, chunk, indices, self._threads)
+            self._loaded[number] = self._cache.read(
+                self._images, self._preprocess, self._seed, chunk, indices, self._threads
+            )
         return self._loaded[number]
