@@ -1,7 +1,8 @@
 """Chunks of predictions as a task: everything that decides about its result, and nothing else.
 
 Any process on any machine may compute any task. The result is the same on devices of one kind, such as one model of
-GPU: bit by bit with a fixed batch size, up to the rounding of logits with one that is measured while it computes.
+GPU: bit by bit with a fixed batch size, up to the rounding of logits with one that is measured while it computes. An
+image in another task, of fewer or more chunks, may be in a batch of another size: there, too, it is up to rounding.
 """
 
 from __future__ import annotations
