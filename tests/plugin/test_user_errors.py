@@ -274,7 +274,10 @@ def test_fixtures_that_are_not_configured(run: Run, pytester: pytest.Pytester) -
             "ERROR: bias_pixel_cache in the ini file: got '4 apples', expected a size such *",
         ),
         ("--bias-batch-size=0", "ERROR: --bias-batch-size (or bias_batch_size in the ini file): got '0', expected *"),
-        ("-obias_order_seed=-1", "ERROR: bias_order_seed in the ini file: got '-1', expected a whole number, at least 0"),
+        (
+            "-obias_order_seed=-1",
+            "ERROR: bias_order_seed in the ini file: got '-1', expected a whole number, at least 0",
+        ),
         ("-obias_order_seed=any", "ERROR: bias_order_seed in the ini file: got 'any', expected a whole number, *"),
         (
             "--bias-max-images=few",
