@@ -105,13 +105,14 @@ class ChunkCollector:
         tasks = map(self._task, itertools.chain([first], together))
         try:
             for task, content in self._executor.run(tasks):
-                self.computed += len(task.positions)
                 if task.evaluation == self._evaluation:
                     # Those that failed are left to the tests that need them.
                     self._companions.release(task.positions)
                     for chunk in chunks_in(task.positions):
+                        self.computed += len(chunk)
                         yield chunk, part_of(content, task.positions, chunk)
                 else:
+                    self.computed += len(task.positions)
                     self._companions.write(task, content)
         finally:
             self._companions.release()
