@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.evaluation.chunk_task import ChunkTask, part_of
@@ -92,7 +92,7 @@ class ChunkCollector:
             self._companions.end()
             yield from self._store.collect_from(self._key, left, self._compute, self._accepts)
 
-    def _compute(self, claimed: Iterator[range]) -> Iterator[tuple[range, Content]]:
+    def _compute(self, claimed: Iterator[range]) -> Iterator[Mapping[range, Content]]:
         # Small batches would leave a GPU idle, so neighbouring chunks are one task.
         together = joined(claimed)
         first = next(together, None)
@@ -105,14 +105,12 @@ class ChunkCollector:
         tasks = map(self._task, itertools.chain([first], together))
         try:
             for task, content in self._executor.run(tasks):
+                self.computed += len(task.positions)
                 if task.evaluation == self._evaluation:
                     # Those that failed are left to the tests that need them.
                     self._companions.release(task.positions)
-                    for chunk in chunks_in(task.positions):
-                        self.computed += len(chunk)
-                        yield chunk, part_of(content, task.positions, chunk)
+                    yield {chunk: part_of(content, task.positions, chunk) for chunk in chunks_in(task.positions)}
                 else:
-                    self.computed += len(task.positions)
                     self._companions.write(task, content)
         finally:
             self._companions.release()
