@@ -108,7 +108,7 @@ class _Predicted(Evaluator):
 
     def __init__(self, key: PredictionKey, images: _Table, generator: np.random.Generator) -> None:
         super().__init__("cpu")
-        order = visiting_order(IMAGES)
+        order = visiting_order(IMAGES, 0)
         logits = generator.standard_normal((IMAGES, LABELS), dtype=np.float32)
         # The last label is one that the model hardly knows.
         logits += (images.label_table.states[order] == 1) * np.array([2] * (LABELS - 1) + [0.5], np.float32)

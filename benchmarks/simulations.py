@@ -1,4 +1,4 @@
-"""Simulated errors of intervals and tests: the tables of docs/statistics.md.
+"""Errors of intervals, of tests and of early stopping: the tables of docs/statistics.md. Most are simulated.
 
 python -m benchmarks.simulations [TABLE ...] [--repeats N]
 """
@@ -14,15 +14,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.area_changes import area_changes
+from benchmarks.early_stopping import early_stop, largest_passing, stopping, wald
 from benchmarks.nights import Row, delays, false_alarms
 from benchmarks.seed_simulations import seed_rules, seeds
+from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.metrics.group_gaps import rate_gaps
 from pytest_biastransfer.metrics.ladder_measurement import confidence_of_each
-from pytest_biastransfer.metrics.statistics.components import Components, area_components
 from pytest_biastransfer.metrics.statistics.image_means import mean_of_images
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference
-from pytest_biastransfer.metrics.statistics.paired_figures_test import paired_figures_change
 from pytest_biastransfer.metrics.statistics.skew_change_test import skew_change
 from pytest_biastransfer.metrics.statistics.skew_interval import corrected_skew_estimate, skew_estimate
 from pytest_biastransfer.metrics.statistics.transitions import Transitions
@@ -203,102 +204,37 @@ def _called(case: Case, n: int, classes: int, repeats: int, paired: bool) -> str
     return " / ".join(f"{np.mean(np.array(found) <= level):.3f}" for level in (0.01, 0.05))
 
 
-def two_areas(
-    generator: np.random.Generator, before: Sequence[float], now: Sequence[float], positives: int, agreement: float
-) -> list[Components]:
-    """Return the components of areas of groups before and now, with as many negatives as positives in each group.
+# What a limit is compared with, as shares of all images.
+_LIMIT: Final = 0.05
+_SHARES: Final = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.07, 0.1, 0.2)
 
-    Scores are normal with standard deviation 1. Positives are higher by the group's separation, on average, and the
-    scores before and now of positives, and of negatives, have a correlation of `agreement`.
+
+def early_stopping(_repeats: int) -> Iterator[Row]:
+    """Yield images on average, and wrong verdicts, by the true asr, with looks after chunks and after each image.
+
+    The limit is 0.05, alpha 0.01. Computed exactly, whatever `_repeats` is.
     """
-    codes = np.repeat(np.arange(len(before)), 2 * positives)
-    positive = np.arange(len(codes)) % 2 == 1
-    first, other = generator.standard_normal((2, len(codes)))
-    second = agreement * first + np.sqrt(1 - agreement**2) * other
-    every = np.arange(len(before))
-    return [
-        area_components(noise + positive * np.array(separations)[codes], positive, codes, every)
-        for noise, separations in ((first, before), (second, now))
-    ]
+    names = ("images", "of all", "wrong", "of Wald's test", "times as many")
+    yield "images, hits", [f"{name}{looks}" for looks in ("", ", each image") for name in names]
+    for population in (50_000, 5_000):
+        at_limit = largest_passing(population, _LIMIT)
+        totals = sorted({*(round(share * population) for share in _SHARES), at_limit, at_limit + 1})
+        for total in totals:
+            each = range(1, population)
+            cells = [*_stopped(population, total, [chunk.stop for chunk in chunks(population)])]
+            yield f"{population:,}, {total:,}", [*cells, *_stopped(population, total, each)]
 
 
-Separations = Callable[[int], tuple[Sequence[float], Sequence[float]]]
-
-
-def _one_falls(others: float) -> Separations:
-    return lambda groups: ([*[others] * (groups - 1), 1.2], [*[others] * (groups - 1), 0.8])
-
-
-def _places_change(low: float, high: float) -> Separations:
-    return lambda groups: (np.linspace(low, high, groups).tolist(), np.linspace(high, low, groups).tolist())
-
-
-def _all_but_the_lowest_rise(low: float, high: float) -> Separations:
-    return lambda groups: (np.linspace(low, high, groups).tolist(), [low, *[high] * (groups - 1)])
-
-
-def _stays(low: float, high: float) -> Separations:
-    return lambda groups: (np.linspace(low, high, groups).tolist(),) * 2
-
-
-# The separations of the groups before and now, and the images of each group.
-UNCHANGED_AREAS: Final[Mapping[tuple[str, int], Separations]] = {
-    (name, images): separations
-    for name, separations in (
-        ("all areas .80", _stays(1.2, 1.2)),
-        ("areas from .76 to .87", _stays(1.0, 1.6)),
-        ("areas from .983 to .993", _stays(3.0, 3.5)),
+def _stopped(population: int, total: int, at: Sequence[int], alpha: float = 0.01) -> tuple[str, ...]:
+    most = largest_passing(population, _LIMIT)
+    ours, known = (
+        stopping(population, total, most, at, decision)
+        for decision in (early_stop(population, _LIMIT, alpha), wald(population, total, _LIMIT, alpha))
     )
-    for images in (30, 400)
-} | {
-    ("areas from .71 to .92 change places", 400): _places_change(0.8, 2.0),
-    ("areas from .78 to .82 change places", 400): _places_change(1.1, 1.3),
-    ("areas from .71 to .84, all but the lowest rise to .84", 400): _all_but_the_lowest_rise(0.8, 1.4),
-}
-CHANGED_AREAS: Final[Mapping[tuple[str, int], Separations]] = {
-    (f"one area falls from .80 to .71, others {area}", 400): _one_falls(others)
-    for area, others in ((".80", 1.2), (".84", 1.4), (".87", 1.6), (".92", 2.0))
-}
-
-
-def area_changes(repeats: int) -> Iterator[Row]:
-    """Yield how often a gap of areas on the same images is called changed.
-
-    Where one area fell, the largest gap counts if it is called changed and became larger. Cells are at a level of
-    .01 / .05, the lowest and the highest share of several agreements of the scores.
-    """
-    yield "case, images a group", ("`between=`", "2 groups", "5 groups", "10 groups")
-    for cases, agreements in ((UNCHANGED_AREAS, (0.0, 0.5, 0.9, 0.99)), (CHANGED_AREAS, (0.8, 0.9, 0.95))):
-        for (name, images), separations in cases.items():
-            cells = []
-            for groups, is_signed in ((2, True), (2, False), (5, False), (10, False)):
-                is_worse = cases is CHANGED_AREAS and not is_signed
-                pair = separations(groups)
-                shares = [_areas_called(pair, images // 2, own, repeats, is_signed, is_worse) for own in agreements]
-                cells.append(" / ".join(_range(own) for own in zip(*shares, strict=True)))
-            yield f"{name}, {images}", cells
-
-
-def _range(shares: Sequence[float]) -> str:
-    low, high = (f"{share:.3f}".removeprefix("0") for share in (min(shares), max(shares)))
-    return low if low == high else f"{low}–{high}"
-
-
-def _areas_called(
-    separations: tuple[Sequence[float], Sequence[float]],
-    positives: int,
-    agreement: float,
-    repeats: int,
-    is_signed: bool,
-    is_worse: bool,
-) -> tuple[float, float]:
-    generator, found = np.random.default_rng(_SEED), []
-    for _ in range(repeats):
-        before, now = two_areas(generator, *separations, positives, agreement)
-        counts = not is_worse or np.ptp(now.figures) > np.ptp(before.figures)
-        found.append(paired_figures_change(before, now, is_signed=is_signed) if counts else 1.0)
-    small, usual = (float(np.mean(np.array(found) <= level)) for level in (0.01, 0.05))
-    return small, usual
+    of_all, wrong = f"{ours.images / population:.2%}", f"{ours.wrong:.1e}"
+    # Next to the limit, hardly anything can be told before the last image.
+    compared = ("", "") if total - most in (0, 1) else (f"{known.images:,.0f}", f"{ours.images / known.images:.2f}")
+    return f"{ours.images:,.0f}", of_all, wrong, *compared
 
 
 TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
@@ -313,6 +249,7 @@ TABLES: Final[Mapping[str, Callable[[int], Iterator[Row]]]] = {
     "seeds": seeds,
     "seed-rules": seed_rules,
     "area-changes": area_changes,
+    "early-stopping": early_stopping,
 }
 
 
@@ -320,12 +257,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print tables in Markdown, row by row."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulations", description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[[], *TABLES], help=f"of {', '.join(TABLES)}; default: all")
-    parser.add_argument("--repeats", type=int, default=1000, help="simulated datasets for each figure")
+    parser.add_argument("--repeats", type=int, default=1000, help="simulated datasets for each figure of a simulation")
     given = parser.parse_args(arguments)
     for name in given.tables or TABLES:
         rows = TABLES[name](given.repeats)
         heading = next(rows)
-        sys.stdout.write(f"\n{name}, {given.repeats:,} datasets a figure\n\n")
+        source = "computed exactly" if TABLES[name] is early_stopping else f"{given.repeats:,} datasets a figure"
+        sys.stdout.write(f"\n{name}, {source}\n\n")
         for label, cells in itertools.chain([heading, ("---", ["---"] * len(heading[1]))], rows):
             sys.stdout.write(f"| {label} | {' | '.join(cells)} |\n")
             sys.stdout.flush()

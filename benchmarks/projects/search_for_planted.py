@@ -37,7 +37,7 @@ class Model:
     def __init__(self, data: Path, images: int) -> None:
         self._module = planted_model(data)
         pictures, _, _ = read_images(data / "cifar10" / "test")
-        self._images = pictures[torch.from_numpy(visiting_order(len(pictures))[:images])]
+        self._images = pictures[torch.from_numpy(visiting_order(len(pictures), 0)[:images])]
         self._clean = self._classes(self._images)
         self._known: dict[Intervention, tuple[float, float]] = {}
 

@@ -152,6 +152,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, positive
         store,
         batch_size=settings.batch_size,
         max_images=settings.max_images,
+        order_seed=settings.order_seed,
         precision=settings.precision,
         compiled=settings.compiled,
         pixel_cache=settings.pixel_cache,

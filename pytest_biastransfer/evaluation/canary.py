@@ -140,7 +140,7 @@ class Canary:
         self._alarmed = True
         environment.store.generations.drop(key.first_basis, key.basis)
         if comparison.pixels_differ:
-            environment.pixels.drop(images, model.preprocess)
+            environment.pixels.drop(images, model.preprocess, environment.dataset_seed(images))
         self._stale.append(
             Stale(
                 model.name,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.evaluation.chunk_task import ChunkTask
+from pytest_biastransfer.evaluation.chunk_task import ChunkTask, part_of
 from pytest_biastransfer.evaluation.forward_reads import ReadsMoreError
 from pytest_biastransfer.evaluation.progress import Progress
+from pytest_biastransfer.evaluation.visiting_order import chunks_in, joined
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
@@ -91,26 +92,28 @@ class ChunkCollector:
             self._companions.end()
             yield from self._store.collect_from(self._key, left, self._compute, self._accepts)
 
-    def _compute(self, claimed: Iterator[range]) -> Iterator[tuple[range, Content]]:
-        first = next(claimed, None)
+    def _compute(self, claimed: Iterator[range]) -> Iterator[Mapping[range, Content]]:
+        # Small batches would leave a GPU idle, so neighbouring chunks are one task.
+        together = joined(claimed)
+        first = next(together, None)
         if first is None:
             # Nothing is missing, so neither torch nor the model is needed.
             return
         if self._executor is None:
             self._executor = self._start(self._evaluation)
-        # A generator: taking a task claims its chunk, and only the executor knows how many it can compute at once.
-        tasks = map(self._task, itertools.chain([first], claimed))
+        # A generator: taking a task claims its chunks, and only the executor knows how many it can compute at once.
+        tasks = map(self._task, itertools.chain([first], together))
         try:
             for task, content in self._executor.run(tasks):
-                self.computed += len(task.chunk)
+                self.computed += len(task.positions)
                 if task.evaluation == self._evaluation:
                     # Those that failed are left to the tests that need them.
-                    self._companions.release(task.chunk)
-                    yield task.chunk, content
+                    self._companions.release(task.positions)
+                    yield {chunk: part_of(content, task.positions, chunk) for chunk in chunks_in(task.positions)}
                 else:
                     self._companions.write(task, content)
         finally:
             self._companions.release()
 
-    def _task(self, chunk: range) -> ChunkTask:
-        return ChunkTask(self._evaluation, chunk, functools.partial(self._companions.claim, chunk))
+    def _task(self, positions: range) -> ChunkTask:
+        return ChunkTask(self._evaluation, positions, functools.partial(self._companions.claim, positions))

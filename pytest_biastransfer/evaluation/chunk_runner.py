@@ -31,7 +31,7 @@ _MOST_THREADS = 8
 
 @dataclass(frozen=True)
 class LoadedChunk:
-    """The inputs of a chunk, on their way to the device.
+    """The inputs of a task, on their way to the device.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class LoadedChunk:
 
 @dataclass(frozen=True)
 class ComputedChunk:
-    """The result of a chunk, on its way to the host: whether each image's logits are finite, and classes or rows."""
+    """The result of a task, on its way to the host: whether each image's logits are finite, and classes or rows."""
 
     indices: Sequence[int]
     figures: Copy
@@ -90,23 +90,23 @@ class ChunkRunner:
         """
         return self._is_checked and self._images.reads_in_parallel and self._source_intervention is None
 
-    def load(self, chunk: range) -> LoadedChunk:
-        """Start to copy the pixels of a chunk, and the masks that the intervention takes, to the device."""
-        indices = ChunkTask(self._evaluation, chunk).indices
+    def load(self, positions: range) -> LoadedChunk:
+        """Start to copy the pixels of a task, and the masks that the intervention takes, to the device."""
+        indices = ChunkTask(self._evaluation, positions).indices
         masks = self._masks(indices)
         if self._source_intervention is not None:
             change = source_change(self._source_intervention, self._images)
             changed = decode(self._images, indices, self._model.preprocess, change)
             return LoadedChunk(indices, self._to_device(changed), masks, shareable=False)
-        pixels, shareable = self._pixels(chunk, indices)
+        pixels, shareable = self._pixels(positions, indices)
         return LoadedChunk(indices, pixels, masks, shareable)
 
     def load_beside(self, loaded: LoadedChunk) -> LoadedChunk:
-        """Return the inputs of a chunk that was loaded for another evaluation of the same images and model."""
+        """Return the inputs of a task that was loaded for another evaluation of the same images and model."""
         return replace(loaded, masks=self._masks(loaded.indices))
 
     def compute(self, loaded: LoadedChunk) -> ComputedChunk:
-        """Give the device the work of a chunk."""
+        """Give the device the work of a task."""
         (pixels,) = self._copies.on_device(loaded.pixels)
         change = self._change(loaded)
         outputs = self._outputs(pixels, change, loaded.indices)
@@ -117,7 +117,7 @@ class ChunkRunner:
         return ComputedChunk(loaded.indices, figures, outputs.shape[1])
 
     def result(self, computed: ComputedChunk) -> Content:
-        """Wait for the device, and return the result of the task of a chunk; see `ChunkTask`.
+        """Wait for the device, and return the result of the task; see `ChunkTask`.
 
         Raises `ModelError` if the logits of an image are not finite numbers.
         """
@@ -132,23 +132,24 @@ class ChunkRunner:
         masks = decode_all_masks(self._images, names, indices, self._model.preprocess)
         return {name: self._to_device(mask) for name, mask in masks.items()}
 
-    def _pixels(self, chunk: range, indices: Sequence[int]) -> tuple[Copy, bool]:
-        """Return the pixels of a chunk on the device, where they may have stayed, and whether they are shareable."""
+    def _pixels(self, positions: range, indices: Sequence[int]) -> tuple[Copy, bool]:
+        """Return the pixels of a task on the device, where they may have stayed, and whether they are shareable."""
         on_device = self._environment.device_memory.pixels
-        pixels = on_device.get(self._pixels_key, chunk)
+        pixels = on_device.get(self._pixels_key, positions)
         if pixels is not None:
             return pixels, False
         threads = min(torch.get_num_threads(), _MOST_THREADS)
-        decoded = self._environment.pixels.read(self._images, self._model.preprocess, chunk, indices, threads)
+        preprocess, seed = self._model.preprocess, self._evaluation.dataset_seed
+        decoded = self._environment.pixels.read(self._images, preprocess, seed, positions, indices, threads)
         pixels = self._to_device(decoded)
         # A model, or an intervention, may change floats in place; of bytes it gets a copy in floats.
         if decoded.dtype != np.uint8:
             return pixels, False
-        return pixels, not on_device.put(self._pixels_key, chunk, pixels)
+        return pixels, not on_device.put(self._pixels_key, positions, pixels)
 
     @functools.cached_property
     def _pixels_key(self) -> str:
-        return self._environment.pixels.key(self._images, self._model.preprocess)
+        return self._environment.pixels.key(self._images, self._model.preprocess, self._evaluation.dataset_seed)
 
     def _to_device(self, array: npt.NDArray[Any]) -> Copy:
         try:
@@ -183,6 +184,6 @@ class ChunkRunner:
 
     def _check(self, pixels: torch.Tensor, change: InputChange | None, logits: torch.Tensor, reads: Reads) -> None:
         def check() -> None:
-            require_reproducible(self._predictor, pixels, change, logits)
+            require_reproducible(self._predictor, pixels, change, logits, self._evaluation.count)
 
         self._environment.checks.check_once(self._evaluation.key, check, reads)

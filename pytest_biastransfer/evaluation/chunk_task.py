@@ -1,7 +1,8 @@
-"""A chunk of predictions as a task: everything that decides about its result, and nothing else.
+"""Chunks of predictions as a task: everything that decides about its result, and nothing else.
 
 Any process on any machine may compute any task. The result is the same on devices of one kind, such as one model of
-GPU: bit by bit with a fixed batch size, up to the rounding of logits with one that is measured while it computes.
+GPU: bit by bit with a fixed batch size, up to the rounding of logits with one that is measured while it computes. An
+image in another task, of fewer or more chunks, may be in a batch of another size: there, too, it is up to rounding.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.references import ImagesReference, ModelReference
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.names import Precision
+    from pytest_biastransfer.store.chunks import Content
 
+# The arrays of a result that have a row for each image.
+_PER_IMAGE: Final = ("classes", "rows")
 # What picklers raise, and the __reduce__ of objects that refuse.
 _PICKLING_ERRORS: Final = (pickle.PickleError, AttributeError, TypeError, ValueError, RuntimeError)
 
@@ -65,6 +69,8 @@ class Evaluation:
         None for the clean images.
     count
         How many images are evaluated: the first ones of the visiting order.
+    dataset_seed
+        What fixes that order: computed once, so that other processes have the same.
     precision
         What the model computes in.
     batch_size
@@ -80,6 +86,7 @@ class Evaluation:
     images: ImagesReference = field(compare=False)
     intervention: Intervention | None = field(compare=False)
     count: int
+    dataset_seed: int
     precision: Precision = "float32"
     batch_size: int | None = None
     reader: OutputReader | None = None
@@ -88,7 +95,7 @@ class Evaluation:
     @functools.cached_property
     def order(self) -> npt.NDArray[np.int64]:
         """The indices of the images in the dataset, in the visiting order."""
-        return visiting_order(len(self.images.get()))[: self.count]
+        return visiting_order(len(self.images.get()), self.dataset_seed)[: self.count]
 
     def to_bytes(self, dumps: Callable[[Any], bytes] = compact_dumps) -> bytes:
         """Return the evaluation for another process, which reads it with `pickle.loads`.
@@ -105,29 +112,29 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ChunkTask:
-    """One chunk of an evaluation.
+    """One chunk of an evaluation, or neighbouring ones that are computed together.
 
     Its result are arrays by name: ``classes``, int32 [images], and ``outputs``, int32 [1], the number of classes of
     the model; with an `OutputReader` they are ``rows`` [images, ...].
 
     Attributes
     ----------
-    chunk
-        Positions in the visiting order.
+    positions
+        Those of the images in the visiting order.
     companions
-        Returns the evaluations that the same chunk is needed of later; see `Companions.claim`. An executor that holds
-        pixels which it would have to load again for them may compute them too. Then it yields their results before
-        that of this task.
+        Returns the evaluations that the same positions are needed of later; see `Companions.claim`. An executor that
+        holds pixels which it would have to load again for them may compute them too. Then it yields their results
+        before that of this task.
     """
 
     evaluation: Evaluation
-    chunk: range
+    positions: range
     companions: Callable[[], Sequence[Evaluation]] = field(default=tuple, compare=False)
 
     @property
     def indices(self) -> list[int]:
-        """The indices of the chunk's images in the dataset; randomized interventions depend on them."""
-        indices: list[int] = self.evaluation.order[self.chunk.start : self.chunk.stop].tolist()
+        """The indices of the images in the dataset; randomized interventions depend on them."""
+        indices: list[int] = self.evaluation.order[self.positions.start : self.positions.stop].tolist()
         return indices
 
     def __getstate__(self) -> dict[str, Any]:
@@ -137,6 +144,12 @@ class ChunkTask:
     def to_bytes(self, dumps: Callable[[Any], bytes] = compact_dumps) -> bytes:
         """Return the task for another process; see `Evaluation.to_bytes`."""
         return _pickled(self, self.evaluation, dumps)
+
+
+def part_of(content: Content, positions: range, chunk: range) -> Content:
+    """Return the result of one chunk, from that of the task with these positions."""
+    rows = slice(chunk.start - positions.start, chunk.stop - positions.start)
+    return {name: array[rows] if name in _PER_IMAGE else array for name, array in content.items()}
 
 
 def _pickled(subject: ChunkTask | Evaluation, evaluation: Evaluation, dumps: Callable[[Any], bytes]) -> bytes:

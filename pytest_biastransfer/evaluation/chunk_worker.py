@@ -56,7 +56,7 @@ class ChunkWorker:
         read
             Returns its pickle. Only one's own may be given: reading a pickle runs code.
         chunks
-            Which chunks.
+            The positions of each task in the visiting order.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class ChunkWorker:
                 self._evaluations = dict([self._evaluations.popitem()])
                 self._executor.release()
             self._evaluations[name] = self._with_open_resources(_read(read()))
-        tasks = [ChunkTask(self._evaluations[name], chunk) for chunk in chunks]
+        tasks = [ChunkTask(self._evaluations[name], positions) for positions in chunks]
         try:
             return self._results(tasks), False
         except ReadsMoreError:

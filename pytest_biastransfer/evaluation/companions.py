@@ -1,16 +1,17 @@
 """Chunks of other evaluations that are computed while their pixels are on the device.
 
-Pixels that do not stay on a device are loaded again for each intervention. So whoever has loaded a chunk also computes
+Pixels that do not stay on a device are loaded again for each intervention. So whoever has loaded chunks also computes
 what later measurements need of the same model and images, and stores it. A later measurement finds it there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.evaluation.visiting_order import chunks
+from pytest_biastransfer.evaluation.chunk_task import part_of
+from pytest_biastransfer.evaluation.visiting_order import chunks, chunks_in
 
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.chunk_task import ChunkTask, Evaluation
@@ -59,38 +60,42 @@ class Companions:
         self._store = store
         self._accepts = accepts
         self._companions: Sequence[Companion] | None = None
-        self._claims: dict[tuple[Evaluation, range], Claim] = {}
+        # By the positions of the task that computes the chunks.
+        self._claims: dict[tuple[Evaluation, range], Mapping[range, Claim]] = {}
 
-    def claim(self, chunk: range) -> list[Evaluation]:
-        """Return the companions that need a chunk, and claim it for this process until `write` or `release`.
+    def claim(self, positions: range) -> list[Evaluation]:
+        """Return the companions that need some chunks, and claim these for this process until `write` or `release`.
 
-        A chunk that is stored, or that another process computes, is left out.
+        A companion is left out if all of them are stored, or other processes compute them.
         """
         if self._companions is None:
             self._companions = self._find()
             for companion in self._companions:
                 # Other machines may have them: together, not one round trip for each.
-                needed = [each for each in chunks(companion.evaluation.count) if each.start < companion.count]
+                needed = chunks(min(companion.count, companion.evaluation.count))
                 self._store.fetch(companion.evaluation.key.text, needed)
         claimed = []
         for companion in self._companions:
             evaluation = companion.evaluation
-            if chunk.start < companion.count and (evaluation, chunk) not in self._claims:
-                claim = self._store.claim(companion.key, chunk, self._accepts)
-                if claim is not None:
-                    self._claims[evaluation, chunk] = claim
+            if positions.stop <= companion.count and (evaluation, positions) not in self._claims:
+                tried = {each: self._store.claim(companion.key, each, self._accepts) for each in chunks_in(positions)}
+                claims = {chunk: claim for chunk, claim in tried.items() if claim is not None}
+                if claims:
+                    self._claims[evaluation, positions] = claims
                     claimed.append(evaluation)
         return claimed
 
     def write(self, task: ChunkTask, content: Content) -> None:
-        """Store the result of a chunk that `claim` has returned."""
-        self._claims.pop((task.evaluation, task.chunk)).write(content)
+        """Store what was claimed of the result of a task for a companion that `claim` has returned."""
+        for chunk, claim in self._claims.pop((task.evaluation, task.positions)).items():
+            claim.write(part_of(content, task.positions, chunk))
 
-    def release(self, chunk: range | None = None) -> None:
-        """Let other processes compute what was claimed and not written: of one chunk, or of all."""
+    def release(self, positions: range | None = None) -> None:
+        """Let other processes compute what was claimed and not written: with one task, or with all."""
         for evaluation, claimed in list(self._claims):
-            if chunk is None or claimed == chunk:
-                self._claims.pop((evaluation, claimed)).release()
+            if positions is None or claimed == positions:
+                for claim in self._claims.pop((evaluation, claimed)).values():
+                    claim.release()
 
     def end(self) -> None:
         """Release all, and claim nothing any more."""

@@ -40,6 +40,9 @@ class Options(TypedDict, total=False):
         Images a forward pass; default: chosen by device and measurement. Halved when the device runs out of memory.
     max_images
         Evaluate only this many images of each dataset: a fixed random sample.
+    order_seed
+        A number, at least 0, that decides with the content of a dataset in which order its images are visited, and so
+        which ones are in a sample; default: 0.
     precision
         ``"float32"`` (default), ``"tf32"`` or ``"bf16"``.
     compiled
@@ -62,6 +65,7 @@ class Options(TypedDict, total=False):
 
     batch_size: int | None
     max_images: int | None
+    order_seed: int
     precision: Precision
     compiled: bool
     pixel_cache: int | None
@@ -112,6 +116,7 @@ class Environment:
         self.store = store or Store()
         self.device = device
         self.max_images = options.get("max_images")
+        self._order_seed = options.get("order_seed", 0)
         self.precision: Precision = options.get("precision", "float32")
         self.compiled = options.get("compiled", False)
         self.upcoming = options.get("upcoming") or (lambda _model, _images: ())
@@ -132,6 +137,7 @@ class Environment:
             forward_reads,
             self.precision,
             kind,
+            self._order_seed,
             compiled=self.compiled,
         )
 
@@ -154,6 +160,12 @@ class Environment:
             return self.device_type
         index = int(self.device.partition(":")[2] or 0)
         return f"cuda {product_name(installed_gpus(), os.environ.get('CUDA_VISIBLE_DEVICES'), index)}".strip()
+
+    def dataset_seed(self, images: LabelledImages) -> int:
+        """Return the seed of the order in which the images of a dataset are visited."""
+        from pytest_biastransfer.evaluation.visiting_order import dataset_seed
+
+        return dataset_seed(images.fingerprint, self._order_seed)
 
     def keys(
         self, model: Model, images: LabelledImages, interventions: Sequence[Intervention | None]

@@ -113,10 +113,9 @@ class Evaluator(Environment):
         """Return what later measurements need of a model on the images, besides the evaluation of this key."""
         from pytest_biastransfer.evaluation.companions import Companion
         from pytest_biastransfer.evaluation.prediction_kinds import kind_of
-        from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES
+        from pytest_biastransfer.evaluation.visiting_order import chunks
 
-        kind = kind_of(model.outputs)
-
+        kind, first_look = kind_of(model.outputs), chunks(len(images))[0].stop
         # What is stored under a key that is not portable is never read. Some interventions come before resizing.
         later = [
             measurement
@@ -128,7 +127,7 @@ class Evaluator(Environment):
             Companion(
                 self.evaluation(model, images, measurement.intervention, other, self.max_images, kind.reader),
                 kind.key(other.text),
-                CHUNK_IMAGES if measurement.may_stop else len(images),
+                first_look if measurement.may_stop else len(images),
             )
             for measurement, other in zip(later, keys, strict=True)
             if other.portable and other.text != key.text
@@ -153,6 +152,7 @@ class Evaluator(Environment):
             ImagesReference(images, images.fingerprint if key.portable else None),
             intervention,
             len(images) if limit is None else min(limit, len(images)),
+            self.dataset_seed(images),
             self.precision,
             self.fixed_batch_size,
             reader,

@@ -29,7 +29,7 @@ class Executor(Protocol):
         ----------
         tasks
             They may belong to several evaluations, such as the same chunk under several interventions. They come
-            lazily: taking a task looks it up in the store and locks its chunk for this process. So an executor takes a
+            lazily: taking a task looks it up in the store and locks its chunks for this process. So an executor takes a
             few tasks ahead to keep its device busy, but not all of them: other processes share the work, and what is
             ahead is wasted if a test stops early. Tasks are taken in the thread that iterates over the results.
 

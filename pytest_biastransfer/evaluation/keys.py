@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.store import Generations
 
 # The release is part of every key: another release may render an intervention in another way.
-_FORMAT: Final = f"3/{__version__}"
+_FORMAT: Final = f"4/{__version__}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class KeyFactory:
         What models read while they predict.
     precision, device, compiled
         How predictions are computed, on which kind of device, and whether by compiled models.
+    order_seed
+        What decides with a dataset in which order its images are visited: chunks have positions in this order.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class KeyFactory:
         forward_reads: ForwardReads,
         precision: Precision,
         device: str,
+        order_seed: int = 0,
         *,
         compiled: bool = False,
     ) -> None:
@@ -84,6 +87,7 @@ class KeyFactory:
         self._forward_reads = forward_reads
         self._precision = precision
         self._device = device
+        self._order_seed = order_seed
         self._compiled = compiled
         self._kept_alive: dict[int, list[object]] = {}
 
@@ -94,7 +98,8 @@ class KeyFactory:
         content, content_portable = self._content(model)
         state, reads_portable = self._forward_reads.with_reads(content)
         preprocess = model.preprocess.fingerprint
-        decisive = (state, preprocess, images.fingerprint, self._precision, self._device, _FORMAT, decoder())
+        visited = images.fingerprint, self._order_seed
+        decisive = (state, preprocess, *visited, self._precision, self._device, _FORMAT, decoder())
         # Added only if it is on: keys of models that are not compiled stay what they were.
         hashes = (state, content, fingerprint((*decisive, "compiled") if self._compiled else decisive))
         portable = content_portable and reads_portable

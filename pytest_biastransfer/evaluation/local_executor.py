@@ -58,7 +58,7 @@ class LocalExecutor:
     def run(self, tasks: Iterable[ChunkTask]) -> Iterator[tuple[ChunkTask, Content]]:
         """Yield each task with its result, in the order of the tasks; see `Executor.run`."""
         pipeline: Pipeline[ChunkTask, LoadedChunk, _Computed, _Results] = Pipeline(
-            lambda task: self._runner(task.evaluation).load(task.chunk),
+            lambda task: self._runner(task.evaluation).load(task.positions),
             self._compute,
             self._read,
             _AHEAD if self._computes_beside else _ONE_BY_ONE,
@@ -81,7 +81,7 @@ class LocalExecutor:
             if evaluation not in self._failed:
                 try:
                     runner = self._runner(evaluation)
-                    beside.append((ChunkTask(evaluation, task.chunk), runner.compute(runner.load_beside(loaded))))
+                    beside.append((ChunkTask(evaluation, task.positions), runner.compute(runner.load_beside(loaded))))
                 except BiasTransferError:
                     self._failed.add(evaluation)
         return beside, (task, own)

@@ -30,11 +30,14 @@ class PerImageOutputs:
     ----------
     rows
         [images, ...], in the dataset's order; 0 for images that were not evaluated.
+    indices
+        The evaluated images' indices in the dataset, int64, ascending.
     computed
         How many of the images were run through the model for it.
     """
 
     rows: npt.NDArray[Any]
+    indices: npt.NDArray[np.int64]
     computed: int
 
 
@@ -73,4 +76,4 @@ def per_image_outputs(
                 rows = np.zeros((len(images), *array.shape[1:]), array.dtype)
             rows[evaluation.order[chunk.start : chunk.stop]] = array
     assert rows is not None
-    return PerImageOutputs(rows, collector.computed)
+    return PerImageOutputs(rows, np.sort(evaluation.order), collector.computed)

@@ -41,7 +41,7 @@ class PoolExecutor:
     ahead
         How many calls are submitted before the first result is waited for: the number of workers, and some more.
     together
-        Chunks of 256 images in one call. Where a call is a job of its own, let it be worth its start.
+        Tasks of up to 256 images in one call. Where a call is a job of its own, let it be worth its start.
     directory
         A directory that all processes see, for the evaluations that they read; default: a temporary one of this
         machine.
@@ -94,14 +94,15 @@ class PoolExecutor:
             file = Path(self._directory.name, f"{len(self._files)}.pickle")
             file.write_bytes(evaluation.to_bytes())
             self._files[evaluation] = file
-        return self._pool.submit(compute_chunks, self._files[evaluation], self.device, [task.chunk for task in batch])
+        positions = [task.positions for task in batch]
+        return self._pool.submit(compute_chunks, self._files[evaluation], self.device, positions)
 
     def _results(self, batch: Sequence[ChunkTask], future: Any) -> Iterator[tuple[ChunkTask, Content]]:
         try:
             computed = future.result()
         except BrokenExecutor as error:
             raise BiasTransferError(
-                f"the pool of PoolExecutor has lost a process while chunk {batch[0].chunk} of "
+                f"the pool of PoolExecutor has lost a process while chunk {batch[0].positions} of "
                 f"{batch[0].evaluation.images.name} was computed ({error}); what was finished is in the store, so run "
                 f"the same command again, with fewer processes if their memory was short"
             ) from error

@@ -171,7 +171,7 @@ class RayExecutor:
     def _submit(self, batch: Sequence[ChunkTask]) -> None:
         name, pickled = self._sent(batch[0].evaluation)
         actor = self._free.pop()
-        self._calls[actor.compute.remote(name, pickled, [task.chunk for task in batch])] = _Call(actor, batch)
+        self._calls[actor.compute.remote(name, pickled, [task.positions for task in batch])] = _Call(actor, batch)
 
     def _sent(self, evaluation: Evaluation) -> tuple[str, Any]:
         """Return the name of an evaluation, and its pickle, of which each node gets one copy."""
@@ -215,10 +215,10 @@ class RayExecutor:
 
     def _count_loss(self, losses: Counter[tuple[Evaluation, range]], batch: Sequence[ChunkTask]) -> None:
         task = batch[0]
-        losses[task.evaluation, task.chunk] += 1
-        if losses[task.evaluation, task.chunk] > _MOST_LOSSES:
+        losses[task.evaluation, task.positions] += 1
+        if losses[task.evaluation, task.positions] > _MOST_LOSSES:
             raise BiasTransferError(
-                f"the process that computed chunk {task.chunk} of {task.evaluation.images.name} with model "
+                f"the process that computed chunk {task.positions} of {task.evaluation.images.name} with model "
                 f"{task.evaluation.model.name} has died {_MOST_LOSSES + 1} times in the Ray cluster: the model kills "
                 f"it, or it has too little memory; what was finished is in the store"
             )

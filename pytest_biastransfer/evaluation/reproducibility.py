@@ -29,7 +29,11 @@ _OTHER_SIZE_ERRORS: Final = (ModelError, RuntimeError, ValueError)
 
 
 def require_reproducible(
-    predictor: Predictor, pixels: torch.Tensor, change: InputChange | None, logits: torch.Tensor
+    predictor: Predictor,
+    pixels: torch.Tensor,
+    change: InputChange | None,
+    logits: torch.Tensor,
+    images: int | None = None,
 ) -> None:
     """Raise `ModelError` if a model gives some images other logits when they are predicted again.
 
@@ -41,11 +45,25 @@ def require_reproducible(
         The images, and the intervention on them.
     logits
         The logits that it returned.
+    images
+        How many images there are, if these are only the first ones: few of them are predicted again several times.
     """
     count = min(CHECKED_IMAGES, len(pixels))
-    again = _in_other_batches(predictor, pixels, change, count)
-    if again is None:
-        again = _in_same_batch(predictor, pixels, change)[:count]
+    for _ in range(-(-min(CHECKED_IMAGES, images or count) // count)):
+        again = _in_other_batches(predictor, pixels, change, count)
+        if again is None:
+            again = _in_same_batch(predictor, pixels, change)[:count]
+        _require_same(predictor, pixels, change, logits, again)
+
+
+def _require_same(
+    predictor: Predictor,
+    pixels: torch.Tensor,
+    change: InputChange | None,
+    logits: torch.Tensor,
+    again: torch.Tensor,
+) -> None:
+    """Raise `ModelError` if logits differ from those of the same images, predicted again, by more than rounding."""
     first, precision = logits[: len(again)], output_precision(predictor.precision, logits)
     if not ROUNDING[precision].differing(first, again).any():
         return

@@ -93,7 +93,7 @@ def output_ranges(
         environment.prepare()
     (key,) = environment.keys(model, images, [intervention])
     device = torch.device(environment.device)
-    sample = visiting_order(len(images))[:MEASURED_IMAGES].tolist()
+    sample = visiting_order(len(images), environment.dataset_seed(images))[:MEASURED_IMAGES].tolist()
     precision = environment.precision if earlier is None else earlier.precision
     with environment.device_memory.models.ready(model.module, device):
         # Without compilation, which takes longer than these few images; its rounding is that of the precision.

@@ -59,7 +59,7 @@ def compare_with_stored(
     The images are decoded again, because the stored pixels may be stale too. Classes whose logits are equal up to
     rounding count as the same, and so do scores.
     """
-    order = visiting_order(len(images))[: environment.max_images]
+    order = visiting_order(len(images), environment.dataset_seed(images))[: environment.max_images]
     stored = _stored_values(environment, model, key, len(order))
     positions = verification.sample(sorted(stored), key.text)
     if not positions:
@@ -135,7 +135,8 @@ def _pixels_differ(
         inside = [position for position in positions if position in chunk]
         if inside:
             decoded = decode(images, order[inside].tolist(), model.preprocess)
-            stored = environment.pixels.stored(images, model.preprocess, chunk, decoded.shape[1:])
+            seed = environment.dataset_seed(images)
+            stored = environment.pixels.stored(images, model.preprocess, seed, chunk, decoded.shape[1:])
             if stored is not None and not np.array_equal(
                 stored[[position - chunk.start for position in inside]], decoded
             ):

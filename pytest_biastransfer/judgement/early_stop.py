@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.judgement.expectation import Expectation
     from pytest_biastransfer.metrics.paired_predictions import MetricInputs
+    from pytest_biastransfer.metrics.statistics.sequential import Prior
     from pytest_biastransfer.names import Rule
 
 _METHOD: Final = "confidence sequence"
@@ -75,18 +76,24 @@ class EarlyStopMonitor:
         return len(self.verdicts) == len(self._stop.limits) or not all(self.verdicts.values())
 
     def estimates(self, inputs: MetricInputs, total: int) -> dict[str, Estimate]:
-        """Return the limited shares with intervals that hold although the number of images was not fixed before."""
-        from pytest_biastransfer.metrics.statistics.sequential import interval, prior_for
+        """Return the limited shares with intervals that hold although the number of images was not fixed before.
+
+        An interval is a confidence sequence, cut off where the verdict says that the share is not. Each misses the
+        share of all images with a probability of at most alpha, so both together with at most twice that.
+        """
+        from pytest_biastransfer.metrics.statistics.sequential import interval
 
         estimates = {}
         for metric, limit in self._stop.limits:
             share = _deciding_share(metric)
             if share is not None and share.name == metric and share.needs <= inputs.available:
                 hits, among = _count(share, inputs)
-                # The base of the share on all images is unknown: the largest possible one is the most cautious.
-                most = total - len(inputs.clean) + among
-                low, high = interval(hits, among, most, prior_for(limit), self._alpha)
-                value, confidence = hits / among if among else nan, 1 - self._alpha
+                sizes = _possible_sizes(share, among, inputs, total)
+                most_hits = self._most_hits(metric, limit, total, is_bound=False)
+                # Of the sizes that the base can have, the largest is the most cautious.
+                ends = interval(hits, among, sizes[-1], self._prior(most_hits), self._alpha)
+                low, high = _on_the_side_of(self.verdicts.get(metric), ends, sizes, most_hits)
+                value, confidence = hits / among if among else nan, max(0.0, 1 - 2 * self._alpha)
                 estimates[metric] = Estimate(value, low=low, high=high, confidence=confidence, n=among, method=_METHOD)
         return estimates
 
@@ -98,19 +105,25 @@ class EarlyStopMonitor:
         # An interval of the bound that ends below the limit says nothing about where the metric's own interval ends.
         if is_bound and self._stop.rule == "certain":
             return None
-        from pytest_biastransfer.metrics.statistics.sequential import decide, prior_for
+        from pytest_biastransfer.metrics.statistics.sequential import decide
 
         hits, among = _count(share, inputs)
-        # Unless the share is of all images, its base on all images is only known at the end: the verdict has to be
-        # the same for every size that the base can still have.
-        least = total if _estimator(share).is_of_all_images else among
-        sizes = range(least, total - len(inputs.clean) + among + 1)
+        # The verdict has to be the same for every size that the base can still have.
+        sizes = _possible_sizes(share, among, inputs, total)
         most_hits = self._most_hits(metric, limit, total, is_bound=is_bound)
         if most_hits[sizes[-1]] < 0:
             return None
-        verdict = decide(hits, among, sizes, most_hits[sizes.start : sizes.stop], prior_for(limit), self._alpha)
+        prior = self._prior(most_hits)
+        verdict = decide(hits, among, sizes, most_hits[sizes.start : sizes.stop], prior, self._alpha)
         # A bound above the limit leaves open whether the metric is.
         return None if is_bound and not verdict else verdict
+
+    @staticmethod
+    def _prior(most_hits: npt.NDArray[np.int64]) -> Prior:
+        """Return the prior that is cut where the verdict on all images changes; nothing that was seen decides it."""
+        from pytest_biastransfer.metrics.statistics.sequential import prior_for
+
+        return prior_for((int(most_hits[-1]) + 0.5) / (len(most_hits) - 1))
 
     def _most_hits(self, metric: str, limit: float, total: int, *, is_bound: bool) -> npt.NDArray[np.int64]:
         """Return for each number of images, from 0 to all, the largest number of hits with which the limit holds."""
@@ -140,3 +153,26 @@ def _estimator(share: ClassMetric) -> Share:
 
 def _count(share: ClassMetric, inputs: MetricInputs) -> tuple[int, int]:
     return _estimator(share).count(inputs)
+
+
+def _possible_sizes(share: ClassMetric, among: int, inputs: MetricInputs, total: int) -> range:
+    """Return how many of all images a share can be of: unless it is of all, that is only known at the end."""
+    least = total if _estimator(share).is_of_all_images else among
+    return range(least, total - len(inputs.clean) + among + 1)
+
+
+def _on_the_side_of(
+    verdict: bool | None, ends: tuple[float, float], sizes: range, most_hits: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return an interval without the shares with which the verdict would be another one for every size of the base."""
+    import numpy as np
+
+    low, high = ends
+    counts = np.maximum(np.array(sizes), 1)
+    most = most_hits[sizes.start : sizes.stop]
+    if verdict is True:
+        high = min(high, float((most / counts).max()))
+    elif verdict is False:
+        low = max(low, float(((most + 1) / counts).min()))
+    # Nothing is left only if the verdict is wrong, or the interval: then it stays what it is.
+    return (low, high) if low <= high else ends

@@ -10,7 +10,6 @@ import numpy as np
 
 from pytest_biastransfer.evaluation.chunk_task import OutputReader
 from pytest_biastransfer.evaluation.per_image_outputs import per_image_outputs
-from pytest_biastransfer.evaluation.visiting_order import visiting_order
 from pytest_biastransfer.fingerprints import fingerprint
 
 if TYPE_CHECKING:
@@ -68,6 +67,5 @@ def positive_scores(
     kind = fingerprint("log-odds and class", sorted(positive))
     reader = OutputReader(kind, LogOddsAndClass(tuple(positive)), of_logits=True)
     outputs = per_image_outputs(evaluator, model, images, reader, limit=count)
-    indices = np.sort(visiting_order(len(images))[:count])
-    log_odds, classes = outputs.rows[indices].T
-    return PositiveScores(indices, np.ascontiguousarray(log_odds), classes.astype(np.int64), outputs.computed)
+    log_odds, classes = outputs.rows[outputs.indices].T
+    return PositiveScores(outputs.indices, np.ascontiguousarray(log_odds), classes.astype(np.int64), outputs.computed)

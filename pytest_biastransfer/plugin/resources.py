@@ -120,6 +120,7 @@ def evaluator_of(request: pytest.FixtureRequest, images: int | None = None) -> E
                 session_store(config),
                 batch_size=settings.batch_size,
                 max_images=max_images,
+                order_seed=settings.order_seed,
                 precision=settings.precision,
                 compiled=settings.compiled,
                 pixel_cache=settings.pixel_cache,

@@ -71,6 +71,7 @@ _INI_ONLY: Final[Mapping[str, str]] = {
     "pixel_cache": "the maximum disk space for decoded pixels, such as 500MB (default: 4GB; 0 disables the cache)",
     "device_cache": "the maximum memory of a GPU for decoded pixels, such as 8GB (default: a third of what is free, "
     "divided by the workers that use it; 0 keeps none there)",
+    "order_seed": "a whole number that decides which images are visited first, and are in a sample (default: 0)",
     "precision": "the precision that models compute with: float32 (default), tf32 or bf16",
     "compile": "whether models are compiled with torch.compile: off (default) or on",
     "transfer": "how to make the fixture transferred_model from source_model and bias_finetuning_dataset, such as "
@@ -103,6 +104,8 @@ class Settings:
     ----------
     device, batch_size, max_images
         As in `pytest_biastransfer.measure`.
+    order_seed
+        Decides, with the content of a dataset, in which order its images are visited.
     store
         Directory of the prediction store. None means one in pytest's cache directory.
     store_url
@@ -156,6 +159,7 @@ class Settings:
     device: str
     batch_size: int | None
     max_images: int | None
+    order_seed: int
     store: Path | None
     store_url: str | None = field(repr=False)
     workers_per_gpu: int
@@ -272,6 +276,7 @@ def read_settings(config: pytest.Config) -> Settings:
         device=_value(config, "device") or "auto",
         batch_size=_count(config, "batch_size"),
         max_images=_count(config, "max_images"),
+        order_seed=_order_seed(config),
         store=_store(config),
         store_url=_store_url(config),
         specs={fixture: spec for fixture, spec in specs.items() if spec},
@@ -342,6 +347,13 @@ def _count(config: pytest.Config, name: str) -> int | None:
         return None
     if not value.isdecimal() or int(value) == 0:
         raise pytest.UsageError(f"{_named(name)}: got {value!r}, expected a whole number above 0")
+    return int(value)
+
+
+def _order_seed(config: pytest.Config) -> int:
+    value: str = config.getini("bias_order_seed") or "0"
+    if not (value.isascii() and value.isdecimal()):
+        raise pytest.UsageError(f"bias_order_seed in the ini file: got {value!r}, expected a whole number, at least 0")
     return int(value)
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 Content = Mapping[str, npt.NDArray[Any]]
-ComputesChunks = Callable[[Iterator[range]], Iterator[tuple[range, Content]]]
-"""Takes chunks one after another, as many at a time as it computes at once, and yields each with its content."""
+ComputesChunks = Callable[[Iterator[range]], Iterator[Mapping[range, Content]]]
+"""Takes chunks one after another, as many at a time as it computes at once, and yields what it computed together."""
 
 _WAIT_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 600.0
@@ -92,7 +92,7 @@ class ChunkStore:
         accepts: Callable[[range, Content], bool] = lambda _chunk, _content: True,
     ) -> Iterator[tuple[range, Content]]:
         """Yield each chunk once; `compute` returns the content of a missing one. See `collect_from`."""
-        return self.collect_from(key, chunks, lambda claimed: ((chunk, compute(chunk)) for chunk in claimed), accepts)
+        return self.collect_from(key, chunks, lambda claimed: ({chunk: compute(chunk)} for chunk in claimed), accepts)
 
     def collect_from(
         self,
@@ -127,9 +127,10 @@ class ChunkStore:
             # Only one chunk at a time: the holder may be alive and merely slow, and finish the others meanwhile.
             elif time.monotonic() - last_progress > self._patience:
                 abandoned, last_progress = locked.pop(0), time.monotonic()
-                for chunk, content in run(iter([abandoned])):
-                    self._write(key, chunk, content)
-                    yield chunk, content
+                for contents in run(iter([abandoned])):
+                    for chunk, content in contents.items():
+                        self._write(key, chunk, content)
+                        yield chunk, content
             else:
                 time.sleep(_WAIT_SECONDS)
             missing = locked
@@ -175,9 +176,11 @@ class ChunkStore:
                     finished.append((chunk, content))
 
         try:
-            for chunk, content in run(claimed()):
-                claims.pop(chunk).write(content)
-                yield chunk, content
+            for contents in run(claimed()):
+                # All of them before the first is used: that may be interrupted.
+                for chunk, content in contents.items():
+                    claims.pop(chunk).write(content)
+                yield from contents.items()
             yield from finished
         finally:
             # Whatever ends the loop early, other processes must not wait for chunks that nobody computes any more.

@@ -33,23 +33,33 @@ class AugmentedBatches:
     ----------
     images
         The images; what is planted on them is drawn after or before the augmentation, as the recipe says.
+    preprocess, cache, dataset_seed, device
+        As of `PixelBatches`.
+    recipe
+        How they are augmented.
     """
 
     def __init__(
-        self, images: LabelledImages, preprocess: Preprocess, cache: PixelCache, device: torch.device, recipe: Recipe
+        self,
+        images: LabelledImages,
+        preprocess: Preprocess,
+        cache: PixelCache,
+        dataset_seed: int,
+        device: torch.device,
+        recipe: Recipe,
     ) -> None:
         self._images = images
         self._preprocess = preprocess
         self._device = device
         self._recipe = recipe
-        self._plain = PixelBatches(images, preprocess, cache, device)
+        self._plain = PixelBatches(images, preprocess, cache, dataset_seed, device)
         triggers = [planted for planted in _planted(images) if planted.intervention.stage == "input"]
         self._draws_triggers = recipe.augment_before_triggers and bool(triggers)
         self._base = self._plain
         if self._draws_triggers:
             for planted in triggers:
                 _require_no_masks(planted)
-            self._base = PixelBatches(WithoutTriggers(images), preprocess, cache, device)
+            self._base = PixelBatches(WithoutTriggers(images), preprocess, cache, dataset_seed, device)
 
     def __len__(self) -> int:
         return len(self._images)

@@ -10,7 +10,7 @@ import torch
 
 from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.evaluation.predictor import in_unit_range
-from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
+from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -59,19 +59,28 @@ class PixelBatches:
     """Pixels of the size and normalization that a model expects.
 
     The pixels of all images stay available, memory-mapped if the pixel cache has them on disk. If they exceed the limit
-    of the cache, they are decoded for each batch.
+    of the cache, they are decoded for each batch. `dataset_seed` is that of the order in which the cache has them.
     """
 
-    def __init__(self, images: LabelledImages, preprocess: Preprocess, cache: PixelCache, device: torch.device) -> None:
+    def __init__(
+        self,
+        images: LabelledImages,
+        preprocess: Preprocess,
+        cache: PixelCache,
+        dataset_seed: int,
+        device: torch.device,
+    ) -> None:
         self._images = images
         self._preprocess = preprocess
         self._cache = cache
         self._device = device
         self._threads = min(torch.get_num_threads(), _MOST_THREADS)
-        order = visiting_order(len(images))
+        self._seed = dataset_seed
+        order = visiting_order(len(images), dataset_seed)
         self._chunks = [(chunk, order[chunk.start : chunk.stop].tolist()) for chunk in chunks(len(order))]
         # The position of each image in the visiting order, which is cut into chunks.
         self._positions = np.argsort(order)
+        self._starts = np.array([chunk.start for chunk, _ in self._chunks])
         self._loaded: dict[int, npt.NDArray[Any]] | None = {} if cache.fits(images, preprocess) else None
 
     def __len__(self) -> int:
@@ -93,8 +102,10 @@ class PixelBatches:
     def _pixels(self, indices: Sequence[int]) -> torch.Tensor:
         if self._loaded is None:
             return torch.from_numpy(decode(self._images, indices, self._preprocess, threads=self._threads))
-        rows = [divmod(position, CHUNK_IMAGES) for position in self._positions[list(indices)].tolist()]
-        images = [self._chunk(number)[row] for number, row in rows]
+        positions = self._positions[list(indices)]
+        numbers = np.searchsorted(self._starts, positions, side="right") - 1
+        rows = positions - self._starts[numbers]
+        images = [self._chunk(number)[row] for number, row in zip(numbers.tolist(), rows.tolist(), strict=True)]
         if len({image.dtype for image in images}) == 1:
             return torch.from_numpy(np.stack(images))
         # A chunk has bytes if all its images are exact as bytes, else floats.
@@ -104,5 +115,7 @@ class PixelBatches:
         assert self._loaded is not None
         if number not in self._loaded:
             chunk, indices = self._chunks[number]
-            self._loaded[number] = self._cache.read(self._images, self._preprocess, chunk, indices, self._threads)
+            self._loaded[number] = self._cache.read(
+                self._images, self._preprocess, self._seed, chunk, indices, self._threads
+            )
         return self._loaded[number]

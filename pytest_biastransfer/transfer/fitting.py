@@ -90,9 +90,10 @@ def _prepared(
 ) -> tuple[Trainee, Batches]:
     if recipe.augments or not network.trains_on_features:
         module = network.module.to(device)
-        batches: Batches = PixelBatches(images, source.preprocess, evaluator.pixels, device)
+        cached = evaluator.pixels, evaluator.dataset_seed(images)
+        batches: Batches = PixelBatches(images, source.preprocess, *cached, device)
         if recipe.augments:
-            batches = AugmentedBatches(images, source.preprocess, evaluator.pixels, device, recipe)
+            batches = AugmentedBatches(images, source.preprocess, *cached, device, recipe)
         if network.trainable is module:
             module.to(memory_format=torch.channels_last)
         frozen = [module.get_submodule(name) for name in network.frozen_blocks]

@@ -296,6 +296,19 @@ def test_a_metric_without_counts_spends_a_share_of_the_level_in_each_night() -> 
     assert sum(map(spending_weight, range(1, 10_000))) == pytest.approx(1, abs=2e-4)
 
 
+def test_several_seeds_spend_a_share_of_the_level_in_each_night() -> None:
+    seed = replace(flips(110, "d"), model={"name": "m", "fingerprint": "another seed"})
+    before, now = (
+        replace(flips(100, "d"), seeds=(seed,)),
+        replace(flips(160, "c"), model={"name": "m", "fingerprint": "c"}),
+    )
+    [alone] = changes(before, now, ["asr"], 0.0)
+    change = judged(with_night(before, named("night 1")), now)
+    assert alone.seeds == (0.1, 0.11)
+    assert (change.now, change.over_time) == (0.16, OverTime(2, None, 0.05))
+    assert change.p == pytest.approx(min(1.0, 6 * alone.p))
+
+
 def test_what_is_judged_over_time_has_its_own_level_and_family() -> None:
     old = OverTime(5, 5000, 0.05)
     over, alone = (MetricChange("asr", 0.1, 0.2, 0.03, 0.0, None, None, False, over_time=kind) for kind in (old, None))

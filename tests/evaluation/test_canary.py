@@ -18,6 +18,7 @@ from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.canary import Canary
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.verification import Verification
+from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.interventions import Grayscale, Intervention
 from pytest_biastransfer.judgement.gap import Gap
 from pytest_biastransfer.measurement.measure import measure_loaded
@@ -249,13 +250,15 @@ def test_pixels_that_are_stale_are_decoded_again(net: Brightest, tmp_path: Path)
     images = load_dataset(f"imagefolder:{tmp_path / 'photos'}")
     truth = Evaluator("cpu", Store(store)).predictions(model, images).classes
     # As if they had been decoded by something else, and all predictions were those of what it had decoded.
-    (path,) = store.glob("pixels/*/*.chunk")
+    paths = list(store.glob("pixels/*/*.chunk"))
+    assert len(paths) == len(chunks(60))
 
     def other_channels(description: Any, body: memoryview) -> tuple[Any, list[Any]]:
         pixels = np.frombuffer(body, np.uint8).reshape(description["pixels"][1])
         return description, [pixels[:, [2, 0, 1]].copy().data]
 
-    rewritten(path, store, other_channels)
+    for path in paths:
+        rewritten(path, store, other_channels)
     shutil.rmtree(store / "predictions")
     assert (Evaluator("cpu", Store(store)).predictions(model, images).classes != truth).any()
     evaluator, canary = session(store)

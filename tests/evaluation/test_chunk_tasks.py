@@ -333,7 +333,7 @@ def test_an_executor_may_take_chunks_ahead_and_return_them_in_any_order(
     assert evaluator.predicts_on == "cpu", "the executor's device"
     predictions = evaluator.predictions(model, images, Square())
     assert np.array_equal(predictions.classes, expected.classes)
-    assert [task.chunk.start for task in executor.taken] == [0, 256, 512, 768, 1024]
+    assert [task.positions.start for task in executor.taken] == [0, 256, 512, 768, 1024]
     assert executor.calls == ["release"]
     assert (predictions.computed, seen[-1].done) == (1200, 1200)
     # They were stored as by any other executor.
@@ -348,9 +348,12 @@ def test_nothing_is_ahead_of_what_was_asked_for(model: Model, pool: concurrent.f
     with contextlib.ExitStack() as stack:
         collector = evaluator.collector(model, images, None, key, stack)
         collector.collect(collector.looks[0])
-        assert [task.chunk for task in executor.taken] == [range(256)]
+        assert [task.positions for task in executor.taken] == [range(32)]
         collector.collect(collector.looks[1])
-        assert [task.chunk for task in executor.taken] == [range(256), range(256, 512)]
+        assert [task.positions for task in executor.taken] == [range(32), range(32, 64)]
+        # What is wanted at once is computed together, and nothing beyond it.
+        collector.collect(512)
+        assert [task.positions for task in executor.taken[2:]] == [range(64, 256), range(256, 512)]
 
 
 def test_a_chunk_without_a_result_is_an_error(model: Model, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Sequence
@@ -70,17 +71,31 @@ def test_a_chunk_is_loaded_once_for_all_that_is_needed_of_it(tmp_path: Path) -> 
     images = as_images(photos, "photos")
     changes: list[Intervention] = [Square(), Grayscale(), Square(size=0.5)]
     expected = [Evaluator("cpu").predictions(model, images, change).classes for change in (None, *changes)]
-    # The last one may stop after its first look.
+    # The last one may stop after its first look, so that it may not need all that is computed together.
     upcoming = [Upcoming(None), *(Upcoming(change, change is changes[-1]) for change in changes)]
     session = evaluator(tmp_path, upcoming)
     _ = images.fingerprint
     photos.reads = 0
     clean = session.predictions(model, images)
-    assert (photos.reads, clean.computed) == (COUNT + 1, 3 * COUNT + 256)
+    assert (photos.reads, clean.computed) == (COUNT + 1, 3 * COUNT)
     others = [session.predictions(model, images, change) for change in changes]
-    assert [other.computed for other in others] == [0, 0, COUNT - 256]
-    assert photos.reads == 2 * COUNT - 256 + 1
+    assert [other.computed for other in others] == [0, 0, COUNT]
+    assert photos.reads == 2 * COUNT + 1
     assert all(np.array_equal(found.classes, wanted) for found, wanted in zip([clean, *others], expected, strict=True))
+
+
+def test_a_first_look_takes_the_first_look_of_others_along(tmp_path: Path) -> None:
+    model, images = Model(Net(), preprocess=Preprocess(mean=0, std=1)), as_images(Photos(), "photos")
+    session = evaluator(tmp_path, [Upcoming(None, True), Upcoming(Square(), True), Upcoming(Grayscale())])
+    keys = session.keys(model, images, [None, Square(), Grayscale()])
+    with contextlib.ExitStack() as stack:
+        clean = session.collector(model, images, None, keys[0], stack)
+        assert [clean.collect(look).computed for look in clean.looks[:2]] == [3 * 32, 3 * 32 + 2 * 32]
+    # What is stored is found, and what is missing is computed together, whatever was computed together before.
+    for change, stored in ((None, 64), (Square(), 32), (Grayscale(), 64)):
+        found = Evaluator("cpu", Store(tmp_path)).predictions(model, images, change)
+        assert found.computed == COUNT - stored
+        assert np.array_equal(found.classes, Evaluator("cpu").predictions(model, images, change).classes)
 
 
 def test_what_stays_on_the_device_is_loaded_once_anyway(tmp_path: Path) -> None:
@@ -112,7 +127,7 @@ def test_an_error_is_left_to_the_test_that_needs_the_intervention(tmp_path: Path
     (key,) = session.keys(model, images, [failing])
     claims = []
     other = threading.Thread(
-        target=lambda: claims.append(Store(tmp_path).predictions.claim(key.text, range(256), are_classes))
+        target=lambda: claims.append(Store(tmp_path).predictions.claim(key.text, range(32), are_classes))
     )
     other.start()
     other.join()
@@ -152,5 +167,5 @@ def test_what_another_process_has_is_not_computed_again(tmp_path: Path) -> None:
     assert claim is not None
     assert session.predictions(model, images).computed == 2 * COUNT - 256
     claim.release()
-    assert Store(tmp_path).predictions.claim(key.text, range(256), are_classes) is None
+    assert Store(tmp_path).predictions.claim(key.text, range(32), are_classes) is None
     assert session.predictions(model, images, Square()).computed == 256

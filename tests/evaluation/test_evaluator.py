@@ -145,6 +145,25 @@ def test_whatever_changes_is_computed_again(
     assert measure(model, changed, "yellow-square", store=tmp_path).computed == 600
 
 
+def test_another_order_has_predictions_and_pixels_of_its_own(images: list[Item], tmp_path: Path) -> None:
+    model, dataset = Model(linear(), preprocess=Preprocess(size=8)), as_images(images, "images")
+    expected = Evaluator("cpu").predictions(model, dataset).in_order()
+    orders = set()
+    for session, number in enumerate([0, 1, 0, 1]):
+        evaluator = Evaluator("cpu", Store(tmp_path), order_seed=number)
+        found = evaluator.predictions(model, dataset)
+        assert found.computed == (300 if session < 2 else 0)
+        assert np.array_equal(found.in_order().classes, expected.classes)
+        orders.add(tuple(found.indices.tolist()))
+        # The decoded pixels are read from the store, in the order that they are stored in.
+        changed = evaluator.predictions(model, dataset, Square(size=0.1 + session / 10)).in_order()
+        direct = Evaluator("cpu").predictions(model, dataset, Square(size=0.1 + session / 10)).in_order()
+        assert np.array_equal(changed.classes, direct.classes)
+    assert len(orders) == 2
+    samples = [Evaluator("cpu", order_seed=number, max_images=20).predictions(model, dataset) for number in (0, 1)]
+    assert {tuple(sample.indices.tolist()) for sample in samples} == {order[:20] for order in orders}
+
+
 def test_what_cannot_be_fingerprinted_is_kept_for_the_session_only(images: list[Item], tmp_path: Path) -> None:
     model = linear()
     model.lock = threading.Lock()  # type: ignore[assignment]

@@ -101,6 +101,22 @@ def inline() -> Iterator[tuple[Inline, PoolExecutor]]:
     executor.close()
 
 
+def test_another_process_has_the_order_of_the_evaluation(images: LabelledImages, tmp_path: Path) -> None:
+    pool, model = Inline(), Model(Net())
+    # Its pixels are stored, by the order too.
+    pool.worker = ChunkWorker("cpu", Store(tmp_path))
+    executor = PoolExecutor(pool)
+    expected = Evaluator("cpu").predictions(model, images).in_order()
+    orders = []
+    for number in (0, 1, 0):
+        found = Evaluator("cpu", executor=executor, order_seed=number).predictions(model, images)
+        assert np.array_equal(found.in_order().classes, expected.classes)
+        orders.append(found.indices.tolist())
+    assert orders[0] == orders[2] != orders[1]
+    pool.worker.close()
+    executor.close()
+
+
 def test_several_chunks_travel_together_and_nothing_far_ahead(
     inline: tuple[Inline, PoolExecutor], images: LabelledImages, tmp_path: Path
 ) -> None:

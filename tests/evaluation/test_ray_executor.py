@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import shutil
@@ -172,11 +173,11 @@ def test_an_early_stop_wastes_no_more_than_what_the_actors_compute(
 
     results = executor.run(tasks())
     first, _ = next(results)
-    assert first.chunk == range(256)
+    assert first.positions == range(256)
     with contextlib.closing(results):  # type: ignore[type-var]
         assert taken == [0]
     # What was abandoned is not taken for a result of what comes next.
-    assert [task.chunk.start for task, _ in executor.run(tasks())] == [0, 256, 512, 768]
+    assert [task.positions.start for task, _ in executor.run(tasks())] == [0, 256, 512, 768]
 
 
 def test_an_interrupted_session_resumes_from_the_store(
@@ -318,14 +319,15 @@ def test_a_cluster_without_a_head_is_an_error_and_what_was_finished_is_stored(
     monkeypatch.setattr(ray_executor, "_LOOK_SECONDS", 0.5)
     executor = RayExecutor(device="cpu", actors=1, root=ROOT)
 
-    def kill(_: object) -> None:
+    @functools.cache
+    def kill_cluster() -> None:
         raylet = psutil.Process(cluster.head_node.all_processes["raylet"][0].process.pid)
         for process in raylet.children(recursive=True):
             process.kill()
         cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
 
     with pytest.raises(BiasTransferError, match="what was finished is in the store"):
-        classes_there(executor, Net(), images, store=Store(tmp_path), on_progress=kill)
+        classes_there(executor, Net(), images, store=Store(tmp_path), on_progress=lambda _: kill_cluster())
     executor.close()
     evaluator = Evaluator("cpu", Store(tmp_path), batch_size=100)
     assert evaluator.predictions(Model(Net()), images, Square()).computed <= 1200 - 256
@@ -379,7 +381,7 @@ class Elsewhere:
         for task in tasks:
             yield (
                 task,
-                {"classes": np.zeros(len(task.chunk), np.int32), "outputs": np.array([5], np.int32)},
+                {"classes": np.zeros(len(task.positions), np.int32), "outputs": np.array([5], np.int32)},
             )
 
     def release(self) -> None:

@@ -22,7 +22,7 @@ from pytest_biastransfer.evaluation import local_executor
 from pytest_biastransfer.evaluation.batch_size import BatchSize
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.precision import computing_in
-from pytest_biastransfer.evaluation.visiting_order import visiting_order
+from pytest_biastransfer.evaluation.visiting_order import chunks, dataset_seed, visiting_order
 from pytest_biastransfer.names import Precision
 from pytest_biastransfer.store import Store
 from tests.conftest import predicted_twice
@@ -284,14 +284,14 @@ def test_a_mistake_in_the_next_chunk_does_not_cost_the_current_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(local_executor, "computes_beside", lambda device: True)
-    second_chunk = int(visiting_order(600)[300])
     both = Events()
     images = as_images(both, "images")
-    assert images.fingerprint
-    both.broken = second_chunk
-    with pytest.raises(DatasetError, match=f"item {second_chunk} "):
+    in_second_task = int(visiting_order(600, dataset_seed(images.fingerprint, 0))[300])
+    both.broken = in_second_task
+    with pytest.raises(DatasetError, match=f"item {in_second_task} "):
         Evaluator("cpu", Store(tmp_path), batch_size=256).predictions(Model(Events()), images)
-    assert len(list(tmp_path.glob("predictions/*/*.chunk"))) == 1
+    stored = {path.stem for path in tmp_path.glob("predictions/*/*.chunk")}
+    assert stored == {f"{chunk.start}-{chunk.stop}" for chunk in chunks(256)}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -12,7 +12,7 @@ import torch
 from pytest_biastransfer import Estimate, Grayscale, Model, Square
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.evaluation.visiting_order import chunks, visiting_order
+from pytest_biastransfer.evaluation.visiting_order import chunks, dataset_seed, visiting_order
 from pytest_biastransfer.judgement.early_stop import EarlyStop
 from pytest_biastransfer.judgement.expectation import Expectation
 from pytest_biastransfer.judgement.verdict import judge
@@ -113,8 +113,8 @@ def test_a_failure_says_on_how_many_images_it_rests(run: Run, colors: pytest.Pyt
     result.stdout.fnmatch_lines(
         [
             "bias: asr above 0.1",
-            "  dataset       list, the first 256 of 2,000 images",
-            "  FAILED  asr  *  (99.9 % interval * to *, n = 256)  limit 0.1",
+            "  dataset       list, the first 32 of 2,000 images",
+            "  FAILED  asr  *  (99.8 % interval * to *, n = 32)  limit 0.1",
         ]
     )
 
@@ -124,10 +124,10 @@ def test_the_second_session_evaluates_nothing_and_stops_where_the_first_did(run:
     first = run("--bias-early-stop")
     second = run("--bias-early-stop")
     second.stdout.fnmatch_lines(
-        ["*; 0 images evaluated, 512 predictions reused; 1 stopped early, at 256 of 2,000 images"]
+        ["*; 0 images evaluated, 128 predictions reused; 1 stopped early, at 64 of 2,000 images"]
     )
     first.stdout.fnmatch_lines(
-        ["*; 512 images evaluated, 0 predictions reused; 1 stopped early, at 256 of 2,000 images"]
+        ["*; 128 images evaluated, 0 predictions reused; 1 stopped early, at 64 of 2,000 images"]
     )
 
 
@@ -200,7 +200,8 @@ def test_nothing_is_computed_beyond_the_last_look() -> None:
 def test_the_images_are_the_first_of_the_visiting_order() -> None:
     images = pictures(range(0, 3000, 2), 3000)
     found, _ = measured(images, {"asr": 0.1})
-    first = sorted(visiting_order(3000)[: found.n].tolist())
+    seed = dataset_seed(as_images(images, "images").fingerprint, 0)
+    first = sorted(visiting_order(3000, seed)[: found.n].tolist())
     assert [flip.index for flip in found.flips] == [i for i in first if i % 2 == 0]
 
 
@@ -250,8 +251,9 @@ def test_limits_that_first_images_cannot_decide_are_measured_on_all() -> None:
 def test_the_probability_of_error_is_shared_by_the_limits() -> None:
     one, _ = measured(pictures([], 3000), {"asr": 0.1})
     three, _ = measured(pictures([], 3000), {"asr": 0.1, "conditional_asr": 0.1, "targeted_asr": 0.1})
-    assert three.asr.confidence == pytest.approx(1 - 0.01 / 3)
-    assert one.asr.confidence == pytest.approx(0.99)
+    # For the verdict, and as much again for the interval.
+    assert three.asr.confidence == pytest.approx(1 - 2 * 0.01 / 3)
+    assert one.asr.confidence == pytest.approx(0.98)
     assert three.n >= one.n
 
 
@@ -261,6 +263,26 @@ def test_intervals_of_what_stopped_early_are_those_of_the_sequence() -> None:
     assert found.asr.method == "confidence sequence"
     assert found.asr.low == 0 < found.asr.high <= 0.1
     assert found.accuracy.method == "clopper-pearson"
+
+
+@pytest.mark.parametrize("metric", ["asr", "conditional_asr", "targeted_asr"])
+# An end of the interval of all images is judged by two rules, so that the share itself changes sides elsewhere.
+@pytest.mark.parametrize(
+    ("rule", "least", "most"), [("point", 0.2, 0.2), ("certain", 0.18, 0.2), ("significant", 0.2, 0.22)]
+)
+@pytest.mark.parametrize("flipped", [0, 150, 1500, 2900])
+def test_the_interval_of_what_stopped_early_is_on_the_side_that_the_verdict_says(
+    metric: str, rule: Rule, least: float, most: float, flipped: int
+) -> None:
+    images = pictures(range(flipped), 3000)
+    found, _ = measured(images, {metric: 0.2}, rule=rule)
+    full, _ = measured(images, {metric: 0.2}, rule=rule, alpha=None)
+    estimate, truth = found.estimates[metric], full.estimates[metric]
+    assert found.n < 3000
+    assert estimate.low <= truth <= estimate.high
+    assert estimate.confidence == pytest.approx(0.98)
+    assert found.early == {metric: flipped < 600}
+    assert estimate.high <= most if flipped < 600 else estimate.low > least
 
 
 @pytest.mark.parametrize("rule", ["point", "certain", "significant"])

@@ -145,7 +145,7 @@ def test_a_changed_decision_is_a_regression(run: Run, pytester: pytest.Pytester)
 
 def test_an_early_verdict_is_that_of_all_images(run: Run, pytester: pytest.Pytester) -> None:
     write(
-        pytester, "@pytest.mark.bias_intervention(SQUARE, max_asr=0.9, **ONE)\ndef test_it(bias): assert bias.n == 256"
+        pytester, "@pytest.mark.bias_intervention(SQUARE, max_asr=0.9, **ONE)\ndef test_it(bias): assert bias.n == 32"
     )
     conftest = pytester.path / "conftest.py"
     conftest.write_text(conftest.read_text().replace("* 30 +", "* 600 +").replace("* 24 +", "* 600 +"))
@@ -153,7 +153,7 @@ def test_an_early_verdict_is_that_of_all_images(run: Run, pytester: pytest.Pytes
     # A threshold at prevalence is known only when all images are.
     conftest.write_text(conftest.read_text().replace('name="one"', 'name="one", threshold="prevalence"'))
     tests = pytester.path / "test_positive.py"
-    tests.write_text(tests.read_text().replace("== 256", "== 1206"))
+    tests.write_text(tests.read_text().replace("== 32", "== 1206"))
     run("--bias-early-stop=0.01").assert_outcomes(passed=1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from pytest_biastransfer.evaluation import local_executor
 from tests.conftest import Run
 
-# Images of bytes, three chunks of them.
+# Images of bytes, six chunks of them.
 CONFTEST = """
 import pytest
 import torch
@@ -108,20 +108,20 @@ def test_first(): ...
     ("tests", "options", "chunks"),
     [
         # The clean images, and an intervention of each test.
-        ("@square(0.3)\n@square(0.4)\ndef test_it(): ...", [], [3, 3, 3, 3]),
-        ("@square(0.3)\ndef test_it(): ...\n@square(0.4)\ndef test_other(): ...", ["-k", "not other"], [3, 3, 3]),
-        ("@pytest.mark.skip\n@square(0.3)\ndef test_it(): ...", [], [3, 3]),
-        ("@pytest.mark.skipif(True, reason='no')\n@square(0.3)\ndef test_it(): ...", [], [3, 3]),
-        ("@pytest.mark.xfail(run=False)\n@square(0.3)\ndef test_it(): ...", [], [3, 3]),
-        ("@pytest.mark.xfail\n@square(0.3)\ndef test_it(): ...", [], [3, 3, 3]),
-        # Not of what may be decided early, but for the first look.
-        ("@square(0.3, early_stop=True)\ndef test_it(): ...", [], [1, 3, 3]),
+        ("@square(0.3)\n@square(0.4)\ndef test_it(): ...", [], [6, 6, 6, 6]),
+        ("@square(0.3)\ndef test_it(): ...\n@square(0.4)\ndef test_other(): ...", ["-k", "not other"], [6, 6, 6]),
+        ("@pytest.mark.skip\n@square(0.3)\ndef test_it(): ...", [], [6, 6]),
+        ("@pytest.mark.skipif(True, reason='no')\n@square(0.3)\ndef test_it(): ...", [], [6, 6]),
+        ("@pytest.mark.xfail(run=False)\n@square(0.3)\ndef test_it(): ...", [], [6, 6]),
+        ("@pytest.mark.xfail\n@square(0.3)\ndef test_it(): ...", [], [6, 6, 6]),
+        # Not of what may be decided early: its first look is at fewer images than are computed together here.
+        ("@square(0.3, early_stop=True)\ndef test_it(): ...", [], [6, 6]),
         # Other models are not this one.
-        ("@square(0.3, model='control_model')\ndef test_it(): ...", [], [3, 3]),
-        ("@square(0.3, model='fresh_model')\ndef test_it(): ...", [], [3, 3]),
-        ("@square(0.3, model='control_model', control='transferred_model')\ndef test_it(): ...", [], [3, 3, 3]),
+        ("@square(0.3, model='control_model')\ndef test_it(): ...", [], [6, 6]),
+        ("@square(0.3, model='fresh_model')\ndef test_it(): ...", [], [6, 6]),
+        ("@square(0.3, model='control_model', control='transferred_model')\ndef test_it(): ...", [], [6, 6, 6]),
         # A gap needs the clean images.
-        ("@pytest.mark.bias_gap('light', 'tpr', positive='a', max_gap=1)\ndef test_it(): ...", [], [3, 3]),
+        ("@pytest.mark.bias_gap('light', 'tpr', positive='a', max_gap=1)\ndef test_it(): ...", [], [6, 6]),
     ],
 )
 def test_only_what_the_selected_tests_need_is_computed_ahead(
@@ -151,7 +151,7 @@ def test_tests_that_come_later_find_everything(run: Run, pytester: pytest.Pytest
     result = run(*OPTIONS, "-v")
     result.assert_outcomes(passed=5)
     # 600 images each: both models, clean and with the first square and in gray; a square for one model, and one before resizing.
-    assert stored(pytester) == [3] * 8
+    assert stored(pytester) == [6] * 8
     result.stdout.fnmatch_lines(["*; 4,800 images evaluated*"])
 
 
@@ -161,7 +161,7 @@ def test_workers_divide_what_is_ahead(run_elsewhere: Run, pytester: pytest.Pytes
     pytester.makepyfile(test_upcoming=TESTS.format(tests=SEVERAL))
     result = run_elsewhere(*OPTIONS, "-n2")
     result.assert_outcomes(passed=5)
-    assert stored(pytester) == [3] * 8
+    assert stored(pytester) == [6] * 8
     result.stdout.fnmatch_lines(["*; 4,800 images evaluated*"])
 
 
@@ -179,7 +179,7 @@ def test_other(bias): ...
     result, found = computed(pytester, run, tests)
     result.assert_outcomes(failed=1)
     # Of the first model, and not of the second.
-    assert found == [3, 3, 3]
+    assert found == [6, 6, 6]
     result.stdout.fnmatch_lines(["*; 1,800 images evaluated, 0 predictions reused"])
 
 
@@ -194,4 +194,4 @@ def test_search(): ...
 def test_it(): ...
 """
     result, found = computed(pytester, run, tests)
-    assert found.count(3) <= 2, result.stdout.str()
+    assert found.count(6) <= 2, result.stdout.str()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -32,7 +33,14 @@ from torchvision.transforms import v2
 
 from pytest_biastransfer import Custom, measure
 from pytest_biastransfer.errors import StoreWarning
-from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, chunks, visiting_order
+from pytest_biastransfer.evaluation.visiting_order import (
+    CHUNK_IMAGES,
+    chunks,
+    chunks_in,
+    dataset_seed,
+    joined,
+    visiting_order,
+)
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 
@@ -656,17 +664,31 @@ def test_a_measurement_is_the_same_without_a_store_with_an_empty_and_with_a_full
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 5000))
-def test_the_visiting_order_is_a_permutation(count: int) -> None:
-    order = visiting_order(count)
+@given(st.integers(0, 5000), st.integers(0, 2**64 - 1))
+def test_the_visiting_order_is_a_permutation(count: int, seed: int) -> None:
+    order = visiting_order(count, seed)
     assert order.dtype == np.int64
     assert sorted(order.tolist()) == list(range(count))
 
 
 def test_the_visiting_order_never_changes() -> None:
     # Part of what stored chunks mean: another order needs another format version of the keys.
-    assert visiting_order(1000)[:10].tolist() == [410, 821, 366, 503, 254, 566, 986, 203, 543, 930]
-    assert visiting_order(5).tolist() == [2, 4, 1, 0, 3]
+    assert visiting_order(1000, 0)[:10].tolist() == [410, 821, 366, 503, 254, 566, 986, 203, 543, 930]
+    assert visiting_order(5, 0).tolist() == [2, 4, 1, 0, 3]
+    digest = hashlib.sha256(b"3f2a 7").hexdigest()
+    assert f"{dataset_seed('3f2a', 7):016x}" == digest[:16]
+
+
+def test_the_order_depends_on_the_dataset_and_on_the_number() -> None:
+    seeds = {dataset_seed(f"{dataset:032x}", number) for dataset in range(30) for number in range(30)}
+    assert len(seeds) == 900
+    orders = np.stack([visiting_order(1000, seed) for seed in sorted(seeds)])
+    # As of independent permutations, whether an image is among the first 32 is binomial(900, 0.032).
+    first = np.bincount(orders[:, :32].ravel(), minlength=1000)
+    assert stats.chisquare(first).pvalue > 1e-3
+    # How many two orders have in common of them is hypergeometric.
+    common = [len(np.intersect1d(one[:32], other[:32])) for one, other in itertools.pairwise(orders)]
+    assert np.mean(common) == pytest.approx(32 * 0.032, abs=4 * np.std(common) / len(common) ** 0.5)
 
 
 def splitmix64(count: int) -> list[int]:
@@ -684,18 +706,13 @@ def test_the_visiting_order_is_that_of_the_outputs_of_splitmix64() -> None:
     outputs = splitmix64(3000)
     # The published first output from seed 0.
     assert outputs[0] == 0xE220A8397B1DCDAF
-    assert visiting_order(3000).tolist() == sorted(range(3000), key=outputs.__getitem__)
+    assert visiting_order(3000, 0).tolist() == sorted(range(3000), key=outputs.__getitem__)
 
 
-@pytest.mark.parametrize("fewer", [1, 10, 999])
-def test_images_added_at_the_end_do_not_change_the_order_of_the_others(fewer: int) -> None:
-    more = visiting_order(1000)
-    assert visiting_order(fewer).tolist() == more[more < fewer].tolist()
-
-
+@pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("count", [1000, 10_000, 50_000])
-def test_the_visiting_order_looks_random(count: int) -> None:
-    order = visiting_order(count)
+def test_the_visiting_order_looks_random(count: int, number: int) -> None:
+    order = visiting_order(count, dataset_seed("3f2a", number))
     # Neighbours in the dataset do not stay neighbours, and rises and falls are short.
     steps = np.diff(order)
     assert np.count_nonzero(np.abs(steps) == 1) <= 10
@@ -711,7 +728,7 @@ def test_the_visiting_order_looks_random(count: int) -> None:
 @pytest.mark.parametrize("seen", [256, 1024, 5000])
 def test_the_first_images_are_a_random_sample_of_a_sorted_dataset(parts: int, seen: int) -> None:
     count = 10_000
-    counts = np.bincount(visiting_order(count)[:seen] * parts // count, minlength=parts)
+    counts = np.bincount(visiting_order(count, dataset_seed("3f2a", 0))[:seen] * parts // count, minlength=parts)
     # Without replacement the counts vary less than chi-square allows for.
     assert stats.chisquare(counts).pvalue > 1e-3
     assert stats.chisquare(counts).pvalue < 1
@@ -722,12 +739,40 @@ def test_the_first_images_are_a_random_sample_of_a_sorted_dataset(parts: int, se
 def test_chunks_cover_the_images_exactly_once_in_order(images: int) -> None:
     found = chunks(images)
     assert list(itertools.chain(*found)) == list(range(images))
-    assert all(len(chunk) == CHUNK_IMAGES for chunk in found[:-1])
-    assert all(1 <= len(chunk) <= CHUNK_IMAGES for chunk in found)
+    ends = [32, 64, 128, *range(CHUNK_IMAGES, images, CHUNK_IMAGES), images]
+    assert [chunk.stop for chunk in found] == sorted({end for end in ends if 0 < end <= images})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 2000), st.data())
+def test_neighbouring_chunks_are_joined_and_come_apart_again(images: int, data: st.DataObject) -> None:
+    every = chunks(images)
+    some = [chunk for chunk in every if data.draw(st.booleans())]
+    found = list(joined(some))
+    assert [chunk for positions in found for chunk in chunks_in(positions)] == some
+    # Each is as large as can be: the next one is in another block of 256, or does not follow it.
+    for one, other in itertools.pairwise(found):
+        assert other.start > one.stop or one.stop % CHUNK_IMAGES == 0
+    assert all(positions.start // CHUNK_IMAGES == (positions.stop - 1) // CHUNK_IMAGES for positions in found)
+
+
+def test_joining_takes_one_chunk_more_than_it_needs_at_most() -> None:
+    taken: list[range] = []
+
+    def claimed() -> Iterator[range]:
+        for chunk in chunks(1000):
+            taken.append(chunk)
+            yield chunk
+
+    found = joined(claimed())
+    assert next(found) == range(256)
+    assert taken[-1].stop == 256
+    assert next(found) == range(256, 512)
+    assert taken[-1].stop == 512
 
 
 def test_shuffled_chunks_of_a_dataset_read_every_image_once(tmp_path: Path) -> None:
-    order = visiting_order(600)
+    order = visiting_order(600, 0)
     wanted = chunks(600)
     random.Random(0).shuffle(wanted)
     seen = [

@@ -190,7 +190,9 @@ def test_each_field_is_part_of_the_key(tmp_path: Path) -> None:
 
 def batches(images: Any, recipe: Recipe, preprocess: Preprocess = PREPROCESS) -> AugmentedBatches:
     evaluator = evaluator_for("cpu", None)
-    return AugmentedBatches(as_images(images, "images"), preprocess, evaluator.pixels, torch.device("cpu"), recipe)
+    images = as_images(images, "images")
+    cached = evaluator.pixels, evaluator.dataset_seed(images)
+    return AugmentedBatches(images, preprocess, *cached, torch.device("cpu"), recipe)
 
 
 def in_unit_range(inputs: torch.Tensor) -> torch.Tensor:

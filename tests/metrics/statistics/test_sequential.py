@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
+from benchmarks.early_stopping import Stopping, early_stop, largest_passing, stopping, wald
 from pytest_biastransfer.evaluation.visiting_order import chunks
 from pytest_biastransfer.judgement.verdict import holds
 from pytest_biastransfer.metrics.statistics.intervals import proportion
@@ -37,7 +39,10 @@ quick = settings(max_examples=60, deadline=None)
 rules = st.sampled_from(get_args(Rule))
 confidences = st.sampled_from([0.5, 0.8, 0.95, 0.99])
 limits = st.one_of(st.sampled_from([0.0, 0.05, 0.1 * 3, 0.5, 0.95, 1.0]), st.floats(0, 1))
-parameters = st.floats(0.2, 60)
+# Neither side of the cut is nearly impossible.
+priors = st.builds(Prior, st.floats(1, 60), st.floats(1, 60), st.floats(0.02, 0.98)).filter(
+    lambda prior: 1e-3 < stats.beta(prior.a, prior.b).cdf(prior.cut) < 1 - 1e-3
+)
 # No ratio of small whole numbers is the inverse of one of these: no ratio is at the edge.
 alphas = st.sampled_from([0.0137, 0.0571, 0.213, 0.571])
 
@@ -64,11 +69,36 @@ def looks(draw: st.DrawFn, largest: int = 30) -> Look:
 
 def slow_ratio(total: Any, look: Look, prior: Prior) -> Any:
     """Compute prior / posterior, each by itself."""
-    a, b = prior
+    a, b, _ = prior
     misses = look.seen - look.hits
     before = stats.betabinom(look.population, a, b).pmf(total)
     rest = stats.betabinom(look.population - look.seen, a + look.hits, b + misses)
     return before / rest.pmf(np.asarray(total) - look.hits)
+
+
+@functools.cache
+def one_sided_mixture(hits: int, misses: int, prior: Prior, *, is_below: bool) -> float:
+    """Compute the probability of a sequence if the share is drawn from a side of the prior, by integration."""
+    a, b, cut = prior
+    ends = (0.0, cut) if is_below else (cut, 1.0)
+
+    def integral(hits: int, misses: int) -> float:
+        found, _ = integrate.quad(
+            lambda share: share ** (a - 1 + hits) * (1 - share) ** (b - 1 + misses), *ends, epsabs=0, limit=400
+        )
+        return float(found)
+
+    return integral(hits, misses) / integral(0, 0)
+
+
+def one_sided_ratio(total: int, look: Look, prior: Prior, *, is_below: bool) -> float:
+    """Compute the ratio of a number of hits that a side of the prior speaks against."""
+    misses = look.seen - look.hits
+    if not look.hits <= total <= look.population - misses:
+        return math.inf
+    # Of all orders of the images, the share of those that begin with the sequence that was seen.
+    likelihood = math.comb(look.population - look.seen, total - look.hits) / math.comb(look.population, total)
+    return one_sided_mixture(look.hits, misses, prior, is_below=is_below) / likelihood
 
 
 def kept(look: Look, prior: Prior, alpha: float) -> Counts:
@@ -97,52 +127,61 @@ def most_of(population: int, limit: float) -> int:
 
 
 @quick
-@given(looks(), parameters, parameters)
-def test_ratio_is_the_prior_by_the_posterior(look: Look, a: float, b: float) -> None:
-    found = np.exp(log_ratio(look.totals, *look, (a, b)))
-    assert found == pytest.approx(slow_ratio(look.totals, look, (a, b)), rel=1e-9)
+@given(looks(), priors)
+def test_ratio_is_the_prior_by_the_posterior(look: Look, prior: Prior) -> None:
+    found = np.exp(log_ratio(look.totals, *look, prior))
+    assert found == pytest.approx(slow_ratio(look.totals, look, prior), rel=1e-9)
 
 
 @quick
-@given(looks(), parameters, parameters)
-def test_ratio_is_infinite_where_what_was_seen_is_impossible(look: Look, a: float, b: float) -> None:
+@given(looks(), priors)
+def test_ratio_is_infinite_where_what_was_seen_is_impossible(look: Look, prior: Prior) -> None:
     totals = np.arange(look.population + 1)
-    infinite = np.isposinf(log_ratio(totals, *look, (a, b)))
+    infinite = np.isposinf(log_ratio(totals, *look, prior))
     assert np.array_equal(~infinite, np.isin(totals, look.totals))
 
 
 @quick
-@given(looks(), parameters, parameters)
-def test_ratio_is_convex_in_the_total_and_at_most_one_where_it_is_smallest(look: Look, a: float, b: float) -> None:
-    found = log_ratio(look.totals, *look, (a, b))
+@given(looks(), priors)
+def test_ratio_is_convex_in_the_total_and_at_most_one_where_it_is_smallest(look: Look, prior: Prior) -> None:
+    found = log_ratio(look.totals, *look, prior)
     assert (np.diff(found, 2) > -1e-9).all()
     assert found.min() < 1e-9
 
 
 @quick
-@given(looks(), parameters, parameters, st.data())
-def test_ratio_at_the_true_total_does_not_grow_on_average(look: Look, a: float, b: float, data: st.DataObject) -> None:
+@given(looks(), priors, st.data())
+def test_ratio_at_the_true_total_does_not_grow_on_average(look: Look, prior: Prior, data: st.DataObject) -> None:
     if look.seen == look.population:
         return
     total = data.draw(st.sampled_from(look.totals.tolist()))
     chance = (total - look.hits) / (look.population - look.seen)
-    now = math.exp(log_ratio(total, *look, (a, b)))
-    after = 0.0
+
+    def ratios(at: Look) -> Floats:
+        """Return the ratio by the whole prior, and by each side of it."""
+        sides = [one_sided_ratio(total, at, prior, is_below=is_below) for is_below in (True, False)]
+        return np.array([math.exp(log_ratio(total, *at, prior)), *sides])
+
+    now, after = ratios(look), np.zeros(3)
     for hit, probability in ((1, chance), (0, 1 - chance)):
         if probability:
-            later = Look(look.hits + hit, look.seen + 1, look.population)
-            after += probability * math.exp(log_ratio(total, *later, (a, b)))
-    assert after <= now * (1 + 1e-9)
+            after += probability * ratios(Look(look.hits + hit, look.seen + 1, look.population))
+    assert (after <= now * (1 + 1e-6)).all()
     # It only shrinks where the next image can be guessed, as hits or misses are used up.
-    assert after == pytest.approx(now, rel=1e-9) or chance in (0, 1)
+    assert after == pytest.approx(now, rel=1e-6) or chance in (0, 1)
 
 
 @given(st.floats(-0.5, 1.5))
-def test_prior_is_as_the_limit_says_and_never_extreme(limit: float) -> None:
-    a, b = prior_for(limit)
+def test_prior_is_cut_at_the_limit_and_never_extreme(limit: float) -> None:
+    a, b, cut = prior_for(limit)
+    assert cut == pytest.approx(min(max(limit, 0), 1), abs=2e-6)
+    assert 0 < cut < 1
     assert min(a, b) == 1
-    assert max(a, b) < 1000
-    assert a / (a + b) == pytest.approx(min(max(limit, 0.001), 0.999), rel=1e-9)
+    assert max(a, b) < 1e6
+    # Both sides have some of it, and that of the limit is the mirror image of the limit on the others.
+    assert 0.2 < stats.beta(a, b).cdf(cut) < 0.8
+    mirrored = prior_for(1 - limit)
+    assert (mirrored.b, mirrored.a) == pytest.approx((a, b), rel=1e-6)
 
 
 # -------------------------------------------------------------------------- the verdict on the whole
@@ -201,38 +240,59 @@ def test_most_hits_compare_shares_as_fractions_at_every_boundary() -> None:
 # ------------------------------------------------------------------------------- verdicts from a part
 
 
-@quick
-@given(looks(), st.integers(0, 6), limits, rules, alphas, parameters, parameters)
-def test_decide_is_what_all_that_is_kept_leads_to(
-    look: Look, more: int, limit: float, rule: Rule, alpha: float, a: float, b: float
+@settings(max_examples=40, deadline=None)
+@given(looks(20), st.integers(0, 4), limits, rules, alphas, priors)
+def test_decide_is_what_all_that_is_not_excluded_leads_to(
+    look: Look, more: int, limit: float, rule: Rule, alpha: float, prior: Prior
 ) -> None:
     populations = range(look.population, look.population + more + 1)
     most = most_hits(np.array(populations), limit, rule, 0.8)
-    outcomes = {
-        full_verdict(total, population, limit, rule, 0.8)
-        for population in populations
-        for total in kept(Look(look.hits, look.seen, population), (a, b), alpha).tolist()
-    }
+    outcomes = set()
+    for population, largest in zip(populations, most.tolist(), strict=True):
+        seen = Look(look.hits, look.seen, population)
+        for total in seen.totals.tolist():
+            # Each number of hits that fails is excluded by what speaks for the limit, and the others by the rest.
+            if one_sided_ratio(total, seen, prior, is_below=total > largest) < 1 / alpha:
+                outcomes.add(full_verdict(total, population, limit, rule, 0.8))
     expected = outcomes.pop() if len(outcomes) == 1 else None
-    assert decide(look.hits, look.seen, populations, most, (a, b), alpha) is expected
+    assert decide(look.hits, look.seen, populations, most, prior, alpha) is expected
 
 
 @quick
-@given(looks(), alphas, parameters, parameters)
-def test_interval_reaches_from_the_least_to_the_most_that_is_kept(look: Look, alpha: float, a: float, b: float) -> None:
-    totals = kept(look, (a, b), alpha)
+@given(looks(), alphas, priors)
+def test_interval_reaches_from_the_least_to_the_most_that_is_kept(look: Look, alpha: float, prior: Prior) -> None:
+    totals = kept(look, prior, alpha)
     expected = (totals.min() / look.population, totals.max() / look.population)
-    assert interval(*look, (a, b), alpha) == expected
+    assert interval(*look, prior, alpha) == expected
 
 
 @quick
-@given(looks(400), limits, alphas)
-def test_interval_is_on_the_side_of_the_limit_that_decide_says(look: Look, limit: float, alpha: float) -> None:
+@given(looks(400), limits, alphas, st.data())
+def test_interval_is_never_on_the_other_side_of_the_limit_than_decide_says(
+    look: Look, limit: float, alpha: float, data: st.DataObject
+) -> None:
     population = range(look.population, look.population + 1)
-    most, prior = most_hits(np.array(population), limit, "point", 0.95), prior_for(limit)
+    most = most_hits(np.array(population), limit, "point", 0.95)
+    prior = data.draw(st.one_of(st.just(prior_for(limit)), priors))
     low, high = interval(*look, prior, alpha)
     decided = decide(look.hits, look.seen, population, most, prior, alpha)
-    assert decided is (True if is_at_most(high, limit) else None if is_at_most(low, limit) else False)
+    assert (
+        decided is not (False if is_at_most(high, limit) else None if is_at_most(low, limit) else True)
+        or decided is None
+    )
+
+
+@pytest.mark.parametrize(("hits", "seen"), [(0, 40_000), (40_000, 40_000), (2500, 49_999), (2000, 40_000), (0, 1)])
+@pytest.mark.parametrize("limit", [0.0, 1e-4, 0.05, 0.5, 0.9999, 1.0])
+def test_extreme_counts_of_many_images_give_numbers(hits: int, seen: int, limit: float) -> None:
+    population = np.arange(seen, 50_001)
+    with np.errstate(all="raise", under="ignore"):
+        most = most_hits(population, limit, "point", 0.95)
+        holds, fails = verdicts(hits, seen, population, most, prior_for(limit), 0.01)
+    assert not (holds & fails).any()
+    # The likeliest share is on the side that is left.
+    likely = hits / seen
+    assert not (holds if likely > limit + 1e-9 else fails)[population >= seen + 1000].any()
 
 
 @given(st.integers(1, 400), st.data(), limits, rules, confidences, alphas)
@@ -268,14 +328,14 @@ def test_a_limit_on_a_share_of_no_images_fails_once_that_is_known() -> None:
 )
 def test_decide_refuses_populations_that_do_not_fit(populations: range, sizes: int) -> None:
     with pytest.raises(ValueError, match="do not fit"):
-        decide(1, 10, populations, np.ones(sizes, dtype=np.int64), (1, 19), 0.01)
+        decide(1, 10, populations, np.ones(sizes, dtype=np.int64), prior_for(0.05), 0.01)
 
 
 def test_deciding_needs_no_scipy_stats() -> None:
     code = (
         "import sys, numpy as np\n"
         "from pytest_biastransfer.metrics.statistics.sequential import *\n"
-        "assert decide(0, 500, range(900, 901), most_hits(np.array([900]), .05, 'certain', .95), (1, 19), .01)\n"
+        "assert decide(0, 500, range(900, 901), most_hits(np.array([900]), .05, 'certain', .95), prior_for(.05), .01)\n"
         "sys.exit('scipy.stats' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -284,34 +344,11 @@ def test_deciding_needs_no_scipy_stats() -> None:
 # ---------------------------------------------------------------------------- errors and images needed
 
 
-class Stopping(NamedTuple):
-    """Probability of a verdict that is not that on all images, and the images needed on average."""
-
-    wrong: float
-    images: float
-
-
-def stopping(
+def stopped(
     population: int, total: int, limit: float, at: Iterable[int], alpha: float = 0.01, prior: Prior | None = None
 ) -> Stopping:
-    """Compute both exactly, from the probability of each number of hits among the first n images."""
-    most, prior = most_of(population, limit), prior or prior_for(limit)
-    at, fewest, live = {*at, population}, 0, np.ones(1)
-    wrong = images = 0.0
-    for n in range(1, population + 1):
-        hit = live * np.clip((total - fewest - np.arange(len(live))) / (population - n + 1), 0, 1)
-        live = np.append(live - hit, 0.0) + np.append(0.0, hit)
-        # What has no weight left is dropped: hits or misses that there are not, first of all.
-        some = np.flatnonzero(live > 1e-18)
-        fewest, live = fewest + int(some[0]), live[some[0] : some[-1] + 1]
-        if n in at:
-            passed, failed = verdicts(fewest + np.arange(len(live)), n, population, most, prior, alpha)
-            wrong += float(live[failed if total <= most else passed].sum())
-            images += n * float(live[passed | failed].sum())
-            live = np.where(passed | failed, 0.0, live)
-        if live.sum() < 1e-9:
-            break
-    return Stopping(wrong, images)
+    decision = early_stop(population, limit, alpha, prior)
+    return stopping(population, total, largest_passing(population, limit), at, decision)
 
 
 # Most verdicts are wrong next to the limit, and where there is a look after each image.
@@ -319,7 +356,7 @@ def stopping(
     ("offset", "step"), [*[(offset, 64) for offset in (-100, -20, -1, 0, 1, 2, 20, 100)], (-20, 1), (0, 1), (1, 1)]
 )
 def test_few_verdicts_of_5000_images_are_wrong(offset: int, step: int) -> None:
-    found = stopping(5000, 250 + offset, 0.05, range(step, 5000, step))
+    found = stopped(5000, 250 + offset, 0.05, range(step, 5000, step))
     assert found.wrong <= 0.01
     # Where the share is far off the limit it is hardly ever wrong, where it is near it takes nearly all images.
     assert found.wrong <= 0.001 or abs(offset) <= 20
@@ -332,7 +369,7 @@ def test_few_verdicts_of_5000_images_are_wrong(offset: int, step: int) -> None:
 def test_few_verdicts_are_wrong_for_other_limits_and_alphas(population: int, limit: float, alpha: float) -> None:
     most = most_of(population, limit)
     each = range(1, population)
-    wrong = [stopping(population, total, limit, each, alpha).wrong for total in range(most, most + 4)]
+    wrong = [stopped(population, total, limit, each, alpha).wrong for total in range(most, most + 4)]
     assert max(wrong) <= alpha
     # The error that is allowed is made use of: it is what stopping early costs.
     assert max(wrong) > alpha / 4
@@ -341,16 +378,16 @@ def test_few_verdicts_are_wrong_for_other_limits_and_alphas(population: int, lim
 @pytest.mark.parametrize("offset", [0, 1, 10])
 def test_simulated_runs_are_wrong_as_often_as_computed(offset: int) -> None:
     population, total, step, alpha, runs = 2000, 100 + offset, 64, 0.1, 10_000
-    generator = np.random.default_rng(offset)
+    generator, prior = np.random.default_rng(offset), prior_for(100.5 / population)
     hits, undecided, wrong = np.zeros(runs, dtype=np.int64), np.ones(runs, dtype=np.bool_), 0
     for seen in range(step, population, step):
         left = total - hits
         hits += generator.hypergeometric(left, population - (seen - step) - left, step)
         possible = np.arange(hits.max() + 1)
-        passed, failed = (side[hits] & undecided for side in verdicts(possible, seen, population, 100, (1, 19), alpha))
+        passed, failed = (side[hits] & undecided for side in verdicts(possible, seen, population, 100, prior, alpha))
         wrong += int(np.count_nonzero(passed if offset else failed))
         undecided &= ~(passed | failed)
-    expected = stopping(population, total, 0.05, range(step, population, step), alpha).wrong
+    expected = stopped(population, total, 0.05, range(step, population, step), alpha).wrong
     assert wrong / runs == pytest.approx(expected, abs=4 * math.sqrt(expected / runs))
     assert wrong / runs <= alpha
 
@@ -385,12 +422,22 @@ def test_few_verdicts_are_wrong_where_the_number_of_images_that_count_is_unknown
     assert early > 50
 
 
-@pytest.mark.parametrize(("share", "most"), [(0.005, 0.01), (0.02, 0.025), (0.1, 0.02), (0.04, 0.15)])
-def test_few_of_50000_images_are_needed_where_the_share_is_not_near_the_limit(share: float, most: float) -> None:
+# Times the images of the test that knows the truth: with the looks that there are, and after each image.
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("share", [0.005, 0.01, 0.02, 0.1, 0.2])
+def test_few_more_of_50000_images_are_needed_than_if_the_share_were_known(share: float, each: bool) -> None:
+    population, limit, total = 50_000, 0.05, round(share * 50_000)
+    at = range(1, population) if each else [chunk.stop for chunk in chunks(population)]
+    found = stopped(population, total, limit, at)
+    known = stopping(population, total, largest_passing(population, limit), at, wald(population, total, limit, 0.01))
+    assert found.images <= 1.25 * known.images
+    assert max(found.wrong, known.wrong) <= 0.01
+    # The prior that knows the limit needs fewer images than the one that does not.
+    assert found.images < stopped(population, total, limit, at, prior=Prior(1, 1, limit)).images
+
+
+def test_a_clear_share_of_50000_images_takes_a_look_or_two() -> None:
     population = 50_000
     at = [chunk.stop for chunk in chunks(population)]
-    found = stopping(population, round(share * population), 0.05, at)
-    assert found.images <= most * population
-    assert found.wrong < 0.001
-    # The prior that knows the limit needs fewer images than the one that does not.
-    assert found.images < stopping(population, round(share * population), 0.05, at, prior=(1, 1)).images
+    assert stopped(population, 0, 0.05, at).images == pytest.approx(128)
+    assert stopped(population, 10_000, 0.05, at).images < 80

@@ -28,12 +28,13 @@ from tests.support.warm_python import WarmPython
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and resource limits")
 
 # 350 red, 210 green and 140 blue images. One pixel of each tells the order of its channels: the clean images are
-# "rgb", and each intervention swaps two channels. They are visited in chunks of 256, 256 and 188, half a chunk a
-# forward pass. The model logs its process, the order and the number of images of each pass.
+# "rgb", and each intervention swaps two channels. They are visited in chunks of 32 to 256. The first four are computed
+# together, as the others 128 images a forward pass. The model logs its process, the order and the number of images of
+# each pass.
 #
 # A link `trap` to "bgr 3" catches the first process that sees "bgr" when there were three passes of it: in the middle
-# of the second chunk. It stays there until `caught-PID` is removed, a minute at most. The model opens no file to learn
-# that: what a model reads is part of what its predictions are known by.
+# of the first chunk of 256. It stays there until `caught-PID` is removed, a minute at most. The model opens no file to
+# learn that: what a model reads is part of what its predictions are known by.
 CONFTEST = """
 import os
 import time
@@ -123,7 +124,7 @@ FIGURES = {"bgr": (0.7, 0.3), "grb": (0.8, 0.2), "rbg": (0.5, 0.1)}
 # see whether it says the same.
 ONCE = Counter({"rgb": 700 + CHECKED_IMAGES, "bgr": 700, "grb": 700, "rbg": 700})
 TRAP = "bgr 3"
-# What is lost with the process in the trap: the first pass over the second chunk.
+# What is lost with the process in the trap: the first pass over that chunk.
 IN_THE_TRAP = Counter({"bgr": 128})
 
 WITHOUT_XDIST = ("-p", "no:xdist")
@@ -315,7 +316,7 @@ def test_an_undisturbed_session_is_what_the_others_are_compared_with(
     assert_right(undisturbed[1])
     assert undisturbed[1].warnings == 0
     assert done.images() == ONCE
-    assert len(done.chunks()) == 4 * 3
+    assert len(done.chunks()) == 4 * 6
 
 
 # ------------------------------------------------------------------------------------- processes are killed
@@ -454,14 +455,14 @@ def replace_by_a_text(file: Path) -> None:
 
 def test_damaged_and_foreign_files_are_computed_again(done: Project) -> None:
     harm = [truncate, flip_a_bit, replace_by_a_picture, replace_by_a_text]
-    predictions = done.chunks()[::3]  # The first chunk of each of the four orders.
+    predictions = done.chunks()[::6]  # The first chunk of each of the four orders.
     damaged = [*predictions, done.chunks("pixels")[0], *done.facts()]
     for file, damage in zip(damaged, itertools.cycle(harm), strict=False):
         damage(file)
 
     result = done.run(*WITHOUT_XDIST)
     assert_right(result)
-    assert done.images() == ONCE + Counter({"rgb": 256, "bgr": 256, "grb": 256, "rbg": 256})
+    assert done.images() == ONCE + Counter({"rgb": 32, "bgr": 32, "grb": 32, "rbg": 32})
     warned = re.findall(r"StoreWarning: (\S+): .*; it is computed again", result.output)
     assert sorted(warned) == sorted(map(str, damaged))
 
@@ -512,7 +513,7 @@ def test_a_clock_that_runs_backwards_changes_nothing(done: Project) -> None:
     for path in (done.directory / "store").rglob("*"):
         os.utime(path, (future, future))
     assert_right(done.run(*WITHOUT_XDIST, "-p", "clock"))
-    assert (done.images() - ONCE).total() == 256
+    assert (done.images() - ONCE).total() == 32
 
 
 # ----------------------------------------------------------------------------------------------- lock files
@@ -534,7 +535,7 @@ def test_locks_of_dead_processes_do_not_block(done: Project) -> None:
         chunk.with_suffix(".lock").write_text("4194304\nlocalhost\n")
     die_holding(done.chunks("pixels")[0].with_suffix(".lock"))
     done.chunks("pixels")[0].unlink()
-    die_holding(next((done.directory / "store" / "predictions").glob("*/0-256.lock")))
+    die_holding(next((done.directory / "store" / "predictions").glob("*/0-32.lock")))
 
     assert_right(finish(done.start(*WITHOUT_XDIST), seconds=30))
     # That the model says the same of an image each time is known from before.
