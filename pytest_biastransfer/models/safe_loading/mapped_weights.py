@@ -75,7 +75,9 @@ def _is_narrower(saved: torch.Tensor, own: torch.Tensor) -> bool:
 
 
 def _blocks(saved: torch.Tensor, own: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    yield from zip(saved.detach().view(-1).split(_BLOCK), own.detach().view(-1).split(_BLOCK), strict=True)
+    flat, target = saved.detach().view(-1), own.detach().view(-1)
+    for start in range(0, len(flat), _BLOCK):
+        yield flat[start : start + _BLOCK], target[start : start + _BLOCK]
 
 
 class _Pages:
