@@ -230,4 +230,10 @@ def _clear_errors(spec: Spec, directory: Path) -> Iterator[None]:
         raise ModelError(f"spec {spec.text!r}: {directory} cannot be loaded: {reason}") from error
 
 
-SCHEME: Final = Scheme(_load, _sources_of, _architecture, _architecture_sources)
+SCHEME: Final = Scheme(
+    _load,
+    _sources_of,
+    _architecture,
+    _architecture_sources,
+    "its branch on the hub may move; name a commit with &revision=",
+)
