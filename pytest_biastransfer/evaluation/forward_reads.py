@@ -24,7 +24,7 @@ class ReadsMoreError(Exception):
 class _Names(TypedDict):
     variables: list[str]
     files: list[str]
-    # What the model reads that cannot be compared with another session, such as a connection: "reads sys.argv".
+    # What the model does that cannot be compared with another session, such as "reads sys.argv (net.py:7)".
     elsewhere: list[str]
 
 
@@ -60,13 +60,13 @@ class ForwardReads:
         self._record(model, reads | earlier)
 
     def _record(self, model: str, reads: Reads) -> None:
-        elsewhere = [described(read) for read in reads.elsewhere]
+        elsewhere = [f"{described(read)}{_position(reads, read)}" for read in reads.elsewhere]
         elsewhere += [f"lists {directory}" for directory in reads.directories]
         files: Iterable[str] = reads.files
         try:
             files = reads.files_besides(())
         except NotComparableError as error:
-            elsewhere.append(f"reads {error.subject}")
+            elsewhere.append(f"reads {error.subject}{_position(reads, error.subject)}")
         # Merged with earlier records, because a module that is imported already is not read again.
         earlier = self._names_of(model) or {"variables": [], "files": [], "elsewhere": []}
         names: _Names = {
@@ -91,6 +91,13 @@ class ForwardReads:
             return self._facts.digest(file)
         except OSError:
             return None
+
+
+def _position(reads: Reads, read: str) -> str:
+    if read not in reads.origins:
+        return ""
+    file, line = reads.origins[read]
+    return f" ({Path(file).name}:{line})"
 
 
 def _fact(model: str) -> str:

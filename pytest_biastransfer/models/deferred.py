@@ -141,9 +141,10 @@ def model_of_spec(
     last = fingerprint("model's environment", *question)
     before = facts.get(last, dict[str, str | None])
     reason = what_changed(environment, before) if change is None else LoadingReason(change)
+    model, obstacle = _loaded(spec, load, plugins, facts, key)
+    # After the description, for other processes that load the same model now.
     if before != environment:
         facts.put(last, environment)
-    model, obstacle = _loaded(spec, load, plugins, facts, key)
     if obstacle is not None:
         reason = LoadingReason(obstacle, lasts=True)
     elif not facts.are_kept:

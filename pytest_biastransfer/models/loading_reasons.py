@@ -66,7 +66,7 @@ def what_changed(environment: Mapping[str, str | None], before: Mapping[str, str
         if before.get(name) != version:
             now, then = (str(text).partition(" ")[0] for text in (version, before.get(name)))
             return LoadingReason(f"{name} {now} is installed, it was {then} when it was measured")
-    return LoadingReason("the store has no description of it")
+    return LoadingReason("no session has described it in the store yet")
 
 
 def uncomparable(reads: Reads, directory: Path) -> str:
