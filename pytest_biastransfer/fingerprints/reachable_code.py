@@ -13,12 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from pytest_biastransfer.fingerprints.imports import Module, content_of, imported_by
-from pytest_biastransfer.fingerprints.registered_definitions import BY_TEXT, SAFE_LIBRARIES, is_registered
+from pytest_biastransfer.fingerprints.registered_definitions import BY_TEXT, SAFE_LIBRARIES, is_registered, library_name
 from pytest_biastransfer.fingerprints.scopes import (
+    Definition,
     Imported,
     Scope,
     UnresolvableError,
     Variable,
+    annotations_of,
     headers,
     is_docstring,
     path_of,
@@ -36,7 +38,7 @@ _ATTRIBUTES: Final = frozenset(
         "__builtins__", "__getattribute__", "__globals__", "__init_subclass__", "__loader__", "__spec__",
         "__subclasses__", "_current_frames", "_getframe", "cr_frame", "currentframe", "dictConfig", "f_back",
         "f_builtins", "f_globals", "f_locals", "fileConfig", "gi_frame", "import_module", "load", "load_inline",
-        "loads", "tb_frame",
+        "load_pickle", "loads", "tb_frame",
     )
 )  # fmt: skip
 _IDENTIFIER: Final = re.compile(r"[^\W\d]\w*")
@@ -133,8 +135,18 @@ class _Search:
             if definition.name in ("__getattr__", "__dir__") or is_registered(self.scopes, scope, definition):
                 self.add(scope, definition)
             else:
-                for header in headers(definition):
+                for header in (*headers(definition), *self._running_annotations(scope, definition)):
                     self.add(scope, header)
+
+    def _running_annotations(self, scope: Scope, definition: Definition) -> Iterator[ast.expr]:
+        """Yield the annotations that run more than the name of a type: a call, or brackets of a class of the user's."""
+        for annotation in annotations_of(definition):
+            inner = list(ast.walk(annotation))
+            subscripts = [node.value for node in inner if isinstance(node, ast.Subscript)]
+            if any(isinstance(node, ast.Call) for node in inner) or any(
+                library_name(self.scopes, scope, value) is None for value in subscripts
+            ):
+                yield annotation
 
     def follow(self, module: str, names: list[str], route: frozenset[tuple[str, str]] = frozenset()) -> None:
         """Have searched what a path of attributes leads to from a module."""

@@ -19,13 +19,15 @@ BY_TEXT: Final = frozenset(
         "pytest", "runpy", "shelve", "timeit", "trace", "unittest", "xdist", "zipimport",
     )
 )  # fmt: skip
-SAFE_LIBRARIES: Final = (FRAMEWORKS | sys.stdlib_module_names) - BY_TEXT
+# Python's private modules are the other halves of public ones, such as of pickle.
+_STANDARD: Final = {name for name in sys.stdlib_module_names if not name.startswith("_")}
+SAFE_LIBRARIES: Final = frozenset((FRAMEWORKS | _STANDARD | {"__future__"}) - BY_TEXT)
 # Decorators that only call the function where it is called itself.
 _DECORATORS: Final = frozenset(
     (
         *("staticmethod", "classmethod", "property", "dataclasses.dataclass", "contextlib.contextmanager"),
         *("functools.cache", "functools.lru_cache", "functools.cached_property", "functools.wraps"),
-        *("abc.abstractmethod", "typing.overload", "typing.final", "torch.no_grad", "torch.inference_mode"),
+        *("abc.abstractmethod", "typing.final", "torch.no_grad", "torch.inference_mode"),
     )
 )
 
@@ -34,7 +36,7 @@ def is_registered(
     scopes: Mapping[str, Scope], scope: Scope, node: Definition, route: frozenset[int] = frozenset()
 ) -> bool:
     """Whether defining a function or class gives it to code that may call it: a decorator, or a base class."""
-    if any(_library_name(scopes, scope, decorator) not in _DECORATORS for decorator in node.decorator_list):
+    if any(library_name(scopes, scope, decorator) not in _DECORATORS for decorator in node.decorator_list):
         return True
     if not isinstance(node, ast.ClassDef) or id(node) in route:
         return False
@@ -46,15 +48,15 @@ def is_registered(
 def _is_plain_base(scopes: Mapping[str, Scope], scope: Scope, base: ast.expr, route: frozenset[int]) -> bool:
     if any(isinstance(inner, ast.Call) for inner in ast.walk(base)):
         return False
-    name = _library_name(scopes, scope, base.value if isinstance(base, ast.Subscript) else base)
+    name = library_name(scopes, scope, base.value if isinstance(base, ast.Subscript) else base)
     if name is not None:
         return name.partition(".")[0] in SAFE_LIBRARIES or hasattr(builtins, name)
     definition = _definition(scopes, scope, base)
     return definition is not None and not is_registered(scopes, *definition, route)
 
 
-def _library_name(scopes: Mapping[str, Scope], scope: Scope, node: ast.expr) -> str | None:
-    """Return the path of a library's or builtin function or class; None for anything else."""
+def library_name(scopes: Mapping[str, Scope], scope: Scope, node: ast.expr) -> str | None:
+    """Return the path of a library's or builtin function or class, called or not; None for anything else."""
     base, attributes = path_of(node.func if isinstance(node, ast.Call) else node)
     if not isinstance(base, ast.Name):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -67,7 +68,7 @@ class Scope:
         if tree is None and content != b"":
             raise UnresolvableError(module.name)
         body = [] if tree is None else tree.body
-        ran = tuple(_run_by(body, module.name))
+        ran = tuple(_run_by(body, is_main=module.name in _names_of_main()))
         bindings: dict[str, dict[Binding, None]] = {}
         # Imports in functions and classes count for the whole module: a function may bind a global name.
         for name, binding in (*_bound_by(body), *_imports(body, module)):
@@ -99,7 +100,7 @@ def path_of(node: ast.expr) -> tuple[ast.expr, list[str]]:
 
 
 def headers(node: Definition) -> Iterator[ast.expr]:
-    """Yield the expressions that run when a function or class is defined, besides its decorators and bases."""
+    """Yield the arguments of decorators, default values and keywords, which run when a function or class is defined."""
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call):
             yield from (*decorator.args, *(keyword.value for keyword in decorator.keywords))
@@ -108,29 +109,36 @@ def headers(node: Definition) -> Iterator[ast.expr]:
         return
     arguments = node.args
     yield from (default for default in (*arguments.defaults, *arguments.kw_defaults) if default is not None)
-    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
-    annotations = [argument.annotation for argument in every if argument is not None]
-    # An annotation without a call only names types.
-    for annotation in filter(None, (*annotations, node.returns)):
-        if any(isinstance(inner, ast.Call) for inner in ast.walk(annotation)):
-            yield annotation
 
 
-def _run_by(body: Iterable[ast.AST], module_name: str) -> Iterator[ast.AST]:
+def annotations_of(node: Definition) -> Iterator[ast.expr]:
+    """Yield the annotations of a function's arguments and result."""
+    if not isinstance(node, ast.ClassDef):
+        every = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg)
+        yield from filter(None, (*(argument.annotation for argument in every if argument is not None), node.returns))
+
+
+def _run_by(body: Iterable[ast.AST], *, is_main: bool) -> Iterator[ast.AST]:
     """Yield what running statements runs: expressions, simple statements, and definitions without their bodies."""
     for node in body:
         if isinstance(node, DEFINITIONS):
             yield node
             if isinstance(node, ast.ClassDef):
-                yield from _run_by(node.body, module_name)
-        elif isinstance(node, ast.If) and _is_main_guard(node.test) and module_name != "__main__":
-            yield from _run_by(node.orelse, module_name)
+                yield from _run_by(node.body, is_main=is_main)
+        elif isinstance(node, ast.If) and _is_main_guard(node.test) and not is_main:
+            yield from _run_by(node.orelse, is_main=is_main)
         elif any(
             isinstance(child, ast.stmt | ast.excepthandler | ast.match_case) for child in ast.iter_child_nodes(node)
         ):
-            yield from _run_by(ast.iter_child_nodes(node), module_name)
+            yield from _run_by(ast.iter_child_nodes(node), is_main=is_main)
         elif not (is_docstring(node) or _is_list_of_exports(node)):
             yield node
+
+
+def _names_of_main() -> tuple[str, ...]:
+    """Return the names of the module that Python was started with, whose main guard does run."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return ("__main__",) if spec is None else ("__main__", spec.name)
 
 
 def _is_main_guard(test: ast.expr) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.machinery
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,8 @@ REACHED = {
     "property": "class Net:\n    @property\n    def weights(self):\n        return read('w')\n",
     "conditional expression": "def Net(kind):\n    return (read if kind else None)('w')\n",
     "cached function": "import functools\n@functools.cache\ndef cached():\n    return read('w')\nclass Net:\n    def forward(self):\n        cached()\n",
+    "brackets of a class": "class Base:\n    def __class_getitem__(cls, item):\n        cls.go = read\ndef other(x: Base['a']) -> None:\n    pass\nclass Net(Base):\n    pass\n",
+    "call in an annotation": "def kind():\n    read('w')\ndef other(x: kind()):\n    pass\nclass Net:\n    pass\n",
     "layer that torch calls": "class Layer(torch.nn.Module):\n    def forward(self, x):\n        return read(x)\nclass Net(torch.nn.Module):\n    def __init__(self):\n        self.layer = Layer()\n",
 }  # fmt: skip
 
@@ -93,6 +97,7 @@ UNRESOLVED = {
     "module as an object": "import sys as system\nclass Net:\n    def forward(self):\n        use(system)\n",
     "subclasses": "class Net:\n    def forward(self):\n        type(self).__subclasses__()\n",
     "star": "from os.path import *\nclass Net:\n    pass\n",
+    "half of pickle": "import _pickle\nclass Net:\n    def forward(self, file):\n        _pickle.Unpickler(file)\n",
     "pickle": "import pickle\nclass Net:\n    def forward(self, file):\n        pickle.load(file)\n",
     "unknown library": "import somelibrary\nclass Net:\n    def forward(self, name):\n        somelibrary.instantiate(name)\n",
     "unknown decorator": "import click\n@click.command()\ndef main():\n    pass\nclass Net:\n    pass\n",
@@ -180,6 +185,35 @@ def test_submodules_are_followed(tmp_path: Path) -> None:
     texts = {"pkg": "", "pkg__parts": HEAD, "net": "import pkg.parts\nclass Net:\n    forward = pkg.parts.read\n"}
     assert search(tmp_path, **texts) is not None
     assert search(tmp_path, **{**texts, "net": "import pkg.parts\nclass Net:\n    forward = pkg.parts.Plain\n"}) is None
+
+
+def test_relative_imports_are_followed(tmp_path: Path) -> None:
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .parts import read\n")
+    (package / "parts.py").write_text(HEAD)
+
+    def reached(net: str) -> bool:
+        (package / "net.py").write_text(net)
+        code = {"pkg": Module("pkg", str(package / "__init__.py"), None, (str(package),))}
+        code |= {f"pkg.{name}": Module(f"pkg.{name}", str(package / f"{name}.py"), None) for name in ("net", "parts")}
+        return unseen_read(code, ["pkg.net:Net"]) is not None
+
+    assert reached("from .parts import read\nclass Net:\n    forward = read\n")
+    assert reached("from . import parts\nclass Net:\n    forward = parts.read\n")
+    assert reached("from . import read\nclass Net:\n    forward = read\n")
+    assert reached("import pkg\nclass Net:\n    forward = pkg.read\n")
+    assert reached("from .. import parts\nclass Net:\n    forward = parts.read\n"), "it is not there"
+    assert not reached("from .parts import Plain\nclass Net(Plain):\n    pass\n")
+
+
+def test_the_module_that_python_was_started_with_runs_its_main_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = HEAD + BESIDE["main"]
+    assert search(tmp_path, net=text) is None
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", importlib.machinery.ModuleSpec("net", None))
+    assert search(tmp_path, net=text) is not None
 
 
 def test_code_without_source_counts_as_a_whole(tmp_path: Path) -> None:
