@@ -21,7 +21,9 @@ BY_TEXT: Final = frozenset(
 )  # fmt: skip
 # Python's private modules are the other halves of public ones, such as of pickle.
 _STANDARD: Final = {name for name in sys.stdlib_module_names if not name.startswith("_")}
-SAFE_LIBRARIES: Final = frozenset((FRAMEWORKS | _STANDARD | {"__future__"}) - BY_TEXT)
+# Architectures often use these, which look up nothing by a text either.
+_OTHERS: Final = {"__future__", "einops", "typing_extensions"}
+SAFE_LIBRARIES: Final = frozenset((FRAMEWORKS | _STANDARD | _OTHERS) - BY_TEXT)
 # Decorators that only call the function where it is called itself.
 _DECORATORS: Final = frozenset(
     (

@@ -19,8 +19,8 @@ class LoadedModels:
         self._facts = facts
         self._lines: dict[str, str] = {}
         self._pending: list[str] = []
-        # Kept, so that no other object gets the identity of one.
-        self._own: list[Model] = []
+        # What needs no line, or has one. Kept, so that no other object gets the identity of one.
+        self._objects: list[object] = []
 
     def note_spec(self, spec: str, model: Model, reason: LoadingReason) -> None:
         """Note why the model of a spec was loaded."""
@@ -34,10 +34,13 @@ class LoadedModels:
         self._note(spec, model, reason)
 
     def note_object(self, fixture_value: object, model: Model, origin: str) -> None:
-        """Note that a fixture has made a model itself, and what to return instead."""
-        if isinstance(model, DeferredModel) or any(fixture_value is own for own in self._own):
+        """Note that a model was made by a fixture or a test, and what to give instead."""
+        if isinstance(model, DeferredModel) or any(fixture_value is other for other in self._objects):
             return
-        text = f"{origin} returns it as an object; return its spec as a text, such as 'checkpoint:FILE?arch=...'"
+        self._objects.append(fixture_value)
+        is_fixture = origin.startswith("fixture ")
+        text = f"{origin} returns it as an object; return" if is_fixture else f"the {origin} is an object; give"
+        text += " its spec as a text, such as 'checkpoint:FILE?arch=...'"
         self._note(f"{origin} {model.name}", model, LoadingReason(text, lasts=True))
 
     def note_finetuned(self, model: Model) -> None:
@@ -48,7 +51,7 @@ class LoadedModels:
 
     def add_own(self, model: Model) -> None:
         """Add a model that the plugin has made: a fixture that returns it has not."""
-        self._own.append(model)
+        self._objects.append(model)
 
     def take(self) -> dict[str, str]:
         """Return the lines that were not taken yet, by key: the same model has the same key in all processes."""

@@ -135,6 +135,29 @@ def test_a_finetuned_model_is_told_the_first_time(
     assert reasons(run_elsewhere("-p", "no:xdist", "-v")) == []
 
 
+def test_a_source_that_is_an_object_is_told_once(
+    project: Project, run_elsewhere: Run, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        test_reasons="""
+        import pytest
+        from reasons_net import Net
+        from pytest_biastransfer import Model, Preprocess
+
+        def test_it(bias_transfer):
+            source = Model(Net(), preprocess=Preprocess(size=16))
+            for _ in range(2):
+                bias_transfer(source, "imagefolder:photos", name="pets")
+        """
+    )
+    result = run_elsewhere("-p", "no:xdist", "-v")
+    assert reasons(result) == [
+        "model Net was loaded: the source is an object; give its spec as a text, such as 'checkpoint:FILE?arch=...'; a "
+        "session in which nothing changed would not load it otherwise",
+        "model pets was loaded: it was finetuned in this session",
+    ]
+
+
 def test_a_model_of_a_test_that_fails_early_is_said_too(project: Project, run_elsewhere: Run) -> None:
     project.write("test_reasons.py", TESTS.replace("max_asr=1", "max_asr=1, targeted=5"))
     result = run_elsewhere("-p", "no:xdist", "-v")
