@@ -15,7 +15,8 @@ from pytest_biastransfer.evaluation.chunk_task import ChunkTask
 from pytest_biastransfer.evaluation.device_copies import Copy, DeviceCopies
 from pytest_biastransfer.evaluation.predictor import InputChange, are_finite, source_change
 from pytest_biastransfer.evaluation.reproducibility import require_reproducible
-from pytest_biastransfer.fingerprints.observation import Reads, observing
+from pytest_biastransfer.fingerprints.observation import observing
+from pytest_biastransfer.fingerprints.reads import Reads
 from pytest_biastransfer.interventions import BatchInfo
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ They are part of the predictions' key, but are known only after the model has pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pytest_biastransfer.fingerprints import fingerprint
-from pytest_biastransfer.fingerprints.observation import Reads, observing, variable
+from pytest_biastransfer.fingerprints.observation import observing
+from pytest_biastransfer.fingerprints.reads import NotComparableError, Reads, described, variable
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
@@ -23,8 +24,8 @@ class ReadsMoreError(Exception):
 class _Names(TypedDict):
     variables: list[str]
     files: list[str]
-    # Whether the model reads something that cannot be compared with another session, such as a connection.
-    elsewhere: bool
+    # What the model does that cannot be compared with another session, such as "reads sys.argv (net.py:7)".
+    elsewhere: list[str]
 
 
 class ForwardReads:
@@ -47,6 +48,11 @@ class ForwardReads:
         files = {name: self._digest(Path(name)) for name in names["files"]}
         return (variables, files) if variables or files else None, not names["elsewhere"]
 
+    def elsewhere(self, model: str) -> Sequence[str]:
+        """Return what a model does while it predicts for which its predictions cannot be kept, as verbs."""
+        names = self._names_of(model)
+        return [] if names is None else names["elsewhere"]
+
     def observe(self, model: str, run: Callable[[], None], earlier: Reads) -> None:
         """Run code that predicts with the model; record what is read meanwhile, and what was read `earlier`."""
         with observing() as reads:
@@ -54,14 +60,19 @@ class ForwardReads:
         self._record(model, reads | earlier)
 
     def _record(self, model: str, reads: Reads) -> None:
-        outside = reads.files_besides(())
-        files = reads.files if outside is None else outside
+        elsewhere = [f"{described(read)}{_position(reads, read)}" for read in reads.elsewhere]
+        elsewhere += [f"lists {directory}" for directory in reads.directories]
+        files: Iterable[str] = reads.files
+        try:
+            files = reads.files_besides(())
+        except NotComparableError as error:
+            elsewhere.append(f"reads {error.subject}{_position(reads, error.subject)}")
         # Merged with earlier records, because a module that is imported already is not read again.
-        earlier = self._names_of(model) or {"variables": [], "files": [], "elsewhere": False}
+        earlier = self._names_of(model) or {"variables": [], "files": [], "elsewhere": []}
         names: _Names = {
             "variables": sorted({*reads.variables, *earlier["variables"]}),
             "files": sorted({*files, *earlier["files"]}),
-            "elsewhere": bool(reads.elsewhere or reads.directories) or outside is None or earlier["elsewhere"],
+            "elsewhere": sorted({*elsewhere, *earlier["elsewhere"]}),
         }
         if names != earlier:
             self._names[model] = names
@@ -80,6 +91,13 @@ class ForwardReads:
             return self._facts.digest(file)
         except OSError:
             return None
+
+
+def _position(reads: Reads, read: str) -> str:
+    if read not in reads.origins:
+        return ""
+    file, line = reads.origins[read]
+    return f" ({Path(file).name}:{line})"
 
 
 def _fact(model: str) -> str:

@@ -12,7 +12,7 @@ from pytest_biastransfer.store import StoreDirectory
 if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.forward_reads import ForwardReads
     from pytest_biastransfer.evaluation.keys import PredictionKey
-    from pytest_biastransfer.fingerprints.observation import Reads
+    from pytest_biastransfer.fingerprints.reads import Reads
     from pytest_biastransfer.store import Store
     from pytest_biastransfer.store.chunks import Content
 

@@ -103,7 +103,7 @@ def imported_by(module: Module, content: bytes) -> frozenset[str]:
     statements = _statements(hashlib.sha256(content).digest(), content, (module.file or "").endswith(".pyc"))
     names: set[str] = set()
     for level, base, members in statements:
-        start = _absolute_name(level, base, module.package)
+        start = absolute_name(level, base, module.package)
         if start:
             names |= {start, *(f"{start}.{member}" for member in members)}
     return frozenset(package for name in names for package in _with_packages(name))
@@ -189,7 +189,12 @@ def _of_code(code: types.CodeType) -> Iterator[_Statement]:
             yield from _of_code(constant)
 
 
-def _absolute_name(level: int, name: str, package: str) -> str:
+def absolute_name(level: int, name: str, package: str) -> str:
+    """Return the full name of a module that an import names, with `level` leading dots, in a package.
+
+    >>> absolute_name(2, "parts", "nets.small")
+    'nets.parts'
+    """
     if level == 0:
         return name
     base = package.rsplit(".", level - 1)[0] if level > 1 else package

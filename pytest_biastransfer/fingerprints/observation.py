@@ -9,93 +9,26 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib.util
 import operator
 import os
-import re
 import sys
 import threading
 import types
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, distribution_of, sha256_of_text
-from pytest_biastransfer.fingerprints.source_code import THIS_PACKAGE, is_of_python, is_users_file
-from pytest_biastransfer.regular_files import sha256_of_file
+from pytest_biastransfer.fingerprints.installed import FRAMEWORKS, sha256_of_text
+from pytest_biastransfer.fingerprints.reads import ELSEWHERE, NotComparableError, Reads, is_of_a_library, state_of
+from pytest_biastransfer.fingerprints.source_code import THIS_PACKAGE, is_users_file
 
 _LISTING: Final = ("os.listdir", "os.scandir")
-# Events whose outcome may differ the next time, and cannot be compared.
-_ELSEWHERE: Final = (
-    "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "urllib.", "http.",
-    "ftplib.", "sqlite3.", "ctypes.dlopen", "winreg.",
-)  # fmt: skip
-_BELOW_PYTHON: Final = re.compile(
-    rb"\b(safe_open|load_file|jit\.load|load_library|imread|read_image|read_file|decode_image|InferenceSession|h5py|"
-    rb"VideoReader|VideoCapture|CDLL)\b"
-)
 # The files that compilers read affect speed, not results.
 _COMPILERS: Final = ("torch._dynamo", "torch._inductor")
-_OF_THE_MACHINE: Final = ("/proc/", "/sys/", "/dev/")
-
-
-@dataclass
-class Reads:
-    """The inputs that code has read.
-
-    Attributes
-    ----------
-    files
-        Absolute paths, with sizes and modification times when they were read; None for a missing file.
-    directories
-        Directories whose entries were listed.
-    variables
-        Names of environment variables, with hashes of their values; None for one that was not set.
-    elsewhere
-        Inputs that cannot be compared in the next session.
-    modules
-        Modules that were imported meanwhile.
-    """
-
-    files: dict[str, tuple[int, int] | None] = field(default_factory=dict)
-    directories: set[str] = field(default_factory=set)
-    variables: dict[str, str | None] = field(default_factory=dict)
-    elsewhere: set[str] = field(default_factory=set)
-    modules: set[str] = field(default_factory=set)
-
-    def __or__(self, other: Reads) -> Reads:
-        """Return the inputs of both."""
-        return Reads(
-            {**other.files, **self.files},
-            self.directories | other.directories,
-            {**other.variables, **self.variables},
-            self.elsewhere | other.elsewhere,
-            self.modules | other.modules,
-        )
-
-    def files_besides(self, covered: Iterable[Path | str]) -> dict[str, str | None] | None:
-        """Return the hashes of the files that are neither in `covered` nor in a library; None if that is impossible.
-
-        It is impossible for a file that was removed or changed since it was read: its hash then is unknown.
-        """
-        own = {os.path.abspath(path) for path in covered}  # noqa: PTH100 - strings
-        digests: dict[str, str | None] = {}
-        for path, state in self.files.items():
-            source = source_of(path)
-            if path in own or source in own or is_of_a_library(source):
-                continue
-            # Python writes the compiled file after it has read the source, so only the source is compared.
-            before = _state(source) if source != path else state
-            if source.startswith(_OF_THE_MACHINE) or before != _state(source):
-                return None
-            try:
-                digests[source] = None if before is None else sha256_of_file(Path(source)).hex()
-            except OSError:
-                return None
-        return digests
+# What `Reads.elsewhere` has besides the names of events.
+_ARGUMENTS: Final = "sys.argv"
+_ENVIRONMENT: Final = "all environment variables"
 
 
 def exempt_thread() -> None:
@@ -103,20 +36,11 @@ def exempt_thread() -> None:
     _here.exempt = True
 
 
-def reads_below_python(files: Iterable[Path]) -> bool:
-    """Whether code mentions functions that open files in C++ or Rust, which audit hooks do not report."""
-    return any(_BELOW_PYTHON.search(file.read_bytes()) for file in files)
+def reads_of_imports(names: Iterable[str]) -> Reads:
+    """Return what was read while modules were imported.
 
-
-def variable(name: str) -> str | None:
-    """Return a hash of the value of an environment variable, None if it is not set."""
-    value = os.environ.get(name)
-    # Hashed, as values may be secrets.
-    return None if value is None else sha256_of_text(value)
-
-
-def reads_of_imports(names: Iterable[str]) -> Reads | None:
-    """Return what was read while modules were imported; None if one of them was imported without observation."""
+    Raises `NotComparableError` with one that was imported without observation.
+    """
     reads = Reads()
     for name in names:
         module = sys.modules.get(name)
@@ -124,7 +48,7 @@ def reads_of_imports(names: Iterable[str]) -> Reads | None:
             continue
         imported, observed = _imported.get(name, (None, Reads()))
         if imported is None or imported() is not module:
-            return None
+            raise NotComparableError(name)
         reads |= observed
     return reads
 
@@ -191,7 +115,7 @@ _here: Final = threading.local()
 
 class _ObservedEnvironment(_Environ):  # type: ignore[valid-type, misc]
     def __getitem__(self, key: Any) -> Any:
-        if _is_of_interest(sys._getframe(1)):
+        if _reader(sys._getframe(1)) is not None:
             name = os.fsdecode(key) if isinstance(key, str | bytes) else str(key)
             value = self._data.get(self.encodekey(key)) if isinstance(key, str | bytes) else None
             text = None if value is None else os.fsdecode(value)
@@ -201,47 +125,67 @@ class _ObservedEnvironment(_Environ):  # type: ignore[valid-type, misc]
         return super().__getitem__(key)
 
     def __iter__(self) -> Iterator[Any]:
-        _note_elsewhere("all environment variables", sys._getframe(1))
+        _note_elsewhere(_ENVIRONMENT, sys._getframe(1))
         yield from super().__iter__()
 
     def __len__(self) -> int:
-        _note_elsewhere("all environment variables", sys._getframe(1))
+        _note_elsewhere(_ENVIRONMENT, sys._getframe(1))
         return len(self._data)
 
 
 class _Arguments(list[str]):
     def __getitem__(self, index: Any) -> Any:
-        _note_elsewhere("arguments", sys._getframe(1))
+        _note_elsewhere(_ARGUMENTS, sys._getframe(1))
         return super().__getitem__(index)
 
     def __iter__(self) -> Iterator[str]:
-        _note_elsewhere("arguments", sys._getframe(1))
+        _note_elsewhere(_ARGUMENTS, sys._getframe(1))
         return super().__iter__()
 
+    def __len__(self) -> int:
+        _note_elsewhere(_ARGUMENTS, sys._getframe(1))
+        return super().__len__()
 
-def _note_elsewhere(origin: str, frame: types.FrameType) -> None:
-    if _is_of_interest(frame):
+    def __contains__(self, argument: object) -> bool:
+        _note_elsewhere(_ARGUMENTS, sys._getframe(1))
+        return super().__contains__(argument)
+
+    def __eq__(self, other: object) -> bool:
+        _note_elsewhere(_ARGUMENTS, sys._getframe(1))
+        return super().__eq__(other)
+
+    __hash__ = None
+
+    def copy(self) -> list[str]:
+        _note_elsewhere(_ARGUMENTS, sys._getframe(1))
+        return super().copy()
+
+
+def _note_elsewhere(read: str, frame: types.FrameType) -> None:
+    reader = _reader(frame)
+    if reader is not None:
         for reads in _active:
-            reads.elsewhere.add(origin)
+            reads.note_elsewhere(read, reader)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if not _active or getattr(_here, "busy", False):
         return
     is_open, is_listing = event == "open", event in _LISTING
-    if not (is_open or is_listing or event.startswith(_ELSEWHERE)):
+    if not (is_open or is_listing or event.startswith(ELSEWHERE)):
         return
     _here.busy = True
     try:
         frame = sys._getframe(1)
         # Imports list directories too. Whether they would find the same modules is checked elsewhere.
-        if not (is_listing and frame.f_code.co_filename.startswith("<frozen ")) and _is_of_interest(frame):
-            _note(event, arguments, is_open, is_listing)
+        reader = None if is_listing and frame.f_code.co_filename.startswith("<frozen ") else _reader(frame)
+        if reader is not None:
+            _note(event, arguments, is_open, is_listing, reader)
     finally:
         _here.busy = False
 
 
-def _note(event: str, arguments: tuple[Any, ...], is_open: bool, is_listing: bool) -> None:
+def _note(event: str, arguments: tuple[Any, ...], is_open: bool, is_listing: bool, reader: types.FrameType) -> None:
     path = arguments[0] if arguments else None
     if is_open and (isinstance(path, int) or not _reads(*arguments[1:3])):
         return
@@ -249,13 +193,14 @@ def _note(event: str, arguments: tuple[Any, ...], is_open: bool, is_listing: boo
         return
     for reads in _active:
         if not (is_open or is_listing):
-            reads.elsewhere.add(event)
+            reads.note_elsewhere(event, reader)
         elif isinstance(path, int):
-            reads.elsewhere.add("a directory by its number")
+            reads.note_elsewhere("a directory by its number", reader)
         else:
             absolute = os.path.abspath(os.fsdecode(path if path is not None else "."))  # noqa: PTH100 - a string
             if is_open:
-                reads.files.setdefault(absolute, _state(absolute))
+                reads.files.setdefault(absolute, state_of(absolute))
+                reads.origins.setdefault(absolute, (reader.f_code.co_filename, reader.f_lineno))
             else:
                 reads.directories.add(absolute)
 
@@ -267,57 +212,33 @@ def _reads(mode: Any, flags: Any) -> bool:
     return not isinstance(flags, int) or flags & os.O_WRONLY == 0
 
 
-def _is_of_interest(frame: types.FrameType | None) -> bool:
-    """Whether a read comes from the user's code, directly or through a library.
+def _reader(frame: types.FrameType | None) -> types.FrameType | None:
+    """Return the frame of the code that reads: the user's, or that of a library that is none of the frameworks.
 
     Reads of this package are not recorded, nor those of frameworks while they are imported or called by this package.
     """
     if getattr(_here, "exempt", False):
-        return False
-    by_a_library = False
+        return None
+    library: types.FrameType | None = None
     while frame is not None:
         name = frame.f_globals.get("__name__")
         top = name.partition(".")[0] if isinstance(name, str) else ""
         if top in FRAMEWORKS:
             if frame.f_code.co_name == "<module>" or str(name).startswith(_COMPILERS):
-                return False
-            by_a_library = False
+                return None
+            library = None
         elif name != __name__ and top == THIS_PACKAGE:
             # This package called a library that is no framework: it may be the model's own package.
-            return by_a_library
+            return library
         elif name != __name__ and top != "__main__" and top not in sys.stdlib_module_names:
             if _is_users(frame.f_code.co_filename, top):
-                return True
-            by_a_library = True
+                return frame
+            library = frame
         frame = frame.f_back
-    return by_a_library
+    return library
 
 
 @functools.lru_cache(maxsize=10_000)
 def _is_users(file: str, top: str) -> bool:
     # Generated code has no file.
     return file.startswith("<") or is_users_file(os.path.abspath(file), top)  # noqa: PTH100 - a string
-
-
-def _state(path: str) -> tuple[int, int] | None:
-    try:
-        state = os.stat(path)  # noqa: PTH116 - half the time of Path.stat
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns
-
-
-def source_of(path: str) -> str:
-    """Return the source of a compiled module; the path itself for any other file."""
-    try:
-        return importlib.util.source_from_cache(path)
-    except ValueError:
-        return path
-
-
-def is_of_a_library(path: str) -> bool:
-    """Whether a file belongs to Python or to an installed library, whose RECORD identifies it."""
-    if is_of_python(path):
-        return True
-    installed = distribution_of(path)
-    return installed is not None and not installed.is_local

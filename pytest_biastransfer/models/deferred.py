@@ -9,70 +9,44 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.errors import BiasTransferError, ModelError
+from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints import NotFingerprintableError, fingerprint
-from pytest_biastransfer.fingerprints.imports import module_named
-from pytest_biastransfer.fingerprints.observation import (
-    Reads,
-    is_of_a_library,
-    observing,
-    reads_below_python,
-    reads_of_imports,
-    variable,
-)
+from pytest_biastransfer.fingerprints.observation import observing, reads_of_imports
+from pytest_biastransfer.fingerprints.reads import NotComparableError, Reads, is_of_a_library
 from pytest_biastransfer.fingerprints.source_code import libraries, records, user_files, user_modules, versions
+from pytest_biastransfer.models.known_description import KnownDescription, change_since, is_untouched, listing
+from pytest_biastransfer.models.loading_reasons import (
+    NEEDED,
+    NO_STORE,
+    PATCHED,
+    Listener,
+    LoadingReason,
+    NotRecognizableError,
+    below_python,
+    changing_file,
+    no_listener,
+    uncomparable,
+    what_changed,
+)
 from pytest_biastransfer.models.model import Model, with_spec
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.scheme import PluginLoader, no_plugin
 from pytest_biastransfer.models.thresholds import DEFAULT
-from pytest_biastransfer.names import Outputs
-from pytest_biastransfer.specs.class_order import ClassOrder
-from pytest_biastransfer.specs.python_factory import importable_beside
 from pytest_biastransfer.specs.spec import Spec
-from pytest_biastransfer.store.facts import Digest
 
 if TYPE_CHECKING:
     import torch
 
+    from pytest_biastransfer.fingerprints.imports import Module
     from pytest_biastransfer.models.scheme import Sources
     from pytest_biastransfer.store import Facts
 
 # The distributions that every loaded model depends on.
 _ALWAYS: Final = ("pytest-biastransfer", "torch", "torchvision")
-
-
-def _is_preprocess(fields: Mapping[str, Any]) -> bool:
-    try:
-        Preprocess(**fields)
-    except (TypeError, ValueError, BiasTransferError):
-        return False
-    return True
-
-
-class Description(TypedDict):
-    """The fields from which `DeferredModel.of` makes a model, besides its name."""
-
-    fingerprint: Digest
-    preprocess: Annotated[dict[str, Any], _is_preprocess]
-    classes: list[str] | None
-
-
-class _CachedModel(Description):
-    name: str
-    class_order: ClassOrder | None
-    outputs: Outputs
-    threshold: float | dict[str, float] | Literal["prevalence"]
-    # The digest is None for a file or variable that was looked for and does not exist.
-    files: dict[str, Digest | None]
-    variables: dict[str, Digest | None]
-    modules: dict[str, str | None]
-    libraries: dict[str, str | None]
-    types: dict[str, Digest]
-    listings: dict[str, list[str]]
 
 
 class DeferredModel(Model):
@@ -133,10 +107,16 @@ class DeferredModel(Model):
         return super().fingerprint if "module" in vars(self) else self._cached_fingerprint
 
 
-def model_of_spec(text: str, directory: Path, facts: Facts, plugins: PluginLoader = no_plugin) -> Model:
+def model_of_spec(
+    text: str,
+    directory: Path,
+    facts: Facts,
+    plugins: PluginLoader = no_plugin,
+    listener: Listener = no_listener,
+) -> Model:
     """Return the model that a spec string names; it is not loaded if an earlier session has cached its fingerprint.
 
-    Raises the errors of `load_model`.
+    The `listener` is told why it was loaded, now or later. Raises the errors of `load_model`.
     """
     spec = Spec.parse(text, directory)
 
@@ -145,54 +125,85 @@ def model_of_spec(text: str, directory: Path, facts: Facts, plugins: PluginLoade
 
         return load_model(spec, plugins=plugins)
 
-    key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
-    cached = facts.get(key, _CachedModel)
-    if cached is not None and _is_unchanged(cached, spec, facts):
-        return with_spec(DeferredModel.of(cached, load, lambda: _is_untouched(cached)), spec)
-    from pytest_biastransfer.models.loading import sources_of
+    environment = {**versions(_ALWAYS), "Python": sys.version}
+    question = (text, str(directory.absolute()))
+    key = fingerprint("model", *question, environment)
+    known = facts.get(key, KnownDescription)
+    change = None if known is None else change_since(known, spec, facts)
+    if known is not None and change is None:
 
-    sources = sources_of(spec, plugins)
-    if sources is None:
-        return load()
-    # Digests are taken before loading: a file that changes in between then never matches the loaded model.
-    digests = {str(file): facts.digest(file) for file in sources.files if file.is_file()}
-    listings = {str(directory): _listing(directory) for directory in sources.directories}
-    with observing() as reads:
-        model = with_spec(load(), spec)
-    if len(digests) == len(sources.files):
-        _store_description(key, model, digests, listings, sources, reads, facts)
+        def load_later() -> Model:
+            listener(deferred, NEEDED if is_untouched(known) else PATCHED)
+            return load()
+
+        deferred = DeferredModel.of(known, load_later, lambda: is_untouched(known))
+        return with_spec(deferred, spec)
+    last = fingerprint("model's environment", *question)
+    before = facts.get(last, dict[str, str | None])
+    reason = what_changed(environment, before) if change is None else LoadingReason(change)
+    model, obstacle = _loaded(spec, load, plugins, facts, key)
+    # After the description, for other processes that load the same model now.
+    if before != environment:
+        facts.put(last, environment)
+    if obstacle is not None:
+        reason = LoadingReason(obstacle, lasts=True)
+    elif not facts.are_kept:
+        reason = NO_STORE
+    listener(model, reason)
     return model
 
 
-def _store_description(
-    key: str,
+def _loaded(
+    spec: Spec, load: Callable[[], Model], plugins: PluginLoader, facts: Facts, key: str
+) -> tuple[Model, str | None]:
+    """Load a model and cache its description; return what speaks against the latter, too."""
+    from pytest_biastransfer.models.loading import sources_of, without_sources
+
+    sources = sources_of(spec, plugins)
+    if sources is None:
+        return load(), without_sources(spec)
+    # Digests are taken before loading: a file that changes in between then never matches the loaded model.
+    digests = {str(file): facts.digest(file) for file in sources.files if file.is_file()}
+    listings = {str(directory): listing(directory) for directory in sources.directories}
+    with observing() as reads:
+        model = with_spec(load(), spec)
+    # Otherwise one has been downloaded.
+    if len(digests) == len(sources.files):
+        try:
+            facts.put(key, _description(model, digests, listings, sources, reads, facts))
+        except NotRecognizableError as error:
+            return model, str(error)
+    return model, None
+
+
+def _description(
     model: Model,
     files: dict[str, str],
     listings: dict[str, list[str]],
     sources: Sources,
     reads: Reads,
     facts: Facts,
-) -> None:
-    """Cache the model's description and everything that it depends on, unless some dependency cannot be checked."""
-    modules = {*sources.modules, *(type(layer).__module__ for layer in model.module.modules())}
+) -> dict[str, Any]:
+    """Return the model's description and everything that it depends on.
+
+    Raises `NotRecognizableError` if some dependency cannot be checked.
+    """
+    kinds = {type(layer) for layer in model.module.modules()}
+    modules = {*(name.partition(":")[0] for name in sources.modules), *(kind.__module__ for kind in kinds)}
     code = user_modules({*modules, *reads.modules})
-    imports = reads_of_imports(code)
-    if imports is None or not _has_only_saved_tensors(model.module):
-        return
-    reads |= imports
     code_files = {str(file): facts.digest(file) for file in user_files(code)}
-    other_files = reads.files_besides([*files, *code_files])
-    if other_files is None or reads.elsewhere or reads_below_python(map(Path, code_files)):
-        return
+    directory = model.spec.directory if model.spec is not None else Path()
+    unsaved = _unsaved_tensor(model.module)
+    if unsaved is not None:
+        raise NotRecognizableError(f"{unsaved} is a tensor that its file of weights does not have")
+    reads |= _reads_of_imports(code)
+    read = _read_files(reads, [*files, *code_files], directory)
+    _require_all_seen(reads, code, _objects(sources, kinds, code), directory)
     try:
         content = model.fingerprint
-        read_listings = {
-            directory: _listing(Path(directory)) for directory in reads.directories if not is_of_a_library(directory)
-        }
-    except (NotFingerprintableError, OSError):
-        return
-    classes = {type(layer) for layer in model.module.modules()}
-    description = {
+    except NotFingerprintableError as error:
+        raise NotRecognizableError(f"its content cannot be told: it holds {error}") from error
+    return {
         "fingerprint": content,
         "preprocess": dataclasses.asdict(model.preprocess),
         "classes": model.classes,
@@ -200,75 +211,71 @@ def _store_description(
         "class_order": model.class_order,
         "outputs": model.outputs,
         "threshold": dict(model.threshold) if isinstance(model.threshold, Mapping) else model.threshold,
-        "files": files | code_files | other_files,
+        "files": files | code_files | read,
+        "read": list(read),
         "variables": reads.variables,
         "modules": {name: module.file for name, module in code.items()},
         "libraries": libraries({*modules, *code}) | records(getattr(model.module, "runtimes", ())),
-        "types": {f"{kind.__module__}:{kind.__qualname__}": fingerprint(kind) for kind in classes},
-        "listings": read_listings | listings,
+        "types": {f"{kind.__module__}:{kind.__qualname__}": fingerprint(kind) for kind in kinds},
+        "listings": _read_listings(reads) | listings,
     }
-    facts.put(key, description)
 
 
-def _is_unchanged(cached: Mapping[str, Any], spec: Spec, facts: Facts) -> bool:
+def _reads_of_imports(code: Iterable[str]) -> Reads:
     try:
-        same_files = all(_digest(Path(file), facts) == digest for file, digest in cached["files"].items())
-        same_files = same_files and all(
-            _listing(Path(directory)) == names for directory, names in cached["listings"].items()
-        )
-    except OSError:
-        return False
-    return (
-        same_files
-        and all(variable(name) == value for name, value in cached["variables"].items())
-        and records(cached["libraries"]) == cached["libraries"]
-        and _is_untouched(cached)
-        and _imports_are_same(cached["modules"], spec)
-    )
+        return reads_of_imports(code)
+    except NotComparableError as error:
+        raise NotRecognizableError(
+            f"its module {error.subject} was imported before, such as by a conftest.py, so what it reads is not known"
+        ) from error
 
 
-def _is_untouched(cached: Mapping[str, Any]) -> bool:
-    """Whether none of the user's modules is imported, as it may be patched, and no library class is patched."""
-    if cached["modules"].keys() & sys.modules.keys():
-        return False
-    for name, content in cached["types"].items():
-        module, _, path = name.partition(":")
-        if module in sys.modules and fingerprint(_member(sys.modules[module], path)) != content:
-            return False
-    return True
+def _read_files(reads: Reads, covered: Collection[str], directory: Path) -> dict[str, str | None]:
+    try:
+        return reads.files_besides(covered)
+    except NotComparableError as error:
+        raise NotRecognizableError(changing_file(reads, error.subject, directory)) from error
 
 
-def _member(module: object, path: str) -> object:
-    for name in path.split("."):
-        module = getattr(module, name, None)
-    return module
+def _read_listings(reads: Reads) -> dict[str, list[str]]:
+    own = [directory for directory in reads.directories if not is_of_a_library(directory)]
+    try:
+        return {directory: listing(Path(directory)) for directory in own}
+    except OSError as error:
+        raise NotRecognizableError(f"its code lists {error.filename}, which has gone") from error
 
 
-def _imports_are_same(modules: Mapping[str, str | None], spec: Spec) -> bool:
-    """Whether importing the model's modules would load the same files."""
-    with importable_beside(spec):
-        current = {name: module_named(name) for name in modules}
-    return all(module is not None and module.file == modules[name] for name, module in current.items())
+def _require_all_seen(reads: Reads, code: Mapping[str, Module], objects: Iterable[str], directory: Path) -> None:
+    """Raise `NotRecognizableError` if code reads more than can be compared, or may read what is not reported."""
+    if reads.elsewhere:
+        raise NotRecognizableError(uncomparable(reads, directory))
+    from pytest_biastransfer.fingerprints.unseen_reads import unseen_read
+
+    mention = unseen_read(code, objects)
+    if mention is not None:
+        raise NotRecognizableError(below_python(mention, directory))
 
 
-def _digest(file: Path, facts: Facts) -> str | None:
-    return facts.digest(file) if file.exists() else None
+def _objects(sources: Sources, kinds: Iterable[type], code: Collection[str]) -> set[str]:
+    """Return the classes and functions of the user's that a model is made of, as `unseen_read` takes them."""
+    bases = {base for kind in kinds for base in kind.__mro__ if base.__module__ in code}
+    return {*sources.modules, *(f"{base.__module__}:{base.__qualname__}" for base in bases)}
 
 
-def _listing(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
-
-
-def _has_only_saved_tensors(module: torch.nn.Module) -> bool:
-    """Whether all tensors come from the file of weights: other tensors may be initialized at random."""
+def _unsaved_tensor(module: torch.nn.Module) -> str | None:
+    """Return the name of a tensor that is not from the file of weights: it may be initialized at random."""
     import torch
 
     from pytest_biastransfer.models.file_program import FileProgram
 
     if isinstance(module, FileProgram):
-        return True
+        return None
     state = module.state_dict()
-    attributes = (value for layer in module.modules() for value in vars(layer).values())
-    return all(name in state for name, _ in module.named_buffers()) and not any(
-        isinstance(value, torch.Tensor) for value in attributes
-    )
+    names = [name for name, _ in module.named_buffers() if name not in state]
+    names += [
+        f"{path}.{name}".lstrip(".")
+        for path, layer in module.named_modules()
+        for name, value in vars(layer).items()
+        if isinstance(value, torch.Tensor)
+    ]
+    return names[0] if names else None

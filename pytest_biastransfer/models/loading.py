@@ -90,6 +90,14 @@ def sources_of(spec: Spec, plugins: PluginLoader = no_plugin) -> Sources | None:
     return sources + Sources((spec.path(spec.query["classes"]),))
 
 
+def without_sources(spec: Spec) -> str:
+    """Return why `sources_of` returns None for a spec, as part of a sentence about its model."""
+    if spec.scheme not in _MODULES:
+        return f"{spec.scheme}: is the scheme of a plugin, whose code may read anything"
+    # Of a checkpoint, it is the architecture whose sources cannot be told.
+    return without_sources(spec.nested("arch")) if "arch" in spec.query else _scheme(spec).without_sources
+
+
 @dataclass(frozen=True)
 class _Architectures:
     """The architectures of all schemes."""

@@ -20,7 +20,18 @@ def no_plugin(spec: Spec) -> None:
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources that a spec's model depends on: files, modules of code, and listings of directories."""
+    """The sources that a spec's model depends on.
+
+    Attributes
+    ----------
+    files
+        Files of weights, and of what describes them.
+    modules
+        Names of modules of code; with a colon and the name of the class or function that makes the model, if it is
+        known.
+    directories
+        Directories whose entries decide which files are read.
+    """
 
     files: tuple[Path, ...] = ()
     modules: tuple[str, ...] = ()
@@ -51,6 +62,8 @@ class Scheme:
     sources_of
         Returns the sources of the model without loading or downloading it; None if it depends on more than files and
         code.
+    without_sources
+        Says of a spec for which `sources_of` returns None why it does, and what to type, as part of a sentence.
     architecture, architecture_sources
         The same for the model without its weights. `architecture` is None where a state dict cannot be loaded into it.
     """
@@ -59,3 +72,4 @@ class Scheme:
     sources_of: Callable[[Spec, Architectures], Sources | None]
     architecture: Callable[[Spec], Model] | None = None
     architecture_sources: Callable[[Spec], Sources | None] = lambda spec: Sources()
+    without_sources: str = "its weights are drawn at random, as its spec names no file of weights"

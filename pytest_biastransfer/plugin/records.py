@@ -8,7 +8,7 @@ release of this package installed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.record import Record
 
 # Grows with each change of what is written here or in `pytest_biastransfer.plugin.xdist.worker_messages`.
-VERSION: Final = 4
+VERSION: Final = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class AttachedRecord:
         Points of sweeps that the test measured, and the files that the sweeps are to be written to, as plain data.
     loading
         Seconds that the process of a bias test has spent on loading torch and models for it.
+    loaded
+        Why models were loaded since the process' last report, a line by model; see `LoadedModels`.
     """
 
     bias: Record | None = None
@@ -44,6 +46,7 @@ class AttachedRecord:
     remarks: Sequence[str] = field(default=())
     sweep_points: Sequence[dict[str, Any]] = field(default=())
     loading: float = 0.0
+    loaded: Mapping[str, str] = field(default_factory=dict)
 
 
 def to_text(content: Any) -> str:

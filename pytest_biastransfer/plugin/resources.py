@@ -17,6 +17,7 @@ from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.names import DATASET_FIXTURE, DEVICE_FIXTURE, FINETUNING_FIXTURE, MODEL_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
+from pytest_biastransfer.plugin.loaded_models import LoadedModels
 from pytest_biastransfer.plugin.runtest.upcoming_tests import upcoming_measurements
 from pytest_biastransfer.plugin.runtest.verification import session_canary
 from pytest_biastransfer.plugin.session_store import flushed_by_session, open_store
@@ -27,6 +28,7 @@ from pytest_biastransfer.plugin.state import (
     DEVICE_MEMORY,
     EVALUATORS,
     EXECUTOR,
+    LOADED_MODELS,
     MODELS_OF_SPECS,
     SETTINGS,
     STORE,
@@ -64,7 +66,9 @@ def configured_device(request: pytest.FixtureRequest) -> str:
 def model_of(config: pytest.Config, fixture_value: object, origin: str) -> Model:
     """Return what a fixture returned as a model; it may be a spec string."""
     if not isinstance(fixture_value, str):
-        return as_model(fixture_value, origin)
+        model = as_model(fixture_value, origin)
+        loaded_models(config).note_object(fixture_value, model, origin)
+        return model
     with clear_errors(origin):
         return _model_of_spec(config, fixture_value)
 
@@ -97,6 +101,13 @@ def preprocessing_remark(model: Model, fixture: str) -> str:
         f"trained with to its spec, such as &size=224&mean=...&std=..., or return Model(module, "
         f"preprocess=Preprocess(size=224, mean=..., std=...)); mean=0 and std=1 say that there was none"
     )
+
+
+def loaded_models(config: pytest.Config) -> LoadedModels:
+    """Return what is to be said of the models that this process has loaded."""
+    if LOADED_MODELS not in config.stash:
+        config.stash[LOADED_MODELS] = LoadedModels(session_store(config).facts)
+    return config.stash[LOADED_MODELS]
 
 
 def session_store(config: pytest.Config) -> Store:
@@ -198,7 +209,9 @@ def _model_of_spec(config: pytest.Config, spec: str) -> Model:
             return config.hook.pytest_bias_load_model(spec=spec)
 
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
-        models[spec] = model_of_spec(spec, directory, facts, ask_plugins)
+        loaded = loaded_models(config)
+        models[spec] = model_of_spec(spec, directory, facts, ask_plugins, functools.partial(loaded.note_spec, spec))
+        loaded.add_own(models[spec])
     return models[spec]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, TestInputs
+    from pytest_biastransfer.plugin.loaded_models import LoadedModels
     from pytest_biastransfer.plugin.records import RecordReader
     from pytest_biastransfer.plugin.results import Results
     from pytest_biastransfer.plugin.session.held_test import HeldTest
@@ -41,6 +42,7 @@ DEVICE_MEMORY: Final[pytest.StashKey[dict[str, DeviceMemory]]] = pytest.StashKey
 MEASURING: Final[pytest.StashKey[TestInputs]] = pytest.StashKey()
 CANARY: Final[pytest.StashKey[Canary | None]] = pytest.StashKey()
 MODELS_OF_SPECS: Final[pytest.StashKey[dict[str, Model]]] = pytest.StashKey()
+LOADED_MODELS: Final[pytest.StashKey[LoadedModels]] = pytest.StashKey()
 DATASETS_OF_SPECS: Final[pytest.StashKey[dict[str, LabelledImages]]] = pytest.StashKey()
 DATASETS: Final[pytest.StashKey[dict[int, tuple[object, LabelledImages]]]] = pytest.StashKey()
 # By the functions that the names come from.

@@ -40,6 +40,11 @@ class Facts:
         # Other machines have other files, and the secret of a store does not leave this process.
         return Facts, (StoreDirectory(None),)
 
+    @property
+    def are_kept(self) -> bool:
+        """Whether facts are written for other processes and sessions."""
+        return self._root.can_be_written
+
     def get(self, key: str, form: Any = Any) -> Any:
         """Return the fact under `key`, or None; a file that does not match the `form` (see `fits`) is removed."""
         entry = self._root.read(_file(key), lambda fact, size: size == 0 and fits(form, fact))

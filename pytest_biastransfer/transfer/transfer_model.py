@@ -16,7 +16,8 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.measurement import inputs
 from pytest_biastransfer.models import Model, as_model
-from pytest_biastransfer.models.deferred import DeferredModel, Description
+from pytest_biastransfer.models.deferred import DeferredModel
+from pytest_biastransfer.models.known_description import Description
 from pytest_biastransfer.models.model import with_known_logits
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold, require_threshold
 from pytest_biastransfer.names import Outputs

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from pytest_biastransfer import BiasTransferError, Model, Preprocess
 from pytest_biastransfer.fingerprints import installed, source_code
 from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
+from pytest_biastransfer.models.loading_reasons import Listener, no_listener
 from pytest_biastransfer.store import Facts, Store, StoreDirectory
 from tests.models.test_schemes import exported, onnx, save_classifier, script, small_timm, trained
 
@@ -68,12 +69,12 @@ class Project:
         save_file(state, self.weights)
         age(self.weights)
 
-    def model(self, options: str = "") -> Model:
+    def model(self, options: str = "", listener: Listener = no_listener) -> Model:
         """Return the model as another process would: the modules are imported anew."""
         for name in [name for name in sys.modules if name.startswith(self.module)]:
             del sys.modules[name]
         spec = f"checkpoint:weights.safetensors?arch=python:{self.module}:Net&mean=0.5&std=0.5{options}"
-        return model_of_spec(spec, self.directory, self.facts)
+        return model_of_spec(spec, self.directory, self.facts, listener=listener)
 
     def is_cached(self, options: str = "") -> bool:
         return isinstance(self.model(options), DeferredModel)
@@ -243,12 +244,17 @@ def test_what_is_read_when_a_model_is_loaded_is_part_of_what_it_is_known_by(
         "import os\nSCALE = len(os.environ)\n",
         "import os\nSETTINGS = dict(os.environ)\n",
         "import sys\nSCALE = len(sys.argv[1:])\n",
+        "import sys\nSCALE = len(sys.argv)\n",
+        "import sys\nFAST = '--fast' in sys.argv\n",
+        "import sys\nDEFAULT = sys.argv == ['pytest']\n",
+        "import sys\nARGUMENTS = sys.argv.copy()\n",
+        "import argparse\nOPTIONS = argparse.ArgumentParser().parse_known_args()\n",
         "import socket\nHOST = socket.gethostname()\n",
         "import subprocess\nSCALE = subprocess.check_output(['true'])\n",
         "import sqlite3\nBASE = sqlite3.connect(':memory:')\n",
         "import pathlib\nCPUS = pathlib.Path('/proc/cpuinfo').read_text()\n",
         "from pydantic_settings import BaseSettings\nclass Settings(BaseSettings):\n    pool: str = 'mean'\nS = Settings()\n",
-        "from safetensors import safe_open\n",
+        "from safetensors import safe_open\nOPEN = safe_open\n",
     ],
 )
 def test_code_that_asks_for_what_cannot_be_compared_is_loaded_each_time(added: str, project: Project) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import ModelError, nearest
+from pytest_biastransfer.models.safe_loading.mapped_weights import copy_narrow
 from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE, read_plain, reason_of
 
 if TYPE_CHECKING:
@@ -123,15 +124,18 @@ def load_checkpoint(
             f"{origin}: has several sets of weights for {type(module).__name__}, under {', '.join(rivals)}; choose "
             f"one, such as &entry={rivals[0]}"
         )
-    load_state(module, states[rivals[0] if rivals else next(iter(states))], origin, prefix)
+    load_state(module, states[rivals[0] if rivals else next(iter(states))], origin, prefix, path)
 
 
-def load_state(module: torch.nn.Module, state: State, origin: str, prefix: str | None = None) -> None:
+def load_state(
+    module: torch.nn.Module, state: State, origin: str, prefix: str | None = None, path: Path | None = None
+) -> None:
     """Copy a state dict into a module; raise `ModelError` unless keys and shapes fit exactly.
 
     Wrappers of a model in training (DistributedDataParallel, torch.compile, Lightning) add a prefix to all its names,
     which is removed. If `prefix` is None, tensors without the found prefix are an error unless only training uses
-    them. `origin` says in error messages where the state comes from.
+    them. `origin` says in error messages where the state comes from. `path` is the file whose mapped
+    memory the tensors may be.
     """
     expected = _tensors_of(module)
     state, outside = _unwrapped(state, expected, prefix, origin)
@@ -161,8 +165,9 @@ def load_state(module: torch.nn.Module, state: State, origin: str, prefix: str |
         raise ModelError(
             f"{origin} does not fit {type(module).__name__}; check arch= and num_classes=.\n" + "\n".join(messages)
         )
+    copied = () if path is None else copy_narrow(module, state, expected, path)
     try:
-        module.load_state_dict(state, strict=False)
+        module.load_state_dict(_without(state, copied), strict=False)
     except RuntimeError as error:
         raise ModelError(f"{origin} cannot be loaded into {type(module).__name__}: {reason_of(error)}") from error
 
@@ -176,6 +181,12 @@ def is_for_training(name: str, tensor: torch.Tensor) -> bool:
     if any(map(_LOSS.fullmatch, modules)):
         return tensor.ndim <= 1
     return any(map(_METRIC.fullmatch, modules)) and (tensor.ndim == 0 or last in _TALLIES)
+
+
+def _without(state: State, names: Collection[str]) -> State:
+    rest = OrderedDict((name, tensor) for name, tensor in state.items() if name not in names)
+    rest._metadata = getattr(state, "_metadata", {})  # type: ignore[attr-defined]
+    return rest
 
 
 def _require_nothing_left(module: torch.nn.Module, outside: Mapping[str, State], origin: str) -> None:

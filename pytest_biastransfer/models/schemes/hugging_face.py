@@ -215,4 +215,10 @@ def _classes(spec: Spec, config: Any) -> list[str] | None:
     return None if names == [f"LABEL_{number}" for number in range(len(names))] else names
 
 
-SCHEME: Final = Scheme(_load, _sources_of, _architecture, _architecture_sources)
+SCHEME: Final = Scheme(
+    _load,
+    _sources_of,
+    _architecture,
+    _architecture_sources,
+    "its branch on the hub may move; name a commit with &revision=",
+)

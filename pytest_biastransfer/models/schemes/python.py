@@ -28,7 +28,13 @@ def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
 
 def _architecture_sources(spec: Spec) -> Sources:
     # A checkpoint replaces all its weights, so only the code matters.
-    return Sources(modules=(spec.rest.partition(":")[0],))
+    return Sources(modules=(spec.rest,))
 
 
-SCHEME: Final = Scheme(_load, _sources_of, _architecture, _architecture_sources)
+SCHEME: Final = Scheme(
+    _load,
+    _sources_of,
+    _architecture,
+    _architecture_sources,
+    "a factory may read anything; name its weights with checkpoint:FILE?arch=python:MODULE:FACTORY",
+)

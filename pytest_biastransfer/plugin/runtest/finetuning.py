@@ -10,7 +10,7 @@ from pytest_biastransfer.errors import SpecError, nearest
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
-from pytest_biastransfer.plugin.resources import configured_model, evaluator_of, images_of, model_of
+from pytest_biastransfer.plugin.resources import configured_model, evaluator_of, images_of, loaded_models, model_of
 from pytest_biastransfer.plugin.state import NOTES, SETTINGS, SWEEP_POINTS
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
@@ -92,7 +92,9 @@ def transfer_in_session(request: pytest.FixtureRequest) -> Transfer:
         model = model_of(request.config, source, "source")
         images = images_of(request.config, dataset, "dataset")
         options: dict[str, Any] = {"classes": classes, "recipe": recipe, "threshold": threshold, "name": name}
-        return transfer_loaded(evaluator_of(request), model, images, mode, **options)
+        transferred = transfer_loaded(evaluator_of(request), model, images, mode, **options)
+        loaded_models(request.config).note_finetuned(transferred)
+        return transferred
 
     return transfer
 

@@ -38,6 +38,8 @@ def write_summary(reporter: pytest.TerminalReporter) -> None:
         _write_line(reporter, line)
     if reporter.verbosity >= 0:
         _write_remarks(reporter, bias_results)
+        if reporter.verbosity > 0:
+            _write_loaded_models(reporter)
         _write_notes(reporter)
 
 
@@ -120,11 +122,25 @@ def _write_remarks(reporter: pytest.TerminalReporter, bias_results: Sequence[Tes
         _write_line(reporter, Line(in_one_line(remark)))
 
 
+def _write_loaded_models(reporter: pytest.TerminalReporter) -> None:
+    """Write why models were loaded, once for each model, whichever processes have loaded it."""
+    from pytest_biastransfer.reporting.summary_table import Line
+
+    reader, lines = reporter.config.stash[RECORDS], {}
+    for report in sorted(_test_reports(reporter), key=sort_key):
+        lines.update({key: line for key, line in reader.read(report).loaded.items() if key not in lines})
+    for line in dict.fromkeys(lines.values()):
+        _write_line(reporter, Line(in_one_line(line)))
+
+
+def _test_reports(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
+    return [report for group in reporter.stats.values() for report in group if isinstance(report, pytest.TestReport)]
+
+
 def _write_notes(reporter: pytest.TerminalReporter) -> None:
     """Write what tests found out besides, in the order of the tests, as a section of its own."""
     reader = reporter.config.stash[RECORDS]
-    reports = [report for group in reporter.stats.values() for report in group if isinstance(report, pytest.TestReport)]
-    reports = [report for report in reports if reader.read(report).notes]
+    reports = [report for report in _test_reports(reporter) if reader.read(report).notes]
     sweeps = reporter.config.stash[SWEEPS].sweeps
     if reports or sweeps:
         reporter.write_sep("=", "bias transfer: experiments")
