@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.search.ranking import Ranked
+    from pytest_biastransfer.search.severity_effect import SeverityEffect
 
 _STEPS: Final = 1000
 # Tolerates the rounding of binary fractions, so that 0.154 does not become 0.155.
@@ -91,8 +92,9 @@ def is_held(effect: Ranked) -> bool:
     return todays_limit(effect.figure) < 1
 
 
-def first_tests_text(ranking: Sequence[Ranked], info: ScanInfo) -> str:
+def first_tests_text(ranking: Sequence[Ranked], info: ScanInfo, severities: Sequence[SeverityEffect] = ()) -> str:
     """Return the text of the file, for at least one intervention."""
+    ladders = [effect for effect in severities if todays_limit(effect.mean) < 1]
     held = [effect for effect in ranking if is_held(effect)]
     unheld = [effect for effect in ranking if not is_held(effect)]
     control = f", beside the control {info.control}" if info.control else ""
@@ -107,8 +109,10 @@ def first_tests_text(ranking: Sequence[Ranked], info: ScanInfo) -> str:
         ),
         "",
         "import pytest",
+        *(["", "from pytest_biastransfer import severities"] if ladders else ()),
         *(_held_tests(held, info) if held else ()),
         *(_expected_failures(unheld, info) if unheld else ()),
+        *(_ladder_tests(ladders, info) if ladders else ()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -139,6 +143,22 @@ def _expected_failures(unheld: Sequence[Ranked], info: ScanInfo) -> list[str]:
     ]
 
 
+def _ladder_tests(ladders: Sequence[SeverityEffect], info: ScanInfo) -> list[str]:
+    """Return the tests of corruptions: limits on the mean over their severities."""
+    positive = _positive(info)
+    return [
+        "",
+        "",
+        *(
+            f'@pytest.mark.bias_intervention(severities("{effect.name}"), {positive}max_mean_{effect.metric}='
+            f"{todays_limit(effect.mean):g})  # {effect.mean:.3f}"
+            for effect in ladders
+        ),
+        "def test_no_more_sensitive_to_degradations(bias):",
+        '    """Each marker limits the mean over the five severities of ImageNet-C."""',
+    ]
+
+
 def _docstring(title: str, *text: str) -> list[str]:
     # Names come from users. They must neither end the string nor start an escape sequence.
     safe = [line.replace("\\", "\\\\").replace('"""', "'''") for line in (title, *text)]
@@ -147,8 +167,12 @@ def _docstring(title: str, *text: str) -> list[str]:
 
 def _marker(effect: Ranked, limit: float, info: ScanInfo) -> str:
     name = json.dumps(effect.name, ensure_ascii=False)
-    positive = "".join(f"positive={json.dumps(own, ensure_ascii=False)}, " for own in info.positive)
+    positive = _positive(info)
     return f"@pytest.mark.bias_intervention({name}, {positive}max_{effect.metric}={limit:g})  # {effect.figure:.3f}"
+
+
+def _positive(info: ScanInfo) -> str:
+    return "".join(f"positive={json.dumps(own, ensure_ascii=False)}, " for own in info.positive)
 
 
 def require_new(path: Path) -> None:

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.search.ranking import Ranked
     from pytest_biastransfer.search.scan import ScanResults, ScanSpecs
+    from pytest_biastransfer.search.severity_effect import SeverityEffect
 
 # The exit status of a command that Ctrl+C ended, as in a shell.
 _INTERRUPTED: Final = 130
+# Above which share of flipped images a severity is named.
+_SEVERITY_LIMIT: Final = 0.1
 # Options that pytest has with the prefix bias-.
 _PYTEST_OPTIONS: Final = ("store", "device", "max_images", "batch_size")
 # Predictions do not depend on the batch size.
@@ -48,6 +51,15 @@ def add_command(commands: Any) -> None:
         help="the class, or the output with a sigmoid, whose decision is judged",
     )
     scan.add_argument(
+        "--severities",
+        nargs="?",
+        type=_share,
+        const=_SEVERITY_LIMIT,
+        metavar="LIMIT",
+        help="measure ImageNet-C's severities of some corruptions too, and name the smallest one whose asr is above "
+        f"LIMIT (default: {_SEVERITY_LIMIT})",
+    )
+    scan.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
@@ -64,6 +76,16 @@ def add_command(commands: Any) -> None:
     scan.set_defaults(run=run)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number between 0 and 1, such as 0.1")
+    return share
+
+
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
@@ -78,21 +100,31 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the ranking, plot it, and write the tests."""
     _require_outputs(options)
     from pytest_biastransfer.cli.pytest_session import session_here
-    from pytest_biastransfer.cli.scan_output import interrupted_sentence, results_lines, sentence, unheld_lines
+    from pytest_biastransfer.cli.scan_output import (
+        interrupted_sentence,
+        results_lines,
+        sentence,
+        severity_lines,
+        unheld_lines,
+    )
     from pytest_biastransfer.plugin.session_store import INTERRUPTED_SECONDS
     from pytest_biastransfer.search.scan import ScanResults
+    from pytest_biastransfer.search.severity_effect import SeverityEffect
 
     session = session_here(_pytest_arguments(options, _PYTEST_OPTIONS))
     specs = _specs(options, session.settings)
     results = ScanResults(len(session.registry.names))
     try:
-        info = _scan(session, specs, results, options.positive)
+        info = _scan(session, specs, results, options)
     except KeyboardInterrupt:
         _write_lines([*results_lines(results, _width()), interrupted_sentence(results, session.store.directory)])
         session.store.flush(INTERRUPTED_SECONDS)
         return _INTERRUPTED
-    _write_lines([*results_lines(results, _width()), sentence(results, info)])
-    ranking = _write_files(options, results, info)
+    severities = [SeverityEffect.of(name, ladder) for name, ladder in results.ladders.items()]
+    table = severity_lines(severities, options.severities or _SEVERITY_LIMIT)
+    separator = [""] if table else []
+    _write_lines([*results_lines(results, _width()), *separator, *table, *separator, sentence(results, info)])
+    ranking = _write_files(options, results, severities, info)
     _write_lines(_next_steps(options, specs, session.settings, unheld_lines(ranking)))
     session.store.flush()
     return 0
@@ -133,7 +165,7 @@ def _specs(options: argparse.Namespace, settings: Settings) -> ScanSpecs:
     return ScanSpecs(model, data, settings.specs.get(CONTROL_FIXTURE), settings.directory)
 
 
-def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, positive: int | str | None) -> ScanInfo:
+def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options: argparse.Namespace) -> ScanInfo:
     """Run the scan, adding to the results. Return the facts for the generated file."""
     import datetime
 
@@ -142,7 +174,8 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, positive
     from pytest_biastransfer.evaluation.device_memory import lasting_memory
     from pytest_biastransfer.evaluation.devices import resolve_device
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.search.scan import load_subject, scan
+    from pytest_biastransfer.interventions.severities import CORRUPTIONS, severities
+    from pytest_biastransfer.search.scan import load_subject, scan, scan_ladders
 
     settings, store, progress = session.settings, session.store, ScanProgress(sys.stderr)
     registry = session.registry
@@ -162,8 +195,12 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, positive
     )
     with progress:
         progress.begin("loading")
-        subject = load_subject(specs, store.facts, session.load_with_plugins, () if positive is None else (positive,))
+        positive = () if options.positive is None else (options.positive,)
+        subject = load_subject(specs, store.facts, session.load_with_plugins, positive)
         for step in scan(evaluator, subject, {name: registry.named(name) for name in registry.names}, results):
+            progress.begin(step)
+        ladders = {} if options.severities is None else {name: severities(name) for name in CORRUPTIONS}
+        for step in scan_ladders(evaluator, subject, ladders, results):
             progress.begin(step)
     control = None if subject.control is None else subject.control.name
     total = len(subject.images)
@@ -171,7 +208,9 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, positive
     return ScanInfo(subject.model.name, subject.images.name, control, results.n, total, day, subject.positive)
 
 
-def _write_files(options: argparse.Namespace, results: ScanResults, info: ScanInfo) -> list[Ranked]:
+def _write_files(
+    options: argparse.Namespace, results: ScanResults, severities: Sequence[SeverityEffect], info: ScanInfo
+) -> list[Ranked]:
     """Write the plot and the tests; return the ranking."""
     from pytest_biastransfer.cli.generated_tests import first_tests_text, write_new
     from pytest_biastransfer.reporting.ranking import plot_ranking
@@ -188,7 +227,7 @@ def _write_files(options: argparse.Namespace, results: ScanResults, info: ScanIn
     if options.plot:
         plot_ranking(ranking, f"{info.model} on {info.images}", options.plot)
         _write_lines([f"{options.plot}: the ranking as a plot"])
-    write_new(options.out, first_tests_text(ranking, info))
+    write_new(options.out, first_tests_text(ranking, info, severities))
     return ranking
 
 

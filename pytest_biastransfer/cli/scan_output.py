@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.cli.generated_tests import ScanInfo
     from pytest_biastransfer.search.ranking import Ranked
     from pytest_biastransfer.search.scan import ScanResults
+    from pytest_biastransfer.search.severity_effect import SeverityEffect
 
 
 def results_lines(results: ScanResults, width: int) -> list[str]:
@@ -30,13 +31,46 @@ def results_lines(results: ScanResults, width: int) -> list[str]:
     return [*ranking, *(["", "not measured:", *skipped] if skipped else []), "", *performance_lines]
 
 
+def severity_lines(effects: Sequence[SeverityEffect], limit: float) -> list[str]:
+    """Return the table of corruptions by severity; empty if there are none.
+
+    >>> from pytest_biastransfer.metrics.statistics.estimate import Estimate
+    >>> from pytest_biastransfer.search.severity_effect import SeverityEffect
+    >>> mean = Estimate(0.112, low=0.1, high=0.13)
+    >>> blur = SeverityEffect("gaussian_blur", "sigma", [0.004, 0.009], [0.02, 0.204], "asr", mean)
+    >>> for line in severity_lines([blur], 0.1):
+    ...     print(line)
+    severity       1      2      mean   asr above 0.1 from
+    gaussian_blur  0.020  0.204  0.112  severity 2 (sigma 0.009)
+    """
+    if not effects:
+        return []
+    severities = [str(number) for number in range(1, len(effects[0].asr) + 1)]
+    headings = ["severity", *severities, "mean", f"asr above {limit:g} from"]
+    rows = [headings, *(_severities(effect, limit) for effect in effects)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _severities(effect: SeverityEffect, limit: float) -> list[str]:
+    first = effect.first_above(limit)
+    place = "none" if first is None else f"severity {first} ({effect.field} {effect.strengths[first - 1]:g})"
+    mean = sum(effect.asr) / len(effect.asr)
+    return [effect.name, *(f"{asr:.3f}" for asr in effect.asr), f"{mean:.3f}", place]
+
+
 def sentence(results: ScanResults, info: ScanInfo) -> str:
     """Return the sentence with the numbers of interventions, evaluated images and reused predictions."""
     compared = f", beside the control {info.control}" if info.control else ""
     return (
-        f"{counted(len(results.measured), 'intervention')}, {info.model} on {info.images}{compared}: "
+        f"{counted(len(results.measured), 'intervention')}{_ladders_text(results)}, "
+        f"{info.model} on {info.images}{compared}: "
         f"{results.computed:,} images evaluated, {results.reused:,} predictions reused"
     )
+
+
+def _ladders_text(results: ScanResults) -> str:
+    return f" and {counted(len(results.ladders), 'ladder')} of severities" if results.ladders else ""
 
 
 def unheld_lines(ranking: Sequence[Ranked]) -> list[str]:

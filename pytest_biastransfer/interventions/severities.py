@@ -22,6 +22,8 @@ _SEVERITIES: Final[dict[str, tuple[Intervention, str, Sequence[float]]]] = {
     "jpeg_compression": (JPEG(), "quality", (25, 18, 15, 10, 7)),
 }
 
+CORRUPTIONS: Final = tuple(_SEVERITIES)
+
 
 def severities(corruption: str) -> Ladder:
     """Return the five severities that a corruption has in ImageNet-C (Hendrycks & Dietterich 2019, arXiv 1903.12261).

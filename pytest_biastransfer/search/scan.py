@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from pytest_biastransfer.errors import BiasTransferError, InterventionError
 from pytest_biastransfer.measurement.clean_measurement import CleanMeasurement, clean_measurement
 from pytest_biastransfer.measurement.measure import measure_loaded
+from pytest_biastransfer.measurement.measure_ladder import measure_ladder_loaded
 from pytest_biastransfer.models.deferred import model_of_spec
 from pytest_biastransfer.search.ranking import Ranked
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.interventions import Intervention
+    from pytest_biastransfer.interventions import Intervention, Ladder
+    from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.models.scheme import PluginLoader
     from pytest_biastransfer.store import Facts
@@ -74,6 +76,8 @@ class ScanResults:
         The interventions that were measured, and those that could not be applied.
     performances
         The figures of each model on the unchanged images.
+    ladders
+        The ladders that were measured, by their names.
     """
 
     interventions: int
@@ -83,6 +87,7 @@ class ScanResults:
     measured: list[Ranked] = field(default_factory=list)
     skipped: list[SkippedIntervention] = field(default_factory=list)
     performances: list[CleanMeasurement] = field(default_factory=list)
+    ladders: dict[str, LadderMeasurement] = field(default_factory=dict)
 
     def count(self, computed: int, models: int) -> None:
         """Count one pass over the images by a number of models."""
@@ -158,3 +163,25 @@ def scan(
         else:
             results.measured.append(Ranked.of(name, measurement))
             results.count(measurement.computed, len(clean))
+
+
+def scan_ladders(
+    evaluator: Evaluator, subject: Subject, ladders: Mapping[str, Ladder], results: ScanResults
+) -> Iterator[str]:
+    """Measure each of the ladders at all strengths and add it to the results; yield its name before it begins.
+
+    Raises `BiasTransferError` where the model, the control or the images cannot be evaluated.
+    """
+    for name, ladder in ladders.items():
+        yield name
+        try:
+            measured = measure_ladder_loaded(
+                evaluator, subject.model, subject.images, ladder, control=subject.control, positive=subject.positive
+            )
+        except InterventionError as error:
+            results.skipped.append(SkippedIntervention(name, str(error)))
+        else:
+            results.ladders[name] = measured
+            for measurement in measured.measurements:
+                assert measurement is not None
+                results.count(measurement.computed, len(subject.models))

@@ -454,6 +454,35 @@ def test_init_scan_and_pytest_give_green_tests_that_evaluate_nothing(
     again.stderr.fnmatch_lines(["error: test_bias.py: exists already*--out*"])
 
 
+@pytest.mark.parametrize("controlled", [False, True])
+def test_severities_are_measured_and_tested(project: pytest.Pytester, controlled: bool) -> None:
+    control = ["--control", CONTROL] if controlled else []
+    assert typed(project, "init", "--model", MODEL, "--data", DATA, *control).ret == 0
+    scan = typed(project, "scan", "--severities")
+    assert scan.ret == 0
+    total = ALL * (NAMES + 1 + 4 * 5) * (1 + controlled)
+    scan.stdout.fnmatch_lines(
+        [
+            "severity          1      2      3      4      5      mean   asr above 0.1 from",
+            "gaussian_noise    *severity * (scale 0.*)",
+            "gaussian_blur     0.000  0.000  0.000  0.000  0.000  0.000  none",
+            "pixelate          0.000  0.000  0.000  0.000  0.000  0.000  none",
+            f"{NAMES} interventions and 4 ladders of severities, brightest on *: {total:,} images evaluated, 0 *reused",
+        ]
+    )
+    metric = "max_mean_asr_excess" if controlled else "max_mean_asr"
+    assert (project.path / "test_bias.py").read_text().count(f"{metric}=") == 4
+    result = project.run(sys.executable, "-m", "pytest", "--strict-markers", "-W", "error", "-k", "degradations")
+    result.assert_outcomes(passed=4, deselected=NAMES)
+    result.stdout.fnmatch_lines(["*; 0 images evaluated, *"])
+
+
+def test_a_limit_of_severities_is_a_share(project: pytest.Pytester) -> None:
+    result = typed(project, "scan", "--severities=10", "--model", MODEL, "--data", DATA)
+    assert result.ret == 2
+    result.stderr.fnmatch_lines(["*--severities: got '10', expected a number between 0 and 1, such as 0.1"])
+
+
 def test_a_model_that_does_not_tell_classes_apart_gets_no_tests(project: pytest.Pytester) -> None:
     from PIL import Image
 
