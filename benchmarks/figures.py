@@ -120,6 +120,7 @@ CPU_FIGURES: Final = (
     Figure("early-time", "early stop: time / of all images", "early-stop.seconds", "all-images.seconds", 0.2),
     Figure("statistics", "statistics, 50,000 images, 1,000 classes", "statistics.milliseconds", must=50, unit="ms"),
     Figure("statistics-control", "the same beside a control", "statistics.with_control", must=50, unit="ms"),
+    Figure("correction", "correction of the comparisons of 1,000 tests", "statistics.correction", must=200, unit="ms"),
     *(
         Figure(f"gaps-{name}", f"{title}, a million predictions, 10 groups", f"gaps.{name}", must=200, unit="ms")
         for name, title in (
