@@ -143,7 +143,7 @@ def model_of_spec(text: str, directory: Path, facts: Facts, plugins: PluginLoade
     def load() -> Model:
         from pytest_biastransfer.models.loading import load_model
 
-        return load_model(spec, plugins=plugins)
+        return load_model(spec, plugins=plugins, facts=facts)
 
     key = fingerprint("model", text, str(directory.absolute()), versions(_ALWAYS), sys.version)
     cached = facts.get(key, _CachedModel)
