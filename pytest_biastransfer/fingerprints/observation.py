@@ -103,6 +103,17 @@ def exempt_thread() -> None:
     _here.exempt = True
 
 
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Record nothing that this thread reads in this context: the caller knows what the result depends on."""
+    before = getattr(_here, "exempt", False)
+    _here.exempt = True
+    try:
+        yield
+    finally:
+        _here.exempt = before
+
+
 def reads_below_python(files: Iterable[Path]) -> bool:
     """Whether code mentions functions that open files in C++ or Rust, which audit hooks do not report."""
     return any(_BELOW_PYTHON.search(file.read_bytes()) for file in files)
