@@ -95,11 +95,10 @@ class ClassTexts:
     def _tokens(self) -> torch.Tensor:
         """Return the tokens [texts, length] of all texts, those of the first template first."""
         spec, directory, pair = self._towers.spec, self._towers.directory, self._towers.pair
-        require_plain_tokenizer(spec, directory)
         texts = [template.replace("{}", name) for template in self._templates for name in self._classes]
         most = int(self._towers.config.text_config.max_position_embeddings)
+        tokenizer = self._tokenizer()
         with clear_errors(spec, directory):
-            tokenizer = transformers_of(spec).AutoTokenizer.from_pretrained(directory, **OWN_CODE_ONLY)
             rows = tokenizer([text.lower() for text in texts] if pair.is_lower_case else texts)["input_ids"]
             longest = max(range(len(rows)), key=lambda number: len(rows[number]))
             if len(rows[longest]) > most:
@@ -112,6 +111,18 @@ class ClassTexts:
         tokens: torch.Tensor = padded["input_ids"]
         self._require_known(tokens)
         return tokens
+
+    def _tokenizer(self) -> Any:
+        spec, directory = self._towers.spec, self._towers.directory
+        require_plain_tokenizer(spec, directory)
+        with clear_errors(spec, directory):
+            try:
+                return transformers_of(spec).AutoTokenizer.from_pretrained(directory, **OWN_CODE_ONLY)
+            except Exception as error:
+                # The library tokenizers raises this class itself for a damaged file, and none of its own.
+                if type(error) is not Exception:
+                    raise
+                raise ValueError(str(error)) from error
 
     def _require_known(self, tokens: torch.Tensor) -> None:
         """Raise `ModelError` if the model cannot have been trained with these tokens."""

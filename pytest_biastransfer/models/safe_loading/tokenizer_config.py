@@ -19,12 +19,20 @@ _CLASSES: Final = (
     "SiglipTokenizer",
     "TokenizersBackend",
 )
+# The files of a tokenizer, each set of which is enough. Without any, transformers makes one without a vocabulary.
+_FILES: Final = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
 # It only says where a file once was, and is in the configurations of published models.
 _NOT_READ: Final = "special_tokens_map_file"
 
 
 def require_plain_tokenizer(spec: Spec, directory: Path) -> None:
-    """Raise `ModelError` unless a directory's tokenizer is of a known class and reads files of the directory only."""
+    """Raise `ModelError` unless a directory has a tokenizer of a known class that reads files of the directory only."""
+    if not any(all((directory / name).is_file() for name in names) for names in _FILES):
+        choices = ", ".join(" and ".join(names) for names in _FILES)
+        raise ModelError(
+            f"spec {spec.text!r}: {directory} has no {choices}; save the tokenizer that the model was trained with: "
+            f"tokenizer.save_pretrained(DIR)"
+        )
     path = directory / _CONFIG
     if not path.is_file():
         return
