@@ -48,8 +48,11 @@ def pretrained_model(
 def forget_directory(module: Any) -> None:
     """Remove the directory from the module's attributes: a copy in another directory has the same fingerprint."""
     for layer in module.modules():
-        if hasattr(layer, "name_or_path"):
-            layer.name_or_path = layer.config.name_or_path = ""
+        # Inner layers may have a copy of the configuration.
+        owners: tuple[Any, ...] = (layer, getattr(layer, "config", None))
+        for owner in owners:
+            if hasattr(owner, "name_or_path"):
+                owner.name_or_path = ""
 
 
 def _has_processor(directory: Path) -> bool:

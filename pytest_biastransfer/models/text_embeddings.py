@@ -96,18 +96,20 @@ class ClassTexts:
         """Return the tokens [texts, length] of all texts, those of the first template first."""
         spec, directory, pair = self._towers.spec, self._towers.directory, self._towers.pair
         texts = [template.replace("{}", name) for template in self._templates for name in self._classes]
+        if pair.is_lower_case:
+            texts = [text.lower() for text in texts]
         most = int(self._towers.config.text_config.max_position_embeddings)
         tokenizer = self._tokenizer()
         with clear_errors(spec, directory):
-            rows = tokenizer([text.lower() for text in texts] if pair.is_lower_case else texts)["input_ids"]
-            longest = max(range(len(rows)), key=lambda number: len(rows[number]))
-            if len(rows[longest]) > most:
+            lengths = list(map(len, tokenizer(texts)["input_ids"]))
+            longest = max(lengths)
+            if longest > most:
                 raise ModelError(
-                    f"spec {spec.text!r}: the text {texts[longest]!r:.100} has {len(rows[longest])} tokens, expected "
-                    f"{most} at most, as the model was trained; shorten the name or the template"
+                    f"spec {spec.text!r}: the text {texts[lengths.index(longest)]!r:.100} has {longest} tokens, "
+                    f"expected {most} at most, as the model was trained; shorten the name or the template"
                 )
-            length = most if pair.padding == "max_length" else len(rows[longest])
-            padded = tokenizer.pad({"input_ids": rows}, padding="max_length", max_length=length, return_tensors="pt")
+            length = most if pair.padding == "max_length" else longest
+            padded = tokenizer(texts, padding="max_length", max_length=length, return_tensors="pt")
         tokens: torch.Tensor = padded["input_ids"]
         self._require_known(tokens)
         return tokens
