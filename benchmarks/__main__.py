@@ -31,6 +31,7 @@ from benchmarks.pages import PAGE_FIGURES, page_measurements
 from benchmarks.processes import BenchmarkError, child_environment
 from benchmarks.report import markdown
 from benchmarks.workload import workload
+from benchmarks.zero_shot import ZERO_SHOT_FIGURES, zero_shot_measurements
 
 PER_CLASS = 500
 QUICK_PER_CLASS = 20
@@ -49,7 +50,7 @@ def main() -> int:
     gpus = len(gpu_names()) if options.device != "cpu" else 0
     if options.device == "cuda" and not gpus:
         parser.error("--device cuda: this machine has no NVIDIA GPU that nvidia-smi lists")
-    own = (*CPU_FIGURES, *CURATION_FIGURES, *MANY_LABELS_FIGURES, *PAGE_FIGURES)
+    own = (*CPU_FIGURES, *CURATION_FIGURES, *MANY_LABELS_FIGURES, *PAGE_FIGURES, *ZERO_SHOT_FIGURES)
     cpu: Sequence[Figure] = () if options.device == "cuda" else own
     gpu: Sequence[Figure] = (
         (*gpu_figures(gpus), *device_work_figures(), *near_tie_figures(), *many_images_figures()) if gpus else ()
@@ -104,6 +105,7 @@ def _measurements(place: Path, data: Path, quick: bool, gpus: int) -> dict[str, 
     plain = child_environment(gpu=False)
     found = cpu_measurements(Workbench(place / "whole", images, plain), Workbench(place / "tenth", tenth, plain))
     found |= curation_measurements(plain) | many_labels_measurements(plain) | page_measurements(plain)
+    found |= zero_shot_measurements(plain)
     with_gpu = child_environment(gpu=True)
     found |= device_work_measurements(with_gpu, QUICK_WORK if quick else WORK)
     found |= near_tie_measurements(with_gpu, images)

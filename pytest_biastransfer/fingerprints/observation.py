@@ -36,6 +36,17 @@ def exempt_thread() -> None:
     _here.exempt = True
 
 
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Record nothing that this thread reads in this context: the caller knows what the result depends on."""
+    before = getattr(_here, "exempt", False)
+    _here.exempt = True
+    try:
+        yield
+    finally:
+        _here.exempt = before
+
+
 def reads_of_imports(names: Iterable[str]) -> Reads:
     """Return what was read while modules were imported.
 

@@ -123,7 +123,7 @@ def model_of_spec(
     def load() -> Model:
         from pytest_biastransfer.models.loading import load_model
 
-        return load_model(spec, plugins=plugins)
+        return load_model(spec, plugins=plugins, facts=facts)
 
     environment = {**versions(_ALWAYS), "Python": sys.version}
     question = (text, str(directory.absolute()))

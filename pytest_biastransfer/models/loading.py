@@ -6,13 +6,16 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.models.model import Model, with_spec, wrap_module
 from pytest_biastransfer.models.scheme import PluginLoader, Scheme, Sources, no_plugin
 from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.spec import Spec
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.store import Facts
 
 # The module of each scheme. It is imported only for a spec of that scheme, as some need slow libraries.
 _MODULES: Final = MappingProxyType(
@@ -25,26 +28,35 @@ _MODULES: Final = MappingProxyType(
         "timm": "timm_models",
         "torchscript": "torchscript",
         "torchvision": "torchvision_models",
+        "zeroshot": "zero_shot",
     }
 )
 SCHEMES: Final = tuple(_MODULES)
 
 
-def load_model(spec: str | Spec, *, directory: Path | None = None, plugins: PluginLoader = no_plugin) -> Model:
+def load_model(
+    spec: str | Spec,
+    *,
+    directory: Path | None = None,
+    plugins: PluginLoader = no_plugin,
+    facts: Facts | None = None,
+) -> Model:
     """Load the model that a spec string names.
 
     Parameters
     ----------
     spec
         ``scheme:rest?key=value&key=value``; the schemes are ``torchvision``, ``checkpoint``, ``torchscript``,
-        ``export``, ``timm``, ``hf``, ``onnx`` and ``python``. All take the keys of `Preprocess` (``size``, ``resize``,
-        ``crop``, ``mean``, ``std``, ``interpolation``, ...), ``classes`` (a file of names: a JSON list, or one a
-        line) and ``name``. Schemes with a file of weights also take ``sha256``, which is compared before the file is
-        parsed.
+        ``export``, ``timm``, ``hf``, ``zeroshot``, ``onnx`` and ``python``. All take the keys of `Preprocess`
+        (``size``, ``resize``, ``crop``, ``mean``, ``std``, ``interpolation``, ...), ``classes`` (a file of names: a
+        JSON list, or one a line) and ``name``. Schemes with a file of weights also take ``sha256``, which is compared
+        before the file is parsed.
     directory
         The directory of relative paths; default: the current directory.
     plugins
         Loads specs of other schemes, and returns None for a scheme that no plugin has.
+    facts
+        Where what takes long is kept, such as embeddings of texts; default: nowhere.
 
     Raises
     ------
@@ -60,7 +72,7 @@ def load_model(spec: str | Spec, *, directory: Path | None = None, plugins: Plug
     """
     parsed = spec if isinstance(spec, Spec) else Spec.parse(spec, directory)
     if parsed.scheme in _MODULES:
-        model = _scheme(parsed).load(parsed, _Architectures(plugins))
+        model = _scheme(parsed).load(parsed, _Architectures(plugins, facts))
     else:
         model = _model_of_plugin(parsed, plugins)
     return with_declared(model, parsed)
@@ -103,6 +115,13 @@ class _Architectures:
     """The architectures of all schemes."""
 
     plugins: PluginLoader
+    known: Facts | None = None
+
+    @property
+    def facts(self) -> Facts:
+        from pytest_biastransfer.store import Store
+
+        return self.known or Store().facts
 
     def model(self, spec: Spec) -> Model:
         if spec.scheme not in _MODULES:

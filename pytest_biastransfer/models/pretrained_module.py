@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -90,16 +90,8 @@ def trained_module(
     ModelError
         If another tensor is missing, has another shape, or is left over.
     """
-    auto = transformers_of(spec).AutoModelForImageClassification
     with clear_errors(spec, directory):
-        module, info = auto.from_pretrained(
-            directory,
-            config=config,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **OWN_CODE_ONLY,
-        )
+        module, info = with_own_tensors(transformers_of(spec).AutoModelForImageClassification, directory, config)
     # transformers initializes missing and mismatched tensors at random, and only warns.
     mismatched = {name: (saved, expected) for name, saved, expected in info["mismatched_keys"]}
     missing = set(info["missing_keys"])
@@ -107,11 +99,39 @@ def trained_module(
         module.state_dict()[name].zero_()
     _require_fit(spec, directory, mismatched, missing, replaced)
     _require_nothing_left(spec, directory, module, info["unexpected_keys"], has_new_head=replaced is not None)
+    return module
+
+
+def with_own_tensors(kind: Any, directory: Path, config: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Return a module of a class of transformers, and which tensors of the directory's files did not fit it.
+
+    The caller has to look at the latter: transformers initializes missing and mismatched tensors at random.
+    """
+    module, info = kind.from_pretrained(
+        directory,
+        config=config,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **OWN_CODE_ONLY,
+    )
     # The tensors may be the mapped file itself. A copy does not change when the file is overwritten during the tests.
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.clone()
-    result: torch.nn.Module = module
-    return result
+    return module, info
+
+
+def require_same_tensors(spec: Spec, directory: Path, kind: str, info: Mapping[str, Any], left: Sequence[str]) -> None:
+    """Raise `ModelError` if tensors of a class `kind` are missing or have other shapes, or if some are `left`."""
+    missing = [f"no {name}" for name in sorted(info["missing_keys"])]
+    misfits = [f"{name} {list(saved)}, expected {list(expected)}" for name, saved, expected in info["mismatched_keys"]]
+    problems = [*sorted(misfits), *missing, *(f"{name}, which it does not have" for name in sorted(left))]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ModelError(
+            f"spec {spec.text!r}: the weights in {directory} are not those of a {kind} of its config.json: "
+            f"{'; '.join(problems[:3])}{more}. Save the whole model with save_pretrained()"
+        )
 
 
 def _require_fit(

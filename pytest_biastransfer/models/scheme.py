@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.specs.spec import Spec
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.store import Facts
 
 # Returns the model of a spec whose scheme belongs to a plugin, or None if no plugin has the scheme.
 PluginLoader = Callable[[Spec], object]
@@ -42,7 +45,11 @@ class Sources:
 
 
 class Architectures(Protocol):
-    """Provides a scheme with the architecture that another spec names."""
+    """Provides a scheme with what is outside of its spec: the architectures of other specs, and the session's facts."""
+
+    @property
+    def facts(self) -> Facts:
+        """What earlier sessions have found out about files, such as embeddings of texts."""
 
     def model(self, spec: Spec) -> Model:
         """Return the model with untrained weights."""

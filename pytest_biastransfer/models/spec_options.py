@@ -54,7 +54,7 @@ def with_declared(model: Model, spec: Spec) -> Model:
     if declared:
         changes["preprocess"] = _preprocess(model.preprocess, declared, spec)
     if "classes" in spec.query:
-        changes["classes"] = _class_names(spec.path(spec.query["classes"]))
+        changes["classes"] = class_names(spec.path(spec.query["classes"]))
     if "class_order" in spec.query:
         changes["class_order"] = _class_order(spec)
     if "name" in spec.query:
@@ -102,7 +102,9 @@ def _preprocess(inherited: Preprocess, declared: dict[str, Any], spec: Spec) -> 
         raise ModelError(f"spec {spec.text!r}: {error}") from None
 
 
-def _class_names(path: Path) -> list[str]:
+def class_names(path: Path) -> list[str]:
+    """Return the class names in a file, in its order; raise `ModelError` if there are none."""
+
     def fail(problem: str) -> ModelError:
         return ModelError(f"class names {path}: {problem}")
 

@@ -39,6 +39,14 @@ class Snapshot:
         """The suffix of a model's or dataset's name: ``@`` and the first digits of the commit, or an empty text."""
         return f"@{self.commit[:_SHOWN_DIGITS]}" if self.commit else ""
 
+    def name(self, repo: str) -> str:
+        """Return the name in reports: the directory's, or the id `repo` of the repository with its commit."""
+        return self.directory.name if self.commit is None else f"{repo}{self.revision}"
+
+    def is_fixed(self, revision: str | None) -> bool:
+        """Whether `revision` always names these files: a branch may move, a commit or a directory does not."""
+        return self.commit is None or self.commit == revision
+
 
 def snapshot(
     spec: Spec,

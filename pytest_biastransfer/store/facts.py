@@ -8,12 +8,15 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.regular_files import require_regular, sha256_of_file
 from pytest_biastransfer.store.content_formats import fits
 from pytest_biastransfer.store.directory import StoreDirectory
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.store.chunks import ChunkStore
 
 _SECOND: Final = 10**9
 # A file that changes twice within the resolution of its time stamp looks unchanged. FAT's resolution is two seconds.
@@ -100,6 +103,13 @@ class Facts:
         It may not in a store with a secret, either: a library's files have no checksum of ours.
         """
         return self._root.inside(name).path if self._root.can_be_written and not self._root.is_sealed else None
+
+    def arrays(self, name: str) -> ChunkStore:
+        """Return where facts that are arrays are kept, such as embeddings; only one process computes a fact."""
+        # Imported here: chunks need numpy.
+        from pytest_biastransfer.store.chunks import ChunkStore
+
+        return ChunkStore(self._root.inside(name))
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file, in hexadecimal digits."""

@@ -18,6 +18,7 @@ from pytest_biastransfer import load_dataset, load_model
 from tests.models.test_peft_adapters import save_adapter, save_base
 from tests.models.test_schemes import COMMIT, exported, onnx, save_classifier, script, trained
 from tests.support.small_datasets import noise, write_picture
+from tests.support.zero_shot_models import save_clip
 
 pytestmark = pytest.mark.usefixtures("warm_executable")
 
@@ -68,6 +69,8 @@ def write_models() -> None:
     save_classifier(in_cache("model", "someone/pets"))
     save_base()
     save_adapter(directory="pets-lora")
+    save_clip()
+    Path("pets.txt").write_text("cat\ndog\n")
     onnx(trained(), "pets.onnx")
     Path("pets").mkdir()
     Path("pets/models.py").write_text("import torch\ndef make(width):\n    return torch.nn.Linear(width, 3)\n")
@@ -93,7 +96,7 @@ def returned(body: str) -> Any:
 
 def test_the_tables_are_there() -> None:
     assert [spec.partition(":")[0] for spec, _ in rows("Models")] == [
-        "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "onnx", "python",
+        "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "zeroshot", "onnx", "python",
     ]  # fmt: skip
     assert [spec.partition(":")[0] for spec, _ in rows("Datasets")] == [
         "imagefolder", "torchvision", "hf", "csv", "npz", "python",

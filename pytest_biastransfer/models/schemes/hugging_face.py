@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
-
-import torch
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.image_processor import channels_are_flipped, preprocess_of
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.peft_adapter import adapter_weights, read_adapter, with_adapter, with_classes_of
-from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.pretrained_model import forget_directory, pretrained_model
 from pytest_biastransfer.models.pretrained_module import (
-    OWN_CODE_ONLY,
     clear_errors,
     config_of,
     trained_module,
@@ -24,15 +20,17 @@ from pytest_biastransfer.models.pretrained_module import (
 from pytest_biastransfer.models.safe_loading.hub_config import require_no_adapter, require_no_reference
 from pytest_biastransfer.models.safe_loading.weights_file import weights_files, without_weights_file
 from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
-from pytest_biastransfer.models.spec_options import SHARED_KEYS, declares_all_preprocessing
+from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import hub
 from pytest_biastransfer.specs.spec import Spec
 
+if TYPE_CHECKING:
+    import torch
+
 _KEYS: Final = (*SHARED_KEYS, *hub.KEYS)
 _ADAPTER_KEYS: Final = ("adapter", "adapter_revision", "merge")
 _PATTERNS: Final = ("*.json", "*.safetensors")
-_PROCESSORS: Final = ("preprocessor_config.json", "processor_config.json")
 _CONFIG: Final = "config.json"
 
 
@@ -60,7 +58,7 @@ def _adapted(spec: Spec, base: hub.Snapshot, addition: hub.Snapshot) -> Model:
         config, has_new_head = with_classes_of(adapter, config, transformers_of(spec).AutoModelForImageClassification)
     replaced = adapter.replaced.keys() if has_new_head else None
     module = trained_module(spec, base.directory, config, replaced).float()
-    _forget_directory(module)
+    forget_directory(module)
     with clear_errors(spec, addition.directory):
         module = with_adapter(module, adapter, merge=spec.switch("merge") is not False)
     classes = _classes_of_head(spec, addition.directory, config.num_labels) if has_new_head else _classes(spec, config)
@@ -94,67 +92,23 @@ def _model(
     classes: list[str] | None,
     addition: hub.Snapshot | None = None,
 ) -> Model:
+    name = snapshot.name(spec.rest)
+    if addition is not None:
+        name += f" + {addition.name(spec.query['adapter'])}"
     # The processor of the fine-tuning, if it was saved beside the adapter, else the base's.
     directories = [each.directory for each in (addition, snapshot) if each is not None]
-    directory = next(filter(_has_processor, directories), None)
-    preprocess = Preprocess()
-    if directory is not None:
-        with clear_errors(spec, directory):
-            processor = transformers_of(spec).AutoImageProcessor.from_pretrained(directory, **OWN_CODE_ONLY)
-        if channels_are_flipped(processor):
-            module.register_forward_pre_hook(_flip_channels)
-        preprocess = _preprocess(spec, processor)
-    elif not declares_all_preprocessing(spec):
-        raise ModelError(
-            f"spec {spec.text!r}: {snapshot.directory} has no {_PROCESSORS[0]}; declare the preprocessing, such as "
-            f"&size=224&mean=0.5&std=0.5"
-        )
-    name = _name(snapshot, spec.rest)
-    if addition is not None:
-        name += f" + {_name(addition, spec.query['adapter'])}"
-    _forget_directory(module)
-    # Always float32, whatever the dtype of the file: the evaluation chooses the precision.
-    return Model(module.float(), preprocess, classes=classes, name=name, class_order="string")
-
-
-def _name(snapshot: hub.Snapshot, repo: str) -> str:
-    return snapshot.directory.name if snapshot.commit is None else f"{repo}{snapshot.revision}"
-
-
-def _has_processor(directory: Path) -> bool:
-    return any((directory / name).is_file() for name in _PROCESSORS)
-
-
-def _preprocess(spec: Spec, processor: Any) -> Preprocess:
-    try:
-        return preprocess_of(processor, f"spec {spec.text!r}")
-    except ModelError:
-        # The spec replaces all of it, so the processor need not be understood.
-        if not declares_all_preprocessing(spec):
-            raise
-        return Preprocess()
-
-
-def _forget_directory(module: Any) -> None:
-    """Remove the directory from the module's attributes: a copy in another directory has the same fingerprint."""
-    for layer in module.modules():
-        if hasattr(layer, "name_or_path"):
-            layer.name_or_path = layer.config.name_or_path = ""
-
-
-def _flip_channels(module: torch.nn.Module, images: tuple[torch.Tensor]) -> torch.Tensor:
-    return images[0].flip(1)
+    return pretrained_model(spec, module, directories, name=name, classes=classes)
 
 
 def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
     snapshot = _snapshot(spec)
-    if not _is_fixed(spec, snapshot):
+    if not snapshot.is_fixed(spec.query.get("revision")):
         return None
     sources = Sources(tuple(weights_in(spec, snapshot.directory))) + _description_files(snapshot)
     if "adapter" not in spec.query:
         return sources
     addition = _adapter_snapshot(spec)
-    if not _is_fixed(spec, addition, "adapter_revision"):
+    if not addition.is_fixed(spec.query.get("adapter_revision")):
         return None
     weights = adapter_weights(addition.directory, f"spec {spec.text!r}")
     # PEFT adds the adapter to the weights while loading, and may leave none of its own modules.
@@ -163,12 +117,7 @@ def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
 
 def _architecture_sources(spec: Spec) -> Sources | None:
     snapshot = _snapshot(spec)
-    return _description_files(snapshot) if _is_fixed(spec, snapshot) else None
-
-
-def _is_fixed(spec: Spec, snapshot: hub.Snapshot, revision: str = "revision") -> bool:
-    """Whether the spec always names these files: a branch may move, a commit or a directory does not."""
-    return snapshot.commit is None or snapshot.commit == spec.query.get(revision)
+    return _description_files(snapshot) if snapshot.is_fixed(spec.query.get("revision")) else None
 
 
 def _description_files(snapshot: hub.Snapshot) -> Sources:
