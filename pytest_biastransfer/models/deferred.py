@@ -66,6 +66,7 @@ class _CachedModel(Description):
     class_order: ClassOrder | None
     outputs: Outputs
     threshold: float | dict[str, float] | Literal["prevalence"]
+    output: str | None
     # The digest is None for a file or variable that was looked for and does not exist.
     files: dict[str, Digest | None]
     variables: dict[str, Digest | None]
@@ -98,6 +99,7 @@ class DeferredModel(Model):
             "class_order": description.get("class_order"),
             "outputs": description.get("outputs", "softmax"),
             "threshold": description.get("threshold", DEFAULT),
+            "output": description.get("output"),
             "has_known_logits": description.get("has_known_logits", False),
             "_load": load,
             "_cached_fingerprint": description["fingerprint"],
@@ -117,8 +119,8 @@ class DeferredModel(Model):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # How it is loaded cannot be sent to another process, so a plain model is sent.
-        fields = (self.module, self.preprocess, self.classes, self.name, self.class_order, self.outputs, self.threshold)
-        return Model, fields, {"has_known_logits": self.has_known_logits}
+        names = [field.name for field in dataclasses.fields(Model) if field.init]
+        return Model, tuple(getattr(self, name) for name in names), {"has_known_logits": self.has_known_logits}
 
     @property
     def is_loaded(self) -> bool:
@@ -200,6 +202,7 @@ def _store_description(
         "class_order": model.class_order,
         "outputs": model.outputs,
         "threshold": dict(model.threshold) if isinstance(model.threshold, Mapping) else model.threshold,
+        "output": model.output,
         "files": files | code_files | other_files,
         "variables": reads.variables,
         "modules": {name: module.file for name, module in code.items()},

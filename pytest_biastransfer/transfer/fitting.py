@@ -16,6 +16,7 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models import Model
+from pytest_biastransfer.models.selected_output import SelectedOutput
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.transfer.augmentation import AugmentedBatches
 from pytest_biastransfer.transfer.batches import Batches, FeatureBatches, PixelBatches
@@ -101,7 +102,9 @@ def _prepared(
     # Without its head, the module computes features. The head is restored even if that fails.
     put(network.module, name, nn.Identity())
     try:
-        backbone = Model(nn.Sequential(network.module, nn.Flatten()), source.preprocess, name=source.name)
+        backbone = Model(
+            nn.Sequential(SelectedOutput(network.module, None), nn.Flatten()), source.preprocess, name=source.name
+        )
         features = features_of(evaluator, backbone, images)
     finally:
         put(network.module, name, network.trainable)
