@@ -31,13 +31,19 @@ class Sources:
 
 
 class Architectures(Protocol):
-    """Provides a scheme with the architecture that another spec names."""
+    """Provides a scheme with the architecture, or the trained model, that another spec names."""
 
     def model(self, spec: Spec) -> Model:
         """Return the model with untrained weights."""
 
     def sources_of(self, spec: Spec) -> Sources | None:
         """Return the sources of the architecture; None if they cannot be listed."""
+
+    def trained(self, spec: Spec) -> Model:
+        """Return the model with its weights."""
+
+    def sources_of_trained(self, spec: Spec) -> Sources | None:
+        """Return the sources of the model with its weights; None if they cannot be listed."""
 
 
 @dataclass(frozen=True)
