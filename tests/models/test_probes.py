@@ -313,6 +313,7 @@ def arrays(**changes: Any) -> dict[str, Any]:
         (arrays(mean_=np.ones(3)), r"mean_ is \[3\], expected \[512\], one for each feature"),
         (arrays(scale_=np.zeros(512)), r"scale_ has 0, expected numbers above 0"),
         (arrays(components_=np.ones((3, 512))), r"has components_ besides the head, which would be ignored"),
+        (arrays(bias=None, intercept_=np.zeros(3)), r"weight and intercept_ are not of one layer; expected weight"),
         (arrays(coef_=np.ones((3, 512))), r"has several arrays that may be the weight: coef_, weight"),
         (arrays(classes_=np.array(["a", "b"])), r"classes_ has 2 classes, and the head 3 outputs"),
         (arrays(classes_=np.ones((3, 1))), r"classes_ is float64 \[3, 1\], expected texts or numbers \[3\]"),

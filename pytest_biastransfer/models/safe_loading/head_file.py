@@ -91,6 +91,7 @@ def read_head(path: Path, *, two_classes: bool = True) -> LinearHead:
         missing = "weight" if weight is None else "bias"
         listed = ", ".join(sorted(arrays)) or "nothing"
         raise ModelError(f"head {path}: has no {missing}, only {listed}; {_EXPECTED}")
+    _require_one_layer(str(names["weight"]), str(names["bias"]), path)
     # scikit-learn writes one number for a model without an intercept.
     bias = np.full(len(weight), bias) if bias.shape == () and weight.ndim == 2 else bias
     if weight.ndim != 2 or 0 in weight.shape or bias.shape != weight.shape[:1]:
@@ -157,6 +158,12 @@ def _name_of(role: str, arrays: Arrays, path: Path) -> str | None:
             f"head {path}: has several arrays that may be the {role}: {', '.join(sorted(names))}; save one linear layer"
         )
     return names[0] if names else None
+
+
+def _require_one_layer(weight: str, bias: str, path: Path) -> None:
+    is_sklearn = (weight, bias) == (_COEFFICIENTS, "intercept_")
+    if not is_sklearn and weight.removesuffix("weight") != bias.removesuffix("bias"):
+        raise ModelError(f"head {path}: {weight} and {bias} are not of one layer; {_EXPECTED}")
 
 
 def _require_no_others(arrays: Arrays, names: Mapping[str, str | None], path: Path) -> None:
