@@ -177,6 +177,15 @@ def test_the_output_is_a_part_of_the_identity() -> None:
         assert same(logits(again), logits(a))
 
 
+@pytest.mark.parametrize(
+    ("form", "key"), [(pair, "b"), (lambda a, b: (a, b), "1"), (Heads, "aux"), (lambda a, b: {"x": {"y": b}}, "x.y")]
+)
+def test_a_named_output_is_compiled_without_a_break(form: Callable[..., Any], key: str) -> None:
+    module = Model(Lambda(form), output=key).module
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    assert same(compiled(pixels()), 2 * pixels().mean(dim=(2, 3)))
+
+
 def test_transformers_define_their_logits_as_an_object_and_as_a_tuple() -> None:
     module: Any = small_classifier()
     expected = module(pixels(64)).logits
