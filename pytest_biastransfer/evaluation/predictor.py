@@ -16,7 +16,7 @@ from pytest_biastransfer.evaluation.compiled_models import padded
 from pytest_biastransfer.evaluation.precision import computing_in
 from pytest_biastransfer.evaluation.rounding import ROUNDING, output_precision
 from pytest_biastransfer.models.input_advice import input_advice
-from pytest_biastransfer.models.logits import logits_of
+from pytest_biastransfer.models.logits import logits_of, without_logits
 from pytest_biastransfer.models.output_range import require_declared_range
 
 if TYPE_CHECKING:
@@ -198,18 +198,14 @@ class Predictor:
             # A single output that was squeezed.
             logits = logits[:, None]
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(images):
-            returned = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-            raise ModelError(
-                f"model {self._model.name} returned {returned} for {len(images)} images; expected logits "
-                f"[batch, classes], here [{len(images)}, classes]"
-            )
+            raise ModelError(f"model {self._model.name} {without_logits(logits, len(images))}")
         return logits
 
     def _run(self, images: torch.Tensor) -> Any:
         laid_out = images.contiguous(memory_format=self._layouts[0])
         try:
             with computing_in(self._precision, self._device.type):
-                return logits_of(self._model.module(laid_out))
+                return logits_of(self._model.module(laid_out), self._model.module)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:
@@ -243,7 +239,7 @@ class Predictor:
         """Return the logits of images from a padded batch; None if the model cannot be compiled."""
         laid_out = padded(images, size).contiguous(memory_format=self._layouts[0])
         with computing_in(self._precision, self._device.type):
-            output = logits_of(compiled.output(self._model.module, laid_out, graph))
+            output = logits_of(compiled.output(self._model.module, laid_out, graph), self._model.module)
         return output[: len(images)] if isinstance(output, torch.Tensor) else output
 
     def _agree(self, expected: Any, logits: Any) -> bool:

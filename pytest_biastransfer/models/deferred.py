@@ -72,6 +72,7 @@ class DeferredModel(Model):
             "class_order": description.get("class_order"),
             "outputs": description.get("outputs", "softmax"),
             "threshold": description.get("threshold", DEFAULT),
+            "output": description.get("output"),
             "has_known_logits": description.get("has_known_logits", False),
             "_load": load,
             "_cached_fingerprint": description["fingerprint"],
@@ -91,8 +92,8 @@ class DeferredModel(Model):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # How it is loaded cannot be sent to another process, so a plain model is sent.
-        fields = (self.module, self.preprocess, self.classes, self.name, self.class_order, self.outputs, self.threshold)
-        return Model, fields, {"has_known_logits": self.has_known_logits}
+        names = [field.name for field in dataclasses.fields(Model) if field.init]
+        return Model, tuple(getattr(self, name) for name in names), {"has_known_logits": self.has_known_logits}
 
     @property
     def is_loaded(self) -> bool:
@@ -211,6 +212,7 @@ def _description(
         "class_order": model.class_order,
         "outputs": model.outputs,
         "threshold": dict(model.threshold) if isinstance(model.threshold, Mapping) else model.threshold,
+        "output": model.output,
         "files": files | code_files | read,
         "read": list(read),
         "variables": reads.variables,

@@ -11,7 +11,7 @@ import torch
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.fingerprints.source_code import identities
-from pytest_biastransfer.models.logits import logits_of
+from pytest_biastransfer.models.logits import entry_of, logits_of
 from pytest_biastransfer.models.safe_loading.isolated_program import IsolatedProgram
 from pytest_biastransfer.models.safe_loading.programs import FORMATS
 from pytest_biastransfer.regular_files import sha256_of_file
@@ -29,6 +29,8 @@ class FileProgram(torch.nn.Module):
         The files of the program and its weights.
     shape
         The shape of the input, [batch, channels, height, width]; None for each dimension that may vary.
+    output
+        The key of the logits among several outputs; None for the ones that `logits_of` finds.
     """
 
     # The distributions that run the program. Its logits depend on their versions, so they are part of the fingerprint.
@@ -36,15 +38,18 @@ class FileProgram(torch.nn.Module):
     # Whether the program takes and computes 16-bit floats.
     computes_in_16_bits = False
 
-    def __init__(self, files: Sequence[Path], shape: Sequence[int | None] = (None,) * 4) -> None:
+    def __init__(
+        self, files: Sequence[Path], shape: Sequence[int | None] = (None,) * 4, output: str | None = None
+    ) -> None:
         super().__init__()
         self._files = tuple(files)
         self._digests = tuple(sha256_of_file(file).hex() for file in files)
         self._shape = tuple(shape)
+        self._output = output
 
     def __fingerprint__(self) -> object:
-        """Return what identifies this module: the content of its files and the versions of its runtimes."""
-        return self._digests, identities(self.runtimes)
+        """Return what identifies this module: its files' content, its output and the versions of its runtimes."""
+        return self._digests, self._output, identities(self.runtimes)
 
     def forward(self, images: torch.Tensor) -> Any:
         """Return the logits [batch, classes] of images [batch, channels, height, width]."""
@@ -107,9 +112,9 @@ class IsolatedFile(FileProgram):
     sandbox.
     """
 
-    def __init__(self, kind: str, path: Path) -> None:
-        super().__init__([path])
-        self._program = IsolatedProgram(kind, path)
+    def __init__(self, kind: str, path: Path, output: str | None = None) -> None:
+        super().__init__([path], output=output)
+        self._program = IsolatedProgram(kind, path, output)
         self._program.start(torch.device("cpu"))
         self._shape = tuple(self._program.shape)
         self._mode: bool | None = None
@@ -131,8 +136,9 @@ class IsolatedFile(FileProgram):
 class TrustedFile(FileProgram):
     """A program in one of torch's own formats, run in this process, with all its rights."""
 
-    def __init__(self, kind: str, path: Path) -> None:
-        super().__init__([path])
+    def __init__(self, kind: str, path: Path, output: str | None = None) -> None:
+        super().__init__([path], output=output)
+        self._origin = f"{kind} {path}: its program"
         self._program = FORMATS[kind].load(FORMATS[kind].verified(path), f"{kind} {path}")
         self._shape = tuple(self._program.shape)
         # As a submodule, a script follows `to()` and `eval()` of this module; an exported program supports neither.
@@ -145,12 +151,16 @@ class TrustedFile(FileProgram):
 
     def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
         """Return the program, moved to a device."""
-        return self._program.run_on(device, None)
+        run, output = self._program.run_on(device, None), self._output
+        return run if output is None else lambda images: entry_of(run(images), output, self._origin)
 
 
-def saved_program(kind: str, path: Path, *, trusted: bool) -> FileProgram:
-    """Return the program in a file of one of torch's own formats; it runs in this process only if it is `trusted`."""
-    return TrustedFile(kind, path) if trusted else IsolatedFile(kind, path)
+def saved_program(kind: str, path: Path, *, trusted: bool, output: str | None) -> FileProgram:
+    """Return the program in a file of one of torch's own formats, and the `output` that is the logits.
+
+    It runs in this process only if it is `trusted`.
+    """
+    return TrustedFile(kind, path, output) if trusted else IsolatedFile(kind, path, output)
 
 
 def _padded(batch: torch.Tensor, size: int) -> torch.Tensor:

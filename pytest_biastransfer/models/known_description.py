@@ -47,6 +47,7 @@ class KnownDescription(Description):
     class_order: ClassOrder | None
     outputs: Outputs
     threshold: float | dict[str, float] | Literal["prevalence"]
+    output: str | None
     # The digest is None for a file or variable that was looked for and does not exist.
     files: dict[str, Digest | None]
     # Those of the files that code has read.

@@ -24,6 +24,7 @@ _MODULES: Final = MappingProxyType(
         "export": "exported",
         "hf": "hugging_face",
         "onnx": "onnx_models",
+        "probe": "probe",
         "python": "python",
         "timm": "timm_models",
         "torchscript": "torchscript",
@@ -47,10 +48,10 @@ def load_model(
     ----------
     spec
         ``scheme:rest?key=value&key=value``; the schemes are ``torchvision``, ``checkpoint``, ``torchscript``,
-        ``export``, ``timm``, ``hf``, ``zeroshot``, ``onnx`` and ``python``. All take the keys of `Preprocess`
-        (``size``, ``resize``, ``crop``, ``mean``, ``std``, ``interpolation``, ...), ``classes`` (a file of names: a
-        JSON list, or one a line) and ``name``. Schemes with a file of weights also take ``sha256``, which is compared
-        before the file is parsed.
+        ``export``, ``timm``, ``hf``, ``zeroshot``, ``onnx``, ``probe`` and ``python``. All take the keys of
+        `Preprocess` (``size``, ``resize``, ``crop``, ``mean``, ``std``, ``interpolation``, ...), ``classes`` (a file of
+        names: a JSON list, or one a line), ``output`` (the entry of the output that is the logits) and ``name``.
+        Schemes with a file of weights also take ``sha256``, which is compared before the file is parsed.
     directory
         The directory of relative paths; default: the current directory.
     plugins
@@ -133,6 +134,12 @@ class _Architectures:
 
     def sources_of(self, spec: Spec) -> Sources | None:
         return _scheme(spec).architecture_sources(spec) if spec.scheme in _MODULES else None
+
+    def trained(self, spec: Spec) -> Model:
+        return load_model(spec, plugins=self.plugins, facts=self.known)
+
+    def sources_of_trained(self, spec: Spec) -> Sources | None:
+        return sources_of(spec, self.plugins)
 
 
 def _scheme(spec: Spec) -> Scheme:

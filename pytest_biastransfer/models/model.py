@@ -46,6 +46,10 @@ class Model:
     threshold
         From which probability on a label of a sigmoid is predicted: for all labels, by name for some of them, or
         ``"prevalence"``: the one above which as many images are as have the label.
+    output
+        Which entry of the module's output is the logits, if it returns a tuple, a list, a dictionary or a dataclass and
+        its library does not say so: ``"scores"``, ``0``, ``"head.age"``. `module` is then the one that returns this
+        entry.
 
     Examples
     --------
@@ -62,6 +66,7 @@ class Model:
     class_order: ClassOrder | None = None
     outputs: Outputs = "softmax"
     threshold: Threshold = DEFAULT
+    output: str | int | None = None
     # The spec that gives the same model in any process; None if there is none, or if its weights are drawn at random.
     spec: Spec | None = dataclasses.field(default=None, init=False, repr=False)
     # Whether its outputs are logits for certain, as those of a layer that was trained here. Of other models, outputs
@@ -89,6 +94,8 @@ class Model:
         object.__setattr__(self, "threshold", threshold)
         if not self.name:
             object.__setattr__(self, "name", type(self.module).__name__)
+        if self.output is not None:
+            self._select_output(self.output)
 
     def __repr__(self) -> str:
         return f"model {self.name}"
@@ -113,6 +120,17 @@ class Model:
         """Everything besides the module that decides how its outputs are read."""
         threshold = sorted(self.threshold.items()) if isinstance(self.threshold, Mapping) else self.threshold
         return self.classes, self.class_order, self.outputs, threshold
+
+    def _select_output(self, output: str | int) -> None:
+        from pytest_biastransfer.models.selected_output import with_output
+
+        if isinstance(output, bool) or not isinstance(output, str | int) or output == "":
+            raise ModelError(
+                f"Model: output={output!r:.60}, expected the key of an entry of the module's output, such as 'logits', "
+                f"'0' or 'head.age'"
+            )
+        object.__setattr__(self, "output", str(output))
+        object.__setattr__(self, "module", with_output(self.module, str(output)))
 
     def _require_values(self) -> None:
         from torch.nn.parameter import is_lazy

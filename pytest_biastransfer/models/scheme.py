@@ -45,7 +45,7 @@ class Sources:
 
 
 class Architectures(Protocol):
-    """Provides a scheme with what is outside of its spec: the architectures of other specs, and the session's facts."""
+    """Provides a scheme with what is outside of its spec: the models of other specs, and the session's facts."""
 
     @property
     def facts(self) -> Facts:
@@ -56,6 +56,12 @@ class Architectures(Protocol):
 
     def sources_of(self, spec: Spec) -> Sources | None:
         """Return the sources of the architecture; None if they cannot be listed."""
+
+    def trained(self, spec: Spec) -> Model:
+        """Return the model with its weights."""
+
+    def sources_of_trained(self, spec: Spec) -> Sources | None:
+        """Return the sources of the model with its weights; None if they cannot be listed."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ _READERS: Final = MappingProxyType[str, Callable[[Spec, str], Any]](
         "normalized_input": Spec.switch,
     }
 )
-SHARED_KEYS: Final = (*_READERS, "class_order", "classes", "name", "outputs", "sha256", "threshold")
+SHARED_KEYS: Final = (*_READERS, "class_order", "classes", "name", "output", "outputs", "sha256", "threshold")
 
 
 def declares_all_preprocessing(spec: Spec) -> bool:
@@ -49,6 +49,9 @@ def declares_all_preprocessing(spec: Spec) -> bool:
 
 def with_declared(model: Model, spec: Spec) -> Model:
     """Return the model with the options of the spec's query, which replace those of the model's own files."""
+    # A program selects its output itself: it may run in another process, which returns nothing else.
+    from pytest_biastransfer.models.file_program import FileProgram
+
     changes: dict[str, Any] = {}
     declared = {key: value for key, read in _READERS.items() if (value := read(spec, key)) is not None}
     if declared:
@@ -63,6 +66,8 @@ def with_declared(model: Model, spec: Spec) -> Model:
         changes["outputs"] = spec.query["outputs"]
     if "threshold" in spec.query:
         changes["threshold"] = _threshold(spec)
+    if "output" in spec.query and not isinstance(model.module, FileProgram):
+        changes["output"] = spec.query["output"]
     try:
         return dataclasses.replace(model, **changes) if changes else model
     except ModelError as error:

@@ -11,7 +11,7 @@ from pytest_biastransfer.errors import TransferError
 
 if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.transfer.heads import Head
+    from pytest_biastransfer.models.heads import Head
 
 # Modules that only hold others in order: their members are the blocks.
 _CONTAINERS: Final = (nn.Sequential, nn.ModuleList)

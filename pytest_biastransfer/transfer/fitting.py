@@ -16,12 +16,13 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models import Model
+from pytest_biastransfer.models.heads import put
+from pytest_biastransfer.models.selected_output import SelectedOutput
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.transfer.augmentation import AugmentedBatches
 from pytest_biastransfer.transfer.batches import Batches, FeatureBatches, PixelBatches
 from pytest_biastransfer.transfer.checkpoints import Checkpoint
 from pytest_biastransfer.transfer.features import features_of
-from pytest_biastransfer.transfer.heads import put
 from pytest_biastransfer.transfer.networks import Network, arrays_of, require_unchanged
 from pytest_biastransfer.transfer.training import Trainee, Training
 
@@ -102,7 +103,9 @@ def _prepared(
     # Without its head, the module computes features. The head is restored even if that fails.
     put(network.module, name, nn.Identity())
     try:
-        backbone = Model(nn.Sequential(network.module, nn.Flatten()), source.preprocess, name=source.name)
+        backbone = Model(
+            nn.Sequential(SelectedOutput(network.module, None), nn.Flatten()), source.preprocess, name=source.name
+        )
         features = features_of(evaluator, backbone, images)
     finally:
         put(network.module, name, network.trainable)

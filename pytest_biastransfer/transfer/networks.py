@@ -15,8 +15,9 @@ from pytest_biastransfer.data.pixels import decode
 from pytest_biastransfer.errors import ModelError, TransferError
 from pytest_biastransfer.evaluation.device_models import ready_to_evaluate
 from pytest_biastransfer.evaluation.predictor import in_unit_range
+from pytest_biastransfer.models.heads import Head
 from pytest_biastransfer.transfer.blocks import first_blocks
-from pytest_biastransfer.transfer.heads import Head, find_head, replace_head, require_logits
+from pytest_biastransfer.transfer.heads import find_head, replace_head, require_logits
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -74,7 +74,7 @@ class Trainee:
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the logits, [batch, outputs]."""
-        outputs = logits_of(self.module(inputs))
+        outputs = logits_of(self.module(inputs), self.module)
         # In training mode, models with auxiliary classifiers return a tuple with those classifiers' logits too.
         logits: torch.Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
         return logits

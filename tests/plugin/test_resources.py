@@ -146,7 +146,7 @@ def test_mistakes_in_specs_are_named_with_their_fixture(pytester: pytest.Pyteste
     result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines_random(
         [
-            "*spec 'zo:net': unknown scheme 'zo'; *Valid: checkpoint, export, hf, onnx, python, *",
+            "*spec 'zo:net': unknown scheme 'zo'; *Valid: checkpoint, export, hf, onnx, probe, python, *",
             "*in fixture transferred_model",
             "*spec 'checkpoints:*': unknown scheme 'checkpoints'; did you mean checkpoint[?]*",
             "*in fixture misspelt",

@@ -82,7 +82,11 @@ FIXTURES = {
         "torch.nn.Flatten(0)",
         "returned [[]15360] for 20 images; expected logits [[]batch, classes]*",
     ),
-    "tuple": ("model", "Lambda(lambda x: (x, x))", "returned tuple for 20 images; expected logits *"),
+    "tuple": (
+        "model",
+        "Lambda(lambda x: (x, x))",
+        "returned a tuple of 0 [[]20, *], 1 [[]20, *] for 20 images; none of them is *; expected logits *",
+    ),
     "nan": (
         "model",
         "Lambda(lambda x: x.mean((2, 3)).where(x.mean((2, 3)) != 1, torch.nan))",

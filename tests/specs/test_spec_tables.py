@@ -71,6 +71,7 @@ def write_models() -> None:
     save_adapter(directory="pets-lora")
     save_clip()
     Path("pets.txt").write_text("cat\ndog\n")
+    np.savez("pets.npz", coef_=np.ones((3, 512)), intercept_=np.zeros(3), classes_=np.array(["cat", "dog", "pug"]))
     onnx(trained(), "pets.onnx")
     Path("pets").mkdir()
     Path("pets/models.py").write_text("import torch\ndef make(width):\n    return torch.nn.Linear(width, 3)\n")
@@ -96,7 +97,7 @@ def returned(body: str) -> Any:
 
 def test_the_tables_are_there() -> None:
     assert [spec.partition(":")[0] for spec, _ in rows("Models")] == [
-        "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "zeroshot", "onnx", "python",
+        "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "zeroshot", "probe", "onnx", "python",
     ]  # fmt: skip
     assert [spec.partition(":")[0] for spec, _ in rows("Datasets")] == [
         "imagefolder", "torchvision", "hf", "csv", "npz", "python",

@@ -324,8 +324,8 @@ def test_blocks_are_those_of_stages_and_normalization_belongs_to_the_one_before(
 def test_blocks_of_torchvision_and_too_many_blocks() -> None:
     from torchvision.models import resnet18
 
+    from pytest_biastransfer.models.heads import Head
     from pytest_biastransfer.transfer.blocks import first_blocks
-    from pytest_biastransfer.transfer.heads import Head
 
     resnet = resnet18(weights=None)
     blocks = first_blocks(Model(resnet), resnet, Head(("fc",), True), 9)
@@ -341,8 +341,8 @@ def test_blocks_of_torchvision_and_too_many_blocks() -> None:
 def test_large_encoders_of_torchvision_have_their_layers_as_blocks() -> None:
     from torchvision.models import vit_b_16
 
+    from pytest_biastransfer.models.heads import Head
     from pytest_biastransfer.transfer.blocks import first_blocks
-    from pytest_biastransfer.transfer.heads import Head
 
     with torch.device("meta"):
         vit = vit_b_16(weights=None)

@@ -110,6 +110,32 @@ def test_a_transferred_model_has_learnt_its_classes(mode: Mode) -> None:
     assert accuracy(found, Shapes(300, seed=1)) > (0.6 if mode == "fixed-feature" else 0.9)
 
 
+class TwoHeads(Net):
+    """Returns the logits among other things, under a name of its own."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+    def forward(self, images: torch.Tensor) -> Any:
+        logits = super().forward(images)
+        return {"spread": logits.std(dim=1, keepdim=True), self.key: logits}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("key", "output"), [("logits", None), ("scores", "scores")])
+def test_a_source_of_several_outputs_gets_its_head_where_the_logits_are(
+    mode: Mode, key: str, output: str | None
+) -> None:
+    plain, net = source(), TwoHeads(key).eval()
+    net.load_state_dict(net_of(plain).state_dict())
+    expected = transfer(plain, Shapes(), mode, recipe=QUICK)
+    found = transfer(Model(net, PREPROCESS, name="net", output=output), Shapes(), mode, recipe=QUICK)
+    if mode != "scratch":
+        assert same(found, expected)
+    assert accuracy(found, Shapes(60, seed=1)) == accuracy(expected, Shapes(60, seed=1))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_source_stays_as_it_is(mode: Mode) -> None:
     model = source()

@@ -50,20 +50,23 @@ class IsolatedProgram:
         The format of the file, a key of `FORMATS`.
     path
         The file. It is verified in this process; the sandboxed process gets the rewritten archive.
+    output
+        The key of the logits among several outputs of the program.
     """
 
-    def __init__(self, kind: str, path: Path) -> None:
+    def __init__(self, kind: str, path: Path, output: str | None = None) -> None:
         self._kind = kind
         self._path = path
+        self._output = output
         self._process: _Process | None = None
         self.shape: list[int | None] = [None] * 4
         """The shape of the input, [batch, channels, height, width]; None for each dimension that may vary."""
 
     def __deepcopy__(self, memo: object) -> IsolatedProgram:
-        return type(self)(self._kind, self._path)
+        return type(self)(self._kind, self._path, self._output)
 
-    def __reduce__(self) -> tuple[type[IsolatedProgram], tuple[str, Path]]:
-        return type(self), (self._kind, self._path)
+    def __reduce__(self) -> tuple[type[IsolatedProgram], tuple[str, Path, str | None]]:
+        return type(self), (self._kind, self._path, self._output)
 
     def start(self, device: torch.device) -> None:
         """Start the process and load the program on a device.
@@ -100,6 +103,7 @@ class IsolatedProgram:
         settings = settings_for(images.device)
         description, body = encode_tensor(images)
         header = {"device": str(images.device), "settings": settings, "training": training, "images": description}
+        header["output"] = self._output
         answer, content = self._request(header, body)
         try:
             return decode_tensor(answer.get("logits"), content).to(images.device)
@@ -134,9 +138,7 @@ class IsolatedProgram:
             return ProgramError(f"{self._kind} {self._path}: {message}")
         if kind == "output":
             self.end()
-            return ModelError(
-                f"{self._kind} {self._path}: its program returned a {message}, expected logits [batch, classes]"
-            )
+            return ModelError(f"{self._kind} {self._path}: its {message}")
         self.end()
         if kind == "model":
             return ModelError(message)

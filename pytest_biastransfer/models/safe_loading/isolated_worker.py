@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.logits import logits_of
+from pytest_biastransfer.models.logits import entry_of, logits_of, without_logits
 from pytest_biastransfer.models.safe_loading import sandbox
 from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, decode_tensor, encode_tensor
 from pytest_biastransfer.models.safe_loading.numeric_settings import apply_settings, computing
@@ -81,7 +81,10 @@ def _answer(channel: Channel, program: Program) -> None:
             description, body = encode_tensor(logits)
             channel.send({"logits": description}, body)
         else:
-            channel.send({"error": "output", "message": type(logits).__name__})
+            count = header["images"]["shape"][0]
+            channel.send({"error": "output", "message": f"program {without_logits(logits, count)}"})
+    except ModelError as error:
+        channel.send({"error": "output", "message": str(error)})
     except torch.OutOfMemoryError as error:
         channel.send({"error": "memory", "message": str(error)})
     except (*UNREADABLE, NotImplementedError, ChannelError) as error:
@@ -96,7 +99,8 @@ def _compute(program: Program, header: dict[str, Any], content: bytearray) -> An
     with ExitStack() as contexts:
         for context in computing(header["settings"], device):
             contexts.enter_context(context)
-        return logits_of(run(images))
+        output, key = run(images), header["output"]
+        return logits_of(output) if key is None else entry_of(output, key, "program")
 
 
 def _exit_with_parent(connection: socket.socket) -> None:

@@ -17,11 +17,13 @@ _KEYS: Final = (*SHARED_KEYS, "arch", "num_classes", "entry", "prefix")
 
 
 def _load(spec: Spec, architectures: Architectures) -> Model:
+    from pytest_biastransfer.models.selected_output import without_selection
+
     spec.check_keys(_KEYS)
     arch = _arch(spec)
     path = weights_file(spec)
     model = architectures.model(arch)
-    load_checkpoint(model.module, path, spec.query.get("entry"), spec.query.get("prefix"))
+    load_checkpoint(without_selection(model.module), path, spec.query.get("entry"), spec.query.get("prefix"))
     return dataclasses.replace(model, name=path.stem)
 
 

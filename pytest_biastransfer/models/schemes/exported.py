@@ -15,7 +15,8 @@ from pytest_biastransfer.specs.spec import Spec
 def _load(spec: Spec, architectures: Architectures) -> Model:
     spec.check_keys((*SHARED_KEYS, "trust"))
     path = weights_file(spec)
-    return Model(saved_program("export", path, trusted=bool(spec.switch("trust"))), name=path.stem)
+    program = saved_program("export", path, trusted=bool(spec.switch("trust")), output=spec.query.get("output"))
+    return Model(program, name=path.stem)
 
 
 def _sources_of(spec: Spec, architectures: Architectures) -> Sources:

@@ -39,14 +39,11 @@ class _Graph(FileProgram):
             raise ModelError(
                 f"onnx {self._path}: takes {signature}; expected one input, of floats [batch, channels, height, width]"
             )
-        super().__init__(files, [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape])
+        shape = [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape]
+        super().__init__(files, shape, _output(self._path, self._session.get_outputs(), output))
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
         self.computes_in_16_bits = self._type is np.float16
-        self._output = _output(self._path, [port.name for port in self._session.get_outputs()], output)
         self._session_for = (torch.device("cpu"), torch.get_num_threads())
-
-    def __fingerprint__(self) -> object:
-        return super().__fingerprint__(), self._output
 
     def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
         # A worker gets its number of threads after its models are loaded, so the session may be outdated.
@@ -75,7 +72,7 @@ def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
 
 def _files(spec: Spec) -> Sequence[Path]:
     """Return the file, and the external files of its weights."""
-    spec.check_keys((*SHARED_KEYS, "output"))
+    spec.check_keys(SHARED_KEYS)
     for module in ("onnxruntime", "onnx"):
         need(module, "onnx", f"spec {spec.text!r}")
     path = spec.path()
@@ -150,15 +147,26 @@ def _session(path: Path, device: torch.device) -> Any:
         raise ModelError(f"onnx {path}: cannot be loaded ({str(error).splitlines()[0]})") from error
 
 
-def _output(path: Path, names: Sequence[str], requested: str | None) -> str:
+def _output(path: Path, ports: Sequence[Any], requested: str | None) -> str:
     """Return the name of the logits' output: the requested one, else ``logits``, else the only one."""
-    if requested is not None and requested not in names:
-        raise ModelError(f"onnx {path}: has no output {requested!r}; {nearest(requested, names)}")
-    if requested is None and "logits" not in names and len(names) > 1:
-        raise ModelError(
-            f"onnx {path}: has the outputs {', '.join(names)}; say which one is the logits with &output=NAME"
-        )
-    return requested or ("logits" if "logits" in names else names[0])
+    names = [port.name for port in ports]
+    if requested is not None:
+        numbers = {str(number): name for number, name in enumerate(names)}
+        if requested not in names and requested not in numbers:
+            raise ModelError(
+                f"onnx {path}: its program returns {_listed(ports)}, without an entry {requested!r}; "
+                f"{nearest(requested, names)}"
+            )
+        return requested if requested in names else numbers[requested]
+    if "logits" not in names and len(names) > 1:
+        choices = " or ".join(f"output={port.name}" for port in ports if len(port.shape) == 2)
+        advice = f"name the one that is the logits: {choices}" if choices else "expected logits [batch, classes]"
+        raise ModelError(f"onnx {path}: its program returns {_listed(ports)}; {advice}")
+    return "logits" if "logits" in names else names[0]
+
+
+def _listed(ports: Sequence[Any]) -> str:
+    return ", ".join(f"{port.name} [{', '.join(map(str, port.shape))}]" for port in ports)
 
 
 def _errors() -> tuple[type[Exception], ...]:
