@@ -14,6 +14,7 @@ import torch
 
 from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.models.file_program import FileProgram
+from pytest_biastransfer.models.image_layout import Layout, channels_first, declared_layout, in_layout, layout_of
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, weights_files
 from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
@@ -30,23 +31,27 @@ class _Graph(FileProgram):
 
     runtimes = ("onnxruntime", "onnxruntime-gpu")
 
-    def __init__(self, files: Sequence[Path], output: str | None) -> None:
+    def __init__(self, files: Sequence[Path], output: str | None, layout: Layout | None) -> None:
         self._path = files[0]
         self._session = _session(self._path, torch.device("cpu"))
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
             signature = ", ".join(f"{port.name} {port.type} {port.shape}" for port in inputs)
             raise ModelError(
-                f"onnx {self._path}: takes {signature}; expected one input, of floats [batch, channels, height, width]"
+                f"onnx {self._path}: takes {signature}; expected one input, of floats [batch, channels, height, "
+                f"width] or [batch, height, width, channels]"
             )
-        super().__init__(files, [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape])
+        shape = [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape]
+        self._layout = layout_of(shape, layout, f"onnx {self._path}")
+        self._may_be_nhwc = layout is None and shape[1] is shape[3] is None
+        super().__init__(files, channels_first(shape, self._layout))
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
         self.computes_in_16_bits = self._type is np.float16
         self._output = _output(self._path, [port.name for port in self._session.get_outputs()], output)
         self._session_for = (torch.device("cpu"), torch.get_num_threads())
 
     def __fingerprint__(self) -> object:
-        return super().__fingerprint__(), self._output
+        return super().__fingerprint__(), self._output, self._layout
 
     def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
         # A worker gets its number of threads after its models are loaded, so the session may be outdated.
@@ -57,16 +62,18 @@ class _Graph(FileProgram):
         return self._run
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
-        feed = {self._input: images.cpu().numpy().astype(self._type, copy=False)}
+        feed = {self._input: in_layout(images.cpu(), self._layout).numpy().astype(self._type, copy=False)}
         try:
             (logits,) = self._session.run([self._output], feed)
         except _errors() as error:
-            raise RuntimeError(str(error)) from error
+            advice = "; if the graph takes the channels last, add &layout=nhwc to its spec" if self._may_be_nhwc else ""
+            raise RuntimeError(f"{error}{advice}") from error
         return torch.from_numpy(np.asarray(logits, dtype=np.float32)).to(images.device)
 
 
 def _load(spec: Spec, architectures: Architectures) -> Model:
-    return Model(_Graph(_files(spec), spec.query.get("output")), name=spec.path().stem)
+    layout = declared_layout(spec)
+    return Model(_Graph(_files(spec), spec.query.get("output"), layout), name=spec.path().stem)
 
 
 def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
@@ -75,7 +82,7 @@ def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
 
 def _files(spec: Spec) -> Sequence[Path]:
     """Return the file, and the external files of its weights."""
-    spec.check_keys((*SHARED_KEYS, "output"))
+    spec.check_keys((*SHARED_KEYS, "output", "layout"))
     for module in ("onnxruntime", "onnx"):
         need(module, "onnx", f"spec {spec.text!r}")
     path = spec.path()
