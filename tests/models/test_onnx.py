@@ -124,3 +124,81 @@ def test_a_graph_with_the_channels_last_and_a_fixed_batch_is_measured() -> None:
     save_means([None, 3, 8, 8], axes=(2, 3), path="first.onnx")
     assert fixed.asr == measure("onnx:first.onnx", images, Square(size=0.5)).asr
     assert fixed.n > 0
+
+
+# ------------------------------------------------------------------------------------------- providers
+
+
+def test_providers_keep_their_order_and_are_part_of_the_identity() -> None:
+    import onnxruntime
+
+    save_means(["N", 3, 8, 6], axes=(2, 3))
+    # On some systems onnxruntime has only the CPU's.
+    available = onnxruntime.get_available_providers()
+    for providers in (["CPUExecutionProvider"], [name for name in available if name.startswith(("Azure", "CPU"))]):
+        loaded = load_model(f"onnx:net.onnx?providers={','.join(providers)}")
+        assert np.abs(loaded.module(pictures()).numpy() - wanted(pictures())).max() <= 1e-5
+        assert loaded.module._session.get_providers() == providers  # type: ignore[operator, union-attr]
+        assert loaded.fingerprint != load_model("onnx:net.onnx").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("providers", "message"),
+    [
+        (
+            "TensorrtExecutionProvider,CPUExecutionProvider",
+            r"has .*CPUExecutionProvider; .* pip install onnxruntime-gpu",
+        ),
+        ("CUDAExecutionProvider", "pip uninstall onnxruntime, then pip install onnxruntime-gpu"),
+        ("OpenVINOExecutionProvider", "then pip install onnxruntime-openvino"),
+        ("CPUExecutionProvidr", "no execution provider of this onnxruntime; did you mean CPUExecutionProvider"),
+        ("CPUExecutionProvider,", "no execution provider of this onnxruntime"),
+        ("CPUExecutionProvider,CPUExecutionProvider", "names one twice"),
+    ],
+)
+def test_providers_that_are_not_there_say_what_to_install(
+    providers: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "onnxruntime.get_available_providers", lambda: ["AzureExecutionProvider", "CPUExecutionProvider"]
+    )
+    save_means(["N", 3, 8, 6], axes=(2, 3))
+    with pytest.raises(SpecError, match=message):
+        load_model(f"onnx:net.onnx?providers={providers}")
+
+
+def with_cuda_on_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let onnxruntime have CUDA's provider, which then cannot start."""
+    monkeypatch.setattr(
+        "onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+
+
+def test_a_provider_of_the_gpu_needs_the_gpu_as_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cuda_on_paper(monkeypatch)
+    save_means(["N", 3, 8, 6], axes=(2, 3))
+    spec = "onnx:net.onnx?providers=CUDAExecutionProvider,CPUExecutionProvider"
+    with pytest.raises(ModelError, match=r"CUDAExecutionProvider computes on a GPU, .* on cpu; use --bias-device=cuda"):
+        load_model(spec).module(pictures())
+
+
+def test_a_provider_that_does_not_start_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime alone would compute on the CPU, and print a warning."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("it starts here")
+    with_cuda_on_paper(monkeypatch)
+    save_means(["N", 3, 8, 6], axes=(2, 3))
+    module: Any = load_model("onnx:net.onnx?providers=CUDAExecutionProvider,CPUExecutionProvider").module
+    with pytest.warns(UserWarning, match="not in available provider names"), pytest.raises(ModelError) as caught:
+        module.program_for(torch.device("cuda:0"))
+    assert "could not start CUDAExecutionProvider" in str(caught.value)
+    assert "it has started CPUExecutionProvider" in str(caught.value)
+
+
+def test_the_provider_of_the_cpu_may_be_named_while_other_models_are_on_the_gpu() -> None:
+    save_means(["N", 3, 8, 6], axes=(2, 3))
+    module: Any = load_model("onnx:net.onnx?providers=CPUExecutionProvider").module
+    run = module.program_for(torch.device("cuda:0"))
+    assert np.abs(run(pictures()).numpy() - wanted(pictures())).max() <= 1e-5
