@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,15 +29,24 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the libraries' warnings of what their next releases remove."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def images(count: int = 6) -> torch.Tensor:
     return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(count))
 
 
-def trained() -> nn.Module:
+def convolutional() -> nn.Module:
     torch.manual_seed(3)
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5)).eval()
 
 
+@quiet()
 def save_exported(net: nn.Module, path: str = "net.pt2") -> None:
     shapes = ({0: torch.export.Dim("batch", min=1, max=512)},)
     torch.export.save(torch.export.export(net, (images(4),), dynamic_shapes=shapes), path)
@@ -55,6 +66,7 @@ def quantized_by_torchao(net: nn.Module, *, dynamic: bool = False) -> nn.Module:
     return converted
 
 
+@quiet()
 def quantized_by_torch(net: nn.Module) -> nn.Module:
     """Return the module that torch.ao makes, with the operators that can be exported."""
     quantization: Any = torch.ao.quantization
@@ -70,7 +82,7 @@ def quantized_by_torch(net: nn.Module) -> nn.Module:
 def test_an_exported_int8_program_has_the_logits_of_its_module(
     quantized: Callable[[nn.Module], nn.Module], trust: str
 ) -> None:
-    net = trained()
+    net = convolutional()
     module = quantized(copy.deepcopy(net))
     save_exported(module)
     loaded = load_model(f"export:net.pt2{trust}")
@@ -81,7 +93,7 @@ def test_an_exported_int8_program_has_the_logits_of_its_module(
 
 
 def test_a_process_that_has_not_imported_the_operators_loads_them() -> None:
-    save_exported(quantized_by_torch(trained()))
+    save_exported(quantized_by_torch(convolutional()))
     code = (
         "import torch; from pytest_biastransfer import load_model\n"
         "print(load_model('export:net.pt2?trust=1').module(torch.zeros(2, 3, 8, 8)).shape)"
@@ -116,7 +128,7 @@ def test_torchaos_own_tensors_and_operators_say_what_to_do() -> None:
             return whole.float().mean((2, 3))
 
     torch.export.save(torch.export.export(Own(), (images(4),)), "operator.pt2")
-    net = trained()
+    net = convolutional()
     torchao.quantize_(net, torchao.Int8WeightOnlyConfig())
     torch.export.save(torch.export.export(net, (images(4),)), "tensor.pt2")
     advice = r"return the quantized module itself from a fixture, or quantize it with prepare_pt2e"
@@ -140,18 +152,24 @@ class Calibration:
         return None if batch is None else {"images": batch.numpy()}
 
 
+@quiet()
+def save_quantized_onnx(net: nn.Module, path: str, *, fixed: bool = False) -> None:
+    """Write a graph in int8, with the format QDQ and a scale for each channel."""
+    quantization: Any = pytest.importorskip("onnxruntime.quantization")
+    axes: dict[str, Any] = {} if fixed else {"dynamic_axes": {"images": [0]}}
+    torch.onnx.export(net, (images(8),), "float.onnx", input_names=["images"], dynamo=False, **axes)
+    quantization.quantize_static(
+        "float.onnx", path, Calibration(), quant_format=quantization.QuantFormat.QDQ, per_channel=True
+    )
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 def test_an_onnx_graph_in_int8_has_the_logits_of_onnxruntime(fixed: bool) -> None:
     import onnx
     import onnxruntime
 
-    quantization: Any = pytest.importorskip("onnxruntime.quantization")
-    net = trained()
-    axes: dict[str, Any] = {} if fixed else {"dynamic_axes": {"images": [0]}}
-    torch.onnx.export(net, (images(8),), "float.onnx", input_names=["images"], dynamo=False, **axes)
-    quantization.quantize_static(
-        "float.onnx", "int8.onnx", Calibration(), quant_format=quantization.QuantFormat.QDQ, per_channel=True
-    )
+    net = convolutional()
+    save_quantized_onnx(net, "int8.onnx", fixed=fixed)
     kinds = {node.op_type for node in onnx.load("int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     session = onnxruntime.InferenceSession("int8.onnx", providers=["CPUExecutionProvider"])
