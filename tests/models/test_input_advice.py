@@ -11,6 +11,7 @@ from torch import nn
 
 from pytest_biastransfer import Square, load_model, measure
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.input_advice import input_advice
 
 IMAGES = [(torch.full((3, 8, 8), number / 8), number % 2) for number in range(4)]
 
@@ -93,6 +94,17 @@ def test_a_model_quantized_for_the_cpu_is_measured_and_its_change_noticed() -> N
         changed[..., :4, :4] = torch.tensor([1.0, 1.0, 0.0]).reshape(3, 1, 1)
         expected = int((module(stack).argmax(1) != module(changed).argmax(1)).sum()) / 20
         assert measure(module, images, Square(size=0.5, color="yellow", anchor="top-left")).asr == expected
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per:UserWarning")
+def test_int8_layers_on_another_device_than_the_cpu_say_where_they_compute() -> None:
+    quantize: Any = torch.ao.quantization.quantize_dynamic
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).eval()
+    images = torch.rand(2, 3, 8, 8, device="meta")
+    module = quantize(network, {nn.Linear}, dtype=torch.qint8)
+    assert "compute on the CPU only, not on meta: use --bias-device=cpu" in input_advice(module, images)
+    assert "CPU only" not in input_advice(module, images.new_zeros((2, 3, 8, 8), device="cpu"))
+    assert "CPU only" not in input_advice(network, images)
 
 
 def test_a_program_with_the_channels_last_is_named(tmp_path: Any) -> None:
