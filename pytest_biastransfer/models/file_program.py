@@ -90,8 +90,8 @@ def _advice(expected: Sequence[int | None], actual: Sequence[int]) -> str:
     """Return what to type for images [channels, height, width] that a program does not accept."""
     if _channels_are_last(expected):
         return (
-            "; it wants the channels last, [height, width, channels]: write the file again with the channels first, "
-            "such as with tf2onnx --inputs-as-nchw"
+            "; it wants the channels last, [height, width, channels]: export it again as a module that takes the "
+            "channels first, and begins with images.permute(0, 2, 3, 1)"
         )
     channels, width = expected[0], expected[-1]
     advice = [f"&size={width}"] if width not in (None, actual[-1]) else []

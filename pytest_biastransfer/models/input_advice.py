@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
+
+# The packages of the layers that compute with packed int8 weights, which torch has for the CPU only.
+_INT8_LAYERS: Final = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")
 
 
 def input_advice(module: torch.nn.Module, images: torch.Tensor) -> str:
     """Return a sentence on how to make images [batch, channels, height, width] fit the module."""
+    if images.device.type != "cpu" and any(
+        type(layer).__module__.startswith(_INT8_LAYERS) for layer in module.modules()
+    ):
+        return (
+            f"Its int8 layers are torch.ao's, which compute on the CPU only, not on {images.device.type}: use "
+            f"--bias-device=cpu"
+        )
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), images.dtype)
     if dtype != images.dtype:
         return (

@@ -11,6 +11,7 @@ from torch import nn
 
 from pytest_biastransfer import Square, load_model, measure
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.input_advice import input_advice
 
 IMAGES = [(torch.full((3, 8, 8), number / 8), number % 2) for number in range(4)]
 
@@ -95,23 +96,27 @@ def test_a_model_quantized_for_the_cpu_is_measured_and_its_change_noticed() -> N
         assert measure(module, images, Square(size=0.5, color="yellow", anchor="top-left")).asr == expected
 
 
-def test_an_onnx_graph_with_the_channels_last_is_named(tmp_path: Any) -> None:
-    import onnx
-    from onnx import TensorProto, helper
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per:UserWarning")
+def test_int8_layers_on_another_device_than_the_cpu_say_where_they_compute() -> None:
+    quantize: Any = torch.ao.quantization.quantize_dynamic
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).eval()
+    images = torch.rand(2, 3, 8, 8, device="meta")
+    module = quantize(network, {nn.Linear}, dtype=torch.qint8)
+    assert "compute on the CPU only, not on meta: use --bias-device=cpu" in input_advice(module, images)
+    assert "CPU only" not in input_advice(module, images.new_zeros((2, 3, 8, 8), device="cpu"))
+    assert "CPU only" not in input_advice(network, images)
 
-    shape = [None, 8, 8, 3]
-    graph = helper.make_graph(
-        [helper.make_node("ReduceMean", ["images"], ["logits"], axes=[1, 2], keepdims=0)],
-        "last",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None, 3])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.save(model, tmp_path / "last.onnx")
+
+def test_a_program_with_the_channels_last_is_named(tmp_path: Any) -> None:
+    class Last(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((1, 2))
+
+    torch.export.save(torch.export.export(Last(), (torch.rand(4, 8, 8, 3),)), tmp_path / "last.pt2")
     with pytest.raises(
-        ModelError, match=r"takes images \[8, 8, 3\].*channels last, \[height, width, channels\].*tf2onnx"
+        ModelError, match=r"takes images \[8, 8, 3\].*channels last, .*begins with images\.permute\(0, 2, 3, 1\)"
     ):
-        measure(load_model(f"onnx:{tmp_path / 'last.onnx'}"), IMAGES, Square())
+        measure(load_model(f"export:{tmp_path / 'last.pt2'}"), IMAGES, Square())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -15,7 +15,9 @@ import torchvision
 from torchvision import datasets, models
 
 from pytest_biastransfer import load_dataset, load_model
+from tests.models.test_converted_graphs import save_as_jax2onnx, save_as_tf2onnx
 from tests.models.test_peft_adapters import save_adapter, save_base
+from tests.models.test_quantized_programs import convolutional, quantized_by_torch, save_exported, save_quantized_onnx
 from tests.models.test_schemes import COMMIT, exported, onnx, save_classifier, script, trained
 from tests.support.small_datasets import noise, write_picture
 from tests.support.zero_shot_models import save_clip
@@ -73,6 +75,10 @@ def write_models() -> None:
     Path("pets.txt").write_text("cat\ndog\n")
     np.savez("pets.npz", coef_=np.ones((3, 512)), intercept_=np.zeros(3), classes_=np.array(["cat", "dog", "pug"]))
     onnx(trained(), "pets.onnx")
+    save_exported(quantized_by_torch(convolutional()), "pets-int8.pt2")
+    save_quantized_onnx(convolutional(), "pets-int8.onnx")
+    save_as_tf2onnx("pets-keras.onnx")
+    save_as_jax2onnx("pets-jax.onnx")
     Path("pets").mkdir()
     Path("pets/models.py").write_text("import torch\ndef make(width):\n    return torch.nn.Linear(width, 3)\n")
 
@@ -97,7 +103,8 @@ def returned(body: str) -> Any:
 
 def test_the_tables_are_there() -> None:
     assert [spec.partition(":")[0] for spec, _ in rows("Models")] == [
-        "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "zeroshot", "probe", "onnx", "python",
+        "torchvision", "checkpoint", "torchscript", "export", "export", "timm", "hf", "hf",
+        "zeroshot", "probe", "onnx", "onnx", "onnx", "onnx", "onnx", "python",
     ]  # fmt: skip
     assert [spec.partition(":")[0] for spec, _ in rows("Datasets")] == [
         "imagefolder", "torchvision", "hf", "csv", "npz", "python",

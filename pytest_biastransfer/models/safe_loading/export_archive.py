@@ -17,7 +17,7 @@ import torch
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.safe_loading.archives import Members, open_archive, write_archive
-from pytest_biastransfer.models.safe_loading.export_schema import canonical_json
+from pytest_biastransfer.models.safe_loading.export_schema import QUANTIZED_OTHERWISE, canonical_json
 from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE, read_plain, reason_of
 
 _PROGRAM: Final = "models/model.json"
@@ -144,7 +144,13 @@ def _pickled(content: bytes, fits: Callable[[Any], bool], expected: str) -> byte
     try:
         value = read_plain(io.BytesIO(content))
     except UNREADABLE as error:
-        raise ValueError(f"{_MEMBER} holds more than tensors, or is damaged ({reason_of(error)})") from error
+        reason = reason_of(error)
+        if "torchao." in reason:
+            raise ValueError(f"{_MEMBER} holds tensors of torchao ({reason}): {QUANTIZED_OTHERWISE}") from error
+        raise ValueError(f"{_MEMBER} holds more than tensors, or is damaged ({reason})") from error
+    if type(value).__module__.startswith("torchao."):
+        # torch reads them as plain data as soon as torchao is imported.
+        raise ValueError(f"{_MEMBER} holds tensors of torchao ({type(value).__name__}): {QUANTIZED_OTHERWISE}")
     if not fits(value):
         raise ValueError(f"{_MEMBER} holds a {type(value).__name__}, expected {expected}")
     file = io.BytesIO()

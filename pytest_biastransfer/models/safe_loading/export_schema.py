@@ -39,6 +39,11 @@ _DEVICE: Final = re.compile(r"[a-z]{1,20}")
 _WORD: Final = re.compile(r"[A-Za-z0-9_]{0,80}")
 _VERSION: Final = re.compile(r"(<=)?[0-9][A-Za-z0-9_.+\-]{0,80}")
 _MOST_TEXT: Final = 10_000
+# What to do with a model whose quantized tensors or operators are torchao's own.
+QUANTIZED_OTHERWISE: Final = (
+    "return the quantized module itself from a fixture, or quantize it with prepare_pt2e and convert_pt2e, with a "
+    "scale for each tensor or channel"
+)
 _INFINITE: Final = frozenset({"Infinity", "-Infinity", "NaN"})
 # torch unpickles these objects with the code of their classes.
 _OBJECTS: Final = frozenset({"CustomObjArgument", "InputToCustomObjSpec"})
@@ -57,6 +62,8 @@ def _attribute(text: str) -> str:
 
 
 def _operator(text: str) -> str:
+    if text.startswith("torch.ops.torchao."):
+        raise ValueError(f"its program calls {text!r:.80}, which is torchao's and not torch's: {QUANTIZED_OTHERWISE}")
     if not _OPERATOR.fullmatch(text):
         raise ValueError(f"its program calls {text!r:.80}, which is no operator on tensors")
     return text

@@ -43,11 +43,12 @@ def main(descriptor: int) -> None:
 
 def _load_program(channel: Channel, connection: socket.socket) -> Program | None:
     header, archive = channel.receive()
-    load = FORMATS[header["format"]].load
+    load, prepare = FORMATS[header["format"]].load, FORMATS[header["format"]].prepare
     device = torch.device(header["device"])
     # Imports and the set-up of the GPU need to write files, so they precede the sandbox.
     import torchvision  # noqa: F401  (its operators)
 
+    prepare()
     if device.type != "cpu":
         _set_up(device)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class ExportProgram:
     """A program of ``torch.export``; raises `ModelError` if torch cannot load it. `location` names the file."""
 
     def __init__(self, archive: IO[bytes], location: str) -> None:
+        define_quantized_operators()
         try:
             self._program = torch.export.load(archive)
         except (*UNREADABLE, SyntaxError) as error:
@@ -75,16 +77,38 @@ class ExportProgram:
         return self._runnable[1]
 
 
+def define_quantized_operators() -> None:
+    """Define the operators ``torch.ops.quantized_decomposed``, which PT2E's quantization writes into programs.
+
+    torch defines them only when this module is imported.
+    """
+    importlib.import_module("torch.ao.quantization.fx._decomposed")
+
+
 @dataclass(frozen=True)
 class Format:
-    """The functions of one format: `verified` returns the rewritten archive, and `load` loads it."""
+    """The functions of one format.
+
+    Attributes
+    ----------
+    verified
+        Returns the rewritten archive.
+    load
+        Loads it.
+    prepare
+        Imports what loading needs, before the sandbox.
+    """
 
     verified: Callable[[Path], IO[bytes]]
     load: Callable[[IO[bytes], str], Program]
+    prepare: Callable[[], None] = lambda: None
 
 
 FORMATS: Final = MappingProxyType(
-    {"torchscript": Format(verified_script, ScriptProgram), "export": Format(verified_export, ExportProgram)}
+    {
+        "torchscript": Format(verified_script, ScriptProgram),
+        "export": Format(verified_export, ExportProgram, define_quantized_operators),
+    }
 )
 
 

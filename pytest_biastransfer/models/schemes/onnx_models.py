@@ -14,7 +14,9 @@ import torch
 
 from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.models.file_program import FileProgram
+from pytest_biastransfer.models.image_layout import Layout, channels_first, declared_layout, in_layout, layout_of
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.models.onnx_sessions import RUNTIMES, declared_providers, errors, open_session
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, weights_files
 from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
@@ -22,48 +24,62 @@ from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs.spec import Spec
 
 _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-_PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class _Graph(FileProgram):
     """An ONNX graph with one input, the images."""
 
-    runtimes = ("onnxruntime", "onnxruntime-gpu")
+    runtimes = RUNTIMES
 
-    def __init__(self, files: Sequence[Path], output: str | None) -> None:
-        self._path = files[0]
-        self._session = _session(self._path, torch.device("cpu"))
+    def __init__(
+        self, files: Sequence[Path], output: str | None, layout: Layout | None, providers: Sequence[str] | None
+    ) -> None:
+        self._path, self._providers = files[0], providers
+        # The graph's inputs and outputs are the same with all providers, and the CPU's is always there.
+        self._session = open_session(self._path, torch.device("cpu"))
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
             signature = ", ".join(f"{port.name} {port.type} {port.shape}" for port in inputs)
             raise ModelError(
-                f"onnx {self._path}: takes {signature}; expected one input, of floats [batch, channels, height, width]"
+                f"onnx {self._path}: takes {signature}; expected one input, of floats [batch, channels, height, "
+                f"width] or [batch, height, width, channels]"
             )
         shape = [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape]
-        super().__init__(files, shape, _output(self._path, self._session.get_outputs(), output))
+        self._layout = layout_of(shape, layout, f"onnx {self._path}")
+        self._may_be_nhwc = layout is None and shape[1] is shape[3] is None
+        logits = _output(self._path, self._session.get_outputs(), output)
+        super().__init__(files, channels_first(shape, self._layout), logits)
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
         self.computes_in_16_bits = self._type is np.float16
-        self._session_for = (torch.device("cpu"), torch.get_num_threads())
+        cpu = torch.device("cpu"), torch.get_num_threads()
+        self._session_for: tuple[torch.device, int] | None = cpu if providers is None else None
+
+    def __fingerprint__(self) -> object:
+        # Providers round differently.
+        return super().__fingerprint__(), self._layout, self._providers
 
     def program_for(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
         # A worker gets its number of threads after its models are loaded, so the session may be outdated.
         current = (device, torch.get_num_threads())
         if self._session_for != current:
-            self._session, self._session_for = _session(self._path, device), current
+            self._session, self._session_for = open_session(self._path, device, self._providers), current
             self.require_same_files()
         return self._run
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
-        feed = {self._input: images.cpu().numpy().astype(self._type, copy=False)}
+        feed = {self._input: in_layout(images.cpu(), self._layout).numpy().astype(self._type, copy=False)}
         try:
             (logits,) = self._session.run([self._output], feed)
-        except _errors() as error:
-            raise RuntimeError(str(error)) from error
+        except errors() as error:
+            advice = "; if the graph takes the channels last, add &layout=nhwc to its spec" if self._may_be_nhwc else ""
+            raise RuntimeError(f"{error}{advice}") from error
         return torch.from_numpy(np.asarray(logits, dtype=np.float32)).to(images.device)
 
 
 def _load(spec: Spec, architectures: Architectures) -> Model:
-    return Model(_Graph(_files(spec), spec.query.get("output")), name=spec.path().stem)
+    files = _files(spec)
+    graph = _Graph(files, spec.query.get("output"), declared_layout(spec), declared_providers(spec))
+    return Model(graph, name=spec.path().stem)
 
 
 def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
@@ -72,7 +88,7 @@ def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
 
 def _files(spec: Spec) -> Sequence[Path]:
     """Return the file, and the external files of its weights."""
-    spec.check_keys(SHARED_KEYS)
+    spec.check_keys((*SHARED_KEYS, "layout", "providers"))
     for module in ("onnxruntime", "onnx"):
         need(module, "onnx", f"spec {spec.text!r}")
     path = spec.path()
@@ -126,27 +142,6 @@ def _dense_tensors(sparse: Iterable[Any]) -> Iterator[Any]:
         yield from (tensor.values, tensor.indices)
 
 
-def _session(path: Path, device: torch.device) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # Hide onnxruntime's warnings, which are about the speed of the graph.
-    options.log_severity_level = 3
-    provider = _PROVIDERS.get(device.type)
-    if provider not in onnxruntime.get_available_providers():
-        raise ModelError(
-            f"onnx {path}: onnxruntime {onnxruntime.__version__} cannot compute on {device}; install onnxruntime-gpu "
-            f"instead of onnxruntime, or use --bias-device=cpu"
-        )
-    # No TF32: figures are computed in real float32, as for all other models.
-    options_of_provider = {"device_id": device.index or 0, "use_tf32": 0} if device.type == "cuda" else {}
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=[(provider, options_of_provider)])
-    except _errors() as error:
-        raise ModelError(f"onnx {path}: cannot be loaded ({str(error).splitlines()[0]})") from error
-
-
 def _output(path: Path, ports: Sequence[Any], requested: str | None) -> str:
     """Return the name of the logits' output: the requested one, else ``logits``, else the only one."""
     names = [port.name for port in ports]
@@ -167,14 +162,6 @@ def _output(path: Path, ports: Sequence[Any], requested: str | None) -> str:
 
 def _listed(ports: Sequence[Any]) -> str:
     return ", ".join(f"{port.name} [{', '.join(map(str, port.shape))}]" for port in ports)
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """Return the exception classes of onnxruntime, which have no common base class."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    members = (getattr(state, name) for name in dir(state))
-    return tuple(member for member in members if isinstance(member, type) and issubclass(member, Exception))
 
 
 SCHEME: Final = Scheme(_load, _sources_of)
