@@ -161,7 +161,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, positive
     )
     with progress:
         progress.begin("loading")
-        subject = load_subject(specs, store.facts, session.load_with_plugins, () if positive is None else (positive,))
+        subject = load_subject(specs, store.facts, session.plugins, () if positive is None else (positive,))
         for step in scan(evaluator, subject, {name: registry.named(name) for name in registry.names}, results):
             progress.begin(step)
     control = None if subject.control is None else subject.control.name

@@ -27,10 +27,10 @@ from pytest_biastransfer.fingerprints.observation import (
 from pytest_biastransfer.fingerprints.source_code import libraries, records, user_files, user_modules, versions
 from pytest_biastransfer.models.model import Model, with_spec
 from pytest_biastransfer.models.preprocess import Preprocess
-from pytest_biastransfer.models.scheme import PluginLoader, no_plugin
 from pytest_biastransfer.models.thresholds import DEFAULT
 from pytest_biastransfer.names import Outputs
 from pytest_biastransfer.specs.class_order import ClassOrder
+from pytest_biastransfer.specs.plugin_loader import PluginLoader, no_plugin
 from pytest_biastransfer.specs.python_factory import importable_beside
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store.facts import Digest

@@ -10,13 +10,6 @@ from typing import Protocol
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.specs.spec import Spec
 
-# Returns the model of a spec whose scheme belongs to a plugin, or None if no plugin has the scheme.
-PluginLoader = Callable[[Spec], object]
-
-
-def no_plugin(spec: Spec) -> None:
-    """Return None: no plugin adds schemes."""
-
 
 @dataclass(frozen=True)
 class Sources:

@@ -19,6 +19,7 @@ from pytest_biastransfer.names import DATASET_FIXTURE, DEVICE_FIXTURE, FINETUNIN
 from pytest_biastransfer.plugin.failures import clear_errors
 from pytest_biastransfer.plugin.runtest.upcoming_tests import upcoming_measurements
 from pytest_biastransfer.plugin.runtest.verification import session_canary
+from pytest_biastransfer.plugin.scheme_hooks import plugin_loaders
 from pytest_biastransfer.plugin.session_store import flushed_by_session, open_store
 from pytest_biastransfer.plugin.settings import ini_of
 from pytest_biastransfer.plugin.state import (
@@ -34,7 +35,6 @@ from pytest_biastransfer.plugin.state import (
 from pytest_biastransfer.plugin.xdist.resource_sharing import divide_threads
 from pytest_biastransfer.plugin.xdist.worker_messages import WORKERS_OF_GPU_INPUT, worker_mailbox
 from pytest_biastransfer.plugin.xdist.worker_progress import watcher
-from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
@@ -192,12 +192,8 @@ def give_models_back(config: pytest.Config) -> None:
 def _model_of_spec(config: pytest.Config, spec: str) -> Model:
     models = config.stash.setdefault(MODELS_OF_SPECS, {})
     if spec not in models:
-
-        def ask_plugins(spec: Spec) -> object:
-            return config.hook.pytest_bias_load_model(spec=spec)
-
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
-        models[spec] = model_of_spec(spec, directory, facts, ask_plugins)
+        models[spec] = model_of_spec(spec, directory, facts, plugin_loaders(config).models)
     return models[spec]
 
 
@@ -206,7 +202,7 @@ def _dataset_of_spec(config: pytest.Config, spec: str) -> LabelledImages:
     # The dataset of one's own code may be changed meanwhile.
     if spec not in datasets or not datasets[spec].looks_unchanged():
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
-        datasets[spec] = load_dataset(spec, directory=directory, facts=facts)
+        datasets[spec] = load_dataset(spec, directory=directory, facts=facts, plugins=plugin_loaders(config).datasets)
     return datasets[spec]
 
 
