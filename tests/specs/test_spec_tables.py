@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from torchvision import datasets, models
 
 from pytest_biastransfer import load_dataset, load_model
 from tests.models.test_peft_adapters import save_adapter, save_base
 from tests.models.test_schemes import COMMIT, exported, onnx, save_classifier, script, trained
+from tests.support.dicom_scans import scan, write
 from tests.support.small_datasets import noise, write_picture
 
 pytestmark = pytest.mark.usefixtures("warm_executable")
@@ -80,6 +82,10 @@ def write_datasets() -> None:
         write_picture(Path("data", "val", name, "1.png"), noise(3, 8, 8))
     Path("data/val.csv").write_text("path,label,group\nval/cat/1.png,cat,a\nval/dog/1.png,dog,b\n")
     np.savez("data/val.npz", images=np.zeros((2, 8, 8, 3), np.uint8), labels=np.array([0, 1]))
+    for name in ("healthy", "ill"):
+        Path("data", "xray", name).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(Path("data", "xray", name, "1.png"))
+        write(Path("data", "ct", name, "1.dcm"), scan())
     photos = in_cache("dataset", "someone/photos")
     for name in ("cat", "dog"):
         write_picture(photos / "test" / name / "1.png", noise(3, 8, 8))
@@ -96,7 +102,7 @@ def test_the_tables_are_there() -> None:
         "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "onnx", "python",
     ]  # fmt: skip
     assert [spec.partition(":")[0] for spec, _ in rows("Datasets")] == [
-        "imagefolder", "torchvision", "hf", "csv", "npz", "python",
+        "imagefolder", "torchvision", "hf", "csv", "imagefolder", "imagefolder", "npz", "python",
     ]  # fmt: skip
 
 

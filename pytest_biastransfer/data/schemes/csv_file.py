@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.data.csv_table import Table, files_in, read_table
+from pytest_biastransfer.data.gray_values import KEYS as WINDOW_KEYS
+from pytest_biastransfer.data.gray_values import Window, declared_window
 from pytest_biastransfer.data.image_files import ImageFiles
 from pytest_biastransfer.data.label_table import LabelTable, state_of
 from pytest_biastransfer.data.masks import MaskFiles, no_masks
@@ -18,7 +20,7 @@ from pytest_biastransfer.store import Facts
 if TYPE_CHECKING:
     from pytest_biastransfer.data.masks import Masks
 
-KEYS: Final = ("image", "label")
+KEYS: Final = ("image", "label", *WINDOW_KEYS)
 _WHOLE: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
@@ -26,7 +28,11 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 def load(spec: Spec, facts: Facts | None) -> ListedImages:
     """Return the pictures that the file of a spec lists."""
     return ListedImages(
-        read_table(spec.path()), spec.query.get("image", "image"), spec.query.get("label", "label"), facts
+        read_table(spec.path()),
+        spec.query.get("image", "image"),
+        spec.query.get("label", "label"),
+        facts,
+        declared_window(spec),
     )
 
 
@@ -43,9 +49,13 @@ class ListedImages(ImageFiles):
         several columns of 1, 0, and -1 or nothing for unknown: several labels for each picture.
     facts
         The cache of the files' hashes; default: none.
+    window
+        Which gray values of more than 8 bits are black and white.
     """
 
-    def __init__(self, table: Table, image: str, label: str, facts: Facts | None = None) -> None:
+    def __init__(
+        self, table: Table, image: str, label: str, facts: Facts | None = None, window: Window | None = None
+    ) -> None:
         # A column's own name may have a comma.
         columns = [label] if label in table.columns else label.split(",")
         if image in columns:
@@ -59,7 +69,7 @@ class ListedImages(ImageFiles):
         else:
             self.classes, labels = None, _several(table, columns)
         self.numbering = "declared" if self.classes is None else "sorted"
-        super().__init__(table.path.parent, files, labels, facts)
+        super().__init__(table.path.parent, files, labels, facts, window)
         self.name = table.path.stem
         self._table = table
         self._others = table.others(image, *columns)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES, open_split
 from pytest_biastransfer.data.cached_index import CachedIndexImages, DatasetIndex, require_labels
+from pytest_biastransfer.data.gray_values import DECLARE, declared_window
+from pytest_biastransfer.data.gray_values import KEYS as WINDOW_KEYS
 from pytest_biastransfer.data.masks import mask_of_pixels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.optional_dependencies import need
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.label_table import TableTexts
     from pytest_biastransfer.data.masks import Mask
 
-KEYS: Final = (*HUB_KEYS, "config", "image", "label", "split")
+KEYS: Final = (*HUB_KEYS, *WINDOW_KEYS, "config", "image", "label", "split")
 EXTRA: Final = "hf"
 # Data files and the cards that describe them; never code or archives.
 _PATTERNS: Final = tuple(f"*.{word}" for suffix in (*SUFFIXES, "md", "yaml") for word in (suffix, suffix.upper()))
@@ -54,6 +56,7 @@ class HubImages(CachedIndexImages):
         self._spec = spec
         self._location = f"spec {spec.text!r}"
         self._columns: dict[str, Any] = {}
+        self._window = declared_window(spec)
         if not self._sources():
             raise DatasetError(f"{self._location}: {directory} has no files")
 
@@ -67,6 +70,7 @@ class HubImages(CachedIndexImages):
             "hf, decoded as the library does",
             self._version(),
             *(query.get(key) for key in ("split", "config", "image", "label")),
+            repr(self._window),
         )
 
     def _version(self) -> str:
@@ -195,8 +199,7 @@ class HubImages(CachedIndexImages):
 
     def _contents_and_files(self, pictures: Any) -> tuple[str, list[str] | None]:
         """Return a hash of the bytes of a column of pictures, and the names of their files if all have one."""
-        # The pixels depend on the mode as well as on the bytes.
-        digest, files = hashlib.sha256(f"{self._mode(pictures.column_names[0])}".encode()), []
+        digest, files = hashlib.sha256(self._form(pictures.column_names[0])), []
         for index in range(len(pictures)):
             content, path = self._encoded(pictures, index)
             digest.update(hashlib.sha256(content).digest())
@@ -226,16 +229,21 @@ class HubImages(CachedIndexImages):
 
     def content_digests(self) -> Sequence[bytes]:
         """Return a hash of each picture's bytes; all are read, and none is decoded."""
-        mode = f"{self._mode(self._pictures.column_names[0])}".encode()
-        return [hashlib.sha256(mode + self._encoded(self._pictures, index)[0]).digest() for index in range(len(self))]
+        form = self._form(self._pictures.column_names[0])
+        return [hashlib.sha256(form + self._encoded(self._pictures, index)[0]).digest() for index in range(len(self))]
 
     def image(self, index: int) -> Image:
-        """Return one decoded picture, uint8 RGB."""
-        from pytest_biastransfer.data.picture_decoding import read_encoded
+        """Return one decoded picture, RGB: uint8, or float32 for gray values of more than 8 bits."""
+        from pytest_biastransfer.data.picture_decoding import Depth, read_encoded
 
         content, path = self._encoded(self._pictures, index)
         location = f"{self._location}: image {index}" + (f" ({path})" if path else "")
-        return read_encoded(content, location, self._mode(self._pictures.column_names[0]))
+        depth = Depth(self._window, DECLARE)
+        return read_encoded(content, location, self._mode(self._pictures.column_names[0]), depth)
+
+    def _form(self, column: str) -> bytes:
+        """Return what the pixels of a column depend on besides the bytes: its mode and the window."""
+        return f"{self._mode(column)}{'' if self._window is None else self._window}".encode()
 
     def _mode(self, column: str) -> str | None:
         """Return the mode that a column of pictures declares."""
