@@ -26,6 +26,7 @@ _MODULES: Final = MappingProxyType(
         "npz": "npz_file",
         "python": "python",
         "torchvision": "torchvision_datasets",
+        "webdataset": "web_dataset",
     }
 )
 SCHEMES: Final = tuple(_MODULES)
@@ -57,12 +58,14 @@ def load_dataset(
           only with ``download=1``;
         - ``hf:NAME_OR_DIR?split=NAME&image=COLUMN&label=COLUMN``: a dataset of the ``datasets`` library, downloaded
           only with ``download=1&revision=COMMIT``;
+        - ``webdataset:DIR_OR_GLOB?image=jpg;png&label=cls``: samples in uncompressed tar files;
         - ``python:package.module:factory?key=value``: the dataset that your own code returns.
 
         All of them take ``name`` (in reports), ``limit`` with ``seed`` (at most so many images, drawn at random and
         the same on every machine), ``classes`` (a file with the names of the classes in the order of their numbers,
         or a JSON object from these classes to those of a model) and ``attributes`` (a CSV file with the images' file
-        names in its first column).
+        names in its first column). Those of picture files also take ``range=BLACK,WHITE`` or ``window=CENTER,WIDTH``
+        for gray values of more than 8 bits, and ``window=file`` for DICOM files.
     directory
         The directory of relative paths; default: the current directory.
     facts

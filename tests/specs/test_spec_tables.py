@@ -16,6 +16,7 @@ from PIL import Image
 from torchvision import datasets, models
 
 from pytest_biastransfer import load_dataset, load_model
+from tests.data.test_web_dataset import write_shard
 from tests.models.test_peft_adapters import save_adapter, save_base
 from tests.models.test_schemes import COMMIT, exported, onnx, save_classifier, script, trained
 from tests.support.dicom_scans import scan, write
@@ -86,6 +87,8 @@ def write_datasets() -> None:
         Path("data", "xray", name).mkdir(parents=True)
         Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(Path("data", "xray", name, "1.png"))
         write(Path("data", "ct", name, "1.dcm"), scan())
+    picture = Path("data/val/cat/1.png").read_bytes()
+    write_shard(Path("data/shards/val-000.tar"), [("0001.png", picture), ("0001.cls", b"1")])
     photos = in_cache("dataset", "someone/photos")
     for name in ("cat", "dog"):
         write_picture(photos / "test" / name / "1.png", noise(3, 8, 8))
@@ -102,7 +105,7 @@ def test_the_tables_are_there() -> None:
         "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "onnx", "python",
     ]  # fmt: skip
     assert [spec.partition(":")[0] for spec, _ in rows("Datasets")] == [
-        "imagefolder", "torchvision", "hf", "csv", "imagefolder", "imagefolder", "npz", "python",
+        "imagefolder", "torchvision", "hf", "csv", "webdataset", "imagefolder", "imagefolder", "npz", "python",
     ]  # fmt: skip
 
 

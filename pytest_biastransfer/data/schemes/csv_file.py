@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -11,9 +10,9 @@ from pytest_biastransfer.data.gray_values import KEYS as WINDOW_KEYS
 from pytest_biastransfer.data.gray_values import Window, declared_window
 from pytest_biastransfer.data.image_files import ImageFiles
 from pytest_biastransfer.data.label_table import LabelTable, state_of
+from pytest_biastransfer.data.label_texts import numbered
 from pytest_biastransfer.data.masks import MaskFiles, no_masks
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.specs.class_names import composed
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.data.masks import Masks
 
 KEYS: Final = ("image", "label", *WINDOW_KEYS)
-_WHOLE: Final = re.compile(r"[0-9]{1,18}")
-_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
 def load(spec: Spec, facts: Facts | None) -> ListedImages:
@@ -65,7 +62,7 @@ class ListedImages(ImageFiles):
         files = files_in(table, image, "image")
         labels: list[int] | LabelTable
         if len(columns) == 1:
-            self.classes, labels = _numbered(table, table.column(label))
+            self.classes, labels = numbered(table.column(label), table.location)
         else:
             self.classes, labels = None, _several(table, columns)
         self.numbering = "declared" if self.classes is None else "sorted"
@@ -97,22 +94,3 @@ def _several(table: Table, columns: Sequence[str]) -> LabelTable:
         for row, states in enumerate(cells)
     ]
     return LabelTable.of_rows(rows, table.location)
-
-
-def _numbered(table: Table, labels: Sequence[str]) -> tuple[tuple[str, ...] | None, list[int]]:
-    """Return the names of the classes, or None if the labels are numbers, and the numbers of the labels."""
-    if "" in labels:
-        raise DatasetError(f"{table.location(labels.index(''))}: the label is empty")
-    if all(_WHOLE.fullmatch(label) for label in labels):
-        return None, [int(label) for label in labels]
-    # Without this error, "-1" or "0.0" would silently become class names that no model has.
-    if all(_NUMBER.fullmatch(label) for label in labels):
-        row = next(row for row, label in enumerate(labels) if not _WHOLE.fullmatch(label))
-        raise DatasetError(
-            f"{table.location(row)}: the label is {labels[row]}, expected a whole number from 0 on, or the name of a "
-            f"class"
-        )
-    labels = list(map(composed, labels))
-    names = sorted(set(labels))
-    numbers = {name: number for number, name in enumerate(names)}
-    return tuple(names), [numbers[label] for label in labels]
