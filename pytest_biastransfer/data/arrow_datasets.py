@@ -50,20 +50,46 @@ def open_split(
     DatasetError
         If the directory is no dataset or is damaged, or if loading it would read files elsewhere or run code.
     """
+    with named_errors(library, str(directory), location):
+        if is_saved(directory):
+            dataset = _open_saved(library, directory, split, location)
+        else:
+            builder, name = _checked_builder(library, directory, split, config, cache_directory, location)
+            builder.download_and_prepare()
+            dataset = builder.as_dataset(split=name)
+    if len(dataset) == 0:
+        raise DatasetError(f"{location}: is empty, expected at least one image")
+    return dataset.with_format(None)
+
+
+def open_stream(
+    library: Any, directory: Path, split: str | None, config: str | None, cache_directory: Path, location: str
+) -> tuple[Any, str]:
+    """Return the rows of one split as they are read from the files of a directory, and the split's name.
+
+    The files are those of `open_split`, besides the output of ``save_to_disk``, and so are the errors. Nothing is
+    prepared: only what is iterated over is read.
+    """
+    builder, name = _checked_builder(library, directory, split, config, cache_directory, location)
+    return builder.as_streaming_dataset(split=name), name
+
+
+def is_saved(directory: Path) -> bool:
+    """Whether a directory is the output of ``save_to_disk``."""
+    return any((directory / name).is_file() for name in (_STATE, _SPLITS))
+
+
+@contextlib.contextmanager
+def named_errors(library: Any, source: str, location: str) -> Iterator[None]:
+    """Turn errors of the library about damaged files into `DatasetError`; it shows no progress bars meanwhile."""
     yaml_error = need("yaml", "hf", location).YAMLError
     broken = (library.exceptions.DatasetsError, yaml_error, OSError, ValueError, LookupError, TypeError, RecursionError)
     with _without_progress_bars(library):
         try:
-            if any((directory / name).is_file() for name in (_STATE, _SPLITS)):
-                dataset = _open_saved(library, directory, split, location)
-            else:
-                dataset = _prepare(library, directory, split, config, cache_directory, location)
+            yield
         except broken as error:
             cause = error.__cause__ or error
-            raise DatasetError(f"{location}: {directory} cannot be read ({_first_line(cause)})") from error
-    if len(dataset) == 0:
-        raise DatasetError(f"{location}: is empty, expected at least one image")
-    return dataset.with_format(None)
+            raise DatasetError(f"{location}: {source} cannot be read ({_first_line(cause)})") from error
 
 
 def _open_saved(library: Any, directory: Path, split: str | None, location: str) -> Any:
@@ -109,17 +135,16 @@ def _plain_name(name: object, file: Path, location: str) -> str:
     return name
 
 
-def _prepare(
+def _checked_builder(
     library: Any, directory: Path, split: str | None, config: str | None, cache_directory: Path, location: str
-) -> Any:
+) -> tuple[Any, str]:
+    """Return the library's builder for a directory, which refers to nothing elsewhere, and the name of the split."""
     _require_no_script(directory, location)
     _require_no_address(directory, location)
     builder = library.load_dataset_builder(str(directory), name=config, cache_dir=str(cache_directory))
     splits = builder.config.data_files
     _require_own_files((file for files in splits.values() for file in files), directory, location)
-    name = _split_name(split, splits, location)
-    builder.download_and_prepare()
-    return builder.as_dataset(split=name)
+    return builder, _split_name(split, splits, location)
 
 
 def _split_name(split: str | None, splits: Iterable[Any], location: str) -> str:

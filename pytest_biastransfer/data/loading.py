@@ -57,7 +57,7 @@ def load_dataset(
         - ``torchvision:CLASS?root=DIR&split=NAME``: a classification dataset of torchvision, which is downloaded
           only with ``download=1``;
         - ``hf:NAME_OR_DIR?split=NAME&image=COLUMN&label=COLUMN``: a dataset of the ``datasets`` library, downloaded
-          only with ``download=1&revision=COMMIT``;
+          only with ``download=1&revision=COMMIT``; ``streaming=1&limit=N`` keeps its first N examples;
         - ``webdataset:DIR_OR_GLOB?image=jpg;png&label=cls``: samples in uncompressed tar files;
         - ``python:package.module:factory?key=value``: the dataset that your own code returns.
 

@@ -105,7 +105,7 @@ def test_the_tables_are_there() -> None:
         "torchvision", "checkpoint", "torchscript", "export", "timm", "hf", "hf", "onnx", "python",
     ]  # fmt: skip
     assert [spec.partition(":")[0] for spec, _ in rows("Datasets")] == [
-        "imagefolder", "torchvision", "hf", "csv", "webdataset", "imagefolder", "imagefolder", "npz", "python",
+        "imagefolder", "torchvision", "hf", "hf", "csv", "webdataset", "imagefolder", "imagefolder", "npz", "python",
     ]  # fmt: skip
 
 
