@@ -20,6 +20,10 @@ _SPLITS: Final = "dataset_dict.json"
 _AGAIN: Final = "save the dataset again with save_to_disk"
 # A name that stays in its directory on every system.
 _PLAIN_NAME: Final = re.compile(r"(?!\.{1,2}$)[^/\\:\0\n]+")
+# The files in which a repository may name its data files.
+CARDS: Final = ("README.md", ".huggingface.yaml")
+# Tables that have the bytes of their pictures.
+_STREAMED: Final = ("parquet", "arrow")
 # The suffixes of tables and of pictures.
 SUFFIXES: Final = (
     *("parquet", "arrow", "csv", "json", "jsonl"),
@@ -71,6 +75,43 @@ def open_stream(
     prepared: only what is iterated over is read.
     """
     builder, name = _checked_builder(library, directory, split, config, cache_directory, location)
+    return builder.as_streaming_dataset(split=name), name
+
+
+def open_hub_stream(
+    library: Any,
+    repo: str,
+    commit: str,
+    card: Path,
+    split: str | None,
+    config: str | None,
+    cache_directory: Path,
+    location: str,
+) -> tuple[Any, str]:
+    """Return the rows of one split of a repository's tables, as they are downloaded, and the split's name.
+
+    `card` is the directory with the files `CARDS` of this commit. Raises `DatasetError` for a repository that has a
+    loading script, names files elsewhere, or has other files than tables.
+    """
+    _require_no_address(card, location)
+    names = [
+        file.rfilename
+        for file in need("huggingface_hub", "hf", location).HfApi().dataset_info(repo, revision=commit).siblings
+    ]
+    script = f"{repo.rpartition('/')[2]}.py"
+    if script in names:
+        raise _scripted(f"{script} of {repo}", location)
+    builder = library.load_dataset_builder(repo, revision=commit, name=config, cache_dir=str(cache_directory))
+    address, splits = f"hf://datasets/{repo}@{commit}/", builder.config.data_files or {}
+    for file in (file for files in splits.values() for file in files):
+        if not str(file).startswith(address) or ".." in str(file).split("/"):
+            raise DatasetError(f"{location}: {repo} refers to {file}, which is not in there")
+        if Path(file).suffix.lower().lstrip(".") not in _STREAMED:
+            raise DatasetError(
+                f"{location}: cannot stream {file}, expected Parquet or Arrow; remove streaming=1, to download all "
+                f"files"
+            )
+    name = _split_name(split, splits, location)
     return builder.as_streaming_dataset(split=name), name
 
 
@@ -161,16 +202,20 @@ def _require_no_script(directory: Path, location: str) -> None:
     # Versions of the library before 4 run such a script.
     script = directory / f"{directory.name}.py"
     if script.exists():
-        raise DatasetError(
-            f"{location}: {script} would be run to load the dataset, and is not; save the dataset as Parquet, or with "
-            f"save_to_disk, or load it with your own python:package.module:factory"
-        )
+        raise _scripted(str(script), location)
+
+
+def _scripted(script: str, location: str) -> DatasetError:
+    return DatasetError(
+        f"{location}: {script} would be run to load the dataset, and is not; save the dataset as Parquet, or with "
+        f"save_to_disk, or load it with your own python:package.module:factory"
+    )
 
 
 def _require_no_address(directory: Path, location: str) -> None:
     # The card may name files at any address, and the library would download them.
     configs: list[Any] = []
-    card, plain = directory / "README.md", directory / ".huggingface.yaml"
+    card, plain = (directory / name for name in CARDS)
     if card.is_file():
         content = need("huggingface_hub", "hf", location).DatasetCard.load(card)
         configs.append(content.data.to_dict().get("configs"))

@@ -11,12 +11,20 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_biastransfer.data.arrow_datasets import is_saved, named_errors, open_split, open_stream
+from pytest_biastransfer.data.arrow_datasets import (
+    CARDS,
+    is_saved,
+    named_errors,
+    open_hub_stream,
+    open_split,
+    open_stream,
+)
 from pytest_biastransfer.data.encoded_pictures import encoded_picture, name_in
 from pytest_biastransfer.data.hub_images import EXTRA, HubImages, files_in, is_scalar, is_sequence
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.optional_dependencies import need
+from pytest_biastransfer.specs.hub import Snapshot, snapshot
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 from pytest_biastransfer.store.facts import Digest
@@ -86,16 +94,9 @@ class StreamedImages(HubImages):
         The pictures are structures of bytes and file names: of a column of pictures, the library would drop the folders
         in the names.
         """
-        query = self._spec.query
-        arguments = (library, self._source, query.get("split"), query.get("config"), cache, self._location)
-        if is_saved(self._source):
-            rows = open_split(*arguments)
-            split = rows.split
-            rows = rows.select(range(min(self._count, len(rows))))
-        else:
-            rows, split = open_stream(*arguments)
-            # The library may know the columns of a stream only after it has read some rows.
-            rows = rows if rows.features is not None else rows._resolve_features()
+        rows, split = self._rows(library, cache)
+        # The library may know the columns of a stream only after it has read some rows.
+        rows = rows if rows.features is not None else rows._resolve_features()
         pictures = [name for name, feature in rows.features.items() if isinstance(feature, library.Image)]
         columns = [name for name, feature in rows.features.items() if name in pictures or _is_used(feature)]
         features = library.Features({name: rows.features[name] for name in columns})
@@ -109,9 +110,18 @@ class StreamedImages(HubImages):
         ]
         if not examples:
             raise DatasetError(f"{self._location}: is empty, expected at least one image")
-        own_split = query.get("split", split)
+        own_split = self._spec.query.get("split", split)
         named = None if own_split is None else library.NamedSplit(str(own_split))
         return library.Dataset.from_list(examples, features=features, split=named), modes
+
+    def _rows(self, library: Any, cache: Path) -> tuple[Any, str | None]:
+        """Return the rows of the source from the first on, and the name of their split."""
+        query = self._spec.query
+        arguments = (library, self._source, query.get("split"), query.get("config"), cache, self._location)
+        if not is_saved(self._source):
+            return open_stream(*arguments)
+        rows = open_split(*arguments)
+        return rows.select(range(min(self._count, len(rows)))), rows.split
 
     def _with_bytes(self, row: dict[str, Any], pictures: list[str], index: int) -> dict[str, Any]:
         filled = dict(row)
@@ -123,3 +133,27 @@ class StreamedImages(HubImages):
 
 def _is_used(feature: Any) -> bool:
     return is_scalar(feature) or is_sequence(feature)
+
+
+class StreamedRepository(StreamedImages):
+    """The first `count` examples of a commit of a repository on the hub; the hub is asked only at the first use.
+
+    Only tables are streamed, which have the bytes of their pictures: single pictures, the library would decode itself.
+    """
+
+    def __init__(self, commit: str, spec: Spec, count: int, facts: Facts | None = None) -> None:
+        # The source is a directory that has no file, so that a table cannot name one.
+        super().__init__(Path(os.devnull), f"{spec.rest}{Snapshot(Path(), commit).revision}", spec, count, facts)
+        self._commit = commit
+
+    def _token(self) -> str:
+        query = self._spec.query
+        wanted = (self._spec.rest, self._commit, self._count, query.get("split"), query.get("config"))
+        return fingerprint("streamed repository", self._version(), *wanted)
+
+    def _rows(self, library: Any, cache: Path) -> tuple[Any, str | None]:
+        query = self._spec.query
+        card = snapshot(self._spec, extra=EXTRA, patterns=CARDS, kind="dataset").directory
+        return open_hub_stream(
+            library, self._spec.rest, self._commit, card, query.get("split"), query.get("config"), cache, self._location
+        )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +31,7 @@ from tests.data.test_library_schemes import (
     spec_of,
     write_table,
 )
+from tests.support.hub_server import COMMIT, hub_of
 from tests.support.small_datasets import make_old, read_all, require_error, write_picture
 
 if TYPE_CHECKING:
@@ -197,3 +201,87 @@ def test_a_repository_that_is_not_cached_is_not_asked_for(tmp_path: Path) -> Non
     require_error(
         "lab/none is not in the hub's cache", "hf:lab/none?streaming=1&limit=2", directory=tmp_path, kind=SpecError
     )
+
+
+# ------------------------------------------------------------------------------- streams of the hub
+
+HUB = (
+    "from pathlib import Path; from pytest_biastransfer.data import load_dataset\n"
+    "from pytest_biastransfer.errors import BiasTransferError; from pytest_biastransfer.store import Store\n"
+    "images = load_dataset({spec!r}, facts=Store(Path('store')).facts)\n"
+    "try:\n"
+    "    print(images.name, images.labels.tolist(), images.image(1).sum(), images.fingerprint)\n"
+    "except BiasTransferError as error:\n"
+    "    print(type(error).__name__, error)\n"
+)
+
+
+def with_hub(spec: str, address: str, directory: Path) -> str:
+    """Load a dataset where the hub is at an address; return its figures, or the error."""
+    # The library reads these variables when it is imported, and reports what it downloads to stderr.
+    environment = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(directory / "hf"), "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "-c", HUB.format(spec=spec)]
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+REMOTE = f"hf:lab/pets?split=test&label=label&streaming=1&limit=2&download=1&revision={COMMIT}"
+
+
+def test_a_repository_is_streamed_without_its_other_files_and_then_kept(tmp_path: Path) -> None:
+    parquet(tmp_path / "repository")
+    whole = load_dataset(f"hf:{tmp_path / 'repository'}?split=test&label=label&streaming=1&limit=2")
+    with hub_of(tmp_path / "repository") as (address, downloaded):
+        line = with_hub(REMOTE, address, tmp_path)
+    assert line == f"lab/pets@0123456789 [0, 1] {PICTURES[1].sum()} {whole.fingerprint}"
+    assert "data/test-00000-of-00002.parquet" in downloaded
+    # The library may read the columns of another split, but not the rows that are not needed.
+    assert "data/test-00001-of-00002.parquet" not in downloaded
+    # The hub is not there any more.
+    assert with_hub(REMOTE, address, tmp_path) == line
+
+
+def add_script(repository: Path) -> None:
+    (repository / "pets.py").write_text("raise SystemExit(1)")
+
+
+def add_address(repository: Path) -> None:
+    card = "---\nconfigs:\n- config_name: x\n  data_files: https://example.org/x.parquet\n---\n"
+    (repository / "README.md").write_text(card)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (add_script, "pets.py of lab/pets would be run to load the dataset, and is not"),
+        (add_address, "refers to files elsewhere, which are not downloaded"),
+        (None, "there is no split 'dev'; add or change split=, to one of train, test"),
+    ],
+)
+def test_a_repository_that_cannot_be_streamed_is_an_error(
+    tmp_path: Path, change: Callable[[Path], None] | None, message: str
+) -> None:
+    parquet(tmp_path / "repository")
+    spec = REMOTE if change else REMOTE.replace("split=test", "split=dev")
+    if change:
+        change(tmp_path / "repository")
+    with hub_of(tmp_path / "repository") as (address, downloaded):
+        line = with_hub(spec, address, tmp_path)
+    assert line.startswith(f"DatasetError spec {spec!r}: ")
+    assert message in line
+    assert {name for name in downloaded if name.endswith((".py", ".parquet"))} == set()
+
+
+def test_single_pictures_of_a_repository_are_not_streamed(tmp_path: Path) -> None:
+    folders(tmp_path / "repository")
+    with hub_of(tmp_path / "repository") as (address, downloaded):
+        line = with_hub(REMOTE.replace("&label=label", ""), address, tmp_path)
+    assert "cannot stream hf://datasets/lab/pets@" in line
+    assert "expected Parquet or Arrow; remove streaming=1, to download all files" in line
+    assert downloaded == []
+
+
+def test_a_stream_of_the_hub_needs_a_commit(tmp_path: Path) -> None:
+    for spec in (REMOTE.partition("&revision")[0], REMOTE.replace(COMMIT, "main")):
+        require_error(r"download=1 needs &revision= with a commit of lab/pets, 40 digits", spec, kind=SpecError)

@@ -7,10 +7,10 @@ from typing import Final
 from pytest_biastransfer.data.arrow_datasets import SUFFIXES
 from pytest_biastransfer.data.gray_values import KEYS as WINDOW_KEYS
 from pytest_biastransfer.data.hub_images import EXTRA, HubImages, files_in
-from pytest_biastransfer.data.streamed_images import StreamedImages
+from pytest_biastransfer.data.streamed_images import StreamedImages, StreamedRepository
 from pytest_biastransfer.errors import DatasetError, SpecError
 from pytest_biastransfer.specs.hub import KEYS as HUB_KEYS
-from pytest_biastransfer.specs.hub import snapshot
+from pytest_biastransfer.specs.hub import required_commit, snapshot
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
@@ -22,6 +22,8 @@ _PATTERNS: Final = tuple(f"*.{word}" for suffix in (*SUFFIXES, "md", "yaml") for
 def load(spec: Spec, facts: Facts | None) -> HubImages:
     """Return the dataset in a directory, or in a repository of the hub that is cached or may be downloaded."""
     count = _streamed(spec)
+    if count is not None and spec.switch("download") and not spec.path().is_dir():
+        return StreamedRepository(required_commit(spec, spec.rest, "dataset"), spec, count, facts)
     files = snapshot(spec, extra=EXTRA, patterns=_PATTERNS, kind="dataset")
     name = f"{spec.rest}{files.revision}"
     if not files_in(files.directory):
