@@ -6,6 +6,8 @@ import io
 import json
 import pickle
 import random
+import subprocess
+import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -190,6 +192,23 @@ def test_the_index_is_made_once_and_again_after_a_change(tmp_path: Path, monkeyp
     images = load_dataset(spec, directory=tmp_path, facts=Store(tmp_path / "store").facts)
     assert images.labels.tolist() == [0, 1, 0, 1]
     np.testing.assert_array_equal(images.image(3), pixels_of(8)[7])
+
+
+def test_what_is_known_of_shards_takes_neither_torch_nor_numpy_nor_the_shards(tmp_path: Path) -> None:
+    spec = write_shards(tmp_path)
+    make_old(tmp_path)
+    first = load_dataset(spec, directory=tmp_path, facts=Store(tmp_path / "store").facts)
+    known = json.dumps([first.fingerprint, len(first), first.files])
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from pytest_biastransfer.data import load_dataset; from pytest_biastransfer.store import Store\n"
+        f"images = load_dataset({spec!r}, facts=Store(Path('store')).facts)\n"
+        "sys.addaudithook(lambda event, args: print(args[0]) if event == 'open' and str(args[0]).endswith('.tar') else None)\n"
+        "print(json.dumps([images.fingerprint, len(images), images.files]))\n"
+        "print(sorted({'torch', 'numpy', 'PIL', 'pydicom'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [known, "[]"]
 
 
 # ------------------------------------------------------------------------------------------ mistakes
