@@ -32,6 +32,11 @@ _JPEG_VARIANTS: Final = ("MPO",)
 # `Image.preinit` does not import these two; without them, Pillow would import all its formats, which is slow.
 _EXTRA_PLUGINS: Final = ("TiffImagePlugin", "WebPImagePlugin")
 _PREFIX_BYTES: Final = 16
+# pydicom, and what it decodes compressed pictures with besides Pillow.
+_DICOM_DECODERS: Final = (
+    *("pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle"),
+    *("pyjpegls", "python-gdcm"),
+)
 # A line of a RECORD that has the hash of a compiled library.
 _COMPILED: Final = re.compile(r"\.(so|pyd|dll|dylib)[.\w-]*,sha256=")
 
@@ -79,16 +84,25 @@ def allow_picture_formats(*formats: str) -> tuple[str, ...]:
 
 @functools.cache
 def decoder() -> str:
-    """Return a hash of Pillow's release and of the compiled libraries in its build, without importing Pillow.
+    """Return a hash of the libraries that decode pictures, without importing them.
 
-    Cached pixels depend on it: the same release of Pillow decodes other pixels with another libjpeg.
+    Cached pixels depend on it: the same release of Pillow decodes other pixels with another libjpeg. So
+    Pillow's release and the compiled libraries in its build count, and the releases of what decodes DICOM.
     """
     try:
         pillow = importlib.metadata.distribution("pillow")
     except importlib.metadata.PackageNotFoundError:
         return "none"
     compiled = [line for line in (pillow.read_text("RECORD") or "").splitlines() if _COMPILED.search(line)]
-    return hashlib.sha256("\n".join([pillow.version, *sorted(compiled)]).encode()).hexdigest()
+    versions = [pillow.version, *filter(None, map(_version_line, _DICOM_DECODERS))]
+    return hashlib.sha256("\n".join([*versions, *sorted(compiled)]).encode()).hexdigest()
+
+
+def _version_line(distribution: str) -> str | None:
+    try:
+        return f"{distribution} {importlib.metadata.version(distribution)}"
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def open_picture(source: Path | IO[bytes], name: str = "") -> Image.Image:

@@ -98,14 +98,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _require_scheme(name: str, spec: Spec, session: SessionHere) -> None:
-    """Raise `SpecError` for an unknown scheme. Plugins and conftest files may define schemes for models."""
+    """Raise `SpecError` for an unknown scheme. Plugins and conftest files may define schemes."""
     from pytest_biastransfer.data.loading import SCHEMES as DATA_SCHEMES
     from pytest_biastransfer.models.loading import SCHEMES as MODEL_SCHEMES
 
-    if name == "data":
-        spec.choose_scheme(DATA_SCHEMES)
-    elif not session.loads_with_plugins:
-        spec.choose_scheme(MODEL_SCHEMES)
+    schemes, has_more = (
+        (DATA_SCHEMES, session.has_dataset_schemes) if name == "data" else (MODEL_SCHEMES, session.has_model_schemes)
+    )
+    if not has_more:
+        spec.choose_scheme(schemes)
 
 
 def _check(session: SessionHere, specs: Mapping[str, str]) -> list[str]:
@@ -121,7 +122,7 @@ def _check(session: SessionHere, specs: Mapping[str, str]) -> list[str]:
 
     facts, directory = session.store.facts, session.settings.directory
     scan_specs = ScanSpecs(specs["model"], specs["data"], specs.get("control"), directory)
-    subject = load_subject(scan_specs, facts, session.load_with_plugins)
+    subject = load_subject(scan_specs, facts, session.plugins)
     evaluator, lines = Evaluator("cpu", session.store, max_images=_CHECKED_IMAGES), []
     performances = []
     for fixture, model in zip((MODEL_FIXTURE, CONTROL_FIXTURE), subject.models, strict=False):
@@ -134,7 +135,7 @@ def _check(session: SessionHere, specs: Mapping[str, str]) -> list[str]:
         picture = (session.store.directory or Path.cwd()) / f"check-{fixture}.png"
         lines += preprocessing_lines(model, subject.images, picture)
     if "source" in specs:
-        lines.append(f"{model_of_spec(specs['source'], directory, facts, session.load_with_plugins).name}: the source")
+        lines.append(f"{model_of_spec(specs['source'], directory, facts, session.plugins.models).name}: the source")
     rows = performance_rows(performances, shutil.get_terminal_size().columns)
     performance_lines = [f"{row.text}{row.verdict}" for row in rows]
     return [*lines, f"{subject.images.name}: {len(subject.images):,} images", *performance_lines]

@@ -15,13 +15,14 @@ import pytest
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.plugin.collection.intervention_registry import registry_of
 from pytest_biastransfer.plugin.pytest_internals import configure
+from pytest_biastransfer.plugin.scheme_hooks import plugin_loaders
 from pytest_biastransfer.plugin.session_store import open_store
 from pytest_biastransfer.plugin.state import SETTINGS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Registry
     from pytest_biastransfer.plugin.settings import Settings
-    from pytest_biastransfer.specs.spec import Spec
+    from pytest_biastransfer.specs.plugin_loader import PluginLoaders
     from pytest_biastransfer.store import Store
 
 _STRICT: Final = ("strict_markers", "strict")
@@ -68,13 +69,19 @@ class SessionHere:
         return registry_of(pytest.Dir.from_parent(pytest.Session.from_config(self._config), path=Path.cwd()))
 
     @property
-    def loads_with_plugins(self) -> bool:
+    def has_model_schemes(self) -> bool:
         """Whether a plugin or a conftest defines schemes for models."""
         return bool(self._config.hook.pytest_bias_load_model.get_hookimpls())
 
-    def load_with_plugins(self, spec: Spec) -> object:
-        """Return the model of a spec with a scheme of a plugin or conftest; None for an unknown scheme."""
-        return self._config.hook.pytest_bias_load_model(spec=spec)
+    @property
+    def has_dataset_schemes(self) -> bool:
+        """Whether a plugin or a conftest defines schemes for datasets."""
+        return bool(self._config.hook.pytest_bias_load_dataset.get_hookimpls())
+
+    @property
+    def plugins(self) -> PluginLoaders:
+        """The schemes of plugins and conftest files."""
+        return plugin_loaders(self._config)
 
 
 def session_here(arguments: Sequence[str] = ()) -> SessionHere:

@@ -196,7 +196,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options:
     with progress:
         progress.begin("loading")
         positive = () if options.positive is None else (options.positive,)
-        subject = load_subject(specs, store.facts, session.load_with_plugins, positive)
+        subject = load_subject(specs, store.facts, session.plugins, positive)
         for step in scan(evaluator, subject, {name: registry.named(name) for name in registry.names}, results):
             progress.begin(step)
         ladders = {} if options.severities is None else {name: severities(name) for name in CORRUPTIONS}

@@ -20,6 +20,10 @@ _SPLITS: Final = "dataset_dict.json"
 _AGAIN: Final = "save the dataset again with save_to_disk"
 # A name that stays in its directory on every system.
 _PLAIN_NAME: Final = re.compile(r"(?!\.{1,2}$)[^/\\:\0\n]+")
+# The files in which a repository may name its data files.
+CARDS: Final = ("README.md", ".huggingface.yaml")
+# Tables that have the bytes of their pictures.
+_STREAMED: Final = ("parquet", "arrow")
 # The suffixes of tables and of pictures.
 SUFFIXES: Final = (
     *("parquet", "arrow", "csv", "json", "jsonl"),
@@ -50,20 +54,83 @@ def open_split(
     DatasetError
         If the directory is no dataset or is damaged, or if loading it would read files elsewhere or run code.
     """
+    with named_errors(library, str(directory), location):
+        if is_saved(directory):
+            dataset = _open_saved(library, directory, split, location)
+        else:
+            builder, name = _checked_builder(library, directory, split, config, cache_directory, location)
+            builder.download_and_prepare()
+            dataset = builder.as_dataset(split=name)
+    if len(dataset) == 0:
+        raise DatasetError(f"{location}: is empty, expected at least one image")
+    return dataset.with_format(None)
+
+
+def open_stream(
+    library: Any, directory: Path, split: str | None, config: str | None, cache_directory: Path, location: str
+) -> tuple[Any, str]:
+    """Return the rows of one split as they are read from the files of a directory, and the split's name.
+
+    The files are those of `open_split`, besides the output of ``save_to_disk``, and so are the errors. Nothing is
+    prepared: only what is iterated over is read.
+    """
+    builder, name = _checked_builder(library, directory, split, config, cache_directory, location)
+    return builder.as_streaming_dataset(split=name), name
+
+
+def open_hub_stream(
+    library: Any,
+    repo: str,
+    commit: str,
+    card: Path,
+    split: str | None,
+    config: str | None,
+    cache_directory: Path,
+    location: str,
+) -> tuple[Any, str]:
+    """Return the rows of one split of a repository's tables, as they are downloaded, and the split's name.
+
+    `card` is the directory with the files `CARDS` of this commit. Raises `DatasetError` for a repository that has a
+    loading script, names files elsewhere, or has other files than tables.
+    """
+    _require_no_address(card, location)
+    names = [
+        file.rfilename
+        for file in need("huggingface_hub", "hf", location).HfApi().dataset_info(repo, revision=commit).siblings
+    ]
+    script = f"{repo.rpartition('/')[2]}.py"
+    if script in names:
+        raise _scripted(f"{script} of {repo}", location)
+    builder = library.load_dataset_builder(repo, revision=commit, name=config, cache_dir=str(cache_directory))
+    address, splits = f"hf://datasets/{repo}@{commit}/", builder.config.data_files or {}
+    for file in (file for files in splits.values() for file in files):
+        if not str(file).startswith(address) or ".." in str(file).split("/"):
+            raise DatasetError(f"{location}: {repo} refers to {file}, which is not in there")
+        if Path(file).suffix.lower().lstrip(".") not in _STREAMED:
+            raise DatasetError(
+                f"{location}: cannot stream {file}, expected Parquet or Arrow; remove streaming=1, to download all "
+                f"files"
+            )
+    name = _split_name(split, splits, location)
+    return builder.as_streaming_dataset(split=name), name
+
+
+def is_saved(directory: Path) -> bool:
+    """Whether a directory is the output of ``save_to_disk``."""
+    return any((directory / name).is_file() for name in (_STATE, _SPLITS))
+
+
+@contextlib.contextmanager
+def named_errors(library: Any, source: str, location: str) -> Iterator[None]:
+    """Turn errors of the library about damaged files into `DatasetError`; it shows no progress bars meanwhile."""
     yaml_error = need("yaml", "hf", location).YAMLError
     broken = (library.exceptions.DatasetsError, yaml_error, OSError, ValueError, LookupError, TypeError, RecursionError)
     with _without_progress_bars(library):
         try:
-            if any((directory / name).is_file() for name in (_STATE, _SPLITS)):
-                dataset = _open_saved(library, directory, split, location)
-            else:
-                dataset = _prepare(library, directory, split, config, cache_directory, location)
+            yield
         except broken as error:
             cause = error.__cause__ or error
-            raise DatasetError(f"{location}: {directory} cannot be read ({_first_line(cause)})") from error
-    if len(dataset) == 0:
-        raise DatasetError(f"{location}: is empty, expected at least one image")
-    return dataset.with_format(None)
+            raise DatasetError(f"{location}: {source} cannot be read ({_first_line(cause)})") from error
 
 
 def _open_saved(library: Any, directory: Path, split: str | None, location: str) -> Any:
@@ -109,17 +176,16 @@ def _plain_name(name: object, file: Path, location: str) -> str:
     return name
 
 
-def _prepare(
+def _checked_builder(
     library: Any, directory: Path, split: str | None, config: str | None, cache_directory: Path, location: str
-) -> Any:
+) -> tuple[Any, str]:
+    """Return the library's builder for a directory, which refers to nothing elsewhere, and the name of the split."""
     _require_no_script(directory, location)
     _require_no_address(directory, location)
     builder = library.load_dataset_builder(str(directory), name=config, cache_dir=str(cache_directory))
     splits = builder.config.data_files
     _require_own_files((file for files in splits.values() for file in files), directory, location)
-    name = _split_name(split, splits, location)
-    builder.download_and_prepare()
-    return builder.as_dataset(split=name)
+    return builder, _split_name(split, splits, location)
 
 
 def _split_name(split: str | None, splits: Iterable[Any], location: str) -> str:
@@ -136,16 +202,20 @@ def _require_no_script(directory: Path, location: str) -> None:
     # Versions of the library before 4 run such a script.
     script = directory / f"{directory.name}.py"
     if script.exists():
-        raise DatasetError(
-            f"{location}: {script} would be run to load the dataset, and is not; save the dataset as Parquet, or with "
-            f"save_to_disk, or load it with your own python:package.module:factory"
-        )
+        raise _scripted(str(script), location)
+
+
+def _scripted(script: str, location: str) -> DatasetError:
+    return DatasetError(
+        f"{location}: {script} would be run to load the dataset, and is not; save the dataset as Parquet, or with "
+        f"save_to_disk, or load it with your own python:package.module:factory"
+    )
 
 
 def _require_no_address(directory: Path, location: str) -> None:
     # The card may name files at any address, and the library would download them.
     configs: list[Any] = []
-    card, plain = directory / "README.md", directory / ".huggingface.yaml"
+    card, plain = (directory / name for name in CARDS)
     if card.is_file():
         content = need("huggingface_hub", "hf", location).DatasetCard.load(card)
         configs.append(content.data.to_dict().get("configs"))

@@ -10,7 +10,7 @@ from typing import Final
 
 from pytest_biastransfer.errors import DatasetError
 
-SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES: Final = (".bmp", ".dcm", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Folders of operating systems and tools, besides those whose names begin with a dot.
 _LITTER: Final = frozenset(
     ("__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")

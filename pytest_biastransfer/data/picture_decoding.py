@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pytest_biastransfer.data.dicom_pictures import SUFFIX as DICOM_SUFFIX
+from pytest_biastransfer.data.dicom_pictures import is_dicom, read_dicom
+from pytest_biastransfer.data.gray_values import DECLARE, Window, WindowOfFile
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.picture_files import (
     RefusedFormatError,
@@ -16,27 +20,58 @@ from pytest_biastransfer.picture_files import (
     open_picture,
     require_allowed_format,
 )
-from pytest_biastransfer.regular_files import START_BYTES, placeholder
+from pytest_biastransfer.regular_files import START_BYTES, placeholder, require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy.typing as npt
     from PIL.Image import Image as PillowImage
 
     from pytest_biastransfer.data.arrays import Image
 
 # The EXIF tag of the camera's orientation.
 _ORIENTATION: Final = 0x0112
+_GRAY_MODES: Final = ("1", "L", "LA")
 _COLOR_MODES: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK")
 
 
-def read_picture(path: Path, location: str | None = None) -> Image:
-    """Return the picture in a file as uint8 RGB [3, height, width]; `location` names it in error messages."""
-    return _read(path, location or f"image {path}")
+@dataclass(frozen=True)
+class Depth:
+    """How gray values of more than 8 bits are read.
+
+    Attributes
+    ----------
+    window
+        What is black and white; None if that is not declared, which is an error.
+    advice
+        What to type in the error.
+    """
+
+    window: Window | None = None
+    advice: str = "save it with 8 bits"
 
 
-def read_encoded(content: bytes, location: str, mode: str | None = None) -> Image:
-    """Return the picture in a file's bytes as uint8 RGB [3, height, width], decoded as by Hugging Face's ``datasets``.
+_OF_AN_OBJECT: Final = Depth(
+    advice="return a float tensor [channels, height, width] in [0, 1] from the dataset instead"
+)
+
+
+def read_picture(path: Path, location: str | None = None, depth: Depth = Depth()) -> Image:
+    """Return the picture in a file as RGB [3, height, width]; `location` names it in error messages.
+
+    The result is uint8, or float32 in [0, 1] for gray values of more than 8 bits.
+    """
+    return _read(path, location or f"image {path}", depth)
+
+
+def read_bytes(content: bytes, location: str, depth: Depth) -> Image:
+    """Return the picture in a file's bytes, as `read_picture` returns that in a file."""
+    return _read(io.BytesIO(content), location, depth)
+
+
+def read_encoded(content: bytes, location: str, mode: str | None = None, depth: Depth = Depth()) -> Image:
+    """Return the picture in a file's bytes as RGB [3, height, width], decoded as by Hugging Face's ``datasets``.
 
     The picture is rotated as its EXIF data say, and converted to the `mode` that its column declares.
     """
@@ -45,7 +80,7 @@ def read_encoded(content: bytes, location: str, mode: str | None = None) -> Imag
             f"{location}: its column declares Image(mode={mode!r}), which is neither gray nor RGB; expected one of "
             f"{', '.join(_COLOR_MODES)}: cast the column again, or load it with python:package.module:factory"
         )
-    return _read(io.BytesIO(content), location, lambda picture: _as_datasets_decodes(picture, mode))
+    return _read(io.BytesIO(content), location, depth, lambda picture: _as_datasets_decodes(picture, mode))
 
 
 def _as_datasets_decodes(picture: PillowImage, mode: str | None) -> PillowImage:
@@ -54,20 +89,34 @@ def _as_datasets_decodes(picture: PillowImage, mode: str | None) -> PillowImage:
     picture.load()
     if picture.getexif().get(_ORIENTATION) is not None:
         picture = exif_transpose(picture)
-    return picture.convert(mode) if mode not in (None, picture.mode) else picture
+    # A conversion would clip deep gray values; they get their window instead.
+    return picture.convert(mode) if mode not in (None, picture.mode) and not _is_deep(picture) else picture
 
 
 def _read(
-    source: Path | io.BytesIO, location: str, decoded: Callable[[PillowImage], PillowImage] = lambda picture: picture
+    source: Path | io.BytesIO,
+    location: str,
+    depth: Depth,
+    decoded: Callable[[PillowImage], PillowImage] = lambda picture: picture,
 ) -> Image:
     try:
+        if isinstance(source, Path) and source.suffix.lower() == DICOM_SUFFIX:
+            require_regular(source)
+            return read_dicom(source.read_bytes(), location, depth.window)
         with open_picture(source) as picture:
-            return _picture_pixels(decoded(picture), location)
+            return _picture_pixels(decoded(picture), location, depth)
     except broken_picture() as error:
+        if is_dicom(_start(source)):
+            # By another name, or none.
+            return read_dicom(_content(source), location, depth.window)
         instead = placeholder(_start(source))
         if instead is not None:
             raise DatasetError(f"{location}: is {instead}") from error
         raise _unreadable(location, error) from error
+
+
+def _content(source: Path | io.BytesIO) -> bytes:
+    return source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
 
 
 def _start(source: Path | io.BytesIO) -> bytes:
@@ -86,7 +135,7 @@ def pixels(image: object, location: str) -> Image:
     """
     pillow = sys.modules.get("PIL.Image")
     if pillow is not None and isinstance(image, pillow.Image):
-        return _picture_pixels(image, location)
+        return _picture_pixels(image, location, _OF_AN_OBJECT)
     array = _as_array(image)
     if array is None or array.dtype not in (np.uint8, np.float16, np.float32, np.float64) or array.ndim != 3:
         form = type(image).__name__ if array is None else f"{array.dtype} {list(array.shape)}"
@@ -111,23 +160,45 @@ def _unreadable(location: str, error: Exception) -> DatasetError:
     return DatasetError(f"{location}: cannot be read ({error}); repair or remove the file")
 
 
-def _picture_pixels(picture: Any, location: str) -> Image:
+def _picture_pixels(picture: Any, location: str, depth: Depth) -> Image:
     try:
         require_allowed_format(picture)
     except RefusedFormatError as error:
         raise _unreadable(location, error) from error
-    if picture.mode.startswith(("I", "F")):
-        raise DatasetError(
-            f"{location}: the picture is of mode {picture.mode}, with more than 8 bits, which would be clipped to "
-            f"white; return a float tensor [channels, height, width] in [0, 1] from the dataset instead"
-        )
     try:
+        if _is_deep(picture):
+            return deep_gray(np.asarray(picture), f"{location}: the picture is of mode {picture.mode}", depth)
         # Converting a palette with transparent colours straight to RGB makes Pillow warn; RGBA keeps the transparency.
         complete = picture.convert("RGBA") if "transparency" in picture.info else picture
         rgb: Image = np.asarray(complete.convert("RGB"))
     except broken_picture() as error:
         raise _unreadable(location, error) from error
+    if depth.window is not None and picture.mode in _GRAY_MODES:
+        raise DatasetError(
+            f"{location}: the picture has gray values of 8 bits (mode {picture.mode}), and range= or window= is for "
+            f"more; remove the key, or save all pictures with the same number of bits"
+        )
     return rgb.transpose(2, 0, 1)
+
+
+def deep_gray(values: npt.NDArray[Any], subject: str, depth: Depth) -> Image:
+    """Return gray values of any number of bits, [height, width], as float32 [3, height, width] in [0, 1].
+
+    `subject` begins the message of the `DatasetError` if no window is declared.
+    """
+    if depth.window is None:
+        raise DatasetError(
+            f"{subject}, with gray values from {values.min():.10g} to {values.max():.10g}, more than 8 bits, which "
+            f"would be clipped; {depth.advice}"
+        )
+    if isinstance(depth.window, WindowOfFile):
+        raise DatasetError(f"{subject}, and has no window of its own, as DICOM files have; {DECLARE}")
+    gray = depth.window.apply(values.astype(np.float64)).astype(np.float32)
+    return np.repeat(gray[np.newaxis], 3, axis=0)
+
+
+def _is_deep(picture: PillowImage) -> bool:
+    return picture.mode.startswith(("I", "F"))
 
 
 def _as_array(image: object) -> Any:

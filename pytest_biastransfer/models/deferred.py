@@ -34,8 +34,8 @@ from pytest_biastransfer.models.loading_reasons import (
 )
 from pytest_biastransfer.models.model import Model, with_spec
 from pytest_biastransfer.models.preprocess import Preprocess
-from pytest_biastransfer.models.scheme import PluginLoader, no_plugin
 from pytest_biastransfer.models.thresholds import DEFAULT
+from pytest_biastransfer.specs.plugin_loader import PluginLoader, no_plugin
 from pytest_biastransfer.specs.spec import Spec
 
 if TYPE_CHECKING:

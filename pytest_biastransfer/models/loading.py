@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.models.model import Model, with_spec, wrap_module
-from pytest_biastransfer.models.scheme import PluginLoader, Scheme, Sources, no_plugin
+from pytest_biastransfer.models.scheme import Scheme, Sources
 from pytest_biastransfer.models.spec_options import with_declared
+from pytest_biastransfer.specs.plugin_loader import PluginLoader, no_plugin
 from pytest_biastransfer.specs.spec import Spec
 
 if TYPE_CHECKING:

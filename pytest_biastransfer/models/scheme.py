@@ -13,13 +13,6 @@ from pytest_biastransfer.specs.spec import Spec
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
 
-# Returns the model of a spec whose scheme belongs to a plugin, or None if no plugin has the scheme.
-PluginLoader = Callable[[Spec], object]
-
-
-def no_plugin(spec: Spec) -> None:
-    """Return None: no plugin adds schemes."""
-
 
 @dataclass(frozen=True)
 class Sources:

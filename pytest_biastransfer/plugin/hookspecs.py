@@ -37,6 +37,26 @@ def pytest_bias_load_model(spec: Spec) -> Model | torch.nn.Module | None:
     """
 
 
+@pytest.hookspec(firstresult=True)
+def pytest_bias_load_dataset(spec: Spec) -> object:
+    """Load the dataset that a spec string of your own scheme names; return None for other schemes.
+
+    Called for ``scheme:rest?key=value`` where the scheme is none of this package's, when the first test needs the
+    dataset. Return what a fixture may return: a map-style dataset of (image, label), the result of ``load_dataset``,
+    or the spec of a scheme of this package. The keys ``attributes``, ``classes``, ``limit``, ``name`` and ``seed`` are
+    applied to it; all others are yours, in ``spec.query``::
+
+        def pytest_bias_load_dataset(spec):
+            if spec.scheme == "archive":
+                return archive.fetch(spec.rest, year=spec.query.get("year"))
+
+    Parameters
+    ----------
+    spec
+        As in `pytest_bias_load_model`.
+    """
+
+
 @pytest.hookspec
 def pytest_bias_interventions() -> Mapping[str, Intervention]:  # type: ignore[empty-body]
     """Return interventions by the names that markers can use.

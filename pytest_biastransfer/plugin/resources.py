@@ -20,6 +20,7 @@ from pytest_biastransfer.plugin.failures import clear_errors
 from pytest_biastransfer.plugin.loaded_models import LoadedModels
 from pytest_biastransfer.plugin.runtest.upcoming_tests import upcoming_measurements
 from pytest_biastransfer.plugin.runtest.verification import session_canary
+from pytest_biastransfer.plugin.scheme_hooks import plugin_loaders
 from pytest_biastransfer.plugin.session_store import flushed_by_session, open_store
 from pytest_biastransfer.plugin.settings import ini_of
 from pytest_biastransfer.plugin.state import (
@@ -36,7 +37,6 @@ from pytest_biastransfer.plugin.state import (
 from pytest_biastransfer.plugin.xdist.resource_sharing import divide_threads
 from pytest_biastransfer.plugin.xdist.worker_messages import WORKERS_OF_GPU_INPUT, worker_mailbox
 from pytest_biastransfer.plugin.xdist.worker_progress import watcher
-from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
@@ -204,13 +204,9 @@ def give_models_back(config: pytest.Config) -> None:
 def _model_of_spec(config: pytest.Config, spec: str) -> Model:
     models = config.stash.setdefault(MODELS_OF_SPECS, {})
     if spec not in models:
-
-        def ask_plugins(spec: Spec) -> object:
-            return config.hook.pytest_bias_load_model(spec=spec)
-
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
-        loaded = loaded_models(config)
-        models[spec] = model_of_spec(spec, directory, facts, ask_plugins, functools.partial(loaded.note_spec, spec))
+        loaded, plugins = loaded_models(config), plugin_loaders(config).models
+        models[spec] = model_of_spec(spec, directory, facts, plugins, functools.partial(loaded.note_spec, spec))
         loaded.add_own(models[spec])
     return models[spec]
 
@@ -220,7 +216,7 @@ def _dataset_of_spec(config: pytest.Config, spec: str) -> LabelledImages:
     # The dataset of one's own code may be changed meanwhile.
     if spec not in datasets or not datasets[spec].looks_unchanged():
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
-        datasets[spec] = load_dataset(spec, directory=directory, facts=facts)
+        datasets[spec] = load_dataset(spec, directory=directory, facts=facts, plugins=plugin_loaders(config).datasets)
     return datasets[spec]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention, Ladder
     from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.models.scheme import PluginLoader
+    from pytest_biastransfer.specs.plugin_loader import PluginLoaders
     from pytest_biastransfer.store import Facts
 
 
@@ -97,7 +97,7 @@ class ScanResults:
 
 
 def load_subject(
-    specs: ScanSpecs, facts: Facts, load_with_plugins: PluginLoader, positive: tuple[int | str, ...] = ()
+    specs: ScanSpecs, facts: Facts, plugins: PluginLoaders, positive: tuple[int | str, ...] = ()
 ) -> Subject:
     """Load the models and images of the specs; a model with cached metadata is loaded only when it is needed.
 
@@ -106,13 +106,13 @@ def load_subject(
     from pytest_biastransfer.data import load_dataset
 
     with _named_in_errors("model"):
-        model = model_of_spec(specs.model, specs.directory, facts, load_with_plugins)
+        model = model_of_spec(specs.model, specs.directory, facts, plugins.models)
     with _named_in_errors("data"):
-        images = load_dataset(specs.data, directory=specs.directory, facts=facts)
+        images = load_dataset(specs.data, directory=specs.directory, facts=facts, plugins=plugins.datasets)
     if specs.control is None:
         return Subject(model, images, None, positive)
     with _named_in_errors("control"):
-        control = model_of_spec(specs.control, specs.directory, facts, load_with_plugins)
+        control = model_of_spec(specs.control, specs.directory, facts, plugins.models)
         return Subject(model, images, control, positive)
 
 

@@ -90,11 +90,8 @@ def snapshot(
     repo_id = repo or name or spec.rest
     hub = need("huggingface_hub", extra, f"spec {spec.text!r}")
     revision, download = spec.query.get(keys[0]), bool(spec.switch("download"))
-    if download and not _COMMIT.fullmatch(revision or ""):
-        raise SpecError(
-            f"spec {spec.text!r}: download=1 needs &{keys[0]}= with a commit of {repo_id}, 40 digits: a branch "
-            f"moves, and the same spec would be another {kind} tomorrow"
-        )
+    if download:
+        required_commit(spec, repo_id, kind, keys[0])
     try:
         directory_of_commit = hub.snapshot_download(
             repo_id,
@@ -118,6 +115,17 @@ def snapshot(
     except (hub.errors.HfHubHTTPError, OSError) as error:
         raise SpecError(f"spec {spec.text!r}: {repo_id} cannot be downloaded: {str(error).splitlines()[0]}") from error
     return Snapshot(Path(directory_of_commit), Path(directory_of_commit).name)
+
+
+def required_commit(spec: Spec, repo_id: str, kind: str, key: str = KEYS[0]) -> str:
+    """Return the commit that a spec with ``download=1`` names; raise `SpecError` for a branch, or if there is none."""
+    revision = spec.query.get(key, "")
+    if not _COMMIT.fullmatch(revision):
+        raise SpecError(
+            f"spec {spec.text!r}: download=1 needs &{key}= with a commit of {repo_id}, 40 digits: a branch moves, and "
+            f"the same spec would be another {kind} tomorrow"
+        )
+    return revision
 
 
 @contextmanager

@@ -309,6 +309,14 @@ def test_a_plugin_may_know_more_schemes(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["error: spec 'zoo:val': unknown scheme 'zoo'; *"])
 
 
+def test_a_plugin_may_know_more_schemes_of_datasets(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("def pytest_bias_load_dataset(spec): return None")
+    assert init(pytester, data="archive:val").ret == 0
+    result = init(pytester, model="archive:pets")
+    assert result.ret == 2
+    result.stderr.fnmatch_lines(["error: spec 'archive:pets': unknown scheme 'archive'; *"])
+
+
 # What stands on a line of its own: nothing invisible, no space at its ends.
 SPECS = st.text(st.characters(codec="utf-8"), min_size=1).filter(
     lambda text: text.isprintable() and text == text.strip()

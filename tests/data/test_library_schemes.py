@@ -31,8 +31,8 @@ from PIL import Image
 
 from pytest_biastransfer import load_dataset
 from pytest_biastransfer.data import LabelledImages
+from pytest_biastransfer.data.hub_images import HubImages
 from pytest_biastransfer.data.schemes import torchvision_datasets
-from pytest_biastransfer.data.schemes.hugging_face import HubImages
 from pytest_biastransfer.errors import DatasetError, SpecError
 from pytest_biastransfer.store import Store
 from tests.support.small_datasets import Hostile, Pixels, bomb, noise, write_picture

@@ -184,3 +184,83 @@ def test_collecting_opens_nothing(pytester: pytest.Pytester) -> None:
     assert result.ret == 0
     assert json.loads((pytester.path / "heavy.json").read_text()) == [1000, []]
     assert loaded(pytester) == []
+
+
+# A conftest with a scheme of datasets: a number of blue pictures, or what else a fixture may return.
+ARCHIVE = (
+    ZOO.partition("def pictures()")[0]
+    + """
+def pytest_bias_load_dataset(spec):
+    if spec.scheme != "archive":
+        return None
+    with (PLACE / "opened.txt").open("a") as log:
+        log.write(f"{os.getpid()}\\n")
+    blue = torch.tensor([0.0, 0.0, 1.0]).reshape(3, 1, 1).expand(3, 16, 16)
+    kinds = {"blue": [(blue, 2)] * int(spec.query.get("count", 1)), "spec": "python:conftest:RED", "number": 7}
+    return {**kinds, "loop": spec.text, "missing": "imagefolder:nowhere"}[spec.rest]
+
+
+RED = [(torch.tensor([1.0, 0.0, 0.0]).reshape(3, 1, 1).expand(3, 16, 16), 0)] * 3
+"""
+)
+
+
+@each_mode
+def test_a_plugin_may_add_a_scheme_of_datasets(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makeconftest(ARCHIVE)
+    pytester.makeini(
+        "[pytest]\nbias_transferred_model = zoo:net?size=16\n"
+        "bias_dataset = archive:blue?count=9&limit=4&name=blues&classes=names.txt\n"
+    )
+    Path("names.txt").write_text("red\ngreen\nblue\n")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def red():
+            return "archive:spec?name=reds"
+
+        @pytest.mark.bias_intervention("yellow-square", "grayscale", max_asr=1)
+        def test_blue(bias):
+            assert (bias.dataset, bias.n, bias.most_gained.name in ("red", "green", "blue")) == ("blues", 4, True)
+
+        @pytest.mark.bias_intervention("yellow-square", dataset="red", max_asr=1)
+        def test_red(bias):
+            assert (bias.dataset, bias.n) == ("reds", 3)
+        """
+    )
+    run("-v").assert_outcomes(passed=3)
+    processes = (pytester.path / "opened.txt").read_text().splitlines()
+    # Each process opens at most two specs, each of them once.
+    assert max(map(processes.count, processes)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("archives:val", "*spec 'archives:val': unknown scheme 'archives'; *Valid: csv, hf, imagefolder, npz, *"),
+        ("imagefolders:val", "*unknown scheme 'imagefolders'; did you mean imagefolder[?] Valid: csv, hf, *"),
+        ("archive:number", "*spec 'archive:number': hook pytest_bias_load_dataset: got 7, expected a map-style *"),
+        ("archive:loop", "*spec 'archive:loop': hook pytest_bias_load_dataset: returned a spec that cannot be loaded: "
+         "spec 'archive:loop': unknown scheme 'archive'; *"),
+        ("archive:missing", "*spec 'archive:missing': hook *: imagefolder *nowhere: no such directory"),
+    ],
+)  # fmt: skip
+def test_a_hook_that_returns_no_dataset_is_named_with_its_spec(
+    pytester: pytest.Pytester, spec: str, message: str
+) -> None:
+    pytester.makeconftest(ARCHIVE)
+    pytester.makeini(f"[pytest]\nbias_transferred_model = zoo:net?size=16\nbias_dataset = {spec}\n")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=1)
+        def test_it(bias): ...
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:xdist")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])
+    assert "Traceback" not in result.stdout.str()

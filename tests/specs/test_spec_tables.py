@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from torchvision import datasets, models
 
 from pytest_biastransfer import load_dataset, load_model
+from tests.data.test_web_dataset import write_shard
 from tests.models.test_converted_graphs import save_as_jax2onnx, save_as_tf2onnx
 from tests.models.test_peft_adapters import save_adapter, save_base
 from tests.models.test_quantized_programs import convolutional, quantized_by_torch, save_exported, save_quantized_onnx
 from tests.models.test_schemes import COMMIT, exported, onnx, save_classifier, script, trained
+from tests.support.dicom_scans import scan, write
 from tests.support.small_datasets import noise, write_picture
 from tests.support.zero_shot_models import save_clip
 
@@ -90,6 +93,12 @@ def write_datasets() -> None:
         write_picture(Path("data", "val", name, "1.png"), noise(3, 8, 8))
     Path("data/val.csv").write_text("path,label,group\nval/cat/1.png,cat,a\nval/dog/1.png,dog,b\n")
     np.savez("data/val.npz", images=np.zeros((2, 8, 8, 3), np.uint8), labels=np.array([0, 1]))
+    for name in ("healthy", "ill"):
+        Path("data", "xray", name).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(Path("data", "xray", name, "1.png"))
+        write(Path("data", "ct", name, "1.dcm"), scan())
+    picture = Path("data/val/cat/1.png").read_bytes()
+    write_shard(Path("data/shards/val-000.tar"), [("0001.png", picture), ("0001.cls", b"1")])
     photos = in_cache("dataset", "someone/photos")
     for name in ("cat", "dog"):
         write_picture(photos / "test" / name / "1.png", noise(3, 8, 8))
@@ -107,7 +116,7 @@ def test_the_tables_are_there() -> None:
         "zeroshot", "probe", "onnx", "onnx", "onnx", "onnx", "onnx", "python",
     ]  # fmt: skip
     assert [spec.partition(":")[0] for spec, _ in rows("Datasets")] == [
-        "imagefolder", "torchvision", "hf", "csv", "npz", "python",
+        "imagefolder", "torchvision", "hf", "hf", "csv", "webdataset", "imagefolder", "imagefolder", "npz", "python",
     ]  # fmt: skip
 
 

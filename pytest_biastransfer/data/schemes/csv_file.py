@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.data.csv_table import Table, files_in, read_table
+from pytest_biastransfer.data.gray_values import KEYS as WINDOW_KEYS
+from pytest_biastransfer.data.gray_values import Window, declared_window
 from pytest_biastransfer.data.image_files import ImageFiles
 from pytest_biastransfer.data.label_table import LabelTable, state_of
+from pytest_biastransfer.data.label_texts import numbered
 from pytest_biastransfer.data.masks import MaskFiles, no_masks
 from pytest_biastransfer.errors import DatasetError
-from pytest_biastransfer.specs.class_names import composed
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data.masks import Masks
 
-KEYS: Final = ("image", "label")
-_WHOLE: Final = re.compile(r"[0-9]{1,18}")
-_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+KEYS: Final = ("image", "label", *WINDOW_KEYS)
 
 
 def load(spec: Spec, facts: Facts | None) -> ListedImages:
     """Return the pictures that the file of a spec lists."""
     return ListedImages(
-        read_table(spec.path()), spec.query.get("image", "image"), spec.query.get("label", "label"), facts
+        read_table(spec.path()),
+        spec.query.get("image", "image"),
+        spec.query.get("label", "label"),
+        facts,
+        declared_window(spec),
     )
 
 
@@ -43,9 +46,13 @@ class ListedImages(ImageFiles):
         several columns of 1, 0, and -1 or nothing for unknown: several labels for each picture.
     facts
         The cache of the files' hashes; default: none.
+    window
+        Which gray values of more than 8 bits are black and white.
     """
 
-    def __init__(self, table: Table, image: str, label: str, facts: Facts | None = None) -> None:
+    def __init__(
+        self, table: Table, image: str, label: str, facts: Facts | None = None, window: Window | None = None
+    ) -> None:
         # A column's own name may have a comma.
         columns = [label] if label in table.columns else label.split(",")
         if image in columns:
@@ -55,11 +62,11 @@ class ListedImages(ImageFiles):
         files = files_in(table, image, "image")
         labels: list[int] | LabelTable
         if len(columns) == 1:
-            self.classes, labels = _numbered(table, table.column(label))
+            self.classes, labels = numbered(table.column(label), table.location)
         else:
             self.classes, labels = None, _several(table, columns)
         self.numbering = "declared" if self.classes is None else "sorted"
-        super().__init__(table.path.parent, files, labels, facts)
+        super().__init__(table.path.parent, files, labels, facts, window)
         self.name = table.path.stem
         self._table = table
         self._others = table.others(image, *columns)
@@ -87,22 +94,3 @@ def _several(table: Table, columns: Sequence[str]) -> LabelTable:
         for row, states in enumerate(cells)
     ]
     return LabelTable.of_rows(rows, table.location)
-
-
-def _numbered(table: Table, labels: Sequence[str]) -> tuple[tuple[str, ...] | None, list[int]]:
-    """Return the names of the classes, or None if the labels are numbers, and the numbers of the labels."""
-    if "" in labels:
-        raise DatasetError(f"{table.location(labels.index(''))}: the label is empty")
-    if all(_WHOLE.fullmatch(label) for label in labels):
-        return None, [int(label) for label in labels]
-    # Without this error, "-1" or "0.0" would silently become class names that no model has.
-    if all(_NUMBER.fullmatch(label) for label in labels):
-        row = next(row for row, label in enumerate(labels) if not _WHOLE.fullmatch(label))
-        raise DatasetError(
-            f"{table.location(row)}: the label is {labels[row]}, expected a whole number from 0 on, or the name of a "
-            f"class"
-        )
-    labels = list(map(composed, labels))
-    names = sorted(set(labels))
-    numbers = {name: number for number, name in enumerate(names)}
-    return tuple(names), [numbers[label] for label in labels]
