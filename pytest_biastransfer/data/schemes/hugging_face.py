@@ -19,6 +19,7 @@ from pytest_biastransfer.data.cached_index import CachedIndexImages, DatasetInde
 from pytest_biastransfer.data.masks import mask_of_pixels
 from pytest_biastransfer.errors import DatasetError, nearest
 from pytest_biastransfer.optional_dependencies import need
+from pytest_biastransfer.plain_text import path_from
 from pytest_biastransfer.specs.class_names import composed
 from pytest_biastransfer.specs.hub import KEYS as HUB_KEYS
 from pytest_biastransfer.specs.hub import snapshot
@@ -204,7 +205,7 @@ class HubImages(CachedIndexImages):
         return digest.hexdigest(), [self._relative(path) for path in files if path] if all(files) else None
 
     def _relative(self, path: str) -> str:
-        return Path(os.path.relpath(path, self._directory.resolve()) if Path(path).is_absolute() else path).as_posix()
+        return path_from(path, self._directory.resolve()) if Path(path).is_absolute() else Path(path).as_posix()
 
     def _encoded(self, pictures: Any, index: int) -> tuple[bytes, str | None]:
         """Return the bytes of a picture's file, and the file's name where the dataset has it."""
