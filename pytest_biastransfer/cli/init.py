@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, FIRST_TESTS, MODEL_FIXTURE, SOURCE_FIXTURE
-from pytest_biastransfer.plain_text import shown
+from pytest_biastransfer.plain_text import path_from, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -165,7 +164,7 @@ def _by_hand(session: SessionHere, ini: Path, values: Mapping[str, str], comment
     from pytest_biastransfer.cli.ini_file import PROTECTION, lines_of, section_of
     from pytest_biastransfer.plugin.settings import ini_of
 
-    path = Path(os.path.relpath(ini))
+    path = path_from(ini, Path.cwd())
     present = {ini_of(fixture): spec for fixture, spec in session.settings.specs.items()}
     missing = {name: spec for name, spec in values.items() if name not in present}
     others = {name: spec for name, spec in values.items() if present.get(name, spec) != spec}

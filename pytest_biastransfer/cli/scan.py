@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, FIRST_TESTS, MODEL_FIXTURE
-from pytest_biastransfer.plain_text import shown
+from pytest_biastransfer.plain_text import command_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -236,12 +235,12 @@ def _next_steps(options: argparse.Namespace, specs: ScanSpecs, settings: Setting
     lines = [f"{options.out}: tests with limits at today's level, ready to commit", *unheld]
     if not _is_configured(specs, settings):
         named = {"model": specs.model, "data": specs.data, "control": specs.control}
-        arguments = shlex.join(f"--{name}={spec}" for name, spec in named.items() if spec is not None)
+        arguments = command_line(f"--{name}={spec}" for name, spec in named.items() if spec is not None)
         lines += [
             "pytest is not configured for this model and these images. Unless fixtures return them, type",
             f"  biastransfer init {arguments}",
         ]
-    command = shlex.join(["pytest", *_pytest_arguments(options, _PREDICTION_OPTIONS), str(options.out)])
+    command = command_line(["pytest", *_pytest_arguments(options, _PREDICTION_OPTIONS), str(options.out)])
     expected = ", or fail as expected" if unheld else ""
     return [*lines, f"they pass now{expected}, with stored predictions:", f"  {command}"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.plain_text import path_from
 
 
 def encoded_picture(cell: Mapping[str, Any] | None, directory: Path, location: str) -> tuple[bytes, str | None]:
@@ -44,4 +45,4 @@ def encoded_picture(cell: Mapping[str, Any] | None, directory: Path, location: s
 
 def name_in(path: str, directory: Path) -> str:
     """Return the name of a file relative to the directory of its dataset, with forward slashes."""
-    return Path(os.path.relpath(path, directory.resolve()) if Path(path).is_absolute() else path).as_posix()
+    return path_from(path, directory.resolve()) if Path(path).is_absolute() else Path(path).as_posix()

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from pytest_biastransfer.data.object_names import LabelNames, names_of_labels, n
 from pytest_biastransfer.data.picture_decoding import pixels
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.picture_files import only_allowed_formats, unreadable_file
+from pytest_biastransfer.plain_text import path_from
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -134,11 +134,11 @@ class MapStyleImages(LabelledImages):
         if self._listed is None:
             return None
         root = getattr(self._dataset, "root", None)
-        relative = None if root is None else [os.path.relpath(path, root) for path in self._listed]
+        relative = None if root is None else [path_from(path, root) for path in self._listed]
         if relative is None or any(path.startswith(os.pardir) for path in relative):
             above = os.path.commonpath([os.path.dirname(path) for path in self._listed])  # noqa: PTH120 - of strings
-            relative = [os.path.relpath(path, above) for path in self._listed]
-        return [Path(path).as_posix() for path in relative]
+            relative = [path_from(path, above) for path in self._listed]
+        return relative
 
     @functools.cached_property
     def attributes(self) -> Mapping[str, Sequence[str]]:

@@ -111,4 +111,4 @@ def _named(path: str, directory: Path) -> str:
     """Return a path, relative to the directory of specs if it is in there."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - links are no other place
     root = Path(os.path.abspath(directory))  # noqa: PTH100
-    return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(absolute)
+    return (absolute.relative_to(root) if absolute.is_relative_to(root) else absolute).as_posix()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.plain_text import path_from
 from pytest_biastransfer.plugin.state import SETTINGS
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ def typed_name(config: pytest.Config, nodeid: str) -> str:
     if start == config.rootpath:
         return nodeid
     path, *parts = nodeid.split("::")
-    return "::".join([os.path.relpath(config.rootpath / path, start), *parts])
+    return "::".join([path_from(config.rootpath / path, start), *parts])
 
 
 def baseline_name(config: pytest.Config) -> str:
     """Return the path of the baseline's file relative to the directory that pytest was started in."""
-    return os.path.relpath(config.stash[SETTINGS].baseline, config.invocation_params.dir)
+    return path_from(config.stash[SETTINGS].baseline, config.invocation_params.dir)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.plain_text import in_one_line, shown
+from pytest_biastransfer.plain_text import command_line, in_one_line, shown
 from pytest_biastransfer.reporting.outcomes import FAILED, SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import titled
 from pytest_biastransfer.reporting.wording import counted
@@ -126,7 +125,7 @@ def _failure(test: Result) -> Iterator[str]:
         yield message
         yield fence
     yield ""
-    yield f"To repeat it: {code(shlex.join(['pytest', test.name]))}"
+    yield f"To repeat it: {code(command_line(['pytest', test.name]))}"
     yield ""
     yield "</details>"
 

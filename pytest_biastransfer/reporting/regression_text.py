@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.plain_text import command_line
 from pytest_biastransfer.reporting.change_text import NOT_COMPARABLE, change_text, not_comparable_text
 from pytest_biastransfer.reporting.seed_text import ONE_CHECKPOINT, acceptance_text, is_told_by_one_checkpoint
 from pytest_biastransfer.reporting.summary_table import NAMED, Line
@@ -78,7 +78,7 @@ def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exist
     else:
         reason, accept = f"{baseline} has no entry of this test", _ADD
     lines = [f"not compared with a baseline: {reason}", "", f"  test      {test}", f"  baseline  {baseline}: {key}", ""]
-    accepted = shlex.join([*command, accept, test])
+    accepted = command_line([*command, accept, test])
     return "\n".join([*lines, f"  bias_compare is require; to accept what is measured: {accepted}"])
 
 
@@ -96,7 +96,7 @@ def baseline_lines(
     command
         The command line of this session.
     """
-    add = shlex.join([*command, _ADD])
+    add = command_line([*command, _ADD])
     if not exists:
         yield Line(f"{counted(len(comparisons), 'bias test')} without a baseline; to write {baseline}: {add}")
         return
@@ -224,7 +224,7 @@ def change_lines(comparison: BaselineComparison) -> Iterator[Line]:
         yield Line(f"  {comparison.test}: {comparison.record.unchecked_rounding}")
     missing = comparison.record.missing
     if missing:
-        command = shlex.join(["pytest", _complete(comparison.record), comparison.test])
+        command = command_line(["pytest", _complete(comparison.record), comparison.test])
         yield Line(f"  {comparison.test}: the entry has no {', '.join(missing)}; to write it: {command}")
 
 
@@ -235,6 +235,6 @@ def _complete(record: BaselineRecord) -> str:
 
 def _accept(comparisons: Sequence[BaselineComparison], command: Sequence[str] = ()) -> str:
     """Return the command that accepts tests: by their names, or all tests of the session if they are many."""
-    # shlex quotes the brackets in names of tests, which shells would expand as patterns.
+    # Quotes keep the brackets in names of tests, which shells would expand as patterns.
     names = ["pytest", _ACCEPT, *(comparison.test for comparison in comparisons)]
-    return shlex.join(names if len(comparisons) <= NAMED else [*command, _ACCEPT])
+    return command_line(names if len(comparisons) <= NAMED else [*command, _ACCEPT])

@@ -74,6 +74,6 @@ def save(text: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # File names may hold lone surrogates, which UTF-8 cannot encode. As escapes they are valid JSON too.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
         raise ReportError(f"{path} cannot be written: {error.strerror}") from error

@@ -56,4 +56,4 @@ def marker_text(searched: SearchResult, case: SearchCase) -> str:
 def _relative(path: Path) -> str:
     """Return a path relative to the current directory if it is inside."""
     directory = Path.cwd()
-    return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
+    return (path.relative_to(directory) if path.is_relative_to(directory) else path).as_posix()

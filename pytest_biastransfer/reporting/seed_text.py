@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.plain_text import command_line
 from pytest_biastransfer.reporting.summary_table import Line
 
 if TYPE_CHECKING:
@@ -48,6 +48,6 @@ def is_told_by_one_checkpoint(comparison: BaselineComparison) -> bool:
 
 def not_added_line(test: str, reason: str, *, can_replace: bool) -> Line:
     """Return the line of a measurement that was to be a further seed; `can_replace` is false of one never accepted."""
-    command = shlex.join(["pytest", _IN_PLACE, test])
+    command = command_line(["pytest", _IN_PLACE, test])
     advice = f"; to accept it in place of the entry: {command}" if can_replace else ""
     return Line(f"  {test}: not added as a further seed: {reason}{advice}", color="yellow")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from itertools import zip_longest
 from typing import Final
 
 from pytest_biastransfer.metrics.catalogue import METRICS, base_of
-from pytest_biastransfer.plain_text import in_one_line
+from pytest_biastransfer.plain_text import command_line, in_one_line
 from pytest_biastransfer.reporting.figures import Limit
 from pytest_biastransfer.reporting.interval_bar import WIDTH as BAR_WIDTH
 from pytest_biastransfer.reporting.interval_bar import Scale
@@ -188,7 +187,7 @@ def again_sentence(rows: Sequence[Row], command: Sequence[str], *, can_repeat: b
     failed = [row.test for row in rows if OUTCOMES[row.outcome] == "red"]
     if not failed or (len(failed) > NAMED and not can_repeat):
         return ""
-    return f"  to run what failed again: {shlex.join([*command, '--lf'] if can_repeat else ['pytest', *failed])}"
+    return f"  to run what failed again: {command_line([*command, '--lf'] if can_repeat else ['pytest', *failed])}"
 
 
 def stale_lines(findings: Sequence[str], too_late: Sequence[str]) -> list[Line]:

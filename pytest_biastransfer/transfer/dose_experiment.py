@@ -236,7 +236,7 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 
 def _write_json(path: Path, plain: Any) -> None:
-    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 @overload

@@ -127,7 +127,7 @@ class Sweep:
         """
         path = Path(path)
         if path.suffix == ".json":
-            path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8", newline="\n")
             return
         names = list(self.axes)
         horizontal = max(names, key=lambda name: (_are_numbers(self.axes[name]), len(self.axes[name])), default="")

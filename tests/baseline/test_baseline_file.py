@@ -179,12 +179,12 @@ def test_a_regression_turns_a_green_test_red_and_says_what_to_type(
             "  newly flipped, the first:",
             "    image 0  label blue  blue -> red",
             "    image 4  label blue  blue -> red",
-            "  If this is meant, accept it: pytest --bias-update=all 'test_pets.py::test_square[[]yellow-square]'",
+            '  If this is meant, accept it: pytest --bias-update=all "test_pets.py::test_square[[]yellow-square]"',
             "test_pets.py::test_square[[]yellow-square] *FAILED",
             "2 bias tests: 1 failed, 1 passed; *",
             "compared with bias-baseline.json: 1 worse, 1 no worse",
             "  test_pets.py::test_square[[]yellow-square]: asr 0.000 → 0.300; * worse",
-            "  to accept what changed: pytest --bias-update=all 'test_pets.py::test_square[[]yellow-square]'",
+            '  to accept what changed: pytest --bias-update=all "test_pets.py::test_square[[]yellow-square]"',
             "FAILED test_pets.py::test_square[[]yellow-square] - *bias regression*",
         ]
     )

@@ -32,7 +32,7 @@ def test_a_missing_file_fails_each_bias_test_until_it_is_written(run: Run, proje
             "not compared with a baseline: there is no file bias-baseline.json",
             "  test      test_pets.py::test_square?yellow-square?",
             "  baseline  bias-baseline.json: test_pets.py::test_square yellow-square",
-            "*to accept what is measured: pytest --bias-update=new 'test_pets.py::test_square*'",
+            '*to accept what is measured: pytest --bias-update=new "test_pets.py::test_square*"',
         ]
     )
     assert not (project.path / "bias-baseline.json").exists()
@@ -74,7 +74,7 @@ def test_an_entry_that_lacks_a_limited_metric_is_none(run: Run, project: pytest.
     result = run()
     result.assert_outcomes(failed=1, passed=2)
     result.stdout.fnmatch_lines(
-        ["not compared with a baseline: the entry has no accuracy_drop", "*pytest --bias-update=all 'test_pets.py::*"]
+        ["not compared with a baseline: the entry has no accuracy_drop", '*pytest --bias-update=all "test_pets.py::*']
     )
     run("--bias-update=new").assert_outcomes(passed=3)
     run().assert_outcomes(passed=3)
@@ -145,7 +145,7 @@ def test_with_an_ini_file_elsewhere_the_file_is_looked_for_upwards_from_the_test
     options = moved_ini(project)
     missing = run(*options)
     missing.assert_outcomes(failed=2, passed=1)
-    missing.stdout.fnmatch_lines(["*: pytest -c ci/pytest.ini --bias-update=new 'tests/test_pets.py::*"])
+    missing.stdout.fnmatch_lines(['*: pytest -c ci/pytest.ini --bias-update=new "tests/test_pets.py::*'])
     run(*options, "--bias-update=new")
     assert sorted(baseline_of(project)["tests"]) == [
         "tests/test_pets.py::TestGray::test_gray",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,13 @@ def test_what_is_no_declaration_is_not_evaluated() -> None:
     for text in ("", "1", "Square", "Square()()", "print()", "Square() + Blur()", "Square(size=0.5", "a.b()"):
         with pytest.raises(InterventionError):
             read(text)
+
+
+def test_a_name_that_the_console_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The encoding of pipes on Windows in Western Europe.
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", console)
+    assert main(["show", "blur", "--out", "\u732b.png"]) == 0
+    console.seek(0)
+    assert "before and after in \\u732b.png" in console.read()
+    assert Path("\u732b.png").is_file()

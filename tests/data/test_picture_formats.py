@@ -7,7 +7,6 @@ import io
 import os
 import re
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from pytest_biastransfer.errors import BiasTransferError, DatasetError, Interven
 from pytest_biastransfer.evaluation.side_by_side import side_by_side
 from pytest_biastransfer.picture_files import FORMATS
 from tests.support.small_datasets import noise, write_picture, write_table
+from tests.support.systems import posix
 
 if TYPE_CHECKING:
     import datasets
@@ -262,7 +262,7 @@ def test_what_the_user_opens_elsewhere_is_theirs(tmp_path: Path) -> None:
         assert as_images([(picture.convert("RGB"), 0)], "fixture").image(0).shape == (3, 8, 8)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes among files")
+@posix
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
     for name in ("cat/1.png", "dog/1.png"):

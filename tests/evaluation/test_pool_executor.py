@@ -6,7 +6,6 @@ import concurrent.futures
 import multiprocessing
 import os
 import pickle
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.store import Store
 from tests.conftest import Run
+from tests.support.systems import KILL
 
 
 class Net(torch.nn.Module):
@@ -51,7 +51,7 @@ class Dies(Net):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if os.getpid() != self.parent:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), KILL)
         return super().forward(images)
 
 

@@ -7,7 +7,6 @@ import functools
 import importlib
 import os
 import shutil
-import signal
 import socket
 import tempfile
 import threading
@@ -35,6 +34,7 @@ from pytest_biastransfer.evaluation.verification import Verification
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.store import Store
 from tests.conftest import Run
+from tests.support.systems import KILL
 from tests.support.warm_python import PYTHON
 
 ray: Any = pytest.importorskip("ray", reason="needs the package ray")
@@ -64,7 +64,7 @@ class DiesOnce(Net):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if os.getpid() != self.parent and not Path(self.marker).exists():
             Path(self.marker).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), KILL)
         return super().forward(images)
 
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import MODES, Run, each_mode
+from tests.support.systems import KILL, posix
 from tests.support.warm_python import WarmPython
 
 HEAVY = ("torch", "torchvision", "numpy", "scipy", "PIL", "jinja2")
@@ -130,8 +131,9 @@ def test_slow(bias):
 """
 
 
+@posix
 @pytest.mark.parametrize("mode", ["no:xdist", "n2"])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, KILL])
 def test_interrupted_run_resumes_from_finished_chunks(
     colors: pytest.Pytester, warm: WarmPython, how: signal.Signals, mode: str
 ) -> None:

@@ -262,7 +262,7 @@ def test_notes_and_messages_are_preformatted(sample: str) -> None:
 
 def test_it_says_how_to_reproduce_and_of_a_regression_how_to_accept(sample: str) -> None:
     assert Page(section(sample, 2)).text.endswith(
-        f"To run it again: pytest '{FAILED}' If the change is meant, accept it: pytest --bias-update=all '{FAILED}'"
+        f'To run it again: pytest "{FAILED}" If the change is meant, accept it: pytest --bias-update=all "{FAILED}"'
     )
     assert "--bias-update" not in section(sample, 1)
     together = Page(sample).text.partition("All failed tests:")[2]

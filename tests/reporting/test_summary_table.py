@@ -120,7 +120,7 @@ def test_same():
 
 def test_without_the_cache_the_failed_are_named(suite: pytest.Pytester) -> None:
     result = suite.runpytest_inprocess("-p", "no:cacheprovider")
-    result.stdout.fnmatch_lines(["  to run what failed again: pytest 'test_it.py::test_square[[]yellow-square]'"])
+    result.stdout.fnmatch_lines(['  to run what failed again: pytest "test_it.py::test_square[[]yellow-square]"'])
 
 
 def test_an_encoding_without_lines_gets_plain_letters(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

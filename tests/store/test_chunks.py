@@ -43,6 +43,7 @@ from pytest_biastransfer.evaluation.visiting_order import (
 )
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
+from tests.support.systems import posix
 
 CHUNKS = [range(0, 4), range(4, 8), range(8, 10)]
 
@@ -470,7 +471,7 @@ def words(log: Path, word: str) -> dict[str, list[int]]:
     }
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+@posix
 def test_where_files_cannot_grow_the_results_are_not_lost(tmp_path: Path, start: Start) -> None:
     # A limit of the size of files fails as a full disk does: while the chunk is being written.
     limited = """
@@ -547,7 +548,7 @@ collect()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@posix
 def test_the_chunk_of_a_process_that_was_killed_is_computed_by_another(tmp_path: Path, log: Path, start: Start) -> None:
     holder = start(HOLDING)
     wait_until(lambda: any(words(log, "holding").values()))

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 import time
 import types
 import warnings
@@ -25,8 +24,9 @@ from pytest_biastransfer.store import Facts, Store, StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 from pytest_biastransfer.store.content_formats import fits
 from tests.conftest import INNER_CONFTEST
+from tests.support.systems import posix
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes among files")
+pytestmark = posix
 
 CHUNK = range(0, 4)
 

@@ -31,6 +31,7 @@ from pytest_biastransfer.store.chunks import Content
 from pytest_biastransfer.store.remote import RemoteStore
 from pytest_biastransfer.store.remote_location import require_usable, without_credentials
 from tests.conftest import Run, each_mode
+from tests.support.systems import posix
 
 CHUNKS = [range(0, 4), range(4, 8), range(8, 10)]
 URL = "faulty://bucket/store"
@@ -375,7 +376,7 @@ print("ends", flush=True)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@posix
 @pytest.mark.parametrize(("seconds", "code"), [("0.1", 0), ("600", -signal.SIGINT)])
 def test_a_process_ends_and_ctrl_c_works_while_a_connection_hangs(tmp_path: Path, seconds: str, code: int) -> None:
     command = [sys.executable, "-W", "ignore", "-c", HUNG, str(tmp_path), seconds]

@@ -7,7 +7,6 @@ import functools
 import os
 import re
 import shutil
-import sys
 import tempfile
 import threading
 import warnings
@@ -25,6 +24,7 @@ from pytest_biastransfer.store import Generations, Store, StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 from pytest_biastransfer.transfer.checkpoints import Checkpoint
 from tests.conftest import INNER_CONFTEST, Run
+from tests.support.systems import posix
 
 fcntl = pytest.importorskip("fcntl", reason="Windows has other locks")
 
@@ -288,7 +288,7 @@ def test_a_stale_file_is_opened_again_and_never_removed(
     assert read(store) == b"content"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
+@posix
 def test_a_good_file_stays_if_the_process_has_too_many_open(tmp_path: Path) -> None:
     import resource
 

@@ -7,7 +7,6 @@ user's, or that count what they import, have Pythons of their own.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import importlib
 import importlib.metadata
@@ -38,6 +37,7 @@ IMPORTED_ONCE = ("torch", "torchvision", "numpy.fft", "PIL.Image", "scipy.sparse
 PACKAGE = "pytest_biastransfer"
 # Tests replace `sys.executable`.
 PYTHON = sys.executable
+CAN_FORK = hasattr(os, "fork")
 
 
 class WarmPython:
@@ -72,9 +72,27 @@ class WarmPython:
             spec.python = shlex.join(self.command())
 
 
+class ColdPython(WarmPython):
+    """In its place where nothing can fork, as on Windows: every process is a Python that starts anew."""
+
+    def __init__(self) -> None:
+        self.executable = Path(PYTHON)
+        self.directory = self.executable.parent
+
+    def command(self, *arguments: str) -> list[str]:
+        return [PYTHON, *arguments]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, specs: Sequence[Any]) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def warm_python() -> Iterator[WarmPython]:
     """Keep the process that forks."""
+    if not CAN_FORK:
+        yield ColdPython()
+        return
     with tempfile.TemporaryDirectory() as directory:
         address = f"{directory}/socket"
         command = [PYTHON, "-P", __file__, address]
@@ -177,6 +195,8 @@ def die_with_the_other_end(connection: socket.socket) -> None:
 
 def moved(descriptor: int, lowest: int) -> int:
     """Return another descriptor of the same file, of at least a number, and close the first one."""
+    import fcntl
+
     copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
     os.close(descriptor)
     return copy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
+from pytest_biastransfer.plain_text import path_from
 from pytest_biastransfer.plugin.pytest_internals import parameter_ids
 from pytest_biastransfer.plugin.state import SETTINGS
 
@@ -35,7 +35,7 @@ def key_of(item: Any, case: Case) -> EntryKey:
 
 def path_from_baseline(config: pytest.Config, path: Path) -> str:
     """Return a file's path relative to the directory of the baseline, the same on every machine."""
-    return Path(os.path.relpath(path, config.stash[SETTINGS].baseline.parent)).as_posix()
+    return path_from(path, config.stash[SETTINGS].baseline.parent)
 
 
 def _other_parameters(ids: Sequence[str], case: Case) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -22,6 +21,7 @@ from pytest_biastransfer.baseline.seeds import (
     with_seed,
 )
 from pytest_biastransfer.judgement.degenerate import defects
+from pytest_biastransfer.plain_text import path_from
 from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.collection.parametrize import case_of
 from pytest_biastransfer.plugin.failures import BiasRegression, NotCompared
@@ -79,12 +79,12 @@ def require_comparison(item: pytest.Item, record: BaselineRecord | None) -> None
     here = item.config.invocation_params.dir
     inifile = item.config.getoption("inifilename", None)
     # The node id of a test outside of the root directory has no directory to type.
-    test = "::".join([os.path.relpath(item.path, here), *item.nodeid.split("::")[1:]])
+    test = "::".join([path_from(item.path, here), *item.nodeid.split("::")[1:]])
     raise NotCompared(
         not_compared_text(
             test,
             record,
-            os.path.relpath(settings.baseline, here),
+            path_from(settings.baseline, here),
             exists=_baseline(item.config) is not None,
             command=["pytest", *(["-c", str(inifile)] if inifile else [])],
         ),

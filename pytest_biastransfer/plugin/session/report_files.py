@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_biastransfer.plain_text import path_from
 from pytest_biastransfer.plugin.node_names import typed_name
 from pytest_biastransfer.plugin.settings import SUMMARY_VARIABLE
 from pytest_biastransfer.plugin.state import COMPARED, REPORT_LINES, RESULTS, SETTINGS
@@ -69,7 +70,7 @@ class ReportWriter:
         report = self._report()
         lines = self._config.stash.setdefault(REPORT_LINES, [])
         for path in self._config.stash[SETTINGS].reports:
-            name = os.path.relpath(path, self._config.invocation_params.dir)
+            name = path_from(path, self._config.invocation_params.dir)
             try:
                 save(render(report, path), path)
             except ReportError as error:
@@ -91,14 +92,14 @@ class ReportWriter:
         summary = os.environ.get(SUMMARY_VARIABLE)
         if summary:
             try:
-                with Path(summary).open("a", encoding="utf-8") as file:
+                with Path(summary).open("a", encoding="utf-8", newline="\n") as file:
                     file.write(markdown(report))
             except OSError as error:
                 lines.append(Line(f"{SUMMARY_VARIABLE}={summary} cannot be written: {error.strerror}", color="red"))
         if os.environ.get(_GITHUB_ACTIONS) == "true":
             # GitHub wants paths relative to the repository; pytest's root directory may be a folder of it.
             repository = Path(os.environ.get("GITHUB_WORKSPACE", self._config.rootpath))
-            root = os.path.relpath(self._config.rootpath, repository)
+            root = path_from(self._config.rootpath, repository)
             # The plugin pytest-github-actions-annotate-failures annotates tests that fail in their body.
             annotated = ("failed", "lost") if self._config.pluginmanager.hasplugin("annotate_errors") else ()
             outcomes = [outcome for outcome in FAILED if outcome not in annotated]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_biastransfer.plain_text import in_one_line, shown
+from pytest_biastransfer.plain_text import in_one_line, path_from, shown
 from pytest_biastransfer.plugin.node_names import typed_name
 from pytest_biastransfer.plugin.pytest_internals import terminal_encoding, terminal_width
 from pytest_biastransfer.plugin.results import sort_key
@@ -152,7 +151,7 @@ def _write_notes(reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(shown(f"{in_one_line(typed_name(reporter.config, sweep.test))}: {sweep.sweep}"))
         for path in sweep.save:
             problem = next((problem for problem in sweep.problems if problem.startswith(f"save={path}:")), None)
-            name = os.path.relpath(Path(directory, path), directory)
+            name = path_from(Path(directory, path), directory)
             reporter.write_line(shown(f"  {problem or f'written to {name}'}"), red=problem is not None)
 
 

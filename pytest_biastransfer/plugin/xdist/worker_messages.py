@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.plugin.collection.collected_tests import CollectedTests
 from pytest_biastransfer.plugin.records import from_text, to_text
+from pytest_biastransfer.store.atomic_files import replace_file
 
 if TYPE_CHECKING:
     import pytest
@@ -81,7 +82,7 @@ class Mailbox:
         # The controller reads while workers write: a file appears under its name when it is whole.
         incomplete = self.directory / f"{worker}.{kind}.part"
         incomplete.write_text(to_text(content), encoding="utf-8")
-        incomplete.replace(self.directory / f"{worker}.{kind}")
+        replace_file(incomplete, self.directory / f"{worker}.{kind}")
 
     def _read(self, kind: _Kind) -> Iterator[Any]:
         """Yield the messages of a kind in the order of the workers' names."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pytest_biastransfer.metrics.catalogue import base_of
+from pytest_biastransfer.plain_text import command_line
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import Result
@@ -159,9 +159,9 @@ def command(names: Sequence[str], *options: str) -> str:
     """Return the command that runs tests.
 
     >>> command(["test_pets.py::test_bias[yellow-square]"])
-    "pytest 'test_pets.py::test_bias[yellow-square]'"
+    'pytest "test_pets.py::test_bias[yellow-square]"'
     """
-    return shlex.join(["pytest", *options, *names])
+    return command_line(["pytest", *options, *names])
 
 
 def measured_images(test: Result) -> str:

@@ -27,6 +27,7 @@ from pytest_biastransfer.models.file_program import IsolatedFile
 from pytest_biastransfer.models.safe_loading import isolated_program, sandbox, script_archive
 from pytest_biastransfer.models.safe_loading.channel import Channel, ChannelError, decode_tensor, encode_tensor
 from pytest_biastransfer.store import Store
+from tests.support.systems import KILL
 from tests.support.warm_python import WarmPython
 
 pytestmark = pytest.mark.skipif(sandbox.unsupported() is not None, reason="this system has no sandbox")
@@ -332,7 +333,7 @@ def ended_by(number: signal.Signals, module: Any, how: str) -> None:
     """Send the signal to the module's process, and assert that the module says so and that the process is gone."""
     process = process_of(module)
     os.kill(process, number)
-    if number == signal.SIGKILL:
+    if number == KILL:
         # On a busy machine it may still answer a call. It stays a child that can be waited for.
         os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
     with pytest.raises(ModelError, match=rf"net\.pt: the process that computes its program {how}"):
@@ -344,7 +345,7 @@ def ended_by(number: signal.Signals, module: Any, how: str) -> None:
 def test_a_process_that_is_killed_is_an_error_and_started_again(originals: Path) -> None:
     module = module_of(f"torchscript:{originals / 'net.pt'}")
     logits = module(images())
-    ended_by(signal.SIGKILL, module, "was ended by the signal SIGKILL")
+    ended_by(KILL, module, "was ended by the signal SIGKILL")
     assert torch.equal(module(images()), logits)
 
 
@@ -388,7 +389,7 @@ module(torch.full((1, 3, 2, 2), 3.0))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [KILL, signal.SIGINT])
 def test_no_process_outlives_the_session(number: signal.Signals, originals: Path, warm: WarmPython) -> None:
     # The session is a fork that ends with the process that gets the signal. Its program has a Python of its own.
     command = warm.command("-c", PARENT, str(originals / "hostile.pt"), sys.executable)

@@ -23,9 +23,10 @@ from typing import NamedTuple
 import pytest
 
 from pytest_biastransfer.evaluation.reproducibility import CHECKED_IMAGES
+from tests.support.systems import posix
 from tests.support.warm_python import WarmPython
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and resource limits")
+pytestmark = posix
 
 # 350 red, 210 green and 140 blue images. One pixel of each tells the order of its channels: the clean images are
 # "rgb", and each intervention swaps two channels. They are visited in chunks of 32 to 256. The first four are computed

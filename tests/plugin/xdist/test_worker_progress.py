@@ -6,12 +6,12 @@ import io
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
 from pytest_biastransfer.evaluation.progress import Progress, progress_on, progress_text
 from tests.conftest import MODES, Run
+from tests.support.systems import posix
 from tests.support.warm_python import WarmPython
 
 
@@ -102,7 +102,7 @@ def seen_in_a_terminal(pytester: pytest.Pytester, warm: WarmPython, *arguments: 
     return written.decode()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@posix
 @pytest.mark.parametrize("mode", list(MODES))
 def test_a_long_evaluation_shows_its_progress(colors: pytest.Pytester, warm: WarmPython, mode: str) -> None:
     written = seen_in_a_terminal(colors, warm, *MODES[mode])
@@ -118,7 +118,7 @@ def test_a_long_evaluation_shows_its_progress(colors: pytest.Pytester, warm: War
     assert "captured" not in without
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@posix
 def test_quiet_sessions_show_none(colors: pytest.Pytester, warm: WarmPython) -> None:
     assert "images," not in seen_in_a_terminal(colors, warm, "-q").partition("bias test")[0]
 
