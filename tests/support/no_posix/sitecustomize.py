@@ -25,7 +25,7 @@ FUNCTIONS = {
     ),
     signal: ("SIGKILL", "SIGALRM", "SIGCHLD", "SIGHUP", "SIGUSR1", "alarm", "setitimer", "pthread_sigmask"),
     select: ("poll", "epoll"),
-    socket: ("AF_UNIX", "send_fds", "recv_fds"),
+    socket: ("send_fds", "recv_fds"),
 }  # fmt: skip
 MODULES = ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty")
 
