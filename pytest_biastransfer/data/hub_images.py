@@ -224,11 +224,11 @@ class HubImages(CachedIndexImages):
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, RGB: uint8, or float32 for gray values of more than 8 bits."""
-        from pytest_biastransfer.data.picture_decoding import Depth, read_encoded
+        from pytest_biastransfer.data.picture_decoding import DeepGray, read_encoded
 
         content, path = self._encoded(self._pictures, index)
         location = f"{self._location}: image {index}" + (f" ({path})" if path else "")
-        depth = Depth(self._window, DECLARE)
+        depth = DeepGray(self._window, DECLARE)
         return read_encoded(content, location, self._mode(self._pictures.column_names[0]), depth)
 
     def _form(self, column: str) -> bytes:

@@ -80,9 +80,11 @@ class ImageFiles(LabelledImages):
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, RGB: uint8, or float32 for gray values of more than 8 bits."""
-        from pytest_biastransfer.data.picture_decoding import Depth, read_picture
+        from pytest_biastransfer.data.picture_decoding import DeepGray, read_picture
 
-        return read_picture(Path(self._path(self._files[index])), self._location(index), Depth(self._window, DECLARE))
+        return read_picture(
+            Path(self._path(self._files[index])), self._location(index), DeepGray(self._window, DECLARE)
+        )
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"  # A tenth of the time of a Path.

@@ -37,7 +37,7 @@ _COLOR_MODES: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK")
 
 
 @dataclass(frozen=True)
-class Depth:
+class DeepGray:
     """How gray values of more than 8 bits are read.
 
     Attributes
@@ -52,12 +52,12 @@ class Depth:
     advice: str = "save it with 8 bits"
 
 
-_OF_AN_OBJECT: Final = Depth(
+_OF_AN_OBJECT: Final = DeepGray(
     advice="return a float tensor [channels, height, width] in [0, 1] from the dataset instead"
 )
 
 
-def read_picture(path: Path, location: str | None = None, depth: Depth = Depth()) -> Image:
+def read_picture(path: Path, location: str | None = None, depth: DeepGray = DeepGray()) -> Image:
     """Return the picture in a file as RGB [3, height, width]; `location` names it in error messages.
 
     The result is uint8, or float32 in [0, 1] for gray values of more than 8 bits.
@@ -65,12 +65,12 @@ def read_picture(path: Path, location: str | None = None, depth: Depth = Depth()
     return _read(path, location or f"image {path}", depth)
 
 
-def read_bytes(content: bytes, location: str, depth: Depth) -> Image:
+def read_bytes(content: bytes, location: str, depth: DeepGray) -> Image:
     """Return the picture in a file's bytes, as `read_picture` returns that in a file."""
     return _read(io.BytesIO(content), location, depth)
 
 
-def read_encoded(content: bytes, location: str, mode: str | None = None, depth: Depth = Depth()) -> Image:
+def read_encoded(content: bytes, location: str, mode: str | None = None, depth: DeepGray = DeepGray()) -> Image:
     """Return the picture in a file's bytes as RGB [3, height, width], decoded as by Hugging Face's ``datasets``.
 
     The picture is rotated as its EXIF data say, and converted to the `mode` that its column declares.
@@ -96,7 +96,7 @@ def _as_datasets_decodes(picture: PillowImage, mode: str | None) -> PillowImage:
 def _read(
     source: Path | io.BytesIO,
     location: str,
-    depth: Depth,
+    depth: DeepGray,
     decoded: Callable[[PillowImage], PillowImage] = lambda picture: picture,
 ) -> Image:
     try:
@@ -160,7 +160,7 @@ def _unreadable(location: str, error: Exception) -> DatasetError:
     return DatasetError(f"{location}: cannot be read ({error}); repair or remove the file")
 
 
-def _picture_pixels(picture: Any, location: str, depth: Depth) -> Image:
+def _picture_pixels(picture: Any, location: str, depth: DeepGray) -> Image:
     try:
         require_allowed_format(picture)
     except RefusedFormatError as error:
@@ -181,7 +181,7 @@ def _picture_pixels(picture: Any, location: str, depth: Depth) -> Image:
     return rgb.transpose(2, 0, 1)
 
 
-def deep_gray(values: npt.NDArray[Any], subject: str, depth: Depth) -> Image:
+def deep_gray(values: npt.NDArray[Any], subject: str, depth: DeepGray) -> Image:
     """Return gray values of any number of bits, [height, width], as float32 [3, height, width] in [0, 1].
 
     `subject` begins the message of the `DatasetError` if no window is declared.

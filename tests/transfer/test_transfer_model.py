@@ -22,7 +22,6 @@ from pytest_biastransfer.models.deferred import DeferredModel
 from pytest_biastransfer.transfer import Recipe, concat, mixture, subset, transfer
 from pytest_biastransfer.transfer import training as training_module
 from pytest_biastransfer.transfer.recipe import Mode
-from tests.support.systems import KILL
 
 MODES: tuple[Mode, ...] = ("fixed-feature", "full-network", "scratch")
 
@@ -497,7 +496,7 @@ def test_killed_training_resumes(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        process.send_signal(KILL)
+        process.kill()
     assert line == "here\n"
     seen: list[Progress] = []
     resumed = transfer(

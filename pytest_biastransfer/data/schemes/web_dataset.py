@@ -175,9 +175,9 @@ class ShardImages(CachedIndexImages):
 
     def image(self, index: int) -> Image:
         """Return one decoded picture, RGB: uint8, or float32 for gray values of more than 8 bits."""
-        from pytest_biastransfer.data.picture_decoding import Depth, read_bytes
+        from pytest_biastransfer.data.picture_decoding import DeepGray, read_bytes
 
-        return read_bytes(self._encoded(index), self._location(index), Depth(self._window, DECLARE))
+        return read_bytes(self._encoded(index), self._location(index), DeepGray(self._window, DECLARE))
 
     def _location(self, index: int) -> str:
         row = self._located[index]
