@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import sys
 
 import jsonschema
 import pytest
@@ -188,7 +189,7 @@ def test_a_regression_at_one_strength_names_it(colors: pytest.Pytester, run: Run
     expected = {f"strength {strength}": "unchanged" for strength in (0.02, 0.1, 0.4)}
     assert meanings == {**expected, "strength 0.3": "regression", "": "unchanged"}
     assert {shown["new"] for shown in test["details"]["shown"]} == {False}  # At strength 0.4.
-    compared = colors.run("biastransfer", "compare", "old.json", "report.json")
+    compared = colors.run(sys.executable, "-m", "pytest_biastransfer", "compare", "old.json", "report.json")
     compared.stdout.fnmatch_lines([f"*{change}*"])
     assert "asr at strength 0.3 0.200 → 0.500" in (colors.path / "report.md").read_text()
 
