@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import functools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from pytest_biastransfer.baseline.encoding import decode_classes, encode_classes, encode_images
@@ -18,7 +19,7 @@ _KEY_BYTES: Final = 3
 # The evidence that is a set of images.
 IMAGE_SETS: Final = frozenset(image_set.name for metric in METRICS.values() for image_set in metric.change.image_sets)
 # The flipped images' classes have the order of the images.
-_CLASSES_OF: Final = {"flipped": ("from", "to"), "control_flipped": ("control_from", "control_to")}
+CLASSES_OF: Final = {"flipped": ("from", "to"), "control_flipped": ("control_from", "control_to")}
 
 
 def on_common_images(before: Entry, now: Entry) -> tuple[Entry, Entry] | None:
@@ -47,26 +48,28 @@ def common_images(before: Entry, now: Entry) -> list[tuple[int, int]] | None:
     """Return the indices of each image that two measurements have, in either; see `on_common_images`."""
     if not (before.image_keys and now.image_keys):
         return None
-    pairs = _pairs(*(_keys(entry) for entry in (before, now)))
+    pairs = _pairs((before.image_keys, before.images), (now.image_keys, now.images))
     return pairs if 2 * len(pairs) >= max(before.images, now.images) else None
 
 
-def _keys(entry: Entry) -> list[bytes]:
-    try:
-        raw = base64.b64decode(entry.image_keys, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"the keys of its images are not base64 ({error})") from error
-    if len(raw) != _KEY_BYTES * entry.images:
-        raise ValueError(f"the keys of its images are {len(raw)} bytes, expected {_KEY_BYTES * entry.images}")
-    return [raw[start : start + _KEY_BYTES] for start in range(0, len(raw), _KEY_BYTES)]
-
-
-def _pairs(before: Sequence[bytes], now: Sequence[bytes]) -> list[tuple[int, int]]:
+# All metrics of a test, and mostly all tests, ask for the same two datasets.
+@functools.lru_cache(maxsize=1)
+def _pairs(before: tuple[str, int], now: tuple[str, int]) -> list[tuple[int, int]]:
     """Return the indices of each image that both have; of copies, the first one with the first one, and so on."""
     places: defaultdict[bytes, list[int]] = defaultdict(list)
-    for index in reversed(range(len(before))):
-        places[before[index]].append(index)
-    return [(places[key].pop(), index) for index, key in enumerate(now) if places.get(key)]
+    for index, key in reversed(list(enumerate(_keys(*before)))):
+        places[key].append(index)
+    return [(places[key].pop(), index) for index, key in enumerate(_keys(*now)) if places.get(key)]
+
+
+def _keys(text: str, images: int) -> list[bytes]:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the keys of its images are not base64 ({error})") from error
+    if len(raw) != _KEY_BYTES * images:
+        raise ValueError(f"the keys of its images are {len(raw)} bytes, expected {_KEY_BYTES * images}")
+    return [raw[start : start + _KEY_BYTES] for start in range(0, len(raw), _KEY_BYTES)]
 
 
 def _restricted(entry: Entry, numbers: Mapping[int, int]) -> Entry:
@@ -79,7 +82,7 @@ def _restricted(entry: Entry, numbers: Mapping[int, int]) -> Entry:
         images = entry.image_set(name)
         order = sorted((numbers[image], place) for place, image in enumerate(images) if image in numbers)
         evidence[name] = encode_images([number for number, _ in order])
-        for classes in _CLASSES_OF.get(name, ()):
+        for classes in CLASSES_OF.get(name, ()):
             if classes in evidence:
                 decoded = decode_classes(evidence[classes], len(images))
                 evidence[classes] = encode_classes([decoded[place] for _, place in order])

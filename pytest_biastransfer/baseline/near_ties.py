@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from pytest_biastransfer.baseline.common_images import IMAGE_SETS, common_images
+from pytest_biastransfer.baseline.common_images import CLASSES_OF, IMAGE_SETS, common_images
 from pytest_biastransfer.baseline.encoding import encode_classes, encode_groups, encode_images
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.metrics.catalogue import metric_named
@@ -21,12 +21,8 @@ from pytest_biastransfer.metrics.gap_change_rules import BETWEEN
 
 # The state of an image: the sets of the evidence that it belongs to, and the classes between which it flips.
 State = frozenset[str | tuple[str, int]]
-_CLASSES_OF: Final[Mapping[str, str]] = {
-    "from": "flipped",
-    "to": "flipped",
-    "control_from": "control_flipped",
-    "control_to": "control_flipped",
-}
+# The set of images that each part of the evidence has classes of.
+_SET_OF: Final[Mapping[str, str]] = {name: images for images, names in CLASSES_OF.items() for name in names}
 # The state of an image that is in no set.
 _NONE: Final[State] = frozenset()
 
@@ -90,7 +86,7 @@ def evidence_of(before: Entry, now: Entry, metric: str) -> list[str]:
         # The images that count, if the gap is of a rate: their numbers are comparable if the groups are the same.
         same_groups = "hits" in both and before.evidence["groups"] == now.evidence["groups"]
         return ["hits"] if same_groups else []
-    return [name for name in metric_named(metric).change.evidence if name in both & {*IMAGE_SETS, *_CLASSES_OF}]
+    return [name for name in metric_named(metric).change.evidence if name in both & {*IMAGE_SETS, *_SET_OF}]
 
 
 def changed_images(before: Entry, now: Entry, metric: str) -> dict[int, State]:
@@ -103,8 +99,8 @@ def changed_images(before: Entry, now: Entry, metric: str) -> dict[int, State]:
 
 def states(entry: Entry, names: Collection[str]) -> dict[int, State]:
     """Return the states of the images that are in a set of the evidence; the state of all others is empty."""
-    sets = {name: _images(entry, name) for name in names if name not in _CLASSES_OF}
-    classes = {name: list(_classes(entry, name)) for name in names if name in _CLASSES_OF}
+    sets = {name: _images(entry, name) for name in names if name not in _SET_OF}
+    classes = {name: list(_classes(entry, name)) for name in names if name in _SET_OF}
     found: defaultdict[int, set[str | tuple[str, int]]] = defaultdict(set)
     for name, images in sets.items():
         for image in images:
@@ -134,7 +130,7 @@ def restored(before: Entry, now: Entry, images: Collection[int], metric: str) ->
             groups = _mixed_groups(before, now, chosen)
             evidence[name] = encode_groups(groups)
             figures[metric] = dataclasses.replace(figures[metric], value=_gap_of(groups, signed=BETWEEN in evidence))
-        elif name in _CLASSES_OF:
+        elif name in _SET_OF:
             pairs = _mixed(dict(_classes(before, name)), dict(_classes(now, name)), chosen)
             evidence[name] = encode_classes([number for _, number in sorted(pairs.items())])
         else:
@@ -176,7 +172,7 @@ def _mixed(before: Mapping[int, int], now: Mapping[int, int], images: Collection
 
 def _classes(entry: Entry, name: str) -> Iterator[tuple[int, int]]:
     """Yield each flipped image with its class before or after, whichever the evidence has."""
-    transitions = entry.transitions(_CLASSES_OF[name].removesuffix("flipped"))
+    transitions = entry.transitions(_SET_OF[name].removesuffix("flipped"))
     numbers = transitions.before if name.endswith("from") else transitions.after
     return zip(transitions.images.tolist(), numbers.tolist(), strict=True)
 

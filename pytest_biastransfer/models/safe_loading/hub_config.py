@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.safe_loading.adapter_config import CONFIG
+from pytest_biastransfer.models.safe_loading.json_files import read_json
 from pytest_biastransfer.specs.spec import Spec
 
 # Options for weights that other libraries read.
@@ -20,11 +20,7 @@ _IMPLEMENTATIONS: Final = ("attn_implementation", "experts_implementation", "ker
 def require_no_reference(spec: Spec, directory: Path) -> None:
     """Raise `ModelError` if a configuration in a directory makes transformers load something from elsewhere."""
     for path in sorted(directory.glob("*config.json")):
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-            reference = next(_references(config), None)
-        except (OSError, ValueError, RecursionError) as error:
-            raise ModelError(f"spec {spec.text!r}: {path} cannot be loaded: not JSON ({error})") from error
+        reference = read_json(spec, path, lambda config: next(_references(config), None))
         if reference is not None:
             raise ModelError(
                 f"spec {spec.text!r}: {path} refers to {reference}, which is not loaded; save the whole model with "
@@ -37,10 +33,7 @@ def require_no_adapter(spec: Spec, directory: Path) -> None:
     path = directory / CONFIG
     if not path.is_file():
         return
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"spec {spec.text!r}: {path} cannot be loaded: not JSON ({error})") from error
+    config = read_json(spec, path)
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     raise ModelError(
         f"spec {spec.text!r}: {directory} is a PEFT adapter of {base or 'another model'}, which alone is no model; "

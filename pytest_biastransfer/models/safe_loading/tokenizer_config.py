@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.models.safe_loading.json_files import read_json
 from pytest_biastransfer.specs.spec import Spec
 
 _CONFIG: Final = "tokenizer_config.json"
@@ -36,10 +36,7 @@ def require_plain_tokenizer(spec: Spec, directory: Path) -> None:
     path = directory / _CONFIG
     if not path.is_file():
         return
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"spec {spec.text!r}: {path} cannot be loaded: not JSON ({error})") from error
+    config = read_json(spec, path)
     if not isinstance(config, dict):
         raise ModelError(f"spec {spec.text!r}: {path} has a {type(config).__name__}, expected a JSON object")
     kind = config.get("tokenizer_class")
