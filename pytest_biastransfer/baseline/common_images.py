@@ -77,7 +77,7 @@ def _restricted(entry: Entry, numbers: Mapping[int, int]) -> Entry:
     evidence = dict(entry.evidence)
     for name in IMAGE_SETS:
         # Of a gap, the images that count are in their groups.
-        if name not in evidence or (name == "hits" and "groups" in evidence):
+        if name not in evidence or (name == "hits" and entry.has_group_hits):
             continue
         images = entry.image_set(name)
         order = sorted((numbers[image], place) for place, image in enumerate(images) if image in numbers)

@@ -132,6 +132,11 @@ class Entry:
         """Return what each image adds to the figures of groups; raises ValueError if it cannot be decoded."""
         return decode_components(self.evidence["components"])
 
+    @property
+    def has_group_hits(self) -> bool:
+        """Whether ``hits`` are those of the groups of a gap, and not of a target."""
+        return {"hits", "groups"} <= self.evidence.keys()
+
     def numbers(self, name: str, count: int) -> list[float]:
         """Return so many numbers; raises ValueError if they cannot be decoded."""
         return decode_numbers(self.evidence[name], count)

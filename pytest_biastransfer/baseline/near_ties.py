@@ -16,6 +16,7 @@ from typing import Final
 from pytest_biastransfer.baseline.common_images import CLASSES_OF, IMAGE_SETS, common_images
 from pytest_biastransfer.baseline.encoding import encode_classes, encode_groups, encode_images
 from pytest_biastransfer.baseline.entry import Entry
+from pytest_biastransfer.baseline.seeds import same_images
 from pytest_biastransfer.metrics.catalogue import metric_named
 from pytest_biastransfer.metrics.gap_change_rules import BETWEEN
 
@@ -73,7 +74,7 @@ class NearTies:
 
 def indices_of(before: Entry, now: Entry, images: Sequence[int]) -> list[int] | None:
     """Return the indices in the later dataset of some of the images that are compared; None if images are not."""
-    if before.dataset["fingerprint"] == now.dataset["fingerprint"] and before.images == now.images:
+    if same_images(before, now):
         return list(images)
     pairs = common_images(before, now)
     return None if pairs is None else [pairs[image][1] for image in images]
@@ -84,7 +85,8 @@ def evidence_of(before: Entry, now: Entry, metric: str) -> list[str]:
     both = before.evidence.keys() & now.evidence.keys()
     if metric == "gap":
         # The images that count, if the gap is of a rate: their numbers are comparable if the groups are the same.
-        same_groups = "hits" in both and before.evidence["groups"] == now.evidence["groups"]
+        has_hits = before.has_group_hits and now.has_group_hits
+        same_groups = has_hits and before.evidence["groups"] == now.evidence["groups"]
         return ["hits"] if same_groups else []
     return [name for name in metric_named(metric).change.evidence if name in both & {*IMAGE_SETS, *_SET_OF}]
 
@@ -140,7 +142,7 @@ def restored(before: Entry, now: Entry, images: Collection[int], metric: str) ->
 
 
 def _images(entry: Entry, name: str) -> list[int]:
-    if name == "hits" and "groups" in entry.evidence:
+    if name == "hits" and entry.has_group_hits:
         return [image for _, images in entry.group_hits() for image in images]
     return entry.image_set(name)
 

@@ -9,7 +9,7 @@ from pytest_biastransfer.baseline.common_images import have_common_images
 from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.baseline.history import Night, OverTime, nights_of, short_hash
 from pytest_biastransfer.baseline.metric_change import MetricChange
-from pytest_biastransfer.baseline.seeds import same_images
+from pytest_biastransfer.baseline.seeds import same_images, seeds_with
 from pytest_biastransfer.metrics.catalogue import metric_named
 from pytest_biastransfer.metrics.statistics.tally import Tally, total
 
@@ -41,7 +41,9 @@ def with_night(entry: Entry, night: Night) -> Entry:
     return dataclasses.replace(entry, history=(*entry.history, night.to_line()))
 
 
-def over_time(changes: Sequence[MetricChange], before: Entry, night: Night, alpha: float) -> list[MetricChange]:
+def over_time(
+    changes: Sequence[MetricChange], before: Entry, now: Entry, night: Night, alpha: float
+) -> list[MetricChange]:
     """Return changes on new images with p-values that hold at any time, whatever the number of runs.
 
     A run on a dataset that the history has is that run. A metric with counts is `now` that of all runs together. Only
@@ -53,8 +55,8 @@ def over_time(changes: Sequence[MetricChange], before: Entry, night: Night, alph
         Of one test, each run alone.
     before
         The accepted measurement, with its history.
-    night
-        This run.
+    now, night
+        This run, as a measurement and as a line of the history.
     alpha
         The level, over all runs.
     """
@@ -63,8 +65,9 @@ def over_time(changes: Sequence[MetricChange], before: Entry, night: Night, alph
     judged = []
     for change in changes:
         # Seeds vary by more than their images do, which counts of images do not tell; a ladder has too many counts.
-        has_counts = not (change.seeds or change.at)
-        baseline = metric_named(change.metric).change.tally(change.metric, before) if has_counts else None
+        seeds = [] if change.at else seeds_with(before, now, change.metric)
+        is_of_one = len(seeds) == 1
+        baseline = metric_named(change.metric).change.tally(change.metric, seeds[0]) if is_of_one else None
         if baseline is None:
             judged.append(_of_one_run(change, number + 1, alpha))
         else:

@@ -11,7 +11,7 @@ from pytest_biastransfer.baseline.entry import Entry
 from pytest_biastransfer.baseline.metric_change import Meaning, MetricChange
 from pytest_biastransfer.baseline.near_ties import NearTies, restored
 from pytest_biastransfer.baseline.seed_comparison import beside_seeds
-from pytest_biastransfer.baseline.seeds import accepted_seeds, compared_seeds, same_images
+from pytest_biastransfer.baseline.seeds import accepted_seeds, compared_seeds, has_metric, same_images, seeds_with
 from pytest_biastransfer.baseline.strengths import at_strength, strengths_of
 from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.metrics.gap_change_rules import BETWEEN, WORST
@@ -27,7 +27,7 @@ def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]
     strengths = strengths_of(*seeds, now)
 
     def is_known(entry: Entry, metric: str) -> bool:
-        return all(_has(at_strength(entry, strength), metric) for strength in strengths)
+        return all(has_metric(at_strength(entry, strength), metric) for strength in strengths)
 
     return [
         metric
@@ -38,8 +38,9 @@ def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]
 
 def comparisons_of(accepted: Entry, metrics: Collection[str]) -> int:
     """Return how many comparisons of metrics with an accepted measurement there are at most, not of the accuracy."""
-    compared = [metric for metric in comparable(accepted, accepted, metrics) if metric != ACCURACY]
-    return len(compared) * len(strengths_of(accepted))
+    seeds = accepted_seeds(accepted)
+    compared = {metric for seed in seeds for metric in comparable(seed, seed, metrics)} - {ACCURACY}
+    return len(compared) * len(strengths_of(*seeds))
 
 
 def changes(
@@ -168,18 +169,10 @@ def settled_meanings(metric_changes: Sequence[MetricChange], alpha: float, compa
     return [at_least if at_least == at_most else None for at_least, at_most in bounds]
 
 
-def _has(entry: Entry, metric: str) -> bool:
-    figure = entry.figures.get(metric)
-    if figure is None or figure.value is None:
-        return False
-    # Without the images the accuracy is compared as a share of different images, which takes the counts.
-    return metric_named(metric).change.is_possible(entry) and (metric != ACCURACY or figure.count is not None)
-
-
 def _change(
     before: Entry, now: Entry, metric: str, tolerance: float, near_ties: NearTies | None = None
 ) -> MetricChange:
-    seeds = [seed for seed in compared_seeds(before, now) if _has(seed, metric)]
+    seeds = seeds_with(before, now, metric)
     if len(seeds) == 1:
         return _change_since(seeds[0], now, metric, tolerance, near_ties)
     return beside_seeds([_change_since_seed(seed, now, metric, tolerance, near_ties) for seed in seeds], now)

@@ -82,7 +82,7 @@ def _compared_figure(pair: MetricChange) -> float:
 def _resolution(change: MetricChange, now: Entry) -> float:
     """Return the step between two values of the metric: an image of all, or of the smallest group of a gap."""
     images = now.figures[change.metric].images
-    if "hits" in now.evidence and not metric_named(change.metric).change.image_sets:
+    if now.has_group_hits and not metric_named(change.metric).change.image_sets:
         images = min(size for size, _ in now.group_hits())
     return 1 / max(1, images)
 

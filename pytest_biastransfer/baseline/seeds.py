@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from pytest_biastransfer.baseline.entry import Entry
+from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
 from pytest_biastransfer.names import Update
 
 
@@ -22,6 +23,20 @@ def compared_seeds(entry: Entry, now: Entry) -> list[Entry]:
     seeds = accepted_seeds(entry)
     own = [seed for seed in seeds if _same_model(seed, now)]
     return own or seeds
+
+
+def seeds_with(entry: Entry, now: Entry, metric: str) -> list[Entry]:
+    """Return those of the accepted measurements that a metric of a new one is compared with."""
+    return [seed for seed in compared_seeds(entry, now) if has_metric(seed, metric)]
+
+
+def has_metric(entry: Entry, metric: str) -> bool:
+    """Whether a measurement has a metric, with all that its change is tested by."""
+    figure = entry.figures.get(metric)
+    if figure is None or figure.value is None:
+        return False
+    # Without the images the accuracy is compared as a share of different images, which takes the counts.
+    return metric_named(metric).change.is_possible(entry) and (metric != ACCURACY or figure.count is not None)
 
 
 def is_of_another_checkpoint(entry: Entry, now: Entry) -> bool:
@@ -68,6 +83,9 @@ def with_seed(entry: Entry, measured: Entry) -> Entry:
 
 def completed(entry: Entry, measured: Entry) -> Entry:
     """Return an entry with what the accepted measurement of the same model lacks."""
+    if same_declaration(entry, measured):
+        # The intervention may have another name by now.
+        measured = dataclasses.replace(measured, intervention=entry.intervention)
     seeds = tuple(seed.joined(dataclasses.replace(measured, image_keys="")) for seed in entry.seeds)
     return dataclasses.replace(entry.joined(measured), seeds=seeds)
 

@@ -89,14 +89,20 @@ def _with_question(key: str, spec: Spec, missing: list[str]) -> Completed:
 
 def _brings_its_own(spec: Spec) -> bool:
     """Whether the preprocessing comes with the model."""
-    if spec.scheme == "checkpoint" and "arch" in spec.query:
-        return _brings_its_own(spec.nested("arch"))
-    return spec.scheme in ("timm", "hf") or (spec.scheme == "torchvision" and "weights" in spec.query)
+    from pytest_biastransfer.models.loading import inner_of
+
+    inner = inner_of(spec)
+    if inner is not None:
+        return _brings_its_own(inner)
+    return spec.scheme in ("timm", "hf", "zeroshot") or (spec.scheme == "torchvision" and "weights" in spec.query)
 
 
 def _torchvision_architecture(spec: Spec) -> str | None:
-    if spec.scheme == "checkpoint" and "arch" in spec.query:
-        return _torchvision_architecture(spec.nested("arch"))
+    from pytest_biastransfer.models.loading import inner_of
+
+    inner = inner_of(spec)
+    if inner is not None:
+        return _torchvision_architecture(inner)
     return spec.rest if spec.scheme == "torchvision" else None
 
 

@@ -167,7 +167,7 @@ def _exact_outputs(
             changed = in_unit_range(pixels) if change is None else change.applied(in_unit_range(pixels))
             normalized = model.preprocess.normalize(changed).double()
             try:
-                outputs: Any = logits_of(torch.func.functional_call(module, state, (normalized,)))
+                outputs: Any = logits_of(torch.func.functional_call(module, state, (normalized,)), module)
             except REFUSALS:
                 return None
         if not isinstance(outputs, torch.Tensor) or outputs.dtype != torch.float64 or not outputs.isfinite().all():

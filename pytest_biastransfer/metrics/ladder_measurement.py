@@ -94,6 +94,11 @@ class LadderMeasurement:
             raise BiasTransferError(f"{self.field}={strength:g} was not measured: bisection did not need it")
         return measurement
 
+    def deciding(self, positions: Sequence[int | None], other: Measurement) -> list[Measurement]:
+        """Return the measurements at some positions, and another one for a position that is None or not measured."""
+        found = (None if position is None else self.measurements[position] for position in positions)
+        return [other if measurement is None else measurement for measurement in found]
+
     def curve(self, metric: str) -> list[Estimate | None]:
         """Return a metric at each strength; None at those that were not measured.
 

@@ -108,8 +108,15 @@ def without_sources(spec: Spec) -> str:
     """Return why `sources_of` returns None for a spec, as part of a sentence about its model."""
     if spec.scheme not in _MODULES:
         return f"{spec.scheme}: is the scheme of a plugin, whose code may read anything"
+    scheme = _scheme(spec)
+    inner = scheme.inner(spec)
     # Of a checkpoint, it is the architecture whose sources cannot be told.
-    return without_sources(spec.nested("arch")) if "arch" in spec.query else _scheme(spec).without_sources
+    return scheme.without_sources if inner is None else without_sources(inner)
+
+
+def inner_of(spec: Spec) -> Spec | None:
+    """Return the spec of another model that a spec's model is made of, such as ``arch=``; None if there is none."""
+    return _scheme(spec).inner(spec) if spec.scheme in _MODULES else None
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,9 @@ class Scheme:
     sources_of
         Returns the sources of the model without loading or downloading it; None if it depends on more than files and
         code.
+    inner
+        Returns the spec of another model that a spec's model is made of, whose sources are a part of its own; None if
+        there is none.
     without_sources
         Says of a spec for which `sources_of` returns None why it does, and what to type, as part of a sentence.
     architecture, architecture_sources
@@ -78,4 +81,5 @@ class Scheme:
     sources_of: Callable[[Spec, Architectures], Sources | None]
     architecture: Callable[[Spec], Model] | None = None
     architecture_sources: Callable[[Spec], Sources | None] = lambda spec: Sources()
+    inner: Callable[[Spec], Spec | None] = lambda spec: None
     without_sources: str = "its weights are drawn at random, as its spec names no file of weights"

@@ -30,6 +30,7 @@ def failure_text(
     subject: str,
     declaration: str,
     lines: Iterable[str],
+    observed_on: Sequence[Measurement | GapMeasurement] | None = None,
 ) -> str:
     """Return the message of a failed bias test.
 
@@ -45,6 +46,8 @@ def failure_text(
         What is measured, such as ``"intervention"``, and how it is declared.
     lines
         What is shown below the limits, such as flipped images.
+    observed_on
+        The measurement that each of the limits was judged on; None if that is the measurement.
     """
     broken = [_broken(limit) for limit in verdict.limits if limit.holds is False]
     facts = [
@@ -61,7 +64,7 @@ def failure_text(
         "",
         *(f"  {name:{width}}  {text}" for name, text in facts if text),
         "",
-        *_limit_lines(measurement, verdict.limits),
+        *_limit_lines(verdict.limits, observed_on or [measurement] * len(verdict.limits)),
         "",
         *lines,
     ]
@@ -82,9 +85,9 @@ def _images(measurement: Measurement | GapMeasurement) -> str:
     return f"{first}{measurement.total:,} images"
 
 
-def _limit_lines(measurement: Measurement | GapMeasurement, limits: Sequence[LimitVerdict]) -> Iterator[str]:
+def _limit_lines(limits: Sequence[LimitVerdict], observed_on: Sequence[Measurement | GapMeasurement]) -> Iterator[str]:
     width = max(len(limit.metric) for limit in limits)
-    for limit in limits:
+    for limit, measurement in zip(limits, observed_on, strict=True):
         mark = _MARKS[limit.holds]
         note = "".join(f", {text}" for text in (limit.at and f"at {limit.at}", limit.note) if text)
         bound = {"at most": "", "at least": "at least ", "size at most": "±"}[limit.bound]

@@ -114,9 +114,9 @@ def record_of_ladder(
     """Return the record of a ladder: the figures of the shown strength, each limit at the strength that decides it."""
     measured = [one for one in ladder.measurements if one is not None]
     limits: list[Limit] = []
-    for limit, position in zip(verdict.limits, verdict.positions, strict=True) if verdict else ():
-        measurement = None if position is None else ladder.measurements[position]
-        limits.append(_judged_limit(measurement or shown, limit, f"at {limit.at}" if limit.at else ""))
+    deciding = ladder.deciding(verdict.positions, shown) if verdict else ()
+    for limit, measurement in zip(verdict.limits, deciding, strict=True) if verdict else ():
+        limits.append(_judged_limit(measurement, limit, f"at {limit.at}" if limit.at else ""))
     return replace(
         record_of(shown, None),
         limits=tuple(limits),

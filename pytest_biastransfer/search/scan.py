@@ -170,15 +170,22 @@ def scan_ladders(
 ) -> Iterator[str]:
     """Measure each of the ladders at all strengths and add it to the results; yield its name before it begins.
 
-    Raises `BiasTransferError` where the model, the control or the images cannot be evaluated.
+    What cannot be measured is skipped: model and images were evaluated for the interventions before.
     """
+    metric = "asr" if subject.control is None else "asr_excess"
     for name, ladder in ladders.items():
         yield name
         try:
             measured = measure_ladder_loaded(
-                evaluator, subject.model, subject.images, ladder, control=subject.control, positive=subject.positive
+                evaluator,
+                subject.model,
+                subject.images,
+                ladder,
+                control=subject.control,
+                positive=subject.positive,
+                means=[metric],
             )
-        except InterventionError as error:
+        except BiasTransferError as error:
             results.skipped.append(SkippedIntervention(name, str(error)))
         else:
             results.ladders[name] = measured

@@ -39,10 +39,10 @@ class SeverityEffect:
 
     @classmethod
     def of(cls, name: str, ladder: LadderMeasurement) -> SeverityEffect:
-        """Return the effect of a measured ladder."""
-        metric = "asr" if ladder.measurements[0] is None or ladder.measurements[0].control is None else "asr_excess"
+        """Return the effect of a ladder that was measured with the mean of one metric."""
+        [(metric, mean)] = ladder.means.items()
         asr = [float(ladder.at(strength).asr) for strength in ladder.strengths]
-        return cls(name, ladder.field, ladder.strengths, asr, metric, ladder.mean(metric))
+        return cls(name, ladder.field, ladder.strengths, asr, metric, mean)
 
     def first_above(self, limit: float) -> int | None:
         """Return the smallest severity, counted from 1, whose asr is above a limit; None if there is none."""

@@ -222,7 +222,7 @@ def flips(count: int, dataset: str, images: int = 1000) -> Entry:
 
 
 def judged(before: Entry, now: Entry, metric: str = "asr", tolerance: float = 0.0) -> MetricChange:
-    [change] = over_time(changes(before, now, [metric], tolerance), before, night_of(now, [metric]), 0.05)
+    [change] = over_time(changes(before, now, [metric], tolerance), before, now, night_of(now, [metric]), 0.05)
     return change
 
 

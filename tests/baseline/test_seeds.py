@@ -15,14 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_biastransfer.baseline.encoding import encode_groups, encode_images, encode_numbers
+from pytest_biastransfer.baseline.encoding import encode_classes, encode_groups, encode_images, encode_numbers
 from pytest_biastransfer.baseline.entry import Entry, EntryKey, Figure
 from pytest_biastransfer.baseline.file import read_baseline, write_baseline
-from pytest_biastransfer.baseline.regression import changes, comparable, meanings, newly_flipped
+from pytest_biastransfer.baseline.over_time import night_of, over_time
+from pytest_biastransfer.baseline.regression import changes, comparable, comparisons_of, meanings, newly_flipped
 from pytest_biastransfer.baseline.seeds import accepted_seeds, obstacle, updated, with_seed
 from pytest_biastransfer.errors import BaselineError
 from pytest_biastransfer.metrics.statistics.change_tests import mcnemar
+from pytest_biastransfer.metrics.statistics.e_process import p_over_time
 from pytest_biastransfer.metrics.statistics.seed_change_test import beside_most, beyond_seeds, root_scale
+from pytest_biastransfer.metrics.statistics.tally import Tally
 from tests.baseline.test_baseline_file import baseline_of, entry, with_images
 from tests.conftest import Run, each_mode
 
@@ -467,3 +470,39 @@ def test_comparisons_beside_seeds_are_corrected_without_a_bound_unless_nothing_c
     assert changes(accepted, seed("x", [1, 2, 4, 5]), ["asr"], 0.0)[0].least_p == 0.0
     same = baseline(seed("m", [1, 2]), seed("n", [1, 2]))
     assert changes(same, seed("x", [1, 2]), ["asr"], 0.0)[0].least_p == 1.0
+
+
+def test_hits_of_a_target_are_no_groups() -> None:
+    """The evidence `hits` of a targeted rate stands beside the skew's, which rounds to an image of all."""
+    classes = {name: encode_classes([1] * 3) for name in ("from", "to")} | {"hits": encode_images([1, 2])}
+    found = [
+        replace(one, evidence={**one.evidence, **classes})
+        for one in (seed(name, [1, 2, 3], skew=Figure(0.0, 1000, None)) for name in "abc")
+    ]
+    accepted = replace(found[0], seeds=(found[1],))
+    assert [change.metric for change in changes(accepted, found[2], ["skew"], 0.0)] == ["skew"]
+
+
+def test_a_run_of_an_accepted_seed_is_counted_beside_that_seed() -> None:
+    few, many = seed("few", list(range(10))), seed("many", list(range(200)))
+    accepted = replace(few, seeds=(many,))
+    night = replace(seed("many", list(range(210))), dataset={"name": "night", "fingerprint": "night"})
+    found = changes(accepted, night, ["asr"], 0.0)
+    [change] = over_time(found, accepted, night, night_of(night, ["asr"]), 0.05)
+    assert change.before == 0.2
+    assert change.p == p_over_time(Tally(200, 1000), [Tally(210, 1000)])
+
+
+def test_metrics_of_later_seeds_are_comparisons_too() -> None:
+    late = seed("late", [1], targeted_asr=Figure(0.1, 1000, 100))
+    late = replace(late, evidence={**late.evidence, "hits": encode_images(range(100))})
+    accepted = replace(seed("first", [1]), seeds=(late,))
+    assert comparisons_of(accepted, ["asr", "targeted_asr"]) == 2
+
+
+def test_a_renamed_intervention_adds_what_was_missing() -> None:
+    first = replace(seed("a", [1]), intervention="old = Square(size=0.25)")
+    later = replace(seed("a", [1], skew=Figure(0.0, 1000, None)), intervention="new = Square(size=0.25)")
+    for update in ("new", "add"):
+        found = updated(first, later, update)
+        assert (found.intervention, "skew" in found.figures) == ("old = Square(size=0.25)", True)

@@ -41,4 +41,4 @@ def _arch(spec: Spec) -> Spec:
     return spec.nested("arch", num_classes=spec.query.get("num_classes"))
 
 
-SCHEME: Final = Scheme(_load, _sources_of)
+SCHEME: Final = Scheme(_load, _sources_of, inner=lambda spec: spec.nested("arch") if "arch" in spec.query else None)

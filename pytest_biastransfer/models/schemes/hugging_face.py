@@ -169,5 +169,5 @@ SCHEME: Final = Scheme(
     _sources_of,
     _architecture,
     _architecture_sources,
-    "its branch on the hub may move; name a commit with &revision=",
+    without_sources=hub.MAY_MOVE,
 )

@@ -58,4 +58,4 @@ def _backbone(spec: Spec) -> Spec:
     return Spec.parse(text, spec.directory)
 
 
-SCHEME: Final = Scheme(_load, _sources_of)
+SCHEME: Final = Scheme(_load, _sources_of, inner=_backbone)

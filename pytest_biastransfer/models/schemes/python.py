@@ -36,5 +36,5 @@ SCHEME: Final = Scheme(
     _sources_of,
     _architecture,
     _architecture_sources,
-    "a factory may read anything; name its weights with checkpoint:FILE?arch=python:MODULE:FACTORY",
+    without_sources="a factory may read anything; name its weights with checkpoint:FILE?arch=python:MODULE:FACTORY",
 )

@@ -104,4 +104,4 @@ def _templates_file(spec: Spec) -> Path | None:
     return None if "{" in text else spec.path(text)
 
 
-SCHEME: Final = Scheme(_load, _sources_of)
+SCHEME: Final = Scheme(_load, _sources_of, without_sources=hub.MAY_MOVE)

@@ -118,6 +118,7 @@ class LadderTest(InterventionTest):
             subject="ladder",
             declaration=self.declaration,
             lines=lines,
+            observed_on=self.ladder.deciding(verdict.positions, self.measurement),
         )
 
     def entry(self, facts: Facts, computation: Computation) -> Entry:

@@ -173,13 +173,14 @@ def _comparison(settings: Settings, key: EntryKey, test: MeasuredTest, accepted:
     compared = accepted, entry, in_both, expectation.max_regression, expectation.max_accuracy_regression
     try:
         metric_changes = changes(*compared)
-        near_ties, unchecked = near_ties_of(test, accepted, entry, metric_changes, settings.alpha)
-        if near_ties is not None:
-            metric_changes = changes(*compared, near_ties)
         night = None
         if settings.alpha_over_time is not None and in_both and has_new_images(accepted, entry):
             night = night_of(entry, in_both)
-            metric_changes = over_time(metric_changes, accepted, night, settings.alpha_over_time)
+            metric_changes = over_time(metric_changes, accepted, entry, night, settings.alpha_over_time)
+        # There are none on new images, of which no earlier state is known: the sentence alone says so.
+        near_ties, unchecked = near_ties_of(test, accepted, entry, metric_changes, settings.alpha)
+        if near_ties is not None:
+            metric_changes = changes(*compared, near_ties)
         got_worse = any(change.is_worse and not change.is_accuracy for change in metric_changes)
         flipped = test.newly_flipped(accepted, entry) if got_worse else ()
     except ValueError as error:

@@ -18,7 +18,7 @@ from pytest_biastransfer.baseline.near_ties import (
     unchecked_text,
 )
 from pytest_biastransfer.baseline.regression import maybe_worse
-from pytest_biastransfer.baseline.seeds import compared_seeds, same_images
+from pytest_biastransfer.baseline.seeds import compared_seeds, has_metric, same_images
 from pytest_biastransfer.baseline.strengths import strengths_of
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.plugin.resources import evaluator_of
@@ -41,16 +41,21 @@ def near_ties_of(
     worse = maybe_worse(changes, alpha)
     if not between or not worse:
         return None, ""
-    found = [(seed, entry) if same_images(seed, entry) else on_common_images(seed, entry) for seed in seeds]
-    pairs = [pair for pair in found if pair is not None]
-    reason = _obstacle(seeds, entry) if pairs else "the images are not the same"
+    pairs = [(seed, entry) if same_images(seed, entry) else on_common_images(seed, entry) for seed in seeds]
+    reason = _obstacle(seeds, entry) or ("the images are not the same" if None in pairs else "")
     if reason:
         return None, unchecked_text(between, reason)
-    unknown = [metric for metric in worse if not all(evidence_of(*pair, metric) for pair in pairs)]
+    pairs_by_metric = {
+        metric: [pair for seed, pair in zip(seeds, pairs, strict=True) if pair and has_metric(seed, metric)]
+        for metric in worse
+    }
+    unknown = [metric for metric, own in pairs_by_metric.items() if not all(evidence_of(*one, metric) for one in own)]
     unchecked = ""
     if unknown:
         unchecked = unchecked_text(between, f"the baseline does not have the images of {', '.join(unknown)}")
-    images = sorted(set().union(*(changed_images(*pair, metric) for metric in worse for pair in pairs)))
+    images = sorted(
+        {image for metric, own in pairs_by_metric.items() for one in own for image in changed_images(*one, metric)}
+    )
     indices = indices_of(accepted, entry, images)
     if not indices:
         return None, unchecked
@@ -59,7 +64,8 @@ def near_ties_of(
         return None, unchecked_text(between, f"this process has no {evaluator.predicts_on} to predict them again")
     try:
         states = test.possible_states(indices, seeds[0].computation)
-    except BiasTransferError as error:
+    # What a ValueError says is of the images or the models: nothing of the baseline is read here.
+    except (BiasTransferError, ValueError) as error:
         # The regression is there, whatever has become of the model's files since it was measured.
         return None, unchecked_text(between, f"they cannot be predicted again: {error}")
     return NearTies(dict(zip(images, states, strict=True)), between), unchecked

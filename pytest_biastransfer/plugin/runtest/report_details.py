@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_biastransfer.baseline.regression import maybe_worse
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.measure import measure_loaded
+from pytest_biastransfer.metrics.catalogue import ACCURACY
 from pytest_biastransfer.names import SOURCE_FIXTURE
 from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.failures import MeasurementFailed
@@ -84,7 +86,7 @@ def _details(test: MeasuredTest, extras: ReportExtras) -> Details:
 
 def _is_worse(record: Record, alpha: float) -> bool:
     changes = record.baseline.changes if record.baseline else ()
-    return any(change.is_worse and not change.is_accuracy and change.p <= alpha for change in changes)
+    return any(metric != ACCURACY for metric in maybe_worse(changes, alpha))
 
 
 def _source_measurement(test: MeasuredTest, measurement: Measurement, intervention: Intervention) -> Measurement | None:
