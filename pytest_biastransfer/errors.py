@@ -10,6 +10,15 @@ from collections.abc import Iterable
 from pytest_biastransfer.plain_text import shown
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its class if it has none.
+
+    >>> first_line(ValueError("not a picture")), first_line(TimeoutError())
+    ('not a picture', 'TimeoutError')
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 class BiasTransferError(Exception):
     """Base class of all errors of this package: a mistake in the input, never a verdict.
 

@@ -86,6 +86,11 @@ class MetricChange:
         return self.metric == ACCURACY
 
     @property
+    def is_by_image(self) -> bool:
+        """Whether images are compared that both measurements have."""
+        return self.same_images or self.common_images is not None
+
+    @property
     def is_worse(self) -> bool:
         """Whether it is a change for the worse, by however little."""
         return self.loss > 0

@@ -93,7 +93,7 @@ def _of_all_runs(change: MetricChange, baseline: Tally, tallies: Sequence[Tally]
         return change
     from pytest_biastransfer.metrics.statistics.e_process import p_over_time
 
-    if not metric_named(change.metric).more_is_worse:
+    if not change.increases_are_losses:
         baseline, tallies = baseline.opposite, [tally.opposite for tally in tallies]
     p = p_over_time(baseline, tallies)
     if not change.tolerance:

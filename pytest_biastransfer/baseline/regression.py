@@ -25,14 +25,15 @@ def comparable(before: Entry, now: Entry, metrics: Collection[str]) -> list[str]
     """
     seeds = compared_seeds(before, now)
     strengths = strengths_of(*seeds, now)
+    *of_seeds, of_now = [[at_strength(entry, strength) for strength in strengths] for entry in (*seeds, now)]
 
-    def is_known(entry: Entry, metric: str) -> bool:
-        return all(has_metric(at_strength(entry, strength), metric) for strength in strengths)
+    def is_known(entries: Sequence[Entry], metric: str) -> bool:
+        return all(has_metric(entry, metric) for entry in entries)
 
     return [
         metric
         for metric in (*metrics, ACCURACY)
-        if any(is_known(seed, metric) for seed in seeds) and is_known(now, metric)
+        if any(is_known(of_seed, metric) for of_seed in of_seeds) and is_known(of_now, metric)
     ]
 
 
@@ -56,16 +57,16 @@ def changes(
     Images whose change is explained by `near_ties` count as unchanged in the tests, and are stated beside them.
     Raises ValueError where the evidence of `before` cannot be understood.
     """
-    strengths = strengths_of(before, now)
+    pairs = {one: (at_strength(before, one), at_strength(now, one)) for one in strengths_of(before, now)}
     found = []
     for metric in metrics:
         if metric == ACCURACY:
             # It is the same at all strengths.
-            of_one = at_strength(before, strengths[0]), at_strength(now, strengths[0])
+            of_one = next(iter(pairs.values()))
             found.append(_accuracy_change(*of_one, accuracy_tolerance, near_ties))
             continue
-        for strength in strengths:
-            change = _change(at_strength(before, strength), at_strength(now, strength), metric, tolerance, near_ties)
+        for strength, pair in pairs.items():
+            change = _change(*pair, metric, tolerance, near_ties)
             found.append(dataclasses.replace(change, at=strength))
     return found
 
@@ -236,17 +237,14 @@ def _apart(
 
 def _p_beyond_tolerance(before: Entry, now: Entry, change: MetricChange) -> float:
     """Return the p-value of becoming worse by more than the tolerance, twice that of one side."""
-    # A signed gap that changed its side is worse by more only if it also exceeds the size of the other side.
-    earlier, later = before.value(change.metric), now.value(change.metric)
-    changed_side = change.is_of_size and earlier * later < 0
-    margin = change.tolerance + (2 * abs(earlier) if changed_side else 0.0)
-    test = metric_named(change.metric).change
+    # Of the images that are compared.
+    own = dataclasses.replace(change, before=before.value(change.metric), now=now.value(change.metric))
     # The gaps of two sides are added, so that what images have in common makes the sum more uncertain, not less.
-    paired = (change.same_images or change.common_images is not None) and not changed_side
+    paired = change.is_by_image and not own.changed_side
     # What is tested by image is the worse the larger it is; only a gap may have a sign.
     is_worse_if_larger = change.loss_by_image is not None and not change.is_of_size
-    margin = math.copysign(margin, 1.0 if is_worse_if_larger else later - earlier)
-    return test.compare(change.metric, before, now, paired=paired, margin=margin).p
+    margin = math.copysign(own.tolerated_change, 1.0 if is_worse_if_larger else own.now - own.before)
+    return metric_named(change.metric).change.compare(change.metric, before, now, paired=paired, margin=margin).p
 
 
 def _accuracy_change(before: Entry, now: Entry, tolerance: float, near_ties: NearTies | None = None) -> MetricChange:

@@ -61,14 +61,13 @@ def _same_direction(pair: MetricChange, change: MetricChange) -> bool:
 
 def _p_beyond_seeds(change: MetricChange, pairs: Sequence[MetricChange], now: Entry, margin: float) -> float:
     seeds = [_compared_figure(pair) for pair in pairs]
-    is_by_image = change.same_images or change.common_images is not None
     return beyond_seeds(
         change.now,
         seeds,
         resolution=_resolution(change, now),
         scale=_scale(change, [change.now, *seeds], now.figures[change.metric]),
         margin=margin,
-        image_p_values=None if is_by_image else [pair.p_of_any_change for pair in pairs],
+        image_p_values=None if change.is_by_image else [pair.p_of_any_change for pair in pairs],
     )
 
 

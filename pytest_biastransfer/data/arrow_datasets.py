@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.errors import DatasetError, first_line
 from pytest_biastransfer.optional_dependencies import need
 
 # What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` write.
@@ -130,7 +130,7 @@ def named_errors(library: Any, source: str, location: str) -> Iterator[None]:
             yield
         except broken as error:
             cause = error.__cause__ or error
-            raise DatasetError(f"{location}: {source} cannot be read ({_first_line(cause)})") from error
+            raise DatasetError(f"{location}: {source} cannot be read ({first_line(cause)})") from error
 
 
 def _open_saved(library: Any, directory: Path, split: str | None, location: str) -> Any:
@@ -244,7 +244,3 @@ def _without_progress_bars(library: Any) -> Iterator[None]:
     finally:
         if not disabled:
             library.enable_progress_bars()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

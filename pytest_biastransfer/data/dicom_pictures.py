@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data.gray_values import DECLARE, CenteredWindow, ValueRange, WindowOfFile
-from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.errors import DatasetError, first_line
 from pytest_biastransfer.optional_dependencies import need
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_dicom(content: bytes, location: str, window: Window | None) -> Image:
         stored = pixels.pixel_array(header)
         values = stored if stored.ndim == 3 else pixels.apply_modality_lut(stored, header)
     except _DAMAGE as error:
-        raise DatasetError(f"{location}: cannot be read ({_first_line(error)}); repair or remove the file") from error
+        raise DatasetError(f"{location}: cannot be read ({first_line(error)}); repair or remove the file") from error
     return _color(values, location) if stored.ndim == 3 else _gray(header, values, location, window)
 
 
@@ -173,7 +173,3 @@ def _first(value: Any) -> float | None:
         return None
     numbers = list(value) if hasattr(value, "__iter__") else [value]
     return float(numbers[0]) if numbers else None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

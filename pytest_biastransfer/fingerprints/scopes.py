@@ -127,9 +127,7 @@ def _run_by(body: Iterable[ast.AST], *, is_main: bool) -> Iterator[ast.AST]:
                 yield from _run_by(node.body, is_main=is_main)
         elif isinstance(node, ast.If) and _is_main_guard(node.test) and not is_main:
             yield from _run_by(node.orelse, is_main=is_main)
-        elif any(
-            isinstance(child, ast.stmt | ast.excepthandler | ast.match_case) for child in ast.iter_child_nodes(node)
-        ):
+        elif any(isinstance(child, _BLOCKS) for child in ast.iter_child_nodes(node)):
             yield from _run_by(ast.iter_child_nodes(node), is_main=is_main)
         elif not (is_docstring(node) or _is_list_of_exports(node)):
             yield node

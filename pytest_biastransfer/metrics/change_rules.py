@@ -179,7 +179,17 @@ class ImageCounts(NamedTuple):
         return f"{images}, {no_longer:,} {self.no_longer}"
 
 
-class McNemar(ChangeTest):
+class _ChangeOfShare(ChangeTest):
+    """A test of a share of images."""
+
+    on_other_images: ClassVar[str] = "Fisher's exact test (1935)"
+
+    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
+        """Return the images that count."""
+        return Tally(*measurement.share(metric))
+
+
+class McNemar(_ChangeOfShare):
     """McNemar's exact test of a share, for shares of a base that does not depend on the predictions.
 
     Attributes
@@ -194,7 +204,6 @@ class McNemar(ChangeTest):
 
     knows_images: ClassVar[bool] = True
     on_same_images: ClassVar[str] = "McNemar's exact test (1947) of newly against no longer counted images"
-    on_other_images: ClassVar[str] = "Fisher's exact test (1935)"
 
     def __init__(self, images: ImageSet, wording: ImageCounts, *, works_without_images: bool = False) -> None:
         self.images = images
@@ -220,10 +229,6 @@ class McNemar(ChangeTest):
         """Whether a measurement has the set of images, if that is required."""
         return self.works_without_images or super().is_possible(measurement)
 
-    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
-        """Return the images that count."""
-        return Tally(*measurement.share(metric))
-
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float
     ) -> ChangeResult:
@@ -245,7 +250,7 @@ class McNemar(ChangeTest):
         return ChangeResult(p, newly, no_longer, (newly - no_longer) / base, mcnemar(newly + no_longer, 0))
 
 
-class ShareOfChangingBase(ChangeTest):
+class ShareOfChangingBase(_ChangeOfShare):
     """A test by image of a share of a base that depends on the predictions.
 
     Attributes
@@ -260,7 +265,6 @@ class ShareOfChangingBase(ChangeTest):
     on_same_images: ClassVar[str] = (
         "exchange of the two measurements of an image: a score test (Kosinski 2013), exact with few images"
     )
-    on_other_images: ClassVar[str] = "Fisher's exact test (1935)"
 
     def __init__(self, hits: ImageSet, outside: tuple[ImageSet, ...]) -> None:
         self.hits = hits
@@ -275,10 +279,6 @@ class ShareOfChangingBase(ChangeTest):
     def image_sets(self) -> tuple[ImageSet, ...]:
         """All sets."""
         return self.hits, *self.outside
-
-    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
-        """Return the images that count."""
-        return Tally(*measurement.share(metric))
 
     @property
     def contributions(self) -> Contributions:
@@ -315,10 +315,6 @@ class TwoProportions(ChangeTest):
     def evidence(self) -> tuple[str, ...]:
         """Nothing: the figures have the counts."""
         return ()
-
-    def tally(self, metric: str, measurement: AcceptedMeasurement) -> Tally | None:
-        """Return the images that count."""
-        return Tally(*measurement.share(metric))
 
     def _test(
         self, metric: str, before: AcceptedMeasurement, now: AcceptedMeasurement, *, paired: bool, margin: float

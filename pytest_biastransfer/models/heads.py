@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pytest_biastransfer.errors import ModelError
-from pytest_biastransfer.models.logits import logits_of
+from pytest_biastransfer.models.logits import listed, logits_of
 
 
 class NoHeadError(ModelError):
@@ -76,7 +76,7 @@ def find_head(module: nn.Module, images: torch.Tensor) -> Head:
         for call in reversed(calls):
             if call.returned.ndim > 1 and _outputs(module.get_submodule(call.name)) == logits.shape[1]:
                 return Head((call.name,), is_last=False)
-    raise NoHeadError(f"none of its {len(calls)} linear and convolutional layers returns its logits, {form(logits)}")
+    raise NoHeadError(f"none of its {len(calls)} linear and convolutional layers returns its logits, {listed(logits)}")
 
 
 def put(module: nn.Module, name: str, layer: nn.Module) -> None:
@@ -128,8 +128,3 @@ def _named_by_library(module: nn.Module) -> tuple[str, ...]:
     heads = list(classifier) if isinstance(classifier, tuple | list | nn.ModuleList) else [classifier]
     names = [name for name, layer in module.named_modules() if any(layer is head for head in heads)]
     return tuple(names) if len(names) == len(heads) else ()
-
-
-def form(output: object) -> str:
-    """Return the shape of a tensor, or the type of another output."""
-    return str(list(output.shape)) if isinstance(output, torch.Tensor) else type(output).__name__

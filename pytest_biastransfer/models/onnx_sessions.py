@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import torch
 
-from pytest_biastransfer.errors import ModelError, SpecError, nearest
+from pytest_biastransfer.errors import ModelError, SpecError, first_line, nearest
 from pytest_biastransfer.specs.spec import Spec
 
-_CPU: Final = "CPUExecutionProvider"
+CPU_PROVIDER: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
 _TENSORRT: Final = "TensorrtExecutionProvider"
-_OF_DEVICE: Final = MappingProxyType({"cpu": _CPU, "cuda": _CUDA})
+_OF_DEVICE: Final = MappingProxyType({"cpu": CPU_PROVIDER, "cuda": _CUDA})
 # No TF32: figures are computed in real float32, as for all other models. TensorRT has no such option.
 _OPTIONS: Final = MappingProxyType[str, dict[str, int]]({_CUDA: {"use_tf32": 0}, _TENSORRT: {}})
 # Each has the module onnxruntime, so that only one of them can be installed.
@@ -87,7 +87,7 @@ def open_session(path: Path, device: torch.device, providers: Sequence[str] | No
         # Without the fallback, which computes on another provider than the one that was named.
         session = onnxruntime.InferenceSession(path, options, providers=with_options, enable_fallback=0)
     except errors() as error:
-        raise ModelError(f"onnx {path}: cannot be loaded ({str(error).splitlines()[0]})") from error
+        raise ModelError(f"onnx {path}: cannot be loaded ({first_line(error)})") from error
     missing = [name for name in chosen if name not in session.get_providers()]
     if missing:
         raise ModelError(
@@ -124,7 +124,7 @@ def _require_device(path: Path, providers: Sequence[str], device: torch.device) 
     if on_gpu and device.type != "cuda":
         raise ModelError(
             f"onnx {path}: its spec has providers={','.join(providers)}, and {on_gpu[0]} computes on a GPU, but models "
-            f"are evaluated on {device}; use --bias-device=cuda, or providers={_CPU}"
+            f"are evaluated on {device}; use --bias-device=cuda, or providers={CPU_PROVIDER}"
         )
 
 

@@ -58,11 +58,12 @@ class ClassTexts:
         versions = identities(("pytest-biastransfer", "torch", *RUNTIMES))
         return fingerprint("texts", digests, list(self._classes), list(self._templates), versions)
 
-    def embeddings(self, facts: Facts) -> npt.NDArray[np.float32]:
+    def embeddings(self, facts: Facts, identity: str) -> npt.NDArray[np.float32]:
         """Return the embeddings [classes, width] of length 1, from an earlier session if it has computed the same.
 
         That of a class is the mean over the templates, as in Radford et al. 2021 (CLIP), section 3.1.4: of embeddings
-        of length 1, scaled to length 1 again. Raises `ModelError` for a tokenizer or texts that do not fit the model.
+        of length 1, scaled to length 1 again. `identity` is that of these texts. Raises `ModelError` for a tokenizer or
+        texts that do not fit the model.
         """
         import numpy as np
 
@@ -75,7 +76,7 @@ class ClassTexts:
         # What is read here is the store, and files that are a part of the identity.
         with unobserved():
             chunks = facts.arrays("texts").collect(
-                self.identity(facts), [range(count)], lambda _chunk: {"embeddings": self._computed()}, has_their_form
+                identity, [range(count)], lambda _chunk: {"embeddings": self._computed()}, has_their_form
             )
             return next(np.array(content["embeddings"]) for _, content in chunks)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pytest_biastransfer.errors import SpecError
+from pytest_biastransfer.errors import SpecError, first_line
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs.spec import Spec
 
@@ -115,7 +115,7 @@ def snapshot(
             f"the hub {reason}"
         ) from error
     except (hub.errors.HfHubHTTPError, OSError) as error:
-        raise SpecError(f"spec {spec.text!r}: {repo_id} cannot be downloaded: {str(error).splitlines()[0]}") from error
+        raise SpecError(f"spec {spec.text!r}: {repo_id} cannot be downloaded: {first_line(error)}") from error
     return Snapshot(Path(directory_of_commit), Path(directory_of_commit).name)
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.models import heads
-from pytest_biastransfer.models.heads import Head, NoHeadError, form, put
-from pytest_biastransfer.models.logits import logits_of
+from pytest_biastransfer.models.heads import Head, NoHeadError, put
+from pytest_biastransfer.models.logits import listed, logits_of
 
 if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
@@ -58,7 +58,7 @@ def require_logits(model: Model, module: nn.Module, images: torch.Tensor, classe
         raise TransferError(f"model {model.name} with a new head: {error}. {_ADVICE}") from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (len(images), classes):
         raise TransferError(
-            f"model {model.name} with a new head returns {form(logits)} for {len(images)} images, expected "
+            f"model {model.name} with a new head returns {listed(logits)} for {len(images)} images, expected "
             f"[{len(images)}, {classes}]. {_ADVICE}"
         )
 

@@ -130,4 +130,4 @@ def corrected_distance(moves: Transitions, classes: int) -> float:
     moving = flows.entering + flows.leaving
     some = moving > 0
     corrected = float(mean_sizes(flows.gained[some], moving[some]).sum()) / 2
-    return min(corrected, distance(moves, classes).total)
+    return min(corrected, float(np.abs(flows.gained).sum()) / 2)

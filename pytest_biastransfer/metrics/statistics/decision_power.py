@@ -5,6 +5,7 @@ Sessions in which nothing changed state it too, so this is exact without numpy a
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _MANY: Final = 200.0
 
 
+@functools.cache
 def decision_power(rule: Rule, limit: float, n: int, confidence: float = 0.95) -> float:
     """Return how often the rule decides where the true share is far from the limit; see `telling_share`.
 
@@ -48,7 +50,7 @@ def decision_power(rule: Rule, limit: float, n: int, confidence: float = 0.95) -
 def telling_share(rule: Rule, limit: float) -> float:
     """Return a true share that a rule should tell from the limit: half of it, or twice as large.
 
-    Of limits above 1/3, which twice as large a share would be above 1 or near it, it is halfway to 1.
+    Above a limit of 1/3, twice the limit is near 1 or above it: the share is then halfway between the limit and 1.
 
     >>> telling_share("certain", 0.05), telling_share("significant", 0.05), telling_share("significant", 0.5)
     (0.025, 0.1, 0.75)
@@ -56,6 +58,7 @@ def telling_share(rule: Rule, limit: float) -> float:
     return limit / 2 if rule == "certain" else min(2 * limit, (1 + limit) / 2)
 
 
+@functools.cache
 def images_to_decide(rule: Rule, limit: float, power: float, confidence: float = 0.95) -> int:
     """Return from how many images on the rule decides with a probability of `power`, right to some images.
 

@@ -8,8 +8,10 @@ from typing import Final
 _ROUNDING: Final = 1e-12
 
 
-def normal_p_value(deviation: float, spread: float, margin: float = 0.0) -> float:
+def normal_p_value(deviation: float, spread: float, margin: float = 0.0, freedom: int | None = None) -> float:
     """Return the two-sided p-value of a deviation in a normal distribution with a standard deviation of `spread`.
+
+    If the spread is an estimate with so many degrees of `freedom`, the distribution is Student's t.
 
     Without spread any deviation is impossible, but for rounding. With a `margin`, which has a sign, it is twice the
     probability of a deviation that is as far beyond the margin.
@@ -22,4 +24,8 @@ def normal_p_value(deviation: float, spread: float, margin: float = 0.0) -> floa
     beyond = abs(deviation) if not margin else max(0.0, (deviation - margin) * copysign(1.0, margin))
     if spread < _ROUNDING:
         return float(beyond < _ROUNDING)
-    return erfc(beyond / spread / sqrt(2))
+    if freedom is None:
+        return erfc(beyond / spread / sqrt(2))
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(freedom, -beyond / spread))

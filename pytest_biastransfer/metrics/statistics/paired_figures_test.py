@@ -6,7 +6,6 @@ changed (DeLong, DeLong and Clarke-Pearson 1988).
 
 from __future__ import annotations
 
-from math import copysign
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from pytest_biastransfer.metrics.statistics.components import Components, Floats, joint_covariance
 from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of, symmetric_root
+from pytest_biastransfer.metrics.statistics.normal_tail import normal_p_value
 
 Integers = npt.NDArray[np.int64]
 
@@ -68,11 +68,11 @@ def paired_figures_change(
     """
     figures, covariance = np.stack([before.figures, now.figures]), joint_covariance(before, now)
     sizes = now.sizes
-    freedom, least = min(map(min, sizes)) - 1, 0.5 ** (sum(map(min, sizes)) - 1)
+    freedom, least = max(1, min(map(min, sizes)) - 1), 0.5 ** (sum(map(min, sizes)) - 1)
     if is_signed:
         difference = figures[:, 0] - figures[:, 1]
         error = _errors(covariance, (1, np.array([[0, 1]])), (0, np.array([[0, 1]])))
-        return max(least, _p_value(float(difference[1] - difference[0]), float(error[0]), freedom, margin))
+        return max(least, normal_p_value(float(difference[1] - difference[0]), float(error[0]), margin, freedom))
     change = float(np.ptp(figures[1]) - np.ptp(figures[0]))
     larger, smaller = (1, 0) if change >= 0 else (0, 1)
     pairs = np.argwhere(~np.eye(figures.shape[1], dtype=np.bool_))
@@ -83,9 +83,9 @@ def paired_figures_change(
     own, top = pairs[farthest], pairs[_top(figures[smaller], pairs)]
     compared = np.where(was_farthest[farthest, None], own, top)
     errors = _errors(covariance, (larger, own), (smaller, compared))
-    by_pairs = sum(_p_value(change, float(error), freedom, margin) for error in errors)
+    by_pairs = sum(normal_p_value(change, float(error), margin, freedom) for error in errors)
     resampled = _resampled_changes(figures, covariance, seed)
-    by_bootstrap = _p_value(2 * change - float(resampled.mean()), float(resampled.std()), freedom, margin)
+    by_bootstrap = normal_p_value(2 * change - float(resampled.mean()), float(resampled.std()), margin, freedom)
     return max(min(1.0, by_pairs), by_bootstrap, least)
 
 
@@ -124,13 +124,3 @@ def _resampled_changes(figures: Floats, covariance: Floats, seed: int) -> Floats
     drawn = figures + (normal @ symmetric_root(covariance.reshape(figures.size, -1))).reshape(DRAWS, *figures.shape)
     changes: Floats = np.ptp(drawn[:, 1], axis=1) - np.ptp(drawn[:, 0], axis=1)
     return changes
-
-
-def _p_value(deviation: float, error: float, freedom: int, margin: float) -> float:
-    """Return the two-sided p-value of a deviation beyond a margin that has a sign, by Student's t."""
-    from scipy.special import stdtr
-
-    beyond = abs(deviation) if not margin else max(0.0, (deviation - margin) * copysign(1.0, margin))
-    if error < _ROUNDING:
-        return float(beyond < _ROUNDING)
-    return float(2 * stdtr(max(1, freedom), -beyond / error))

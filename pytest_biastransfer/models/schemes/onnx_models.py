@@ -16,7 +16,7 @@ from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.models.file_program import FileProgram
 from pytest_biastransfer.models.image_layout import Layout, channels_first, declared_layout, in_layout, layout_of
 from pytest_biastransfer.models.model import Model
-from pytest_biastransfer.models.onnx_sessions import RUNTIMES, declared_providers, errors, open_session
+from pytest_biastransfer.models.onnx_sessions import CPU_PROVIDER, RUNTIMES, declared_providers, errors, open_session
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, weights_files
 from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
@@ -52,7 +52,8 @@ class _Graph(FileProgram):
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
         self.computes_in_16_bits = self._type is np.float16
         cpu = torch.device("cpu"), torch.get_num_threads()
-        self._session_for: tuple[torch.device, int] | None = cpu if providers is None else None
+        is_on_cpu = providers is None or tuple(providers) == (CPU_PROVIDER,)
+        self._session_for: tuple[torch.device, int] | None = cpu if is_on_cpu else None
 
     def __fingerprint__(self) -> object:
         # Providers round differently.

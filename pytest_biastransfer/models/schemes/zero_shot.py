@@ -40,11 +40,13 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     towers = SavedTowers(spec, snapshot.directory)
     texts = ClassTexts(towers, _files(spec, snapshot.directory), classes, templates)
     # First the texts: their tower is gone when that of the images is loaded.
-    embeddings = torch.from_numpy(texts.embeddings(architectures.facts))
+    facts = architectures.facts
+    identity = texts.identity(facts)
+    embeddings = torch.from_numpy(texts.embeddings(facts, identity))
     module = ZeroShotClassifier(
         towers.images(),
         towers.pair.images.output,
-        ClassEmbeddings(embeddings, texts.identity(architectures.facts)),
+        ClassEmbeddings(embeddings, identity),
         towers.scalars(),
     )
     name = snapshot.name(spec.rest)

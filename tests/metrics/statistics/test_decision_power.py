@@ -26,9 +26,9 @@ def test_the_power_is_that_of_the_verdicts(n: int, limit: float, confidence: flo
 @quick
 @given(LIMITS, st.sampled_from(["certain", "significant"]))
 def test_so_many_images_are_enough_and_half_are_not(limit: float, rule: str) -> None:
-    found = images_to_decide(rule, limit, 0.9)  # type: ignore[arg-type]
-    assert decision_power(rule, limit, found) >= 0.9  # type: ignore[arg-type]
-    assert decision_power(rule, limit, found // 2) < 0.9  # type: ignore[arg-type]
+    found = images_to_decide(rule, limit, 0.9)
+    assert decision_power(rule, limit, found) >= 0.9
+    assert decision_power(rule, limit, found // 2) < 0.9
 
 
 def test_the_observed_value_is_always_compared() -> None:
