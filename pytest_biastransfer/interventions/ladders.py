@@ -106,4 +106,9 @@ def _require_monotone(kind: str, field: str, values: object) -> tuple[float, ...
                 f"ladder: {kind}: {field} has {value:g} after {before:g}, expected strictly ascending or strictly "
                 f"descending values, the weakest strength first"
             )
+        if f"{value:g}" == f"{before:g}":
+            raise InterventionError(
+                f"ladder: {kind}: {field} has {value!r} after {before!r}, expected values that differ in six digits: "
+                f"baselines and reports name strengths by these"
+            )
     return numbers

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict, holds, judge, require_enough_images
 from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.ladder_measurement import strength_name
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.expectation import Expectation
@@ -64,7 +65,7 @@ def judge_ladder(expectation: Expectation, ladder: LadderMeasurement) -> LadderV
         breaking.append(min(broken, default=None))
         position = _decisive(own, broken, required)
         positions.append(position)
-        limits.append(replace(own[position], at=f"{ladder.field} {ladder.strengths[position]:g}"))
+        limits.append(replace(own[position], at=strength_name(ladder.field, ladder.strengths[position])))
     means = [_mean_verdict(expectation, metric, limit, ladder) for metric, limit in expectation.means]
     return LadderVerdict((*limits, *means), (*positions, *[None] * len(means)), tuple(breaking))
 

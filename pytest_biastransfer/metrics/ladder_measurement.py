@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 
+def strength_name(field: str, strength: float) -> str:
+    """Return a strength in words, as baselines, limits and charts name it.
+
+    >>> strength_name("sigma", 0.02)
+    'sigma 0.02'
+    """
+    return f"{field} {strength:g}"
+
+
 def confidence_of_each(confidence: float, strengths: int) -> float:
     """Return the confidence of each of several intervals that hold all at once (Bonferroni).
 

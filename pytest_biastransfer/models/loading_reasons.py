@@ -36,7 +36,7 @@ class LoadingReason:
         >>> LoadingReason("first time").of("pets")
         'model pets was loaded: first time'
         """
-        rest = "; a session in which nothing changed would not load it otherwise" if self.lasts else ""
+        rest = "; without this, it is loaded only when something changes" if self.lasts else ""
         return f"model {name} was loaded: {self.text}{rest}"
 
 

@@ -240,8 +240,8 @@ def add_options(parser: pytest.Parser) -> None:
         dest="bias_update",
         metavar="new|add|all|history",
         default=None,
-        help="write measurements to the baseline: new ones; those of further seeds of the same training, beside the "
-        "accepted ones; or all, in place of the accepted ones; or count this run on new images in its history",
+        help="write to the baseline. new: add what it lacks; add: add further seeds of the same training, too; all: "
+        "replace what was accepted; history: count this run on new images",
     )
     group.addoption(
         "--bias-prune",

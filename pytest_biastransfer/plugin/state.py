@@ -54,7 +54,8 @@ COLLECTED_FILES: Final[pytest.StashKey[set[Path]]] = pytest.StashKey()
 DESELECTED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 # How many comparisons with the baseline the session makes at most, and the tests whose outcome depends on them.
 COMPARISONS: Final[pytest.StashKey[int]] = pytest.StashKey()
-# The datasets whose images' keys this process has stated for the baseline, by fingerprint.
+# The images' keys of each dataset, by its fingerprint; and the datasets whose keys this process has stated already.
+IMAGE_KEYS: Final[pytest.StashKey[dict[str, str]]] = pytest.StashKey()
 STATED_IMAGES: Final[pytest.StashKey[set[str]]] = pytest.StashKey()
 HELD: Final[pytest.StashKey[list[HeldTest]]] = pytest.StashKey()
 # Of the controller, or of the only process: outcomes, records, and lines for the summary.

@@ -15,7 +15,7 @@ from pytest_biastransfer.errors import InterventionError
 SHARES = st.floats(1e-6, 1.0, allow_nan=False)
 
 
-@given(st.lists(SHARES, min_size=2, max_size=8, unique=True), st.booleans())
+@given(st.lists(SHARES, min_size=2, max_size=8, unique_by="{:g}".format), st.booleans())
 def test_the_steps_have_the_values_in_their_order(values: list[float], is_descending: bool) -> None:
     values.sort(reverse=is_descending)
     blurs = ladder(Blur(stage="source"), "sigma", values)
@@ -58,3 +58,8 @@ def test_labels_name_the_other_fields_and_the_strengths() -> None:
 def test_what_is_no_ladder_is_an_error(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(InterventionError, match=f"^{re.escape(message)}"):
         ladder(*arguments)
+
+
+def test_strengths_that_read_the_same_are_refused() -> None:
+    with pytest.raises(InterventionError, match=r"sigma has 0.12345672 after 0.12345671, expected .* six digits"):
+        ladder(Blur(), "sigma", [0.12345671, 0.12345672])

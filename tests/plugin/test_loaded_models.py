@@ -61,8 +61,8 @@ def test_why_a_model_was_loaded_is_said_once(project: Project, run_elsewhere: Ru
     project.write("reasons_net.py", f"{code}\nimport sys\nFAST = '--fast' in sys.argv\n")
     line = len(code.splitlines()) + 3
     expected = [
-        f"model weights was loaded: its code reads sys.argv (reasons_net.py:{line}); a session in which nothing changed "
-        f"would not load it otherwise"
+        f"model weights was loaded: its code reads sys.argv (reasons_net.py:{line}); without this, "
+        f"it is loaded only when something changes"
     ]
     assert [run("-v"), run("-v")] == [expected] * 2
 
@@ -84,7 +84,7 @@ def test_what_a_model_reads_while_it_predicts_is_said(project: Project, run_else
     run_elsewhere("-p", "no:xdist").assert_outcomes(passed=2)
     assert reasons(run_elsewhere("-p", "no:xdist", "-v")) == [
         f"model weights was loaded: while it predicts, it reads sys.argv (reasons_net.py:{line}), so its predictions "
-        f"are not kept; a session in which nothing changed would not load it otherwise"
+        f"are not kept; without this, it is loaded only when something changes"
     ]
 
 
@@ -110,7 +110,7 @@ def test_a_fixture_that_returns_an_object_is_told_to_return_a_spec(
         result.assert_outcomes(passed=2)
         assert reasons(result) == [
             "model Net was loaded: fixture transferred_model returns it as an object; return its spec as a text, such "
-            "as 'checkpoint:FILE?arch=...'; a session in which nothing changed would not load it otherwise"
+            "as 'checkpoint:FILE?arch=...'; without this, it is loaded only when something changes"
         ]
 
 
@@ -152,15 +152,12 @@ def test_a_source_that_is_an_object_is_told_once(
     )
     result = run_elsewhere("-p", "no:xdist", "-v")
     assert reasons(result) == [
-        "model Net was loaded: the source is an object; give its spec as a text, such as 'checkpoint:FILE?arch=...'; a "
-        "session in which nothing changed would not load it otherwise",
+        "model Net was loaded: the source is an object; give its spec as a text, such as 'checkpoint:FILE?arch=...'; "
+        "without this, it is loaded only when something changes",
         "model pets was loaded: it was finetuned in this session",
     ]
 
 
 def test_a_model_of_a_test_that_fails_early_is_said_too(project: Project, run_elsewhere: Run) -> None:
-    project.write("test_reasons.py", TESTS.replace("max_asr=1", "max_asr=1, targeted=5"))
-    result = run_elsewhere("-p", "no:xdist", "-v")
-    assert result.ret != 0
     project.write("test_reasons.py", TESTS.replace("def test_it():\n    pass", "def test_it(bias):\n    assert False"))
     assert reasons(run_elsewhere("-p", "no:xdist", "-v")) == ["model weights was loaded: first time"]

@@ -13,7 +13,7 @@ from pytest_biastransfer.baseline.regression import newly_flipped
 from pytest_biastransfer.baseline.strengths import at_strength, entry_of_strengths
 from pytest_biastransfer.judgement.ladder_verdict import LadderVerdict, breaks_a_limit, judge_ladder, shown_position
 from pytest_biastransfer.measurement.measure_ladder import measure_ladder_loaded, most_measured
-from pytest_biastransfer.metrics.ladder_measurement import confidence_of_each
+from pytest_biastransfer.metrics.ladder_measurement import confidence_of_each, strength_name
 from pytest_biastransfer.plugin.kinds.early_stopping import early_stop_of
 from pytest_biastransfer.plugin.kinds.intervention import InterventionTest, evidence_of
 from pytest_biastransfer.plugin.resources import evaluator_of
@@ -55,8 +55,8 @@ def measure(inputs: TestInputs, case: LadderCase) -> MeasuredTest:
         descriptions=case.words,
     )
     position = shown_position(expectation, ladder)
-    measurement = ladder.at(ladder.strengths[position])
-    return LadderTest(case, inputs, measurement, case.ladder.steps[position], ladder)
+    shown = ladder.strengths[position]
+    return LadderTest(case, inputs, ladder.at(shown), case.ladder.steps[position], ladder, shown)
 
 
 def _early_stop(case: LadderCase, settings: Settings) -> EarlyStop | None:
@@ -71,12 +71,13 @@ def _early_stop(case: LadderCase, settings: Settings) -> EarlyStop | None:
 
 @dataclass(frozen=True)
 class LadderTest(InterventionTest):
-    """A measured ladder; `measurement` and `intervention` are those of the strength that reports show images of."""
+    """A measured ladder; `measurement` and `intervention` are of the strength that reports show images of, `shown`."""
 
     report_kind: ClassVar[Kind] = "ladder"
 
     case: LadderCase
     ladder: LadderMeasurement
+    shown: float
 
     @property
     def fixture_value(self) -> LadderMeasurement:
@@ -133,7 +134,7 @@ class LadderTest(InterventionTest):
 
     def highlights(self) -> str:
         """Return what stands out at the strength that reports show images of."""
-        return f"at {self._named(self._shown)}, {self.measurement.highlights()}"
+        return f"at {self._named(self.shown)}, {self.measurement.highlights()}"
 
     def newly_flipped(self, accepted: Entry, entry: Entry) -> Sequence[str]:
         """Return a line for each of the first images that flip now and did not, at the smallest strength with any."""
@@ -149,14 +150,10 @@ class LadderTest(InterventionTest):
 
     def shown_part(self, entry: Entry) -> Entry:
         """Return what an entry says of the strength that reports show images of."""
-        return at_strength(entry, self._named(self._shown))
-
-    @property
-    def _shown(self) -> float:
-        return self.ladder.strengths[shown_position(self.case.expectation, self.ladder)]
+        return at_strength(entry, self._named(self.shown))
 
     def _named(self, strength: float) -> str:
-        return f"{self.ladder.field} {strength:g}"
+        return strength_name(self.ladder.field, strength)
 
     def _curves(self, verdict: LadderVerdict) -> Curves:
-        return curves_of(self.ladder, self.case.expectation, verdict, self._shown)
+        return curves_of(self.ladder, self.case.expectation, verdict, self.shown)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_biastransfer.metrics.catalogue import base_of
+from pytest_biastransfer.metrics.ladder_measurement import strength_name
 from pytest_biastransfer.reporting.curves import Curve, Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
@@ -130,7 +131,7 @@ def curve_plot(curve: Curve, curves: Curves, test: Result) -> IntervalPlot:
     for strength, observed in zip(curves.strengths, curve.observed, strict=True):
         if observed is None:
             continue
-        rows.append(_Row(f"{curves.field} {strength:g}", "observed", observed))
+        rows.append(_Row(strength_name(curves.field, strength), "observed", observed))
         before = accepted.get(rows[-1].label)
         rows += [_Row("baseline", "baseline", _value(before))] if before is not None else []
     rows += [_Row("limit", "limit", _value(curve.limit))] if curve.limit is not None else []
