@@ -25,7 +25,6 @@ from pytest_biastransfer.models.loading_reasons import (
     PATCHED,
     Listener,
     LoadingReason,
-    NotRecognizableError,
     below_python,
     changing_file,
     no_listener,
@@ -34,6 +33,7 @@ from pytest_biastransfer.models.loading_reasons import (
 )
 from pytest_biastransfer.models.model import Model, with_spec
 from pytest_biastransfer.models.preprocess import Preprocess
+from pytest_biastransfer.models.scheme import NotRecognizableError
 from pytest_biastransfer.models.thresholds import DEFAULT
 from pytest_biastransfer.specs.plugin_loader import PluginLoader, no_plugin
 from pytest_biastransfer.specs.spec import Spec
@@ -142,15 +142,15 @@ def model_of_spec(
     last = fingerprint("model's environment", *question)
     before = facts.get(last, dict[str, str | None])
     reason = what_changed(environment, before) if change is None else LoadingReason(change)
+    if not facts.are_kept:
+        model = load()
+        listener(model, NO_STORE)
+        return model
     model, obstacle = _loaded(spec, load, plugins, facts, key)
     # After the description, for other processes that load the same model now.
     if before != environment:
         facts.put(last, environment)
-    if obstacle is not None:
-        reason = LoadingReason(obstacle, lasts=True)
-    elif not facts.are_kept:
-        reason = NO_STORE
-    listener(model, reason)
+    listener(model, reason if obstacle is None else LoadingReason(obstacle, lasts=True))
     return model
 
 
@@ -158,11 +158,12 @@ def _loaded(
     spec: Spec, load: Callable[[], Model], plugins: PluginLoader, facts: Facts, key: str
 ) -> tuple[Model, str | None]:
     """Load a model and cache its description; return what speaks against the latter, too."""
-    from pytest_biastransfer.models.loading import sources_of, without_sources
+    from pytest_biastransfer.models.loading import sources_of
 
-    sources = sources_of(spec, plugins)
-    if sources is None:
-        return load(), without_sources(spec)
+    try:
+        sources = sources_of(spec, plugins)
+    except NotRecognizableError as error:
+        return load(), str(error)
     # Digests are taken before loading: a file that changes in between then never matches the loaded model.
     digests = {str(file): facts.digest(file) for file in sources.files if file.is_file()}
     listings = {str(directory): listing(directory) for directory in sources.directories}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.models.model import Model, with_spec, wrap_module
-from pytest_biastransfer.models.scheme import Scheme, Sources
+from pytest_biastransfer.models.scheme import NotRecognizableError, Scheme, Sources
 from pytest_biastransfer.models.spec_options import with_declared
 from pytest_biastransfer.specs.plugin_loader import PluginLoader, no_plugin
 from pytest_biastransfer.specs.spec import Spec
@@ -89,29 +89,24 @@ def as_model(model: object, origin: str) -> Model:
         return wrap_module(model, origin)
     spec = Spec.parse(model)
     loaded = load_model(spec)
-    return loaded if sources_of(spec) is None else with_spec(loaded, spec)
+    try:
+        sources_of(spec)
+    except NotRecognizableError:
+        return loaded
+    return with_spec(loaded, spec)
 
 
-def sources_of(spec: Spec, plugins: PluginLoader = no_plugin) -> Sources | None:
-    """Return the sources of the model that a spec names; None if it depends on more than files and code.
+def sources_of(spec: Spec, plugins: PluginLoader = no_plugin) -> Sources:
+    """Return the sources of the model that a spec names.
 
-    That is so for a model without a file of weights, which are initialized at random, and for other plugins' schemes,
-    whose code may read anything.
+    Raises
+    ------
+    NotRecognizableError
+        If the model depends on more than files and code: on weights that are drawn at random, on a branch that moves,
+        or on another plugin's scheme, whose code may read anything.
     """
-    sources = _scheme(spec).sources_of(spec, _Architectures(plugins)) if spec.scheme in _MODULES else None
-    if sources is None or "classes" not in spec.query:
-        return sources
-    return sources + Sources((spec.path(spec.query["classes"]),))
-
-
-def without_sources(spec: Spec) -> str:
-    """Return why `sources_of` returns None for a spec, as part of a sentence about its model."""
-    if spec.scheme not in _MODULES:
-        return f"{spec.scheme}: is the scheme of a plugin, whose code may read anything"
-    scheme = _scheme(spec)
-    inner = scheme.inner(spec)
-    # Of a checkpoint, it is the architecture whose sources cannot be told.
-    return scheme.without_sources if inner is None else without_sources(inner)
+    sources = _of_own_scheme(spec).sources_of(spec, _Architectures(plugins))
+    return sources + Sources((spec.path(spec.query["classes"]),)) if "classes" in spec.query else sources
 
 
 def inner_of(spec: Spec) -> Spec | None:
@@ -140,19 +135,25 @@ class _Architectures:
             raise SpecError(f"spec {spec.text!r}: arch= needs a module with named weights, which {spec.scheme}: is not")
         return with_declared(architecture(spec), spec)
 
-    def sources_of(self, spec: Spec) -> Sources | None:
-        return _scheme(spec).architecture_sources(spec) if spec.scheme in _MODULES else None
+    def sources_of(self, spec: Spec) -> Sources:
+        return _of_own_scheme(spec).architecture_sources(spec)
 
     def trained(self, spec: Spec) -> Model:
         return load_model(spec, plugins=self.plugins, facts=self.known)
 
-    def sources_of_trained(self, spec: Spec) -> Sources | None:
+    def sources_of_trained(self, spec: Spec) -> Sources:
         return sources_of(spec, self.plugins)
 
 
 def _scheme(spec: Spec) -> Scheme:
     scheme: Scheme = importlib.import_module(f"{__package__}.schemes.{_MODULES[spec.scheme]}").SCHEME
     return scheme
+
+
+def _of_own_scheme(spec: Spec) -> Scheme:
+    if spec.scheme not in _MODULES:
+        raise NotRecognizableError(f"{spec.scheme}: is the scheme of a plugin, whose code may read anything")
+    return _scheme(spec)
 
 
 def _model_of_plugin(spec: Spec, plugins: PluginLoader) -> Model:

@@ -48,10 +48,6 @@ def no_listener(model: Model, reason: LoadingReason) -> None:
     """Do nothing: nobody asks why models are loaded."""
 
 
-class NotRecognizableError(Exception):
-    """A model depends on something that another session cannot compare; the message says on what."""
-
-
 FIRST_TIME = LoadingReason("first time")
 NEEDED = LoadingReason("it has not changed, but the store does not have all that a test asked for")
 PATCHED = LoadingReason("its code was imported or changed in this session before the model was needed")

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_biastransfer.models.model import Model
+from pytest_biastransfer.specs.hub import Snapshot
 from pytest_biastransfer.specs.spec import Spec
 
 if TYPE_CHECKING:
     from pytest_biastransfer.store import Facts
+
+
+class NotRecognizableError(Exception):
+    """Another session cannot tell whether a model is the same without loading it.
+
+    The message says why, and what to type if there is something, as part of a sentence about the model.
+    """
 
 
 @dataclass(frozen=True)
@@ -47,14 +55,14 @@ class Architectures(Protocol):
     def model(self, spec: Spec) -> Model:
         """Return the model with untrained weights."""
 
-    def sources_of(self, spec: Spec) -> Sources | None:
-        """Return the sources of the architecture; None if they cannot be listed."""
+    def sources_of(self, spec: Spec) -> Sources:
+        """Return the sources of the architecture; raise `NotRecognizableError` if they cannot be listed."""
 
     def trained(self, spec: Spec) -> Model:
         """Return the model with its weights."""
 
-    def sources_of_trained(self, spec: Spec) -> Sources | None:
-        """Return the sources of the model with its weights; None if they cannot be listed."""
+    def sources_of_trained(self, spec: Spec) -> Sources:
+        """Return the sources of the model with its weights; raise `NotRecognizableError` if they cannot be listed."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +74,29 @@ class Scheme:
     load
         Returns the model that a spec names.
     sources_of
-        Returns the sources of the model without loading or downloading it; None if it depends on more than files and
-        code.
+        Returns the sources of the model without loading or downloading it. Raises `NotRecognizableError` if it depends
+        on more than files and code.
     inner
         Returns the spec of another model that a spec's model is made of, whose sources are a part of its own; None if
         there is none.
-    without_sources
-        Says of a spec for which `sources_of` returns None why it does, and what to type, as part of a sentence.
     architecture, architecture_sources
         The same for the model without its weights. `architecture` is None where a state dict cannot be loaded into it.
     """
 
     load: Callable[[Spec, Architectures], Model]
-    sources_of: Callable[[Spec, Architectures], Sources | None]
+    sources_of: Callable[[Spec, Architectures], Sources]
     architecture: Callable[[Spec], Model] | None = None
-    architecture_sources: Callable[[Spec], Sources | None] = lambda spec: Sources()
+    architecture_sources: Callable[[Spec], Sources] = lambda spec: Sources()
     inner: Callable[[Spec], Spec | None] = lambda spec: None
-    without_sources: str = "its weights are drawn at random, as its spec names no file of weights"
+
+
+def drawn_at_random() -> NotRecognizableError:
+    """Return the error of a spec without a file of weights."""
+    return NotRecognizableError("its weights are drawn at random, as its spec names no file of weights")
+
+
+def require_fixed(snapshot: Snapshot, spec: Spec, key: str = "revision") -> Snapshot:
+    """Return a snapshot whose commit the spec names under `key`; raise `NotRecognizableError` if a branch may move."""
+    if not snapshot.is_fixed(spec.query.get(key)):
+        raise NotRecognizableError(f"its branch on the hub may move; name a commit with &{key}=")
+    return snapshot

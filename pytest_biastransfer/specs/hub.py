@@ -17,8 +17,6 @@ from pytest_biastransfer.specs.spec import Spec
 KEYS: Final = ("revision", "download")
 _SHOWN_DIGITS: Final = 10
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-# Why a model cannot be known by its spec, as a part of a sentence.
-MAY_MOVE: Final = "its branch on the hub may move; name a commit with &revision="
 
 
 @dataclass(frozen=True)

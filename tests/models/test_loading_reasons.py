@@ -13,8 +13,9 @@ import torch
 from pytest_biastransfer import Model
 from pytest_biastransfer.fingerprints import installed, source_code
 from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
-from pytest_biastransfer.models.loading import without_sources
+from pytest_biastransfer.models.loading import sources_of
 from pytest_biastransfer.models.loading_reasons import FIRST_TIME, NEEDED, NO_STORE, PATCHED, LoadingReason
+from pytest_biastransfer.models.scheme import NotRecognizableError
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Store
 from tests.models.test_deferred import Project, project
@@ -197,12 +198,14 @@ def test_specs_without_files_are_told_each_time(spec: str, text: str, project: P
         ("python:nets:make?arch=resnet18", "a factory may read anything; *"),
         ("probe:ours:net?head=head.npz", "ours: is the scheme of a plugin, *"),
         ("probe:checkpoint:net.pt%3Farch=ours:net?head=head.npz", "ours: is the scheme of a plugin, *"),
-        ("zeroshot:someone/clip?classes=pets.txt", "its branch on the hub may move; name a commit with &revision="),
-        ("hf:someone/pets", "its branch on the hub may move; name a commit with &revision="),
+        ("timm:resnet18?pretrained=1", "timm finds its weights only after *; name their file with &checkpoint=FILE"),
+        ("timm:resnet18", "its weights are drawn at random, *"),
     ],
 )
 def test_the_reason_is_that_of_what_cannot_be_listed(spec: str, text: str) -> None:
-    assert fnmatch.fnmatchcase(without_sources(Spec.parse(spec)), text)
+    with pytest.raises(NotRecognizableError) as error:
+        sources_of(Spec.parse(spec))
+    assert fnmatch.fnmatchcase(str(error.value), text)
 
 
 def test_without_a_store_that_is_told(project: Project) -> None:

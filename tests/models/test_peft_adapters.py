@@ -23,6 +23,7 @@ from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
 from pytest_biastransfer.models.loading import load_model, sources_of
 from pytest_biastransfer.models.safe_loading.adapter_config import is_fast
+from pytest_biastransfer.models.scheme import NotRecognizableError
 from pytest_biastransfer.regular_files import sha256_of_file
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Store
@@ -325,8 +326,9 @@ def test_an_adapter_in_the_hubs_cache(hub: Callable[[str], Path]) -> None:
     loaded = load_model(spec)
     torch.testing.assert_close(logits(loaded.module.eval()), expected, atol=1e-5, rtol=0)
     assert loaded.name == "vit + someone/pets@0123456789"
-    assert sources_of(Spec.parse(spec)) is not None
-    assert sources_of(Spec.parse("hf:vit?adapter=someone/pets")) is None
+    sources_of(Spec.parse(spec))
+    with pytest.raises(NotRecognizableError, match=r"name a commit with &adapter_revision=$"):
+        sources_of(Spec.parse("hf:vit?adapter=someone/pets"))
     with pytest.raises(SpecError, match=r"needs &adapter_revision= with a commit of someone/other, 40 digits"):
         load_model("hf:vit?adapter=someone/other&download=1")
     with pytest.raises(SpecError, match=r"someone/other is not in the hub's cache .*download=1 and adapter_revision="):

@@ -20,6 +20,7 @@ from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
 from pytest_biastransfer.models.loading import sources_of
 from pytest_biastransfer.models.logits import logits_of
+from pytest_biastransfer.models.scheme import NotRecognizableError
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Store
 from tests.models.test_deferred import age
@@ -246,7 +247,8 @@ def test_a_backbone_of_the_users_code_with_several_outputs(tmp_path: Path, monke
     expected = save_head(7)(features_of(module, "b"))
     spec = "probe:python:own_backbone:Net?width=7&output=b&head=head.npz"
     assert_close(logits(spec), expected)
-    assert sources_of(Spec.parse(spec)) is None
+    with pytest.raises(NotRecognizableError):
+        sources_of(Spec.parse(spec))
     with pytest.raises(ModelError, match=r"backbone Net has no head to replace: none of its 3 linear .* dict"):
         load_model(spec.replace("&output=b", ""))
 

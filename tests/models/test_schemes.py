@@ -20,6 +20,7 @@ from torchvision import models
 from pytest_biastransfer import Model, load_model
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.models.loading import sources_of
+from pytest_biastransfer.models.scheme import NotRecognizableError
 from pytest_biastransfer.specs.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("warm_executable")
@@ -596,8 +597,9 @@ def test_a_repository_in_the_cache(hub: Callable[[str], Path]) -> None:
         # The commit is reported, whatever the spec calls it.
         assert loaded.name == "someone/pets@0123456789"
     # A branch moves, a commit does not.
-    assert sources_of(Spec.parse("hf:someone/pets?revision=main")) is None
-    assert sources_of(Spec.parse(f"hf:someone/pets?revision={COMMIT}")) is not None
+    with pytest.raises(NotRecognizableError, match=r"its branch on the hub may move; name a commit with &revision=$"):
+        sources_of(Spec.parse("hf:someone/pets?revision=main"))
+    sources_of(Spec.parse(f"hf:someone/pets?revision={COMMIT}"))
 
 
 def test_nothing_is_downloaded_unless_the_spec_says_so(hub: Callable[[str], Path], monkeypatch: Any) -> None:

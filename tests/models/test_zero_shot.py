@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.models.deferred import DeferredModel, model_of_spec
 from pytest_biastransfer.models.loading import load_model, sources_of
+from pytest_biastransfer.models.scheme import NotRecognizableError
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.store import Facts, Store
 from tests.models.test_deferred import age
@@ -288,7 +289,8 @@ def test_a_repository_of_the_hub_is_read_from_the_cache(hub: Callable[[str], Pat
     assert {"model.safetensors", "config.json", "vocab.json", "merges.txt", "tokenizer_config.json", "names.txt"} <= {
         path.name for path in sources.files
     }
-    assert sources_of(Spec.parse("zeroshot:someone/clip?classes=names.txt&revision=main")) is None
+    with pytest.raises(NotRecognizableError, match=r"name a commit with &revision=$"):
+        sources_of(Spec.parse("zeroshot:someone/clip?classes=names.txt&revision=main"))
 
 
 def test_sha256_is_checked_before_a_file_is_read() -> None:

@@ -27,9 +27,8 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     return dataclasses.replace(model, name=path.stem)
 
 
-def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
-    architecture = architectures.sources_of(_arch(spec))
-    return architecture and Sources((spec.path(),)) + architecture
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
+    return Sources((spec.path(),)) + architectures.sources_of(_arch(spec))
 
 
 def _arch(spec: Spec) -> Spec:

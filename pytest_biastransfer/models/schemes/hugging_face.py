@@ -19,7 +19,7 @@ from pytest_biastransfer.models.pretrained_module import (
 )
 from pytest_biastransfer.models.safe_loading.hub_config import require_no_adapter, require_no_reference
 from pytest_biastransfer.models.safe_loading.weights_file import weights_files, without_weights_file
-from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources, require_fixed
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import hub
@@ -100,24 +100,19 @@ def _model(
     return pretrained_model(spec, module, directories, name=name, classes=classes)
 
 
-def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
-    snapshot = _snapshot(spec)
-    if not snapshot.is_fixed(spec.query.get("revision")):
-        return None
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
+    snapshot = require_fixed(_snapshot(spec), spec)
     sources = Sources(tuple(weights_in(spec, snapshot.directory))) + _description_files(snapshot)
     if "adapter" not in spec.query:
         return sources
-    addition = _adapter_snapshot(spec)
-    if not addition.is_fixed(spec.query.get("adapter_revision")):
-        return None
+    addition = require_fixed(_adapter_snapshot(spec), spec, "adapter_revision")
     weights = adapter_weights(addition.directory, f"spec {spec.text!r}")
     # PEFT adds the adapter to the weights while loading, and may leave none of its own modules.
     return sources + Sources((weights,), modules=("peft",)) + _description_files(addition)
 
 
-def _architecture_sources(spec: Spec) -> Sources | None:
-    snapshot = _snapshot(spec)
-    return _description_files(snapshot) if snapshot.is_fixed(spec.query.get("revision")) else None
+def _architecture_sources(spec: Spec) -> Sources:
+    return _description_files(require_fixed(_snapshot(spec), spec))
 
 
 def _description_files(snapshot: hub.Snapshot) -> Sources:
@@ -169,5 +164,4 @@ SCHEME: Final = Scheme(
     _sources_of,
     _architecture,
     _architecture_sources,
-    without_sources=hub.MAY_MOVE,
 )

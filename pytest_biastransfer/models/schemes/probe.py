@@ -35,9 +35,8 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     return Model(module, backbone.preprocess, classes=head.classes, name=path.stem)
 
 
-def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
-    backbone = architectures.sources_of_trained(_backbone(spec))
-    return backbone and backbone + Sources((_head(spec),))
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
+    return architectures.sources_of_trained(_backbone(spec)) + Sources((_head(spec),))
 
 
 def _head(spec: Spec) -> Path:

@@ -6,7 +6,7 @@ from typing import Final
 
 from pytest_biastransfer.models.model import Model, wrap_module
 from pytest_biastransfer.models.safe_loading.weights_file import without_weights_file
-from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
+from pytest_biastransfer.models.scheme import Architectures, NotRecognizableError, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.python_factory import call_factory
 from pytest_biastransfer.specs.spec import Spec
@@ -21,9 +21,10 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     return _architecture(spec)
 
 
-def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
-    # The factory may read anything, so the model's sources cannot be listed.
-    return None
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
+    raise NotRecognizableError(
+        "a factory may read anything; name its weights with checkpoint:FILE?arch=python:MODULE:FACTORY"
+    )
 
 
 def _architecture_sources(spec: Spec) -> Sources:
@@ -31,10 +32,4 @@ def _architecture_sources(spec: Spec) -> Sources:
     return Sources(modules=(spec.rest,))
 
 
-SCHEME: Final = Scheme(
-    _load,
-    _sources_of,
-    _architecture,
-    _architecture_sources,
-    without_sources="a factory may read anything; name its weights with checkpoint:FILE?arch=python:MODULE:FACTORY",
-)
+SCHEME: Final = Scheme(_load, _sources_of, _architecture, _architecture_sources)

@@ -11,7 +11,7 @@ from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.resizing import ResizeMode
 from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, without_weights_file
-from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
+from pytest_biastransfer.models.scheme import Architectures, NotRecognizableError, Scheme, Sources, drawn_at_random
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import hub
@@ -52,8 +52,14 @@ def _architecture(spec: Spec) -> Model:
     return Model(module, preprocess=preprocess, name=spec.rest, class_order="natural")
 
 
-def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
-    return Sources((spec.path(spec.query["checkpoint"]),)) if "checkpoint" in spec.query else None
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
+    if "checkpoint" in spec.query:
+        return Sources((spec.path(spec.query["checkpoint"]),))
+    if spec.switch("pretrained"):
+        raise NotRecognizableError(
+            "timm finds its weights only after it has built the model; name their file with &checkpoint=FILE"
+        )
+    raise drawn_at_random()
 
 
 def _preprocess(spec: Spec, config: dict[str, Any]) -> Preprocess:

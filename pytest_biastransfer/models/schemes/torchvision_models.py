@@ -13,7 +13,7 @@ from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.safe_loading.state_dicts import load_state, read_state
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, without_weights_file
-from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources, drawn_at_random
 from pytest_biastransfer.models.spec_options import SHARED_KEYS
 from pytest_biastransfer.specs.spec import Spec
 
@@ -52,9 +52,11 @@ def _architecture(spec: Spec) -> Model:
     return _described(module, weights, spec)
 
 
-def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
     weights = _weights(spec)
-    return None if weights is None else Sources((_cached(weights),))
+    if weights is None:
+        raise drawn_at_random()
+    return Sources((_cached(weights),))
 
 
 def _built(spec: Spec, weights: Any) -> Any:

@@ -11,7 +11,7 @@ from pytest_biastransfer.models.pretrained_model import pretrained_model
 from pytest_biastransfer.models.pretrained_module import weights_in
 from pytest_biastransfer.models.safe_loading.hub_config import require_no_adapter
 from pytest_biastransfer.models.safe_loading.weights_file import weights_files
-from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
+from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources, require_fixed
 from pytest_biastransfer.models.spec_options import SHARED_KEYS, class_names
 from pytest_biastransfer.models.text_embeddings import ClassTexts
 from pytest_biastransfer.models.towers import SavedTowers
@@ -53,10 +53,8 @@ def _load(spec: Spec, architectures: Architectures) -> Model:
     return pretrained_model(spec, module, [snapshot.directory], name=name, classes=classes)
 
 
-def _sources_of(spec: Spec, architectures: Architectures) -> Sources | None:
-    snapshot = _snapshot(spec)
-    if not snapshot.is_fixed(spec.query.get("revision")):
-        return None
+def _sources_of(spec: Spec, architectures: Architectures) -> Sources:
+    snapshot = require_fixed(_snapshot(spec), spec)
     own = _templates_file(spec)
     files = (*_files(spec, snapshot.directory), *(() if own is None else (own,)))
     # The listing counts too: the files that transformers reads depend on the files that exist.
@@ -106,4 +104,4 @@ def _templates_file(spec: Spec) -> Path | None:
     return None if "{" in text else spec.path(text)
 
 
-SCHEME: Final = Scheme(_load, _sources_of, without_sources=hub.MAY_MOVE)
+SCHEME: Final = Scheme(_load, _sources_of)
