@@ -5,7 +5,7 @@ Every message has four parts: the location, what was found, what was expected, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pytest_biastransfer.plain_text import shown
 
@@ -102,6 +102,16 @@ def percent_hint(value: object) -> str:
     is_percentage = text.endswith("%") or abs(number) >= 2
     share = number / 100
     return f"; did you mean {share:.10g}?" if is_percentage and abs(share) <= 1 and not isinstance(value, bool) else ""
+
+
+def first_of(texts: Sequence[str], most: int = 5, separator: str = ", ") -> str:
+    """Return texts in a row, and how many are left out if there are more than `most`.
+
+    >>> first_of(["fc.weight", "fc.bias"]), first_of(["a", "b", "c", "d"], most=2, separator="; ")
+    ('fc.weight, fc.bias', 'a; b; and 2 more')
+    """
+    rest = [f"and {len(texts) - most:,} more"] if len(texts) > most else []
+    return separator.join([*texts[:most], *rest])
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

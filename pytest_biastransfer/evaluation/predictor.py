@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.evaluation.compiled_models import padded
 from pytest_biastransfer.evaluation.precision import computing_in
 from pytest_biastransfer.evaluation.rounding import ROUNDING, output_precision
-from pytest_biastransfer.models.input_advice import input_advice
+from pytest_biastransfer.models.input_advice import REFUSALS, input_advice
 from pytest_biastransfer.models.logits import logits_of, without_logits
 from pytest_biastransfer.models.output_range import require_declared_range
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import BatchInfo, Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
-
-
-# What modules raise for images of a wrong shape: torch's errors, and the checks of models' own code.
-REFUSALS: Final = (RuntimeError, AssertionError, ValueError, TypeError, LookupError)
 
 
 @dataclass(frozen=True)

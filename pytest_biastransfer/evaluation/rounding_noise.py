@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from pytest_biastransfer.evaluation.precision import computing_in
-from pytest_biastransfer.evaluation.predictor import REFUSALS, Predictor, in_unit_range
+from pytest_biastransfer.evaluation.predictor import Predictor, in_unit_range
 from pytest_biastransfer.evaluation.reproducibility import coarsest_precision
 from pytest_biastransfer.evaluation.rounding import ROUNDING, output_precision
 from pytest_biastransfer.evaluation.stored_predictions import decoded_input
 from pytest_biastransfer.evaluation.visiting_order import CHUNK_IMAGES, visiting_order
+from pytest_biastransfer.models.input_advice import REFUSALS
 from pytest_biastransfer.models.logits import logits_of
 
 if TYPE_CHECKING:

@@ -9,6 +9,9 @@ import torch
 # The packages of the layers that compute with packed int8 weights, which torch has for the CPU only.
 _INT8_LAYERS: Final = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")
 
+# What modules raise for images of a wrong shape: torch's errors, and the checks of models' own code.
+REFUSALS: Final = (RuntimeError, AssertionError, ValueError, TypeError, LookupError)
+
 
 def input_advice(module: torch.nn.Module, images: torch.Tensor) -> str:
     """Return a sentence on how to make images [batch, channels, height, width] fit the module."""
@@ -31,4 +34,4 @@ def input_advice(module: torch.nn.Module, images: torch.Tensor) -> str:
             f"It takes images of {channels} channel{'s' if channels > 1 else ''}, these have {images.shape[1]}: "
             f"declare Model(module, preprocess=Preprocess(channels={channels})), or &channels={channels} in its spec"
         )
-    return "If it expects another size, declare it: Model(module, preprocess=Preprocess(size=...))"
+    return "If it expects another size, declare it: Model(module, preprocess=Preprocess(size=...)), or &size=... in its spec"

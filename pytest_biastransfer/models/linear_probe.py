@@ -9,6 +9,7 @@ from torch import nn
 
 from pytest_biastransfer.errors import ModelError
 from pytest_biastransfer.models.heads import NoHeadError, find_head, put
+from pytest_biastransfer.models.input_advice import REFUSALS, input_advice
 
 if TYPE_CHECKING:
     from pytest_biastransfer.models.model import Model
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 # The side of the images for a backbone whose preprocessing has no size: the one of most.
 _SIDE = 224
-# What modules raise for images of a wrong shape: torch's errors, and the checks of models' own code.
-_REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError, LookupError)
 
 
 class LinearProbe(nn.Linear):
@@ -74,10 +73,10 @@ def put_probe(backbone: Model, head: LinearHead, origin: str) -> nn.Module:
             f"{origin}: the backbone {backbone.name} has no head to replace: {error}; expected a classifier, whose "
             f"last layer takes the features"
         ) from None
-    except _REFUSALS as error:
+    except REFUSALS as error:
         raise ModelError(
             f"{origin}: the backbone {backbone.name} raised {type(error).__name__} on images of shape "
-            f"{list(images.shape)}: {error}. Declare the size that it takes, such as &size=224"
+            f"{list(images.shape)}: {error}\n{input_advice(module, images)}"
         ) from error
     if not own.is_last:
         raise ModelError(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from pytest_biastransfer.errors import ModelError, nearest
+from pytest_biastransfer.errors import ModelError, first_of, nearest
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold, require_threshold
@@ -138,7 +138,7 @@ class Model:
         lazy = [name for name, tensor in self.module.named_parameters() if is_lazy(tensor)]
         if lazy:
             raise ModelError(
-                f"model {self.name}: {', '.join(lazy[:3])}: no values yet, as a lazy layer gets them in its first "
+                f"model {self.name}: {first_of(lazy, 3)}: no values yet, as a lazy layer gets them in its first "
                 f"call; call the module once, then load its weights"
             )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.errors import ModelError, first_of
 from pytest_biastransfer.models.safe_loading.adapter_config import CONFIG, read_adapter_config
 from pytest_biastransfer.models.safe_loading.state_dicts import State, read_state
 from pytest_biastransfer.optional_dependencies import need
@@ -182,7 +182,7 @@ def _require_fit(adapter: Adapter, expected: State) -> None:
         if name in adapter.tensors and adapter.tensors[name].shape != tensor.shape
     ]
     problems = [
-        f"{what} {'; '.join(sorted(names)[:3])}{f'; and {len(names) - 3} more' if len(names) > 3 else ''}"
+        f"{what} {first_of(sorted(names), 3, '; ')}"
         for what, names in (("lacks", missing), ("has unexpected", unexpected), ("does not fit:", misfits))
         if names
     ]
@@ -197,4 +197,4 @@ def _require_values(adapter: Adapter, adapted: torch.nn.Module) -> None:
     """Raise if a tensor still has no values: PEFT would take them from elsewhere, or draw them at random."""
     empty = [name for name, tensor in (*adapted.named_parameters(), *adapted.named_buffers()) if tensor.is_meta]
     if empty:
-        raise ModelError(f"{adapter.origin}: {adapter.directory / WEIGHTS} has no values for {', '.join(empty[:3])}")
+        raise ModelError(f"{adapter.origin}: {adapter.directory / WEIGHTS} has no values for {first_of(empty, 3)}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.errors import ModelError, first_of
 from pytest_biastransfer.models.safe_loading.hub_config import require_no_reference
+from pytest_biastransfer.models.safe_loading.json_files import read_json
 from pytest_biastransfer.models.safe_loading.state_dicts import is_for_training
 from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE
 from pytest_biastransfer.optional_dependencies import need
@@ -51,8 +51,8 @@ def weights_in(spec: Spec, directory: Path) -> list[Path]:
             f"the model again with save_pretrained()"
         )
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()), key=str)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        names = sorted(set(read_json(spec, index)["weight_map"].values()), key=str)
+    except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"spec {spec.text!r}: {index} is damaged ({error!r})") from error
     outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
     if outside:
@@ -127,10 +127,9 @@ def require_same_tensors(spec: Spec, directory: Path, kind: str, info: Mapping[s
     misfits = [f"{name} {list(saved)}, expected {list(expected)}" for name, saved, expected in info["mismatched_keys"]]
     problems = [*sorted(misfits), *missing, *(f"{name}, which it does not have" for name in sorted(left))]
     if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ModelError(
             f"spec {spec.text!r}: the weights in {directory} are not those of a {kind} of its config.json: "
-            f"{'; '.join(problems[:3])}{more}. Save the whole model with save_pretrained()"
+            f"{first_of(problems, 3, '; ')}. Save the whole model with save_pretrained()"
         )
 
 
@@ -149,13 +148,13 @@ def _require_fit(
     if misfits:
         raise ModelError(
             f"spec {spec.text!r}: {directory} has weights of other shapes than its config.json says: "
-            f"{'; '.join(sorted(misfits)[:3])}. Its number of classes comes from id2label, or from num_labels where "
-            f"id2label is missing or null"
+            f"{first_of(sorted(misfits), 3, '; ')}. Its number of classes comes from id2label, or from num_labels "
+            f"where id2label is missing or null"
         )
     absent = sorted(missing - set(replaced or ()))
     if absent:
         raise ModelError(
-            f"spec {spec.text!r}: {directory} has no weights for {', '.join(absent[:5])}; expected a fine-tuned image "
+            f"spec {spec.text!r}: {directory} has no weights for {first_of(absent)}; expected a fine-tuned image "
             f"classifier, as save_pretrained() of an AutoModelForImageClassification writes it, or an adapter that has "
             f"these among its modules_to_save"
         )
@@ -168,7 +167,7 @@ def _require_nothing_left(
     left = {name for name in names if not _UNUSED.search(name)}
     if not left:
         return
-    saved = _saved(spec, directory, left)
+    saved = saved_tensors(spec, directory, left)
     backbone = f"{module.base_model_prefix}."
     # A file of the backbone alone has its tensors without the prefix, and no heads.
     if has_new_head and any(name.startswith(backbone) for name in saved):
@@ -183,12 +182,12 @@ def _require_nothing_left(
     if described:
         raise ModelError(
             f"spec {spec.text!r}: {directory} has weights that {type(module).__name__} does not have: "
-            f"{', '.join(described[:5])}; another model was saved there: load it in a fixture, or save the intended "
+            f"{first_of(described)}; another model was saved there: load it in a fixture, or save the intended "
             f"model with save_pretrained()"
         )
 
 
-def _saved(spec: Spec, directory: Path, names: Collection[str]) -> dict[str, torch.Tensor | None]:
+def saved_tensors(spec: Spec, directory: Path, names: Collection[str]) -> dict[str, torch.Tensor | None]:
     """Return all names in a directory's files, with the tensors of some."""
     from safetensors import safe_open
 

@@ -136,8 +136,7 @@ class ClassTexts:
                 f"has {config.vocab_size}; expected the tokenizer that the model was trained with"
             )
         end = config.eos_token_id
-        # CLIP's embedding of a text is that at its end.
-        if not self._towers.pair.is_lower_case and end != _UNKNOWN_END and not bool((tokens == end).any(1).all()):
+        if self._towers.pair.embeds_end and end != _UNKNOWN_END and not bool((tokens == end).any(1).all()):
             raise ModelError(
                 f"spec {spec.text!r}: the tokenizer in {directory} ends a text without the token {end}, which "
                 f"config.json names as eos_token_id; expected the tokenizer that the model was trained with"

@@ -15,8 +15,8 @@ from pytest_biastransfer.models.pretrained_module import (
     clear_errors,
     config_of,
     require_same_tensors,
+    saved_tensors,
     transformers_of,
-    weights_in,
     with_own_tensors,
 )
 from pytest_biastransfer.specs.spec import Spec
@@ -58,6 +58,8 @@ class Pair:
         The length that texts were padded to: of the longest one, or of the longest that is possible.
     is_lower_case
         Whether it was trained with texts in lower case only.
+    embeds_end
+        Whether the embedding of a text is that of its last token, ``eos_token_id``.
     """
 
     images: Tower
@@ -65,6 +67,7 @@ class Pair:
     scalars: tuple[str, ...]
     padding: str
     is_lower_case: bool
+    embeds_end: bool
 
 
 # Tensors that older releases saved, and that newer ones compute.
@@ -77,6 +80,7 @@ _PAIRS: Final = MappingProxyType(
             scalars=("logit_scale",),
             padding="longest",
             is_lower_case=False,
+            embeds_end=True,
         ),
         # SigLIP 2, too, whose models for pictures of one size are of the same classes.
         "siglip": Pair(
@@ -85,6 +89,7 @@ _PAIRS: Final = MappingProxyType(
             scalars=("logit_scale", "logit_bias"),
             padding="max_length",
             is_lower_case=True,
+            embeds_end=False,
         ),
     }
 )
@@ -139,16 +144,15 @@ class SavedTowers:
 
     def scalars(self) -> dict[str, torch.Tensor]:
         """Return the tensors beside the towers, float32 with one element each, by name."""
-        from safetensors import safe_open
-
+        with clear_errors(self.spec, self.directory):
+            saved = saved_tensors(self.spec, self.directory, self.pair.scalars)
         scalars: dict[str, torch.Tensor] = {}
-        for path in weights_in(self.spec, self.directory):
-            with clear_errors(self.spec, self.directory), safe_open(path, framework="pt") as file:
-                for name in set(self.pair.scalars).intersection(file.keys()):
-                    scalars[name] = file.get_tensor(name).float().clone()
         for name in self.pair.scalars:
-            if name not in scalars or scalars[name].numel() != 1:
-                shape = list(scalars[name].shape) if name in scalars else "none"
+            tensor = saved.get(name)
+            if tensor is not None and tensor.numel() == 1:
+                scalars[name] = tensor.float().clone()
+            else:
+                shape = "none" if tensor is None else list(tensor.shape)
                 raise ModelError(
                     f"spec {self.spec.text!r}: {self.directory}: expected {name} with one element, found {shape}; save "
                     f"the whole model with save_pretrained()"

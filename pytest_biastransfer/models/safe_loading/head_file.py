@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_biastransfer.errors import ModelError
+from pytest_biastransfer.errors import ModelError, first_of
 from pytest_biastransfer.models.safe_loading.state_dicts import read_state
 
 if TYPE_CHECKING:
@@ -170,9 +170,7 @@ def _require_no_others(arrays: Arrays, names: Mapping[str, str | None], path: Pa
     """Raise for arrays that are not read: another step of a pipeline, such as a PCA, would silently be left out."""
     others = sorted(arrays.keys() - set(names.values()) - _IGNORED)
     if others and names["weight"] is not None:
-        raise ModelError(
-            f"head {path}: has {', '.join(others[:5])} besides the head, which would be ignored; {_EXPECTED}"
-        )
+        raise ModelError(f"head {path}: has {first_of(others)} besides the head, which would be ignored; {_EXPECTED}")
 
 
 def _floats(arrays: Arrays, name: str | None, path: Path) -> Floats | None:
