@@ -34,4 +34,7 @@ def input_advice(module: torch.nn.Module, images: torch.Tensor) -> str:
             f"It takes images of {channels} channel{'s' if channels > 1 else ''}, these have {images.shape[1]}: "
             f"declare Model(module, preprocess=Preprocess(channels={channels})), or &channels={channels} in its spec"
         )
-    return "If it expects another size, declare it: Model(module, preprocess=Preprocess(size=...)), or &size=... in its spec"
+    return (
+        "If it expects another size, declare it: Model(module, preprocess=Preprocess(size=...)), or &size=... in its "
+        "spec"
+    )
