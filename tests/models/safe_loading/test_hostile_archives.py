@@ -26,6 +26,7 @@ from pytest_biastransfer.models.safe_loading.export_schema import canonical_json
 from pytest_biastransfer.models.safe_loading.script_archive import verified_script
 from pytest_biastransfer.models.safe_loading.size_expressions import canonical_size
 from pytest_biastransfer.models.safe_loading.tree_structures import canonical_structure
+from tests.models.safe_loading.test_hostile_programs import PROGRAM
 
 pytestmark = pytest.mark.usefixtures("warm_executable")
 
@@ -129,7 +130,9 @@ def test_what_is_written_computes_the_same(originals: Path) -> None:
 def test_sizes_are_written_as_they_were(originals: Path) -> None:
     import sympy
 
-    text = next(content.decode() for name, content in members_of(originals / "net.pt2").items() if "model.json" in name)
+    text = next(
+        content.decode() for name, content in members_of(originals / "net.pt2").items() if name.endswith(PROGRAM)
+    )
     sizes = {json.loads(size) for size in re.findall(r'"expr_str": ("(?:[^"\\]|\\.)*")', text)}
     assert len(sizes) > 8
     for size in sizes:
@@ -352,17 +355,18 @@ def changed(document: Any, path: tuple[Any, ...], change: Callable[[Any, Any], N
     return text
 
 
-def document_of(path: Path, name: str) -> Any:
-    return json.loads(next(content for member, content in members_of(path).items() if member.endswith(name)))
+def document_of(path: Path, names: tuple[str, ...]) -> Any:
+    found = [content for member, content in members_of(path).items() if member.endswith(names)]
+    if not found:
+        pytest.skip(f"this torch writes no {names}")
+    return json.loads(found[0])
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("model.json", "ExportedProgram"), ("weights_config.json", "PayloadConfig")]
-)
+@pytest.mark.parametrize(("name", "kind"), [(PROGRAM, "ExportedProgram"), (("weights_config.json",), "PayloadConfig")])
 @pytest.mark.parametrize(
     "payload", [PAYLOAD, "builtins.eval", "os.system", "torch.ops.aten.from_file.default", "s0.__class__"]
 )
-def test_no_text_reaches_torch_unread(name: str, kind: str, payload: str, originals: Path) -> None:
+def test_no_text_reaches_torch_unread(name: tuple[str, ...], kind: str, payload: str, originals: Path) -> None:
     document = document_of(originals / "net.pt2", name)
     kinds = {kind_of(path) for path in leaves(document)}
     document = smallest(document)
@@ -464,7 +468,7 @@ def members_of_buffer(buffer: io.BytesIO) -> dict[str, bytes]:
 
 def test_objects_with_code_of_their_own_are_refused(originals: Path) -> None:
     members = members_of(originals / "net.pt2")
-    name = next(name for name in members if name.endswith("model.json"))
+    name = next(name for name in members if name.endswith(PROGRAM))
     document = json.loads(members[name])
     thing = {"name": "thing", "class_fqn": "__torch__.torch.classes.own.Thing"}
     changes: list[Callable[[Any], object]] = [
