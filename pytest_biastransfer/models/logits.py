@@ -130,7 +130,8 @@ def _entries(output: Any) -> Mapping[str, Any]:
         return {str(key): value for key, value in output.items()}
     if isinstance(output, tuple) and hasattr(output, "_fields"):
         return dict(zip(output._fields, output, strict=True))
-    if isinstance(output, tuple | list):
+    # A union of types breaks a graph of torch.compile before torch 2.10.
+    if isinstance(output, (tuple, list)):
         return {str(number): value for number, value in enumerate(output)}
     if dataclasses.is_dataclass(output) and not isinstance(output, type):
         return {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}

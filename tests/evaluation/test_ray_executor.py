@@ -39,6 +39,9 @@ from tests.support.warm_python import PYTHON
 
 ray: Any = pytest.importorskip("ray", reason="needs the package ray")
 
+# Older releases leave files and processes of their head to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 # Of the tests' modules, classes travel with their code: nodes need not have them.
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 80_000_000
