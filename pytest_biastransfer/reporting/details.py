@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pytest_biastransfer.names import CONTROL_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.reporting.figures import Interval, interval_of
 from pytest_biastransfer.reporting.report import Details, Group, Kind, Move, Role, Shares, Shown
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 MOST_CLASSES: Final = 20
 MOST_MOVES: Final = 20
 MOST_IMAGES: Final = 16
+# What the model under test is, by the fixture that it comes from.
+_ROLES: Final[Mapping[str, Role]] = {
+    SOURCE_FIXTURE: "source",
+    MODEL_FIXTURE: "transferred",
+    CONTROL_FIXTURE: "control",
+}
 
 
 def details_of(
@@ -41,7 +49,7 @@ def details_of(
         The fields that tests of its kind have: `prediction_details` or `group_details`.
     """
     control = measurement.control
-    return Details(
+    details = Details(
         kind=kind,
         declaration=declaration,
         model=measurement.model,
@@ -53,6 +61,13 @@ def details_of(
         control_metrics={} if control is None else _intervals(control.estimates),
         **kind_details,
     )
+    role = _ROLES.get(next(iter(fixtures), ""), "model")
+    return replace(details, shares=[_with_role(shares, role) for shares in details.shares])
+
+
+def _with_role(shares: Shares, role: Role) -> Shares:
+    """Return the distribution with the role of the model under test, if it is that model's."""
+    return replace(shares, role=role) if shares.role == "transferred" else shares
 
 
 def prediction_details(
