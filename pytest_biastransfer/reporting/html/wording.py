@@ -115,9 +115,18 @@ def demand(limit: Limit) -> str:
     >>> demand(Limit("asr", 0.05, "certain", True, "", Interval(0.01, 0.0, 0.03, 0.95, 900), None))
     'asr at most 0.05, for certain'
     """
+    return f"{limit.named()} {bound(limit).removeprefix('in size ')}"
+
+
+def bound(limit: Limit) -> str:
+    """Return what a limit demands of its metric, without the metric's name.
+
+    >>> bound(Limit("gap", 0.1, "point", True, "", Interval(-0.03, None, None, None, 8), None, "size at most"))
+    'in size at most 0.1'
+    """
     manner = {"certain": ", for certain", "significant": " unless by chance"}.get(limit.rule, "")
-    wanted = "at least" if limit.bound == "at least" else "at most"
-    return f"{limit.named()} {wanted} {limit.limit:g}{manner}"
+    wanted = {"at least": "at least", "size at most": "in size at most"}.get(limit.bound, "at most")
+    return f"{wanted} {limit.limit:g}{manner}"
 
 
 def basis(interval: Interval) -> str:
