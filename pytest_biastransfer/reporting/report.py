@@ -96,7 +96,7 @@ class Shown:
     confidence_before, confidence_after
         The probabilities of these classes, in [0, 1]; None if they were not computed.
     new
-        Whether it flips now and did not when the baseline was accepted; None without a baseline.
+        Whether it is in the set that is shown, and was not when the baseline was accepted; None without a baseline.
     tile
         The number of the clean image's tile in the test's pictures; the next tile is the intervened image. None if
         there is no picture.
@@ -182,8 +182,11 @@ class Details:
         The most frequent moves of the transferred model's predictions, most frequent first; and the number of flips.
     example
         An image under the intervention, if the session draws pictures.
+    counted, counted_flips
+        Which flipped images are shown: the name of a set of images, such as ``"hits"`` for those that hit the target;
+        and how many there are.
     shown
-        Flipped images, newly flipped ones first.
+        Flipped images of that set, those that were not in it when the baseline was accepted first.
     groups, missing
         The groups of a gap, and the number of images that are in none because they have no value.
     pictures
@@ -207,6 +210,8 @@ class Details:
     groups: Sequence[Group] = ()
     missing: int = 0
     pictures: Pictures | None = None
+    counted: str = "flipped"
+    counted_flips: int = 0
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,12 @@ class TestSection:
         return self.test.details.shown[:IMAGES_ON_TOP] if self.test.details is not None else ()
 
     @property
+    def countable(self) -> int:
+        """The number of images that could be shown as flipped ones."""
+        details = self.test.details
+        return 0 if details is None else details.flips if details.counted == "flipped" else details.counted_flips
+
+    @property
     def preview(self) -> Shown | None:
         """The image that shows the intervention: the example, or else the first flipped image with a picture."""
         if self.test.details is None:

@@ -97,22 +97,18 @@ class Scorecard:
         The symbols in use, with their meaning.
     metric
         The metric of all figures; empty if they are of several.
-    has_files
-        Whether the tests are of several files, which the names of functions then begin with.
     """
 
     columns: Sequence[str]
     rows: Sequence[Row]
     symbols: Sequence[tuple[str, str]]
     metric: str
-    has_files: bool
 
 
 def scorecard(tests: Sequence[Result], parts: Sequence[NameParts], addresses: Sequence[str]) -> Scorecard:
     """Return the scorecard of tests, with the parts of their names and the addresses of their sections."""
     cells = [_cell(number, *one) for number, one in enumerate(zip(tests, parts, addresses, strict=True), 1)]
-    has_files = len({part.file for part in parts}) > 1
-    functions = [f"{part.file}::{part.function}" if has_files and part.file else part.function for part in parts]
+    functions = _function_names(parts)
     cases = [part.case for part in parts]
     ranks = [(SEVERITY.index(test.outcome), not is_worse(test), number) for number, test in enumerate(tests)]
     down, across = (functions, cases) if len(set(functions)) >= len(set(cases)) else (cases, functions)
@@ -136,8 +132,23 @@ def scorecard(tests: Sequence[Result], parts: Sequence[NameParts], addresses: Se
         rows=[Row(row or "no case", [table.get((row, column), []) for column in columns or [""]]) for row in rows],
         symbols=[(symbol, meaning) for symbol, meaning in _LEGEND.items() if symbol in used],
         metric=metrics.pop() if len(metrics) == 1 else "",
-        has_files=has_files,
     )
+
+
+def _function_names(parts: Sequence[NameParts]) -> Sequence[str]:
+    """Return the name of each test's function, as short as it is still its own.
+
+    Without the file, if no other file has a function of that name; and the parameters alone, if all tests are of one
+    function.
+    """
+    files: dict[str, set[str]] = {}
+    for part in parts:
+        files.setdefault(part.function, set()).add(part.file)
+    names = [part.function if len(files[part.function]) == 1 else f"{part.file}::{part.function}" for part in parts]
+    split = [name.partition("[") for name in names]
+    if len({function for function, _, _ in split}) == 1 and all(bracket for _, bracket, _ in split):
+        return [parameters.removesuffix("]") for _, _, parameters in split]
+    return names
 
 
 def _by_rank(names: Sequence[str], ranks: Sequence[tuple[int, bool, int]]) -> list[str]:

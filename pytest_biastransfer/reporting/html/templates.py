@@ -22,6 +22,7 @@ _STYLES: Final = ("page.css", "first_screen.css", "navigation.css")
 _SCRIPTS: Final = ("page.js", "navigation.js")
 _FILTERS: Final[Mapping[str, Any]] = {
     "basis": wording.basis,
+    "breakable": wording.breakable,
     "bound": wording.bound,
     "broken": wording.broken,
     "change": change_text,
@@ -33,6 +34,7 @@ _FILTERS: Final[Mapping[str, Any]] = {
     "moment": wording.moment,
     "percent": wording.percent,
     "short": shortened,
+    "shown_title": wording.shown_title,
     "spread": wording.spread,
     "verdict": wording.verdict,
     # Without the decimal point of a whole number.
