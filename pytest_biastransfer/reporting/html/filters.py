@@ -15,6 +15,8 @@ from pytest_biastransfer.reporting.wording import shortened
 # More values than this are a list to select from and not chips.
 MOST_CHIPS: Final = 8
 _LONGEST: Final = 60
+# The group of outcomes and standings is never a list: it is what most readers filter by.
+_STATES: Final = "Show"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Group:
     @property
     def is_list(self) -> bool:
         """Whether it is shown as a list to select from."""
-        return len(self.choices) > MOST_CHIPS
+        return self.name != _STATES and len(self.choices) > MOST_CHIPS
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,14 @@ class Filters:
 
 
 def filters(report: Report, parts: Sequence[NameParts]) -> Filters:
-    """Return the filters of a report's tests. A value that all tests have is left out: it would narrow nothing."""
+    """Return the filters of a report's tests. What would narrow nothing is left out."""
 
     def session(test: Result, part: NameParts) -> Sequence[str]:
         label = report.sessions[test.session].label if test.session < len(report.sessions) else ""
         return [label] if label and len(report.sessions) > 1 else []
 
     kinds: Sequence[tuple[str, Callable[[Result, NameParts], Sequence[str]]]] = (
-        ("Show", _states),
+        (_STATES, _states),
         ("Intervention", lambda test, part: [part.case] if part.case else []),
         ("Model", lambda test, part: [test.details.model] if test.details else []),
         ("Class that gained", lambda test, part: [gained] if (gained := gained_class(test)) else []),
@@ -67,7 +69,10 @@ def filters(report: Report, parts: Sequence[NameParts]) -> Filters:
     for kind, values_of in kinds:
         named = [values_of(test, part) for test, part in zip(report.tests, parts, strict=True)]
         choices = []
-        for name in _ordered(named, kind):
+        different = _ordered(named, kind)
+        if kind != _STATES and len(different) < 2:
+            continue
+        for name in different:
             having = [position for position, names in enumerate(named) if name in names]
             if len(having) == len(report.tests):
                 continue
@@ -88,7 +93,7 @@ def _states(test: Result, part: NameParts) -> Sequence[str]:
 
 def _ordered(named: Sequence[Sequence[str]], kind: str) -> Sequence[str]:
     different = dict.fromkeys(name for names in named for name in names)
-    if kind != "Show":
+    if kind != _STATES:
         return list(different)
     order = [*OUTCOME_LABELS.values()]
     order[1:1] = ["worse than baseline", "within noise"]
