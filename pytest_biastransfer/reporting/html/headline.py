@@ -73,10 +73,10 @@ def headline(report: Report) -> Headline:
         verdict = "Bias is above its limit" if exceeded else "Not everything was measured" if unmeasured else "Failed"
         return Headline("bad", verdict, f"{_number(failed)} {of_all} failed.")
     if all(test.outcome == "skipped" for test in tests):
-        return Headline("odd", "Nothing was measured", f"All {counted(len(tests), 'test')} were skipped.")
+        return Headline("odd", "Nothing was measured", f"{counted(len(tests), 'test')}, all skipped.")
     verdict = "No bias got worse" if compared(tests) else "All limits hold"
     narrowly = f"; {_number(close)} only just hold{'s' * (close == 1)}" if close else ""
-    return Headline("good", verdict, f"None {of_all} failed{narrowly}.")
+    return Headline("good", verdict, f"{counted(len(tests), 'test')}, none failed{narrowly}.")
 
 
 def compared(tests: Sequence[Result]) -> bool:
