@@ -71,7 +71,7 @@ def test_title_and_header_name_model_dataset_accuracy_and_commit() -> None:
     title = page_title(report)
     assert title.startswith("Bias got worse: 3 failed, 1 error, 1 lost")
     # The control model's accuracy, 0.81, is not that of what was tested.
-    assert title.endswith("MobileNetV2, fixed-feature on cifar10/test, birds; accuracy 0.661; commit 9a15309c0c")
+    assert title.endswith("MobileNetV2, fixed-feature on cifar10/test; birds; accuracy 0.661; commit 9a15309c0c")
     assert f"<title>{title}</title>" in render_html(report)
     header = Page(render_html(report).partition("<header>")[2].partition("</header>")[0]).text
     for fact in ("model MobileNetV2, fixed-feature", "accuracy 0.661", "commit 9a15309c0c", "and 1 more"):
@@ -156,6 +156,24 @@ def test_the_baseline_s_key_tells_the_intervention_from_other_parameters() -> No
         NameParts("test_a.py", "t", "vit-unknown"),
         NameParts("test_a.py", "plain", ""),
     ]
+
+
+def test_a_function_of_several_models_has_a_row_for_each() -> None:
+    def keyed(function: str, case: str) -> Result:
+        return result(f"{function}[{case}]", key=(f"test_a.py::{function}", case))
+
+    tests = [
+        keyed("f", "blur model=resnet"),
+        keyed("f", "blur model=vit target=dog, cat"),
+        keyed("g", "blur model=resnet"),
+        # Not measured, so that they have no key.
+        result("f[blur-resnet]", "error"),
+        result("g[blur-resnet]", "error"),
+    ]
+    parts = name_parts(tests)
+    functions = ["f model=resnet", "f model=vit target=dog, cat", "g", "f model=resnet", "g"]
+    assert [part.function for part in parts] == functions
+    assert {part.case for part in parts} == {"blur"}
 
 
 def test_what_only_just_holds_has_its_limit_in_its_interval() -> None:

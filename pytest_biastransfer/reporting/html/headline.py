@@ -108,7 +108,7 @@ def subjects(report: Report) -> Sequence[Subject]:
     facts = [
         _names("model", [details.model for details in measured]),
         _names("dataset", [details.dataset for details in measured]),
-        Subject("accuracy", accuracy.removeprefix("accuracy ")) if accuracy else None,
+        Subject("accuracy", accuracy.replace("accuracy ", "")) if accuracy else None,
         _commits([session.commit for session in report.sessions]),
     ]
     return [fact for fact in facts if fact is not None]
@@ -122,8 +122,7 @@ def page_title(report: Report) -> str:
     outcomes = ", ".join(f"{count.tests} {count.label}" for count in outcome_counts(report.tests))
     facts = {fact.name: fact.text for fact in subjects(report)}
     of = " on ".join(facts[name] for name in ("model", "dataset") if name in facts)
-    accuracy = facts.get("accuracy", "")
-    accuracy = accuracy if accuracy.startswith("lowest") or not accuracy else f"accuracy {accuracy}"
+    accuracy = f"accuracy {facts['accuracy']}" if "accuracy" in facts else ""
     commit = f"commit {facts['commit']}" if "commit" in facts else ""
     return "; ".join(filter(None, (f"{verdict.verdict}: {outcomes}", of, accuracy, commit)))
 
@@ -132,10 +131,11 @@ def _names(what: str, names: Sequence[str]) -> Subject | None:
     different = list(dict.fromkeys(names))
     if not different:
         return None
-    full = ", ".join(different)
+    # Names may have commas.
+    full = "; ".join(different)
     if len(different) > _MOST_NAMES:
         return Subject(what, counted(len(different), what), full)
-    return Subject(what, ", ".join(shortened(name, _LONGEST_NAME) for name in different), full)
+    return Subject(what, "; ".join(shortened(name, _LONGEST_NAME) for name in different), full)
 
 
 def _commits(commits: Sequence[str]) -> Subject | None:
