@@ -81,14 +81,17 @@ def maybe_worse(metric_changes: Sequence[MetricChange], alpha: float) -> list[st
     ]
 
 
-def newly_flipped(before: Entry, now: Entry) -> list[int]:
-    """Return the images that flip now and of no accepted seed, if all are of the same images."""
+def newly_flipped(before: Entry, now: Entry, images: str = "flipped") -> list[int]:
+    """Return the images that flip now and of no accepted seed, if all are of the same images.
+
+    `images` is the name of another set of images of the evidence, such as ``"hits"`` for those that hit the target.
+    """
     if not same_images(before, now):
         return []
     earlier: set[int] = set()
     for seed in accepted_seeds(before):
-        earlier.update(seed.image_set("flipped"))
-    return [image for image in now.image_set("flipped") if image not in earlier]
+        earlier.update(seed.image_set(images))
+    return [image for image in now.image_set(images) if image not in earlier]
 
 
 def meanings(

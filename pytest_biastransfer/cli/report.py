@@ -43,12 +43,12 @@ def add_command(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the file."""
     from pytest_biastransfer.reporting.render import expected_suffix, render, save
-    from pytest_biastransfer.reporting.report import merged, read_report
+    from pytest_biastransfer.reporting.report import merged, read_from, read_report
 
     out: Path = options.out
     if out.suffix not in RENDERERS:
         raise ReportError(f"--out={out}: {expected_suffix()}")
-    reports = [read_report(path) for path in options.reports]
+    reports = [read_from(read_report(path), path.as_posix()) for path in options.reports]
     if options.trend or (not options.merge and _are_runs(reports)):
         if out.suffix != ".html":
             raise ReportError(f"--out={out}: a trend is a page; name a .html file, or join the reports with --merge")

@@ -69,6 +69,11 @@ METRICS: Mapping[str, Metric] = by_name(
             name="asr",
             title="attack success rate",
             definition="the share of images with `f(T(x)) != f(x)`; needs no labels",
+            plain_name="flip rate",
+            explanation=(
+                "The share of images whose predicted class the intervention changes. 0 means that it changes no "
+                "prediction."
+            ),
             limits=_FROM_0_TO_1,
             needs=frozenset(),
             estimator=Share(flipped, all_images, has_fixed_base=True),
@@ -82,6 +87,11 @@ METRICS: Mapping[str, Metric] = by_name(
             name="conditional_asr",
             title="conditional attack success rate",
             definition="`asr` among the images that are classified correctly without `T`",
+            plain_name="flip rate of correct images",
+            explanation=(
+                "The share of images that change their predicted class, among those that are classified correctly "
+                "without the intervention."
+            ),
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels"}),
             estimator=Share(flipped, classified_correctly, has_fixed_base=False),
@@ -95,6 +105,10 @@ METRICS: Mapping[str, Metric] = by_name(
             name="targeted_asr",
             title="targeted attack success rate",
             definition="the share of images of other classes that are in a target class with `T`, as some are without",
+            plain_name="target rate",
+            explanation=(
+                "The share of images of other classes that are classified as a target class with the intervention."
+            ),
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels", "target"}),
             estimator=_TARGETED,
@@ -110,6 +124,8 @@ METRICS: Mapping[str, Metric] = by_name(
             name="targeted_excess",
             title="excess of the targeted rate",
             definition="`targeted_asr` minus the share of these images that is in a target class without `T`",
+            plain_name="target rate that the intervention adds",
+            explanation="The target rate with the intervention minus the target rate without it.",
             limits=_SIGNED,
             needs=frozenset({"labels", "target"}),
             estimator=lambda inputs: flips.targeted_excess(
@@ -127,6 +143,11 @@ METRICS: Mapping[str, Metric] = by_name(
             name="skew",
             title="total variation distance",
             definition="how far the distribution of predicted classes moves; at most `asr`",
+            plain_name="shift of the classes",
+            explanation=(
+                "How far the intervention moves the distribution of the predicted classes. 0 means that all classes "
+                "are predicted as often as before, 1 that they have nothing in common."
+            ),
             limits=_FROM_0_TO_1,
             needs=frozenset(),
             estimator=lambda inputs: flips.skew(inputs.clean, inputs.intervened, inputs.confidence),
@@ -140,6 +161,8 @@ METRICS: Mapping[str, Metric] = by_name(
             name="accuracy_drop",
             title="loss of accuracy",
             definition="accuracy without `T` minus accuracy with `T`",
+            plain_name="loss of accuracy",
+            explanation="The accuracy without the intervention minus the accuracy with it.",
             limits=_SIGNED,
             needs=frozenset({"labels"}),
             estimator=lambda inputs: flips.accuracy_drop(*inputs.labelled, inputs.confidence),
@@ -152,6 +175,10 @@ METRICS: Mapping[str, Metric] = by_name(
             name="asr_excess",
             title="excess of the attack success rate",
             definition="`asr` minus the control model's on the same images",
+            plain_name="flip rate above the control's",
+            explanation=(
+                "The flip rate minus that of the control model on the same images. It is what the source model adds."
+            ),
             limits=_SIGNED,
             needs=frozenset({"control"}),
             estimator=lambda inputs: flips.asr_excess(flipped(inputs), control_flipped(inputs), inputs.confidence),
@@ -165,6 +192,8 @@ METRICS: Mapping[str, Metric] = by_name(
             name="skew_excess",
             title="excess of the total variation distance",
             definition="`skew` minus the control model's on the same images",
+            plain_name="shift of the classes above the control's",
+            explanation="The shift of the classes minus that of the control model on the same images.",
             limits=_SIGNED,
             needs=frozenset({"control"}),
             estimator=lambda inputs: flips.skew_excess(
@@ -180,6 +209,8 @@ METRICS: Mapping[str, Metric] = by_name(
             name=ACCURACY,
             title="accuracy",
             definition="the share of images that are classified correctly without `T`",
+            plain_name="accuracy",
+            explanation="The share of images that are classified correctly without the intervention.",
             limits=None,
             needs=frozenset({"labels"}),
             estimator=Share(classified_correctly, labelled, has_fixed_base=True),
@@ -197,6 +228,8 @@ METRICS: Mapping[str, Metric] = by_name(
             name="intervened_accuracy",
             title="accuracy with the intervention",
             definition="the share of images that are classified correctly with `T`",
+            plain_name="accuracy with the intervention",
+            explanation="The share of images that are classified correctly with the intervention.",
             limits=None,
             needs=frozenset({"labels"}),
             estimator=Share(classified_correctly_with_intervention, labelled, has_fixed_base=True),
@@ -209,6 +242,10 @@ METRICS: Mapping[str, Metric] = by_name(
             name="clean_target_rate",
             title="target rate without the intervention",
             definition="the share of images of other classes that are classified as a target class without `T`",
+            plain_name="target rate without the intervention",
+            explanation=(
+                "The share of images of other classes that are classified as a target class without the intervention."
+            ),
             limits=None,
             needs=frozenset({"labels", "target"}),
             estimator=Share(in_target_without_intervention, of_other_classes, has_fixed_base=True),
@@ -221,6 +258,11 @@ METRICS: Mapping[str, Metric] = by_name(
             name="corrected_skew",
             title="total variation distance, less what chance adds",
             definition="`skew` less what chance adds to it: images that move between classes and cancel out on average",
+            plain_name="shift of the classes, less what chance adds",
+            explanation=(
+                "The shift of the classes without the part that images cause that move between classes and cancel "
+                "out on average."
+            ),
             limits=None,
             needs=frozenset(),
             estimator=lambda inputs: flips.corrected_skew(inputs.clean, inputs.intervened, inputs.confidence),
@@ -233,6 +275,8 @@ METRICS: Mapping[str, Metric] = by_name(
             name="gap",
             title="gap between groups",
             definition="the largest difference of the group metric between two groups",
+            plain_name="gap between groups",
+            explanation="The largest difference of a metric between two groups of images.",
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels"}),
             interval="paired bootstrap",
@@ -244,6 +288,8 @@ METRICS: Mapping[str, Metric] = by_name(
             name="gap_excess",
             title="excess of the gap",
             definition="`gap` minus the control model's on the same images",
+            plain_name="gap above the control's",
+            explanation="The gap between groups minus that of the control model on the same images.",
             limits=_SIGNED,
             needs=frozenset({"labels", "control"}),
             interval="paired bootstrap",
@@ -256,6 +302,10 @@ METRICS: Mapping[str, Metric] = by_name(
             name="ratio",
             title="ratio of the lowest and the highest rate",
             definition="the lowest rate of a group divided by the highest one",
+            plain_name="ratio of the groups",
+            explanation=(
+                "The lowest rate of a group divided by the highest one. 1 means that all groups have the same rate."
+            ),
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels"}),
             interval="paired bootstrap",
@@ -268,6 +318,8 @@ METRICS: Mapping[str, Metric] = by_name(
             name="worst",
             title="worst group",
             definition="the group metric of the worst group",
+            plain_name="worst group",
+            explanation="The metric of the group that has the worst one.",
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels"}),
             interval="paired bootstrap",

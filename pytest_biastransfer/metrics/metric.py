@@ -44,6 +44,9 @@ class Metric:
         Its name in the field's words.
     definition
         What it is, in Markdown; `T` is the intervention, `f(x)` the predicted class of an image.
+    plain_name, explanation
+        Its name and what it means for readers of a report who know neither the field's words nor its symbols; plain
+        text.
     limits
         The lowest and the highest sensible limit; None if no marker limits it.
     needs
@@ -66,6 +69,8 @@ class Metric:
     name: str
     title: str
     definition: str
+    plain_name: str
+    explanation: str
     limits: tuple[float, float] | None
     needs: frozenset[Need]
     interval: Interval
@@ -79,6 +84,8 @@ class Metric:
         """Raise TypeError or ValueError for an entry that is not complete."""
         _require(self.name.isidentifier(), self.name, "name", "an identifier")
         _require(bool(self.title and self.definition), self.name, "title and definition", "texts that are not empty")
+        has_plain_words = bool(self.plain_name and self.explanation)
+        _require(has_plain_words, self.name, "plain_name and explanation", "texts that are not empty")
         if not isinstance(self.change, ChangeTest):
             raise TypeError(f"metric {self.name}: change={self.change!r}, expected a test of change")
         _require(self.interval in get_args(Interval), self.name, "interval", " or ".join(get_args(Interval)))

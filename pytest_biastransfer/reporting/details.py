@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pytest_biastransfer.names import CONTROL_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.reporting.figures import Interval, interval_of
 from pytest_biastransfer.reporting.report import Details, Group, Kind, Move, Role, Shares, Shown
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 MOST_CLASSES: Final = 20
 MOST_MOVES: Final = 20
 MOST_IMAGES: Final = 16
+# What the model under test is, by the fixture that it comes from.
+_ROLES: Final[Mapping[str, Role]] = {
+    SOURCE_FIXTURE: "source",
+    MODEL_FIXTURE: "transferred",
+    CONTROL_FIXTURE: "control",
+}
 
 
 def details_of(
@@ -41,7 +49,7 @@ def details_of(
         The fields that tests of its kind have: `prediction_details` or `group_details`.
     """
     control = measurement.control
-    return Details(
+    details = Details(
         kind=kind,
         declaration=declaration,
         model=measurement.model,
@@ -53,6 +61,13 @@ def details_of(
         control_metrics={} if control is None else _intervals(control.estimates),
         **kind_details,
     )
+    role = _ROLES.get(next(iter(fixtures), ""), "model")
+    return replace(details, shares=[_with_role(shares, role) for shares in details.shares])
+
+
+def _with_role(shares: Shares, role: Role) -> Shares:
+    """Return the distribution with the role of the model under test, if it is that model's."""
+    return replace(shares, role=role) if shares.role == "transferred" else shares
 
 
 def prediction_details(
@@ -60,6 +75,8 @@ def prediction_details(
     source: Measurement | None = None,
     newly_flipped: Collection[int] | None = None,
     sheet: TileSheet | None = None,
+    *,
+    counted: str = "flipped",
 ) -> dict[str, Any]:
     """Return class shares, moves between classes, and flipped images, with their pictures.
 
@@ -71,12 +88,16 @@ def prediction_details(
         The images that flip now and did not when the baseline was accepted; None where that is not known.
     sheet
         Pictures of the images that `shown_images` names, and the model's confidences in its predictions.
+    counted
+        The name of the set of images that are shown, as far as they flip.
     """
     return {
         "shares": _all_shares(measurement, source),
         "moves": _moves(measurement.flips),
         "flips": len(measurement.flips),
-        "shown": _shown(measurement, newly_flipped, sheet),
+        "counted": counted,
+        "counted_flips": len(_counted_flips(measurement, counted)),
+        "shown": _shown(measurement, newly_flipped, sheet, counted),
         "example": None if sheet is None else sheet.example,
         "pictures": None if sheet is None else sheet.pictures,
     }
@@ -98,15 +119,24 @@ def group_details(measurement: GapMeasurement) -> dict[str, Any]:
     return {"groups": groups, "missing": measurement.missing}
 
 
-def shown_images(found: Measurement, newly: Collection[int] | None) -> list[int]:
-    """Return the flipped images that are shown, newly flipped ones first.
+def shown_images(found: Measurement, newly: Collection[int] | None, counted: str = "flipped") -> list[int]:
+    """Return the flipped images that are shown, of those that a metric counts, newly counted ones first.
 
     Of too many, some from all over the dataset: it may be sorted by class.
     """
-    known = set(newly or ())
-    new = _spread([flip.index for flip in found.flips if flip.index in known], MOST_IMAGES)
-    others = _spread([flip.index for flip in found.flips if flip.index not in known], MOST_IMAGES - len(new))
+    known, flips = set(newly or ()), _counted_flips(found, counted)
+    new = _spread([index for index in flips if index in known], MOST_IMAGES)
+    others = _spread([index for index in flips if index not in known], MOST_IMAGES - len(new))
     return [*new, *others]
+
+
+def _counted_flips(measurement: Measurement, counted: str) -> list[int]:
+    """Return the flipped images that are in a set; a flip that never reaches the target explains no hit of it."""
+    indices = [flip.index for flip in measurement.flips]
+    if counted == "flipped":
+        return indices
+    images = {int(index) for index in measurement.outcomes.image_sets[counted]}
+    return [index for index in indices if index in images]
 
 
 def _spread(images: Sequence[int], count: int) -> list[int]:
@@ -156,12 +186,14 @@ def _moves(flips: Sequence[Flip]) -> list[Move]:
     return [Move(before, after, images) for (before, after), images in ordered[:MOST_MOVES]]
 
 
-def _shown(measurement: Measurement, newly: Collection[int] | None, sheet: TileSheet | None) -> list[Shown]:
+def _shown(
+    measurement: Measurement, newly: Collection[int] | None, sheet: TileSheet | None, counted: str
+) -> list[Shown]:
     flips = {flip.index: flip for flip in measurement.flips}
     # The sheet of a test that passed may have an example alone: then it has no confidences, and no tiles of flips.
     confidences = sheet.confidences if sheet is not None else ()
     shown = []
-    for number, index in enumerate(shown_images(measurement, newly)):
+    for number, index in enumerate(shown_images(measurement, newly, counted)):
         flip = flips[index]
         before, after = confidences[number] if confidences else (None, None)
         shown.append(

@@ -23,7 +23,8 @@ from pytest_biastransfer.reporting.performance import Performance, once_each
 SCHEMA: Final = 1
 
 Kind = Literal["intervention", "ladder", "search", "gap"]
-Role = Literal["source", "transferred", "control"]
+# `model` is a model under test that comes from a fixture of the user's.
+Role = Literal["source", "transferred", "control", "model"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Shown:
     confidence_before, confidence_after
         The probabilities of these classes, in [0, 1]; None if they were not computed.
     new
-        Whether it flips now and did not when the baseline was accepted; None without a baseline.
+        Whether it is in the set that is shown, and was not when the baseline was accepted; None without a baseline.
     tile
         The number of the clean image's tile in the test's pictures; the next tile is the intervened image. None if
         there is no picture.
@@ -175,14 +176,17 @@ class Details:
     metrics, control_metrics
         All metrics, by name.
     shares
-        The distributions of the predicted classes: of the source model if its measurement is there, of the transferred
-        model, and of the control model.
+        The distributions of the predicted classes: of the source model if its measurement is there, of the model under
+        test, and of the control model.
     moves, flips
         The most frequent moves of the transferred model's predictions, most frequent first; and the number of flips.
     example
         An image under the intervention, if the session draws pictures.
+    counted, counted_flips
+        Which flipped images are shown: the name of a set of images, such as ``"hits"`` for those that hit the target;
+        and how many there are.
     shown
-        Flipped images, newly flipped ones first.
+        Flipped images of that set, those that were not in it when the baseline was accepted first.
     groups, missing
         The groups of a gap, and the number of images that are in none because they have no value.
     pictures
@@ -206,6 +210,8 @@ class Details:
     groups: Sequence[Group] = ()
     missing: int = 0
     pictures: Pictures | None = None
+    counted: str = "flipped"
+    counted_flips: int = 0
 
 
 @dataclass(frozen=True)
@@ -246,6 +252,8 @@ class Result:
         The key and the entry that a baseline would hold; ``biastransfer compare`` compares the entries of two reports.
     max_regression, max_accuracy_regression
         By how much each limited metric, and the accuracy without an intervention, may become worse.
+    session
+        The position of its session among those of the report, from 0.
     """
 
     name: str
@@ -267,6 +275,7 @@ class Result:
     max_regression: float = 0.0
     max_accuracy_regression: float = 0.0
     curves: Curves | None = None
+    session: int = 0
 
     @property
     def metrics(self) -> Sequence[str]:
@@ -276,11 +285,37 @@ class Result:
 
 @dataclass(frozen=True)
 class Session:
-    """One run of pytest: its start (UTC, ISO 8601), its duration in seconds, and the versions that it ran with."""
+    """One run of pytest.
+
+    Attributes
+    ----------
+    started, seconds
+        Its start (UTC, ISO 8601), and its duration in seconds.
+    environment
+        The versions that it ran with.
+    commit
+        The full hash of the commit that was checked out; empty if it is not known.
+    job
+        The name of the CI job; empty outside CI.
+    file
+        The file that it was read from, as it was typed, in a report that was joined from several; otherwise empty.
+    """
 
     started: str
     seconds: float
     environment: Mapping[str, str]
+    commit: str = ""
+    job: str = ""
+    file: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its file and its job, as far as they are known.
+
+        >>> Session("", 1.0, {}, job="bias", file="part-1.json").label
+        'part-1.json, job bias'
+        """
+        return ", ".join(filter(None, (self.file, f"job {self.job}" if self.job else "")))
 
 
 @dataclass(frozen=True)
@@ -342,20 +377,28 @@ def read_report(path: Path) -> Report:
         raise ReportError(f"{path} is not a report as pytest --bias-report=NAME.json writes it: {error}") from error
 
 
+def read_from(report: Report, file: str) -> Report:
+    """Return a report whose sessions name the file that they were read from; those that name one already keep it."""
+    sessions = [session if session.file else dataclasses.replace(session, file=file) for session in report.sessions]
+    return dataclasses.replace(report, sessions=sessions)
+
+
 def merged(reports: Iterable[Report]) -> Report:
     """Return one report with the tests of several, such as those of several machines that shared the tests.
 
     A test that is in several reports has its worst outcome: it failed on one of the machines.
     """
     reports = list(reports)
+    sessions: list[Session] = []
     worst: dict[tuple[str, str], Result] = {}
     for report in reports:
         for test in report.tests:
             other = worst.get((test.file, test.name))
             if other is None or SEVERITY.index(test.outcome) < SEVERITY.index(other.outcome):
-                worst[test.file, test.name] = test
+                worst[test.file, test.name] = dataclasses.replace(test, session=len(sessions) + test.session)
+        sessions += report.sessions
     return Report(
-        sessions=[session for report in reports for session in report.sessions],
+        sessions=sessions,
         # The order in which machines finish must not change the merged report.
         tests=sorted(worst.values(), key=lambda test: (test.file, test.line, test.name)),
         performances=once_each(performance for report in reports for performance in report.performances),

@@ -33,6 +33,8 @@ entry = ClassMetric(
     name="negative_flip_rate",
     title="negative flip rate",
     definition="the share of images that are classified correctly only without `T`",
+    plain_name="negative flip rate",
+    explanation="The share of images that are classified correctly only without the intervention.",
     limits=(0.0, 1.0),
     needs=frozenset({"labels"}),
     estimator=Share(negatively_flipped, all_images, has_fixed_base=True),

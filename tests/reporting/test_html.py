@@ -31,6 +31,7 @@ EXPECTED_TAGS: Final = frozenset(
     {"html", "head", "meta", "title", "link", "style", "body", "main", "script", "header", "section", "article"}
     | {"h1", "h2", "h3", "h4", "p", "b", "a", "small", "bdi", "code", "pre", "span", "div", "ol", "li", "details"}
     | {"label", "input", "select", "option", "output", "button", "summary", "figure", "figcaption"}
+    | {"ul", "dl", "dt", "dd", "fieldset", "legend", "kbd", "i", "wbr"}
     | {"table", "caption", "thead", "tbody", "tr", "th", "td"}
     | {"svg", "defs", "image", "use", "path", "line", "circle", "text"}
 )
@@ -90,7 +91,7 @@ def test_the_headline_counts_outcomes_in_words_and_images(sample: str) -> None:
 def test_a_report_without_tests_says_so() -> None:
     text = Page(render_html(report_of())).text
     assert "No bias tests ran, so there is nothing to report." in text
-    assert "Filter" not in text
+    assert "Search" not in text
     assert "Bias report: no tests" in text
 
 
@@ -121,9 +122,9 @@ def test_of_failed_tests_regressions_come_first_then_what_is_furthest_beyond_its
 def test_what_got_worse_is_at_the_top_with_its_images(sample: str) -> None:
     top = sample[sample.index('id="worse"') : sample.index('id="all"')]
     text = Page(top).text
-    assert "asr 0.381 (0.367 to 0.395), limit 0.05; control 0.144" in text
-    assert "asr_excess 0.237 (0.220 to 0.254), limit 0.1; asr of the control 0.144" in text
-    assert "asr 0.321 → 0.381; 446 images newly flip, 146 no longer do (p = 3e-12)" in text
+    assert "flip rate (asr) 0.381 (0.367 to 0.395), limit 0.05; control 0.144" in text
+    assert "(asr_excess) 0.237 (0.220 to 0.254), limit 0.1; asr of the control 0.144" in text
+    assert "flip rate (asr) 0.321 → 0.381; 446 images newly flip, 146 no longer do (p = 3e-12)" in text
     assert "the worker died" in text
     assert top.count("<use ") == 9
     assert "skew" not in text
@@ -143,7 +144,7 @@ def test_more_failures_than_fit_on_top_are_counted() -> None:
 
 def test_a_limit_is_on_one_axis_with_interval_control_and_baseline(sample: str) -> None:
     plot = section(sample, 2).partition('<table class="plot')[2].partition("</table>")[0]
-    assert "asr at most 0.05: exceeded 95 % intervals, n = 5,000" in Page(f"<p{plot}").text
+    assert "flip rate (asr) at most 0.05: exceeded 95 % intervals, n = 5,000" in Page(f"<p{plot}").text
     rows = re.findall(r'<tr class="(\w+)"><th>(\w+)</th><td>([\d.]+)(?: <small>([^<]*))?', plot)
     assert rows == [
         ("observed", "observed", "0.381", "0.367 to 0.395"),
@@ -171,7 +172,7 @@ def test_an_excess_is_beside_both_figures_that_it_is_the_difference_of(sample: s
 def test_what_is_undefined_has_words_and_no_mark() -> None:
     limit = Limit("asr", 0.1, "point", False, "", Interval(None, None, None, None, 0), None)
     text = section(render_html(report_of(dataclasses.replace(_measured(), limits=[limit]))), 1)
-    assert "asr at most 0.1: cannot hold" in Page(text).text
+    assert "flip rate (asr) at most 0.1: cannot hold" in Page(text).text
     assert "<td>undefined</td>" in text
     assert "<circle" not in text
 
@@ -276,8 +277,9 @@ def test_it_says_how_to_repeat_all_where_nothing_failed() -> None:
 
 def test_environments_are_told_by_session(sample: str) -> None:
     text = Page(sample).text
-    assert "Session 1, started 2025-05-04 03:02 UTC, took 1 min 14 s" in text
-    assert "Session 2, started" in text
+    assert "Session 1, cpu.json, job bias, started 2025-05-04 03:02 UTC, took 1 min 14 s" in text
+    assert "Session 2, gpu.json, job bias-gpu, started" in text
+    assert "commit 9a15309c0c8f1e4a1d6d5a3c8d7b6f5e4d3c2b1a" in text
     assert "device cuda:0, NVIDIA L4" in text
 
 
@@ -372,17 +374,17 @@ def test_a_trend_has_a_point_for_each_run_in_which_it_was_measured(trend: str) -
     trend_section = trend.partition("test_no_small_patch_decides")[2].partition("<section")[0]
     assert 'aria-label="asr over the runs: 0.191, 0.238, 0.286, 0.333; limit 0.3"' in trend_section
     assert re.findall(r"<title>([^<]*)</title>", trend_section.partition("</svg></div>")[0]) == [
-        "2025-05-01 03:02: 0.191",
-        "2025-05-02 03:02: 0.238",
-        "2025-05-03 03:02: 0.286",
-        "2025-05-04 03:02: 0.333",
+        "2025-05-01 03:02, commit 0000000000, MobileNetV2, fixed-feature: 0.191",
+        "2025-05-02 03:02, commit 1111111111, MobileNetV2, fixed-feature: 0.238",
+        "2025-05-03 03:02, commit 2222222222, MobileNetV2, fixed-feature: 0.286",
+        "2025-05-04 03:02, commit 3333333333, MobileNetV2, fixed-feature: 0.333",
     ]
     # The axis goes from 0 to 0.4, from the bottom.
     assert (
         '<path class="limit" d="M0 25h100"/><path class="line" d="M4 52.4L34.7 40.5L65.3 28.6L96 16.7"/>'
         in trend_section
     )
-    assert "<b>accuracy_drop</b> 0.175" in trend_section
+    assert "loss of accuracy (accuracy_drop)</a></b> 0.175" in trend_section
 
 
 def test_a_run_without_the_test_is_a_gap(trend: str) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS: Final = (400, 1400)
+PASSED: Final = "#test=test_objects.py::test_nothing_inherited[grayscale]"
 OPEN_ALL, CLOSE_ALL = (
     f"document.querySelectorAll('details').forEach((part) => {{ part.open = {whether}; }})"
     for whether in ("true", "false")
@@ -34,6 +35,7 @@ BEYOND: Final = """() => {
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "sample": lambda: render_html(sample_report()),
     "empty": lambda: render_html(report_of()),
+    "large": lambda: render_html(large_report(60, 2)),
     "trend": lambda: render_trend(several_runs(6)),
     **{f"hostile-{row}": (lambda name=name: render_html(hostile_report(name))) for row, name in enumerate(HOSTILE)},  # type: ignore[misc]
 }
@@ -121,7 +123,15 @@ def test_a_screenshot_is_as_wide_as_the_window_and_as_light_as_wished(opened: Op
 # Widths decide what is laid out, schemes the colours: each of both is looked at, and not all pairs of them.
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
-    [("sample", 400, "dark"), ("sample", 1400, "light"), ("empty", 400, "light"), ("trend", 1400, "dark")],
+    [
+        ("sample", 400, "dark"),
+        ("sample", 1400, "light"),
+        ("sample", 1400, "dark"),
+        ("large", 400, "light"),
+        ("large", 1400, "dark"),
+        ("empty", 400, "light"),
+        ("trend", 1400, "dark"),
+    ],
 )
 def test_axe_finds_no_serious_fault(opened: Open, name: str, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the package axe-playwright-python")
@@ -153,35 +163,114 @@ def test_columns_sort_up_and_down_by_what_they_mean(opened: Open) -> None:
     assert tab.locator("th[aria-sort]").count() == 1
 
 
+def press(tab: Tab, name: str) -> None:
+    tab.locator(".chips button", has_text=name).click()
+
+
 def test_filters_narrow_the_table_and_the_sections(opened: Open) -> None:
     tab = opened("sample")
+    search = tab.get_by_role("searchbox")
     assert rows(tab) == list(range(1, 11))
-    tab.get_by_label("Filter").fill("TENNIS")
+    search.fill("TENNIS")
     assert rows(tab) == [3, 7]
     assert tab.locator("#matching").inner_text() == "2 of 10 shown"
     assert tab.locator("details.test:visible").count() == 2
-    tab.get_by_label("Outcome").select_option("lost")
+    press(tab, "lost")
     assert rows(tab) == [3]
-    tab.get_by_label("Filter").fill("")
-    tab.get_by_label("Outcome").select_option("regression")
+    search.fill("")
+    # Of one kind, either is enough.
+    press(tab, "worse than baseline")
+    assert rows(tab) == [2, 3, 7]
+    press(tab, "lost")
     assert rows(tab) == [2, 7]
-    tab.get_by_label("Outcome").select_option("passed")
-    assert rows(tab) == [1, 5]
-    tab.get_by_label("Filter").fill("no such test")
+    # Of several kinds, each has to fit.
+    press(tab, "within noise")
+    press(tab, "worse than baseline")
+    assert rows(tab) == [2, 5, 8]
+    tab.get_by_label("Intervention").select_option(label="background-fpr (1)")
+    assert rows(tab) == [5]
+    search.fill("no such test")
     assert rows(tab) == []
-    tab.get_by_label("Filter").fill("")
-    tab.get_by_label("Outcome").select_option("all")
+    assert tab.locator("a.cell:not(.faded)").count() == 0
+    tab.get_by_role("button", name="Show all").click()
     assert rows(tab) == list(range(1, 11))
     assert tab.locator("#matching").inner_text() == ""
+    assert tab.locator("a.cell.faded").count() == 0
+    assert tab.locator("[aria-pressed=true]").count() == 0
+
+
+def test_tests_are_filtered_by_the_session_that_they_are_of(opened: Open) -> None:
+    tab = opened("sample")
+    press(tab, "gpu.json, job bias-gpu")
+    assert rows(tab) == [4]
 
 
 def test_links_open_what_they_lead_to(opened: Open) -> None:
     tab = opened("sample")
     passed = tab.locator("details[data-test='1']")
     assert passed.get_attribute("open") is None
-    tab.locator("#tests a[href='#t1']").click()
+    tab.locator(f"#tests a[href='{PASSED}']").click()
     assert passed.get_attribute("open") is not None
-    assert opened("sample", fragment="#t9").locator("details[data-test='9']").get_attribute("open") is not None
+    address = "#test=test_objects.py::test_on_gpu[vignette]"
+    assert opened("sample", fragment=address).locator("details[data-test='9']").get_attribute("open") is not None
+
+
+def test_a_link_leads_to_its_test_without_javascript_too(opened: Open) -> None:
+    tab = opened("sample", fragment=PASSED, java_script_enabled=False)
+    assert tab.locator("details[data-test='1'] .facts").is_visible()
+    tab.locator("a.cell[data-test='9']").click()
+    assert tab.locator("details[data-test='9'] .here").is_visible()
+
+
+def test_a_link_shows_a_test_that_is_filtered_out(opened: Open) -> None:
+    tab = opened("sample")
+    press(tab, "lost")
+    tab.locator("a.cell[data-test='1']").click()
+    assert tab.locator("details[data-test='1'] .facts").is_visible()
+    assert rows(tab) == list(range(1, 11))
+
+
+def test_keys_lead_to_the_search_and_from_test_to_test(opened: Open) -> None:
+    tab = opened("sample")
+    tab.keyboard.press("/")
+    assert tab.evaluate("document.activeElement.id") == "filter"
+    # In the search they are letters.
+    tab.keyboard.type("j/k")
+    assert tab.get_by_role("searchbox").input_value() == "j/k"
+    tab.keyboard.press("Escape")
+    assert tab.get_by_role("searchbox").input_value() == ""
+    tab.evaluate("document.activeElement.blur()")
+    focused = "document.activeElement.closest('details').dataset.test"
+    for key, test in (("j", "2"), ("j", "7"), ("k", "2")):
+        tab.keyboard.press(key)
+        assert tab.evaluate(focused) == test
+
+
+def test_commands_are_copied(opened: Open) -> None:
+    tab = opened("sample")
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    command = tab.locator("details[data-test='2'] pre.command").first
+    text = command.evaluate("part => part.firstChild.textContent")
+    command.get_by_role("button", name="Copy the command").click()
+    assert tab.locator("button", has_text="Copied").count() == 1
+    assert tab.evaluate("navigator.clipboard.readText()") == text
+    assert text == 'pytest "test_objects.py::test_nothing_inherited[yellow-square]"'
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_metric_is_explained_when_it_has_the_focus(opened: Open, width: int) -> None:
+    tab = opened("sample", width)
+    display = "link => getComputedStyle(link, '::after').display"
+    for number in range(min(tab.locator("a.metric:visible").count(), 30)):
+        link = tab.locator("a.metric:visible").nth(number)
+        assert link.evaluate(display) == "none"
+        link.focus()
+        assert link.evaluate(display) == "block"
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+    content = tab.locator("a.metric", has_text="flip rate (asr)").first.evaluate(
+        "link => getComputedStyle(link, '::after').content"
+    )
+    assert "share of images whose predicted class" in content
 
 
 def test_all_open_and_close_at_once(opened: Open) -> None:
@@ -196,7 +285,7 @@ def test_without_javascript_all_is_there_but_what_needs_it(opened: Open) -> None
     tab = opened("sample", java_script_enabled=False)
     assert tab.locator("#tests tbody tr:visible").count() == 10
     assert tab.locator(".controls:visible").count() == 0
-    assert tab.get_by_role("button").count() == 0
+    assert tab.locator("button:visible").count() == 0
     assert tab.locator("details[data-test='2'] figure:visible").count() == 17
     tab.locator("details[data-test='1'] > summary").click()
     assert tab.locator("details[data-test='1'] table.shares").is_visible()
@@ -220,13 +309,36 @@ def test_a_printed_page_is_on_white_paper_with_its_pictures(opened: Open) -> Non
     tab = opened("sample", color_scheme="dark")
     tab.emulate_media(media="print", color_scheme="dark")
     assert tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
-    assert tab.locator(".controls:visible").count() == 0
+    assert tab.locator(".controls:visible, .command button:visible").count() == 0
     assert tab.locator("article figure svg").first.is_visible()
 
 
-def test_a_large_report_opens(opened: Open, folder: Path) -> None:
-    (folder / "large.html").write_text(render_html(large_report(60, 8)), encoding="utf-8")
+def test_all_tests_are_printed_with_and_without_javascript(opened: Open) -> None:
+    for javascript in (True, False):
+        tab = opened("sample", java_script_enabled=javascript)
+        folded = tab.locator("details.test:not([open])")
+        assert folded.count() == 5
+        tab.emulate_media(media="print")
+        assert tab.locator("details.test .facts:visible").count() == tab.locator("details.test .facts").count()
+        assert tab.locator("details.test pre.command:visible").count() == 12
+
+
+def test_a_large_report_opens(opened: Open) -> None:
     tab = opened("large")
     assert len(rows(tab)) == 60
-    tab.get_by_label("Outcome").select_option("failed")
+    press(tab, "failed")
     assert rows(tab) == [4, 14, 24, 34, 44, 54]
+
+
+def test_the_scorecard_of_many_tests_fits_its_window(opened: Open, folder: Path) -> None:
+    (folder / "many.html").write_text(render_html(large_report(200, 1)), encoding="utf-8")
+    tab = opened("many")
+    for width in WIDTHS:
+        tab.set_viewport_size({"width": width, "height": 900})
+        score = tab.locator(".score")
+        assert score.evaluate("part => part.scrollWidth <= part.clientWidth")
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        assert tab.locator("a.cell:visible").count() == 200
+        sizes = tab.locator("a.cell").evaluate_all("all => all.map((one) => [one.offsetWidth, one.offsetHeight])")
+        # The smallest target of WCAG 2.2.
+        assert min(min(size) for size in sizes) >= 24

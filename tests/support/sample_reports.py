@@ -14,8 +14,10 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pytest_biastransfer.metrics.clean_performance import ClassShare
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
+from pytest_biastransfer.reporting.performance import Performance
 from pytest_biastransfer.reporting.report import (
     Details,
     Group,
@@ -43,6 +45,8 @@ ENVIRONMENT: Final = {
     "device": "cpu, 2 threads",
     "command": "pytest -n 2 --bias-report=bias.html",
 }
+ENVIRONMENT_OF_GPU: Final = {**ENVIRONMENT, "device": "cuda:0, NVIDIA L4"}
+COMMIT: Final = "9a15309c0c8f1e4a1d6d5a3c8d7b6f5e4d3c2b1a"
 # The most bytes of a sheet of 32 tiles, so that 200 of them in base64 leave half of 5 MB to the page.
 MOST_BYTES: Final = 9_500
 
@@ -75,14 +79,14 @@ def sample_report() -> Report:
     """Return a report that has every kind of test and every outcome."""
     return Report(
         sessions=[
-            Session("2025-05-04T03:02:01+00:00", 74.2, ENVIRONMENT),
-            Session("2025-05-04T03:02:09+00:00", 71.8, {**ENVIRONMENT, "device": "cuda:0, NVIDIA L4"}),
+            Session("2025-05-04T03:02:01+00:00", 74.2, ENVIRONMENT, COMMIT, "bias", "cpu.json"),
+            Session("2025-05-04T03:02:09+00:00", 71.8, ENVIRONMENT_OF_GPU, COMMIT, "bias-gpu", "gpu.json"),
         ],
         tests=[
             _passed("test_objects.py::test_nothing_inherited[grayscale]", 12),
             _failed(),
             _result("test_objects.py::test_nothing_inherited[tennis-ball]", 12, "lost", message="the worker died"),
-            _search(),
+            dataclasses.replace(_search(), session=1),
             _gap(),
             _result(
                 "test_objects.py::test_crops[jpeg]",
@@ -108,6 +112,28 @@ def sample_report() -> Report:
         ],
         evaluated=42_000,
         reused=13_000,
+        performances=[
+            _performance("MobileNetV2, fixed-feature", "cifar10/test", 0.661),
+            _performance("ResNet20 from scratch", "cifar10/test", 0.81),
+        ],
+    )
+
+
+def _performance(model: str, dataset: str, accuracy: float) -> Performance:
+    most = ClassShare("airplane", 0.12)
+    return Performance(
+        model=model,
+        dataset=dataset,
+        model_fingerprint=model,
+        dataset_fingerprint=dataset,
+        images=5000,
+        total=5000,
+        accuracy=share(accuracy),
+        classes=10,
+        predicted_classes=10,
+        most_predicted=most,
+        most_labelled=most,
+        defect="",
     )
 
 
@@ -162,7 +188,7 @@ def several_runs(runs: int) -> Sequence[Report]:
     for number in range(runs):
         report = sample_report()
         tests = [_drifted(test, 0.5 + number / (2 * runs)) for test in report.tests]
-        sessions = [Session(f"2025-05-{number + 1:02}T03:02:01+00:00", 74.2, ENVIRONMENT)]
+        sessions = [Session(f"2025-05-{number + 1:02}T03:02:01+00:00", 74.2, ENVIRONMENT, f"{number:x}" * 40)]
         reports.append(dataclasses.replace(report, sessions=sessions, tests=tests if number != 1 else tests[:-1]))
     return reports
 
@@ -431,6 +457,7 @@ def _large(number: int, images: int, side: int) -> Result:
     return dataclasses.replace(
         base,
         name=f"test_objects.py::test_nothing_inherited[model-{number // 20}-trigger-{number % 20}]",
+        key=(f"test_objects.py::test_nothing_inherited[model-{number // 20}]", f"trigger-{number % 20}"),
         outcome="failed" if failed else "passed",
         message=MESSAGE if failed else "",
         limits=[Limit("asr", 0.1, "point", not failed, "", share(value), share(0.144))],

@@ -123,4 +123,6 @@ class InterventionTest(MeasuredTest):
         """Return class shares, moves between classes, and flipped images."""
         from pytest_biastransfer.reporting.details import prediction_details
 
-        return prediction_details(self.measurement, extras.source, extras.newly_flipped, extras.sheet)
+        return prediction_details(
+            self.measurement, extras.source, extras.newly_flipped, extras.sheet, counted=extras.counted
+        )

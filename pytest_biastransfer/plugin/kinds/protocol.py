@@ -59,13 +59,16 @@ class ReportExtras:
     ----------
     source
         The same measurement of the source model.
+    counted
+        The name of the set of images that are shown: those that count for the metric that got worse.
     newly_flipped
-        Indices of the images that flip now and did not when the baseline was accepted; None where that is unknown.
+        Indices of its images that were not in it when the baseline was accepted; None where that is unknown.
     sheet
         Pictures of images before and after the intervention.
     """
 
     source: Measurement | None = None
+    counted: str = "flipped"
     newly_flipped: Sequence[int] | None = None
     sheet: TileSheet | None = None
 

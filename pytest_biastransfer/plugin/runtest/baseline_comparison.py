@@ -144,20 +144,22 @@ def measured_entry(test: MeasuredTest, facts: Facts) -> Entry:
     return test.entry(facts, Computation(evaluator.computing_device, evaluator.precision, evaluator.compiled))
 
 
-def flipped_since(config: pytest.Config, key: EntryKey, test: MeasuredTest, entry: Entry) -> list[int] | None:
+def flipped_since(
+    config: pytest.Config, key: EntryKey, test: MeasuredTest, entry: Entry, images: str = "flipped"
+) -> list[int] | None:
     """Return the images that flip now and did not when the baseline was accepted; None where that cannot be told.
 
-    Of a ladder, at the strength that reports show images of.
+    Of a ladder, at the strength that reports show images of. `images` is the name of another set of images.
     """
     settings = config.stash[SETTINGS]
     accepted: Entry | None = None if settings.compare == "off" else (_baseline(config) or {}).get(key)
     if accepted is None or not same_images(accepted, entry):
         return None
     accepted, entry = test.shown_part(accepted), test.shown_part(entry)
-    if "flipped" not in accepted.evidence:
+    if images not in accepted.evidence or images not in entry.evidence:
         return None
     try:
-        return newly_flipped(accepted, entry)
+        return newly_flipped(accepted, entry, images)
     except ValueError as error:
         raise damaged_entry(settings.baseline, key, str(error)) from error
 

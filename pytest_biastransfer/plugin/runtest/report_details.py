@@ -11,7 +11,7 @@ from pytest_biastransfer.baseline.regression import maybe_worse
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.measure import measure_loaded
-from pytest_biastransfer.metrics.catalogue import ACCURACY
+from pytest_biastransfer.metrics.catalogue import ACCURACY, METRICS
 from pytest_biastransfer.names import SOURCE_FIXTURE
 from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.failures import MeasurementFailed
@@ -44,16 +44,17 @@ def with_details(item: pytest.Item, test: MeasuredTest, record: Record) -> Recor
     got_worse = any(limit.holds is False for limit in record.limits) or _is_worse(record, settings.alpha)
     entry = measured_entry(test, session_store(item.config).facts) if test.is_complete else None
     key = key_of(item, test.case)
-    newly_flipped = None if entry is None else flipped_since(item.config, key, test, entry)
+    counted = _counted(test, record, settings.alpha)
+    newly_flipped = None if entry is None else flipped_since(item.config, key, test, entry, counted)
     source = sheet = None
     if test.predictions is not None and test.intervention is not None:
         if got_worse:
             source = _source_measurement(test, test.predictions, test.intervention)
         if settings.images != "none":
             draws_flips = got_worse or settings.images == "all"
-            indices = shown_images(test.predictions, newly_flipped) if draws_flips else []
+            indices = shown_images(test.predictions, newly_flipped, counted) if draws_flips else []
             sheet = _sheet(test, test.predictions, test.intervention, indices)
-    details = _details(test, ReportExtras(source, newly_flipped, sheet))
+    details = _details(test, ReportExtras(source, counted, newly_flipped, sheet))
     return dataclasses.replace(
         record,
         key=key,
@@ -87,6 +88,23 @@ def _details(test: MeasuredTest, extras: ReportExtras) -> Details:
 def _is_worse(record: Record, alpha: float) -> bool:
     changes = record.baseline.changes if record.baseline else ()
     return any(metric != ACCURACY for metric in maybe_worse(changes, alpha))
+
+
+def _counted(test: MeasuredTest, record: Record, alpha: float) -> str:
+    """Return the name of the images that reports show: those that count for the metric that got worse.
+
+    That is the first of the metrics that are worse than accepted, then of those above their limits, then of all limited
+    ones. It is ``"flipped"`` for a metric that counts no images of its own.
+    """
+    changes = record.baseline.changes if record.baseline else ()
+    worse = [metric for metric in maybe_worse(changes, alpha) if metric != ACCURACY]
+    broken = [limit.metric for limit in record.limits if limit.holds is False]
+    measured = {} if test.predictions is None else test.predictions.outcomes.image_sets
+    for metric in [*worse, *broken, *test.case.expectation.metrics][:1]:
+        for images in METRICS[metric].change.image_sets[:1]:
+            if images.name in measured:
+                return images.name
+    return "flipped"
 
 
 def _source_measurement(test: MeasuredTest, measurement: Measurement, intervention: Intervention) -> Measurement | None:

@@ -107,6 +107,7 @@ class ReportWriter:
             lines.extend(Line(command, is_command=True) for command in commands)
 
     def _report(self) -> Report:
+        from pytest_biastransfer.plugin.session.provenance import commit_of, job_of
         from pytest_biastransfer.reporting.performance import once_each
         from pytest_biastransfer.reporting.report import Report, Session
 
@@ -114,8 +115,15 @@ class ReportWriter:
         records = [result.record for result in results]
         computed = sum(record.computed for record in records)
         started = datetime.datetime.fromtimestamp(self._started, datetime.UTC)
+        this_session = Session(
+            started=started.isoformat(timespec="seconds"),
+            seconds=time.time() - self._started,
+            environment=environment(),
+            commit=commit_of(self._config.rootpath, os.environ),
+            job=job_of(os.environ),
+        )
         return Report(
-            sessions=[Session(started.isoformat(timespec="seconds"), time.time() - self._started, environment())],
+            sessions=[this_session],
             tests=[self._result(result) for result in results],
             performances=once_each(performance for record in records for performance in record.performances),
             evaluated=computed,

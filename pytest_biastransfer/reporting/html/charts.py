@@ -202,6 +202,7 @@ _ROLES: Mapping[str, str] = {
     "source": "Source",
     "transferred": "Transferred",
     "control": "Control",
+    "model": "Model",
 }
 
 

@@ -1,17 +1,8 @@
 
 "use strict";
-// The page can be read without this script. It sorts and filters the table, and opens the section that a link leads to.
+// The page can be read without this script. It sorts the table, and opens all sections at once.
 (() => {
   const table = document.getElementById("tests");
-  const open = () => {
-    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
-    const details = target && target.closest("details");
-    if (!details) return;
-    details.open = true;
-    details.scrollIntoView();
-  };
-  addEventListener("hashchange", open);
-  open();
   if (!table) return;
   document.querySelectorAll(".controls").forEach((controls) => { controls.hidden = false; });
 
@@ -41,26 +32,7 @@
     });
   });
 
-  const text = document.getElementById("filter");
-  const outcome = document.getElementById("outcome");
-  const sections = new Map([...document.querySelectorAll("details.test")].map((section) => [section.dataset.test, section]));
-  const filter = () => {
-    const query = text.value.trim().toLowerCase();
-    let shown = 0;
-    rows.forEach((row) => {
-      const matches = row.cells[0].textContent.trim() === outcome.value || row.dataset.standing === outcome.value;
-      const hidden = !row.textContent.toLowerCase().includes(query) || !(matches || outcome.value === "");
-      row.hidden = sections.get(row.dataset.test).hidden = hidden;
-      shown += !hidden;
-    });
-    const isNarrowed = query || outcome.value;
-    document.getElementById("matching").textContent = isNarrowed ? `${shown} of ${rows.length} shown` : "";
-  };
-  text.addEventListener("input", filter);
-  outcome.addEventListener("change", filter);
-  // Browsers keep the text of a form when a page is loaded again.
-  filter();
-
+  const sections = [...document.querySelectorAll("details.test")];
   const unfold = document.getElementById("unfold");
   unfold.addEventListener("click", () => {
     const all = unfold.textContent === "Open all";

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from pytest_biastransfer.reporting.curves import Curve
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.html.anchors import anchors
 from pytest_biastransfer.reporting.html.axes import Axis
 from pytest_biastransfer.reporting.html.charts import (
     IntervalPlot,
@@ -23,25 +22,43 @@ from pytest_biastransfer.reporting.html.charts import (
     small_axis,
     small_plot,
 )
+from pytest_biastransfer.reporting.html.filters import Filters, filters
+from pytest_biastransfer.reporting.html.glossary import glossary
+from pytest_biastransfer.reporting.html.headline import (
+    alpha_over_time,
+    compared,
+    headline,
+    outcome_counts,
+    page_title,
+    subjects,
+)
+from pytest_biastransfer.reporting.html.name_parts import name_parts
+from pytest_biastransfer.reporting.html.scorecard import DISTANCES, scorecard
+from pytest_biastransfer.reporting.html.states import (
+    has_failed,
+    is_worse,
+    leading_limit,
+    most_serious,
+    only_just,
+    regressions,
+)
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.html.tiles import SheetView, sheet_of
 from pytest_biastransfer.reporting.html.wording import (
-    OUTCOME_LABELS,
     TONES,
     command,
     measured_images,
 )
-from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
-from pytest_biastransfer.reporting.performance import title_of, titled
+from pytest_biastransfer.reporting.outcomes import SEVERITY
+from pytest_biastransfer.reporting.performance import titled
 from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
-from pytest_biastransfer.reporting.wording import counted
 
 # The most tests at the top of the page, and the most images of each; the sections below have all of them.
 ON_TOP: Final = 12
+MOST_BRIEF: Final = 5
 IMAGES_ON_TOP: Final = 3
 # With more failed tests than this, the page shows the command that runs all bias tests.
 _MOST_REPEATED: Final = 20
-_STANDINGS: Final = ("regression", "not comparable", "improvement", "tolerated", "unchanged", "new")
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,13 @@ class TestSection:
     test
         Its result.
     number
-        Its position in the report, from 1; links on the page use it.
+        Its position in the report, from 1; parts of the page that belong together have it.
+    anchor
+        The id of its section, made of its name.
+    session
+        The file and the job of its session, in a report that was joined from several; otherwise empty.
+    filter_values
+        The numbers of the filters' values that it has.
     leading
         The limit that the table shows: the first that does not hold, or else the first.
     small
@@ -76,6 +99,9 @@ class TestSection:
 
     test: Result
     number: int
+    anchor: str
+    session: str
+    filter_values: Sequence[int]
     leading: Limit | None
     small: IntervalPlot | None
     sheet: SheetView | None
@@ -88,7 +114,7 @@ class TestSection:
     @property
     def worse(self) -> bool:
         """Whether it belongs to the top of the page."""
-        return self.tone == "bad" or self.test.standing == "regression"
+        return has_failed(self.test) or is_worse(self.test)
 
     @property
     def file(self) -> str:
@@ -109,12 +135,7 @@ class TestSection:
     @property
     def accepted(self) -> ReportedChange | None:
         """The change of the leading limit's metric, or a more serious one; None if the test has no changes."""
-        changes = self.test.changes
-        if self.leading is not None:
-            changes = [*(change for change in changes if change.metric == self.leading.metric), *changes]
-        # The sort is stable: among equally serious changes, that of the leading metric comes first.
-        ordered = sorted(changes, key=_seriousness)
-        return ordered[0] if ordered else None
+        return most_serious(self.test, self.leading)
 
     @property
     def broken(self) -> Sequence[Limit]:
@@ -131,12 +152,23 @@ class TestSection:
     @property
     def regressions(self) -> Sequence[ReportedChange]:
         """The metrics that got worse since they were accepted."""
-        return [change for change in self.test.changes if change.meaning == "regression"]
+        return regressions(self.test)
+
+    @property
+    def only_just(self) -> Sequence[Limit]:
+        """The limits that hold, and might not on other images."""
+        return only_just(self.test)
 
     @property
     def first_images(self) -> Sequence[Shown]:
         """The images at the top of the page."""
         return self.test.details.shown[:IMAGES_ON_TOP] if self.test.details is not None else ()
+
+    @property
+    def countable(self) -> int:
+        """The number of images that could be shown as flipped ones."""
+        details = self.test.details
+        return 0 if details is None else details.flips if details.counted == "flipped" else details.counted_flips
 
     @property
     def preview(self) -> Shown | None:
@@ -209,71 +241,74 @@ class TestSection:
         return command([self.test.name], "--bias-update=all") if can_accept else ""
 
 
-@dataclass(frozen=True)
-class OutcomeCount:
-    """The number of tests with an outcome."""
-
-    outcome: Outcome
-    label: str
-    tone: str
-    tests: int
-
-
 def page(report: Report) -> str:
     """Return the page."""
-    sections = _sections(report.tests)
+    parts = name_parts(report.tests)
+    addresses = anchors([test.name for test in report.tests])
+    all_filters = filters(report, parts)
+    sections = _sections(report, addresses, all_filters)
     worst = sorted(sections, key=_severity)
     worse = [section for section in worst if section.worse]
-    counts = _counts(report.tests)
-    failing = [section.test.name for section in worst if section.tone == "bad"]
+    failing = [section.test.name for section in worst if has_failed(section.test)]
     named = failing if len(failing) <= _MOST_REPEATED else []
     return rendered(
         "page.html.j2",
-        title=_title(report, counts),
+        glossary(report.tests),
+        title=page_title(report),
         report=report,
-        counts=counts,
-        regressions=sum(section.test.standing == "regression" for section in sections),
+        verdict=headline(report),
+        subjects=subjects(report),
+        counts=outcome_counts(report.tests),
+        regressions=sum(map(is_worse, report.tests)),
         performances=list(titled(report.performances)),
+        score=scorecard(report.tests, parts, addresses),
+        distances=DISTANCES,
+        regressed=[section for section in worst if is_worse(section.test)],
+        close=[section for section in worst if section.only_just and not has_failed(section.test)],
+        most_brief=MOST_BRIEF,
+        filters=all_filters,
         sections=sections,
         worst=worst,
         worse=worse[:ON_TOP],
         more_worse=len(worse[ON_TOP:]),
-        compared=any(section.test.standing not in ("", "new") for section in sections),
-        over_time=_alpha_over_time(report.tests),
+        compared=compared(report.tests),
+        over_time=alpha_over_time(report.tests),
         named=named,
         # Names of many tests would make a command longer than shells accept.
         repeat=command(named) if named else command([], "--bias-only"),
     )
 
 
-def _alpha_over_time(tests: Sequence[Result]) -> float | None:
-    """Return the level of the changes that are judged over all runs; the strictest, as that of a report."""
-    levels = [change.over_time.alpha for test in tests for change in test.changes if change.over_time is not None]
-    return min(levels, default=None)
-
-
-def _sections(tests: Sequence[Result]) -> Sequence[TestSection]:
-    leading = [_leading(test) for test in tests]
+def _sections(report: Report, addresses: Sequence[str], all_filters: Filters) -> Sequence[TestSection]:
+    tests = report.tests
+    leading = [leading_limit(test) for test in tests]
     # All rows of the table share one axis, so that their charts can be compared.
-    draw = partial(_small, axis=small_axis([limit for limit in leading if limit is not None]))
+    axis = small_axis([limit for limit in leading if limit is not None])
     return [
-        TestSection(test, number, limit, draw(limit), sheet_of(test.details.pictures if test.details else None))
-        for number, (test, limit) in enumerate(zip(tests, leading, strict=True), 1)
+        TestSection(
+            test=test,
+            number=number,
+            anchor=address,
+            session=_session_label(report, test),
+            filter_values=values,
+            leading=limit,
+            small=_small(limit, axis),
+            sheet=sheet_of(test.details.pictures if test.details else None),
+        )
+        for number, (test, address, values, limit) in enumerate(
+            zip(tests, addresses, all_filters.values, leading, strict=True), 1
+        )
     ]
+
+
+def _session_label(report: Report, test: Result) -> str:
+    if len(report.sessions) < 2 or test.session >= len(report.sessions):
+        return ""
+    return report.sessions[test.session].label or f"session {test.session + 1}"
 
 
 def _small(limit: Limit | None, axis: Axis) -> IntervalPlot | None:
     return None if limit is None else small_plot(limit, axis)
-
-
-def _leading(test: Result) -> Limit | None:
-    broken = [limit for limit in test.limits if limit.holds is False]
-    return next(iter([*broken, *test.limits]), None)
-
-
-def _seriousness(change: ReportedChange) -> int:
-    """Return a sort key: regressions come first, unknown standings last."""
-    return _STANDINGS.index(change.meaning) if change.meaning in _STANDINGS else len(_STANDINGS)
 
 
 def _severity(section: TestSection) -> tuple[int, bool, float, int]:
@@ -282,20 +317,3 @@ def _severity(section: TestSection) -> tuple[int, bool, float, int]:
     if section.leading is not None and section.leading.observed.value is not None:
         excess = section.leading.exceeded_by
     return SEVERITY.index(section.test.outcome), section.test.standing != "regression", -excess, section.number
-
-
-def _counts(tests: Sequence[Result]) -> Sequence[OutcomeCount]:
-    counts = Counter(test.outcome for test in tests)
-    return [
-        OutcomeCount(outcome, label, TONES[outcome], counts[outcome])
-        for outcome, label in OUTCOME_LABELS.items()
-        if counts[outcome]
-    ]
-
-
-def _title(report: Report, counts: Sequence[OutcomeCount]) -> str:
-    if not report.tests:
-        return "Bias report: no tests"
-    outcomes = ", ".join(f"{count.tests} {count.label}" for count in counts)
-    accuracy = title_of(report.performances)
-    return f"Bias report: {outcomes} of {counted(len(report.tests), 'test')}{f'; {accuracy}' if accuracy else ''}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_biastransfer.reporting.figures import Interval
+from pytest_biastransfer.reporting.html.anchors import anchors
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
+from pytest_biastransfer.reporting.html.glossary import glossary
+from pytest_biastransfer.reporting.html.headline import subjects
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.html.wording import TONES, figure, moment, spread
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
@@ -20,10 +23,23 @@ _MARGIN: Final = 4.0
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its number from 1, and its start."""
+    """A run: its number from 1, its start, its commit, its file and job, and its models; empty where not known."""
 
     number: int
     started: str
+    commit: str = ""
+    label: str = ""
+    models: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is of, in a line.
+
+        >>> Run(1, "2025-05-04 03:02", "9a15309c0c", models="MobileNetV2").title
+        '2025-05-04 03:02, commit 9a15309c0c, MobileNetV2'
+        """
+        commit = f"commit {self.commit}" if self.commit else ""
+        return ", ".join(filter(None, (self.started, commit, self.models)))
 
 
 @dataclass(frozen=True)
@@ -70,12 +86,13 @@ class MetricTrend:
 
 @dataclass(frozen=True)
 class TestTrend:
-    """A test over the runs: its outcomes, the metrics that it limits, and all others."""
+    """A test over the runs: its name and address, its outcomes, the metrics that it limits, and all others."""
 
     # pytest would take the name for a class of tests.
     __test__ = False
 
     name: str
+    anchor: str
     outcomes: Sequence[Outcome | None]
     limited: Sequence[MetricTrend]
     others: Sequence[MetricTrend]
@@ -99,17 +116,34 @@ class TestTrend:
 def trend(reports: Sequence[Report]) -> str:
     """Return the page."""
     ordered = sorted(reports, key=_started)
-    runs = [Run(number, moment(_started(report))) for number, report in enumerate(ordered, 1)]
+    runs = [_run(number, report) for number, report in enumerate(ordered, 1)]
     names = dict.fromkeys((test.file, test.name) for report in ordered for test in report.tests)
     # Two files may have tests of the same name.
     by_name = [{(test.file, test.name): test for test in report.tests} for report in ordered]
-    tests = [_test_trend(name, [results.get((file, name)) for results in by_name], runs) for file, name in names]
+    addresses = anchors([name for _, name in names])
+    tests = [
+        _test_trend(name, address, [results.get((file, name)) for results in by_name], runs)
+        for (file, name), address in zip(names, addresses, strict=True)
+    ]
     return rendered(
         "trend.html.j2",
+        glossary([test for report in ordered for test in report.tests]),
         title=f"Bias trend: {counted(len(tests), 'test')}, {counted(len(runs), 'run')}",
         runs=runs,
         tests=sorted(tests, key=_severity),
         failing=sum(test.last is not None and TONES[test.last] == "bad" for test in tests),
+    )
+
+
+def _run(number: int, report: Report) -> Run:
+    facts = {fact.name: fact.text for fact in subjects(report)}
+    labels = dict.fromkeys(session.label for session in report.sessions)
+    return Run(
+        number,
+        moment(_started(report)),
+        commit=facts.get("commit", ""),
+        label="; ".join(filter(None, labels)),
+        models=facts.get("model", ""),
     )
 
 
@@ -122,7 +156,9 @@ def _severity(test: TestTrend) -> int:
     return len(SEVERITY) if test.last is None else SEVERITY.index(test.last)
 
 
-def _test_trend(name: str, results: Sequence[Result | None], runs: Sequence[Run]) -> TestTrend:
+def _test_trend(name: str, address: str, results: Sequence[Result | None], runs: Sequence[Run]) -> TestTrend:
+    # A test may be of one of a run's models.
+    runs = [_of_model(run, result) for run, result in zip(runs, results, strict=True)]
     intervals = [{} if result is None else _intervals(result) for result in results]
     # A later run replaces the limit of an earlier one.
     limits: dict[str, float] = {limit.metric: limit.limit for result in results if result for limit in result.limits}
@@ -132,7 +168,13 @@ def _test_trend(name: str, results: Sequence[Result | None], runs: Sequence[Run]
         for metric in metrics
     ]
     outcomes = [None if result is None else result.outcome for result in results]
-    return TestTrend(name, outcomes, trends[: len(limits)], trends[len(limits) :])
+    return TestTrend(name, address, outcomes, trends[: len(limits)], trends[len(limits) :])
+
+
+def _of_model(run: Run, result: Result | None) -> Run:
+    if result is None or result.details is None:
+        return run
+    return replace(run, models=shortened(result.details.model, 80))
 
 
 def _intervals(result: Result) -> Mapping[str, Interval]:

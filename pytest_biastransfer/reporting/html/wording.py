@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from markupsafe import Markup, escape
+
 from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.plain_text import command_line
 from pytest_biastransfer.reporting.figures import Interval, Limit
@@ -30,6 +32,12 @@ TONES: Final[Mapping[Outcome, str]] = {
     "passed": "good",
     "xfailed": "odd",
     "skipped": "odd",
+}
+# What the images are that a test shows, by the name of their set; see `Details.counted`.
+_SHOWN: Final[Mapping[str, str]] = {
+    "hits": "Images that hit the target",
+    "put_into_target": "Images that are put into the target",
+    "lost": "Images that are no longer classified correctly",
 }
 # HTML forbids control characters, UTF-8 cannot encode the lone surrogates that Python makes of undecodable file names,
 # and characters that change the direction of text could make a name read as another one.
@@ -115,9 +123,18 @@ def demand(limit: Limit) -> str:
     >>> demand(Limit("asr", 0.05, "certain", True, "", Interval(0.01, 0.0, 0.03, 0.95, 900), None))
     'asr at most 0.05, for certain'
     """
+    return f"{limit.named()} {bound(limit).removeprefix('in size ')}"
+
+
+def bound(limit: Limit) -> str:
+    """Return what a limit demands of its metric, without the metric's name.
+
+    >>> bound(Limit("gap", 0.1, "point", True, "", Interval(-0.03, None, None, None, 8), None, "size at most"))
+    'in size at most 0.1'
+    """
     manner = {"certain": ", for certain", "significant": " unless by chance"}.get(limit.rule, "")
-    wanted = "at least" if limit.bound == "at least" else "at most"
-    return f"{limit.named()} {wanted} {limit.limit:g}{manner}"
+    wanted = {"at least": "at least", "size at most": "in size at most"}.get(limit.bound, "at most")
+    return f"{wanted} {limit.limit:g}{manner}"
 
 
 def basis(interval: Interval) -> str:
@@ -162,6 +179,24 @@ def command(names: Sequence[str], *options: str) -> str:
     'pytest "test_pets.py::test_bias[yellow-square]"'
     """
     return command_line(["pytest", *options, *names])
+
+
+def shown_title(counted: str) -> str:
+    """Return the heading of the images that a test shows.
+
+    >>> shown_title("hits"), shown_title("flipped")
+    ('Images that hit the target', 'Flipped images')
+    """
+    return _SHOWN.get(counted, "Flipped images")
+
+
+def breakable(text: str) -> Markup:
+    """Return a name that may be broken behind its underscores and colons; what is copied from the page has no breaks.
+
+    >>> breakable("test_a<b")
+    Markup('test_<wbr>a&lt;b')
+    """
+    return Markup(re.sub("(_|::)(?=.)", r"\1<wbr>", str(escape(printable(text)))))
 
 
 def measured_images(test: Result) -> str:

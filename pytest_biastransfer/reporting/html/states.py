@@ -1,0 +1,74 @@
+"""What the page says first of a test: whether it failed, is worse than its baseline, or only just holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_biastransfer.reporting.figures import Limit
+from pytest_biastransfer.reporting.outcomes import FAILED
+from pytest_biastransfer.reporting.report import ReportedChange, Result, Shares
+
+_STANDINGS: Final = ("regression", "not comparable", "improvement", "tolerated", "unchanged", "new")
+
+
+def leading_limit(test: Result) -> Limit | None:
+    """Return the limit that stands for a test: the first that does not hold, or else the first."""
+    broken = [limit for limit in test.limits if limit.holds is False]
+    return next(iter([*broken, *test.limits]), None)
+
+
+def has_failed(test: Result) -> bool:
+    """Whether a test demands action, whatever its baseline says."""
+    return test.outcome in FAILED
+
+
+def is_worse(test: Result) -> bool:
+    """Whether a test is significantly worse than what was accepted."""
+    return test.standing == "regression"
+
+
+def regressions(test: Result) -> Sequence[ReportedChange]:
+    """Return the metrics that got worse since they were accepted."""
+    return [change for change in test.changes if change.meaning == "regression"]
+
+
+def most_serious(test: Result, limit: Limit | None) -> ReportedChange | None:
+    """Return the change of a limit's metric, or a more serious one; None if the test has no changes."""
+    changes = test.changes
+    if limit is not None:
+        changes = [*(change for change in changes if change.metric == limit.metric), *changes]
+    # The sort is stable: among equally serious changes, that of the limit's metric comes first.
+    return next(iter(sorted(changes, key=_seriousness)), None)
+
+
+def _seriousness(change: ReportedChange) -> int:
+    """Return a sort key: regressions come first, unknown standings last."""
+    return _STANDINGS.index(change.meaning) if change.meaning in _STANDINGS else len(_STANDINGS)
+
+
+def within_noise(test: Result) -> Sequence[Limit]:
+    """Return the judged limits that lie in the interval of what was observed: other images may have another verdict."""
+    return [
+        limit
+        for limit in test.limits
+        if limit.holds is not None and limit.observed.low is not None and not limit.is_sure
+    ]
+
+
+def only_just(test: Result) -> Sequence[Limit]:
+    """Return the limits that hold, and are within noise."""
+    return [limit for limit in within_noise(test) if limit.holds]
+
+
+def gained_class(test: Result) -> str:
+    """Return the class that the intervention makes the model predict more often than any other; empty if none is."""
+    if test.details is None:
+        return ""
+    of_model: list[Shares] = [shares for shares in test.details.shares if shares.role not in ("source", "control")]
+    # A test of the source model itself has that model's distribution alone.
+    for shares in [*of_model, *test.details.shares][:1]:
+        gains = [after - before for before, after in zip(shares.before, shares.after, strict=True)]
+        if gains and max(gains) > 0:
+            return shares.classes[gains.index(max(gains))]
+    return ""
