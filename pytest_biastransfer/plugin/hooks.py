@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_biastransfer import names
-from pytest_biastransfer.plugin import settings, state
+from pytest_biastransfer.plugin import failures, settings, state
 from pytest_biastransfer.plugin.collection import collected_tests, parametrize
 from pytest_biastransfer.plugin.runtest import attached_record
 from pytest_biastransfer.plugin.session import baseline_update, report_files, result_gathering, terminal_summary
@@ -183,6 +183,8 @@ def pytest_runtest_makereport(
 
             bias_test.excuse_no_crash(item, call)
     report = yield
+    if call.excinfo is not None:
+        failures.show_message_alone(report, call.excinfo.value)
     attached_record.attach_record(item, report)
     return report
 

@@ -118,7 +118,10 @@ def judge_test(item: pytest.Item) -> None:
         record = item.stash[RECORD] = _judged_record(item)
         require_working_models(test.case.expectation, test.measurement, verdict)
     if not verdict.holds:
-        raise LimitExceeded(test.failure_text(typed_name(item.config, item.nodeid), verdict), pytrace=False)
+        from pytest_biastransfer.plugin.runtest.next_steps import next_steps
+
+        steps = next_steps(item, test, verdict)
+        raise LimitExceeded(test.failure_text(typed_name(item.config, item.nodeid), verdict, steps), pytrace=False)
     require_no_regression(item, record.baseline)
     require_comparison(item, record.baseline)
 
