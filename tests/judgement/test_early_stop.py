@@ -112,7 +112,7 @@ def test_a_failure_says_on_how_many_images_it_rests(run: Run, colors: pytest.Pyt
     result = run("--bias-early-stop=0.001")
     result.stdout.fnmatch_lines(
         [
-            "bias: asr above 0.1",
+            "bias: * % of the predictions flip with yellow-square (asr *), limit 0.1",
             "  dataset       list, the first 32 of 2,000 images",
             "  FAILED  asr  *  (99.8 % interval * to *, n = 32)  limit 0.1",
         ]

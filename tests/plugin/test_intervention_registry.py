@@ -56,7 +56,8 @@ def test_a_conftest_names_interventions(run: Run, colors: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(
         [
             "*intervention  yellow-dot = Square(size=0.5, anchor='top-left', color=(255, 255, 0))",
-            "test_named.py::test_dot[[]yellow-dot]*0.250*asr > 0.1*FAILED",
+            "test_named.py::test_dot",
+            "  yellow-dot  asr *0.250 *<= 0.1  FAILED   above limit*",
         ]
     )
     assert result.ret == 1
