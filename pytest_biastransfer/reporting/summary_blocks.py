@@ -62,7 +62,7 @@ def blocks(rows: Sequence[Row], width: int) -> Iterator[Line]:
     """
     # Parameters and groups have names of strangers.
     rows = [replace(row, test=in_one_line(row.test)) for row in rows]
-    cells = {row.test: list(_cells(row.record)) for row in rows}
+    cells = {row.test: list(_cells(row)) for row in rows}
     functions: dict[str, list[Row]] = {}
     for row in rows:
         functions.setdefault(row.test.partition("[")[0], []).append(row)
@@ -76,13 +76,15 @@ def blocks(rows: Sequence[Row], width: int) -> Iterator[Line]:
             yield from _curve_lines(row.record, width)
 
 
-def _cells(record: Record) -> Iterator[Cells]:
-    sample = [f"{record.n:,} of {record.total:,} images"] * (record.n < record.total)
+def _cells(row: Row) -> Iterator[Cells]:
+    record = row.record
+    first = ["worse than the baseline"] * (row.changed and row.outcome == "failed")
+    first += [f"{record.n:,} of {record.total:,} images"] * (record.n < record.total)
     for number, limit in enumerate(record.limits):
         observed = limit.observed
         ends = "" if observed.low is None or observed.high is None else f"[{observed.low:.3f}, {observed.high:.3f}]"
         value = "-" if observed.value is None else f"{observed.value:.3f}"
-        words = "; ".join([verdict_words(limit), *map(in_one_line, additions(limit)), *(sample if number == 0 else [])])
+        words = "; ".join([verdict_words(limit), *map(in_one_line, additions(limit)), *(first if number == 0 else [])])
         yield Cells(limit.named(), value, ends, limit, words)
     if not record.limits:
         figures = {"asr": record.asr, "skew": record.skew}
@@ -105,9 +107,10 @@ def _titles(function: str, width: int) -> Iterator[Line]:
         yield Line("", function, "bold")
         return
     file, separator, name = function.partition("::")
-    yield Line("", shortened(file, width), "bold")
+    # No line begins with colons: a CI system could take it for a command.
+    yield Line("", shortened(f"{file}{separator}", width), "bold")
     if name:
-        yield Line("", shortened(f"{separator}{name}", width), "bold")
+        yield Line("", shortened(name, width), "bold")
 
 
 def _curve_lines(record: Record, width: int) -> Iterator[Line]:

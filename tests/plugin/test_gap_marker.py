@@ -84,7 +84,8 @@ def test_a_gap_that_is_too_large_fails_and_shows_the_groups(
             "    day    0.000 [[]0.000, 0.060]  n = 60  best",
             "    night  0.500 [[]0.368, 0.632]  n = 60  worst",
             "test_g.py::test_groups",
-            "  light-fpr-red  gap *0.500 *<= 0.1  FAILED   above limit; worst night",
+            "  light-fpr-red  FAILED",
+            "    gap *0.500 *<= 0.1  above limit; worst night",
             "1 bias test: 1 failed; 123 images evaluated, 0 predictions reused",
         ]
     )
