@@ -169,14 +169,15 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options:
     import datetime
 
     from pytest_biastransfer.cli.generated_tests import ScanInfo
-    from pytest_biastransfer.cli.scan_progress import ScanProgress
     from pytest_biastransfer.evaluation.device_memory import lasting_memory
     from pytest_biastransfer.evaluation.devices import resolve_device
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions.severities import CORRUPTIONS, severities
+    from pytest_biastransfer.progress.activities import listening
+    from pytest_biastransfer.progress.stream_line import StreamLine
     from pytest_biastransfer.search.scan import load_subject, scan, scan_ladders
 
-    settings, store, progress = session.settings, session.store, ScanProgress(sys.stderr)
+    settings, store, progress = session.settings, session.store, StreamLine(sys.stderr)
     registry = session.registry
     device = resolve_device(settings.device, store.facts)
     evaluator = Evaluator(
@@ -192,7 +193,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options:
         device_memory=lasting_memory(device, settings.device_cache),
         on_progress=progress.show,
     )
-    with progress:
+    with progress, listening(progress.show):
         progress.begin("loading")
         positive = () if options.positive is None else (options.positive,)
         subject = load_subject(specs, store.facts, session.plugins, positive)

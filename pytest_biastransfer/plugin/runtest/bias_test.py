@@ -37,6 +37,8 @@ from pytest_biastransfer.plugin.state import (
     UNSETTLED,
     VERDICT,
 )
+from pytest_biastransfer.plugin.xdist.worker_progress import watcher
+from pytest_biastransfer.progress.activities import listening
 from pytest_biastransfer.reporting.record import Record
 
 if TYPE_CHECKING:
@@ -54,10 +56,11 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
                 f"the fixture {BIAS_FIXTURE} needs a marker, such as "
                 f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)'
             )
-    inputs = _inputs(request, case)
-    begin_verification(request.node, case)
-    with clear_errors(request.node.nodeid), _stale_noted(request.node), _measuring(inputs):
-        test = stash[MEASURED] = kinds.measure(inputs, case)
+    with listening(watcher(request.config)):
+        inputs = _inputs(request, case)
+        begin_verification(request.node, case)
+        with clear_errors(request.node.nodeid), _stale_noted(request.node), _measuring(inputs):
+            test = stash[MEASURED] = kinds.measure(inputs, case)
     stash[BODY_PASSED] = False
     stash[REMARKS] = list(_remarks(inputs, case))
     return test.fixture_value
