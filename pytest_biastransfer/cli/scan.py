@@ -39,6 +39,12 @@ def add_command(commands: Any) -> None:
         help="rank the named interventions by their effect on a model, and generate the first tests",
         description="Measure a model under each named intervention, rank the interventions by their effect, and write "
         "a file of tests with limits at today's level. pytest reuses the predictions.",
+        examples=[
+            "biastransfer scan",
+            "biastransfer scan --max-images=1000 --plot=ranking.svg --severities",
+            "biastransfer scan --model='checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37' "
+            "--data=imagefolder:data/val --out=tests/test_bias.py",
+        ],
     )
     scan.add_argument("--model", metavar="SPEC", help="the model (default: that of the ini file)")
     scan.add_argument("--data", metavar="SPEC", help="the images (default: those of the ini file)")
