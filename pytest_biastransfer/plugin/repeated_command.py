@@ -154,11 +154,12 @@ def session_words(config: pytest.Config) -> list[str]:
 
 
 def _options(words: Sequence[tuple[str, str]]) -> list[str]:
+    # A name says more than an expression. Marks stay: the ini file may deselect those that the command line selects.
     return [word for kind, word in words if kind == "option"]
 
 
 def _repeated(config: pytest.Config, dropped: Sequence[Mapping[str, bool]]) -> Iterator[tuple[str, str]]:
-    """Yield the words of the session's command line that are typed again, as ``path`` or ``option``."""
+    """Yield the words that are typed again, as a ``path``, a ``selection`` or an ``option``."""
     words = iter([str(word) for word in config.invocation_params.args])
     paths = set(map(str, config.args))
     for word in words:
@@ -171,9 +172,10 @@ def _repeated(config: pytest.Config, dropped: Sequence[Mapping[str, bool]]) -> I
         value = next(words, None) if takes_next else value
         if any(name in options for options in dropped) or (name == "-p" and value == _NO_CACHE) or _is_flags(word):
             continue
-        yield "option", word
+        kind = "selection" if name == "-k" else "option"
+        yield kind, word
         if takes_next and value is not None:
-            yield "option", value
+            yield kind, value
 
 
 def _split(word: str) -> tuple[str, str | None]:

@@ -18,6 +18,8 @@ Item = TypeVar("Item")
 
 # The innermost listener is the last one.
 _LISTENERS: Final[list[Listener]] = []
+# Tasks that go on, each a part of the one before.
+_BEGUN: Final[list[Progress]] = []
 
 
 @contextmanager
@@ -43,11 +45,17 @@ def reported(task: str) -> Iterator[None]:
     loading model.pt True
     """
     start = time.monotonic()
-    _report(Progress(task, 0, 0, 0, 0.0, task))
+    begun = Progress(task, 0, 0, 0, 0.0, task)
+    _BEGUN.append(begun)
+    _report(begun)
     try:
         yield
     finally:
+        _BEGUN.remove(begun)
         _report(Progress(task, 1, 1, 1, time.monotonic() - start, task))
+        # What this was a part of goes on.
+        if _BEGUN:
+            _report(_BEGUN[-1])
 
 
 def counted(items: Iterable[Item], total: int, task: str, unit: str) -> Iterator[Item]:

@@ -67,7 +67,7 @@ def command(tests: Sequence[str], arguments: str, *options: str, **facts: Any) -
         ("-p no:xdist -p my_plugin", "-p no:xdist -p my_plugin"),
         ("-c other.ini --rootdir .. -o xfail_strict=true", "-c other.ini --rootdir .. -o xfail_strict=true"),
         ("-n2 -n 4 --dist=worksteal", "-n2 -n 4 --dist=worksteal"),
-        ("-k square -m slow --deselect tests/a.py::b", "-k square -m slow --deselect tests/a.py::b"),
+        ("-k square -m slow --deselect tests/a.py::b", "-m slow --deselect tests/a.py::b"),
         ("--bias-store=s3://a/b --bias-device cpu", "--bias-store=s3://a/b --bias-device cpu"),
         ("--bias-early-stop tests/bias", "--bias-early-stop"),
         # Options of the project's own conftest.

@@ -12,8 +12,11 @@ from pytest_biastransfer.progress import activities, stream_line
 from pytest_biastransfer.progress.activities import counted, listening, reported
 from pytest_biastransfer.progress.record import Progress, progress_text
 from pytest_biastransfer.progress.stream_line import StreamLine
-from tests.conftest import Run
+from tests.conftest import MODES, Run
+from tests.plugin.xdist.test_worker_progress import written_to_a_terminal
 from tests.support.small_datasets import noise, write_picture
+from tests.support.systems import posix
+from tests.support.warm_python import WarmPython
 
 
 class Clock:
@@ -129,3 +132,36 @@ def test_a_session_in_a_log_has_rare_lines_of_their_own(colors: pytest.Pytester,
         for line in shown:
             assert line.startswith("bias transfer: predicting ")
         assert "captured" not in result.stdout.str()
+
+
+def test_after_a_part_the_whole_goes_on() -> None:
+    seen: list[Progress] = []
+    with listening(seen.append), reported("making the fixture transferred_model"), reported("loading model.pt"):
+        pass
+    assert [progress_text([one]) for one in seen] == [
+        "making the fixture transferred_model", "loading model.pt", None, "making the fixture transferred_model", None,
+    ]  # fmt: skip
+
+
+@posix
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
+def test_a_terminal_shows_which_fixture_is_made(colors: pytest.Pytester, warm: WarmPython, mode: str) -> None:
+    colors.makepyfile(
+        test_made="""
+        import time
+        import pytest
+        from conftest import brightest
+
+        @pytest.fixture(scope="session")
+        def transferred_model():
+            time.sleep(1.5)
+            return brightest()
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=1)
+        def test_made():
+            pass
+        """
+    )
+    written = written_to_a_terminal(colors, warm, *MODES[mode])
+    assert "making the fixture transferred_model\x1b[K" in written
+    assert "1 passed" in written

@@ -80,13 +80,18 @@ def show_sooner(pytester: pytest.Pytester) -> None:
 
 
 def seen_in_a_terminal(pytester: pytest.Pytester, warm: WarmPython, *arguments: str) -> str:
+    """Run the slow test in a terminal and return all that pytest wrote there."""
+    show_sooner(pytester)
+    pytester.makepyfile(test_slow=SLOW)
+    return written_to_a_terminal(pytester, warm, "--bias-batch-size=64", *arguments)
+
+
+def written_to_a_terminal(pytester: pytest.Pytester, warm: WarmPython, *arguments: str) -> str:
     """Run pytest in a terminal of 100 columns and return all that it wrote there."""
     import pty
 
-    show_sooner(pytester)
-    pytester.makepyfile(test_slow=SLOW)
     ours, theirs = pty.openpty()
-    command = warm.command("-m", "pytest", "--bias-batch-size=64", *arguments)
+    command = warm.command("-m", "pytest", *arguments)
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "PY_COLORS": "1"}
     with subprocess.Popen(command, cwd=pytester.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
         os.close(theirs)
@@ -107,7 +112,8 @@ def seen_in_a_terminal(pytester: pytest.Pytester, warm: WarmPython, *arguments: 
 @pytest.mark.parametrize("mode", list(MODES))
 def test_a_long_evaluation_shows_its_progress(colors: pytest.Pytester, warm: WarmPython, mode: str) -> None:
     written = seen_in_a_terminal(colors, warm, *MODES[mode])
-    shown = re.findall("\x1b7 (.*?)\x1b\\[K\x1b8", written)
+    texts = re.findall("\x1b7 (.*?)\x1b\\[K\x1b8", written)
+    shown = [text for text in texts if not text.startswith("making the fixture")]
     assert shown
     for text in shown:
         assert re.fullmatch(r"predicting [\d,]+ of 600 images, [\d,]+/s, \d+ s left", text)
