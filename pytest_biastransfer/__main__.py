@@ -1,8 +1,8 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command ``biastransfer``, also ``python -m pytest_biastransfer``."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_biastransfer.cli import compare, init, list_interventions, power, report, scan, show
+from pytest_biastransfer.cli.command_help import Commands, complete
 from pytest_biastransfer.errors import BiasTransferError
 
 _DESCRIPTION: Final = "Set up bias tests, look at interventions, and combine or compare reports."
@@ -18,10 +19,11 @@ _COMMANDS: Final = (list_interventions, show, init, scan, report, compare, power
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command of the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="biastransfer", description=_DESCRIPTION)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = Commands("biastransfer", _DESCRIPTION)
     for command in _COMMANDS:
         command.add_command(commands)
+    parser = commands.finished()
+    complete(parser)
     options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         # In a pipe on Windows, the encoding lacks many characters. The error would come after the work is done.

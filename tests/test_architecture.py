@@ -37,6 +37,8 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"interventions", "metrics", "store", "specs"}),
     # Interventions are identified, and files of the store are named, by fingerprints.
     frozenset({"fingerprints"}),
+    # Whatever takes long reports how far it is.
+    frozenset({"progress"}),
     frozenset({"picture_files", "optional_dependencies"}),
     frozenset({"errors"}),
     frozenset({"names", "plain_text", "regular_files", "_version"}),

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 def add_command(commands: Any) -> None:
     """Add the command to the parser."""
-    compare = commands.add_parser("compare", help="print the regressions between two JSON reports")
+    compare = commands.add_parser(
+        "compare",
+        help="print the regressions between two JSON reports",
+        examples=[
+            "biastransfer compare main.json branch.json",
+            "biastransfer compare main.json branch.json --fail-on-regression",
+        ],
+    )
     compare.add_argument(
         "old", type=Path, metavar="OLD.json", help="the earlier report, written by --bias-report=OLD.json"
     )

@@ -61,6 +61,11 @@ def add_command(commands: Any) -> None:
         description="Write pytest.ini and conftest.py. Existing files are not changed, except a pyproject.toml without "
         "pytest configuration, to which a table is appended. For other ini files, print the lines to add. Relative "
         "paths in the specs start at the ini file.",
+        examples=[
+            "biastransfer init --model='checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37' "
+            "--data=imagefolder:data/val",
+            "biastransfer init --model=hf:microsoft/resnet-50 --data='hf:beans?split=validation' --check",
+        ],
     )
     init.add_argument("--model", metavar="SPEC", required=True, help="the model under test")
     init.add_argument("--data", metavar="SPEC", required=True, help="the images to test it on")

@@ -14,7 +14,11 @@ from pytest_biastransfer.interventions.pyproject import with_declared
 
 def add_command(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("list", help="print the named interventions, and the types that can be declared")
+    parser = commands.add_parser(
+        "list",
+        help="print the named interventions, and the types that can be declared",
+        examples=["biastransfer list"],
+    )
     parser.set_defaults(run=run)
 
 

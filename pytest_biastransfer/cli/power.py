@@ -13,7 +13,14 @@ _POWER = 0.9
 
 def add_command(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("power", help="print what a number of images can tell about a limit and a regression")
+    parser = commands.add_parser(
+        "power",
+        help="print what a number of images can tell about a limit and a regression",
+        examples=[
+            "biastransfer power --limit=0.05 --images=5000",
+            "biastransfer power --limit=0.05 --images=5000 --regression=0.01 --comparisons=20",
+        ],
+    )
     parser.add_argument("--limit", type=float, required=True, help="of a share such as asr, from 0 to 1")
     parser.add_argument("--images", type=int, required=True, help="the number of images of the dataset")
     parser.add_argument("--regression", type=float, help="a worsening since the baseline, such as 0.01")

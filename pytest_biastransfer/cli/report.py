@@ -21,6 +21,10 @@ def add_command(commands: Any) -> None:
     report = commands.add_parser(
         "report",
         help="join JSON reports of one run, or plot the trend of several runs",
+        examples=[
+            "biastransfer report part-1.json part-2.json --out=bias.html",
+            "biastransfer report nights/*.json --trend --out=trend.html",
+        ],
     )
     report.add_argument(
         "reports", nargs="+", type=Path, metavar="FILE.json", help="a report, written by --bias-report=FILE.json"

@@ -39,6 +39,12 @@ def add_command(commands: Any) -> None:
         help="rank the named interventions by their effect on a model, and generate the first tests",
         description="Measure a model under each named intervention, rank the interventions by their effect, and write "
         "a file of tests with limits at today's level. pytest reuses the predictions.",
+        examples=[
+            "biastransfer scan",
+            "biastransfer scan --max-images=1000 --plot=ranking.svg --severities",
+            "biastransfer scan --model='checkpoint:pets.pt?arch=torchvision:resnet18&num_classes=37' "
+            "--data=imagefolder:data/val --out=tests/test_bias.py",
+        ],
     )
     scan.add_argument("--model", metavar="SPEC", help="the model (default: that of the ini file)")
     scan.add_argument("--data", metavar="SPEC", help="the images (default: those of the ini file)")
@@ -169,14 +175,15 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options:
     import datetime
 
     from pytest_biastransfer.cli.generated_tests import ScanInfo
-    from pytest_biastransfer.cli.scan_progress import ScanProgress
     from pytest_biastransfer.evaluation.device_memory import lasting_memory
     from pytest_biastransfer.evaluation.devices import resolve_device
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions.severities import CORRUPTIONS, severities
+    from pytest_biastransfer.progress.activities import listening
+    from pytest_biastransfer.progress.stream_line import StreamLine
     from pytest_biastransfer.search.scan import load_subject, scan, scan_ladders
 
-    settings, store, progress = session.settings, session.store, ScanProgress(sys.stderr)
+    settings, store, progress = session.settings, session.store, StreamLine(sys.stderr)
     registry = session.registry
     device = resolve_device(settings.device, store.facts)
     evaluator = Evaluator(
@@ -192,7 +199,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options:
         device_memory=lasting_memory(device, settings.device_cache),
         on_progress=progress.show,
     )
-    with progress:
+    with progress, listening(progress.show):
         progress.begin("loading")
         positive = () if options.positive is None else (options.positive,)
         subject = load_subject(specs, store.facts, session.plugins, positive)

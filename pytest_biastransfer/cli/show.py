@@ -14,7 +14,14 @@ from pytest_biastransfer.interventions.pyproject import with_declared
 
 def add_command(commands: Any) -> None:
     """Add the command to the parser."""
-    show = commands.add_parser("show", help="draw an image before and after an intervention")
+    show = commands.add_parser(
+        "show",
+        help="draw an image before and after an intervention",
+        examples=[
+            "biastransfer show yellow-square --image=cat.png --out=square.png",
+            "biastransfer show 'Grayscale() | Square(size=0.1)'",
+        ],
+    )
     show.add_argument("intervention", help="a name, or a declaration such as 'Square(size=0.1) | Blur()'")
     show.add_argument("--image", type=Path, metavar="FILE", help="the image (default: a drawn landscape)")
     show.add_argument(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pytest_biastransfer.errors import DatasetError
+from pytest_biastransfer.progress.activities import counted
 from pytest_biastransfer.store.facts import Digest
 
 if TYPE_CHECKING:
@@ -60,6 +61,6 @@ def _short_digests(paths: Sequence[str]) -> Iterator[bytes]:
 
 
 def _digests(paths: Sequence[str]) -> Iterator[bytes]:
-    for path in paths:
+    for path in counted(paths, len(paths), "hashing", "files"):
         with open(path, "rb") as file:  # noqa: PTH123 - half the time of Path.open
             yield hashlib.sha256(file.read()).digest()

@@ -23,6 +23,7 @@ from pytest_biastransfer.data.picture_decoding import pixels
 from pytest_biastransfer.errors import DatasetError
 from pytest_biastransfer.picture_files import only_allowed_formats, unreadable_file
 from pytest_biastransfer.plain_text import path_from
+from pytest_biastransfer.progress.activities import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -184,7 +185,7 @@ class MapStyleImages(LabelledImages):
     @functools.cached_property
     def _content(self) -> _Content:
         images, digests, attributes, labels = [], [], [], []
-        for index in range(self._length):
+        for index in counted(range(self._length), self._length, "reading", "images"):
             image, label, extras = self._item(index)
             labels.append(label)
             attributes.append(_scalars(extras))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_biastransfer.evaluation.chunk_task import ChunkTask, part_of
 from pytest_biastransfer.evaluation.forward_reads import ReadsMoreError
-from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.evaluation.visiting_order import chunks_in, joined
+from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore, Content
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.keys import PredictionKey
     from pytest_biastransfer.evaluation.pixel_cache import PixelCache
     from pytest_biastransfer.evaluation.predictor import Predictor
-    from pytest_biastransfer.evaluation.progress import Progress
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.names import Precision
+    from pytest_biastransfer.progress.record import Progress
 
 # Decoded pixels of a larger dataset are not stored.
 PIXEL_CACHE: Final = 4 * 2**30

@@ -165,7 +165,7 @@ class Intervention(ABC):
         """Short, stable, readable text for test ids: the type and the non-default fields."""
         # Keys of the baseline contain labels: they must be the same in every session and on every machine.
         fields = [
-            f"{field.name}-" * _is_quiet(field) + field.metadata.get("label", _field_label)(getattr(self, field.name))
+            f"{field.name}-" * _is_quiet(field) + field.metadata.get("label", field_label)(getattr(self, field.name))
             for field in _fields(self)
             if getattr(self, field.name) != field.default
         ]
@@ -244,12 +244,13 @@ def _steps(intervention: Intervention) -> tuple[Intervention, ...]:
     return intervention.steps if isinstance(intervention, Composition) else (intervention,)
 
 
-def _field_label(value: object) -> str:
+def field_label(value: object) -> str:
+    """Return a field's value as a part of a label."""
     if isinstance(value, tuple) and all(isinstance(component, int) for component in value):
         # A colour.
         return "".join(f"{component:02x}" for component in value)
     if isinstance(value, tuple):
-        return "x".join(_field_label(member) for member in value)
+        return "x".join(field_label(member) for member in value)
     if isinstance(value, Intervention):
         return value.label
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -58,6 +58,15 @@ def rgb(color: str | Sequence[int]) -> RGB:
     return (components[0], components[1], components[2])
 
 
+def name_of(color: object) -> str:
+    """Return the basic name of a colour; empty if it has none, or is no colour.
+
+    >>> name_of((0, 0, 255)), name_of((1, 2, 3))
+    ('blue', '')
+    """
+    return next((name for name, components in _NAMES.items() if components == color), "")
+
+
 def levels(color: RGB, channels: int) -> tuple[float, ...]:
     """Return a colour in [0, 1] for images of 3 channels, or its luma for images of 1 channel."""
     require_colors(channels)

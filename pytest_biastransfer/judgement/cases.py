@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_biastransfer.names import DATASET_FIXTURE, GAP_MARKER, INTERVENTION_MARKER, MODEL_FIXTURE, SEARCH_MARKER
+from pytest_biastransfer.names import GAP_MARKER, INTERVENTION_MARKER, SEARCH_MARKER
 
 if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention, Ladder
@@ -21,11 +21,14 @@ class Case:
     Attributes
     ----------
     name
-        Of what is measured, for test ids.
+        Of what is measured: all of it, for the baseline's keys.
     expectation
         What is expected of it.
     model, dataset, control
         Names of fixtures.
+    id
+        The part of the test's id that the marker makes; see `plugin.collection.test_ids`. Unlike the name it may change
+        without a change of what is measured.
     """
 
     marker: ClassVar[str]
@@ -39,6 +42,7 @@ class Case:
     model: str
     dataset: str
     control: str | None
+    id: str
 
     @property
     def fixtures(self) -> tuple[str, ...]:
@@ -60,12 +64,6 @@ class Case:
     def verifiable(self) -> tuple[Intervention, str] | None:
         """The declared intervention and its description, whose stored predictions a canary can verify, if any."""
         return None
-
-    @property
-    def id(self) -> str:
-        """The name, and the fixtures that are not the usual ones."""
-        unusual = [self.model] * (self.model != MODEL_FIXTURE) + [self.dataset] * (self.dataset != DATASET_FIXTURE)
-        return "-".join([self.name, *unusual])
 
 
 @dataclass(frozen=True)

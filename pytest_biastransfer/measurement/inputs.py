@@ -14,7 +14,7 @@ from pytest_biastransfer.store import Store
 if TYPE_CHECKING:
     import torch
 
-    from pytest_biastransfer.evaluation.progress import Progress
+    from pytest_biastransfer.progress.record import Progress
 
 # One or several classes, by name or number.
 Target = int | str | Sequence[int | str]

@@ -74,6 +74,7 @@ METRICS: Mapping[str, Metric] = by_name(
                 "The share of images whose predicted class the intervention changes. 0 means that it changes no "
                 "prediction."
             ),
+            phrase="{percent} of the predictions flip with {subject}",
             limits=_FROM_0_TO_1,
             needs=frozenset(),
             estimator=Share(flipped, all_images, has_fixed_base=True),
@@ -92,6 +93,7 @@ METRICS: Mapping[str, Metric] = by_name(
                 "The share of images that change their predicted class, among those that are classified correctly "
                 "without the intervention."
             ),
+            phrase="{percent} of the correct predictions flip with {subject}",
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels"}),
             estimator=Share(flipped, classified_correctly, has_fixed_base=False),
@@ -109,6 +111,7 @@ METRICS: Mapping[str, Metric] = by_name(
             explanation=(
                 "The share of images of other classes that are classified as a target class with the intervention."
             ),
+            phrase="{percent} of the images of other classes are in the target class with {subject}",
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels", "target"}),
             estimator=_TARGETED,
@@ -126,6 +129,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="`targeted_asr` minus the share of these images that is in a target class without `T`",
             plain_name="target rate that the intervention adds",
             explanation="The target rate with the intervention minus the target rate without it.",
+            phrase="{points} more of the images of other classes are in the target class with {subject}",
             limits=_SIGNED,
             needs=frozenset({"labels", "target"}),
             estimator=lambda inputs: flips.targeted_excess(
@@ -148,6 +152,7 @@ METRICS: Mapping[str, Metric] = by_name(
                 "How far the intervention moves the distribution of the predicted classes. 0 means that all classes "
                 "are predicted as often as before, 1 that they have nothing in common."
             ),
+            phrase="{percent} of the class distribution shifts with {subject}",
             limits=_FROM_0_TO_1,
             needs=frozenset(),
             estimator=lambda inputs: flips.skew(inputs.clean, inputs.intervened, inputs.confidence),
@@ -163,6 +168,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="accuracy without `T` minus accuracy with `T`",
             plain_name="loss of accuracy",
             explanation="The accuracy without the intervention minus the accuracy with it.",
+            phrase="{points} of accuracy are lost with {subject}",
             limits=_SIGNED,
             needs=frozenset({"labels"}),
             estimator=lambda inputs: flips.accuracy_drop(*inputs.labelled, inputs.confidence),
@@ -179,6 +185,7 @@ METRICS: Mapping[str, Metric] = by_name(
             explanation=(
                 "The flip rate minus that of the control model on the same images. It is what the source model adds."
             ),
+            phrase="{points} more of the predictions flip with {subject} than in the control model",
             limits=_SIGNED,
             needs=frozenset({"control"}),
             estimator=lambda inputs: flips.asr_excess(flipped(inputs), control_flipped(inputs), inputs.confidence),
@@ -194,6 +201,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="`skew` minus the control model's on the same images",
             plain_name="shift of the classes above the control's",
             explanation="The shift of the classes minus that of the control model on the same images.",
+            phrase="{points} more of the class distribution shift with {subject} than in the control model",
             limits=_SIGNED,
             needs=frozenset({"control"}),
             estimator=lambda inputs: flips.skew_excess(
@@ -211,6 +219,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="the share of images that are classified correctly without `T`",
             plain_name="accuracy",
             explanation="The share of images that are classified correctly without the intervention.",
+            phrase="",
             limits=None,
             needs=frozenset({"labels"}),
             estimator=Share(classified_correctly, labelled, has_fixed_base=True),
@@ -230,6 +239,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="the share of images that are classified correctly with `T`",
             plain_name="accuracy with the intervention",
             explanation="The share of images that are classified correctly with the intervention.",
+            phrase="",
             limits=None,
             needs=frozenset({"labels"}),
             estimator=Share(classified_correctly_with_intervention, labelled, has_fixed_base=True),
@@ -246,6 +256,7 @@ METRICS: Mapping[str, Metric] = by_name(
             explanation=(
                 "The share of images of other classes that are classified as a target class without the intervention."
             ),
+            phrase="",
             limits=None,
             needs=frozenset({"labels", "target"}),
             estimator=Share(in_target_without_intervention, of_other_classes, has_fixed_base=True),
@@ -263,6 +274,7 @@ METRICS: Mapping[str, Metric] = by_name(
                 "The shift of the classes without the part that images cause that move between classes and cancel "
                 "out on average."
             ),
+            phrase="",
             limits=None,
             needs=frozenset(),
             estimator=lambda inputs: flips.corrected_skew(inputs.clean, inputs.intervened, inputs.confidence),
@@ -277,6 +289,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="the largest difference of the group metric between two groups",
             plain_name="gap between groups",
             explanation="The largest difference of a metric between two groups of images.",
+            phrase="{points} between groups: {subject}",
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels"}),
             interval="paired bootstrap",
@@ -290,6 +303,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="`gap` minus the control model's on the same images",
             plain_name="gap above the control's",
             explanation="The gap between groups minus that of the control model on the same images.",
+            phrase="{points} more between groups than with the control model: {subject}",
             limits=_SIGNED,
             needs=frozenset({"labels", "control"}),
             interval="paired bootstrap",
@@ -306,6 +320,7 @@ METRICS: Mapping[str, Metric] = by_name(
             explanation=(
                 "The lowest rate of a group divided by the highest one. 1 means that all groups have the same rate."
             ),
+            phrase="{percent} of the highest rate is the lowest one: {subject}",
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels"}),
             interval="paired bootstrap",
@@ -320,6 +335,7 @@ METRICS: Mapping[str, Metric] = by_name(
             definition="the group metric of the worst group",
             plain_name="worst group",
             explanation="The metric of the group that has the worst one.",
+            phrase="{percent} in the worst group: {subject}",
             limits=_FROM_0_TO_1,
             needs=frozenset({"labels"}),
             interval="paired bootstrap",

@@ -127,7 +127,10 @@ class Measurement:
 
     def highlights(self) -> str:
         """Return in words what stands out."""
-        return f"gained most: {', '.join(map(str, self.gained(3)))}"
+        changed = self.changed(3)
+        if changed:
+            return f"class shares changed: {', '.join(map(str, changed))}"
+        return "no class share changed" if self.asr > 0 else "no prediction changed"
 
     @property
     def predictions(self) -> int:
@@ -208,6 +211,13 @@ class Measurement:
         order = (-self.class_shift).argsort(kind="stable")[:count].tolist()
         return [ClassShift(c, self.class_names[c], float(self.class_shift[c])) for c in order]
 
+    def changed(self, count: int) -> list[ClassShift]:
+        """Return the `count` classes whose share changed most, less those that did not: what gained most is first."""
+        shifts = self.class_shift
+        order = (-abs(shifts)).argsort(kind="stable")[:count].tolist()
+        changed = [ClassShift(c, self.class_names[c], float(shifts[c])) for c in order]
+        return sorted((one for one in changed if f"{one.shift:.3f}" not in _ZERO), key=lambda one: -one.shift)
+
     def estimate(self, metric: str) -> Estimate:
         """Return the estimate of a metric of the catalogue, by its name.
 
@@ -225,6 +235,8 @@ class Measurement:
         raise BiasTransferError(f"{metric} of {self.model} on {self.dataset} is not available: {reason}")
 
 
+# Shares that no text shows.
+_ZERO: Final = ("0.000", "-0.000")
 _LABELS: Final = "it needs labels of the model's classes, which class names tell"
 _TARGET: Final = "it needs a target class (target=...)"
 _CONTROL: Final = "it needs a control model (control=...)"

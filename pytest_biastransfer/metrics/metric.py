@@ -47,6 +47,9 @@ class Metric:
     plain_name, explanation
         Its name and what it means for readers of a report who know neither the field's words nor its symbols; plain
         text.
+    phrase
+        A value in words, for the first line of a failure: ``{percent}`` or ``{points}`` is the value, ``{subject}`` the
+        intervention or the gap. The value comes first, because terminals cut the end off. Empty if no marker limits it.
     limits
         The lowest and the highest sensible limit; None if no marker limits it.
     needs
@@ -71,6 +74,7 @@ class Metric:
     definition: str
     plain_name: str
     explanation: str
+    phrase: str
     limits: tuple[float, float] | None
     needs: frozenset[Need]
     interval: Interval
@@ -90,6 +94,9 @@ class Metric:
             raise TypeError(f"metric {self.name}: change={self.change!r}, expected a test of change")
         _require(self.interval in get_args(Interval), self.name, "interval", " or ".join(get_args(Interval)))
         _require(self.needs <= set(get_args(Need)), self.name, "needs", f"some of {', '.join(get_args(Need))}")
+        has_value = "{percent}" in self.phrase or "{points}" in self.phrase
+        is_phrase = self.limits is None or (has_value and "{subject}" in self.phrase)
+        _require(is_phrase, self.name, "phrase", "a text with {subject}, and {percent} or {points}")
         low, high = self.limits or (0.0, 1.0)
         _require(low < high, self.name, "limits", "the lowest and the highest limit")
         is_excess = self.excess_of is not None

@@ -35,6 +35,8 @@ from pytest_biastransfer.models.model import Model, with_spec
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.scheme import NotRecognizableError
 from pytest_biastransfer.models.thresholds import DEFAULT
+from pytest_biastransfer.plain_text import in_one_line
+from pytest_biastransfer.progress.activities import reported
 from pytest_biastransfer.specs.plugin_loader import PluginLoader, no_plugin
 from pytest_biastransfer.specs.spec import Spec
 
@@ -126,6 +128,8 @@ def model_of_spec(
 
         return load_model(spec, plugins=plugins, facts=facts)
 
+    # Outside of what is observed to read files: a report may be written to one.
+    task = f"loading {in_one_line(text.partition('?')[0])}"
     environment = {**versions(_ALWAYS), "Python": sys.version}
     question = (text, str(directory.absolute()))
     key = fingerprint("model", *question, environment)
@@ -135,22 +139,24 @@ def model_of_spec(
 
         def load_later() -> Model:
             listener(deferred, NEEDED if is_untouched(known) else PATCHED)
-            return load()
+            with reported(task):
+                return load()
 
         deferred = DeferredModel.of(known, load_later, lambda: is_untouched(known))
         return with_spec(deferred, spec)
     last = fingerprint("model's environment", *question)
     before = facts.get(last, dict[str, str | None])
     reason = what_changed(environment, before) if change is None else LoadingReason(change)
-    if not facts.are_kept:
-        model = load()
-        listener(model, NO_STORE)
-        return model
-    model, obstacle = _loaded(spec, load, plugins, facts, key)
+    with reported(task):
+        model, obstacle = _loaded(spec, load, plugins, facts, key) if facts.are_kept else (load(), None)
     # After the description, for other processes that load the same model now.
     if before != environment:
         facts.put(last, environment)
-    listener(model, reason if obstacle is None else LoadingReason(obstacle, lasts=True))
+    if not facts.are_kept:
+        reason = NO_STORE
+    elif obstacle is not None:
+        reason = LoadingReason(obstacle, lasts=True)
+    listener(model, reason)
     return model
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.plain_text import shown
-from pytest_biastransfer.plugin.pytest_internals import Failed
+from pytest_biastransfer.plugin.pytest_internals import Failed, shorten_crash
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class _Shown(Failed):
@@ -40,6 +44,12 @@ class BiasRegression(_Shown):
     """A test within its limits that is worse than what was accepted."""
 
     __module__ = "builtins"
+
+
+def show_message_alone(report: pytest.TestReport, error: BaseException) -> None:
+    """Have pytest's short summary begin with the message of a verdict, which has the figures."""
+    if isinstance(error, _Shown):
+        shorten_crash(report, str(error))
 
 
 @contextmanager

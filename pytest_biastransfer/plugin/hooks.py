@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_biastransfer import names
-from pytest_biastransfer.plugin import settings, state
+from pytest_biastransfer.plugin import failures, settings, state
 from pytest_biastransfer.plugin.collection import collected_tests, parametrize
-from pytest_biastransfer.plugin.runtest import attached_record
+from pytest_biastransfer.plugin.runtest import attached_record, fixture_progress
 from pytest_biastransfer.plugin.session import baseline_update, report_files, result_gathering, terminal_summary
 
 if TYPE_CHECKING:
@@ -154,8 +154,18 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail a test whose marker had no effect."""
+    """Fail a test whose marker had no effect; note what takes long to set up."""
     parametrize.require_case(item)
+    fixture_progress.note_fixtures(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Say which fixture of a bias test is being made."""
+    with fixture_progress.reported_fixture(fixturedef, request.config):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -183,6 +193,8 @@ def pytest_runtest_makereport(
 
             bias_test.excuse_no_crash(item, call)
     report = yield
+    if call.excinfo is not None:
+        failures.show_message_alone(report, call.excinfo.value)
     attached_record.attach_record(item, report)
     return report
 

@@ -28,6 +28,7 @@ __all__ = [
     "parameter_ids",
     "reachable_fixtures",
     "run_protocol",
+    "shorten_crash",
     "terminal_encoding",
     "terminal_width",
 ]
@@ -106,6 +107,13 @@ def _are_same(parameters: Sequence[Mapping[str, Any]], name: str) -> bool:
 def configure(config: pytest.Config) -> None:
     """Configure pytest and its plugins without running a session."""
     config._do_configure()
+
+
+def shorten_crash(report: pytest.TestReport, message: str) -> None:
+    """Have the short summary show a message without the name of its exception, which takes the room of figures."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = message
 
 
 def is_expected_to_fail(item: pytest.Item) -> bool:

@@ -37,6 +37,7 @@ from pytest_biastransfer.plugin.state import (
 from pytest_biastransfer.plugin.xdist.resource_sharing import divide_threads
 from pytest_biastransfer.plugin.xdist.worker_messages import WORKERS_OF_GPU_INPUT, worker_mailbox
 from pytest_biastransfer.plugin.xdist.worker_progress import watcher
+from pytest_biastransfer.progress.activities import listening
 from pytest_biastransfer.store import Store
 
 if TYPE_CHECKING:
@@ -206,7 +207,8 @@ def _model_of_spec(config: pytest.Config, spec: str) -> Model:
     if spec not in models:
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
         loaded, plugins = loaded_models(config), plugin_loaders(config).models
-        models[spec] = model_of_spec(spec, directory, facts, plugins, functools.partial(loaded.note_spec, spec))
+        with listening(watcher(config)):
+            models[spec] = model_of_spec(spec, directory, facts, plugins, functools.partial(loaded.note_spec, spec))
         loaded.add_own(models[spec])
     return models[spec]
 
@@ -216,7 +218,9 @@ def _dataset_of_spec(config: pytest.Config, spec: str) -> LabelledImages:
     # The dataset of one's own code may be changed meanwhile.
     if spec not in datasets or not datasets[spec].looks_unchanged():
         directory, facts = config.stash[SETTINGS].directory, session_store(config).facts
-        datasets[spec] = load_dataset(spec, directory=directory, facts=facts, plugins=plugin_loaders(config).datasets)
+        plugins = plugin_loaders(config).datasets
+        with listening(watcher(config)):
+            datasets[spec] = load_dataset(spec, directory=directory, facts=facts, plugins=plugins)
     return datasets[spec]
 
 

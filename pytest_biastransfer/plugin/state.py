@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_biastransfer.baseline.comparison import BaselineComparison
@@ -38,6 +39,8 @@ EVALUATORS: Final[pytest.StashKey[dict[tuple[str, int | None], Evaluator]]] = py
 EXECUTOR: Final[pytest.StashKey[Executor | None]] = pytest.StashKey()
 # By device.
 DEVICE_MEMORY: Final[pytest.StashKey[dict[str, DeviceMemory]]] = pytest.StashKey()
+# The fixtures that the test which is set up now measures; None of a test that is no bias test.
+WATCHED_FIXTURES: Final[pytest.StashKey[Sequence[str] | None]] = pytest.StashKey()
 # The test that is being measured now.
 MEASURING: Final[pytest.StashKey[TestInputs]] = pytest.StashKey()
 CANARY: Final[pytest.StashKey[Canary | None]] = pytest.StashKey()

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.metrics.catalogue import base_of
+from pytest_biastransfer.reporting.class_bars import class_bars
+from pytest_biastransfer.reporting.failure_phrase import failure_phrase
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict, Verdict
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # More flipped images are not shown.
 MOST_FLIPS = 5
+# More classes have no bar.
+_MOST_CLASSES = 6
 _MARKS = {True: "ok    ", False: "FAILED", None: "?     "}
 _UNDEFINED = "undefined: there are no images that it could be measured on"
 
@@ -30,6 +34,8 @@ def failure_text(
     subject: str,
     declaration: str,
     lines: Iterable[str],
+    phrase_subject: str,
+    next_steps: Sequence[str] = (),
     observed_on: Sequence[Measurement | GapMeasurement] | None = None,
 ) -> str:
     """Return the message of a failed bias test.
@@ -46,10 +52,14 @@ def failure_text(
         What is measured, such as ``"intervention"``, and how it is declared.
     lines
         What is shown below the limits, such as flipped images.
+    phrase_subject
+        What the first line names: an intervention by its short name, or a gap.
+    next_steps
+        What can be done now, a line each.
     observed_on
         The measurement that each of the limits was judged on; None if that is the measurement.
     """
-    broken = [_broken(limit) for limit in verdict.limits if limit.holds is False]
+    broken = [failure_phrase(limit, phrase_subject) for limit in verdict.limits if limit.holds is False]
     facts = [
         ("test", test),
         (subject, declaration),
@@ -60,24 +70,17 @@ def failure_text(
     ]
     width = max(len(name) for name, _ in facts)
     message = [
-        f"bias: {', '.join(broken)}",
+        f"bias: {'; '.join(broken)}",
         "",
         *(f"  {name:{width}}  {text}" for name, text in facts if text),
         "",
         *_limit_lines(verdict.limits, observed_on or [measurement] * len(verdict.limits)),
         "",
         *lines,
+        *(["", "  what to do next:"] if next_steps else []),
+        *(f"    {step}" for step in next_steps),
     ]
     return "\n".join(message)
-
-
-def _broken(limit: LimitVerdict) -> str:
-    metric = f"|{limit.metric}|" if limit.bound == "size at most" else limit.metric
-    at = f" at {limit.at}" if limit.at else ""
-    side, wanted = ("below", "at least") if limit.bound == "at least" else ("above", "at most")
-    if limit.rule == "certain":
-        return f"{metric} not certainly {wanted} {limit.limit:g}{at}"
-    return f"{metric} {'significantly ' if limit.rule == 'significant' else ''}{side} {limit.limit:g}{at}"
 
 
 def _images(measurement: Measurement | GapMeasurement) -> str:
@@ -89,12 +92,16 @@ def _limit_lines(limits: Sequence[LimitVerdict], observed_on: Sequence[Measureme
     width = max(len(limit.metric) for limit in limits)
     for limit, measurement in zip(limits, observed_on, strict=True):
         mark = _MARKS[limit.holds]
-        note = "".join(f", {text}" for text in (limit.at and f"at {limit.at}", limit.note) if text)
+        note = "".join(f", {text}" for text in (limit.at and f"at {limit.at}", _note(limit)) if text)
         bound = {"at most": "", "at least": "at least ", "size at most": "±"}[limit.bound]
         yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {bound}{limit.limit:g}{note}"
         comparison = _comparison(measurement, limit.metric)
         if comparison:
             yield f"  {'':6}  {'':{width}}  {comparison}"
+
+
+def _note(limit: LimitVerdict) -> str:
+    return "not significant" if limit.holds is False and limit.note == "within noise" else limit.note
 
 
 def _observed(estimate: Estimate) -> str:
@@ -124,13 +131,18 @@ def _beside_control(measurement: Measurement | GapMeasurement, metric: str) -> s
     return f"{base} {measurement.estimates[base].text()}, {control}" if base != metric else control
 
 
-def flip_lines(measurement: Measurement, highlights: str) -> Iterator[str]:
-    """Yield what stands out, and the first flipped images."""
-    yield f"  {highlights}"
+def flip_lines(measurement: Measurement, files: Sequence[str] | None, at: str = "") -> Iterator[str]:
+    """Yield the classes that gained and lost, and the first flipped images; `at` names the strength of a ladder."""
+    changed = measurement.changed(_MOST_CLASSES)
+    if changed:
+        yield f"  class shares changed{f' at {at}' if at else ''}:"
+        yield from (f"    {line}" for line in class_bars(changed))
+    else:
+        yield f"  {f'at {at}, ' if at else ''}{measurement.highlights()}"
     if not measurement.flips:
         return
     yield f"  flipped images: {len(measurement.flips):,}, the first:"
-    yield from (f"    {text}" for text in flip_texts(measurement.flips[:MOST_FLIPS]))
+    yield from (f"    {text}" for text in flip_texts(measurement.flips[:MOST_FLIPS], files))
 
 
 def curve_lines(curves: Curves) -> Iterator[str]:
@@ -159,15 +171,24 @@ def group_lines(measurement: GapMeasurement) -> Iterator[str]:
         yield f"    {measurement.missing:,} {images} no value, and no group"
 
 
-def flip_texts(flips: Sequence[Flip]) -> list[str]:
-    """Return a line for each flipped image, in columns.
+def flip_texts(flips: Sequence[Flip], files: Sequence[str] | None = None) -> list[str]:
+    """Return a line for each flipped image, in columns; `files` are those of all images of the dataset, if it has any.
 
     >>> from pytest_biastransfer.metrics.measurement import Flip
     >>> flip_texts([Flip(7, "cat", "cat", "dog"), Flip(12, "horse", "deer", "cat")])
     ['image  7  label cat    cat -> dog', 'image 12  label horse  deer -> cat']
+    >>> flip_texts([Flip(1, "cat", "cat", "dog")], ["a.png", "b/c.png"])
+    ['image 1  label cat  cat -> dog  b/c.png']
     """
     places = max((len(str(flip.index)) for flip in flips), default=0)
     labels = max((len(flip.label) for flip in flips), default=0)
+    moves = [f"{flip.before} -> {flip.after}" for flip in flips]
+    width = max(map(len, moves), default=0)
     return [
-        f"image {flip.index:{places}}  label {flip.label:{labels}}  {flip.before} -> {flip.after}" for flip in flips
+        f"image {flip.index:{places}}  label {flip.label:{labels}}  {move:{width}}  {_file(files, flip.index)}".rstrip()
+        for flip, move in zip(flips, moves, strict=True)
     ]
+
+
+def _file(files: Sequence[str] | None, index: int) -> str:
+    return "" if files is None else files[index]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.report import ReportedChange
 
 _ACCEPT: Final = "--bias-update=all"
+_PAGE: Final = "bias.html"
 _ADD: Final = "--bias-update=new"
 _ADD_SEED: Final = "--bias-update=add"
 # In the order in which the summary counts them.
@@ -53,7 +54,9 @@ def regression_text(comparison: BaselineComparison, baseline: str) -> str:
         return "\n".join([*lines, "", f"  {_tolerate([comparison.lost_accuracy])}"])
     if is_told_by_one_checkpoint(comparison):
         lines += ["", f"  {ONE_CHECKPOINT}"]
-    return "\n".join([*lines, "", f"  {acceptance_text(comparison)}: {_accept([comparison])}"])
+    look = command_line(["pytest", f"--bias-report={_PAGE}", comparison.test])
+    accept = f"{acceptance_text(comparison)}: {_accept([comparison])}"
+    return "\n".join([*lines, "", f"  Look at the images: {look}", f"  {accept}"])
 
 
 def not_compared_text(test: str, record: BaselineRecord, baseline: str, *, exists: bool, command: Sequence[str]) -> str:

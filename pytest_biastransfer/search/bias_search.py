@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
+from pytest_biastransfer.progress.activities import report
+from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.search.engine import SearchOutcome, search
 from pytest_biastransfer.search.trials import Trial, Trials
 
@@ -92,7 +96,7 @@ class Search:
             If an intervention of the space cannot be measured.
         """
         case = self.case
-        trials = Trials(self._evaluated, self._area)
+        trials = Trials(self._evaluated, self._area, _progress_reporter(2 * case.budget))
         outcome = search(
             case.space, trials, limit=case.limit, budget=case.budget, seed=case.seed, database=database, key=key
         )
@@ -157,3 +161,13 @@ class Search:
         self._predictions += measurement.predictions
         self._computed += measurement.computed
         return measurement
+
+
+def _progress_reporter(most: int) -> Callable[[int], None]:
+    """Return a function that reports how many trials of at most `most` were made."""
+    start = time.monotonic()
+
+    def report_trial(done: int) -> None:
+        report(Progress("search", done, most, done, time.monotonic() - start, "searching", "interventions"))
+
+    return report_trial

@@ -47,6 +47,8 @@ class Trials:
         Returns the metric and the lower end of its interval.
     area
         Returns the share of the pixels that an intervention changes.
+    on_trial
+        Called after each trial with the number of those that were made.
 
     Attributes
     ----------
@@ -55,8 +57,12 @@ class Trials:
     """
 
     def __init__(
-        self, evaluate: Callable[[Intervention], tuple[float, float]], area: Callable[[Intervention], float]
+        self,
+        evaluate: Callable[[Intervention], tuple[float, float]],
+        area: Callable[[Intervention], float],
+        on_trial: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._on_trial = on_trial
         self._evaluate = evaluate
         self._area = area
         self._trials: dict[str, Trial] = {}
@@ -95,6 +101,7 @@ class Trials:
             value, lower = self._evaluate(intervention)
             self.left -= 1
             self._trials[key] = Trial(intervention, value, lower, len(self._trials) + 1)
+            self._on_trial(len(self._trials))
         return self._trials[key]
 
     def _key(self, intervention: Intervention) -> str:

@@ -13,11 +13,11 @@ from torch import nn
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.evaluation.allocator import freed_memory_kept
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.models import Model
 from pytest_biastransfer.models.heads import put
 from pytest_biastransfer.models.selected_output import SelectedOutput
+from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.transfer.augmentation import AugmentedBatches
 from pytest_biastransfer.transfer.batches import Batches, FeatureBatches, PixelBatches
@@ -130,7 +130,9 @@ def _progress_reporter(evaluator: Evaluator, key: str) -> Callable[[int, int], N
         nonlocal resumed_at
         # Images of an interrupted session count as done, but took no time in this one.
         resumed_at = done if resumed_at is None else resumed_at
-        report(Progress(f"training {key}", done, total, done - resumed_at, time.monotonic() - start))
+        report(
+            Progress(f"training {key}", done, total, done - resumed_at, time.monotonic() - start, task="training on")
+        )
 
     return on_step
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.evaluation.keys import PredictionKey
-from pytest_biastransfer.evaluation.progress import Progress, progress_on
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.fingerprints.source_code import versions
 from pytest_biastransfer.measurement import inputs
@@ -21,6 +20,8 @@ from pytest_biastransfer.models.known_description import Description
 from pytest_biastransfer.models.model import with_known_logits
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold, require_threshold
 from pytest_biastransfer.names import Outputs
+from pytest_biastransfer.progress.record import Progress
+from pytest_biastransfer.progress.stream_line import progress_on
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode

@@ -198,7 +198,7 @@ def test_a_push_runs_the_bias_tests_and_is_held_back_by_a_red_one(pushing: Path)
     said = held_back.stdout + held_back.stderr
     assert held_back.returncode != 0
     assert "0 images evaluated, " in said
-    assert "asr above 0.1" in said
+    assert "limit 0.1" in said
     assert "test_other" not in said
     assert typed("git log -1 --format=%s origin/main", pushing).stdout.strip() == "tests"
 

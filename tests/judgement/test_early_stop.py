@@ -98,7 +98,7 @@ def test_a_clear_verdict_takes_a_few_images(run: Run, colors: pytest.Pytester, f
     colors.makepyfile(TESTS.format(fragile=fragile, more=""))
     result = run("--bias-early-stop", "-v")
     result.assert_outcomes(**{outcome: 1})
-    result.stdout.fnmatch_lines(["*test_it* of 2,000 images *"])
+    result.stdout.fnmatch_lines(["  yellow-square  asr *; * of 2,000 images"])
     result.stdout.fnmatch_lines(
         ["1 bias test: 1 * images evaluated, 0 predictions reused; 1 stopped early, at * of 2,000 images"]
     )
@@ -112,7 +112,7 @@ def test_a_failure_says_on_how_many_images_it_rests(run: Run, colors: pytest.Pyt
     result = run("--bias-early-stop=0.001")
     result.stdout.fnmatch_lines(
         [
-            "bias: asr above 0.1",
+            "bias: * % of the predictions flip with yellow-square (asr *), limit 0.1",
             "  dataset       list, the first 32 of 2,000 images",
             "  FAILED  asr  *  (99.8 % interval * to *, n = 32)  limit 0.1",
         ]

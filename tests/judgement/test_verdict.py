@@ -163,26 +163,26 @@ def test_a_limit_of_one_is_never_within_noise() -> None:
             "point",
             0.05,
             [
-                "*test_limit[[]yellow-square] *asr > 0.05 *FAILED",
-                "*test_rule[[]yellow-square] *asr <= 0.3 (within noise) *passed",
+                "  yellow-square  asr *0.250 *<= 0.05  FAILED   above limit",
+                "  yellow-square  asr *0.250 *<= 0.3   passed   holds (within noise)",
             ],
         ),
         (
             "certain",
             0.5,
             [
-                "bias: asr not certainly at most 0.3",
+                "bias: 25 % of the predictions flip with yellow-square (asr 0.250), not certainly at most 0.3",
                 "  FAILED  asr  0.250  (95 % interval 0.087 to 0.491, n = 20)  limit 0.3, not certain",
-                "*test_limit[[]yellow-square] *asr <= 0.5  *passed",
-                "*test_rule[[]yellow-square] *asr <= 0.3 (not certain) *FAILED",
+                "  yellow-square  asr *0.250 *<= 0.5  passed   certain to hold",
+                "  yellow-square  asr *0.250 *<= 0.3  FAILED   not certain to hold",
             ],
         ),
         (
             "significant",
             0.1,
             [
-                "*test_limit[[]yellow-square] *asr > 0.1 (not significant) *passed",
-                "*test_rule[[]yellow-square] *asr <= 0.3  *passed",
+                "  yellow-square  asr *0.250 *<= 0.1  passed   above limit (not significant)",
+                "  yellow-square  asr *0.250 *<= 0.3  passed   holds",
             ],
         ),
     ],
@@ -231,8 +231,8 @@ def test_the_summary_shows_both_models_beside_an_excess(run: Run, colors: pytest
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*asr_excess 0.250 > 0.1 (control 0.000, within noise), *FAILED",
-            "*skew_excess 0.250 <= 0.6 (control 0.000)*",
+            "*asr_excess *0.250 *<= 0.1  FAILED   above limit (not significant); control 0.000",
+            "*skew_excess *0.250 *<= 0.6 *holds; control 0.000",
         ]
     )
 

@@ -54,6 +54,8 @@ def test_an_entry_that_lacks_a_fact_cannot_be_made(missing: str) -> None:
         ("asr", {"estimator": None}, "estimator=None, expected a function"),
         ("asr", {"name": "attack success"}, "name: expected an identifier"),
         ("asr", {"definition": ""}, "expected texts"),
+        ("asr", {"phrase": "{percent} of the images"}, "phrase: expected a text with {subject}"),
+        ("asr", {"phrase": ""}, "phrase: expected a text with {subject}"),
         ("asr", {"limits": (1.0, 0.0)}, "limits: expected the lowest and the highest"),
         ("asr", {"interval": "wald"}, "interval: expected clopper-pearson or"),
         ("asr", {"needs": frozenset({"luck"})}, "needs: expected some of labels"),

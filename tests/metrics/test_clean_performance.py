@@ -307,7 +307,7 @@ def test_a_limit_that_is_exceeded_fails_as_before(pets: pytest.Pytester, monkeyp
     pets.makepyfile(test_pets=TESTS.replace("max_asr=0.9", "max_asr=0.01"))
     result = pets.runpytest_inprocess("-p", "no:xdist", "-k", "test_asr and yellow")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*bias: asr above 0.01"])
+    result.stdout.fnmatch_lines(["*bias: * % of the predictions flip with yellow-square (asr *), limit 0.01"])
     result.stdout.no_fnmatch_line("*does not tell its classes apart*")
 
 

@@ -73,7 +73,7 @@ def test_the_threshold_comes_from_the_calibration_dataset(
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "bias: gap above 0.5",
+            "bias: 66.7 points between groups: fpr of red at prevalence by light, threshold from list (gap 0.667), limit 0.5",
             "  gap       fpr of red at prevalence by light, threshold from list",
             "  fixtures  transferred_model, bias_dataset, validation_images",
             "  FAILED  gap  0.667 *",

@@ -63,7 +63,7 @@ def test_a_ladder_is_one_test_with_a_curve(colors: pytest.Pytester, run: Run) ->
     assert '<property name="bias.asr at strength 0.1" value="0.05"' in properties
     assert '<property name="bias.mean_asr" value="0.1875"' in properties
     curve = "asr 0.000 0.050 0.200 0.500 at strength 0.02 0.1 0.3 0.4; breaks 0.1 at 0.3, min_strength 0.3"
-    result.stdout.fnmatch_lines(["*0.200  0.200  asr 0.050 <= 0.1  *passed", f"  {curve}"])
+    result.stdout.fnmatch_lines(["  tint-strength  asr * 0.050 * <= 0.1 *passed *at strength 0.1", f"    {curve}"])
     report = json.loads((colors.path / "report.json").read_text())
     jsonschema.validate(report, json.loads((ROOT / "docs/report.schema.json").read_text()))
     (test,) = report["tests"]
@@ -87,14 +87,35 @@ def test_a_ladder_is_one_test_with_a_curve(colors: pytest.Pytester, run: Run) ->
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        ("max_asr=0.1", "asr above 0.1 at strength 0.3"),
-        ("max_asr=0.1, min_strength=0.4", "asr above 0.1 at strength 0.3"),
-        ("max_asr=0.1, min_strength=0.3, rule='certain'", "asr not certainly at most 0.1 at strength 0.1"),
-        ("max_asr=0.15, rule='significant'", "asr significantly above 0.15 at strength 0.4"),
-        ("max_mean_asr=0.18", "mean_asr above 0.18"),
-        ("max_mean_asr=0.2, rule='certain'", "mean_asr not certainly at most 0.2"),
-        ("max_mean_accuracy_drop=0.18, max_skew=0.5", "mean_accuracy_drop above 0.18"),
-        ("max_skew=0.4, min_strength=0.4, max_asr=0.04", "asr above 0.04 at strength 0.1"),
+        ("max_asr=0.1", "20 % of the predictions flip with tint at strength 0.3 (asr 0.200), limit 0.1"),
+        (
+            "max_asr=0.1, min_strength=0.4",
+            "20 % of the predictions flip with tint at strength 0.3 (asr 0.200), limit 0.1",
+        ),
+        (
+            "max_asr=0.1, min_strength=0.3, rule='certain'",
+            "5 % of the predictions flip with tint at strength 0.1 (asr 0.050), not certainly at most 0.1",
+        ),
+        (
+            "max_asr=0.15, rule='significant'",
+            "50 % of the predictions flip with tint at strength 0.4 (asr 0.500), significantly above 0.15",
+        ),
+        (
+            "max_mean_asr=0.18",
+            "18.8 % of the predictions flip with tint on average over the strengths (mean_asr 0.188), limit 0.18",
+        ),
+        (
+            "max_mean_asr=0.2, rule='certain'",
+            "18.8 % of the predictions flip with tint on average over the strengths (mean_asr 0.188), not certainly at most 0.2",
+        ),
+        (
+            "max_mean_accuracy_drop=0.18, max_skew=0.5",
+            "18.8 points of accuracy are lost with tint on average over the strengths (mean_accuracy_drop 0.188), limit 0.18",
+        ),
+        (
+            "max_skew=0.4, min_strength=0.4, max_asr=0.04",
+            "5 % of the predictions flip with tint at strength 0.1 (asr 0.050), limit 0.04",
+        ),
     ],
 )
 def test_a_ladder_fails(colors: pytest.Pytester, run: Run, marker: str, message: str) -> None:
@@ -155,7 +176,7 @@ def test_an_unchanged_ladder_evaluates_nothing(colors: pytest.Pytester, run: Run
 
 def test_limits_on_ladders_take_others_along(colors: pytest.Pytester, run: Run) -> None:
     colors.makepyfile(test_it=ladder_test("'grayscale', max_asr=1"))
-    run("-v").stdout.fnmatch_lines(["*tint-strength-0.02*PASSED*", "*grayscale*PASSED*"])
+    run("-v").stdout.fnmatch_lines(["*tint-strength]*PASSED*", "*grayscale*PASSED*"])
 
 
 def test_the_baseline_compares_each_strength(colors: pytest.Pytester, run: Run) -> None:
@@ -240,12 +261,14 @@ def test_with_early_stop_bisection_leaves_strengths_out(colors: pytest.Pytester,
     # At 0.3 the first 64 images are enough: 14 of them flip.
     curve = "asr - 0.050 0.219 - at strength 0.02 0.1 0.3 0.4; breaks 0.1 at 0.3, min_strength 0.3; 2 of 4 strengths measured"
     counts = "304 images evaluated, 64 predictions reused; 1 stopped early, at 64 of 120 images"
-    result.stdout.fnmatch_lines([f"  {curve}", f"1 bias test: 1 passed; {counts}"])
+    result.stdout.fnmatch_lines([f"    {curve}", f"1 bias test: 1 passed; {counts}"])
 
     colors.makepyfile(test_it=ladder_test("max_asr=0.1, early_stop=True"))
     failed = run("--bias-report=report.md")
     failed.assert_outcomes(failed=1)
-    failed.stdout.fnmatch_lines(["bias: asr above 0.1 at strength 0.3", "    0.02  not measured"])
+    failed.stdout.fnmatch_lines(
+        ["bias: *flip with tint at strength 0.3 (asr 0.2*), limit 0.1", "    0.02  not measured"]
+    )
     assert "| – | 0.050" in (colors.path / "report.md").read_text()
 
 
@@ -263,7 +286,7 @@ def test_many_images_stop_early_at_each_strength(colors: pytest.Pytester, run: R
     colors.makepyfile(test_it=ladder_test("max_asr=0.1, min_strength=0.3", blues=f"({BLUES}) * 20"))
     result = run("-v", "--bias-early-stop")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*of 2,400 images*", "  asr - 0.0* 0.* - at strength * breaks 0.1 at 0.3*"])
+    result.stdout.fnmatch_lines(["*of 2,400 images*", "    asr - 0.0* 0.* - at strength * breaks 0.1 at 0.3*"])
 
 
 def test_an_unchanged_ladder_imports_neither_torch_nor_numpy(pytester: pytest.Pytester, run_elsewhere: Run) -> None:

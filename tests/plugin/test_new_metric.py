@@ -35,6 +35,7 @@ entry = ClassMetric(
     definition="the share of images that are classified correctly only without `T`",
     plain_name="negative flip rate",
     explanation="The share of images that are classified correctly only without the intervention.",
+    phrase="{percent} of the images are classified correctly only without {subject}",
     limits=(0.0, 1.0),
     needs=frozenset({"labels"}),
     estimator=Share(negatively_flipped, all_images, has_fixed_base=True),
@@ -65,7 +66,7 @@ def test_everything_follows_from_the_entry(colors: pytest.Pytester, run: Run) ->
     colors.makepyfile(new_metric=NEW_METRIC, test_it=WEIGHING_BLUE.format(blue=1) + TESTS)
     accepted = run("-v", "--bias-update=new", "--bias-report=report.json")
     accepted.assert_outcomes(passed=1)
-    accepted.stdout.fnmatch_lines(["*  0.250  0.250  negative_flip_rate 0.250 <= 0.9*passed"])
+    accepted.stdout.fnmatch_lines(["    negative_flip_rate  0.250 *<= 0.9  *holds*"])
 
     report = json.loads((colors.path / "report.json").read_text())
     jsonschema.validate(report, json.loads((ROOT / "docs/report.schema.json").read_text()))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pytest_biastransfer.baseline.entry import EntryKey
-from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.plugin.collection.collected_tests import CollectedTests
 from pytest_biastransfer.plugin.records import VERSION, AttachedRecord, RecordReader, attach, from_text, to_text
 from pytest_biastransfer.plugin.xdist.worker_messages import Mailbox
+from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.record import Record
 

@@ -124,7 +124,10 @@ def test_a_report_holds_what_was_measured(suite: pytest.Pytester) -> None:
     square = tests["test_square"]
     assert square.file == "test_suite.py"
     assert SUITE.strip().splitlines()[square.line - 1].startswith("@pytest.mark.bias_intervention")
-    assert "bias: asr above 0.05, asr_excess above 0.1" in square.message
+    assert (
+        "bias: 25 % of the predictions flip with yellow-square (asr 0.250), limit 0.05; 25 points more"
+        in square.message
+    )
     assert [(limit.metric, limit.holds, limit.observed.value) for limit in square.limits] == [
         ("asr", False, 0.25),
         ("asr_excess", False, 0.25),
@@ -172,7 +175,12 @@ def test_a_source_that_cannot_be_measured_costs_no_verdict(colors: pytest.Pytest
     )
     result = run_in(colors, "no:xdist", "--bias-report=bias.json", "-W", "default")
     result.assert_outcomes(failed=1, warnings=1)
-    result.stdout.fnmatch_lines(["bias: asr above 0.05", "*is without the source model: *lost.pt*"])
+    result.stdout.fnmatch_lines(
+        [
+            "bias: 25 % of the predictions flip with yellow-square (asr 0.250), limit 0.05*",
+            "*is without the source model: *lost.pt*",
+        ]
+    )
     test = report_of(colors).tests[0]
     assert test.details is not None
     assert [shares.role for shares in test.details.shares] == ["transferred"]
@@ -446,7 +454,7 @@ def test_github_gets_a_summary_and_annotations(
     line = next(place for place, text in enumerate(SUITE.strip().splitlines(), 1) if "max_asr_excess" in text)
     file = f"{colors.path.name}/test_suite.py"
     assert commands[0].startswith(
-        f"::error file={file},line={line},title=test_suite.py%3A%3Atest_square[yellow-square]::bias: asr above 0.05"
+        f"::error file={file},line={line},title=test_suite.py%3A%3Atest_square[yellow-square]::bias: 25 %25 of the predictions flip"
     )
     assert len(commands) == 2
 

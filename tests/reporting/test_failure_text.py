@@ -26,6 +26,8 @@ def estimate(value: float) -> Estimate:
 def test_what_chance_adds_to_a_skew_is_said(limit: float, corrected: float, line: str, note: str) -> None:
     found = measurement({"skew": estimate(0.145), "corrected_skew": estimate(corrected)}, [0.1, -0.1])
     verdict = Verdict((LimitVerdict("skew", limit, "point", found.skew, False),))
-    text = failure_text("test_x", "", found, verdict, subject="intervention", declaration="i", lines=[])
+    text = failure_text(
+        "test_x", "", found, verdict, subject="intervention", declaration="i", lines=[], phrase_subject="i"
+    )
     assert [one.strip() for one in text.splitlines() if "chance" in one] == ([line] if line else [])
     assert record_of(found, verdict).limits[0].note.split(", ")[0] == (note or "within noise")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import textwrap
+from collections.abc import Iterable
 
 import pytest
 
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.interval_bar import Scale
+from pytest_biastransfer.reporting.limit_words import verdict_words
 from pytest_biastransfer.reporting.record import Record
-from pytest_biastransfer.reporting.summary_table import Row, in_encoding, table
+from pytest_biastransfer.reporting.summary_blocks import blocks
+from pytest_biastransfer.reporting.summary_table import Line, Row, in_encoding
 from tests.conftest import ALWAYS_BLUE, WEIGHING_BLUE, Run, each_mode
 
 TEST = f"""
@@ -40,6 +44,9 @@ def test_skipped():
 """
 
 
+WORDS = ("FAILED", "passed", "xfailed", "skipped")
+
+
 def summary(result: pytest.RunResult) -> list[str]:
     lines = result.outlines
     start = next(number for number, line in enumerate(lines) if line.strip("= ") == "bias transfer")
@@ -57,36 +64,46 @@ def suite(colors: pytest.Pytester) -> pytest.Pytester:
 def test_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = summary(run("--bias-compare=off"))
-    assert [line.rstrip() for line in lines[:8]] == [
-        "test                          asr   skew  limits                         verdict",
-        "test_square[yellow-square]  0.250  0.250  asr > 0.05,                    FAILED",
-        "                                          asr_excess 0.250 > 0.1",
-        "                                          (control 0.000, within noise)",
-        "test_known[yellow-square]   0.250  0.250  skew > 0.2 (within noise)      xfailed",
+    assert [line.rstrip() for line in lines[:12]] == [
+        "    metric      value  0            0.5  limit    verdict",
+        "test_it.py::test_square",
+        "  yellow-square  FAILED",
+        "    asr         0.250  ·│·━━━━━━━━━━━━╸  <= 0.05  above limit",
+        "    asr_excess  0.250  ━━━│━━━━━━━━━━━·  <= 0.1   above limit (not",
+        "                                                  significant); control 0.000",
+        "test_it.py::test_known",
+        "  yellow-square  xfailed",
+        "    skew        0.250  ╺━━━━━│━━━━━━━━╸  <= 0.2   above limit (not significant)",
         "(1 passed and 1 skipped not shown; -v shows all)",
         "4 bias tests: 1 failed, 1 passed, 1 xfailed, 1 skipped; 80 images evaluated, 80 predictions reused",
-        "  limits: 1 holds for sure, 2 fail within noise, 1 fails for sure",
+        "  limits: 1 holds for sure, 2 fail (not significant), 1 fails for sure",
     ]
-    assert re.fullmatch(r"  to run what failed again: pytest .*--bias-compare=off --lf", lines[8])
-    assert max(map(len, lines[:5])) <= 80
+    again = r'  to run what failed again: pytest .*--bias-compare=off "test_it.py::test_square\[yellow-square\]"'
+    assert re.fullmatch(again, lines[12])
+    assert max(map(len, lines[:9])) <= 80
 
 
 @pytest.mark.usefixtures("suite")
 def test_at_160_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     lines = summary(run("--bias-compare=off"))
-    assert [line.rstrip() for line in lines[:3]] == [
-        "test                                      asr   skew  limits                                                            0            0.5  verdict",
-        "test_it.py::test_square[yellow-square]  0.250  0.250  asr > 0.05, asr_excess 0.250 > 0.1 (control 0.000, within noise)  ·│·━━━━━━━━━━━━╸  FAILED",
-        "test_it.py::test_known[yellow-square]   0.250  0.250  skew > 0.2 (within noise)                                         ╺━━━━━│━━━━━━━━╸  xfailed",
+    assert [line.rstrip() for line in lines[:6]] == [
+        "  case           metric      value  interval        0            0.5  limit    outcome  verdict",
+        "test_it.py::test_square",
+        "  yellow-square  asr         0.250  [0.087, 0.491]  ·│·━━━━━━━━━━━━╸  <= 0.05  FAILED   above limit",
+        "                 asr_excess  0.250  [0.000, 0.469]  ━━━│━━━━━━━━━━━·  <= 0.1            above limit (not significant); control 0.000",
+        "test_it.py::test_known",
+        "  yellow-square  skew        0.250  [0.009, 0.491]  ╺━━━━━│━━━━━━━━╸  <= 0.2   xfailed  above limit (not significant)",
     ]
 
 
 def test_verbose_shows_all_and_quiet_one_sentence(run: Run, colors: pytest.Pytester) -> None:
     colors.makepyfile(test_it=TEST)
     all_lines = summary(run("-v", "--bias-compare=off"))
-    verdicts = [line.split()[-1] for line in all_lines[1:] if line.startswith("test_")]
-    assert verdicts == ["FAILED", "passed", "xfailed", "skipped"]
+    outcomes = [
+        word for line in all_lines if line.startswith("  yellow-square") for word in line.split() if word in WORDS
+    ]
+    assert outcomes == ["FAILED", "passed", "xfailed", "skipped"]
     assert "-v shows" not in "".join(all_lines)
     quiet = run("-q", "--bias-compare=off").outlines
     (line,) = [line for line in quiet if line.startswith("4 bias tests")]
@@ -113,14 +130,16 @@ def test_same():
     colors.runpytest_inprocess("--bias-update=new").assert_outcomes(passed=2)
     colors.makepyfile(test_it=test.format(blue=2))
     lines = summary(colors.runpytest_inprocess())
-    assert lines[1].startswith("test_it.py::test_better")
-    assert lines[2] == "(1 passed not shown; -v shows all)"
-    assert lines[3].startswith("2 bias tests: 2 passed;")
+    assert lines[1] == "test_it.py::test_better"
+    assert lines[2] == "  yellow-square  asr     0.000  ╸·············│·  <= 0.9  passed   holds"
+    assert lines[3] == "(1 passed not shown; -v shows all)"
+    assert lines[4].startswith("2 bias tests: 2 passed;")
 
 
 def test_without_the_cache_the_failed_are_named(suite: pytest.Pytester) -> None:
     result = suite.runpytest_inprocess("-p", "no:cacheprovider")
-    result.stdout.fnmatch_lines(['  to run what failed again: pytest "test_it.py::test_square[[]yellow-square]"'])
+    command = 'pytest "test_it.py::test_square[[]yellow-square]"'
+    result.stdout.fnmatch_lines([f"  to run what failed again: {command}"])
 
 
 def test_an_encoding_without_lines_gets_plain_letters(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +177,101 @@ def test_bars(judged: Limit, scale: tuple[float, float], bar: str) -> None:
     assert Scale.of([judged]).bar(judged) == bar
 
 
-def test_one_scale_for_all_rows() -> None:
-    rows = [
-        Row(name, "failed", Record(limits=[judged]))
-        for name, judged in (("a", limit(0.7, 0.6, 0.8)), ("b", limit(0.06, 0.05, 0.07)))
+def rows() -> list[Row]:
+    excess = Limit(
+        "asr_excess",
+        0.05,
+        "point",
+        False,
+        "within noise",
+        Interval(0.06, 0.04, 0.08, 0.95, 100),
+        Interval(0.01, 0, 0.1, 0.95, 100),
+    )
+    return [
+        Row("tests/test_a.py::test_x[yellow-square]", "failed", Record(limits=[limit(0.7, 0.6, 0.8), excess])),
+        Row(
+            "tests/test_a.py::test_x[circle-center]",
+            "failed",
+            Record(limits=[limit(0.06, 0.05, 0.07)], n=300, total=5000),
+        ),
+        Row("tests/test_b.py::test_y[light-fpr-red]", "error", Record()),
+        Row("tests/test_b.py::test_z[light-fpr-red]", "passed", Record(asr=0.1, skew=0.05)),
     ]
-    heading, first, second = table(rows, 120)
-    assert heading.text.endswith("0              1  ")
-    assert first.text.endswith("│········╺━━━···  ")
-    assert second.text.endswith("│╸··············  ")
+
+
+def texts(lines: Iterable[Line]) -> list[str]:
+    return [f"{line.text}{line.verdict}" for line in lines]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_what_is_in_each_width(width: int) -> None:
+    """Each function, metric and verdict is there, in no line that is too long; no word is broken."""
+    lines = texts(blocks(rows(), width))
+    assert max(map(len, lines)) < width
+    assert [line for line in lines if line.startswith("tests/")] == [
+        f"tests/test_{function}" for function in ("a.py::test_x", "b.py::test_y", "b.py::test_z")
+    ]
+    words = " ".join(" ".join(lines).split())
+    for phrase in (
+        "FAILED",
+        "ERROR",
+        "passed",
+        "asr_excess",
+        "300 of 5,000 images",
+        "control 0.010",
+        "(not significant)",
+    ):
+        assert set(phrase.split()) <= set(re.sub("[;,]( |$)", r"\1", words).replace(";", "").split())
+
+
+@pytest.mark.parametrize(("width", "columns"), [(120, 5), (200, 6)])
+def test_limits_are_aligned_over_all_blocks(width: int, columns: int) -> None:
+    lines = texts(blocks(rows(), width))
+    heading = lines[0]
+    limits = [line for line in lines if "<= " in line]
+    assert {line.index("<= ") for line in limits} == {heading.index("limit")}
+    assert {line.index("0.7") for line in limits[:1]} == {heading.index("value")}
+    assert ("interval" in heading) == (columns == 6)
+
+
+def test_one_scale_for_all_rows() -> None:
+    lines = texts(blocks(rows(), 120))
+    assert "  0              1  limit" in lines[0]
+    assert "  │········╺━━━···  <= 0.05" in lines[2]
+    assert "  │╸··············  <= 0.05" in lines[4]
+
+
+def test_names_of_strangers_are_shown_in_one_line() -> None:
+    (row, *_) = rows()
+    lines = texts(blocks([dataclasses.replace(row, test="test_a.py::test_x[a\x1b[2Jb\n::error::c]")], 120))
+    assert "\x1b" not in "".join(lines)
+    assert all("\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("judged", "words"),
+    [
+        (limit(0.02, 0.01, 0.03), "holds"),
+        (limit(0.04, 0.01, 0.07), "holds (within noise)"),
+        (limit(0.06, 0.04, 0.08), "above limit (not significant)"),
+        (limit(0.09, 0.06, 0.12), "above limit"),
+        (
+            Limit("asr", 0.05, "significant", False, "", Interval(0.09, 0.06, 0.12, 0.95, 9), None),
+            "significantly above limit",
+        ),
+        (
+            Limit("asr", 0.05, "significant", True, "", Interval(0.06, 0.04, 0.12, 0.95, 9), None),
+            "above limit (not significant)",
+        ),
+        (Limit("asr", 0.05, "certain", False, "", Interval(0.04, 0.01, 0.12, 0.95, 9), None), "not certain to hold"),
+        (Limit("asr", 0.05, "certain", True, "", Interval(0.01, 0.0, 0.03, 0.95, 9), None), "certain to hold"),
+        (Limit("ratio", 0.8, "point", False, "", Interval(0.5, 0.4, 0.6, 0.95, 9), None, "at least"), "below limit"),
+        (
+            Limit("asr", 0.05, "point", False, "", Interval(None, None, None, None, 0), None),
+            "undefined on these images",
+        ),
+        (Limit("asr", 0.05, "point", None, "not decided", Interval(0.1, 0.0, 0.2, 0.95, 9), None), "not decided"),
+    ],
+)
+def test_verdicts_in_words(judged: Limit, words: str) -> None:
+    assert verdict_words(judged) == words

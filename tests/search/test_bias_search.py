@@ -259,7 +259,7 @@ def test_a_found_trigger_is_confirmed_shown_and_ready_to_paste(run: Run, colors:
     result = run()
     result.stdout.fnmatch_lines(
         [
-            "bias: asr above 0.05",
+            "bias: 25 % of the predictions flip with square (asr 0.250), limit 0.05",
             "  test          test_searched.py::test_nothing_small_decides[[]search-asr[]]",
             "  intervention  Square(size=0.*, anchor='top-left', color=*",
             "  FAILED  asr  0.250  (95 % interval *, n = 20)  limit 0.05",
@@ -268,7 +268,8 @@ def test_a_found_trigger_is_confirmed_shown_and_ready_to_paste(run: Run, colors:
             "  seed      0; bias_search(..., seed=1) searches elsewhere",
             "  To keep it as a test of its own, paste",
             "    @pytest.mark.bias_intervention(Square(size=0.*, anchor='top-left', color=*), max_asr=0.05)",
-            "*test_nothing_small_decides[[]search-asr[]]*0.250*asr > 0.05 (found among *)*FAILED",
+            "test_searched.py::test_nothing_small_decides",
+            "  search-asr  asr *0.250 *<= 0.05  FAILED   above limit; found among *",
         ]
     )
     assert result.ret == 1
@@ -291,7 +292,7 @@ def test_where_nothing_is_found_it_says_how_much_was_tried(run: Run, colors: pyt
     colors.makepyfile(test_searched=SEARCH.format(limit=0.3))
     result = run("-v")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*search-asr*0.250*asr <= 0.3 (worst of 60, within noise)*passed"])
+    result.stdout.fnmatch_lines(["  search-asr  asr *0.250 *<= 0.3  passed   holds (within noise); worst of 60"])
 
 
 def test_a_second_run_evaluates_nothing(colors: pytest.Pytester) -> None:
@@ -373,7 +374,7 @@ def test_some_images_may_show_too_much(colors: pytest.Pytester, monkeypatch: pyt
     result = colors.runpytest_inprocess(*MODES["no:xdist"], "-v")
     result.assert_outcomes(passed=1)
     # 40 of 50 are above the limit, and 40 of 600 are not.
-    result.stdout.fnmatch_lines(["*search-asr*0.067*asr <= 0.3 (worst of *)*passed"])
+    result.stdout.fnmatch_lines(["  search-asr  asr *0.067 *<= 0.3  passed   holds; worst of *"])
 
 
 def test_a_metric_without_images_is_one_message(colors: pytest.Pytester) -> None:

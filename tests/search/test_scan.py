@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from pytest_biastransfer import Custom, Grayscale, Model, Occlude, Square
 from pytest_biastransfer.__main__ import main
 from pytest_biastransfer.cli.generated_tests import ScanInfo, first_tests_text, limit_to_come, todays_limit
-from pytest_biastransfer.cli.scan_progress import ScanProgress
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import ModelError, SpecError
 from pytest_biastransfer.evaluation.evaluator import Evaluator
-from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
+from pytest_biastransfer.progress.record import Progress
+from pytest_biastransfer.progress.stream_line import StreamLine
 from pytest_biastransfer.reporting.ranking import plot_ranking, ranking_lines, require_plot
 from pytest_biastransfer.search.ranking import Ranked, worst_first
 from pytest_biastransfer.search.scan import ScanResults, Subject, scan
@@ -305,18 +305,18 @@ def test_a_file_that_is_there_is_told_before_anything_is_measured(
 
 def test_progress_says_which_intervention_it_is() -> None:
     terminal = Terminal()
-    with ScanProgress(terminal) as progress:
+    with StreamLine(terminal) as progress:
         progress.begin("2 of 12: chain-link")
         progress.show(Progress("a", 100, 5000, 100, seconds=0.5))
         progress.show(Progress("a", 1000, 5000, 1000, seconds=4))
     assert terminal.getvalue().split("\x1b[K") == [
         "\r2 of 12: chain-link",
-        "\r2 of 12: chain-link  1,000 of 5,000 images, 250/s, 16 s left",
+        "\r2 of 12: chain-link  predicting 1,000 of 5,000 images, 250/s, 16 s left",
         "\r",
         "",
     ]
     silent = io.StringIO()
-    with ScanProgress(silent) as progress:
+    with StreamLine(silent) as progress:
         progress.begin("2 of 12: chain-link")
     assert silent.getvalue() == ""
 

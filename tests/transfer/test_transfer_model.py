@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from pytest_biastransfer import Model, Preprocess, measure
 from pytest_biastransfer.errors import BiasTransferError, ModelError, TransferError
-from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.models.deferred import DeferredModel
+from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.transfer import Recipe, concat, mixture, subset, transfer
 from pytest_biastransfer.transfer import training as training_module
 from pytest_biastransfer.transfer.recipe import Mode

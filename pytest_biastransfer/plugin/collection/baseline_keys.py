@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,8 @@ def path_from_baseline(config: pytest.Config, path: Path) -> str:
 
 def _other_parameters(ids: Sequence[str], case: Case) -> str:
     """Return the ids of the parameters that are not the marker's; pytest may have appended a number to the marker's."""
-    own = next((position for position, parameter in enumerate(ids) if parameter.startswith(case.id)), len(ids))
+    marker_id = re.compile(rf"{re.escape(case.id)}(_?\d+)?")
+    own = next((position for position, parameter in enumerate(ids) if marker_id.fullmatch(parameter)), len(ids))
     return "-".join([*ids[:own], *ids[own + 1 :]])
 
 

@@ -31,7 +31,7 @@ def _intervention_help() -> str:
         f"{INTERVENTION_MARKER}(*interventions, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
         f"positive=None, target=None, {_limits(metrics)}, rule='point', confidence=0.95, "
         "max_regression=0, max_accuracy_regression=0, early_stop=None, allow_degenerate=False, "
-        f"min_strength=None, {means}): "
+        f"min_strength=None, id=None, {means}): "
         "measure how the predictions of the fixture `model` change on the images of the fixture `dataset` under each "
         "of the interventions (objects or registered names), and fail the test if a limit is exceeded. Each marker "
         "and each intervention in it is a test of its own. Limits on an excess compare with the fixture `control` "
@@ -46,7 +46,8 @@ def _intervention_help() -> str:
         "'significant' by its interval at the given confidence. max_regression is how much worse than in the baseline "
         "a limited metric may be, max_accuracy_regression how much lower the accuracy without the intervention; "
         "early_stop=True, or a probability of error, stops once the verdict is certain. A limit that holds for a model "
-        "that does not tell its classes apart is an error, unless allow_degenerate=True."
+        "that does not tell its classes apart is an error, unless allow_degenerate=True. id= is the test's id, or a "
+        "list with one for each intervention; the baseline does not depend on it."
     )
 
 
@@ -55,7 +56,7 @@ def _search_help() -> str:
     return (
         f"{SEARCH_MARKER}(space, model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, "
         f"positive=None, target=None, {_limits([first])}, ..., confidence=0.95, budget=200, images=512, seed=0, "
-        "allow_degenerate=False): "
+        "allow_degenerate=False, id=None): "
         "look for an intervention in `space`, a "
         "strategy such as pytest_biastransfer.strategies.patches(), that breaks the one given limit, on so many images "
         "and with at most so many evaluations. What is found is shrunk to the smallest and simplest one with as many "
@@ -71,7 +72,8 @@ def _gap_help() -> str:
         f"{_minimums()}, between=None, "
         "positive=None, operating_point='argmax', negatives='own', min_group_size=30, bins=None, unjudged='list', "
         f"model='{MODEL_FIXTURE}', dataset='{DATASET_FIXTURE}', control=None, calibration_dataset=None, rule='point', "
-        "confidence=0.95, max_regression=0, max_accuracy_regression=0, allow_degenerate=False): measure how far the "
+        "confidence=0.95, max_regression=0, max_accuracy_regression=0, allow_degenerate=False, id=None): measure "
+        "how far the "
         "groups of images that the attribute of the dataset makes are apart in a metric: "
         f"{_listed(list(GROUP_METRICS), 'or')}. All but {_listed(without_positive, 'and')} need positive=, a class or "
         "several, by name or number. "

@@ -32,11 +32,12 @@ from pytest_biastransfer.names import (
     SEARCH_MARKER,
 )
 from pytest_biastransfer.plugin.collection.marker_limits import Limits, limit_keywords, limits_of
+from pytest_biastransfer.plugin.collection.test_ids import declared_ids, require_as_many, with_ids
 
 if TYPE_CHECKING:
     import pytest
 
-_SHARED_KEYWORDS: Final = ("model", "dataset", "control", "confidence", "allow_degenerate")
+_SHARED_KEYWORDS: Final = ("id", "model", "dataset", "control", "confidence", "allow_degenerate")
 _GAP_KEYWORDS: Final = (
     "metric",
     "positive",
@@ -75,9 +76,9 @@ def cases_of(marks: Iterable[pytest.Mark], test: str, registry: Registry) -> lis
     MarkerError
         If a marker declares something impossible; the message names `test`.
     """
-    return [
-        case for mark in marks for own in _by_positive(mark) for case in _cases(own, f"{test}: {own.name}", registry)
-    ]
+    return with_ids(
+        [case for mark in marks for own in _by_positive(mark) for case in _cases(own, f"{test}: {own.name}", registry)]
+    )
 
 
 def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
@@ -88,8 +89,10 @@ def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
         return
     import pytest
 
+    ids = declared_ids(mark, mark.name)
     for own in positive:
-        yield getattr(pytest.mark, mark.name).with_args(*mark.args, **{**mark.kwargs, "positive": own}).mark
+        keywords = {**mark.kwargs, "positive": own, "id": ids and [f"{one}-{own}" for one in ids]}
+        yield getattr(pytest.mark, mark.name).with_args(*mark.args, **keywords).mark
 
 
 def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]:
@@ -106,13 +109,16 @@ def _cases(mark: pytest.Mark, origin: str, registry: Registry) -> Iterator[Case]
             f"Valid: {', '.join(limiting)}"
         )
     shared = _shared(mark, limits, origin)
+    ids = declared_ids(mark, origin)
+    require_as_many(ids, len(mark.args) if mark.name == INTERVENTION_MARKER else 1, origin)
     if mark.name == SEARCH_MARKER:
-        yield _search_case(mark, shared, origin)
+        yield _search_case(mark, {**shared, "id": ids[0] if ids else ""}, origin)
         return
     if mark.name == GAP_MARKER:
-        yield _gap_case(mark, shared, origin)
+        yield _gap_case(mark, {**shared, "id": ids[0] if ids else ""}, origin)
         return
-    for argument in mark.args:
+    for number, argument in enumerate(mark.args):
+        shared["id"] = ids[number] if ids else ""
         if isinstance(argument, Ladder):
             yield _ladder_case(argument, shared, origin, registry)
             continue

@@ -53,13 +53,20 @@ class GapTest(MeasuredTest):
         notes = {"gap": ends, "ratio": ends, "worst": self.measurement.worst}
         return record_of(self.measurement, verdict, notes=notes)
 
-    def failure_text(self, test: str, verdict: Verdict) -> str:
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
         """Return the limits with their figures, and the metric of each group."""
         from pytest_biastransfer.reporting.failure_text import failure_text, group_lines
 
-        lines = group_lines(self.measurement)
         return failure_text(
-            test, self.fixtures, self.measurement, verdict, subject="gap", declaration=self.declaration, lines=lines
+            test,
+            self.fixtures,
+            self.measurement,
+            verdict,
+            subject="gap",
+            declaration=self.declaration,
+            lines=group_lines(self.measurement),
+            phrase_subject=self.declaration,
+            next_steps=next_steps,
         )
 
     def evidence(self, facts: Facts) -> Mapping[str, str]:

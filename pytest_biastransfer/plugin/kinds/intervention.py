@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_biastransfer.baseline.entry import EncodedEvidence, encoded_evidence, evidence_for
 from pytest_biastransfer.baseline.regression import newly_flipped
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.interventions.short_labels import short_label
 from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.plugin.kinds.early_stopping import early_stop_of
 from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, ReportExtras, TestInputs
@@ -78,11 +79,17 @@ class InterventionTest(MeasuredTest):
         """Return the figures and, where they were judged, the limits."""
         return record_of(self.measurement, verdict)
 
-    def failure_text(self, test: str, verdict: Verdict) -> str:
+    @property
+    def short_name(self) -> str:
+        """The name of what was measured if it has one, or else what a person would call it."""
+        name, is_named, _ = self.measurement.intervention.partition(" = ")
+        return name if is_named and "(" not in name else short_label(self.intervention)
+
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
         """Return the limits with their figures, the classes that gained, and the first flipped images."""
         from pytest_biastransfer.reporting.failure_text import failure_text, flip_lines
 
-        lines = flip_lines(self.measurement, self.highlights())
+        lines = flip_lines(self.measurement, self.inputs.images.files)
         return failure_text(
             test,
             self.fixtures,
@@ -91,6 +98,8 @@ class InterventionTest(MeasuredTest):
             subject="intervention",
             declaration=self.declaration,
             lines=lines,
+            phrase_subject=self.short_name,
+            next_steps=next_steps,
         )
 
     def evidence(self, facts: Facts) -> Mapping[str, str]:
@@ -103,7 +112,7 @@ class InterventionTest(MeasuredTest):
 
         indices = newly_flipped(accepted, entry)[:MOST_FLIPS]
         flips = {flip.index: flip for flip in self.measurement.flips} if indices else {}
-        return flip_texts([flips[index] for index in indices])
+        return flip_texts([flips[index] for index in indices], self.inputs.images.files)
 
     def possible_states(self, indices: Sequence[int], earlier: Computation | None) -> Sequence[Collection[State]]:
         """Return the states that combinations of nearly tied classes give."""

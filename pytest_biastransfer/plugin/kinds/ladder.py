@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pytest_biastransfer.baseline.entry import entry_of
 from pytest_biastransfer.baseline.regression import newly_flipped
 from pytest_biastransfer.baseline.strengths import at_strength, entry_of_strengths
+from pytest_biastransfer.interventions.short_labels import short_label
 from pytest_biastransfer.judgement.ladder_verdict import LadderVerdict, breaks_a_limit, judge_ladder, shown_position
 from pytest_biastransfer.measurement.measure_ladder import measure_ladder_loaded, most_measured
 from pytest_biastransfer.metrics.ladder_measurement import confidence_of_each, strength_name
@@ -104,13 +105,18 @@ class LadderTest(InterventionTest):
         curves = None if verdict is None else self._curves(verdict)
         return record_of_ladder(self.ladder, self.measurement, verdict, curves)
 
-    def failure_text(self, test: str, verdict: Verdict) -> str:
+    @property
+    def short_name(self) -> str:
+        """The name of the intervention without its strength."""
+        return short_label(self.case.ladder.base)
+
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
         """Return the limits with their figures, the curves, and the first flipped images of one strength."""
         from pytest_biastransfer.reporting.failure_text import curve_lines, failure_text, flip_lines
 
         assert isinstance(verdict, LadderVerdict)
         curves = self._curves(verdict)
-        lines = [*curve_lines(curves), *flip_lines(self.measurement, self.highlights())]
+        flips = flip_lines(self.measurement, self.inputs.images.files, self._named(self.shown))
         return failure_text(
             test,
             self.fixtures,
@@ -118,7 +124,9 @@ class LadderTest(InterventionTest):
             verdict,
             subject="ladder",
             declaration=self.declaration,
-            lines=lines,
+            lines=[*curve_lines(curves), *flips],
+            phrase_subject=self.short_name,
+            next_steps=next_steps,
             observed_on=self.ladder.deciding(verdict.positions, self.measurement),
         )
 
@@ -145,7 +153,8 @@ class LadderTest(InterventionTest):
             indices = newly_flipped(at_strength(accepted, name), at_strength(entry, name))[:MOST_FLIPS]
             if indices:
                 flips = {flip.index: flip for flip in self.ladder.at(strength).flips}
-                return [f"{text}, at {name}" for text in flip_texts([flips[index] for index in indices])]
+                texts = flip_texts([flips[index] for index in indices], self.inputs.images.files)
+                return [f"{text}, at {name}" for text in texts]
         return ()
 
     def shown_part(self, entry: Entry) -> Entry:

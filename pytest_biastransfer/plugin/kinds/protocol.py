@@ -125,8 +125,8 @@ class MeasuredTest(ABC):
         """Return what the process of the test tells the controller; `verdict` is None if no limit was judged."""
 
     @abstractmethod
-    def failure_text(self, test: str, verdict: Verdict) -> str:
-        """Return the message of the failed test, which is called `test`."""
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
+        """Return the message of the failed test, which is called `test`; `next_steps` say what to do about it."""
 
     @abstractmethod
     def evidence(self, facts: Facts) -> Mapping[str, str]:

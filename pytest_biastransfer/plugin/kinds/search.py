@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -58,11 +59,11 @@ class SearchTest(InterventionTest):
         """Return the figures of the worst intervention, with the cost of the whole search."""
         return record_of_search(self.result, verdict)
 
-    def failure_text(self, test: str, verdict: Verdict) -> str:
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
         """Return the failure of the worst intervention, how it was found, and the marker that keeps it as a test."""
         from pytest_biastransfer.reporting.search_text import search_text
 
-        return f"{super().failure_text(test, verdict)}\n\n{search_text(self.result, self.case)}"
+        return f"{super().failure_text(test, verdict, next_steps)}\n\n{search_text(self.result, self.case)}"
 
 
 def _save_picture(search: Search, result: SearchResult, directory: Path | None, key: str) -> Path | None:

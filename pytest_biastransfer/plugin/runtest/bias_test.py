@@ -37,6 +37,8 @@ from pytest_biastransfer.plugin.state import (
     UNSETTLED,
     VERDICT,
 )
+from pytest_biastransfer.plugin.xdist.worker_progress import watcher
+from pytest_biastransfer.progress.activities import listening
 from pytest_biastransfer.reporting.record import Record
 
 if TYPE_CHECKING:
@@ -54,10 +56,11 @@ def measure_test(request: pytest.FixtureRequest) -> Measurement | GapMeasurement
                 f"the fixture {BIAS_FIXTURE} needs a marker, such as "
                 f'@pytest.mark.bias_intervention("yellow-square", max_asr=0.05)'
             )
-    inputs = _inputs(request, case)
-    begin_verification(request.node, case)
-    with clear_errors(request.node.nodeid), _stale_noted(request.node), _measuring(inputs):
-        test = stash[MEASURED] = kinds.measure(inputs, case)
+    with listening(watcher(request.config)):
+        inputs = _inputs(request, case)
+        begin_verification(request.node, case)
+        with clear_errors(request.node.nodeid), _stale_noted(request.node), _measuring(inputs):
+            test = stash[MEASURED] = kinds.measure(inputs, case)
     stash[BODY_PASSED] = False
     stash[REMARKS] = list(_remarks(inputs, case))
     return test.fixture_value
@@ -118,7 +121,10 @@ def judge_test(item: pytest.Item) -> None:
         record = item.stash[RECORD] = _judged_record(item)
         require_working_models(test.case.expectation, test.measurement, verdict)
     if not verdict.holds:
-        raise LimitExceeded(test.failure_text(typed_name(item.config, item.nodeid), verdict), pytrace=False)
+        from pytest_biastransfer.plugin.runtest.next_steps import next_steps
+
+        steps = next_steps(item, test, verdict)
+        raise LimitExceeded(test.failure_text(typed_name(item.config, item.nodeid), verdict, steps), pytrace=False)
     require_no_regression(item, record.baseline)
     require_comparison(item, record.baseline)
 

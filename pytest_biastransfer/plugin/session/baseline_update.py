@@ -10,6 +10,7 @@ import pytest
 
 from pytest_biastransfer.plugin.collection.parametrize import is_bias_test
 from pytest_biastransfer.plugin.node_names import baseline_name, typed_name
+from pytest_biastransfer.plugin.repeated_command import session_words
 from pytest_biastransfer.plugin.state import BASELINE, BASELINE_LINES, COMPARED, HELD, RECORDS, SETTINGS
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class BaselineWatch:
             self._settle(test, found[test.call.nodeid])
         if self._settings.update is None or any(one.record.changes for one in found.values()):
             exists = self._settings.baseline.exists()
-            command = ["pytest", *map(str, self._config.invocation_params.args)]
+            command = session_words(self._config)
             self._say(list(baseline_lines(list(found.values()), baseline_name(self._config), exists, command)))
 
     def _held(self) -> list[HeldTest]:

@@ -1,4 +1,4 @@
-"""The progress line: shown in the terminal while an evaluation takes long, gone when it is done."""
+"""The progress of what takes long: a line of the terminal that is gone at the end, or rare lines in a log."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_biastransfer.evaluation.progress import ERASE, REDRAW_SECONDS, progress_text
+from pytest_biastransfer.progress.record import BETWEEN_LINES_SECONDS, ERASE, REDRAW_SECONDS, progress_text
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.evaluation.progress import Progress
+    from pytest_biastransfer.progress.record import Progress
 
 _LEAST_WIDTH: Final = 30
 # VT100, "save cursor" and "restore cursor": text between them leaves the cursor where pytest put it.
@@ -22,9 +22,9 @@ _SAVE, _RESTORE = "\x1b7", "\x1b8"
 
 
 def progress_line(config: pytest.Config) -> ProgressLine | None:
-    """Return the session's progress line; None with ``-q``, or if the output is no terminal."""
+    """Return the session's progress line; None with ``-q``, and in workers."""
     reporter: Any = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is None or reporter.verbosity < 0 or not (reporter.isatty and reporter.hasmarkup):
+    if reporter is None or reporter.verbosity < 0:
         return None
     name = "biastransfer-progress"
     if not config.pluginmanager.hasplugin(name):
@@ -36,7 +36,8 @@ def progress_line(config: pytest.Config) -> ProgressLine | None:
 class ProgressLine:
     """Text behind the cursor, which disappears before pytest writes.
 
-    Any thread may show text.
+    Where text stays, as in a file, it is a line of its own, and there is at most one in half a minute. Any thread may
+    show text.
     """
 
     def __init__(self, config: pytest.Config, reporter: pytest.TerminalReporter) -> None:
@@ -45,15 +46,24 @@ class ProgressLine:
         # Reentrant: pytest may call a hook below while this thread shows text.
         self._writing = threading.RLock()
         self._shown = False
-        self._last = 0.0
+        self._is_terminal = bool(reporter.isatty and reporter.hasmarkup)
+        self._last = 0.0 if self._is_terminal else time.monotonic()
 
     def show(self, running: Sequence[Progress]) -> None:
-        """Show how far the evaluations are."""
+        """Show what is done, and how far it is."""
         now = time.monotonic()
-        if now - self._last < REDRAW_SECONDS:
+        # What cannot tell how far it is reports its beginning alone, and each task its end once.
+        is_rare = any(progress.total == 0 or progress.is_done for progress in running)
+        between = REDRAW_SECONDS if self._is_terminal else BETWEEN_LINES_SECONDS
+        if now - self._last < between and not (is_rare and self._is_terminal):
+            return
+        text = progress_text(running)
+        if not self._is_terminal:
+            if text is not None:
+                self._last = now
+                self._write_line(text)
             return
         self._last = now
-        text = progress_text(running)
         with self._writing, self._uncaptured():
             if text is None:
                 self._hide()
@@ -63,6 +73,11 @@ class ProgressLine:
                 sys.stdout.write(f"{_SAVE} {text[: room - 1]}{ERASE}{_RESTORE}")
                 sys.stdout.flush()
                 self._shown = True
+
+    def _write_line(self, text: str) -> None:
+        with self._writing, self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.write_line(f"bias transfer: {text}")
 
     def _hide(self) -> None:
         if self._shown:

@@ -10,6 +10,7 @@ import pytest
 from pytest_biastransfer.plain_text import in_one_line, path_from, shown
 from pytest_biastransfer.plugin.node_names import typed_name
 from pytest_biastransfer.plugin.pytest_internals import terminal_encoding, terminal_width
+from pytest_biastransfer.plugin.repeated_command import command_of
 from pytest_biastransfer.plugin.results import sort_key
 from pytest_biastransfer.plugin.state import BASELINE_LINES, COMPARED, RECORDS, REPORT_LINES, RESULTS, SWEEPS
 
@@ -46,13 +47,12 @@ def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestR
     from pytest_biastransfer.reporting.performance import once_each
     from pytest_biastransfer.reporting.summary_table import (
         Line,
-        again_sentence,
+        failed_tests,
         hidden_sentence,
         limits_sentence,
         lost_sentence,
         performance_rows,
         sentence,
-        table,
     )
     from pytest_biastransfer.reporting.workers import workers_sentence
 
@@ -60,8 +60,11 @@ def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestR
     shown = [row for row in rows if reporter.verbosity > 0 or not row.is_quiet]
     if reporter.verbosity >= 0:
         reporter.write_sep("=", "bias transfer")
-        for line in table(shown, terminal_width(reporter)) if shown else ():
-            _write_line(reporter, line)
+        if shown:
+            from pytest_biastransfer.reporting.summary_blocks import blocks
+
+            for line in blocks(shown, terminal_width(reporter)):
+                _write_line(reporter, line)
     if reporter.verbosity == 0:
         _write_line(reporter, Line(hidden_sentence(rows)))
     _write_line(reporter, Line(sentence(rows)))
@@ -71,14 +74,16 @@ def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestR
     if lost:
         _write_line(reporter, Line(in_one_line(lost_sentence(lost)), color="red"))
     if reporter.verbosity >= 0:
-        config = reporter.config
-        command = ["pytest", *map(str, config.invocation_params.args)]
-        can_repeat = config.pluginmanager.hasplugin("lfplugin")
-        _write_line(reporter, Line(again_sentence(rows, command, can_repeat=can_repeat)))
+        _write_line(reporter, Line(_again_sentence(reporter.config, failed_tests(rows))))
         _write_line(reporter, Line(workers_sentence(_worker_times(bias_results))))
         performances = once_each(performance for row in rows for performance in row.record.performances)
         for line in performance_rows(performances, terminal_width(reporter)):
             _write_line(reporter, line)
+
+
+def _again_sentence(config: pytest.Config, failed: Sequence[str]) -> str:
+    command = command_of(config, failed) if failed else ""
+    return f"  to run what failed again: {command}" if command else ""
 
 
 def _worker_times(bias_results: Sequence[TestResult]) -> list[WorkerTime]:

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pytest_biastransfer.evaluation.progress import Progress
 from pytest_biastransfer.plugin.collection.collected_tests import CollectedTests
 from pytest_biastransfer.plugin.records import from_text, to_text
+from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.store.atomic_files import replace_file
 
 if TYPE_CHECKING:

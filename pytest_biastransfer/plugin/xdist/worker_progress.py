@@ -1,4 +1,4 @@
-"""How far evaluations are: told by each worker, shown by the controller or by the only process."""
+"""How far what takes long is: told by each worker, shown by the controller or by the only process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pytest_biastransfer.plugin.xdist.worker_messages import WATCHED_INPUT, Mail
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_biastransfer.evaluation.progress import Progress
     from pytest_biastransfer.plugin.session.progress_line import ProgressLine
+    from pytest_biastransfer.progress.record import Progress
 
 _BETWEEN_SECONDS: Final = 0.5
 
@@ -36,6 +36,7 @@ def _progress_writer(mailbox: Mailbox, worker: str) -> Callable[[Progress], None
     def write(progress: Progress) -> None:
         nonlocal last
         now = time.monotonic()
+        # A worker has one message: what ends soon must not hide for long what goes on.
         if now - last >= _BETWEEN_SECONDS or progress.done == progress.total:
             last = now
             mailbox.write_progress(worker, progress)

@@ -1,0 +1,56 @@
+"""The verdict on a limit in words, for people: what holds, what does not, and whether that is sure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytest_biastransfer.metrics.catalogue import base_of
+from pytest_biastransfer.reporting.figures import Limit
+
+# What the verdict's own words say already; see `pytest_biastransfer.judgement.verdict.LimitVerdict.note`.
+_SAID: Final = ("within noise", "not certain", "not significant", "not decided")
+
+
+def verdict_words(limit: Limit) -> str:
+    """Return whether a limit holds, and how sure that is.
+
+    >>> from pytest_biastransfer.reporting.figures import Interval
+    >>> observed = Interval(0.06, 0.04, 0.08, 0.95, 500)
+    >>> verdict_words(Limit("asr", 0.05, "point", False, "within noise", observed, None))
+    'above limit (not significant)'
+    >>> verdict_words(Limit("asr", 0.07, "point", True, "within noise", observed, None))
+    'holds (within noise)'
+    >>> verdict_words(Limit("asr", 0.07, "certain", False, "not certain", observed, None))
+    'not certain to hold'
+    """
+    if limit.observed.value is None:
+        return "undefined on these images"
+    if limit.holds is None:
+        return "not decided"
+    side = "below limit" if limit.bound == "at least" else "above limit"
+    if limit.exceeded_by > 0:
+        if limit.rule == "significant" and not limit.holds:
+            return f"significantly {side}"
+        return side if limit.is_sure or limit.observed.low is None else f"{side} (not significant)"
+    if limit.rule == "certain":
+        return "certain to hold" if limit.holds else "not certain to hold"
+    is_noise = limit.rule == "point" and limit.observed.low is not None and not limit.is_sure
+    return "holds (within noise)" if is_noise else "holds"
+
+
+def additions(limit: Limit) -> list[str]:
+    """Return what there is to say of a limit besides its verdict: the control's figure, the groups, a strength."""
+    texts = [text for text in limit.note.split(", ") if text not in ("", *_SAID)]
+    if base_of(limit.metric) != limit.metric and limit.control is not None and limit.control.value is not None:
+        texts.insert(0, f"control {limit.control.value:.3f}")
+    return texts
+
+
+def demand(limit: Limit) -> str:
+    """Return what the limit demands.
+
+    >>> from pytest_biastransfer.reporting.figures import Interval
+    >>> demand(Limit("asr", 0.05, "point", False, "", Interval(0.3, 0.25, 0.35, 0.95, 300), None))
+    '<= 0.05'
+    """
+    return f"{limit.signs[0]} {limit.limit:g}"
