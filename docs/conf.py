@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from docutils.nodes import TextElement, reference
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 ROOT: Final = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+sys.path.insert(0, str(ROOT))
 
-from pytest_biastransfer import __version__  # noqa: E402
+import pytest_biastransfer  # noqa: E402
 
 project = "pytest-biastransfer"
-copyright = "the pytest-biastransfer maintainers"
-release = __version__
-version = __version__
+project_copyright = "the pytest-biastransfer maintainers"
+release = version = pytest_biastransfer.__version__
 
 root_doc = "docs/index"
 include_patterns = ["docs/**", "examples/*/README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
@@ -29,6 +34,13 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["myst.header"]
 
+# Docstrings have single backticks around names.
+default_role = "literal"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+# The annotations also name types of other libraries and of private modules, which have no page here.
+nitpick_ignore_regex = [("py:(class|exc|obj|data)", ".*")]
+
 html_theme = "furo"
 html_title = "pytest-biastransfer"
 html_static_path = ["static"]
@@ -37,6 +49,22 @@ html_extra_path = ["redirect"]
 html_copy_source = False
 copybutton_exclude = ".linenos, .gp"
 
-# No network is needed to build the site, so only links inside it and to files of the repository are checked.
-linkcheck_ignore = [r"https?://.*"]
-linkcheck_anchors = True
+
+def link_public_name(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: TextElement
+) -> reference | None:
+    """Link an annotation such as ``Model`` to the public name that it means."""
+    name = str(node.get("reftarget", "")).rpartition(".")[2]
+    if node.get("refdomain") != "py" or name not in pytest_biastransfer.__all__:
+        return None
+    domain: Any = env.get_domain("py")
+    target = f"{pytest_biastransfer.__name__}.{name}"
+    if target not in domain.objects:
+        return None
+    linked: reference = domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
+    return linked
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the link to Sphinx."""
+    app.connect("missing-reference", link_public_name)
