@@ -1,6 +1,6 @@
 """The Sphinx configuration of the site: ``tox -e docs``.
 
-The source folder is the root of the repository, so that links between documents work on the site and in the repository alike.
+The source folder is the root of the repository, so that links between documents work on the site as in the repository.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ html_copy_source = False
 copybutton_exclude = ".linenos, .gp"
 
 
-def link_public_name(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: TextElement
-) -> reference | None:
+def link_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: TextElement) -> reference | None:
     """Link an annotation such as ``Model`` to the public name that it means."""
     name = str(node.get("reftarget", "")).rpartition(".")[2]
     if node.get("refdomain") != "py" or name not in pytest_biastransfer.__all__:

@@ -47,7 +47,8 @@ def show(panel: Any, image: torch.Tensor, predicted: str, *, is_right: bool) -> 
     """Show an image with the predicted class, in words and not by colour alone."""
     panel.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
     panel.set(xticks=[], yticks=[])
-    panel.set_title(f"“{predicted}”{'' if is_right else ', wrong'}", fontsize=10, color="#1a1a1a" if is_right else "#b3261e")
+    color = "#1a1a1a" if is_right else "#b3261e"
+    panel.set_title(f"“{predicted}”{'' if is_right else ', wrong'}", fontsize=10, color=color)
 
 
 if __name__ == "__main__":

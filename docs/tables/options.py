@@ -28,7 +28,7 @@ class DeclaredOptions:
         value = f"[={metavar}]" if optional else f"={metavar}" if metavar else ""
         self.options[settings["dest"]] = (f"{flag}{value}", settings["help"])
 
-    def addini(self, name: str, text: str, type: str | None = None, default: object = None) -> None:  # noqa: A002
+    def addini(self, name: str, text: str, type: str | None = None, default: object = None) -> None:
         """Note a key of the ini file."""
         self.ini[name] = (text, type)
 

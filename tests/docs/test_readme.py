@@ -51,7 +51,7 @@ def test_its_snippets_run_as_pasted(pytester: pytest.Pytester) -> None:
         torch.save(resnet18(num_classes=37).state_dict(), "pets.pt")
         """
     )
-    assert pytester.runpython("make.py").ret == 0
+    assert pytester.runpython(pytester.path / "make.py").ret == 0
     for label in range(2):
         folder = pytester.path / "data" / "val" / f"class{label}"
         folder.mkdir(parents=True)

@@ -27,7 +27,9 @@ def snippets(page: str) -> dict[str, str]:
     return dict(NAMED.findall((DOCS / page).read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("page", ["control-models.md", "metrics.md", "own-model.md", "own-parts.md", "reliable-limits.md"])
+@pytest.mark.parametrize(
+    "page", ["control-models.md", "metrics.md", "own-model.md", "own-parts.md", "reliable-limits.md"]
+)
 def test_every_block_of_python_has_a_name(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     assert len(snippets(page)) == len(re.findall(r"^```python$", text, re.MULTILINE)) > 0
@@ -74,7 +76,7 @@ def test_fixtures_of_an_own_model(pytester: pytest.Pytester) -> None:
 
 def test_a_script_without_pytest(pytester: pytest.Pytester) -> None:
     (pytester.path / "script.py").write_text(snippets("own-model.md")["script.py"], encoding="utf-8")
-    result = pytester.runpython("script.py")
+    result = pytester.runpython(pytester.path / "script.py")
     assert (result.ret, result.stderr.str()) == (0, "")
     assert re.fullmatch(r"\S+ \[\S+, \S+\] (red|green|blue)\n?", result.stdout.str())
 
