@@ -36,6 +36,7 @@ suppress_warnings = ["myst.header"]
 
 # Docstrings have single backticks around names.
 default_role = "literal"
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 # The annotations also name types of other libraries and of private modules, which have no page here.

@@ -41,8 +41,8 @@ def errors() -> str:
 
 def _section(room: str, found: set[Message]) -> str:
     rows = sorted((message.text.lstrip(f"{VALUE}:' "), message) for message in found)
-    cells = [(code(message.text), message.error, code(message.module)) for _, message in rows]
-    return f"## {room.rstrip('/')}\n\n{table(['message', 'error', 'module'], cells)}"
+    cells = [(code(message.text), f"{message.error}<br>{code(message.module)}") for _, message in rows]
+    return f"## {room.rstrip('/')}\n\n{table(['message', 'error and module'], cells)}"
 
 
 def messages() -> Iterator[Message]:

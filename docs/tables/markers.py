@@ -8,7 +8,7 @@ from typing import Final
 
 from pytest_biastransfer.plugin.collection.marker_help import marker_help
 
-_WIDTH: Final = 100
+_WIDTH: Final = 88
 _NAMES: Final = re.compile(r"(?<![`\w])(\w+=(?:True|False|'[a-z_]+')?(?=[\s,.;:)])|max_\w+|\w+\(\.\.\.\))(?!`)")
 
 

@@ -42,12 +42,13 @@ def declared() -> DeclaredOptions:
 
 def options() -> str:
     """Return the table of all options and keys."""
-    return table(["option", "ini", "meaning"], _rows(declared()))
+    return table(["option, and key of the ini file", "meaning"], _rows(declared()))
 
 
-def _rows(parser: DeclaredOptions) -> Iterator[tuple[str, str, str]]:
+def _rows(parser: DeclaredOptions) -> Iterator[tuple[str, str]]:
     for key, (flag, text) in parser.options.items():
-        yield code(flag), code(key) if key in parser.ini else "–", text
+        names = [flag, key] if key in parser.ini else [flag]
+        yield "<br>".join(map(code, names)), text
     for key, (text, kind) in parser.ini.items():
         if key not in parser.options:
-            yield "–", code(key), f"{text} ({_KINDS[kind]})" if kind else text
+            yield code(key), f"{text} ({_KINDS[kind]})" if kind else text
