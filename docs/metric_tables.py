@@ -1,4 +1,4 @@
-"""Writes the tables of metrics in README.md, statistics.md and finetuning.md from the catalogue of metrics.
+"""Writes the tables of metrics in metrics.md, statistics.md and finetuning.md from the catalogue of metrics.
 
 python docs/metric_tables.py
 """
@@ -51,7 +51,7 @@ def groups() -> Iterator[Sequence[str]]:
 
 
 TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[Sequence[str]]]]]] = {
-    "README.md": {"limits": limits},
+    "docs/metrics.md": {"limits": limits},
     "docs/statistics.md": {"intervals": intervals, "changes": changes},
     "docs/finetuning.md": {"groups": groups},
 }

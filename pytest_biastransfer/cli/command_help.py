@@ -41,7 +41,15 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class Commands:
-    """The commands of the program, which `add_parser` adds as argparse has it, with examples at the end of its help."""
+    """The commands of the program, which `add_parser` adds as argparse has it, with examples at the end of its help.
+
+    Attributes
+    ----------
+    parser
+        The parser of the whole command line.
+    parsers, summaries
+        The parser of each command and the line about it, by its name.
+    """
 
     def __init__(self, program: str, description: str) -> None:
         self._description = description
@@ -51,26 +59,28 @@ class Commands:
         self._subparsers: Any = self.parser.add_subparsers(
             dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS, prog=program
         )
-        self._summaries: dict[str, str] = {}
+        self.parsers: dict[str, argparse.ArgumentParser] = {}
+        self.summaries: dict[str, str] = {}
 
     def add_parser(
         self, name: str, *, help: str, description: str = "", examples: Sequence[str] = ()
     ) -> argparse.ArgumentParser:
         """Add a command; `help` is one line about it, `examples` are command lines."""
-        self._summaries[name] = help
+        self.summaries[name] = help
         parser: argparse.ArgumentParser = self._subparsers.add_parser(
             name,
             description=description or f"{help[:1].upper()}{help[1:]}.",
             epilog=_examples_text(examples) if examples else None,
             formatter_class=_Formatter,
         )
+        self.parsers[name] = parser
         return parser
 
     def finished(self) -> argparse.ArgumentParser:
         """Return the parser, whose help shows all commands in groups."""
         grouped = {name for names in _GROUPS.values() for name in names}
-        groups = {**_GROUPS, _MORE: tuple(name for name in self._summaries if name not in grouped)}
-        present = {title: [name for name in names if name in self._summaries] for title, names in groups.items()}
+        groups = {**_GROUPS, _MORE: tuple(name for name in self.summaries if name not in grouped)}
+        present = {title: [name for name in names if name in self.summaries] for title, names in groups.items()}
         texts = [self._group_text(title, names) for title, names in present.items() if names]
         self.parser.description = self._description
         self.parser.epilog = "\n\n".join(
@@ -79,11 +89,11 @@ class Commands:
         return self.parser
 
     def _group_text(self, title: str, names: Sequence[str]) -> str:
-        column = max(map(len, self._summaries)) + 4
+        column = max(map(len, self.summaries)) + 4
         width = max(min(shutil.get_terminal_size().columns, _WIDEST) - 2, column + 20)
         lines = [
             textwrap.fill(
-                self._summaries[name], width, initial_indent=f"  {name:{column - 2}}", subsequent_indent=" " * column
+                self.summaries[name], width, initial_indent=f"  {name:{column - 2}}", subsequent_indent=" " * column
             )
             for name in names
         ]

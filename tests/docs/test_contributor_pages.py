@@ -15,8 +15,8 @@ BASES: Final = tuple(
     ROOT / name
     for name in ("", "pytest_biastransfer", "pytest_biastransfer/plugin", "pytest_biastransfer/interventions")
 )
-# Files of a user.
-ELSEWHERE: Final = frozenset({"cifar10/", "imagenet_sample/", "weights/", "conftest.py"})
+# Files of a user, and what is built.
+ELSEWHERE: Final = frozenset({"cifar10/", "imagenet_sample/", "weights/", "conftest.py", "build/site"})
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -29,15 +29,15 @@ def tables() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/statistics.md", "docs/finetuning.md"])
+@pytest.mark.parametrize("page", ["docs/metrics.md", "docs/statistics.md", "docs/finetuning.md"])
 def test_the_tables_are_those_of_the_catalogue(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert tables().page(page, text) == text, "the catalogue changed: run python docs/metric_tables.py"
 
 
 def test_a_table_without_a_place_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"README.md: expected one table limits, found 0"):
-        tables().page("README.md", "no table")
+    with pytest.raises(ValueError, match=r"metrics.md: expected one table limits, found 0"):
+        tables().page("docs/metrics.md", "no table")
 
 
 @pytest.mark.parametrize("page", PAGES)

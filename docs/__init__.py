@@ -1,0 +1,1 @@
+"""The documents, and the scripts that write their generated parts."""
