@@ -16,9 +16,10 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention, as_intervention
 from pytest_biastransfer.judgement.expectation import require_classes, require_confidence, require_target
 from pytest_biastransfer.measurement.inputs import evaluator_for
+from pytest_biastransfer.metrics.cached_measurement import CachedMeasurement
 from pytest_biastransfer.metrics.catalogue import metrics_of
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
-from pytest_biastransfer.metrics.measurement import CachedMeasurement, Measurement, Provenance
+from pytest_biastransfer.metrics.measurement import Measurement, Provenance
 from pytest_biastransfer.metrics.metric import ClassMetric
 from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
 from pytest_biastransfer.models import Model, as_model

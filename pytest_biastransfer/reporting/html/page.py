@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from pytest_biastransfer.display.axes import Axis
 from pytest_biastransfer.reporting.curves import Curve
 from pytest_biastransfer.reporting.figures import Interval, Limit
-from pytest_biastransfer.reporting.html.axes import Axis
 from pytest_biastransfer.reporting.html.charts import (
     IntervalPlot,
     MovesPlot,

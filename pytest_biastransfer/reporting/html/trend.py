@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_biastransfer.display.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.figures import Interval
-from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.html.wording import TONES, figure, moment, spread
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
