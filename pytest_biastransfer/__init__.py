@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Preprocess as Preprocess
     from pytest_biastransfer.models.loading import load_model as load_model
     from pytest_biastransfer.picture_files import allow_picture_formats as allow_picture_formats
+    from pytest_biastransfer.search.ranking import Ranking as Ranking
+    from pytest_biastransfer.search.scan_named import scan as scan
 
 # Where each public name lives.
 _HOMES = {
@@ -94,6 +96,7 @@ _HOMES = {
     "PoolExecutor": "evaluation.pool_executor",
     "Preprocess": "models",
     "Random": "interventions",
+    "Ranking": "search.ranking",
     "Rectangle": "interventions",
     "Ring": "interventions",
     "Saturation": "interventions",
@@ -113,6 +116,7 @@ _HOMES = {
     "measure": "measurement.measure",
     "measure_gaps": "measurement.measure_gaps",
     "measure_ladder": "measurement.measure_ladder",
+    "scan": "search.scan_named",
     "severities": "interventions",
 }
 

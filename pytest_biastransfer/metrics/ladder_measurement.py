@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.display.content import Album, Content, Curve, Curves
+from pytest_biastransfer.display.content import Content, Curve, Curves
 from pytest_biastransfer.display.displayed import Displayed, Row, interval_columns
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.metrics.catalogue import METRICS, metric_named
@@ -166,7 +166,7 @@ class LadderMeasurement(Displayed):
                 f"The intervals hold all at once, with {self.confidence * 100:g} % confidence.",
             ],
             charts={"asr": self._curves("asr"), "skew": self._curves("skew")},
-            album=self._album,
+            album=last.pictures,
         )
 
     def _curves(self, metric: str) -> Curves:
@@ -189,9 +189,6 @@ class LadderMeasurement(Displayed):
             strength: measurement.estimate(metric)
             for strength, measurement in zip(strengths, measurements, strict=True)
         }
-
-    def _album(self) -> Album:
-        return self.last._content().album()
 
 
 def mean_over_strengths(measurements: Sequence[Measurement | None], metric: str, confidence: float) -> Estimate:

@@ -257,7 +257,7 @@ class Measurement(Displayed):
                 f"Degenerate model: {self.clean.defect}." if self.clean.defect else "",
             ],
             charts={"metrics": self._metric_bars(), "classes": self._class_bars()},
-            album=self._album,
+            album=self.pictures,
         )
 
     def _metric_bars(self) -> Bars:
@@ -271,10 +271,10 @@ class Measurement(Displayed):
         bars, others = largest_first([Bar(name, shift) for name, shift in shifts if shift], _MOST_CLASSES)
         return Bars("change of a class' share of the predictions", bars, signed=True, left_out=others)
 
-    def _album(self) -> Album:
+    def pictures(self) -> Album:
+        """Return pictures of some flipped images, from all over the dataset; empty where the images are not at hand."""
         if self.album is None or not self.flips:
             return Album()
-        # From all over the dataset, which may be sorted by class.
         count = min(_MOST_PICTURES, len(self.flips))
         return self.album([self.flips[number * len(self.flips) // count] for number in range(count)])
 
