@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from pytest_biastransfer.picture_files import allow_picture_formats as allow_picture_formats
     from pytest_biastransfer.search.ranking import Ranking as Ranking
     from pytest_biastransfer.search.scan_named import scan as scan
+    from pytest_biastransfer.search.search_result import SearchResult as SearchResult
+    from pytest_biastransfer.search.search_worst import search_worst as search_worst
 
 # Where each public name lives.
 _HOMES = {
@@ -101,6 +103,7 @@ _HOMES = {
     "Ring": "interventions",
     "Saturation": "interventions",
     "Sometimes": "interventions",
+    "SearchResult": "search.search_result",
     "Square": "interventions",
     "Stencil": "interventions",
     "Stripes": "interventions",
@@ -117,6 +120,7 @@ _HOMES = {
     "measure_gaps": "measurement.measure_gaps",
     "measure_ladder": "measurement.measure_ladder",
     "scan": "search.scan_named",
+    "search_worst": "search.search_worst",
     "severities": "interventions",
 }
 
