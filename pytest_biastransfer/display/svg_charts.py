@@ -127,8 +127,7 @@ def value_text(value: object) -> str:
 def _limits(limits: Sequence[float], axis: Axis) -> list[str]:
     return [
         f'<line class="bt-end" stroke-dasharray="6 4" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
-        f'<text x="{_WIDTH - _RIGHT}" y="{y - 4}" text-anchor="end">limit {limit:g}</text>'
-        for limit, y in ((limit, _y(axis, limit)) for limit in limits)
+        for y in (_y(axis, limit) for limit in limits)
     ]
 
 
@@ -152,6 +151,7 @@ def _curve(curve: Curve, positions: Positions, axis: Axis, shift: float) -> list
 def _legend(chart: Curves, escape: Escape) -> str:
     keys = [(curve.name, COLORS[curve.color % len(COLORS)], 0) for curve in chart.curves if curve.name]
     keys += [(name, "currentColor", style) for style, name in enumerate(chart.styles)]
+    keys += [(f"limit {limit:g}", "currentColor", 1) for limit in chart.limits]
     entries = "".join(
         f'<span><svg aria-hidden="true" viewBox="0 0 26 8"><line x1="0" x2="26" y1="4" y2="4" stroke="{color}" '
         f'stroke-width="2" stroke-dasharray="{_DASHES[style % len(_DASHES)]}"/></svg>{escape(name)}</span>'

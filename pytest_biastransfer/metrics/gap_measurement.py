@@ -239,7 +239,7 @@ class GapMeasurement(Displayed):
             sentences=[f"Gap {self.gap.text()}, {self.ends}.", f"All images: {self.clean}."],
             charts={
                 "groups": Bars(f"{self.metric} by group", groups),
-                "gaps": Bars("differences between groups", whole),
+                "gaps": Bars("the groups compared", whole),
             },
         )
 

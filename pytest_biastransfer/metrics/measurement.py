@@ -252,13 +252,19 @@ class Measurement(Displayed):
             title=self.intervention,
             subtitle=f"{self.model} on {images} images of {self.dataset}",
             sentences=[
-                f"The predictions of {ClassShare('', self.asr).percent} of the images change; {self.highlights()}.",
+                f"The predictions of {ClassShare('', self.asr).percent} of the images change; {self._gains}.",
                 f"Unchanged images: {self.clean}.",
                 f"Degenerate model: {self.clean.defect}." if self.clean.defect else "",
             ],
             charts={"metrics": self._metric_bars(), "classes": self._class_bars()},
             album=self.pictures,
         )
+
+    @property
+    def _gains(self) -> str:
+        """The classes whose share of the predictions grew most, in words."""
+        gains = [str(shift) for shift in self.gained(3) if shift.shift > 0]
+        return f"gained most: {', '.join(gains)}" if gains else "no class gains"
 
     def _metric_bars(self) -> Bars:
         bars = [Bar.of(metric, estimate) for metric, estimate in self.estimates.items()]
@@ -269,7 +275,7 @@ class Measurement(Displayed):
     def _class_bars(self) -> Bars:
         shifts = zip(self.class_names, self.class_shift.tolist(), strict=True)
         bars, others = largest_first([Bar(name, shift) for name, shift in shifts if shift], _MOST_CLASSES)
-        return Bars("change of a class' share of the predictions", bars, signed=True, left_out=others)
+        return Bars("change of each class's share of the predictions", bars, signed=True, left_out=others)
 
     def pictures(self) -> Album:
         """Return pictures of some flipped images, from all over the dataset; empty where the images are not at hand."""

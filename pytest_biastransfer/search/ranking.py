@@ -154,5 +154,5 @@ class Ranking(Displayed):
     @property
     def _axis(self) -> str:
         if any(ranked.excess is not None for ranked in self.entries):
-            return "asr minus the control's asr"
-        return "asr: share of images whose predicted class changes"
+            return "asr minus the control's asr; beside each name the class that gained most"
+        return "asr: share of images whose predicted class changes; beside each name the class that gained most"

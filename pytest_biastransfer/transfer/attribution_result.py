@@ -96,8 +96,13 @@ class Attribution(Displayed):
         return f"These two sources differ{self._two_compared} {figures}. Two sources of one kind may differ as much."
 
     @property
+    def _seeds(self) -> int:
+        """The number of seeds of each source."""
+        return len(self.sources[SOURCE][0].values)
+
+    @property
     def _repeats(self) -> str:
-        seeds = len(self.sources[SOURCE][0].values)
+        seeds = self._seeds
         if self.is_one_of_each:
             return f"{seeds} seeds each"
         counts = (f"{len(repeats)} {name}{'s' if len(repeats) > 1 else ''}" for name, repeats in self.sources.items())
@@ -162,7 +167,7 @@ class Attribution(Displayed):
     def _rows(self) -> list[Row]:
         arms = [row for name, arm in self.arms.items() for row in figure_rows({"start": name}, arm)]
         differences = [
-            {"start": f"source - {name}", "measure": "difference", **interval_columns(difference), "seeds": None}
+            {"start": f"source - {name}", "measure": "difference", **interval_columns(difference), "seeds": self._seeds}
             for name, difference in self.differences.items()
         ]
         return [*arms, *differences]

@@ -12,6 +12,7 @@ from pytest_biastransfer.display.displayed import interval_columns
 if TYPE_CHECKING:
     from pytest_biastransfer.display.content import Chart
     from pytest_biastransfer.display.displayed import Row
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.names import Bound
     from pytest_biastransfer.transfer.seed_repeats import Repeated
 
@@ -41,15 +42,18 @@ def charts_over(
         for number, (name, curve) in enumerate(curves.items())
     ]
     performances = [
-        # The legend of the figure names the curves by their colours.
-        Curve("", {value: found.performances[measure].mean for value, found in curve.items()}, number, style)
-        for number, curve in enumerate(curves.values())
+        Curve("" if style else name, _means(curve, measure), number, style)
+        for number, (name, curve) in enumerate(curves.items())
         for style, measure in enumerate(measures)
     ]
     return {
         "figure": Curves(setting, "figure", figures, limits, floor=_floor(curves, bound)),
-        "performance": Curves(setting, "performance", performances, styles=measures),
+        "performance": Curves(setting, " and ".join(measures), performances, styles=measures[1:] and measures),
     }
+
+
+def _means(curve: Mapping[Any, Repeated], measure: str) -> dict[object, Estimate]:
+    return {value: found.performances[measure].mean for value, found in curve.items()}
 
 
 def _floor(curves: Mapping[str, Mapping[Any, Repeated]], bound: Bound) -> float:
