@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXTRA: Final = "report"
 # Paul Tol's muted scheme, which people with colour-blindness can tell apart.
-COLORS: Final = ("#4477aa", "#cc6677", "#228833", "#aa7711", "#aa4499", "#337799", "#999933", "#882255")
+COLORS: Final = ("#4477aa", "#cc6677", "#228833", "#aa7711", "#aa4499", "#337799", "#999933", "#b05577")
 STYLES: Final = ("-", "--", ":")
 # Characters of a line of the title.
 _TITLE: Final = 70

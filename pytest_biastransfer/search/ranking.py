@@ -143,7 +143,7 @@ class Ranking(Displayed):
             title="Interventions by their effect",
             subtitle=f"{model.model} on {images}{model.total:,} images of {model.dataset}{control}",
             sentences=[
-                f"{self._worst_text}.",
+                f"{self._worst_text}. Beside each name is the class that gained most.",
                 *(f"Unchanged images, {one.model}: {one.clean}." for one in self.performances),
                 *(f"Not measured: {name}: {reason}" for name, reason in self.skipped.items()),
             ],
@@ -154,5 +154,5 @@ class Ranking(Displayed):
     @property
     def _axis(self) -> str:
         if any(ranked.excess is not None for ranked in self.entries):
-            return "asr minus the control's asr; beside each name the class that gained most"
-        return "asr: share of images whose predicted class changes; beside each name the class that gained most"
+            return "asr minus the control's asr"
+        return "asr: share of images whose predicted class changes"
