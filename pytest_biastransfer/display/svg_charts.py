@@ -21,6 +21,8 @@ _DASHES: Final = ("none", "6 4", "2 3")
 
 def bars_table(chart: Bars, escape: Escape) -> str:
     """Return bars as the rows of a table: the name, the bar, the value and its interval."""
+    if not chart.bars:
+        return f'<div class="bt-chart"><div class="bt-sub">{escape(chart.axis)}: none</div></div>'
     axis = axis_over(number for bar in chart.bars for number in (bar.value, bar.low, bar.high))
     rows = "".join(_bar_row(bar, axis, chart.signed, escape) for bar in chart.bars)
     others = f'<div class="bt-sub">and {chart.left_out:,} more</div>' if chart.left_out else ""

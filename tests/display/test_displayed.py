@@ -231,8 +231,8 @@ def test_pictures_are_the_flipped_images_before_and_after(results: Mapping[str, 
     assert (after[8:] == before[8:]).all()
 
 
-def swapped(image: torch.Tensor) -> torch.Tensor:
-    return image.flip(0)
+def swapped(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.flip(-3)
 
 
 def test_images_that_cannot_be_drawn_leave_the_card_without_pictures() -> None:
@@ -266,6 +266,13 @@ def test_a_missing_library_says_what_to_type(
         getattr(results["measurement"], call)()
     # The card needs neither.
     assert "0.250" in results["measurement"]._repr_html_()
+
+
+def test_where_no_prediction_changes_the_card_says_so() -> None:
+    card = measure(brightest(), images(), Square(size=0.1))._repr_html_()
+    assert "The predictions of 0 % of the images change; no class gains." in card
+    assert "change of each class&#x27;s share of the predictions: none" in card
+    assert "bt-album" not in card.partition("</style>")[2]
 
 
 def test_undefined_figures_have_no_marks() -> None:
