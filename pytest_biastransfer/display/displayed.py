@@ -40,6 +40,10 @@ class Displayed(ABC):
     def _content(self) -> Content:
         """Return what cards and plots show."""
 
+    def __repr__(self) -> str:
+        content = self._content()
+        return f"<{content.heading}: {' '.join(filter(None, content.sentences))}>"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data for JSON, None for NaN."""
         return {**plain(self._facts()), "figures": [plain(row) for row in self._rows()]}

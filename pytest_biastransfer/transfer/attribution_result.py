@@ -20,7 +20,7 @@ CONTROL: Final = "control source"
 SCRATCH: Final = "scratch"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Attribution(Displayed):
     """Figures of models from the source, from a control source and from scratch.
 

@@ -19,7 +19,7 @@ from pytest_biastransfer.transfer.result_table import result_table
 from pytest_biastransfer.transfer.seed_repeats import Repeated, worse_by
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DoseResponse(Displayed):
     """A figure, and the performance, at each level of a change of the finetuning data.
 
@@ -105,7 +105,7 @@ class DoseResponse(Displayed):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DoseResponses(Displayed):
     """The dose responses of several sources: one table, one plot, and from which level on one is no worse than another.
 

@@ -60,7 +60,7 @@ class SweepPoint:
         return cls(plain["question"], plain["bound"], plain["settings"], Repeated.from_json(plain["found"]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep(Displayed):
     """The points of a sweep: one table, one plot.
 
