@@ -61,6 +61,10 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Preprocess as Preprocess
     from pytest_biastransfer.models.loading import load_model as load_model
     from pytest_biastransfer.picture_files import allow_picture_formats as allow_picture_formats
+    from pytest_biastransfer.search.ranking import Ranking as Ranking
+    from pytest_biastransfer.search.scan_named import scan as scan
+    from pytest_biastransfer.search.search_result import SearchResult as SearchResult
+    from pytest_biastransfer.search.search_worst import search_worst as search_worst
 
 # Where each public name lives.
 _HOMES = {
@@ -94,10 +98,12 @@ _HOMES = {
     "PoolExecutor": "evaluation.pool_executor",
     "Preprocess": "models",
     "Random": "interventions",
+    "Ranking": "search.ranking",
     "Rectangle": "interventions",
     "Ring": "interventions",
     "Saturation": "interventions",
     "Sometimes": "interventions",
+    "SearchResult": "search.search_result",
     "Square": "interventions",
     "Stencil": "interventions",
     "Stripes": "interventions",
@@ -113,6 +119,8 @@ _HOMES = {
     "measure": "measurement.measure",
     "measure_gaps": "measurement.measure_gaps",
     "measure_ladder": "measurement.measure_ladder",
+    "scan": "search.scan_named",
+    "search_worst": "search.search_worst",
     "severities": "interventions",
 }
 

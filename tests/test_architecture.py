@@ -36,7 +36,8 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"baseline", "judgement", "strategies"}),
     frozenset({"interventions", "metrics", "store", "specs"}),
     # Interventions are identified, and files of the store are named, by fingerprints.
-    frozenset({"fingerprints"}),
+    # Results, in whatever room, are displayed by the same cards, plots and frames.
+    frozenset({"fingerprints", "display"}),
     # Whatever takes long reports how far it is.
     frozenset({"progress"}),
     frozenset({"picture_files", "optional_dependencies"}),

@@ -181,7 +181,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options:
     from pytest_biastransfer.interventions.severities import CORRUPTIONS, severities
     from pytest_biastransfer.progress.activities import listening
     from pytest_biastransfer.progress.stream_line import StreamLine
-    from pytest_biastransfer.search.scan import load_subject, scan, scan_ladders
+    from pytest_biastransfer.search.scan import load_subject, scan_ladders, scan_loaded
 
     settings, store, progress = session.settings, session.store, StreamLine(sys.stderr)
     registry = session.registry
@@ -203,7 +203,7 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options:
         progress.begin("loading")
         positive = () if options.positive is None else (options.positive,)
         subject = load_subject(specs, store.facts, session.plugins, positive)
-        for step in scan(evaluator, subject, {name: registry.named(name) for name in registry.names}, results):
+        for step in scan_loaded(evaluator, subject, {name: registry.named(name) for name in registry.names}, results):
             progress.begin(step)
         ladders = {} if options.severities is None else {name: severities(name) for name in CORRUPTIONS}
         for step in scan_ladders(evaluator, subject, ladders, results):
@@ -216,14 +216,12 @@ def _scan(session: SessionHere, specs: ScanSpecs, results: ScanResults, options:
 
 def _write_files(
     options: argparse.Namespace, results: ScanResults, severities: Sequence[SeverityEffect], info: ScanInfo
-) -> list[Ranked]:
+) -> Sequence[Ranked]:
     """Write the plot and the tests; return the ranking."""
     from pytest_biastransfer.cli.generated_tests import first_tests_text, write_new
-    from pytest_biastransfer.reporting.ranking import plot_ranking
-    from pytest_biastransfer.search.ranking import worst_first
 
-    ranking: list[Ranked] = worst_first(results.measured)
-    if not ranking:
+    ranking = results.ranking
+    if not ranking.entries:
         raise BiasTransferError("none of the interventions could be measured; the reasons are above")
     if any(performance.clean.defect for performance in results.performances):
         raise BiasTransferError(
@@ -231,10 +229,10 @@ def _write_files(
             "nothing about its bias. Check the checkpoint, the preprocessing and the order of the classes"
         )
     if options.plot:
-        plot_ranking(ranking, f"{info.model} on {info.images}", options.plot)
+        ranking.save(options.plot)
         _write_lines([f"{options.plot}: the ranking as a plot"])
-    write_new(options.out, first_tests_text(ranking, info, severities))
-    return ranking
+    write_new(options.out, first_tests_text(ranking.entries, info, severities))
+    return ranking.entries
 
 
 def _next_steps(options: argparse.Namespace, specs: ScanSpecs, settings: Settings, unheld: Sequence[str]) -> list[str]:

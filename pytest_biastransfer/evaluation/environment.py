@@ -161,6 +161,10 @@ class Environment:
         index = int(self.device.partition(":")[2] or 0)
         return f"cuda {product_name(installed_gpus(), os.environ.get('CUDA_VISIBLE_DEVICES'), index)}".strip()
 
+    def count(self, images: LabelledImages) -> int:
+        """Return how many images of a dataset are evaluated."""
+        return len(images) if self.max_images is None else min(self.max_images, len(images))
+
     def dataset_seed(self, images: LabelledImages) -> int:
         """Return the seed of the order in which the images of a dataset are visited."""
         from pytest_biastransfer.evaluation.visiting_order import dataset_seed

@@ -39,7 +39,7 @@ def draw_pair(before: torch.Tensor, after: torch.Tensor) -> Image.Image:
     """Draw two images, float [1, channels, height, width] in [0, 1], side by side."""
     from PIL import Image
 
-    pictures = [_picture(before), _picture(after)]
+    pictures = [drawn(before), drawn(after)]
     width, height = pictures[0].size
     together = Image.new("RGB", (2 * width + _GAP, height), "white")
     together.paste(pictures[0], (0, 0))
@@ -47,7 +47,8 @@ def draw_pair(before: torch.Tensor, after: torch.Tensor) -> Image.Image:
     return together
 
 
-def _picture(images: torch.Tensor) -> Image.Image:
+def drawn(images: torch.Tensor) -> Image.Image:
+    """Draw one image, float [1, channels, height, width] in [0, 1]; raises `DatasetError` unless it is gray or RGB."""
     from PIL import Image
 
     if images.shape[1] not in (1, 3):

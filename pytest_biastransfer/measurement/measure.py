@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.evaluation.canary import undisturbed
 from pytest_biastransfer.evaluation.keys import PredictionKey
+from pytest_biastransfer.evaluation.progress_bar import images_shown
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions import BUILT_IN, Intervention, as_intervention
 from pytest_biastransfer.judgement.expectation import require_classes, require_confidence, require_target
+from pytest_biastransfer.measurement.flip_pictures import FlipPictures
 from pytest_biastransfer.measurement.inputs import evaluator_for
+from pytest_biastransfer.metrics.cached_measurement import CachedMeasurement
 from pytest_biastransfer.metrics.catalogue import metrics_of
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
-from pytest_biastransfer.metrics.measurement import CachedMeasurement, Measurement, Provenance
+from pytest_biastransfer.metrics.measurement import Measurement, Provenance
 from pytest_biastransfer.metrics.metric import ClassMetric
 from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
 from pytest_biastransfer.models import Model, as_model
@@ -46,6 +49,7 @@ def measure(
     batch_size: int | None = None,
     max_images: int | None = None,
     store: Path | str | None = None,
+    progress: bool = False,
 ) -> Measurement:
     """Measure how a model's predictions change under an intervention.
 
@@ -76,6 +80,8 @@ def measure(
         Measure on a fixed random sample of so many images.
     store
         A directory that stores predictions, so that nothing is computed twice.
+    progress
+        Whether to show a progress bar, which needs tqdm.
 
     Raises
     ------
@@ -93,16 +99,20 @@ def measure(
     (1 [0.692, 1], 2)
     """
     evaluator = evaluator_for(device, store, batch_size=batch_size, max_images=max_images)
-    return measure_loaded(
-        evaluator,
-        as_model(model, "model"),
-        as_images(dataset, "dataset"),
-        as_intervention(intervention, "intervention"),
-        control=None if control is None else as_model(control, "control"),
-        positive=require_classes("positive", positive),
-        target=require_target(target),
-        confidence=require_confidence(confidence),
-    )
+    own, images = as_model(model, "model"), as_images(dataset, "dataset")
+    other = None if control is None else as_model(control, "control")
+    passes = 2 if other is None else 4
+    with images_shown(evaluator, "measure", passes * evaluator.count(images), shown=progress):
+        return measure_loaded(
+            evaluator,
+            own,
+            images,
+            as_intervention(intervention, "intervention"),
+            control=other,
+            positive=require_classes("positive", positive),
+            target=require_target(target),
+            confidence=require_confidence(confidence),
+        )
 
 
 def measure_loaded(
@@ -166,7 +176,7 @@ class _Request:
         for model, key in zip(self.models, keys[1::2], strict=True):
             evaluator.verify_loaded(model, images, key, self.intervention, self.description)
         if not all(key.portable for key in keys):
-            return self._measure(self.stop, keys)
+            return dataclasses.replace(self._measure(self.stop, keys), album=self._album())
         cached = self._cached(keys)
         if cached is not None:
             return cached
@@ -174,7 +184,10 @@ class _Request:
         question = self._question(keys, measurement.early and self.stop)
         evaluator.store.facts.put(question, _description(measurement))
         provenance = dataclasses.replace(measurement.provenance, question=question, bases=_bases(keys))
-        return dataclasses.replace(measurement, provenance=provenance)
+        return dataclasses.replace(measurement, provenance=provenance, album=self._album())
+
+    def _album(self) -> FlipPictures:
+        return FlipPictures(self.images, self.models[0].preprocess, self.intervention)
 
     def _cached(self, keys: Sequence[PredictionKey]) -> Measurement | None:
         # A figure of an earlier session need not come from the predictions that this one has verified.
@@ -256,6 +269,7 @@ class _Request:
             else self._from_description(description["control"], provenances[1:], models[1:], measure_control_again),
             computed=0,
             provenance=provenances[0],
+            album=self._album() if models is self.models else None,
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import BiasTransferError, UnjudgedWarning
 from pytest_biastransfer.evaluation.canary import undisturbed
+from pytest_biastransfer.evaluation.progress_bar import images_shown
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.judgement.gap import Gap, require_calibration
@@ -52,12 +53,13 @@ def measure_gaps(
     batch_size: int | None = None,
     max_images: int | None = None,
     store: Path | str | None = None,
+    progress: bool = False,
 ) -> GapMeasurement:
     """Measure how much worse a model is on one group of images than on another.
 
     Parameters
     ----------
-    model, dataset, control, confidence, device, batch_size, max_images, store
+    model, dataset, control, confidence, device, batch_size, max_images, store, progress
         As of `pytest_biastransfer.measure`; the dataset has attributes.
     attribute, metric, positive, operating_point, negatives, min_group_size, between, bins, unjudged
         As of `Gap`.
@@ -87,25 +89,31 @@ def measure_gaps(
     -0.25
     """
     evaluator = evaluator_for(device, store, batch_size=batch_size, max_images=max_images)
-    return measure_gaps_loaded(
-        evaluator,
-        as_model(model, "model"),
-        as_images(dataset, "dataset"),
-        Gap(
-            attribute,
-            metric,
-            positive=positive,
-            operating_point=operating_point,
-            negatives=negatives,
-            min_group_size=min_group_size,
-            between=between,
-            bins=bins,
-            unjudged=unjudged,
-        ),
-        calibration=None if calibration_dataset is None else as_images(calibration_dataset, "calibration_dataset"),
-        control=None if control is None else as_model(control, "control"),
-        confidence=require_confidence(confidence),
+    own, images = as_model(model, "model"), as_images(dataset, "dataset")
+    gap = Gap(
+        attribute,
+        metric,
+        positive=positive,
+        operating_point=operating_point,
+        negatives=negatives,
+        min_group_size=min_group_size,
+        between=between,
+        bins=bins,
+        unjudged=unjudged,
     )
+    calibration = None if calibration_dataset is None else as_images(calibration_dataset, "calibration_dataset")
+    other = None if control is None else as_model(control, "control")
+    count = sum(evaluator.count(own_images) for own_images in (images, calibration) if own_images is not None)
+    with images_shown(evaluator, "measure_gaps", count * (1 if other is None else 2), shown=progress):
+        return measure_gaps_loaded(
+            evaluator,
+            own,
+            images,
+            gap,
+            calibration=calibration,
+            control=other,
+            confidence=require_confidence(confidence),
+        )
 
 
 def measure_gaps_loaded(

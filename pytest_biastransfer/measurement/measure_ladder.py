@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
+from pytest_biastransfer.evaluation.progress_bar import images_shown
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.expectation import require_classes, require_confidence, require_target
 from pytest_biastransfer.measurement.inputs import evaluator_for
@@ -44,12 +45,13 @@ def measure_ladder(
     batch_size: int | None = None,
     max_images: int | None = None,
     store: Path | str | None = None,
+    progress: bool = False,
 ) -> LadderMeasurement:
     """Measure how a model's predictions change under an intervention at several strengths.
 
     Parameters
     ----------
-    model, dataset, control, positive, target, device, batch_size, max_images, store
+    model, dataset, control, positive, target, device, batch_size, max_images, store, progress
         See `measure`.
     ladder
         The intervention and its strengths, made by `ladder`.
@@ -71,16 +73,21 @@ def measure_ladder(
     >>> measured.curve("asr"), measured.mean("asr")
     ([0 [0, 0.355], 1 [0.645, 1]], 0.5 [0.349, 0.651])
     """
-    return measure_ladder_loaded(
-        evaluator_for(device, store, batch_size=batch_size, max_images=max_images),
-        as_model(model, "model"),
-        as_images(dataset, "dataset"),
-        ladder,
-        control=None if control is None else as_model(control, "control"),
-        positive=require_classes("positive", positive),
-        target=require_target(target),
-        confidence=require_confidence(confidence),
-    )
+    evaluator = evaluator_for(device, store, batch_size=batch_size, max_images=max_images)
+    own, images = as_model(model, "model"), as_images(dataset, "dataset")
+    other = None if control is None else as_model(control, "control")
+    passes = (1 + len(ladder.steps)) * (1 if other is None else 2)
+    with images_shown(evaluator, "measure_ladder", passes * evaluator.count(images), shown=progress):
+        return measure_ladder_loaded(
+            evaluator,
+            own,
+            images,
+            ladder,
+            control=other,
+            positive=require_classes("positive", positive),
+            target=require_target(target),
+            confidence=require_confidence(confidence),
+        )
 
 
 def measure_ladder_loaded(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
+from pytest_biastransfer.display.content import Bar, Bars, Content
+from pytest_biastransfer.display.displayed import Displayed, Row, interval_columns
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.metrics.clean_performance import CleanDescription, CleanPerformance
 from pytest_biastransfer.metrics.statistics.estimate import Estimate, Parts
@@ -69,7 +71,7 @@ def description_form(with_control: bool) -> Any:
 
 
 @dataclass(frozen=True)
-class GapMeasurement:
+class GapMeasurement(Displayed):
     """All figures for one (model, dataset, gap).
 
     Attributes
@@ -195,6 +197,51 @@ class GapMeasurement:
             "evidence": dict(self.evidence),
             "control": None if self.control is None else self.control.description(),
         }
+
+    def _facts(self) -> Row:
+        return {"dataset": self.dataset, "gap": self.declaration, "images": self.n}
+
+    def _rows(self) -> list[Row]:
+        groups = [
+            {
+                "model": self.model,
+                "metric": self.metric,
+                "group": figure.group,
+                **interval_columns(figure.estimate),
+                "n": figure.size,
+                "judged": figure.judged,
+            }
+            for figure in self.groups
+        ]
+        whole = [
+            {
+                "model": self.model,
+                "metric": metric,
+                "group": None,
+                **interval_columns(estimate),
+                "n": estimate.n,
+                "judged": True,
+            }
+            for metric, estimate in self.estimates.items()
+        ]
+        return [*groups, *whole, *([] if self.control is None else self.control._rows())]
+
+    def _content(self) -> Content:
+        groups = [
+            Bar.of(figure.group, figure.estimate, f"n = {figure.size:,}{'' if figure.judged else ', not judged'}")
+            for figure in self.groups
+        ]
+        control = [] if self.control is None else [Bar.of("gap of control", self.control.gap)]
+        whole = [*(Bar.of(metric, estimate) for metric, estimate in self.estimates.items()), *control]
+        return Content(
+            title=self.declaration,
+            subtitle=f"{self.model} on {self.n:,} images of {self.dataset}",
+            sentences=[f"Gap {self.gap.text()}, {self.ends}.", f"All images: {self.clean}."],
+            charts={
+                "groups": Bars(f"{self.metric} by group", groups),
+                "gaps": Bars("the groups compared", whole),
+            },
+        )
 
     @classmethod
     def from_description(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.display.content import Content, Curve, Curves
+from pytest_biastransfer.display.displayed import Displayed, Row, interval_columns
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.metrics.catalogue import METRICS, metric_named
 
@@ -36,7 +38,7 @@ def confidence_of_each(confidence: float, strengths: int) -> float:
 
 
 @dataclass(frozen=True)
-class LadderMeasurement:
+class LadderMeasurement(Displayed):
     """All figures for one (model, dataset, ladder).
 
     Attributes
@@ -127,6 +129,66 @@ class LadderMeasurement:
         if metric in self.means:
             return self.means[metric]
         return mean_over_strengths(self.measurements, metric, self.confidence)
+
+    def _facts(self) -> Row:
+        return {"dataset": self.last.dataset, "ladder": self.declaration, "images": self.last.n, "field": self.field}
+
+    def _rows(self) -> list[Row]:
+        steps = [
+            {"strength": self.strengths[position], **row}
+            for position in self.measured
+            for row in self.at(self.strengths[position])._rows()
+        ]
+        means = [
+            {
+                "strength": None,
+                "model": self.last.model,
+                "metric": f"mean {metric}",
+                **interval_columns(mean),
+                "confidence": mean.confidence,
+                "n": mean.n,
+                "method": mean.method,
+            }
+            for metric, mean in self.means.items()
+        ]
+        return [*steps, *means]
+
+    def _content(self) -> Content:
+        last = self.last
+        means = ", ".join(f"mean {metric} {mean.text()}" for metric, mean in self.means.items())
+        return Content(
+            title=self.declaration,
+            subtitle=f"{last.model} on {last.n:,} images of {last.dataset}",
+            sentences=[
+                f"At {strength_name(self.field, self.strengths[self.measured[-1]])}: asr {last.asr.text()}; "
+                f"{last.highlights()}.",
+                f"{means}." if means else "",
+                f"The intervals hold all at once, with {self.confidence * 100:g} % confidence.",
+            ],
+            charts={"asr": self._curves("asr"), "skew": self._curves("skew")},
+            album=last.pictures,
+        )
+
+    def _curves(self, metric: str) -> Curves:
+        curves = [Curve("", self._points(metric, [self.at(self.strengths[place]) for place in self.measured]))]
+        controls = [self.at(self.strengths[place]).control for place in self.measured]
+        if self.last.control is not None:
+            curves = [
+                Curve(self.last.model, curves[0].points),
+                Curve(
+                    f"control {self.last.control.model}",
+                    self._points(metric, [one for one in controls if one is not None]),
+                    color=1,
+                ),
+            ]
+        return Curves(self.field, metric, curves, floor=0.0)
+
+    def _points(self, metric: str, measurements: Sequence[Measurement]) -> dict[object, Estimate]:
+        strengths = (self.strengths[position] for position in self.measured)
+        return {
+            strength: measurement.estimate(metric)
+            for strength, measurement in zip(strengths, measurements, strict=True)
+        }
 
 
 def mean_over_strengths(measurements: Sequence[Measurement | None], metric: str, confidence: float) -> Estimate:

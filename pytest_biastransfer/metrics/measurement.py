@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.display.content import Album, Bar, Bars, Content, largest_first
+from pytest_biastransfer.display.displayed import Displayed, Row, interval_columns
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.clean_performance import ClassShare
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(Displayed):
     """All figures for one (model, dataset, intervention).
 
     Attributes
@@ -100,6 +102,8 @@ class Measurement:
         What happened to which image.
     unlabelled
         Why the labels are not known, and what to type; empty where they are.
+    album
+        Draws flipped images before and after the intervention; None where the images are not at hand.
     """
 
     model: str
@@ -119,6 +123,7 @@ class Measurement:
     provenance: Provenance
     outcomes: Outcomes
     unlabelled: str = ""
+    album: Callable[[Sequence[Flip]], Album] | None = field(default=None, compare=False)
 
     @property
     def declaration(self) -> str:
@@ -234,51 +239,67 @@ class Measurement:
             reason = self.unlabelled or (_TARGET if "target" in needs else _LABELS)
         raise BiasTransferError(f"{metric} of {self.model} on {self.dataset} is not available: {reason}")
 
+    def _facts(self) -> Row:
+        return {"dataset": self.dataset, "intervention": self.intervention, "images": self.n}
+
+    def _rows(self) -> list[Row]:
+        own: list[Row] = [
+            {
+                "model": self.model,
+                "metric": metric,
+                **interval_columns(estimate),
+                "confidence": estimate.confidence,
+                "n": estimate.n,
+                "method": estimate.method,
+            }
+            for metric, estimate in self.estimates.items()
+        ]
+        return own if self.control is None else [*own, *self.control._rows()]
+
+    def _content(self) -> Content:
+        images = f"{self.n:,} of {self.total:,}" if self.n < self.total else f"{self.n:,}"
+        return Content(
+            title=self.intervention,
+            subtitle=f"{self.model} on {images} images of {self.dataset}",
+            sentences=[
+                f"The predictions of {ClassShare('', self.asr).percent} of the images change; {self._gains}.",
+                f"Unchanged images: {self.clean}.",
+                f"Degenerate model: {self.clean.defect}." if self.clean.defect else "",
+            ],
+            charts={"metrics": self._metric_bars(), "classes": self._class_bars()},
+            album=self.pictures,
+        )
+
+    @property
+    def _gains(self) -> str:
+        """The classes whose share of the predictions grew most, in words."""
+        gains = [str(shift) for shift in self.gained(3) if shift.shift > 0]
+        return f"gained most: {', '.join(gains)}" if gains else "no class gains"
+
+    def _metric_bars(self) -> Bars:
+        bars = [Bar.of(metric, estimate) for metric, estimate in self.estimates.items()]
+        if self.control is not None:
+            bars += [Bar.of(f"{metric} of control", self.control.estimate(metric)) for metric in ("asr", "skew")]
+        return Bars("metrics with their intervals", bars)
+
+    def _class_bars(self) -> Bars:
+        shifts = zip(self.class_names, self.class_shift.tolist(), strict=True)
+        bars, others = largest_first([Bar(name, shift) for name, shift in shifts if shift], _MOST_CLASSES)
+        return Bars("change of each class's share of the predictions", bars, signed=True, left_out=others)
+
+    def pictures(self) -> Album:
+        """Return pictures of some flipped images, from all over the dataset; empty where the images are not at hand."""
+        if self.album is None or not self.flips:
+            return Album()
+        count = min(_MOST_PICTURES, len(self.flips))
+        return self.album([self.flips[number * len(self.flips) // count] for number in range(count)])
+
 
 # Shares that no text shows.
 _ZERO: Final = ("0.000", "-0.000")
+# The most classes and pictures of a card.
+_MOST_CLASSES: Final = 10
+_MOST_PICTURES: Final = 6
 _LABELS: Final = "it needs labels of the model's classes, which class names tell"
 _TARGET: Final = "it needs a target class (target=...)"
 _CONTROL: Final = "it needs a control model (control=...)"
-
-
-class CachedMeasurement(Measurement):
-    """A measurement whose estimates are known from an earlier session; the rest is computed when asked for."""
-
-    _whole: Callable[[], Measurement]
-
-    @classmethod
-    def of(cls, whole: Callable[[], Measurement], **cached: Any) -> CachedMeasurement:
-        """Return a measurement with the `known` attributes, the others from `whole`."""
-        measurement = object.__new__(cls)
-        vars(measurement).update(cached, _whole=whole)
-        return measurement
-
-    @functools.cached_property
-    def _computed_again(self) -> Measurement:
-        return self._whole()
-
-    @functools.cached_property
-    def clean_shares(self) -> npt.NDArray[np.float64]:
-        """Each class' share of the predictions without the intervention."""
-        return self._computed_again.clean_shares
-
-    @functools.cached_property
-    def class_shift(self) -> npt.NDArray[np.float64]:
-        """The change of each class' share of the predictions."""
-        return self._computed_again.class_shift
-
-    @functools.cached_property
-    def class_names(self) -> Sequence[str]:
-        """The classes' names."""
-        return self._computed_again.class_names
-
-    @functools.cached_property
-    def flips(self) -> Sequence[Flip]:
-        """The images whose prediction changed."""
-        return self._computed_again.flips
-
-    @functools.cached_property
-    def outcomes(self) -> Outcomes:
-        """What happened to which image."""
-        return self._computed_again.outcomes

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.plugin.runtest.finetuning import Transfer
-    from pytest_biastransfer.transfer.attribution import Attribution
+    from pytest_biastransfer.transfer.attribution_result import Attribution
     from pytest_biastransfer.transfer.seed_repeats import Repeated
 
 

@@ -1,22 +1,21 @@
-"""A ranking of interventions as a text table and as a plot."""
+"""A ranking of interventions as a text table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.display.files import PLOTS
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.optional_dependencies import need
 
 if TYPE_CHECKING:
     from pytest_biastransfer.search.ranking import Ranked
 
-PLOT_SUFFIXES: Final = (".svg", ".png", ".pdf")
 _LEAST_BAR: Final = 10
 _MOST_BAR: Final = 40
-_INCHES_A_BAR: Final = 0.3
 
 
 def ranking_lines(ranking: Sequence[Ranked], width: int) -> list[str]:
@@ -66,45 +65,13 @@ def require_plot(path: Path) -> None:
     Raises
     ------
     ReportError
-        If the suffix of the name is none of `PLOT_SUFFIXES`, or the directory does not exist.
+        If the suffix of the name is none of `PLOTS`, or the directory does not exist.
     SpecError
         If matplotlib is not installed.
     """
-    if path.suffix.lower() not in PLOT_SUFFIXES:
-        raise ReportError(f"--plot {path}: expected a name that ends in {', '.join(PLOT_SUFFIXES)}")
+    if path.suffix.lower() not in PLOTS:
+        raise ReportError(f"--plot {path}: expected a name that ends in {', '.join(PLOTS)}")
     if not path.parent.is_dir():
         raise ReportError(f"--plot {path}: there is no directory {path.parent}; make it first")
     # Imported now, so that a missing library is reported before hours of measuring.
     need("matplotlib", "report", f"--plot {path}")
-
-
-def plot_ranking(ranking: Sequence[Ranked], title: str, path: Path) -> None:
-    """Draw the ranking as bars with their intervals, the worst intervention on top."""
-    height = 1.2 + _INCHES_A_BAR * len(ranking)
-    figure = need("matplotlib.figure", "report", f"--plot {path}").Figure(figsize=(7, height), layout="constrained")
-    axes = figure.add_subplot()
-    rows = range(len(ranking))
-    values = [float(ranked.figure) for ranked in ranking]
-    # A bootstrap interval need not contain the observed value, and matplotlib rejects negative lengths.
-    below = [max(value - ranked.figure.low, 0.0) for value, ranked in zip(values, ranking, strict=True)]
-    above = [max(ranked.figure.high - value, 0.0) for value, ranked in zip(values, ranking, strict=True)]
-    axes.barh(rows, values, color="#4477aa", xerr=(below, above), ecolor="#222222", capsize=2)
-    axes.set_yticks(rows, [ranked.name for ranked in ranking])
-    axes.invert_yaxis()
-    axes.axvline(0, color="#222222", linewidth=0.8)
-    axes.set_xlabel(_axis_label(ranking))
-    axes.set_title(title, fontsize="medium")
-    # A fixed salt and no date: the same ranking gives the same bytes, so that a committed plot has no empty diffs.
-    with need("matplotlib", "report", f"--plot {path}").rc_context({"svg.hashsalt": "pytest-biastransfer"}):
-        figure.savefig(path, metadata=_undated(path))
-
-
-def _axis_label(ranking: Sequence[Ranked]) -> str:
-    if any(ranked.excess is not None for ranked in ranking):
-        return "asr minus the control's asr"
-    return "asr: share of images whose predicted class changes"
-
-
-def _undated(path: Path) -> Mapping[str, None]:
-    """Return metadata that leaves out the date, under the name that the format has for it."""
-    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
-    from pytest_biastransfer.search.bias_search import SearchResult
+    from pytest_biastransfer.search.search_result import SearchResult
 
 
 @dataclass(frozen=True)

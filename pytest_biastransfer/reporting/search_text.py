@@ -9,7 +9,7 @@ from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, INTERVEN
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import SearchCase
-    from pytest_biastransfer.search.bias_search import SearchResult
+    from pytest_biastransfer.search.search_result import SearchResult
 
 
 def search_text(searched: SearchResult, case: SearchCase) -> str:

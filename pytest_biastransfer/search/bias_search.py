@@ -15,14 +15,13 @@ from pytest_biastransfer.metrics.statistics.limits import is_at_most
 from pytest_biastransfer.progress.activities import report
 from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.search.engine import SearchOutcome, search
+from pytest_biastransfer.search.search_result import SearchResult
 from pytest_biastransfer.search.trials import Trial, Trials
 
 # Images on which the changed share of the pixels is computed.
 _AREA_IMAGES: Final = 4
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hypothesis.database import ExampleDatabase
     from PIL import Image
 
@@ -33,35 +32,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import SearchCase
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The result of a search.
-
-    Attributes
-    ----------
-    outcome
-        The best trials of the search.
-    trial
-        The trial that was measured on all images: the simplest one that is above the limit there too, else the worst.
-    measurement
-        The measurement of that trial on all images.
-    images
-        The number of images that the search evaluated.
-    predictions, computed
-        The number of predictions that all measurements used, and how many of them were computed for this search.
-    picture
-        The file with an image before and after the intervention, if one was written.
-    """
-
-    outcome: SearchOutcome
-    trial: Trial
-    measurement: Measurement
-    images: int
-    predictions: int
-    computed: int
-    picture: Path | None = None
 
 
 @dataclass
@@ -102,7 +72,9 @@ class Search:
         )
         trial, measurement = self._confirmed(outcome)
         searched = min(self.sample.max_images or case.images, len(self.images))
-        return SearchResult(outcome, trial, measurement, searched, self._predictions, self._computed)
+        return SearchResult(
+            case.metric, case.limit, outcome, trial, measurement, searched, self._predictions, self._computed
+        )
 
     def _area(self, intervention: Intervention) -> float:
         return self._preview.changed_share(intervention)

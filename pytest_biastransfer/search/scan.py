@@ -13,13 +13,14 @@ from pytest_biastransfer.measurement.clean_measurement import CleanMeasurement, 
 from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.measurement.measure_ladder import measure_ladder_loaded
 from pytest_biastransfer.models.deferred import model_of_spec
-from pytest_biastransfer.search.ranking import Ranked
+from pytest_biastransfer.search.ranking import Ranked, Ranking, worst_first
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
     from pytest_biastransfer.interventions import Intervention, Ladder
     from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
+    from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.specs.plugin_loader import PluginLoaders
     from pytest_biastransfer.store import Facts
@@ -60,7 +61,7 @@ class SkippedIntervention:
 
 @dataclass
 class ScanResults:
-    """The results of a scan so far; each step of `scan` adds to them.
+    """The results of a scan so far; each step of `scan_loaded` adds to them.
 
     Attributes
     ----------
@@ -76,8 +77,8 @@ class ScanResults:
         The interventions that were measured, and those that could not be applied.
     performances
         The figures of each model on the unchanged images.
-    ladders
-        The ladders that were measured, by their names.
+    ladders, measurements
+        The ladders and the interventions that were measured, by their names.
     """
 
     interventions: int
@@ -88,6 +89,13 @@ class ScanResults:
     skipped: list[SkippedIntervention] = field(default_factory=list)
     performances: list[CleanMeasurement] = field(default_factory=list)
     ladders: dict[str, LadderMeasurement] = field(default_factory=dict)
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+
+    @property
+    def ranking(self) -> Ranking:
+        """The ranking of the measured interventions, the worst one first."""
+        reasons = {intervention.name: intervention.reason for intervention in self.skipped}
+        return Ranking(worst_first(self.measured), self.measurements, self.performances, reasons)
 
     def count(self, computed: int, models: int) -> None:
         """Count one pass over the images by a number of models."""
@@ -124,7 +132,7 @@ def _named_in_errors(role: str) -> Iterator[None]:
         raise BiasTransferError(f"{role}: {error}") from error
 
 
-def scan(
+def scan_loaded(
     evaluator: Evaluator, subject: Subject, interventions: Mapping[str, Intervention], results: ScanResults
 ) -> Iterator[str]:
     """Measure each of the interventions and add it to the results; yield the name of each step before it begins.
@@ -162,6 +170,7 @@ def scan(
             results.skipped.append(SkippedIntervention(name, str(error)))
         else:
             results.measured.append(Ranked.of(name, measurement))
+            results.measurements[name] = measurement
             results.count(measurement.computed, len(clean))
 
 

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.transfer.attribution import Attribution as Attribution
     from pytest_biastransfer.transfer.attribution import attribute_bias as attribute_bias
+    from pytest_biastransfer.transfer.attribution_result import Attribution as Attribution
     from pytest_biastransfer.transfer.curation.combination import concat as concat
     from pytest_biastransfer.transfer.curation.combination import mixture as mixture
     from pytest_biastransfer.transfer.curation.combination import subset as subset
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pytest_biastransfer.transfer.curation.functions import reweighted as reweighted
     from pytest_biastransfer.transfer.curation.functions import with_correlation as with_correlation
     from pytest_biastransfer.transfer.curation.functions import with_share as with_share
-    from pytest_biastransfer.transfer.dose_experiment import DoseResponse as DoseResponse
-    from pytest_biastransfer.transfer.dose_experiment import DoseResponses as DoseResponses
     from pytest_biastransfer.transfer.dose_experiment import dose_response as dose_response
+    from pytest_biastransfer.transfer.dose_result import DoseResponse as DoseResponse
+    from pytest_biastransfer.transfer.dose_result import DoseResponses as DoseResponses
     from pytest_biastransfer.transfer.recipe import Recipe as Recipe
     from pytest_biastransfer.transfer.sweep_experiment import sweep as sweep
     from pytest_biastransfer.transfer.sweep_result import Sweep as Sweep
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 # The module of each public name.
 _MODULES = {
-    "Attribution": "attribution",
-    "DoseResponse": "dose_experiment",
-    "DoseResponses": "dose_experiment",
+    "Attribution": "attribution_result",
+    "DoseResponse": "dose_result",
+    "DoseResponses": "dose_result",
     "Recipe": "recipe",
     "Sweep": "sweep_result",
     "attribute_bias": "attribution",

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError, nearest
+from pytest_biastransfer.evaluation.progress_bar import steps_shown
 from pytest_biastransfer.fingerprints import NotFingerprintableError
-from pytest_biastransfer.metrics.statistics.estimate import Estimate
-from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
-from pytest_biastransfer.names import Bound
+from pytest_biastransfer.transfer.attribution_result import CONTROL, SCRATCH, SOURCE, Attribution
 from pytest_biastransfer.transfer.question import Performance, Question, question_of
 from pytest_biastransfer.transfer.recipe import Mode, Recipe
-from pytest_biastransfer.transfer.seed_repeats import Repeated, RepeatedTransfer, estimate_to_json, worse_by
+from pytest_biastransfer.transfer.seed_repeats import Repeated, RepeatedTransfer
 from pytest_biastransfer.transfer.transfer_model import evaluator_for
 
 if TYPE_CHECKING:
@@ -32,158 +30,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.models import Model
 
     Source = Model | torch.nn.Module | str
-
-# Where the models come from.
-_SOURCE, _CONTROL, _SCRATCH = "source", "control source", "scratch"
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """Figures of models from the source, from a control source and from scratch.
-
-    Attributes
-    ----------
-    question
-        The name of the figure.
-    sources
-        The figures of the models from each ``"source"`` and from each ``"control source"``, in their order.
-    arms
-        The figures of the models from the ``"source"``, from the ``"control source"`` and from ``"scratch"``. Of
-        several sources, there is one figure for each: its mean over the seeds.
-    differences
-        The figure from the source minus those from the other two, with their intervals. With several sources, or
-        several control sources, they are about other sources, and otherwise about other seeds of the finetuning.
-    bound
-        What a limit of the figure is: of the value, or of the size of a signed gap.
-    """
-
-    question: str
-    sources: Mapping[str, Sequence[Repeated]]
-    arms: Mapping[str, Repeated]
-    differences: Mapping[str, Estimate]
-    bound: Bound = "at most"
-
-    @classmethod
-    def of(
-        cls,
-        question: str,
-        sources: Mapping[str, Sequence[Repeated]],
-        scratch: Repeated,
-        *,
-        bound: Bound = "at most",
-        confidence: float = 0.95,
-        least: float = 0.0,
-    ) -> Attribution:
-        """Return the attribution of what was measured; `least` is the lowest value of the figure."""
-        arms = {
-            name: repeats[0] if len(repeats) == 1 else Repeated.over_sources(repeats, confidence, least)
-            for name, repeats in sources.items()
-        }
-        # Welch's interval: the arms are independent, and their variances need not be the same.
-        differences = {
-            _CONTROL: difference_over_seeds(*_compared(sources), confidence),
-            _SCRATCH: difference_over_seeds(arms[_SOURCE].values, scratch.values, confidence),
-        }
-        return cls(question, sources, {**arms, _SCRATCH: scratch}, differences, bound)
-
-    @property
-    def from_source(self) -> Estimate:
-        """The figure from the source minus that from the control source."""
-        return self.differences[_CONTROL]
-
-    @property
-    def is_one_of_each(self) -> bool:
-        """Whether there is one source and one control source, which says nothing about others of their kind."""
-        return _is_one_of_each(self.sources)
-
-    @property
-    def sentence(self) -> str:
-        """The conclusion as a sentence.
-
-        One source and one control source may differ by what chance did in their own training. So it is said only of
-        several that the source passes it on.
-        """
-        difference = self.from_source
-        interval = f"{difference.confidence * 100:g} % interval {difference.low:+.3f} to {difference.high:+.3f}"
-        figures = f"({difference:+.3f}, {interval}, over {self._repeats})"
-        if not self.is_one_of_each:
-            return f"{self._conclusion} {figures}."
-        if difference.low <= 0 <= difference.high:
-            return f"That these two sources differ cannot be told {figures}."
-        return f"These two sources differ{self._two_compared} {figures}. Two sources of one kind may differ as much."
-
-    @property
-    def _repeats(self) -> str:
-        seeds = len(self.sources[_SOURCE][0].values)
-        if self.is_one_of_each:
-            return f"{seeds} seeds each"
-        counts = (f"{len(repeats)} {name}{'s' if len(repeats) > 1 else ''}" for name, repeats in self.sources.items())
-        return f"{' and '.join(counts)}, {seeds} seeds each"
-
-    @property
-    def _worse(self) -> Estimate:
-        """By how much the source is worse than the control source."""
-        return worse_by(*_compared(self.sources), self.bound, self.from_source.confidence)
-
-    @property
-    def _two_compared(self) -> str:
-        if self._worse.low > 0:
-            return ": the bias is larger from this one"
-        if self._worse.high < 0:
-            return ": the bias is smaller from this one"
-        return ", but which of the two is farther from 0 cannot be told"
-
-    @property
-    def _conclusion(self) -> str:
-        is_one = len(self.sources[_SOURCE]) == 1
-        if self.from_source.low <= 0 <= self.from_source.high:
-            return f"That it comes from the source{'' if is_one else 's'} cannot be told"
-        if self._worse.low > 0:
-            return "The source passes it on" if is_one else "The sources pass it on"
-        if self._worse.high < 0:
-            control = _CONTROL if len(self.sources[_CONTROL]) == 1 else f"{_CONTROL}s"
-            return f"The bias is less than from the {control}"
-        # Signed gaps may differ without one being larger.
-        shift = "The source shifts it" if is_one else "The sources shift it"
-        return f"{shift}, but which of the two is farther from 0 cannot be told"
-
-    def __str__(self) -> str:
-        rows = [row for name, arm in self.arms.items() for row in ((name, arm), *self._rows_of_each(name))]
-        width, sign = max(len(name) for name, _ in rows), "+" if self.bound == "size at most" else ""
-        lines = [f"{self.question}, by where the model comes from"]
-        for name, arm in rows:
-            performances = "  ".join(f"{measure} {own.mean.text()}" for measure, own in arm.performances.items())
-            lines.append(f"  {name:{width}}  {arm.figure.text(sign)}  {performances}")
-        for name, difference in self.differences.items():
-            lines.append(f"  source - {name}: {difference.text('+')}")
-        return "\n".join([*lines, f"  {self.sentence}"])
-
-    def _rows_of_each(self, name: str) -> Sequence[tuple[str, Repeated]]:
-        """Return a row for each of several sources."""
-        repeats = self.sources.get(name, ())
-        return [(f"  {place}", own) for place, own in enumerate(repeats, 1)] if len(repeats) > 1 else []
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the attribution as plain data for JSON."""
-        return {
-            "question": self.question,
-            "arms": {name: arm.to_json() for name, arm in self.arms.items()},
-            "sources": {name: [own.to_json() for own in repeats] for name, repeats in self.sources.items()},
-            "differences": {name: estimate_to_json(difference) for name, difference in self.differences.items()},
-            "sentence": self.sentence,
-        }
-
-
-def _is_one_of_each(sources: Mapping[str, Sequence[Repeated]]) -> bool:
-    return all(len(repeats) == 1 for repeats in sources.values())
-
-
-def _compared(sources: Mapping[str, Sequence[Repeated]]) -> tuple[Sequence[Estimate], Sequence[Estimate]]:
-    """Return the figures whose means are compared: of each seed of two sources, otherwise one of each source."""
-    if _is_one_of_each(sources):
-        return sources[_SOURCE][0].values, sources[_CONTROL][0].values
-    source, control = ([own.bias.on_images for own in sources[name]] for name in (_SOURCE, _CONTROL))
-    return source, control
 
 
 def attribute_bias(
@@ -206,6 +52,7 @@ def attribute_bias(
     confidence: float = 0.95,
     device: str | torch.device = "auto",
     store: Path | str | None = None,
+    progress: bool = False,
 ) -> Attribution:
     """Transfer from a source, from a control source and from scratch, and compare the models.
 
@@ -246,6 +93,8 @@ def attribute_bias(
         Coverage of the intervals, which are about other seeds, or other sources, and other images.
     device, store
         As for `transfer`.
+    progress
+        Whether to show a progress bar, which needs tqdm.
 
     Raises
     ------
@@ -266,22 +115,21 @@ def attribute_bias(
     >>> attribution.is_one_of_each
     True
     """
-    return attribute_loaded(
-        evaluator_for(device, store),
-        loaded_sources(as_model, source, control),
-        as_images(finetuning, "finetuning"),
-        question_of(
-            evaluation,
-            asked,
-            metric=metric,
-            target=target,
-            positive=positive,
-            performance=performance,
-            calibration_dataset=calibration_dataset,
-        ),
-        RepeatedTransfer.of(mode=mode, recipe=recipe, threshold=threshold, seeds=seeds, confidence=confidence),
-        recipes,
+    evaluator, sources = evaluator_for(device, store), loaded_sources(as_model, source, control)
+    question = question_of(
+        evaluation,
+        asked,
+        metric=metric,
+        target=target,
+        positive=positive,
+        performance=performance,
+        calibration_dataset=calibration_dataset,
     )
+    transfer = RepeatedTransfer.of(mode=mode, recipe=recipe, threshold=threshold, seeds=seeds, confidence=confidence)
+    models = (1 + sum(map(len, sources.values()))) * len(transfer.seeds)
+    with steps_shown(evaluator, "attribute_bias", models, "models", shown=progress) as begin:
+        transfer = dataclasses.replace(transfer, begin=begin)
+        return attribute_loaded(evaluator, sources, as_images(finetuning, "finetuning"), question, transfer, recipes)
 
 
 def attribute_loaded(
@@ -293,21 +141,21 @@ def attribute_loaded(
     recipes: Mapping[str, Recipe] | None = None,
 ) -> Attribution:
     """Attribute with an evaluator, and with models and images that are loaded already."""
-    by_start = _recipes(transfer.recipe, recipes or {}, [*sources, _SCRATCH])
+    by_start = _recipes(transfer.recipe, recipes or {}, [*sources, SCRATCH])
 
     def measured(name: str, start: Model, mode: Mode) -> Repeated:
         own = dataclasses.replace(transfer, mode=mode, recipe=by_start[name])
         return own.measure(evaluator, start, finetuning, question)
 
     found = {name: [measured(name, start, transfer.mode) for start in starts] for name, starts in sources.items()}
-    scratch = measured(_SCRATCH, sources[_SOURCE][0], "scratch")
+    scratch = measured(SCRATCH, sources[SOURCE][0], "scratch")
     options: dict[str, Any] = {"bound": question.bound, "confidence": transfer.confidence, "least": question.least}
     return Attribution.of(str(question), found, scratch, **options)
 
 
 def loaded_sources(load: Callable[[Any, str], Model], source: Any, control: Any) -> dict[str, list[Model]]:
     """Return the models of the sources and of the control sources; raises `TransferError` for none, or for twins."""
-    return {_SOURCE: _loaded(load, source, "source"), _CONTROL: _loaded(load, control, "control")}
+    return {SOURCE: _loaded(load, source, "source"), CONTROL: _loaded(load, control, "control")}
 
 
 def _loaded(load: Callable[[Any, str], Model], given: Any, name: str) -> list[Model]:

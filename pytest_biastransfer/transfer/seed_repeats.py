@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,10 @@ class Repeated:
         return cls(OverSeeds.from_json(plain["figure"]), performances)
 
 
+def _unnoticed(_name: str) -> None:
+    """Do nothing: nobody watches the training."""
+
+
 @dataclass(frozen=True)
 class RepeatedTransfer:
     """How models are transferred that differ by their seed.
@@ -137,6 +141,8 @@ class RepeatedTransfer:
         At least two.
     confidence
         Coverage of the intervals.
+    begin
+        Called with the name of each model before it is trained.
     """
 
     mode: Mode
@@ -144,6 +150,7 @@ class RepeatedTransfer:
     threshold: Threshold
     seeds: tuple[int, ...]
     confidence: float
+    begin: Callable[[str], None] = field(default=_unnoticed, compare=False)
 
     @classmethod
     def of(
@@ -164,6 +171,7 @@ class RepeatedTransfer:
         """Transfer once with each seed, and measure each model."""
         values, performances = [], []
         for seed in self.seeds:
+            self.begin(f"{source.name}, seed {seed}")
             recipe = self.recipe.with_seed(seed)
             model = transfer_loaded(evaluator, source, finetuning, self.mode, recipe=recipe, threshold=self.threshold)
             values.append(question.figure(evaluator, model, self.confidence))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.data import as_images
 from pytest_biastransfer.errors import TransferError, nearest
+from pytest_biastransfer.evaluation.progress_bar import steps_shown
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.transfer.curation.combination import subset
@@ -54,6 +55,7 @@ def sweep(
     confidence: float = 0.95,
     device: str | torch.device = "auto",
     store: Path | str | None = None,
+    progress: bool = False,
 ) -> Sweep:
     """Transfer with each combination of some settings, and measure the models.
 
@@ -72,7 +74,7 @@ def sweep(
         As for `dose_response`.
     finetuning, evaluation, asked, metric, target, positive, performance, calibration_dataset
         As for `attribute_bias`.
-    mode, recipe, threshold, seeds, confidence, device, store
+    mode, recipe, threshold, seeds, confidence, device, store, progress
         As for `attribute_bias`.
 
     Raises
@@ -110,7 +112,9 @@ def sweep(
         for name, model in sources.items()
         for settings in _combinations(over)
     ]
-    return Sweep([arm.measure(evaluator, question) for arm in arms])
+    models = len(arms) * len(transfer.seeds)
+    with steps_shown(evaluator, "sweep", models, "models", shown=progress) as begin:
+        return Sweep([arm.reported(begin).measure(evaluator, question) for arm in arms])
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,10 @@ class Arm:
             if field in fields or value != plain_setting(getattr(Recipe, field)):
                 settings[field] = value
         return cls(model, images, own, settings)
+
+    def reported(self, begin: Callable[[str], None]) -> Arm:
+        """Return the arm with a function that is called before each model is trained."""
+        return dataclasses.replace(self, transfer=dataclasses.replace(self.transfer, begin=begin))
 
     def measure(self, evaluator: Evaluator, question: Question) -> SweepPoint:
         """Transfer with each seed, and measure the models."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, Final
 
-from pytest_biastransfer.errors import TransferError
+from pytest_biastransfer.display.content import Content
+from pytest_biastransfer.display.displayed import Displayed, Row
 from pytest_biastransfer.names import Bound
-from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.transfer.recipe import Recipe
-from pytest_biastransfer.transfer.result_plot import PLOTS, require_ending, save_plot
+from pytest_biastransfer.transfer.result_charts import charts_over, figure_rows
 from pytest_biastransfer.transfer.result_table import result_table
 from pytest_biastransfer.transfer.seed_repeats import Repeated
 
@@ -62,8 +60,8 @@ class SweepPoint:
         return cls(plain["question"], plain["bound"], plain["settings"], Repeated.from_json(plain["found"]))
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Displayed):
     """The points of a sweep: one table, one plot.
 
     Attributes
@@ -88,7 +86,7 @@ class Sweep:
         names = dict.fromkeys(name for point in self.points for name in point.settings)
         return {name: _ascending(dict.fromkeys(_setting(point, name) for point in self.points)) for name in names}
 
-    def _rows(self) -> list[tuple[tuple[Setting, ...], Repeated]]:
+    def _by_settings(self) -> list[tuple[tuple[Setting, ...], Repeated]]:
         """Return what was found by the values of the axes, sorted by these."""
         axes = self.axes
         by_values = {tuple(_setting(point, name) for name in axes): point.found for point in self.points}
@@ -105,10 +103,10 @@ class Sweep:
         lines = [f"{first.question}{by}"]
         if self.shared:
             lines.append("  with " + ", ".join(f"{name}={_word(value)}" for name, value in self.shared.items()))
-        rows = [([_word(value) for value in values], found) for values, found in self._rows()]
+        rows = [([_word(value) for value in values], found) for values, found in self._by_settings()]
         return "\n".join([*lines, *(f"  {line}" for line in result_table(names, rows, first.bound))])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the sweep as plain data for JSON."""
         return {
             "question": self.points[0].question,
@@ -116,45 +114,45 @@ class Sweep:
             "settings": dict(self.shared),
             "points": [
                 {"settings": dict(zip(self.axes, values, strict=True)), **found.to_json()}
-                for values, found in self._rows()
+                for values, found in self._by_settings()
             ],
         }
 
-    def save(self, path: Path | str) -> None:
-        """Write it as JSON, or for ``.png``, ``.svg`` and ``.pdf`` as a plot, which needs matplotlib.
+    def _facts(self) -> Row:
+        return {"question": self.points[0].question, **self.shared}
 
-        On the horizontal axis is the setting of numbers with the most values; the others make a curve each.
-        """
-        path = Path(path)
-        if path.suffix == ".json":
-            path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8", newline="\n")
-            return
+    def _rows(self) -> list[Row]:
+        return [
+            row
+            for values, found in self._by_settings()
+            for row in figure_rows(dict(zip(self.axes, values, strict=True)), found)
+        ]
+
+    def _content(self) -> Content:
         names = list(self.axes)
-        horizontal = max(names, key=lambda name: (_are_numbers(self.axes[name]), len(self.axes[name])), default="")
+        shared = ", ".join(f"{name}={_word(value)}" for name, value in self.shared.items())
+        return Content(
+            title=self.points[0].question,
+            subtitle=f"by {' and '.join(names)}" if names else "",
+            sentences=[f"With {shared}." if shared else ""],
+            charts=charts_over(self._horizontal, self._curves(), bound=self.points[0].bound),
+        )
+
+    @property
+    def _horizontal(self) -> str:
+        """The setting on the horizontal axis: the one of numbers with the most values; the others make curves."""
+        return max(self.axes, key=lambda name: (_are_numbers(self.axes[name]), len(self.axes[name])), default="")
+
+    def _curves(self) -> Mapping[str, Mapping[Setting, Repeated]]:
         curves: dict[str, dict[Setting, Repeated]] = {}
-        for values, found in self._rows():
-            settings = dict(zip(names, values, strict=True))
-            place = settings.pop(horizontal, "")
+        for values, found in self._by_settings():
+            settings = dict(zip(self.axes, values, strict=True))
+            place = settings.pop(self._horizontal, "")
             others = [
                 _word(value) if isinstance(value, str) else f"{name} {_word(value)}" for name, value in settings.items()
             ]
             curves.setdefault(", ".join(others), {})[place] = found
-        save_plot(path, self.points[0].question, horizontal, curves, bound=self.points[0].bound)
-
-
-def require_files(save: Any) -> list[str]:
-    """Return the files of an argument ``save``; raises `TransferError` unless they can be written as what they name.
-
-    Better before hours of training than after.
-    """
-    listed = [save] if isinstance(save, str | Path) else save
-    if not isinstance(listed, Sequence) or not all(isinstance(path, str | Path) for path in listed):
-        raise TransferError(f"save={save!r:.100}, expected a file or a list of files, such as 'sweep.svg'")
-    for path in map(Path, listed):
-        require_ending(path)
-        if path.suffix in PLOTS:
-            need("matplotlib", "report", str(path))
-    return list(map(str, listed))
+        return curves
 
 
 def _setting(point: SweepPoint, name: str) -> Setting:

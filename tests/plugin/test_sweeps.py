@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_written_fails_the_session(inner: pytest.Pytester)
             "*'weight_decays' is not a setting of a sweep; did",
         ),
         ("weight_decay=weight_decay", "seed=3", "*'seed' is not a setting of a sweep; seeds= repeats each model"),
-        ("decay.svg", "decay.txt", "*decay.txt: expected a file with the ending .png, .svg, .pdf or .json"),
+        ("decay.svg", "decay.txt", "*decay.txt: expected a file with the ending .svg, .png, .pdf or .json"),
         ("bias_sweep(source,", "bias_sweep('sources',", "*fixture 'sources' not found"),
     ],
 )

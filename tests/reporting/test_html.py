@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_biastransfer.display.axes import axis_over
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html import render_html, render_trend
-from pytest_biastransfer.reporting.html.axes import axis_over
 from pytest_biastransfer.reporting.html.tiles import sheet_of
 from pytest_biastransfer.reporting.report import Details, Report, Result, Shown, read_report, to_json
 from tests.support.sample_reports import HOSTILE, hostile_report, pictures, report_of, sample_report, several_runs

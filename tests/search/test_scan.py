@@ -26,9 +26,9 @@ from pytest_biastransfer.interventions import BUILT_IN, Intervention
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.progress.stream_line import StreamLine
-from pytest_biastransfer.reporting.ranking import plot_ranking, ranking_lines, require_plot
+from pytest_biastransfer.reporting.ranking import ranking_lines, require_plot
 from pytest_biastransfer.search.ranking import Ranked, worst_first
-from pytest_biastransfer.search.scan import ScanResults, Subject, scan
+from pytest_biastransfer.search.scan import ScanResults, Subject, scan_loaded
 from pytest_biastransfer.store import Store
 from tests.conftest import Log, predicted_twice
 from tests.plugin.xdist.test_worker_progress import Terminal
@@ -74,7 +74,7 @@ def scanned(
     results = ScanResults(len(interventions))
     evaluator = Evaluator("cpu", Store(store))
     subject = Subject(model, as_images(images(), "images"), control)
-    steps = list(scan(evaluator, subject, interventions, results))
+    steps = list(scan_loaded(evaluator, subject, interventions, results))
     assert len(steps) == len(interventions) + 1
     return results
 
@@ -262,12 +262,12 @@ def test_names_of_any_kind_stay_what_they_are() -> None:
 
 @pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
 def test_the_plot_is_the_same_file_for_the_same_ranking(suffix: str, tmp_path: Path) -> None:
-    ranking = [ranked("blur", 0.5, 0.2), ranked("noise", 0.8, -0.1)]
+    ranking = scanned({"yellow": Square(), "gray": Grayscale()}, brightest(), brightest(0.5)).ranking
     content = []
     for name in ("one", "two"):
         path = tmp_path / f"{name}{suffix}"
         require_plot(path)
-        plot_ranking(ranking, "pets on val", path)
+        ranking.save(path)
         content.append(path.read_bytes())
     assert len(content[0]) > 1000
     assert content[0] == content[1]

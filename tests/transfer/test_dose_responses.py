@@ -16,7 +16,7 @@ from torch import nn
 
 from pytest_biastransfer import Gap, Model, Square, measure, measure_gaps
 from pytest_biastransfer.data import as_images
-from pytest_biastransfer.errors import BiasTransferError, TransferError
+from pytest_biastransfer.errors import BiasTransferError, ReportError, TransferError
 from pytest_biastransfer.names import Bound
 from pytest_biastransfer.transfer import (
     DoseResponse,
@@ -119,13 +119,13 @@ def test_the_table_names_the_sources() -> None:
 def test_they_are_saved_as_json_and_as_one_plot(tmp_path: Path) -> None:
     SIGNED.save(tmp_path / "dose.json")
     plain = json.loads((tmp_path / "dose.json").read_text())
-    assert plain == SIGNED.to_json()
+    assert plain == SIGNED.to_dict()
     assert plain["sources"]["ours"]["levels"][2]["figure"]["values"] == [-0.42, -0.4, -0.41]
     SIGNED.save(tmp_path / "dose.svg")
     SIGNED["ours"].save(tmp_path / "one.svg")
     count = (tmp_path / "dose.svg").read_text().count("<use")
     assert count > (tmp_path / "one.svg").read_text().count("<use") + 6
-    with pytest.raises(TransferError, match=r"dose\.txt: expected a file with the ending .png, .svg, .pdf or .json"):
+    with pytest.raises(ReportError, match=r"dose\.txt: expected a file with the ending .svg, .png, .pdf or .json"):
         SIGNED.save(tmp_path / "dose.txt")
 
 
@@ -196,7 +196,7 @@ def test_several_sources_are_trained_on_the_same_images(tmp_path: Path) -> None:
     assert list(both.responses) == ["ours", "control"]
     for name, source in sources.items():
         alone = dose_response(source, data, data, gap, change=planted, levels=[0, 0.5], performance="auc", **options)
-        assert alone.to_json() == both[name].to_json()
+        assert alone.to_dict() == both[name].to_dict()
     assert "auc" in str(both).splitlines()[1].split()
     with pytest.raises(BiasTransferError, match=r"source: the names are \[''\], expected a name for each source"):
         dose_response({"": Net(2)}, data, data, gap, change=planted, levels=[0], **options)

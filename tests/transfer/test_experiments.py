@@ -226,7 +226,7 @@ def test_a_planted_bias_is_attributed_to_its_source(sources: tuple[Model, Model]
     text = str(found)
     assert text.startswith("targeted_asr of Square(size=0.25, anchor='top-left', color=(255, 255, 0)), by where")
     assert found.sentence in text
-    plain = json.loads(json.dumps(found.to_json()))
+    plain = json.loads(json.dumps(found.to_dict()))
     assert plain["arms"]["source"]["figure"]["values"] == list(found.arms["source"].values)
     assert plain["differences"]["scratch"]["value"] == float(found.differences["scratch"])
     assert plain["sentence"] == found.sentence
@@ -338,7 +338,7 @@ def test_a_source_is_one_figure_however_many_seeds_it_has(tmp_path: Path) -> Non
         "    2           ",
         "  scratch       ",
     ]
-    plain = json.loads(json.dumps(found.to_json()))
+    plain = json.loads(json.dumps(found.to_dict()))
     assert [own["figure"]["value"] for own in plain["sources"]["source"]] == pytest.approx(means["source"])
 
 
@@ -460,7 +460,7 @@ def test_a_dose_response_has_the_figures_of_each_level(sources: tuple[Model, Mod
         limit=0.3,
         **given,
     )
-    assert again.to_json() == found.to_json()
+    assert again.to_dict() == found.to_dict()
 
 
 def test_gaps_can_be_asked_for(sources: tuple[Model, Model], tmp_path: Path) -> None:
@@ -541,12 +541,12 @@ def test_a_level_is_enough_only_with_certainty() -> None:
     ]
     none = DoseResponse("asr", RESPONSE.levels, limit=0.01)
     assert none.smallest_level == math.inf
-    assert none.to_json()["smallest_level"] is None
+    assert none.to_dict()["smallest_level"] is None
     assert none.sentence == "None of these levels is certainly enough for 0.01."
     doubtful = DoseResponse("asr", {0: RESPONSE.levels[0], 0.05: RESPONSE.levels[0.05]}, limit=0.25)
     assert (doubtful.smallest_level, doubtful.smallest_certain_level) == (0.05, math.inf)
     assert doubtful.sentence == "None of these levels is certainly enough for 0.25."
-    plain = RESPONSE.to_json()
+    plain = RESPONSE.to_dict()
     assert (plain["smallest_level"], plain["smallest_certain_level"]) == (0.05, 0.1)
 
 
@@ -585,7 +585,7 @@ def test_of_many_levels_that_are_not_enough_none_is_called_so(enough: int) -> No
 
 def test_a_dose_response_is_saved_as_json_and_as_a_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RESPONSE.save(tmp_path / "dose.json")
-    assert json.loads((tmp_path / "dose.json").read_text()) == RESPONSE.to_json()
+    assert json.loads((tmp_path / "dose.json").read_text()) == RESPONSE.to_dict()
     RESPONSE.save(tmp_path / "dose.svg")
     plot = (tmp_path / "dose.svg").read_text()
     assert plot.count("<path") > 20

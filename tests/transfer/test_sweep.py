@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_biastransfer import Model, Square, measure
-from pytest_biastransfer.errors import BiasTransferError, SpecError, TransferError
+from pytest_biastransfer.display.files import require_files
+from pytest_biastransfer.errors import BiasTransferError, ReportError, SpecError
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.transfer import Recipe, Sweep, plant, subset, sweep, transfer
 from pytest_biastransfer.transfer.seed_repeats import OverSeeds, Repeated
-from pytest_biastransfer.transfer.sweep_result import SweepPoint, plain_setting, require_files
+from pytest_biastransfer.transfer.sweep_result import SweepPoint, plain_setting
 from tests.transfer.exact_figures import exactly
 
 SQUARE = Square(size=0.25, anchor="top-left")
@@ -60,7 +61,7 @@ def test_each_combination_is_the_transfer_with_these_settings(tmp_path: Path) ->
     study = sweep(sources, data, test, SQUARE, over=over, change=planted, seeds=[3, 5], **options)
     assert study.axes == {"source": ["one", "other"], "size": [16, 24], "weight_decay": [0, 0.1]}
     assert study.shared == {"mode": "full-network", "level": 0.5, "epochs": 2, "batch_size": 16}
-    rows = study.to_json()["points"]
+    rows = study.to_dict()["points"]
     assert len(rows) == 8
     wanted = {"source": "other", "size": 16, "weight_decay": 0.1}
     (row,) = [row for row in rows if row["settings"] == wanted]
@@ -110,7 +111,7 @@ def test_the_table_has_the_settings_that_differ() -> None:
 @given(st.permutations(POINTS))
 def test_the_order_in_which_workers_finish_does_not_matter(points: list[SweepPoint]) -> None:
     numbers = [
-        row["figure"]["value"] for row in Sweep(points).to_json()["points"] if row["settings"]["source"] == "one"
+        row["figure"]["value"] for row in Sweep(points).to_dict()["points"] if row["settings"]["source"] == "one"
     ]
     assert numbers == pytest.approx([0.75, 0.55])
     assert Sweep(points).axes["weight_decay"] == [0, 0.0005, 0.01]
@@ -118,7 +119,7 @@ def test_the_order_in_which_workers_finish_does_not_matter(points: list[SweepPoi
 
 def test_of_a_point_that_was_measured_twice_the_last_counts() -> None:
     again = point(0.2, source="one", mode="full-network", weight_decay=0.01)
-    rows = Sweep([*POINTS, again]).to_json()["points"]
+    rows = Sweep([*POINTS, again]).to_dict()["points"]
     assert len(rows) == 4
     assert rows[1]["figure"]["values"] == [0.2, pytest.approx(0.3)]
 
@@ -161,7 +162,7 @@ def test_settings_are_plain_data(value: Any, plain: Any) -> None:
 def test_a_sweep_is_saved_as_json_and_as_a_plot(points: list[SweepPoint], tmp_path: Path) -> None:
     study = Sweep(random.Random(0).sample(points, len(points)))
     study.save(tmp_path / "sweep.json")
-    assert json.loads((tmp_path / "sweep.json").read_text()) == study.to_json()
+    assert json.loads((tmp_path / "sweep.json").read_text()) == study.to_dict()
     study.save(tmp_path / "sweep.svg")
     # The error bars of each point, in both parts.
     assert (tmp_path / "sweep.svg").read_text().count("<use") > 4 * len(points)
@@ -202,13 +203,13 @@ def test_what_cannot_be_swept_says_why_before_anything_is_trained(
 @pytest.mark.parametrize(
     ("save", "message"),
     [
-        ("sweep.txt", r"sweep.txt: expected a file with the ending .png, .svg, .pdf or .json"),
+        ("sweep.txt", r"sweep.txt: expected a file with the ending .svg, .png, .pdf or .json"),
         (3, "save=3, expected a file or a list of files"),
         ([3], r"save=\[3\], expected a file or a list of files"),
     ],
 )
 def test_files_that_cannot_be_written_are_refused(save: Any, message: str) -> None:
-    with pytest.raises(TransferError, match=message):
+    with pytest.raises(ReportError, match=message):
         require_files(save)
 
 

@@ -18,7 +18,8 @@ from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.kinds.intervention import InterventionTest
 from pytest_biastransfer.plugin.resources import evaluator_of, session_store
 from pytest_biastransfer.reporting.record import record_of_search
-from pytest_biastransfer.search.bias_search import Search, SearchResult
+from pytest_biastransfer.search.bias_search import Search
+from pytest_biastransfer.search.search_result import SearchResult
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import SearchCase

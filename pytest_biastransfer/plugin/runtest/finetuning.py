@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_biastransfer.models import Model
-    from pytest_biastransfer.transfer.attribution import Attribution
-    from pytest_biastransfer.transfer.dose_experiment import CurationChange, DoseResponse, DoseResponses
+    from pytest_biastransfer.transfer.attribution_result import Attribution
+    from pytest_biastransfer.transfer.dose_experiment import CurationChange
+    from pytest_biastransfer.transfer.dose_result import DoseResponse, DoseResponses
     from pytest_biastransfer.transfer.question import Question
     from pytest_biastransfer.transfer.seed_repeats import Repeated
 
@@ -177,9 +178,9 @@ def sweep_in_session(request: pytest.FixtureRequest) -> Callable[..., Repeated]:
         save: Path | str | Sequence[Path | str] = (),
         **options: Any,
     ) -> Repeated:
+        from pytest_biastransfer.display.files import require_files
         from pytest_biastransfer.transfer.seed_repeats import RepeatedTransfer
         from pytest_biastransfer.transfer.sweep_experiment import Arm
-        from pytest_biastransfer.transfer.sweep_result import require_files
 
         config = request.config
         files = require_files(save)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_biastransfer.display.axes import Axis, Tick, axis_over
 from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.metrics.ladder_measurement import strength_name
 from pytest_biastransfer.reporting.curves import Curve, Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
-from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.wording import figure, percentage, spread
 from pytest_biastransfer.reporting.report import Details, Group, Move, Result, Shares
 from pytest_biastransfer.reporting.wording import counted, shortened

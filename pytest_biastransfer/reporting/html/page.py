@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_biastransfer.display.axes import Axis
 from pytest_biastransfer.reporting.curves import Curve
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.anchors import anchors
-from pytest_biastransfer.reporting.html.axes import Axis
 from pytest_biastransfer.reporting.html.charts import (
     IntervalPlot,
     MovesPlot,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pytest_biastransfer.display.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.figures import Interval
 from pytest_biastransfer.reporting.html.anchors import anchors
-from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.glossary import glossary
 from pytest_biastransfer.reporting.html.headline import subjects
 from pytest_biastransfer.reporting.html.templates import rendered

@@ -1,0 +1,1 @@
+"""What results show of themselves in notebooks and scripts: plain data, data frames, plots and cards."""

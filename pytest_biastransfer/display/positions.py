@@ -1,0 +1,61 @@
+"""Where the values of a setting are on a horizontal axis: by their size, on a logarithm, or side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Scale = Literal["linear", "log", "symlog", "words"]
+
+# Numbers that reach from one to so many times as much are drawn on a logarithmic axis.
+_WIDE: Final = 50
+
+
+@dataclass(frozen=True)
+class Positions:
+    """The horizontal axis of curves.
+
+    Attributes
+    ----------
+    scale
+        ``"symlog"`` is linear from 0 to `threshold`, where a logarithm has no room for 0.
+    places
+        The number that each value is drawn at.
+    threshold
+        The smallest number above 0; 0 unless the scale is ``"symlog"``.
+    """
+
+    scale: Scale
+    places: Mapping[object, float]
+    threshold: float = 0.0
+
+    def share(self, value: object) -> float:
+        """Return where a value is, from 0 at the left end to 1 at the right one; a single value is in the middle."""
+        numbers = [self._stretched(place) for place in self.places.values()]
+        low, high = min(numbers), max(numbers)
+        return (self._stretched(self.places[value]) - low) / (high - low) if high > low else 0.5
+
+    def _stretched(self, number: float) -> float:
+        if self.scale == "log":
+            return math.log10(number)
+        if self.scale == "symlog":
+            return math.log10(number / self.threshold) + 1 if number > self.threshold else number / self.threshold
+        return number
+
+
+def positions_of(values: Sequence[Any]) -> Positions:
+    """Return where the values of a setting are; the axis is one of numbers if all of them are numbers.
+
+    >>> positions_of([0.001, 0.1]).scale, positions_of([0, 0.001, 0.1]).scale, positions_of(["a", "b"]).places
+    ('log', 'symlog', {'a': 0.0, 'b': 1.0})
+    """
+    is_number: Callable[[Any], bool] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)  # noqa: E731
+    if not all(map(is_number, values)):
+        return Positions("words", {value: float(place) for place, value in enumerate(values)})
+    places = {value: float(value) for value in values}
+    above_zero = [number for number in places.values() if number > 0]
+    if not above_zero or min(places.values()) < 0 or max(above_zero) / min(above_zero) < _WIDE:
+        return Positions("linear", places)
+    return Positions("log", places) if min(places.values()) > 0 else Positions("symlog", places, min(above_zero))
