@@ -135,4 +135,4 @@ def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
     Image.new("RGB", (8, 8), "red").save(pytester.path / "logo.png")
     result = pytester.runpytest_inprocess("-v", "-p", "no:xdist")
     result.assert_outcomes(passed=9)
-    result.stdout.fnmatch_lines(["*asr *<= 0.1  passed *worst of *"])
+    result.stdout.fnmatch_lines(["*asr *<= 0.1 *passed *worst of *"])
