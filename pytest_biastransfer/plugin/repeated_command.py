@@ -127,6 +127,9 @@ SHOWING: Final[Mapping[str, bool]] = {
     "-r": True,
 }
 _VALUES: Final = {**KEPT, **WRITING, **SELECTING, **SHOWING}
+# Those of KEPT that say which processes run the tests, and the plugins that make them.
+_WORKERS: Final = ("-n", "--numprocesses", "--maxprocesses", "--dist", "--tx")
+_XDIST: Final = ("xdist", "no:xdist", "xdist.plugin", "xdist.looponfail")
 # Without the cache, `--lf` selects nothing.
 _NO_CACHE: Final = "no:cacheprovider"
 
@@ -154,12 +157,13 @@ def session_words(config: pytest.Config) -> list[str]:
 
 
 def _options(words: Sequence[tuple[str, str]]) -> list[str]:
-    # A name says more than an expression. Marks stay: the ini file may deselect those that the command line selects.
+    # A name says more than an expression, and a few tests need no workers. So the command of a test is the same however
+    # a session was run. Marks stay: the ini file may deselect those that the command line selects.
     return [word for kind, word in words if kind == "option"]
 
 
 def _repeated(config: pytest.Config, dropped: Sequence[Mapping[str, bool]]) -> Iterator[tuple[str, str]]:
-    """Yield the words that are typed again, as a ``path``, a ``selection`` or an ``option``."""
+    """Yield the words that are typed again, as a ``path``, a ``selection``, of ``workers`` or an ``option``."""
     words = iter([str(word) for word in config.invocation_params.args])
     paths = set(map(str, config.args))
     for word in words:
@@ -172,10 +176,16 @@ def _repeated(config: pytest.Config, dropped: Sequence[Mapping[str, bool]]) -> I
         value = next(words, None) if takes_next else value
         if any(name in options for options in dropped) or (name == "-p" and value == _NO_CACHE) or _is_flags(word):
             continue
-        kind = "selection" if name == "-k" else "option"
+        kind = _kind(name, value)
         yield kind, word
         if takes_next and value is not None:
             yield kind, value
+
+
+def _kind(name: str, value: str | None) -> str:
+    if name == "-k":
+        return "selection"
+    return "workers" if name in _WORKERS or (name == "-p" and value in _XDIST) else "option"
 
 
 def _split(word: str) -> tuple[str, str | None]:

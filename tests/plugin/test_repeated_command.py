@@ -64,9 +64,9 @@ def command(tests: Sequence[str], arguments: str, *options: str, **facts: Any) -
         ("--bias-update=all --bias-prune", ""),
         ("--maxfail=1 --maxfail 1 -vvx -q -rA -s --tb=short --durations 3", ""),
         ("-p no:cacheprovider", ""),
-        ("-p no:xdist -p my_plugin", "-p no:xdist -p my_plugin"),
+        ("-p no:xdist -p my_plugin", "-p my_plugin"),
         ("-c other.ini --rootdir .. -o xfail_strict=true", "-c other.ini --rootdir .. -o xfail_strict=true"),
-        ("-n2 -n 4 --dist=worksteal", "-n2 -n 4 --dist=worksteal"),
+        ("-n2 -n 4 --dist=worksteal", ""),
         ("-k square -m slow --deselect tests/a.py::b", "-m slow --deselect tests/a.py::b"),
         ("--bias-store=s3://a/b --bias-device cpu", "--bias-store=s3://a/b --bias-device cpu"),
         ("--bias-early-stop tests/bias", "--bias-early-stop"),
@@ -81,7 +81,9 @@ def test_what_is_kept(arguments: str, kept: str) -> None:
 
 def test_more_tests_than_can_be_named_are_those_that_failed_last() -> None:
     many = ["a.py::b", "a.py::c", "a.py::d", "a.py::e"]
-    assert command(many, "tests/bias -x --lf -k square --bias-report=b.html") == "pytest tests/bias -k square --lf"
+    assert (
+        command(many, "tests/bias -x --lf -n2 -k square --bias-report=b.html") == "pytest tests/bias -n2 -k square --lf"
+    )
     assert command(many, "tests/bias", has_cache=False) == ""
     assert command(many[:1], "tests/bias", has_cache=False) == "pytest a.py::b"
 
