@@ -1,4 +1,4 @@
-"""Two reports side by side: each test in both, what changed by the tests of a baseline comparison, and who flips where."""
+"""Two reports side by side: what changed, by the tests of a baseline comparison, and what flips in one only."""
 
 from __future__ import annotations
 

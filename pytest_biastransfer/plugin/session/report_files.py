@@ -103,7 +103,7 @@ class ReportWriter:
     def _tell_github(self, report: Report) -> None:
         """Add the report to the job's summary, and annotations to the job's log."""
         from pytest_biastransfer.reporting.github import workflow_commands
-        from pytest_biastransfer.reporting.markdown import markdown
+        from pytest_biastransfer.reporting.markdown import render_markdown
         from pytest_biastransfer.reporting.outcomes import FAILED
         from pytest_biastransfer.reporting.summary_table import Line
 
@@ -112,7 +112,7 @@ class ReportWriter:
         if summary:
             try:
                 with Path(summary).open("a", encoding="utf-8", newline="\n") as file:
-                    file.write(markdown(report))
+                    file.write(render_markdown(report))
             except OSError as error:
                 lines.append(Line(f"{SUMMARY_VARIABLE}={summary} cannot be written: {error.strerror}", color="red"))
         if os.environ.get(_GITHUB_ACTIONS) == "true":
