@@ -1,4 +1,4 @@
-"""The verdict on two reports side by side, in a sentence that begins a document."""
+"""The verdict on two reports side by side, and on each of their tests, in a few words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pytest_biastransfer.reporting.regression_text import counts_text
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.comparison import ReportComparison
+    from pytest_biastransfer.reporting.comparison import ComparedTest, ReportComparison
+
+Tone = Literal["bad", "odd", "good", "quiet"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class VerdictOfTwo:
         How many tests are in both, and how many in one only.
     """
 
-    tone: Literal["bad", "odd", "good"]
+    tone: Tone
     text: str
     counts: str
 
@@ -55,3 +57,18 @@ def verdict_of_two(comparison: ReportComparison) -> VerdictOfTwo:
     if compared:
         return VerdictOfTwo("good", f"no test is worse in {new} than in {old}", "; ".join(counts))
     return VerdictOfTwo("odd", "no test was measured in both reports", "; ".join(counts))
+
+
+def verdict_on(test: ComparedTest) -> tuple[Tone, str]:
+    """Return what a comparison says of one test; the tone is ``"quiet"`` if there is nothing to look at."""
+    verdicts: list[tuple[bool, Tone, str]] = [
+        (test.is_worse and test.newly_fails, "bad", "worse and newly fails"),
+        (test.is_worse, "bad", "worse"),
+        (test.newly_fails, "bad", "newly fails"),
+        (test.before is None or test.now is None, "odd", "only in one report"),
+        (test.standing == "improvement", "good", "better"),
+        (test.no_longer_fails, "good", "no longer fails"),
+        (test.standing not in ("unchanged", "new", ""), "odd", test.standing),
+        (test.comparison is None, "quiet", "not measured in both"),
+    ]
+    return next(((tone, text) for applies, tone, text in verdicts if applies), ("quiet", "no difference"))

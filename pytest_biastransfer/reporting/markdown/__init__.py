@@ -15,8 +15,9 @@ __all__ = ["render_comparison_markdown", "render_markdown"]
 def render_markdown(report: Report, strips: ImageStrips | None = None) -> str:
     """Return a report as Markdown of at most 65,536 characters, which is what GitHub allows a comment.
 
-    Its first line is a marker that is not shown: a job finds the comment by it, and updates it in place. The same results
-    give the same text, whatever was cached. With `strips`, it links to strips of flipped images, which are drawn there.
+    Its first line is a marker that is not shown: a job finds the comment by it and updates it in place. The same
+    results give the same text, whatever was cached. With `strips`, it links to strips of flipped images, which are
+    drawn there.
     """
     from pytest_biastransfer.reporting.markdown.summary import summary
 

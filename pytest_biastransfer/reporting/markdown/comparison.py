@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.reporting.change_text import change_text
 from pytest_biastransfer.reporting.markdown.failure import strip
-from pytest_biastransfer.reporting.markdown.headline import BAD, GOOD, ODD
+from pytest_biastransfer.reporting.markdown.headline import SIGNS, TITLE
 from pytest_biastransfer.reporting.markdown.markup import MARKER, code, escaped, fitting, folded, in_cell, table
 from pytest_biastransfer.reporting.performance import titled
-from pytest_biastransfer.reporting.verdict_of_two import verdict_of_two
+from pytest_biastransfer.reporting.verdict_of_two import verdict_of_two, verdict_on
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ def comparison_text(comparison: ReportComparison, strips: ImageStrips | None) ->
 
 def _lines(comparison: ReportComparison, strips: ImageStrips | None) -> Iterator[str]:
     verdict = verdict_of_two(comparison)
-    sign = {"bad": BAD, "good": GOOD}.get(verdict.tone, ODD)
     yield MARKER
-    yield f"## {sign} Bias transfer: {verdict.text}"
+    yield f"## {SIGNS[verdict.tone]} {TITLE}: {verdict.text}"
     yield ""
     yield f"{code(comparison.names[0])} beside {code(comparison.names[1])}. {verdict.counts}."
     different = sorted((test for test in comparison.tests if test.differs), key=_importance)
@@ -71,15 +70,8 @@ def _table(comparison: ReportComparison, tests: Sequence[ComparedTest], most: in
 
 
 def _meaning(test: ComparedTest) -> str:
-    if test.is_worse or test.newly_fails:
-        return f"{BAD} {'**worse**' if test.is_worse else '**newly fails**'}"
-    if test.now is None or test.before is None:
-        return f"{ODD} only in one"
-    if test.standing == "improvement":
-        return f"{GOOD} better"
-    if test.no_longer_fails:
-        return f"{GOOD} no longer fails"
-    return f"{ODD} {test.standing}" if test.differs else "–"
+    tone, text = verdict_on(test)
+    return text if tone == "quiet" else f"{SIGNS[tone]} {f'**{text}**' if tone == 'bad' else escaped(text)}"
 
 
 def _result(test: Result | None) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 TITLE: Final = "Bias transfer"
 BAD, ODD, GOOD = "❌", "⚠️", "✅"
+# By the tone of a verdict.
+SIGNS: Final = {"bad": BAD, "odd": ODD, "good": GOOD, "quiet": ""}
 
 
 def headline(report: Report) -> str:

@@ -1,0 +1,228 @@
+"""The page of two reports side by side: what differs in a table and a plot, and the images that flip in one only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_biastransfer.reporting.comparison import ComparedTest, FlipsOfOne, ReportComparison
+from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
+from pytest_biastransfer.reporting.html.templates import rendered
+from pytest_biastransfer.reporting.image_strips import MOST_IMAGES, pair_files, with_tiles
+from pytest_biastransfer.reporting.performance import titled
+from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
+from pytest_biastransfer.reporting.seed_text import ONE_REPORT, is_told_by_one_checkpoint
+from pytest_biastransfer.reporting.verdict_of_two import Tone, verdict_of_two, verdict_on
+
+# With more tests than this, only those that differ have pictures: the page stays below 8 MB.
+_MOST_PICTURED: Final = 60
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value on an axis: its position and those of the ends of its interval, in per cent; None where undefined."""
+
+    at: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class MetricPair:
+    """A metric in both reports.
+
+    Attributes
+    ----------
+    name
+        The metric, and of a ladder the strength.
+    before, now
+        Its values; None where it was not measured.
+    difference
+        The later value minus the earlier one; None if one is undefined.
+    change
+        The test of the difference; None if there is none.
+    limit
+        The limit of the later report, or else of the earlier one; None if the metric has no limit.
+    marks
+        Both values on the axis of the test.
+    limit_at
+        The position of the limit.
+    """
+
+    name: str
+    before: Interval | None
+    now: Interval | None
+    difference: float | None
+    change: ReportedChange | None
+    limit: Limit | None
+    marks: tuple[Mark, Mark]
+    limit_at: float | None
+
+
+@dataclass(frozen=True)
+class FlippedImage:
+    """An image that flips in one report only, with the address of its picture; the address is empty without one."""
+
+    shown: Shown
+    source: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The images that flip in the report `name` only; `images` is the number of all of them."""
+
+    name: str
+    other: str
+    images: int
+    shown: Sequence[FlippedImage]
+    indices: Sequence[int]
+
+
+@dataclass(frozen=True)
+class ComparedSection:
+    """A test as the page shows it.
+
+    Attributes
+    ----------
+    test
+        The test in both reports.
+    anchor
+        The end of a link to it. It depends on the name alone, so that links survive new tests.
+    tone, verdict
+        The style sheet's class, and what the comparison says, in a few words.
+    pairs, others
+        The limited metrics, and all others.
+    ticks
+        The labelled values of the axis that its metrics share.
+    galleries
+        The images that flip in one report only.
+    """
+
+    test: ComparedTest
+    anchor: str
+    tone: Tone
+    verdict: str
+    pairs: Sequence[MetricPair]
+    others: Sequence[MetricPair]
+    ticks: Sequence[Tick]
+    galleries: Sequence[Gallery]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two reports: its name, its start, and its models on unchanged images."""
+
+    name: str
+    started: str
+    models: Sequence[str]
+    environment: Sequence[tuple[str, str]]
+
+
+def comparison_page(comparison: ReportComparison) -> str:
+    """Return the page."""
+    verdict = verdict_of_two(comparison)
+    draws_all = len(comparison.tests) <= _MOST_PICTURED
+    sections = [_section(test, comparison.names, draws=draws_all or test.differs) for test in comparison.tests]
+    ordered = sorted(sections, key=_rank)
+    return rendered(
+        "comparison.html.j2",
+        title=f"Bias comparison: {verdict.text}",
+        verdict=verdict,
+        sides=[_side(*one) for one in zip(comparison.names, (comparison.old, comparison.new), strict=True)],
+        different=[section for section in ordered if section.test.differs],
+        equal=[section for section in ordered if not section.test.differs],
+        names=comparison.names,
+        alpha=comparison.new.alpha,
+        remark=ONE_REPORT if any(map(is_told_by_one_checkpoint, comparison.comparisons)) else "",
+    )
+
+
+def _rank(section: ComparedSection) -> tuple[int, float]:
+    """Return a sort key: worse ones first, then by the size of the largest difference."""
+    largest = max((abs(pair.difference) for pair in section.pairs if pair.difference is not None), default=0.0)
+    return ("bad", "good", "odd", "quiet").index(section.tone), -largest
+
+
+def _side(name: str, report: Report) -> Side:
+    session = report.sessions[0] if report.sessions else None
+    models = [f"{title}: {performance.figures}" for title, performance in titled(report.performances)]
+    environment = [] if session is None else [*session.environment.items()]
+    return Side(name, "" if session is None else session.started, models, environment)
+
+
+def _section(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> ComparedSection:
+    limits = _limits(test)
+    before, now = (_intervals(one) for one in (test.before, test.now))
+    metrics = dict.fromkeys([*limits, *now, *before])
+    values = [interval for name in metrics for interval in (before.get(name), now.get(name)) if interval is not None]
+    axis = axis_over(end for one in values for end in (one.value, one.low, one.high))
+    if limits:
+        axis = axis_over([axis.low, axis.high, *(limit.limit for limit in limits.values())])
+    changes = {change.metric: change for change in test.changes if not change.at}
+    pairs = {
+        name: _pair(name, before.get(name), now.get(name), changes.get(name), limits.get(name), axis)
+        for name in metrics
+    }
+    tone, verdict = verdict_on(test)
+    return ComparedSection(
+        test=test,
+        anchor=hashlib.sha256(test.name.encode(errors="backslashreplace")).hexdigest()[:10],
+        tone=tone,
+        verdict=verdict,
+        pairs=[pair for name, pair in pairs.items() if name in limits],
+        others=[pair for name, pair in pairs.items() if name not in limits],
+        ticks=axis.ticks,
+        galleries=_galleries(test, names, draws=draws),
+    )
+
+
+def _limits(test: ComparedTest) -> dict[str, Limit]:
+    """Return the limits of a test by metric; the later report replaces those of the earlier one."""
+    return {limit.metric: limit for one in (test.before, test.now) if one is not None for limit in one.limits}
+
+
+def _intervals(test: Result | None) -> dict[str, Interval]:
+    if test is None:
+        return {}
+    details = {} if test.details is None else test.details.metrics
+    return {**details, **{limit.metric: limit.observed for limit in test.limits}}
+
+
+def _pair(
+    name: str,
+    before: Interval | None,
+    now: Interval | None,
+    change: ReportedChange | None,
+    limit: Limit | None,
+    axis: Axis,
+) -> MetricPair:
+    values = [None if one is None else one.value for one in (before, now)]
+    difference = None if values[0] is None or values[1] is None else values[1] - values[0]
+    limit_at = None if limit is None else axis.at(limit.limit)
+    return MetricPair(name, before, now, difference, change, limit, (_mark(before, axis), _mark(now, axis)), limit_at)
+
+
+def _mark(interval: Interval | None, axis: Axis) -> Mark:
+    ends = (None, None, None) if interval is None else (interval.value, interval.low, interval.high)
+    return Mark(*(None if end is None else axis.at(end) for end in ends))
+
+
+def _galleries(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> list[Gallery]:
+    if test.flips is None:
+        return []
+    return [
+        Gallery(name, other, len(flips.images), _pictured(flips) if draws else [], flips.images[:20])
+        for flips, name, other in zip(test.flips, names, names[::-1], strict=True)
+        if flips.images
+    ]
+
+
+def _pictured(flips: FlipsOfOne) -> list[FlippedImage]:
+    """Return the images that a report shows, with their pictures if it has some."""
+    drawn = with_tiles(flips.pictures, flips.shown)
+    if drawn and flips.pictures is not None:
+        return [FlippedImage(*one) for one in zip(drawn, pair_files(flips.pictures, drawn), strict=True)]
+    return [FlippedImage(image, "") for image in flips.shown[:MOST_IMAGES]]
