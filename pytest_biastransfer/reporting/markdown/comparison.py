@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.metrics.catalogue import ACCURACY
 from pytest_biastransfer.reporting.change_text import change_text
 from pytest_biastransfer.reporting.markdown.failure import strip
 from pytest_biastransfer.reporting.markdown.headline import SIGNS, TITLE
@@ -83,7 +84,9 @@ def _result(test: Result | None) -> str:
 def _change(test: ComparedTest) -> str:
     if test.comparison is not None and test.comparison.record.problem:
         return escaped(f"not compared: {test.comparison.record.problem}")
-    return in_cell(escaped(change_text(change)) for change in test.changes)
+    # The accuracy is that of a model, and stands below; here it says why a metric is not comparable.
+    told = [change for change in test.changes if change.metric != ACCURACY or change.meaning != "unchanged"]
+    return in_cell(escaped(change_text(change)) for change in told)
 
 
 def _flips(comparison: ReportComparison, test: ComparedTest, strips: ImageStrips | None) -> Iterator[str]:
