@@ -13,6 +13,7 @@ from pytest_biastransfer.reporting.regression_text import changes_of, standing
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
+    from pytest_biastransfer.baseline.metric_change import MetricChange
     from pytest_biastransfer.reporting.report import Pictures, Report, ReportedChange, Result, Shown
 
 _FLIPPED: Final = "flipped"
@@ -72,8 +73,15 @@ class ComparedTest:
 
     @property
     def is_worse(self) -> bool:
-        """Whether a metric or the accuracy is significantly worse."""
-        return self.comparison is not None and self.comparison.meaning == "regression"
+        """Whether a metric that the marker limits is significantly worse, and not the model's accuracy alone."""
+        return self.comparison is not None and any(
+            not change.is_accuracy for change in self.comparison.changes("regression")
+        )
+
+    @property
+    def lost_accuracy(self) -> MetricChange | None:
+        """The change of the model's accuracy, where that is lower than chance and the marker allow."""
+        return self.comparison.lost_accuracy if self.comparison is not None else None
 
     @property
     def newly_fails(self) -> bool:
@@ -93,7 +101,8 @@ class ComparedTest:
             or self.now is None
             or self.newly_fails
             or self.no_longer_fails
-            or self.standing in ("regression", "improvement", "not comparable")
+            or self.is_worse
+            or self.standing in ("improvement", "not comparable")
         )
 
 
@@ -123,8 +132,14 @@ class ReportComparison:
 
     @property
     def is_worse(self) -> bool:
-        """Whether a test is significantly worse or newly fails."""
-        return any(test.is_worse or test.newly_fails for test in self.tests)
+        """Whether a metric or an accuracy is significantly worse, or a test newly fails."""
+        return any(test.is_worse or test.newly_fails or test.lost_accuracy is not None for test in self.tests)
+
+    @property
+    def lost_accuracies(self) -> Sequence[MetricChange]:
+        """The accuracies that are lower, once for each model and dataset."""
+        changes = [test.lost_accuracy for test in self.tests if test.lost_accuracy is not None]
+        return [*{change.identity: change for change in changes}.values()]
 
 
 def compare_reports(old: Report, new: Report, paths: tuple[Path, Path]) -> ReportComparison:

@@ -68,9 +68,10 @@ def pair_files(pictures: Pictures, images: Sequence[Shown]) -> list[str]:
     addresses = []
     for image in images:
         assert image.tile is not None
-        pair = Image.new("RGB", (2 * pictures.width, pictures.height))
+        gap = max(1, pictures.width // 24)
+        pair = Image.new("RGBA", (2 * pictures.width + gap, pictures.height))
         for place in range(2):
-            pair.paste(_tile(sheet, pictures, image.tile + place), (place * pictures.width, 0))
+            pair.paste(_tile(sheet, pictures, image.tile + place), (place * (pictures.width + gap), 0))
         file = io.BytesIO()
         pair.save(file, "WEBP", quality=80)
         addresses.append(f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}")

@@ -21,7 +21,8 @@ class VerdictOfTwo:
     Attributes
     ----------
     tone
-        ``"bad"`` if a test is worse or newly fails, ``"good"`` if tests were compared and none is, else ``"odd"``.
+        ``"bad"`` if an accuracy is lower or a test is worse or newly fails; ``"good"`` if tests were compared, and that
+        is not so; else ``"odd"``.
     text
         What is worse and what is better.
     counts
@@ -36,27 +37,45 @@ class VerdictOfTwo:
 def verdict_of_two(comparison: ReportComparison) -> VerdictOfTwo:
     """Return the verdict on two reports."""
     old, new = comparison.names
+    counts = _counts(comparison)
+    parts = _differences(comparison)
+    if parts:
+        tone: Tone = "bad" if comparison.is_worse else "good"
+        return VerdictOfTwo(tone, f"{', '.join(parts)} in {new} than in {old}", counts)
+    if comparison.comparisons:
+        return VerdictOfTwo("good", f"no test is worse in {new} than in {old}", counts)
+    return VerdictOfTwo("odd", "no test was measured in both reports", counts)
+
+
+def _differences(comparison: ReportComparison) -> list[str]:
+    """Return what is worse, newly fails and is better; an accuracy comes first, as it makes biases incomparable."""
     tests = comparison.tests
+    lost = comparison.lost_accuracies
     worse = sum(test.is_worse for test in tests)
     failing = sum(test.newly_fails and not test.is_worse for test in tests)
     better = sum(test.standing == "improvement" for test in tests)
-    parts = [f"{counted(worse, 'test')} worse"] if worse else []
-    parts += [f"{counted(failing, 'test')} newly failing"] if failing else []
+    parts = []
+    if len(lost) == 1:
+        parts.append(f"clean accuracy lower ({lost[0].before:.3f} → {lost[0].now:.3f})")
+    elif lost:
+        parts.append(f"clean accuracy of {counted(len(lost), 'model')} lower")
+    parts += [f"{counted(worse, 'test')} worse"] if worse else []
     parts += [f"{counted(better, 'test')} better"] if better else []
+    # "more" fits before "than in", as the comparatives do.
+    return [*parts, f"{counted(failing, 'more test')} failing"] if failing else parts
+
+
+def _counts(comparison: ReportComparison) -> str:
+    old, new = comparison.names
     compared = comparison.comparisons
-    counts = [f"{counted(len(compared), 'test')} in both: {counts_text(compared)}" if compared else "no test in both"]
-    for name, absent in (
-        (old, [test for test in tests if test.now is None]),
-        (new, [test for test in tests if test.before is None]),
-    ):
-        counts += [f"{counted(len(absent), 'test')} only in {name}"] if absent else []
-    if parts:
-        return VerdictOfTwo(
-            "bad" if worse or failing else "good", f"{', '.join(parts)} in {new} than in {old}", "; ".join(counts)
-        )
-    if compared:
-        return VerdictOfTwo("good", f"no test is worse in {new} than in {old}", "; ".join(counts))
-    return VerdictOfTwo("odd", "no test was measured in both reports", "; ".join(counts))
+    absent = {
+        old: sum(test.now is None for test in comparison.tests),
+        new: sum(test.before is None for test in comparison.tests),
+    }
+    in_both = f"{counted(len(compared), 'test')} in both: {counts_text(compared)}" if compared else "no test in both"
+    return "; ".join(
+        [in_both, *(f"{counted(tests, 'test')} only in {name}" for name, tests in absent.items() if tests)]
+    )
 
 
 def verdict_on(test: ComparedTest) -> tuple[Tone, str]:
@@ -67,6 +86,7 @@ def verdict_on(test: ComparedTest) -> tuple[Tone, str]:
         (test.newly_fails, "bad", "newly fails"),
         (test.before is None or test.now is None, "odd", "only in one report"),
         (test.standing == "improvement", "good", "better"),
+        (test.lost_accuracy is not None, "odd", "not comparable: lower accuracy"),
         (test.no_longer_fails, "good", "no longer fails"),
         (test.standing not in ("unchanged", "new", ""), "odd", test.standing),
         (test.comparison is None, "quiet", "not measured in both"),

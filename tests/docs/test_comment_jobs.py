@@ -206,6 +206,7 @@ def test_the_job_of_gitlab_posts_a_comment_with_pictures_and_updates_it(tmp_path
     assert server.requests[-1] == "PUT /projects/5/merge_requests/12/notes/121"
     refused = shell(script, tmp_path, {**runner, "BIAS_TOKEN": "wrong"})
     assert refused.returncode != 0
+    assert 'GitLab: {"message": "Bad credentials"}' in refused.stderr
 
 
 def test_the_page_describes_every_input_of_the_action() -> None:

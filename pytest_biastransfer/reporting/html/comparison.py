@@ -11,6 +11,7 @@ from pytest_biastransfer.reporting.comparison import ComparedTest, FlipsOfOne, R
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.templates import rendered
+from pytest_biastransfer.reporting.html.tiles import PIXELATED
 from pytest_biastransfer.reporting.image_strips import MOST_IMAGES, pair_files, with_tiles
 from pytest_biastransfer.reporting.performance import titled
 from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
@@ -72,13 +73,26 @@ class FlippedImage:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The images that flip in the report `name` only; `images` is the number of all of them."""
+    """The images that flip in the report `name` and not in `other`.
+
+    Attributes
+    ----------
+    name, other
+        The names of the reports.
+    images, indices
+        The number of all of them, and the first indices in the dataset.
+    shown
+        Those that the report shows.
+    pixelated
+        Whether the pictures have few pixels.
+    """
 
     name: str
     other: str
     images: int
     shown: Sequence[FlippedImage]
     indices: Sequence[int]
+    pixelated: bool
 
 
 @dataclass(frozen=True)
@@ -135,6 +149,7 @@ def comparison_page(comparison: ReportComparison) -> str:
         different=[section for section in ordered if section.test.differs],
         equal=[section for section in ordered if not section.test.differs],
         names=comparison.names,
+        lost=comparison.lost_accuracies,
         alpha=comparison.new.alpha,
         remark=ONE_REPORT if any(map(is_told_by_one_checkpoint, comparison.comparisons)) else "",
     )
@@ -214,10 +229,15 @@ def _galleries(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> li
     if test.flips is None:
         return []
     return [
-        Gallery(name, other, len(flips.images), _pictured(flips) if draws else [], flips.images[:20])
+        Gallery(name, other, len(flips.images), _pictured(flips) if draws else [], flips.images[:20], _is_small(flips))
         for flips, name, other in zip(test.flips, names, names[::-1], strict=True)
         if flips.images
     ]
+
+
+def _is_small(flips: FlipsOfOne) -> bool:
+    """Return whether the browser enlarges the pictures pixel by pixel, as on the page of one report."""
+    return flips.pictures is not None and flips.pictures.width < PIXELATED
 
 
 def _pictured(flips: FlipsOfOne) -> list[FlippedImage]:

@@ -15,7 +15,7 @@ from pytest_biastransfer.reporting.verdict_of_two import verdict_of_two, verdict
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.reporting.comparison import ComparedTest, ReportComparison
+    from pytest_biastransfer.reporting.comparison import ComparedTest, FlipsOfOne, ReportComparison
     from pytest_biastransfer.reporting.image_strips import ImageStrips
     from pytest_biastransfer.reporting.report import Result
 
@@ -24,6 +24,7 @@ _MOST_DIFFERENT: Final = 24_000
 _MOST_FLIPS: Final = 20_000
 _MOST_OTHERS: Final = 8_000
 _MOST_PERFORMANCES: Final = 6_000
+_MOST_LISTED: Final = 8
 
 
 def comparison_text(comparison: ReportComparison, strips: ImageStrips | None) -> str:
@@ -37,6 +38,9 @@ def _lines(comparison: ReportComparison, strips: ImageStrips | None) -> Iterator
     yield f"## {SIGNS[verdict.tone]} {TITLE}: {verdict.text}"
     yield ""
     yield f"{code(comparison.names[0])} beside {code(comparison.names[1])}. {verdict.counts}."
+    for change in comparison.lost_accuracies:
+        yield ""
+        yield f"{escaped(change.subject)}: {escaped(change_text(change))}. A lower accuracy makes biases incomparable."
     different = sorted((test for test in comparison.tests if test.differs), key=_importance)
     if different:
         yield ""
@@ -105,12 +109,20 @@ def _flip_lines(comparison: ReportComparison, test: ComparedTest, strips: ImageS
     for one, name in zip(test.flips, comparison.names, strict=True):
         if not one.images:
             continue
-        shown = {image.index: f" {image.before} → {image.after}" for image in one.shown}
-        first = [*shown, *(index for index in one.images if index not in shown)][:8]
-        listed = ", ".join(f"{index}{escaped(shown.get(index, ''), 80)}" for index in first)
-        yield f"Only in {code(name)}: {counted(len(one.images), 'image')}, such as {listed}"
+        pictured = list(strip(one.pictures, one.shown, strips))
+        listed = "" if pictured else f": {', '.join(_listed(one))}"
+        yield f"Only in {code(name)}, {counted(len(one.images), 'image')}{listed}"
         yield ""
-        yield from strip(one.pictures, one.shown, strips)
+        yield from pictured
+
+
+def _listed(flips: FlipsOfOne) -> Iterator[str]:
+    """Yield the first images, those first whose classes the report has."""
+    classes = {image.index: f" {escaped(image.before, 40)} → {escaped(image.after, 40)}" for image in flips.shown}
+    ordered = [*classes, *(index for index in flips.images if index not in classes)]
+    yield from (f"{index}{classes.get(index, '')}" for index in ordered[:_MOST_LISTED])
+    if len(ordered) > _MOST_LISTED:
+        yield "…"
 
 
 def _performances(comparison: ReportComparison) -> Iterator[str]:
