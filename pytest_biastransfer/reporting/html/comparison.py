@@ -48,7 +48,7 @@ class MetricPair:
     limit
         The limit of the later report, or else of the earlier one; None if the metric has no limit.
     marks
-        Both values on the axis of the test.
+        Both values on the axis of the table.
     limit_at
         The position of the limit.
     """
@@ -61,6 +61,14 @@ class MetricPair:
     limit: Limit | None
     marks: tuple[Mark, Mark]
     limit_at: float | None
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """Metrics on one axis; `ticks` are the axis' labelled values."""
+
+    pairs: Sequence[MetricPair]
+    ticks: Sequence[Tick]
 
 
 @dataclass(frozen=True)
@@ -107,10 +115,8 @@ class ComparedSection:
         The end of a link to it. It depends on the name alone, so that links survive new tests.
     tone, verdict
         The style sheet's class, and what the comparison says, in a few words.
-    pairs, others
+    limited, others
         The limited metrics, and all others.
-    ticks
-        The labelled values of the axis that its metrics share.
     galleries
         The images that flip in one report only.
     """
@@ -119,9 +125,8 @@ class ComparedSection:
     anchor: str
     tone: Tone
     verdict: str
-    pairs: Sequence[MetricPair]
-    others: Sequence[MetricPair]
-    ticks: Sequence[Tick]
+    limited: MetricTable
+    others: MetricTable
     galleries: Sequence[Gallery]
 
 
@@ -157,7 +162,7 @@ def comparison_page(comparison: ReportComparison) -> str:
 
 def _rank(section: ComparedSection) -> tuple[int, float]:
     """Return a sort key: worse ones first, then by the size of the largest difference."""
-    largest = max((abs(pair.difference) for pair in section.pairs if pair.difference is not None), default=0.0)
+    largest = max((abs(pair.difference) for pair in section.limited.pairs if pair.difference is not None), default=0.0)
     return ("bad", "good", "odd", "quiet").index(section.tone), -largest
 
 
@@ -170,28 +175,31 @@ def _side(name: str, report: Report) -> Side:
 
 def _section(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> ComparedSection:
     limits = _limits(test)
-    before, now = (_intervals(one) for one in (test.before, test.now))
-    metrics = dict.fromkeys([*limits, *now, *before])
-    values = [interval for name in metrics for interval in (before.get(name), now.get(name)) if interval is not None]
-    axis = axis_over(end for one in values for end in (one.value, one.low, one.high))
-    if limits:
-        axis = axis_over([axis.low, axis.high, *(limit.limit for limit in limits.values())])
-    changes = {change.metric: change for change in test.changes if not change.at}
-    pairs = {
-        name: _pair(name, before.get(name), now.get(name), changes.get(name), limits.get(name), axis)
-        for name in metrics
-    }
+    measured = dict.fromkeys(name for one in (test.now, test.before) for name in _intervals(one))
     tone, verdict = verdict_on(test)
     return ComparedSection(
         test=test,
         anchor=hashlib.sha256(test.name.encode(errors="backslashreplace")).hexdigest()[:10],
         tone=tone,
         verdict=verdict,
-        pairs=[pair for name, pair in pairs.items() if name in limits],
-        others=[pair for name, pair in pairs.items() if name not in limits],
-        ticks=axis.ticks,
+        limited=_metrics(test, [*limits]),
+        others=_metrics(test, [name for name in measured if name not in limits]),
         galleries=_galleries(test, names, draws=draws),
     )
+
+
+def _metrics(test: ComparedTest, metrics: Sequence[str]) -> MetricTable:
+    """Return some metrics of a test on one axis."""
+    limits = _limits(test)
+    before, now = (_intervals(one) for one in (test.before, test.now))
+    changes = {change.metric: change for change in test.changes if not change.at}
+    intervals = [one for name in metrics for one in (before.get(name), now.get(name)) if one is not None]
+    ends = [end for one in intervals for end in (one.value, one.low, one.high)]
+    axis = axis_over([*ends, *(limits[name].limit for name in metrics if name in limits)])
+    pairs = [
+        _pair(name, before.get(name), now.get(name), changes.get(name), limits.get(name), axis) for name in metrics
+    ]
+    return MetricTable(pairs, axis.ticks)
 
 
 def _limits(test: ComparedTest) -> dict[str, Limit]:
