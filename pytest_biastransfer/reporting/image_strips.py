@@ -79,13 +79,19 @@ def pair_files(pictures: Pictures, images: Sequence[Shown]) -> list[str]:
 
 
 def _sheet(pictures: Pictures) -> Image.Image:
+    """Decode the tile sheet of a report, which may come from a stranger; raises `ReportError` if it is none."""
     try:
-        # The formats that this package writes: a report may come from a stranger.
+        # The formats that this package writes.
         with Image.open(io.BytesIO(base64.b64decode(pictures.data)), formats=("WEBP", "JPEG")) as file:
+            rows = -(-pictures.tiles // max(1, pictures.columns))
+            expected = pictures.columns * pictures.width, rows * pictures.height
+            if file.size != expected or min(expected) < 1:
+                raise ValueError(f"{file.width}×{file.height} pixels, expected {expected[0]}×{expected[1]}")
             return file.convert("RGB")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ReportError(
-            f"the pictures of a report cannot be decoded ({error}); write the report again, or leave out the images"
+            f"the pictures of a report cannot be decoded ({error}); write the report again with pytest "
+            f"--bias-report=NAME.json"
         ) from error
 
 

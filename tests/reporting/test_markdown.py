@@ -12,6 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
+from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.image_strips import ImageStrips
 from pytest_biastransfer.reporting.markdown import render_markdown
@@ -129,6 +130,27 @@ def test_strips_are_drawn_once_and_named_by_their_content() -> None:
     again = ImageStrips("https://example.org/x")
     assert render_markdown(sample_report(), again) == text.replace("bias-images/", "https://example.org/x/")
     assert again.files == strips.files
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"data": "bm8gcGljdHVyZQ=="},
+        {"data": "no base64"},
+        {"width": 10**9},
+        {"columns": 0},
+        {"height": -64},
+        {"tiles": 10**9},
+    ],
+    ids=str,
+)
+def test_pictures_of_a_strange_report_are_refused(damage: dict[str, object]) -> None:
+    test = sample_report().tests[1]
+    assert test.details is not None
+    assert test.details.pictures is not None
+    pictures = dataclasses.replace(test.details.pictures, **damage)  # type: ignore[arg-type]
+    with pytest.raises(ReportError, match="the pictures of a report cannot be decoded"):
+        ImageStrips("x").link(pictures, test.details.shown)
 
 
 def test_a_strip_has_the_pixels_of_the_tiles() -> None:
