@@ -107,6 +107,19 @@ def test_the_page_shows_both_values_and_the_images(two: ReportComparison) -> Non
         assert intervened[0] - intervened[2] > 100 > clean[0] - clean[2]
 
 
+def test_pictures_are_limited_and_the_other_tests_list_their_images(
+    two: ReportComparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    square = next(test for test in two.tests if "square" in test.name)
+    copies = [dataclasses.replace(square, name=f"test_it.py::copy[{number}]") for number in range(3)]
+    three = dataclasses.replace(two, tests=copies)
+    pictured = len(re.findall("<img", render_comparison(three)))
+    monkeypatch.setattr("pytest_biastransfer.reporting.html.comparison._MOST_PICTURES", 1)
+    page = render_comparison(three)
+    assert len(re.findall("<img", page)) == pictured // 3 > 0
+    assert page.count("<p>Indices: ") == 2
+
+
 def test_the_same_reports_give_the_same_texts(two: ReportComparison) -> None:
     assert render_comparison(two) == render_comparison(two)
     strips = ImageStrips("x"), ImageStrips("x")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +18,8 @@ from pytest_biastransfer.reporting.report import Report, ReportedChange, Result,
 from pytest_biastransfer.reporting.seed_text import ONE_REPORT, is_told_by_one_checkpoint
 from pytest_biastransfer.reporting.verdict_of_two import Tone, verdict_of_two, verdict_on
 
-# With more tests than this, only those that differ have pictures: the page stays below 8 MB.
-_MOST_PICTURED: Final = 60
+# After so many characters of pictures, tests have none: the page stays below 8 MB.
+_MOST_PICTURES: Final = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,7 @@ class Side:
 def comparison_page(comparison: ReportComparison) -> str:
     """Return the page."""
     verdict = verdict_of_two(comparison)
-    draws_all = len(comparison.tests) <= _MOST_PICTURED
-    sections = [_section(test, comparison.names, draws=draws_all or test.differs) for test in comparison.tests]
-    ordered = sorted(sections, key=_rank)
+    ordered = sorted(_sections(comparison), key=_rank)
     return rendered(
         "comparison.html.j2",
         title=f"Bias comparison: {verdict.text}",
@@ -158,6 +156,15 @@ def comparison_page(comparison: ReportComparison) -> str:
         alpha=comparison.new.alpha,
         remark=ONE_REPORT if any(map(is_told_by_one_checkpoint, comparison.comparisons)) else "",
     )
+
+
+def _sections(comparison: ReportComparison) -> Iterator[ComparedSection]:
+    """Yield the tests as sections; those that differ come first, and get their pictures first."""
+    remaining = _MOST_PICTURES
+    for test in sorted(comparison.tests, key=lambda test: not test.differs):
+        section = _section(test, comparison.names, draws=remaining > 0)
+        remaining -= sum(len(image.source) for gallery in section.galleries for image in gallery.shown)
+        yield section
 
 
 def _rank(section: ComparedSection) -> tuple[int, float]:
