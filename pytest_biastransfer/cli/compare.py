@@ -1,20 +1,17 @@
-"""``biastransfer compare``: regressions between two sessions, by the tests of a baseline comparison."""
+"""``biastransfer compare``: regressions between two sessions, as text and as an exit status."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.plain_text import in_one_line
-from pytest_biastransfer.reporting.outcomes import FAILED
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
-    from pytest_biastransfer.reporting.report import Report, Result
+    from pytest_biastransfer.reporting.comparison import ReportComparison
 
 
 def add_command(commands: Any) -> None:
@@ -41,73 +38,20 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare the two reports, and print the result."""
+    from pytest_biastransfer.reporting.comparison import compare_reports
     from pytest_biastransfer.reporting.report import read_report
 
-    old, new = read_report(options.old), read_report(options.new)
-    comparisons = _comparisons(old, new, options.old)
-    before, now = _by_name(old), _by_name(new)
-    broken = [name for name, test in now.items() if test.outcome in FAILED and not _failed(before.get(name))]
-    sys.stdout.writelines(f"{in_one_line(line)}\n" for line in _lines(comparisons, before, now, broken))
-    worse = bool(broken) or any(comparison.meaning == "regression" for comparison in comparisons)
-    return 1 if worse and options.fail_on_regression else 0
+    comparison = compare_reports(read_report(options.old), read_report(options.new), (options.old, options.new))
+    sys.stdout.writelines(f"{in_one_line(line)}\n" for line in _lines(comparison))
+    return 1 if comparison.is_worse and options.fail_on_regression else 0
 
 
-def _by_name(report: Report) -> Mapping[str, Result]:
-    return {test.name: test for test in report.tests}
-
-
-def _failed(test: Result | None) -> bool:
-    return test is not None and test.outcome in FAILED
-
-
-def _comparisons(old: Report, new: Report, old_path: Path) -> list[BaselineComparison]:
-    """Return the comparisons of the tests that are measured in both reports."""
-    from pytest_biastransfer.baseline.comparison import compared_together
-
-    before = {tuple(test.key): test for test in old.tests if test.key is not None and test.entry is not None}
-    records = [
-        (test.name, _record(before[tuple(test.key)], test, old_path, new.alpha))
-        for test in new.tests
-        if test.key is not None and test.entry is not None and tuple(test.key) in before
-    ]
-    return compared_together(records, new.alpha)
-
-
-def _record(old: Result, new: Result, old_path: Path, alpha: float) -> BaselineRecord:
-    from pytest_biastransfer.baseline.comparison import BaselineRecord
-    from pytest_biastransfer.baseline.entry import Entry
-    from pytest_biastransfer.baseline.near_ties import rounding_between, unchecked_text
-    from pytest_biastransfer.baseline.regression import changes, comparable, maybe_worse
-    from pytest_biastransfer.baseline.seeds import is_of_another_checkpoint, same_declaration
-
-    assert new.key is not None
-    try:
-        before, now = Entry.from_json(old.entry), Entry.from_json(new.entry)
-        problem = "" if same_declaration(before, now) else "it measures something else now"
-        metrics = comparable(before, now, [] if problem else new.metrics)
-        tolerances = new.max_regression, new.max_accuracy_regression
-        found, between = changes(before, now, metrics, *tolerances), rounding_between(before, now)
-        doubt = (
-            between and maybe_worse(found, alpha) and unchecked_text(between, "a report does not have their outputs")
-        )
-        return BaselineRecord(
-            new.key,
-            problem,
-            changes=found,
-            of_another_checkpoint=is_of_another_checkpoint(before, now),
-            unchecked_rounding=doubt or "",
-        )
-    except ValueError as error:
-        raise ReportError(f"{old_path}: the entry of {new.name} is damaged: {error}; write the report again") from error
-
-
-def _lines(
-    comparisons: list[BaselineComparison], before: Mapping[str, Result], now: Mapping[str, Result], broken: list[str]
-) -> Iterator[str]:
+def _lines(reports: ReportComparison) -> Iterator[str]:
     from pytest_biastransfer.reporting.regression_text import accuracy_lines, change_lines, counts_text
     from pytest_biastransfer.reporting.seed_text import ONE_REPORT, is_told_by_one_checkpoint
     from pytest_biastransfer.reporting.wording import counted
 
+    comparisons = reports.comparisons
     yield (
         f"{counted(len(comparisons), 'bias test')} in both: {counts_text(comparisons)}"
         if comparisons
@@ -120,8 +64,9 @@ def _lines(
             yield f"{line.text}{line.verdict}"
     if any(map(is_told_by_one_checkpoint, comparisons)):
         yield f"  {ONE_REPORT}"
-    for name in broken:
-        was = f"was {before[name].outcome}" if name in before else "is new"
-        yield f"  {name}: {now[name].outcome}, {was}"
-    for name in sorted(before.keys() - now.keys()):
+    for test in reports.tests:
+        if test.newly_fails and test.now is not None:
+            was = "is new" if test.before is None else f"was {test.before.outcome}"
+            yield f"  {test.name}: {test.now.outcome}, {was}"
+    for name in sorted(test.name for test in reports.tests if test.now is None):
         yield f"  {name}: only in the older report"

@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     import torch
 
@@ -84,6 +85,31 @@ def pytest_bias_executor(config: pytest.Config) -> Executor | None:
 
     Parameters
     ----------
+    config
+        The session's configuration.
+    """
+
+
+@pytest.hookspec
+def pytest_bias_session_finish(report: Mapping[str, Any], config: pytest.Config) -> None:
+    """Pass the results of a session on, for example to a tracker of experiments.
+
+    Called once, in the process that collects the results of all workers, after the report files and the terminal
+    summary are written; also after Ctrl+C, with the tests that ran. Not called if the session has no bias tests, with
+    ``--collect-only``, and after a usage error::
+
+        def pytest_bias_session_finish(report):
+            failed = [test["name"] for test in report["tests"] if test["outcome"] in ("failed", "error", "lost")]
+            requests.post(WEBHOOK, json={"failed": failed}).raise_for_status()
+
+    A session with an implementation measures what a report shows, as with ``--bias-report``. An error in it ends the
+    session with exit status 1.
+
+    Parameters
+    ----------
+    report
+        The content of ``--bias-report=FILE.json``, as dictionaries, lists, texts and numbers. It is described by
+        ``docs/report.schema.json``; ``report["schema"]`` increases when older readers would misread it.
     config
         The session's configuration.
     """

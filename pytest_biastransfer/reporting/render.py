@@ -31,9 +31,9 @@ def _json(report: Report) -> str:
 
 
 def _markdown(report: Report) -> str:
-    from pytest_biastransfer.reporting.markdown import markdown
+    from pytest_biastransfer.reporting.markdown import render_markdown
 
-    return markdown(report)
+    return render_markdown(report)
 
 
 RENDERERS: Final[Mapping[str, Callable[[Report], str]]] = {".html": _html, ".json": _json, ".md": _markdown}

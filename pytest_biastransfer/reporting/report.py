@@ -347,6 +347,12 @@ class Report:
     schema: int = SCHEMA
 
 
+def to_plain(report: Report) -> dict[str, Any]:
+    """Return a report as the plain data of its JSON: dictionaries, lists, texts and numbers, without NaN."""
+    content: dict[str, Any] = json.loads(to_json(report))
+    return content
+
+
 def to_json(report: Report) -> str:
     """Return a report as JSON."""
     # NaN is not JSON, and other programs could not read the file. Undefined figures are None by now.

@@ -129,8 +129,8 @@ def test_parts_are_joined_and_runs_become_a_trend(tmp_path: Path, capsys: pytest
     assert main(["report", *parts, "--out", str(whole)]) == 0
     assert [test.name for test in read_report(whole).tests] == [ONE.name, TWO.name]
     trend = tmp_path / "trend.html"
-    assert main(["report", parts[0], parts[0], "--out", str(trend)]) == 0
-    assert capsys.readouterr().out.endswith(f"{trend}: the trend of 2 reports\n")
+    assert main(["report", *[parts[0]] * 3, "--out", str(trend)]) == 0
+    assert capsys.readouterr().out.endswith(f"{trend}: the trend of 3 reports\n")
     assert main(["report", *parts, "--out", str(trend), "--trend"]) == 0
     assert main(["report", parts[0], parts[0], "--merge", "--out", str(whole)]) == 0
     assert len(read_report(whole).tests) == 1
@@ -141,6 +141,12 @@ def test_parts_are_joined_and_runs_become_a_trend(tmp_path: Path, capsys: pytest
     [
         ("bias.txt", [], "expected a file that ends in one of .html, .json, .md"),
         ("trend.json", ["--trend"], "a trend is a page; name a .html file, or join the reports with --merge"),
+        ("page.html", ["--images"], "images are drawn beside Markdown only; type --images --out=NAME.md"),
+        (
+            "bias.md",
+            ["--image-url=https://example.org/x"],
+            "images are drawn beside Markdown only; type --images --image-url=URL --out=NAME.md",
+        ),
     ],
 )
 def test_a_place_that_will_not_do(
@@ -149,3 +155,38 @@ def test_a_place_that_will_not_do(
     part = made(tmp_path, "a.json", ONE)
     assert main(["report", str(part), "--out", str(tmp_path / out), *more]) == 2
     assert capsys.readouterr().err == f"error: --out={tmp_path / out}: {message}\n"
+
+
+def test_two_reports_of_the_same_tests_are_set_side_by_side(
+    colors: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = report(colors, "old.json", 1), report(colors, "new.json", 0.97)
+    capsys.readouterr()
+    page, text = colors.path / "compare.html", colors.path / "compare.md"
+    assert main(["report", str(old), str(new), "--out", str(page)]) == 0
+    assert capsys.readouterr().out == f"{page}: the comparison of 2 reports\n"
+    assert '<b class="bad">1 test worse in new than in old</b>' in page.read_text()
+    assert main(["report", str(old), str(new), "--compare", "--images", "--out", str(text)]) == 0
+    lines = text.read_text().splitlines()
+    assert lines[1] == "## ❌ Bias transfer: 1 test worse in new than in old"
+    assert "30 images newly flip, 0 no longer do" in text.read_text()
+
+
+@pytest.mark.parametrize(
+    ("reports", "out", "message"),
+    [
+        (3, "compare.html", "--compare sets two reports side by side, found 3; name two, or use --trend"),
+        (
+            2,
+            "compare.json",
+            "a comparison is a page or Markdown; name a .html or .md file, or join the reports with --merge",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reports: int, out: str, message: str
+) -> None:
+    one = str(made(tmp_path, "a.json", ONE))
+    assert main(["report", *[one] * reports, "--compare", "--out", str(tmp_path / out)]) == 2
+    assert capsys.readouterr().err.endswith(f"{message}\n")
+    assert not (tmp_path / out).exists()

@@ -48,7 +48,9 @@ def shell_lines() -> Iterator[str]:
         for job in workflow.get("jobs", {}).values():
             yield from (step["run"] for step in job["steps"] if "run" in step)
         for job in workflow.values():
-            yield from (job["script"] if isinstance(job, dict) and "script" in job else [])
+            script = job["script"] if isinstance(job, dict) and "script" in job else []
+            # A script of several lines is run against a server in test_comment_jobs.py.
+            yield from (line for line in script if "\n" not in line)
     for block in blocks("ini"):
         tox = configparser.ConfigParser()
         tox.read_string(block)

@@ -26,6 +26,7 @@ from pytest_biastransfer.plugin.runtest.baseline_comparison import (
     require_no_regression,
 )
 from pytest_biastransfer.plugin.runtest.verification import begin_verification, note_stale
+from pytest_biastransfer.plugin.session import finish_hook
 from pytest_biastransfer.plugin.state import (
     BODY_PASSED,
     MEASURED,
@@ -136,11 +137,16 @@ def _judged_record(item: pytest.Item) -> Record:
     if test.case.has_baseline:
         comparison = compare_with_baseline(item, test, session_store(item.config).facts)
         record = replace(record, baseline=comparison)
-    if not item.config.stash[SETTINGS].wants_details:
+    if not _wants_details(item.config):
         return record
     from pytest_biastransfer.plugin.runtest.report_details import with_details
 
     return with_details(item, test, record)
+
+
+def _wants_details(config: pytest.Config) -> bool:
+    """Return whether something that the session writes or calls shows more of a test than its verdict."""
+    return config.stash[SETTINGS].wants_details or finish_hook.is_implemented(config)
 
 
 def record_of_test(item: pytest.Item) -> Record:
@@ -158,7 +164,7 @@ def _unfinished_record(item: pytest.Item) -> Record:
         return Record()
     test = item.stash[MEASURED]
     record = test.record(item.stash.get(VERDICT, None))
-    if not item.config.stash[SETTINGS].wants_details:
+    if not _wants_details(item.config):
         return record
     from pytest_biastransfer.plugin.runtest.report_details import with_plain_details
 

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_biastransfer.plain_text import path_from
 from pytest_biastransfer.plugin.node_names import typed_name
+from pytest_biastransfer.plugin.session.finish_hook import FinishCaller, is_implemented
 from pytest_biastransfer.plugin.settings import SUMMARY_VARIABLE
 from pytest_biastransfer.plugin.state import COMPARED, REPORT_LINES, RESULTS, SETTINGS
 
@@ -26,14 +27,16 @@ _GITHUB_ACTIONS: Final = "GITHUB_ACTIONS"
 
 
 def watch_reports(config: pytest.Config) -> None:
-    """Register the writer of reports if the session writes any; xdist workers leave that to the controller."""
+    """Register the writer of reports; xdist workers leave that to the controller."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     paths = config.stash[SETTINGS].reports
     for path in paths:
         _require_writable(path)
-    if paths or SUMMARY_VARIABLE in os.environ or os.environ.get(_GITHUB_ACTIONS) == "true":
-        config.pluginmanager.register(ReportWriter(config), "biastransfer-reports")
+    writer = ReportWriter(config)
+    config.pluginmanager.register(writer, "biastransfer-reports")
+    # A conftest file in a directory of tests may implement the hook, and is not read yet.
+    config.pluginmanager.register(FinishCaller(config, lambda: writer.report), "biastransfer-session-finish")
 
 
 def _require_writable(path: Path) -> None:
@@ -52,22 +55,38 @@ def _require_writable(path: Path) -> None:
 
 
 class ReportWriter:
-    """Writes the reports at the end of the session."""
+    """Writes the reports at the end of the session, if it writes any.
+
+    Attributes
+    ----------
+    report
+        The results of the session; None before its end, and if nothing asks for them.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
+        self.report: Report | None = None
         self._config = config
         self._started = time.time()
+
+    @property
+    def _is_needed(self) -> bool:
+        return (
+            bool(self._config.stash[SETTINGS].reports)
+            or SUMMARY_VARIABLE in os.environ
+            or os.environ.get(_GITHUB_ACTIONS) == "true"
+            or is_implemented(self._config)
+        )
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the reports; a report that cannot be written fails the session."""
+        if not self._is_needed or exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
+            return
         from pytest_biastransfer.errors import ReportError
         from pytest_biastransfer.reporting.render import render, save
         from pytest_biastransfer.reporting.summary_table import Line
 
-        if exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
-            return
-        report = self._report()
+        report = self.report = self._report()
         lines = self._config.stash.setdefault(REPORT_LINES, [])
         for path in self._config.stash[SETTINGS].reports:
             name = path_from(path, self._config.invocation_params.dir)
@@ -84,7 +103,7 @@ class ReportWriter:
     def _tell_github(self, report: Report) -> None:
         """Add the report to the job's summary, and annotations to the job's log."""
         from pytest_biastransfer.reporting.github import workflow_commands
-        from pytest_biastransfer.reporting.markdown import markdown
+        from pytest_biastransfer.reporting.markdown import render_markdown
         from pytest_biastransfer.reporting.outcomes import FAILED
         from pytest_biastransfer.reporting.summary_table import Line
 
@@ -93,7 +112,7 @@ class ReportWriter:
         if summary:
             try:
                 with Path(summary).open("a", encoding="utf-8", newline="\n") as file:
-                    file.write(markdown(report))
+                    file.write(render_markdown(report))
             except OSError as error:
                 lines.append(Line(f"{SUMMARY_VARIABLE}={summary} cannot be written: {error.strerror}", color="red"))
         if os.environ.get(_GITHUB_ACTIONS) == "true":

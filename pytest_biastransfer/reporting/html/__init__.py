@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_biastransfer.reporting.comparison import ReportComparison
     from pytest_biastransfer.reporting.report import Report
 
-__all__ = ["render_html", "render_trend"]
+__all__ = ["render_comparison", "render_html", "render_trend"]
 
 
 def render_html(report: Report) -> str:
@@ -26,3 +27,10 @@ def render_trend(reports: Sequence[Report]) -> str:
     from pytest_biastransfer.reporting.html.trend import trend
 
     return trend(reports)
+
+
+def render_comparison(comparison: ReportComparison) -> str:
+    """Return the page of two reports side by side: what differs, and the images that flip in one of them only."""
+    from pytest_biastransfer.reporting.html.comparison import comparison_page
+
+    return comparison_page(comparison)

@@ -1,0 +1,135 @@
+"""Two reports side by side as Markdown: what differs in a table, images that flip in one only, and the rest folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from pytest_biastransfer.metrics.catalogue import ACCURACY
+from pytest_biastransfer.reporting.change_text import change_text
+from pytest_biastransfer.reporting.markdown.failure import strip
+from pytest_biastransfer.reporting.markdown.headline import SIGNS, TITLE
+from pytest_biastransfer.reporting.markdown.markup import MARKER, code, escaped, fitting, folded, in_cell, table
+from pytest_biastransfer.reporting.performance import titled
+from pytest_biastransfer.reporting.verdict_of_two import verdict_of_two, verdict_on
+from pytest_biastransfer.reporting.wording import counted
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.reporting.comparison import ComparedTest, FlipsOfOne, ReportComparison
+    from pytest_biastransfer.reporting.image_strips import ImageStrips
+    from pytest_biastransfer.reporting.report import Result
+
+# As in the document of one report: GitHub allows a comment 65,536 characters.
+_MOST_DIFFERENT: Final = 24_000
+_MOST_FLIPS: Final = 20_000
+_MOST_OTHERS: Final = 8_000
+_MOST_PERFORMANCES: Final = 6_000
+_MOST_LISTED: Final = 8
+
+
+def comparison_text(comparison: ReportComparison, strips: ImageStrips | None) -> str:
+    """Return the document; see `render_comparison_markdown`."""
+    return "\n".join([*_lines(comparison, strips), ""])
+
+
+def _lines(comparison: ReportComparison, strips: ImageStrips | None) -> Iterator[str]:
+    verdict = verdict_of_two(comparison)
+    yield MARKER
+    yield f"## {SIGNS[verdict.tone]} {TITLE}: {verdict.text}"
+    yield ""
+    yield f"{code(comparison.names[0])} beside {code(comparison.names[1])}. {verdict.counts}."
+    for change in comparison.lost_accuracies:
+        yield ""
+        yield f"{escaped(change.subject)}: {escaped(change_text(change))}. A lower accuracy makes biases incomparable."
+    different = sorted((test for test in comparison.tests if test.differs), key=_importance)
+    if different:
+        yield ""
+        yield from _table(comparison, different, _MOST_DIFFERENT)
+    flips = [lines for test in different if (lines := list(_flips(comparison, test, strips)))]
+    for section in fitting(flips, _MOST_FLIPS):
+        yield from section
+    others = [test for test in comparison.tests if not test.differs]
+    if others:
+        yield ""
+        title = f"{counted(len(others), 'test')} without a difference"
+        yield from folded(title, _table(comparison, others, _MOST_OTHERS))
+    if comparison.old.performances or comparison.new.performances:
+        yield ""
+        yield from folded("Models on unchanged images", _performances(comparison))
+
+
+def _importance(test: ComparedTest) -> int:
+    """Return a sort key: worse, newly failing, better, and then what is in one report only."""
+    ranks = (test.is_worse, test.newly_fails, test.comparison is not None)
+    return next((rank for rank, holds in enumerate(ranks) if holds), len(ranks))
+
+
+def _table(comparison: ReportComparison, tests: Sequence[ComparedTest], most: int) -> Iterator[str]:
+    old, new = (escaped(name, 60) for name in comparison.names)
+    rows = [[_meaning(test), code(test.name), _result(test.before), _result(test.now), _change(test)] for test in tests]
+    shown = fitting(rows, most)
+    yield from table(("", "test", old, new, "difference"), shown)
+    if len(shown) < len(rows):
+        yield ""
+        yield f"{counted(len(rows) - len(shown), 'more test')}."
+
+
+def _meaning(test: ComparedTest) -> str:
+    tone, text = verdict_on(test)
+    return text if tone == "quiet" else f"{SIGNS[tone]} {f'**{text}**' if tone == 'bad' else escaped(text)}"
+
+
+def _result(test: Result | None) -> str:
+    if test is None:
+        return "not in it"
+    return in_cell([test.outcome, *(f"{limit.metric} {limit.observed.text}" for limit in test.limits)])
+
+
+def _change(test: ComparedTest) -> str:
+    if test.comparison is not None and test.comparison.record.problem:
+        return escaped(f"not compared: {test.comparison.record.problem}")
+    # The accuracy is that of a model, and stands below; here it says why a metric is not comparable.
+    told = [change for change in test.changes if change.metric != ACCURACY or change.meaning != "unchanged"]
+    return in_cell(escaped(change_text(change)) for change in told)
+
+
+def _flips(comparison: ReportComparison, test: ComparedTest, strips: ImageStrips | None) -> Iterator[str]:
+    """Yield a folded section of the images of a test that flip in one of the reports only."""
+    if test.flips is None or not any(one.images for one in test.flips):
+        return
+    yield ""
+    counts = ", ".join(
+        f"{len(one.images):,} only in {name}" for one, name in zip(test.flips, comparison.names, strict=True)
+    )
+    yield from folded(f"{test.name}: images that flip, {counts}", _flip_lines(comparison, test, strips))
+
+
+def _flip_lines(comparison: ReportComparison, test: ComparedTest, strips: ImageStrips | None) -> Iterator[str]:
+    assert test.flips is not None
+    for one, name in zip(test.flips, comparison.names, strict=True):
+        if not one.images:
+            continue
+        pictured = list(strip(one.pictures, one.shown, strips))
+        listed = "" if pictured else f": {', '.join(_listed(one))}"
+        yield f"Only in {code(name)}, {counted(len(one.images), 'image')}{listed}"
+        yield ""
+        yield from pictured
+
+
+def _listed(flips: FlipsOfOne) -> Iterator[str]:
+    """Yield the first images, those first whose classes the report has."""
+    classes = {image.index: f" {escaped(image.before, 40)} → {escaped(image.after, 40)}" for image in flips.shown}
+    ordered = [*classes, *(index for index in flips.images if index not in classes)]
+    yield from (f"{index}{classes.get(index, '')}" for index in ordered[:_MOST_LISTED])
+    if len(ordered) > _MOST_LISTED:
+        yield "…"
+
+
+def _performances(comparison: ReportComparison) -> Iterator[str]:
+    lines = [
+        [f"- {code(name)}: {escaped(title)}: {escaped(performance.figures)}."]
+        for name, report in zip(comparison.names, (comparison.old, comparison.new), strict=True)
+        for title, performance in titled(report.performances)
+    ]
+    for (line,) in fitting(lines, _MOST_PERFORMANCES):
+        yield line

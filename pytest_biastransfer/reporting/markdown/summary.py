@@ -1,0 +1,180 @@
+"""A report as Markdown: the verdict in a line, a table of what changed, and all else folded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.reporting.markdown.failure import failure, strip
+from pytest_biastransfer.reporting.markdown.headline import BAD, GOOD, ODD, headline
+from pytest_biastransfer.reporting.markdown.markup import MARKER, code, escaped, fitting, folded, in_cell, table
+from pytest_biastransfer.reporting.outcomes import FAILED, SEVERITY
+from pytest_biastransfer.reporting.performance import titled
+from pytest_biastransfer.reporting.wording import counted
+
+if TYPE_CHECKING:
+    from pytest_biastransfer.reporting.figures import Limit
+    from pytest_biastransfer.reporting.image_strips import ImageStrips
+    from pytest_biastransfer.reporting.report import Report, ReportedChange, Result
+
+# GitHub refuses a comment of more than 65,536 characters. The most characters of each part of a document:
+_MOST_STALE: Final = 4_000
+_MOST_PERFORMANCES: Final = 6_000
+_MOST_CHANGED: Final = 20_000
+_MOST_FAILURES: Final = 24_000
+_MOST_OTHERS: Final = 8_000
+
+
+def summary(report: Report, strips: ImageStrips | None) -> str:
+    """Return the document; see `render_markdown`."""
+    return "\n".join([*_lines(report, strips), ""])
+
+
+def _lines(report: Report, strips: ImageStrips | None) -> Iterator[str]:
+    yield MARKER
+    yield headline(report)
+    yield ""
+    yield _sentence(report)
+    # Several tests meet the same stale prediction; it is stated once.
+    stale = dict.fromkeys(text for test in report.tests for text in test.stale)
+    for lines in fitting([["", f"**{escaped(text, _MOST_STALE // 2)}**"] for text in stale], _MOST_STALE):
+        yield from lines
+    changed = sorted((test for test in report.tests if _is_changed(test)), key=_severity)
+    if changed:
+        yield ""
+        yield from _changes(changed)
+    explained = [test for test in changed if test.outcome in FAILED or test.standing == "regression"]
+    yield from _first_strip(explained, strips)
+    sections = fitting([["", *failure(test, strips)] for test in explained], _MOST_FAILURES)
+    for lines in sections:
+        yield from lines
+    if len(sections) < len(explained):
+        yield ""
+        left = len(explained) - len(sections)
+        yield f"{left:,} more failed or got worse; the report of `--bias-report=bias.html` shows all."
+    yield from _folded_rest(report)
+
+
+def _first_strip(tests: Sequence[Result], strips: ImageStrips | None) -> Iterator[str]:
+    """Yield the flipped images of the worst test that has pictures: they are seen without opening a section."""
+    for test in tests:
+        lines = list(strip(test.details.pictures, test.details.shown, strips)) if test.details is not None else []
+        if lines:
+            yield ""
+            yield f"{code(test.name)} flips, for example:"
+            yield ""
+            yield from lines[:-1]
+            return
+
+
+def _sentence(report: Report) -> str:
+    if not report.tests:
+        return "No bias tests ran."
+    counts = Counter(test.outcome for test in report.tests)
+    outcomes = (
+        f"{f'**{outcome}**' if outcome in FAILED else outcome} {counts[outcome]}"
+        for outcome in SEVERITY
+        if counts[outcome]
+    )
+    return f"{counted(len(report.tests), 'bias test')}: {', '.join(outcomes)}."
+
+
+def _is_changed(test: Result) -> bool:
+    """Whether a reader of a pull request should see the test at once."""
+    return (
+        test.outcome not in ("passed", "skipped", "xfailed")
+        or test.standing in ("regression", "improvement", "not comparable")
+        or any(_is_within_noise(limit) for limit in test.limits)
+    )
+
+
+def _is_within_noise(limit: Limit) -> bool:
+    return limit.holds is not None and limit.observed.low is not None and not limit.is_sure
+
+
+def _severity(test: Result) -> tuple[int, bool, bool, float]:
+    """Return a sort key, the worst first: by outcome, then regressions, then by the distance above the limit."""
+    excess = max((limit.exceeded_by for limit in test.limits if limit.observed.value is not None), default=0.0)
+    return SEVERITY.index(test.outcome), test.standing != "regression", test.standing != "improvement", -excess
+
+
+def _changes(tests: Sequence[Result]) -> Iterator[str]:
+    rows = [[_result(test), code(test.name), in_cell(map(_limit, test.limits)), _standing(test)] for test in tests]
+    shown = fitting(rows, _MOST_CHANGED)
+    yield from table(("", "test", "observed, limit", "since the baseline"), shown)
+    if len(shown) < len(rows):
+        yield ""
+        yield f"{counted(len(rows) - len(shown), 'more test')} changed."
+
+
+def _result(test: Result) -> str:
+    """Return what changed of a test, with a sign."""
+    if test.outcome in FAILED:
+        worse = ", worse" if test.standing == "regression" else ""
+        return f"{BAD} **{test.outcome}**{worse}"
+    if test.outcome == "xpassed":
+        return f"{ODD} passed unexpectedly"
+    if test.standing == "regression":
+        return f"{ODD} worse"
+    if test.standing == "improvement":
+        return f"{GOOD} better"
+    return f"{ODD} {escaped(test.standing)}" if test.standing == "not comparable" else f"{ODD} within noise"
+
+
+def _limit(limit: Limit) -> str:
+    met, missed = ("≥", "**<**") if limit.bound == "at least" else ("≤", "**>**")
+    sign = {True: met, False: missed, None: "?"}[limit.holds]
+    bound = "±" if limit.bound == "size at most" else ""
+    note = f", {escaped(limit.note)}" if limit.note else ""
+    return f"{limit.metric} {limit.observed.text} {sign} {bound}{limit.limit:g}{note}"
+
+
+def _standing(test: Result) -> str:
+    changes = [_change(change) for change in test.changes if change.meaning != "unchanged"]
+    return in_cell(changes or [escaped(test.standing)])
+
+
+def _change(change: ReportedChange) -> str:
+    at = f" at {escaped(change.at)}" if change.at else ""
+    difference = change.now - change.before
+    return (
+        f"{change.metric}{at} {change.before:.3f} → {change.now:.3f} (**{difference:+.3f}**, p = {change.p:.1g}): "
+        f"{escaped(change.meaning)}"
+    )
+
+
+def _folded_rest(report: Report) -> Iterator[str]:
+    performances = [
+        [f"- {escaped(title)}: {escaped(performance.figures)}.{_defect(performance.defect)}"]
+        for title, performance in titled(report.performances)
+    ]
+    if performances:
+        yield ""
+        yield from folded("Models on unchanged images", [line for (line,) in fitting(performances, _MOST_PERFORMANCES)])
+    others = [test for test in report.tests if not _is_changed(test)]
+    if others:
+        yield ""
+        rows = [[test.outcome, code(test.name), in_cell(map(_limit, test.limits)), _standing(test)] for test in others]
+        fitted = fitting(rows, _MOST_OTHERS)
+        left = [f"\n{counted(len(rows) - len(fitted), 'more test')}."] if len(fitted) < len(rows) else []
+        lines = [*table(("", "test", "observed, limit", "since the baseline"), fitted), *left]
+        yield from folded(f"{counted(len(others), 'test')} without a change", lines)
+    metrics = dict.fromkeys(limit.metric for test in report.tests for limit in test.limits)
+    if metrics:
+        yield ""
+        meanings = (
+            f"- {code(metric)}, {escaped(metric_named(metric).title)}: {_definition(metric)}." for metric in metrics
+        )
+        intervention = "`f` is the model, `T` the intervention."
+        yield from folded("What the metrics mean", [*meanings, "", intervention])
+
+
+def _defect(text: str) -> str:
+    return f" **Degenerate**: {escaped(text)}." if text else ""
+
+
+def _definition(metric: str) -> str:
+    # Text of this package, with code in backticks.
+    return metric_named(metric).definition

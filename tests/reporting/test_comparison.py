@@ -1,0 +1,187 @@
+"""Two reports side by side: which images flip in one only, against the sets by hand; and the page in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from pytest_biastransfer.reporting.comparison import ReportComparison, compare_reports
+from pytest_biastransfer.reporting.html import render_comparison
+from pytest_biastransfer.reporting.image_strips import ImageStrips
+from pytest_biastransfer.reporting.markdown import render_comparison_markdown
+from pytest_biastransfer.reporting.report import Report, read_report
+from tests.conftest import WEIGHING_BLUE
+from tests.reporting.test_html_browser import BEYOND, CHROMIUMS, OPEN_ALL, WIDTHS
+from tests.support.sample_reports import HOSTILE, hostile_report, large_report, sample_report
+
+SUITE = (
+    WEIGHING_BLUE
+    + """
+@pytest.mark.bias_intervention("yellow-square", max_asr={limit}, max_skew=0.9)
+def test_it():
+    pass
+
+@pytest.mark.bias_intervention("grayscale", max_asr=1)
+def test_gray():
+    pass
+"""
+)
+
+
+@pytest.fixture
+def two(colors: pytest.Pytester) -> ReportComparison:
+    """30 images flip before, and these and 30 others now."""
+    reports = []
+    for name, blue, limit in (("main", 1, 0.4), ("branch", 0.97, 0.3)):
+        colors.makepyfile(test_it=SUITE.format(blue=blue, limit=limit))
+        colors.runpytest_inprocess("-p", "no:xdist", f"--bias-report={name}.json", "--bias-images=all")
+        reports.append(read_report(colors.path / f"{name}.json"))
+    return compare_reports(reports[0], reports[1], (Path("main.json"), Path("branch.json")))
+
+
+def test_the_images_that_flip_in_one_only_are_those_of_the_sets(two: ReportComparison) -> None:
+    square = next(test for test in two.tests if "square" in test.name)
+    assert (square.is_worse, square.newly_fails, square.differs) == (True, True, True)
+    assert square.flips is not None
+    before, now = square.flips
+    assert (list(before.images), len(now.images)) == ([], 30)
+    assert square.now is not None
+    assert square.now.details is not None
+    assert {image.index for image in now.shown} == {
+        image.index for image in square.now.details.shown if image.index in set(now.images)
+    }
+    assert now.shown
+    gray = next(test for test in two.tests if "gray" in test.name)
+    assert not gray.differs
+    # The other way round, the same images flip in the earlier one only.
+    reverse = compare_reports(two.new, two.old, (Path("branch.json"), Path("main.json")))
+    flips = next(test.flips for test in reverse.tests if "square" in test.name)
+    assert flips is not None
+    assert [list(one.images) for one in flips] == [list(now.images), []]
+    assert not reverse.is_worse
+
+
+def test_other_images_are_not_compared_one_by_one(two: ReportComparison) -> None:
+    moved = []
+    for test in two.new.tests:
+        assert test.entry is not None
+        entry = json.loads(json.dumps(test.entry))
+        entry["dataset"]["fingerprint"] = "another"
+        moved.append(dataclasses.replace(test, entry=entry))
+    other = compare_reports(two.old, dataclasses.replace(two.new, tests=moved), (Path("a.json"), Path("b.json")))
+    assert [test.flips for test in other.tests] == [None, None]
+
+
+def test_a_test_that_is_in_one_report_only_differs(two: ReportComparison) -> None:
+    without = dataclasses.replace(two.new, tests=two.new.tests[:1])
+    lost = compare_reports(two.old, without, (Path("a.json"), Path("b.json")))
+    assert [(test.before is None, test.now is None) for test in lost.tests] == [(False, False), (False, True)]
+    assert "1 test only in a" in render_comparison_markdown(lost)
+    assert "only in one report" in render_comparison(lost)
+
+
+def test_the_page_shows_both_values_and_the_images(two: ReportComparison) -> None:
+    page = render_comparison(two)
+    assert '<b class="bad">1 test worse in branch than in main</b>' in page
+    assert "30 images that flip in <bdi>branch</bdi> and not in <bdi>main</bdi>" in page
+    assert re.search(r"0\.250 <small>.*</small></td><td>0\.500 <small>", page)
+    assert "<b>+0.250</b>" in page
+    sources = re.findall(r'<img class="pixels" src="data:image/webp;base64,([^"]+)"', page)
+    assert sources
+    with Image.open(io.BytesIO(base64.b64decode(sources[0]))) as pair:
+        # Tiles of 16 pixels with one between them. The intervened one has a yellow corner.
+        assert pair.size == (33, 16)
+        clean, intervened = (pair.convert("RGB").getpixel((column, 1)) for column in (1, 18))
+        assert isinstance(clean, tuple)
+        assert isinstance(intervened, tuple)
+        assert intervened[0] - intervened[2] > 100 > clean[0] - clean[2]
+
+
+def test_pictures_are_limited_and_the_other_tests_list_their_images(
+    two: ReportComparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    square = next(test for test in two.tests if "square" in test.name)
+    copies = [dataclasses.replace(square, name=f"test_it.py::copy[{number}]") for number in range(3)]
+    three = dataclasses.replace(two, tests=copies)
+    pictured = len(re.findall("<img", render_comparison(three)))
+    monkeypatch.setattr("pytest_biastransfer.reporting.html.comparison._MOST_PICTURES", 1)
+    page = render_comparison(three)
+    assert len(re.findall("<img", page)) == pictured // 3 > 0
+    assert page.count("<p>Indices: ") == 2
+
+
+def test_the_same_reports_give_the_same_texts(two: ReportComparison) -> None:
+    assert render_comparison(two) == render_comparison(two)
+    strips = ImageStrips("x"), ImageStrips("x")
+    texts = [render_comparison_markdown(two, one) for one in strips]
+    assert texts[0] == texts[1]
+    assert strips[0].files == strips[1].files != {}
+
+
+PATHS = Path("main.json"), Path("branch.json")
+
+
+@pytest.mark.parametrize("report", [hostile_report(name) for name in HOSTILE], ids=map(str, range(len(HOSTILE))))
+def test_hostile_names_are_only_letters(report: Report) -> None:
+    comparison = compare_reports(report, report, PATHS)
+    page, text = render_comparison(comparison), render_comparison_markdown(comparison)
+    page.encode()
+    assert "<script>alert" not in page
+    assert len(text) < 65_536
+    for token in MarkdownIt("commonmark", {"html": True}).enable("table").parse(text):
+        parts = [token, *(token.children or [])]
+        html = "".join(part.content for part in parts if part.type in ("html_block", "html_inline"))
+        assert not re.search(r"<(?!/?(?:details|summary|br)\b|!-- pytest)", html), html
+
+
+def test_a_comparison_of_200_tests_stays_small() -> None:
+    report = large_report(200, 4)
+    comparison = compare_reports(report, sample_report(), PATHS)
+    assert len(render_comparison(comparison)) < 8_000_000
+    assert len(render_comparison_markdown(comparison)) < 65_536
+
+
+@pytest.fixture
+def page(two: ReportComparison, tmp_path: Path) -> Path:
+    place = tmp_path / "compare.html"
+    place.write_text(render_comparison(two), encoding="utf-8")
+    return place
+
+
+@pytest.fixture
+def tabs() -> Iterator[object]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if executable is None:
+        pytest.skip("needs Chromium, such as Debian's package chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_every_width_and_is_accessible(page: Path, tabs: object, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    requests: list[str] = []
+    for width in WIDTHS:
+        context = tabs.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[attr-defined]
+        tab = context.new_page()
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(page.as_uri())
+        tab.evaluate(OPEN_ALL)
+        assert tab.evaluate(BEYOND) == []
+        found = axe.run(tab).response["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        context.close()
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
