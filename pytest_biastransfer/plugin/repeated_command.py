@@ -140,15 +140,15 @@ def command_of(config: pytest.Config, tests: Sequence[str], *options: str, most:
     Up to `most` tests are named. More are those that failed last, which pytest's cache knows: then `tests` have to be
     all that failed.
     """
-    words = list(_repeated(config, [WRITING, SELECTING, SHOWING]))
+    repeated = list(_repeated(config, [WRITING, SELECTING, SHOWING]))
     # Of a report in the ini file, fewer tests would replace the results of all.
     is_written = config.getini("bias_report") and not any(option.startswith("--bias-report") for option in options)
     without_report = ["-o", "bias_report="] if is_written else []
     if len(tests) <= most:
-        return command_line(["pytest", *_options(words), *without_report, *options, *tests])
+        return command_line(["pytest", *_options(repeated), *without_report, *options, *tests])
     if not config.pluginmanager.hasplugin("lfplugin"):
         return ""
-    return command_line(["pytest", *(word for _, word in words), *without_report, *options, "--lf"])
+    return command_line(["pytest", *(word for _, word in repeated), *without_report, *options, "--lf"])
 
 
 def session_words(config: pytest.Config) -> list[str]:
@@ -156,24 +156,24 @@ def session_words(config: pytest.Config) -> list[str]:
     return ["pytest", *(word for _, word in _repeated(config, [WRITING, SHOWING]))]
 
 
-def _options(words: Sequence[tuple[str, str]]) -> list[str]:
+def _options(repeated: Sequence[tuple[str, str]]) -> list[str]:
     # A name says more than an expression, and a few tests need no workers. So the command of a test is the same however
     # a session was run. Marks stay: the ini file may deselect those that the command line selects.
-    return [word for kind, word in words if kind == "option"]
+    return [word for kind, word in repeated if kind == "option"]
 
 
 def _repeated(config: pytest.Config, dropped: Sequence[Mapping[str, bool]]) -> Iterator[tuple[str, str]]:
     """Yield the words that are typed again, as a ``path``, a ``selection``, of ``workers`` or an ``option``."""
-    words = iter([str(word) for word in config.invocation_params.args])
+    typed = iter([str(word) for word in config.invocation_params.args])
     paths = set(map(str, config.args))
-    for word in words:
+    for word in typed:
         if not word.startswith("-"):
             # What is no path is the value of an unknown option before it.
             yield ("path" if word in paths else "option"), word
             continue
         name, value = _split(word)
         takes_next = value is None and _VALUES.get(name, False)
-        value = next(words, None) if takes_next else value
+        value = next(typed, None) if takes_next else value
         if any(name in options for options in dropped) or (name == "-p" and value == _NO_CACHE) or _is_flags(word):
             continue
         kind = _kind(name, value)

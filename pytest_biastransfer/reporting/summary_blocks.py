@@ -46,7 +46,7 @@ class Cells:
     value: str
     interval: str
     limit: Limit | None
-    words: str
+    verdict: str
 
     @property
     def demand(self) -> str:
@@ -84,8 +84,10 @@ def _cells(row: Row) -> Iterator[Cells]:
         observed = limit.observed
         ends = "" if observed.low is None or observed.high is None else f"[{observed.low:.3f}, {observed.high:.3f}]"
         value = "-" if observed.value is None else f"{observed.value:.3f}"
-        words = "; ".join([verdict_words(limit), *map(in_one_line, additions(limit)), *(first if number == 0 else [])])
-        yield Cells(limit.named(), value, ends, limit, words)
+        verdict = "; ".join(
+            [verdict_words(limit), *map(in_one_line, additions(limit)), *(first if number == 0 else [])]
+        )
+        yield Cells(limit.named(), value, ends, limit, verdict)
     if not record.limits:
         figures = {"asr": record.asr, "skew": record.skew}
         shown = [Cells(metric, f"{value:.3f}", "", None, "") for metric, value in figures.items() if value is not None]
@@ -149,16 +151,16 @@ class _Layout:
         }
         longest = {name: max(most, len(name)) for name, most in longest.items()}
         scale = Scale.of(cell.limit for cell in cells if cell.limit is not None)
-        words = max(*(cell_len(cell.words) for cell in cells), len("verdict"))
+        verdict = max(*(cell_len(cell.verdict) for cell in cells), len("verdict"))
         beside, below = ["case", "metric", "value", "limit", "outcome"], ["metric", "value", "limit"]
         has_limits = any(cell.limit is not None for cell in cells)
         for names, bar in ((beside, has_limits), (below, has_limits), (beside, False)):
             indent = _INDENT if "case" in names else 2 * _INDENT
             room = width - indent - sum(longest[name] + _GAP for name in names)
-            if room - (_NARROWEST_BAR + _GAP) * bar >= min(words, _FEWEST_WORDS):
-                return cls(_with_room(names, longest, room, words, has_bar=bar), scale)
+            if room - (_NARROWEST_BAR + _GAP) * bar >= min(verdict, _FEWEST_WORDS):
+                return cls(_with_room(names, longest, room, verdict, has_bar=bar), scale)
         room = width - 2 * _INDENT - sum(longest[name] + _GAP for name in below)
-        return cls(_with_room(below, longest, max(room, _FEWEST_WORDS), words, has_bar=False), scale)
+        return cls(_with_room(below, longest, max(room, _FEWEST_WORDS), verdict, has_bar=False), scale)
 
     @property
     def _indent(self) -> int:
@@ -183,7 +185,7 @@ class _Layout:
             yield Line(f"{'':{_INDENT}}{name}{'':{_GAP if name else 0}}", outcome, color)
         for number, cell in enumerate(cells):
             texts = {"metric": cell.metric, "value": cell.value, "interval": cell.interval, "limit": cell.demand}
-            texts |= {"verdict": cell.words, "bar": ""}
+            texts |= {"verdict": cell.verdict, "bar": ""}
             if number == 0:
                 texts |= {"case": case_of(row.test), "outcome": outcome}
             if cell.limit is not None and "bar" in self.widths:
@@ -206,17 +208,17 @@ class _Layout:
 
 
 def _with_room(
-    names: Sequence[str], longest: Mapping[str, int], room: int, words: int, *, has_bar: bool
+    names: Sequence[str], longest: Mapping[str, int], room: int, verdict: int, *, has_bar: bool
 ) -> Mapping[str, int]:
     """Return the widths of the columns; an interval is shown where the verdict's words need only one line."""
     widths = {name: longest[name] for name in names}
     if has_bar:
-        bar = min(max(room - _GAP - min(words, _WORDS), _NARROWEST_BAR), WIDEST_BAR)
+        bar = min(max(room - _GAP - min(verdict, _WORDS), _NARROWEST_BAR), WIDEST_BAR)
         widths, room = _inserted(widths, "bar", bar, before="limit"), room - bar - _GAP
-    if longest["interval"] > len("interval") and room - longest["interval"] - _GAP >= words:
+    if longest["interval"] > len("interval") and room - longest["interval"] - _GAP >= verdict:
         widths = _inserted(widths, "interval", longest["interval"], before="bar" if has_bar else "limit")
         room -= longest["interval"] + _GAP
-    return {**widths, "verdict": min(words, room)}
+    return {**widths, "verdict": min(verdict, room)}
 
 
 def _inserted(widths: Mapping[str, int], name: str, width: int, *, before: str) -> dict[str, int]:

@@ -115,7 +115,9 @@ def limits_sentence(rows: Sequence[Row]) -> str:
     """
     judged = [limit for row in rows for limit in row.record.limits if limit.holds is not None]
     counts = Counter((limit.holds, limit.is_sure) for limit in judged)
-    texts = [f"{counts[kind]} {_verb(kind[0], counts[kind])} {words}" for kind, words in _SURENESS if counts[kind]]
+    texts = [
+        f"{counts[kind]} {_verb(kind[0], counts[kind])} {sureness}" for kind, sureness in _SURENESS if counts[kind]
+    ]
     return f"  limits: {', '.join(texts)}" if texts else ""
 
 

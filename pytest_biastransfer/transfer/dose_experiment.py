@@ -128,7 +128,7 @@ def dose_response(  # type: ignore[misc]
     transfer = RepeatedTransfer.of(mode=mode, recipe=recipe, threshold=threshold, seeds=seeds, confidence=confidence)
     models = len(sources) * len(_require_levels(levels)) * len(transfer.seeds)
     with steps_shown(evaluator, "dose_response", models, "models", shown=progress) as begin:
-        found = dose_responses_loaded(
+        responses = dose_responses_loaded(
             evaluator,
             sources,
             as_images(finetuning, "finetuning"),
@@ -138,7 +138,7 @@ def dose_response(  # type: ignore[misc]
             levels=levels,
             limit=limit,
         )
-    return found if isinstance(source, Mapping) else of_one(found)
+    return responses if isinstance(source, Mapping) else of_one(responses)
 
 
 def dose_responses_loaded(
@@ -153,12 +153,14 @@ def dose_responses_loaded(
     limit: float | None = None,
 ) -> DoseResponses:
     """Measure with an evaluator, and with models and images that are loaded already."""
-    found: dict[str, dict[float, Repeated]] = {name: {} for name in sources}
+    figures: dict[str, dict[float, Repeated]] = {name: {} for name in sources}
     for level in sorted(_require_levels(levels)):
         images = as_images(change(finetuning, level), "change")
         for name, source in sources.items():
-            found[name][level] = transfer.measure(evaluator, source, images, question)
-    responses = {name: DoseResponse(str(question), by_level, limit, question.bound) for name, by_level in found.items()}
+            figures[name][level] = transfer.measure(evaluator, source, images, question)
+    responses = {
+        name: DoseResponse(str(question), by_level, limit, question.bound) for name, by_level in figures.items()
+    }
     return DoseResponses(responses, transfer.confidence)
 
 

@@ -62,7 +62,7 @@ class DoseResponse(Displayed):
 
     @property
     def _figures(self) -> Mapping[float, Estimate]:
-        return {level: found.figure for level, found in self.levels.items()}
+        return {level: repeated.figure for level, repeated in self.levels.items()}
 
     @property
     def sentence(self) -> str:
@@ -76,7 +76,7 @@ class DoseResponse(Displayed):
         return f"{level:g} is enough for {self.limit:g}: {self.levels[level].figure.text(sign)}."
 
     def __str__(self) -> str:
-        rows = [([f"{level:g}"], found) for level, found in self.levels.items()]
+        rows = [([f"{level:g}"], repeated) for level, repeated in self.levels.items()]
         lines = [f"{self.question}, by level", *_indented(result_table(["level"], rows, self.bound))]
         return "\n".join([*lines, f"  {self.sentence}"] if self.sentence else lines)
 
@@ -87,14 +87,14 @@ class DoseResponse(Displayed):
             "limit": self.limit,
             "smallest_level": _plain(self.smallest_level),
             "smallest_certain_level": _plain(self.smallest_certain_level),
-            "levels": [{"level": level, **found.to_json()} for level, found in self.levels.items()],
+            "levels": [{"level": level, **repeated.to_json()} for level, repeated in self.levels.items()],
         }
 
     def _facts(self) -> Row:
         return {"question": self.question}
 
     def _rows(self) -> list[Row]:
-        return [row for level, found in self.levels.items() for row in figure_rows({"level": level}, found)]
+        return [row for level, repeated in self.levels.items() for row in figure_rows({"level": level}, repeated)]
 
     def _content(self) -> Content:
         return Content(
@@ -137,9 +137,9 @@ class DoseResponses(Displayed):
             raise TransferError(f"at={at!r:.60}; the levels are {', '.join(f'{level:g}' for level in second.levels)}")
         return {
             level: worse_by(
-                found.values, second.levels[level if at is None else at].values, first.bound, self.confidence
+                repeated.values, second.levels[level if at is None else at].values, first.bound, self.confidence
             )
-            for level, found in first.levels.items()
+            for level, repeated in first.levels.items()
         }
 
     def smallest_level(self, source: str, than: str, *, at: float | None = None, margin: float = 0.0) -> float:
@@ -172,9 +172,9 @@ class DoseResponses(Displayed):
     def __str__(self) -> str:
         first = self._first
         rows = [
-            ([source, f"{level:g}"], found)
+            ([source, f"{level:g}"], repeated)
             for source, response in self.responses.items()
-            for level, found in response.levels.items()
+            for level, repeated in response.levels.items()
         ]
         lines = [f"{first.question}, by source and level"]
         lines += _indented(result_table(["source", "level"], rows, first.bound))

@@ -38,7 +38,7 @@ def charts_over(
     measures = list(next(iter(next(iter(curves.values())).values())).performances)
     limits = () if limit is None else (limit, -limit) if bound == "size at most" else (limit,)
     figures = [
-        Curve(name, {value: found.figure for value, found in curve.items()}, color=number)
+        Curve(name, {value: repeated.figure for value, repeated in curve.items()}, color=number)
         for number, (name, curve) in enumerate(curves.items())
     ]
     performances = [
@@ -53,21 +53,21 @@ def charts_over(
 
 
 def _means(curve: Mapping[Any, Repeated], measure: str) -> dict[object, Estimate]:
-    return {value: found.performances[measure].mean for value, found in curve.items()}
+    return {value: repeated.performances[measure].mean for value, repeated in curve.items()}
 
 
 def _floor(curves: Mapping[str, Mapping[Any, Repeated]], bound: Bound) -> float:
     """Return the lower end of the axis: 0, unless a signed figure or its interval is below."""
     if bound != "size at most":
         return 0.0
-    figures = [found.figure for curve in curves.values() for found in curve.values()]
+    figures = [repeated.figure for curve in curves.values() for repeated in curve.values()]
     ends = [end for figure in figures for end in (float(figure), figure.low)]
     return min(0.0, *(end for end in ends if not math.isnan(end)))
 
 
-def figure_rows(settings: Mapping[str, Any], found: Repeated) -> list[Row]:
+def figure_rows(settings: Mapping[str, Any], repeated: Repeated) -> list[Row]:
     """Return the rows of what was found with some settings: the means over the seeds, with their intervals."""
-    measures = {"figure": found.bias, **found.performances}
+    measures = {"figure": repeated.bias, **repeated.performances}
     return [
         {**settings, "measure": measure, **interval_columns(over.mean), "seeds": len(over.values)}
         for measure, over in measures.items()

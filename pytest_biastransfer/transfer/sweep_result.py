@@ -103,7 +103,7 @@ class Sweep(Displayed):
         lines = [f"{first.question}{by}"]
         if self.shared:
             lines.append("  with " + ", ".join(f"{name}={_word(value)}" for name, value in self.shared.items()))
-        rows = [([_word(value) for value in values], found) for values, found in self._by_settings()]
+        rows = [([_word(value) for value in values], repeated) for values, repeated in self._by_settings()]
         return "\n".join([*lines, *(f"  {line}" for line in result_table(names, rows, first.bound))])
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,8 +113,8 @@ class Sweep(Displayed):
             "axes": {name: list(values) for name, values in self.axes.items()},
             "settings": dict(self.shared),
             "points": [
-                {"settings": dict(zip(self.axes, values, strict=True)), **found.to_json()}
-                for values, found in self._by_settings()
+                {"settings": dict(zip(self.axes, values, strict=True)), **repeated.to_json()}
+                for values, repeated in self._by_settings()
             ],
         }
 
@@ -124,8 +124,8 @@ class Sweep(Displayed):
     def _rows(self) -> list[Row]:
         return [
             row
-            for values, found in self._by_settings()
-            for row in figure_rows(dict(zip(self.axes, values, strict=True)), found)
+            for values, repeated in self._by_settings()
+            for row in figure_rows(dict(zip(self.axes, values, strict=True)), repeated)
         ]
 
     def _content(self) -> Content:
@@ -145,13 +145,13 @@ class Sweep(Displayed):
 
     def _curves(self) -> Mapping[str, Mapping[Setting, Repeated]]:
         curves: dict[str, dict[Setting, Repeated]] = {}
-        for values, found in self._by_settings():
+        for values, repeated in self._by_settings():
             settings = dict(zip(self.axes, values, strict=True))
             place = settings.pop(self._horizontal, "")
             others = [
                 _word(value) if isinstance(value, str) else f"{name} {_word(value)}" for name, value in settings.items()
             ]
-            curves.setdefault(", ".join(others), {})[place] = found
+            curves.setdefault(", ".join(others), {})[place] = repeated
         return curves
 
 
