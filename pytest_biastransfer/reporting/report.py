@@ -81,6 +81,44 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture file.
+
+    Attributes
+    ----------
+    data
+        The file, in base64.
+    media_type
+        Its media type, such as ``"image/webp"``.
+    width, height
+        Its size, in pixels.
+    """
+
+    data: str
+    media_type: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """Where a model looks: how much less probable its prediction is if a part of the image is hidden.
+
+    Attributes
+    ----------
+    clean, intervened
+        The loss of probability, in [-1, 1], of each cell of a grid: rows from the top, cells from the left. The
+        prediction is that of the clean image, and that of the intervened image.
+    passes
+        How many images were run through the model for both.
+    """
+
+    clean: Sequence[Sequence[float]]
+    intervened: Sequence[Sequence[float]]
+    passes: int
+
+
+@dataclass(frozen=True)
 class Shown:
     """An image, and the same image under the intervention.
 
@@ -91,14 +129,21 @@ class Shown:
     label
         The name that the dataset has for its class.
     before, after
-        The predicted classes; equal if the image is an example of the intervention and does not flip.
+        The predicted classes; equal if the image is an example of the intervention and does not flip. Of an error in
+        a group of a gap, the predicted class is `before`, and `after` is empty.
     confidence_before, confidence_after
         The probabilities of these classes, in [0, 1]; None if they were not computed.
     new
         Whether it flips now and did not when the baseline was accepted; None without a baseline.
-    tile
-        The number of the clean image's tile in the test's pictures; the next tile is the intervened image. None if
-        there is no picture.
+    file
+        Its file, relative to the dataset; empty if it has none.
+    clean
+        The clean image; None if there is no picture.
+    changed
+        What the intervention changes: a picture of the same size that is transparent where nothing changes, to lay
+        upon the clean one. None if there is no intervention, or no picture.
+    saliency
+        Where the model looks; None if it was not computed.
     """
 
     index: int
@@ -108,31 +153,10 @@ class Shown:
     confidence_before: float | None = None
     confidence_after: float | None = None
     new: bool | None = None
-    tile: int | None = None
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The tile sheet of a test: tiles of one size, numbered from left to right and from top to bottom.
-
-    Attributes
-    ----------
-    data
-        The file, in base64.
-    media_type
-        Its media type, such as ``"image/webp"``.
-    width, height
-        The size of a tile, in pixels.
-    columns, tiles
-        The number of tiles in a row, and in all.
-    """
-
-    data: str
-    media_type: str
-    width: int
-    height: int
-    columns: int
-    tiles: int
+    file: str = ""
+    clean: Picture | None = None
+    changed: Picture | None = None
+    saliency: Saliency | None = None
 
 
 @dataclass(frozen=True)
@@ -182,11 +206,13 @@ class Details:
     example
         An image under the intervention, if the session draws pictures.
     shown
-        Flipped images, newly flipped ones first.
+        Flipped images, newly flipped ones first; of a gap, images that the model is wrong on, in its worst group.
+    rare_moves
+        The number of moves that are not in `moves` because a single image makes each of them.
     groups, missing
         The groups of a gap, and the number of images that are in none because they have no value.
-    pictures
-        The tile sheet with the images of `example` and `shown`.
+    errors_of
+        The group of a gap that `shown` has errors of; empty if it has none.
     """
 
     kind: Kind
@@ -200,12 +226,13 @@ class Details:
     control_metrics: Mapping[str, Interval]
     shares: Sequence[Shares] = ()
     moves: Sequence[Move] = ()
+    rare_moves: int = 0
     flips: int = 0
     example: Shown | None = None
     shown: Sequence[Shown] = ()
     groups: Sequence[Group] = ()
     missing: int = 0
-    pictures: Pictures | None = None
+    errors_of: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_biastransfer.baseline.entry import EncodedEvidence, encoded_evidence, evidence_for
 from pytest_biastransfer.baseline.regression import newly_flipped
+from pytest_biastransfer.data.image_names import image_name
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.measure import measure_loaded
 from pytest_biastransfer.plugin.kinds.early_stopping import early_stop_of
@@ -123,4 +125,5 @@ class InterventionTest(MeasuredTest):
         """Return class shares, moves between classes, and flipped images."""
         from pytest_biastransfer.reporting.details import prediction_details
 
-        return prediction_details(self.measurement, extras.source, extras.newly_flipped, extras.sheet)
+        names = functools.partial(image_name, self.inputs.images)
+        return prediction_details(self.measurement, extras.source, extras.newly_flipped, extras.pairs, names)

@@ -13,18 +13,18 @@ from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.axes import Axis
 from pytest_biastransfer.reporting.html.charts import (
     IntervalPlot,
-    MovesPlot,
-    SharesPlot,
     curve_plot,
     groups_plot,
     limit_plot,
-    moves_plot,
-    shares_plots,
+    shared_axis,
     small_axis,
     small_plot,
 )
+from pytest_biastransfer.reporting.html.class_charts import MovesPlot, SharesPlot, moves_plot, shares_plots
+from pytest_biastransfer.reporting.html.galleries import Gallery, ImageView, galleries
+from pytest_biastransfer.reporting.html.heat import level_names
+from pytest_biastransfer.reporting.html.line_chart import LineChart, line_chart
 from pytest_biastransfer.reporting.html.templates import rendered
-from pytest_biastransfer.reporting.html.tiles import SheetView, sheet_of
 from pytest_biastransfer.reporting.html.wording import (
     OUTCOME_LABELS,
     TONES,
@@ -33,7 +33,7 @@ from pytest_biastransfer.reporting.html.wording import (
 )
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import title_of, titled
-from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
+from pytest_biastransfer.reporting.report import Report, ReportedChange, Result
 from pytest_biastransfer.reporting.wording import counted
 
 # The most tests at the top of the page, and the most images of each; the sections below have all of them.
@@ -67,8 +67,8 @@ class TestSection:
         The limit that the table shows: the first that does not hold, or else the first.
     small
         The chart of that limit in the table.
-    sheet
-        The tile sheet with its images.
+    gallery
+        Its images.
     """
 
     # pytest would take the name for a class of tests.
@@ -78,7 +78,7 @@ class TestSection:
     number: int
     leading: Limit | None
     small: IntervalPlot | None
-    sheet: SheetView | None
+    gallery: Gallery
 
     @property
     def tone(self) -> str:
@@ -134,34 +134,31 @@ class TestSection:
         return [change for change in self.test.changes if change.meaning == "regression"]
 
     @property
-    def first_images(self) -> Sequence[Shown]:
+    def first_images(self) -> Sequence[ImageView]:
         """The images at the top of the page."""
-        return self.test.details.shown[:IMAGES_ON_TOP] if self.test.details is not None else ()
-
-    @property
-    def preview(self) -> Shown | None:
-        """The image that shows the intervention: the example, or else the first flipped image with a picture."""
-        if self.test.details is None:
-            return None
-        examples = [self.test.details.example, *self.test.details.shown]
-        return next((image for image in examples if image is not None and self.views(image)), None)
-
-    def views(self, shown: Shown) -> Sequence[str]:
-        """Return the viewBoxes of an image's tiles in the sheet."""
-        return self.sheet.views(shown) if self.sheet is not None else ()
+        return self.gallery.images[:IMAGES_ON_TOP]
 
     @property
     def limit_plots(self) -> Sequence[tuple[Limit, IntervalPlot]]:
         """The limits with their charts."""
-        return [(limit, limit_plot(limit, self.test)) for limit in self.test.limits]
+        axis = shared_axis(self.test)
+        return [(limit, limit_plot(limit, self.test, axis)) for limit in self.test.limits]
 
     @property
-    def curve_plots(self) -> Sequence[tuple[Curve, str, IntervalPlot]]:
+    def curve_plots(self) -> Sequence[tuple[Curve, str, IntervalPlot, LineChart | None]]:
         """The curves of a ladder with what is to be said of each, and their charts."""
-        curves = self.test.curves
+        curves, axis = self.test.curves, shared_axis(self.test)
         if curves is None:
             return ()
-        return [(curve, curves.breaking_text(curve), curve_plot(curve, curves, self.test)) for curve in curves.curves]
+        return [
+            (
+                curve,
+                curves.breaking_text(curve),
+                curve_plot(curve, curves, self.test, axis),
+                line_chart(curve, curves, self.test, axis),
+            )
+            for curve in curves.curves
+        ]
 
     @property
     def shares_plots(self) -> Sequence[SharesPlot]:
@@ -172,13 +169,13 @@ class TestSection:
     def moves_plot(self) -> MovesPlot | None:
         """The most frequent moves of predictions; None if nothing flips."""
         details = self.test.details
-        return moves_plot(details.moves, details.flips) if details is not None and details.moves else None
+        return moves_plot(details) if details is not None and details.moves else None
 
     @property
     def groups_plot(self) -> IntervalPlot | None:
         """The metric of each group; None if the test is not of a gap."""
         details = self.test.details
-        return groups_plot(details.groups) if details is not None and details.groups else None
+        return groups_plot(details.groups, shared_axis(self.test)) if details is not None and details.groups else None
 
     @property
     def metric_rows(self) -> Sequence[MetricRow]:
@@ -221,7 +218,8 @@ class OutcomeCount:
 
 def page(report: Report) -> str:
     """Return the page."""
-    sections = _sections(report.tests)
+    pictures, views = galleries(report.tests)
+    sections = _sections(report.tests, views)
     worst = sorted(sections, key=_severity)
     worse = [section for section in worst if section.worse]
     counts = _counts(report.tests)
@@ -235,6 +233,8 @@ def page(report: Report) -> str:
         regressions=sum(section.test.standing == "regression" for section in sections),
         performances=list(titled(report.performances)),
         sections=sections,
+        pictures_of_page=pictures,
+        heat_levels=level_names(),
         worst=worst,
         worse=worse[:ON_TOP],
         more_worse=len(worse[ON_TOP:]),
@@ -252,13 +252,13 @@ def _alpha_over_time(tests: Sequence[Result]) -> float | None:
     return min(levels, default=None)
 
 
-def _sections(tests: Sequence[Result]) -> Sequence[TestSection]:
+def _sections(tests: Sequence[Result], views: Sequence[Gallery]) -> Sequence[TestSection]:
     leading = [_leading(test) for test in tests]
     # All rows of the table share one axis, so that their charts can be compared.
     draw = partial(_small, axis=small_axis([limit for limit in leading if limit is not None]))
     return [
-        TestSection(test, number, limit, draw(limit), sheet_of(test.details.pictures if test.details else None))
-        for number, (test, limit) in enumerate(zip(tests, leading, strict=True), 1)
+        TestSection(test, number, limit, draw(limit), gallery)
+        for number, (test, limit, gallery) in enumerate(zip(tests, leading, views, strict=True), 1)
     ]
 
 

@@ -16,6 +16,9 @@ from pytest_biastransfer.reporting.html import wording
 from pytest_biastransfer.reporting.wording import counted, shortened
 
 _PACKAGE: Final = "pytest_biastransfer.reporting.html"
+# Each page has all of them, in this order: rules of a later style sheet override those of an earlier one.
+_STYLES: Final = ("page.css", "pictures.css")
+_SCRIPTS: Final = ("page.js", "pictures.js")
 _FILTERS: Final[Mapping[str, Any]] = {
     "basis": wording.basis,
     "broken": wording.broken,
@@ -37,7 +40,7 @@ _FILTERS: Final[Mapping[str, Any]] = {
 def rendered(template: str, **variables: Any) -> str:
     """Return the page that a template makes of its variables.
 
-    The page contains the style sheet and the script. Its content security policy lets it load and run nothing else.
+    The page contains the style sheets and the scripts. Its content security policy lets it load and run nothing else.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(_PACKAGE, ""),
@@ -50,10 +53,10 @@ def rendered(template: str, **variables: Any) -> str:
     )
     environment.filters.update(_FILTERS)
     environment.globals.update(outcome_labels=wording.OUTCOME_LABELS, tones=wording.TONES)
-    script = _text("page.js")
+    script = "".join(map(_text, _SCRIPTS))
     return environment.get_template(template).render(
-        # These two files are part of the package. Everything that comes from a report is escaped.
-        style=Markup(_text("page.css")),
+        # These files are part of the package. Everything that comes from a report is escaped.
+        style=Markup("".join(map(_text, _STYLES))),
         script=Markup(script),
         # The content security policy allows the script with this hash and no other, in case escaping ever fails.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
