@@ -1,7 +1,7 @@
 """Where a model looks: parts of an image are hidden, one after the other, and the prediction becomes less probable.
 
-The method is that of Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (ECCV 2014), section 4.2.
-It needs nothing of a model but its outputs, and is deterministic.
+The method is that of Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (ECCV 2014), in section
+4.2. It needs nothing of a model but its outputs, and is deterministic.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def prediction_details(
     names
         Takes the index of an image and returns its file; see `image_name`.
     """
-    moves, rare = _moves(measurement.flips)
+    moves, rare = moves_of(measurement.flips)
     return {
         "shares": _all_shares(measurement, source),
         "moves": moves,
@@ -165,7 +165,7 @@ def _shares(role: Role, measurement: Measurement) -> Shares:
     )
 
 
-def _moves(flips: Sequence[Flip]) -> tuple[list[Move], int]:
+def moves_of(flips: Sequence[Flip]) -> tuple[list[Move], int]:
     """Return the most frequent moves, and how many are left out because a single image makes each of them."""
     counts = Counter((flip.before, flip.after) for flip in flips)
     # Counter.most_common would leave ties in the order of the images; sorted, equal counts come by class name.
@@ -202,6 +202,7 @@ def _shown(
                 file="" if names is None else names(index),
                 clean=None if pair is None else pair.clean,
                 changed=None if pair is None else pair.changed,
+                middle=0.5 if pair is None else pair.middle,
                 saliency=None if pair is None else pair.saliency,
             )
         )

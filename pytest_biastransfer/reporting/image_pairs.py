@@ -50,6 +50,7 @@ class ImagePair:
 
     clean: Picture | None
     changed: Picture | None
+    middle: float = 0.5
     confidences: Sequence[float | None] = ()
     saliency: Saliency | None = None
 
@@ -131,14 +132,25 @@ def pairs_from_plain(content: Any) -> Sequence[ImagePair]:
     return pairs
 
 
-def _pictures(versions: Sequence[torch.Tensor]) -> list[tuple[Picture | None, Picture | None]]:
-    """Draw images of shape [images, channels, height, width] with values in [0, 1], and what changes of each."""
+def _pictures(versions: Sequence[torch.Tensor]) -> list[tuple[Picture | None, Picture | None, float]]:
+    """Draw images of shape [images, channels, height, width] with values in [0, 1], and what changes of each.
+
+    The third entry of each is the horizontal middle of what changes; see `Shown.middle`.
+    """
     if versions[0].shape[1] not in (1, 3):
-        return [(None, None)] * len(versions[0])
+        return [(None, None, 0.5)] * len(versions[0])
     pixels = [_reduced(version) for version in versions]
     if len(pixels) == 1:
-        return [(_picture(clean), None) for clean in pixels[0]]
-    return [(_picture(clean), _picture(_changed(clean, changed))) for clean, changed in zip(*pixels, strict=True)]
+        return [(_picture(clean), None, 0.5) for clean in pixels[0]]
+    return [
+        (_picture(clean), _picture(_changed(clean, changed)), _middle(clean, changed))
+        for clean, changed in zip(*pixels, strict=True)
+    ]
+
+
+def _middle(clean: Pixels, changed: Pixels) -> float:
+    columns = np.flatnonzero((clean != changed).any(axis=(0, 2)))
+    return round(float(columns.mean() + 0.5) / clean.shape[1], 2) if len(columns) else 0.5
 
 
 def _reduced(version: torch.Tensor) -> Pixels:

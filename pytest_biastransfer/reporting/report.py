@@ -142,6 +142,8 @@ class Shown:
     changed
         What the intervention changes: a picture of the same size that is transparent where nothing changes, to lay
         upon the clean one. None if there is no intervention, or no picture.
+    middle
+        The middle of what changes, from 0 at the left edge to 1 at the right one.
     saliency
         Where the model looks; None if it was not computed.
     """
@@ -156,6 +158,7 @@ class Shown:
     file: str = ""
     clean: Picture | None = None
     changed: Picture | None = None
+    middle: float = 0.5
     saliency: Saliency | None = None
 
 

@@ -132,7 +132,8 @@ def _pairs(
         return None if pairs is None else ImagePairs(pairs)
     images = test.inputs.images
     label, file = images.label_text(0), image_name(images, 0)
-    shown = Shown(0, label, before="", after="", file=file, clean=pairs[0].clean, changed=pairs[0].changed)
+    pair = pairs[0]
+    shown = Shown(0, label, "", "", file=file, clean=pair.clean, changed=pair.changed, middle=pair.middle)
     return ImagePairs(example=None if shown.clean is None else shown)
 
 

@@ -12,7 +12,8 @@
     const sliders = stages.map((stage) => {
       const slider = document.createElement("input");
       slider.type = "range";
-      slider.setAttribute("aria-label", `${stage.previousElementSibling.textContent}: from intervened to clean`);
+      slider.value = parseFloat(stage.style.getPropertyValue("--at")) || 50;
+      slider.setAttribute("aria-label", `${stage.previousElementSibling.querySelector("span").textContent}: from intervened to clean`);
       slider.addEventListener("input", () => set(stage, slider.value));
       stage.append(slider);
       return slider;
