@@ -49,7 +49,8 @@ def test_it_is_the_mean_loss_over_the_windows_that_hide_a_cell(height: int, widt
 
     def probability(images: torch.Tensor) -> torch.Tensor:
         calls.append(len(images))
-        return (images * weights).sum(dim=(1, 2, 3)).sigmoid()
+        outputs: torch.Tensor = (images * weights).sum(dim=(1, 2, 3))
+        return outputs.sigmoid()
 
     found = saliency(image, probability)
     assert calls == [PASSES]

@@ -202,7 +202,7 @@ def test_pictures_show_the_flipped_images(suite: pytest.Pytester) -> None:
     first = details.shown[0]
     clean, changed = pixels_of(first.clean), pixels_of(first.changed)
     assert clean.shape == changed.shape == (16, 16, 4)
-    assert (clean[..., :3] == [77, 74, 79]).all()
+    assert (abs(clean[..., :3].astype(int) - [77, 74, 79]) <= 1).all()
     # A yellow square in the first quarter, and nothing else.
     assert (changed[:4, :4] == [255, 255, 0, 255]).all()
     assert changed[..., 3].sum() == 16 * 255
@@ -376,8 +376,8 @@ def test_a_gap_that_is_too_large_shows_errors_of_the_worst_group(colors: pytest.
             for number in range(90):
                 place, label = ("left", "right")[number % 2], ("red", "green", "blue")[number // 2 % 3]
                 channel = ("red", "green", "blue").index(label)
-                # One in three on the left is brightest in the channel of another class.
-                shown = (channel + 1) % 3 if place == "left" and number % 3 == 0 else channel
+                # One in five on the left is brightest in the channel of another class.
+                shown = (channel + 1) % 3 if place == "left" and number % 5 == 0 else channel
                 pixels = np.zeros((8, 8, 3), np.uint8)
                 pixels[..., shown] = 200
                 Image.fromarray(pixels).save(folder / f"{number}.png")
@@ -389,7 +389,7 @@ def test_a_gap_that_is_too_large_shows_errors_of_the_worst_group(colors: pytest.
         def test_accuracy():
             pass
 
-        @pytest.mark.bias_gap("place", "fpr", positive="red", max_gap=0.1)
+        @pytest.mark.bias_gap("place", "fpr", positive="red", max_gap=0.05)
         def test_fpr():
             pass
 
@@ -406,9 +406,9 @@ def test_a_gap_that_is_too_large_shows_errors_of_the_worst_group(colors: pytest.
     assert (accuracy.errors_of, fpr.errors_of, fine.errors_of) == ("left", "left", "")
     names = ("red", "green", "blue")
     for details, wrong in (
-        (accuracy, list(range(0, 90, 6))),
+        (accuracy, list(range(0, 90, 10))),
         # What is blue is taken for red.
-        (fpr, [number for number in range(0, 90, 6) if names[number // 2 % 3] == "blue"]),
+        (fpr, [number for number in range(0, 90, 10) if names[number // 2 % 3] == "blue"]),
     ):
         assert [image.index for image in details.shown] == wrong
         for image in details.shown:
