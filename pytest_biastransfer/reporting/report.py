@@ -15,6 +15,7 @@ from pytest_biastransfer.baseline.near_ties import WithinRounding
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.curves import Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.findings import Finding
 from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import Performance, once_each
@@ -268,6 +269,8 @@ class Result:
         How its metrics changed.
     notes
         Further results of the test, such as an attribution, as text of several lines.
+    findings
+        The figures of these results.
     stale
         The stale predictions of the store that were met and computed again.
     details
@@ -290,6 +293,7 @@ class Result:
     standing: str = ""
     changes: Sequence[ReportedChange] = ()
     notes: Sequence[str] = ()
+    findings: Sequence[Finding] = ()
     stale: Sequence[str] = ()
     details: Details | None = None
     key: Sequence[str] | None = None

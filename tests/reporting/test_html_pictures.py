@@ -255,6 +255,19 @@ def test_strengths_that_have_room_are_to_scale_and_gaps_are_left_out() -> None:
     assert line_chart(one, curves, test, shared_axis(test)) is None
 
 
+def test_findings_are_plotted_beside_their_figures(sample: str) -> None:
+    plot = (
+        section(sample, 2)
+        .partition("<caption>asr, by where the model comes from</caption>")[2]
+        .partition("</table>")[0]
+    )
+    assert re.findall(r"<th>([^<]+)</th><td>([\d.]+) <small>([^<]+)", plot)[1:] == [
+        ("control source", "0.144", "0.124 to 0.164"),
+        ("source - control source", "0.237", "0.221 to 0.254"),
+    ]
+    assert plot.count("<circle ") == 3
+
+
 def test_a_gap_shows_errors_of_its_worst_group(ladder: str) -> None:
     text = section(ladder, 2)
     assert "Errors in the group bird on water" in Page(text).text

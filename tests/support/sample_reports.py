@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from pytest_biastransfer.reporting.curves import Curve, Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.findings import Finding
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import (
     Details,
@@ -376,6 +377,16 @@ def _failed() -> Result:
         ],
         notes=[
             "attribution of asr, 5 seeds\n  from the source   0.237 [0.221, 0.254]\n  from the task     0.144 [0.131, 0.158]"
+        ],
+        findings=[
+            Finding(
+                "asr, by where the model comes from",
+                {
+                    "source": share(0.381, 5000, 0.02),
+                    "control source": share(0.144, 5000, 0.02),
+                    "source - control source": Interval(0.237, 0.221, 0.254, 0.95, 5000),
+                },
+            )
         ],
         details=_measured(pictures(16), 3),
     )

@@ -10,6 +10,7 @@ from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.metrics.ladder_measurement import strength_name
 from pytest_biastransfer.reporting.curves import Curve, Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.findings import Finding
 from pytest_biastransfer.reporting.html.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.html.wording import figure, spread
 from pytest_biastransfer.reporting.report import Group, Result
@@ -71,6 +72,7 @@ def shared_axis(test: Result) -> Axis:
     """Return the axis that all plots of a test share: its metrics are shares, and differences of shares."""
     rows = [row for limit in test.limits for row in _limit_rows(limit, test)]
     rows += _group_rows(test.details.groups) if test.details is not None else []
+    rows += [row for finding in test.findings for row in _finding_rows(finding)]
     curves = test.curves
     rows += [row for curve in curves.curves for row in _curve_rows(curve, curves, test)] if curves is not None else []
     return axis_over(value for row in rows for value in _positions(row.interval))
@@ -89,6 +91,16 @@ def groups_plot(groups: Sequence[Group], axis: Axis) -> IntervalPlot:
 def curve_plot(curve: Curve, curves: Curves, test: Result, axis: Axis) -> IntervalPlot:
     """Return a metric at the strengths of a ladder on one axis, with its limit, each above the baseline's."""
     return _interval_plot(_curve_rows(curve, curves, test), curve.limit, axis)
+
+
+def finding_plot(finding: Finding, axis: Axis) -> IntervalPlot:
+    """Return a figure in several cases on one axis, with its limit."""
+    return _interval_plot(_finding_rows(finding), finding.limit, axis)
+
+
+def _finding_rows(finding: Finding) -> list[_Row]:
+    rows = [_Row(shortened(name, NAME), "observed", interval) for name, interval in finding.cases.items()]
+    return rows + ([_Row("limit", "limit", _value(finding.limit))] if finding.limit is not None else [])
 
 
 def _limit_rows(limit: Limit, test: Result) -> list[_Row]:

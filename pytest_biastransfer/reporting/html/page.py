@@ -10,10 +10,12 @@ from typing import Final
 
 from pytest_biastransfer.reporting.curves import Curve
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.findings import Finding
 from pytest_biastransfer.reporting.html.axes import Axis
 from pytest_biastransfer.reporting.html.charts import (
     IntervalPlot,
     curve_plot,
+    finding_plot,
     groups_plot,
     limit_plot,
     shared_axis,
@@ -159,6 +161,12 @@ class TestSection:
             )
             for curve in curves.curves
         ]
+
+    @property
+    def finding_plots(self) -> Sequence[tuple[Finding, IntervalPlot]]:
+        """What the test found out besides its verdict, with its charts."""
+        axis = shared_axis(self.test)
+        return [(finding, finding_plot(finding, axis)) for finding in self.test.findings]
 
     @property
     def shares_plots(self) -> Sequence[SharesPlot]:
