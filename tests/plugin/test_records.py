@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.record import Record
 
 LIMIT = Limit("asr", 0.1, "point", False, "within noise", Interval(0.25, 0.2, 0.3, 0.95, 100), None)
-FINDINGS = [{"question": "asr", "cases": {}, "limit": None}]
+FINDINGS: list[dict[str, Any]] = [{"question": "asr", "cases": {}, "limit": None}]
 
 
 def report() -> pytest.TestReport:
