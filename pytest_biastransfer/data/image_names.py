@@ -13,9 +13,9 @@ __all__ = ["image_name"]
 def image_name(images: LabelledImages, index: int) -> str:
     """Return the file of an image relative to its dataset, such as ``"cat/0001.jpg"``; empty if it has no file.
 
-    >>> import numpy as np
-    >>> from pytest_biastransfer.data.loading import images_from
-    >>> image_name(images_from((np.zeros((1, 3, 8, 8), np.uint8), np.zeros(1, np.int64))), 0)
+    >>> import torch
+    >>> from pytest_biastransfer.data import as_images
+    >>> image_name(as_images([(torch.zeros(3, 8, 8), 0)], "images"), 0)
     ''
     """
     files = images.files

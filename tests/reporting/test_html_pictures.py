@@ -51,7 +51,7 @@ def test_an_image_has_its_file_label_and_confidences_and_what_is_new_is_marked(s
     figures = gallery_of(text)[:16]
     assert ["<b>new</b>" in figure for figure in figures] == [True] * 5 + [False] * 11
     assert Page(figures[0]).text == "image #3 label cat new cat 52 % → ship 41 %"
-    assert Page(figures[5]).text == "ship/0088.jpg #88 label ship ship 72 % → airplane 76 %"
+    assert Page(figures[5]).text == "#88 ship/0088.jpg label ship ship 72 % → airplane 76 %"
 
 
 def test_a_clean_picture_is_on_the_page_once_whatever_shows_it() -> None:
@@ -272,6 +272,6 @@ def test_a_gap_shows_errors_of_its_worst_group(ladder: str) -> None:
     text = section(ladder, 2)
     assert "Errors in the group bird on water" in Page(text).text
     figures = gallery_of(text)
-    assert Page(figures[1]).text == "automobile/0037.jpg #37 label automobile predicted bird"
+    assert Page(figures[1]).text == "#37 automobile/0037.jpg label automobile predicted bird"
     assert 'class="changed"' not in text
     assert "<input" not in text
