@@ -262,7 +262,7 @@ def test_findings_are_plotted_beside_their_figures(sample: str) -> None:
         .partition("</table>")[0]
     )
     assert re.findall(r"<th>([^<]+)</th><td>([\d.]+) <small>([^<]+)", plot)[1:] == [
-        ("control source", "0.144", "0.124 to 0.164"),
+        ("control source", "0.144", "0.130 to 0.158"),
         ("source - control source", "0.237", "0.221 to 0.254"),
     ]
     assert plot.count("<circle ") == 3

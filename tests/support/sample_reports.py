@@ -382,8 +382,8 @@ def _failed() -> Result:
             Finding(
                 "asr, by where the model comes from",
                 {
-                    "source": share(0.381, 5000, 0.02),
-                    "control source": share(0.144, 5000, 0.02),
+                    "source": share(0.381),
+                    "control source": share(0.144),
                     "source - control source": Interval(0.237, 0.221, 0.254, 0.95, 5000),
                 },
             )

@@ -12,7 +12,7 @@ from pytest_biastransfer.reporting.outcomes import SEVERITY
 from pytest_biastransfer.reporting.report import Details, Picture, Result, Shown
 
 # The most characters of all pictures of a page, so that a page of 200 tests stays below 8 MB.
-MOST_CHARACTERS: Final = 4_400_000
+MOST_CHARACTERS: Final = 4_200_000
 # The browser enlarges pictures with fewer pixels than this without smoothing: smoothed, they would be a blur.
 PIXELATED: Final = 48
 
