@@ -163,6 +163,12 @@ class Attribution:
         repeats = self.sources.get(name, ())
         return [(f"  {place}", own) for place, own in enumerate(repeats, 1)] if len(repeats) > 1 else []
 
+    @property
+    def cases(self) -> Mapping[str, Estimate]:
+        """The figure of the models from each source, and the differences, by their names."""
+        arms = {name: arm.figure for name, arm in self.arms.items()}
+        return {**arms, **{f"source - {name}": difference for name, difference in self.differences.items()}}
+
     def to_json(self) -> dict[str, Any]:
         """Return the attribution as plain data for JSON."""
         return {

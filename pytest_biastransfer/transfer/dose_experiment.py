@@ -86,6 +86,11 @@ class DoseResponse:
         return {level: found.figure for level, found in self.levels.items()}
 
     @property
+    def cases(self) -> Mapping[str, Estimate]:
+        """The figure at each level, by the name of the level."""
+        return {f"level {level:g}": figure for level, figure in self._figures.items()}
+
+    @property
     def sentence(self) -> str:
         """The conclusion as a sentence; empty without a limit."""
         if self.limit is None:
@@ -171,6 +176,25 @@ class DoseResponses:
         to be within the margin. So hardly any is found if the margin is 0 and both sources are equally good.
         """
         return _smallest_certain(self.worse_by(source, than, at=at), margin)
+
+    @property
+    def question(self) -> str:
+        """The name of the figure."""
+        return next(iter(self.responses.values())).question
+
+    @property
+    def limit(self) -> float | None:
+        """The limit of the figure, if there is one."""
+        return next(iter(self.responses.values())).limit
+
+    @property
+    def cases(self) -> Mapping[str, Estimate]:
+        """The figure at each level of each source, by the name of both."""
+        return {
+            f"{source}, {level}": figure
+            for source, response in self.responses.items()
+            for level, figure in response.cases.items()
+        }
 
     @property
     def sentence(self) -> str:
