@@ -180,7 +180,7 @@ def test_groups_have_their_sizes_and_those_that_were_not_judged_say_so(sample: s
     text = Page(section(sample, 5)).text
     assert "bird on water 0.310 0.284 to 0.336, n = 642 " in text
     assert re.search(r"on ice 0\.500, too few [\d.]+ to [\d.]+, n = 9 ", text)
-    assert "improvement gap 0.290 → 0.230 (p = 0.0004)" in text
+    assert "improvement gap between groups (gap) 0.290 → 0.230 (p = 0.0004)" in text
 
 
 @pytest.mark.parametrize("name", ["sample", "trend"])
