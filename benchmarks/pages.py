@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -20,8 +21,8 @@ from benchmarks.processes import run
 TESTS, IMAGES = 200, 16
 
 PAGE_FIGURES: Final = (
-    Figure("page-seconds", "HTML report, 200 tests of 16 images", "page.seconds", must=5),
-    Figure("page-bytes", "its size", "page.bytes", must=5e6, unit="bytes"),
+    Figure("page-seconds", "HTML report, 200 tests of 16 images", "page.seconds", must=8),
+    Figure("page-bytes", "its size", "page.bytes", must=8e6, unit="bytes"),
     Figure("page-text", "of that, without the images", "page.text", unit="bytes"),
 )
 
@@ -46,8 +47,7 @@ def main() -> None:
 
     page = render_html(report).encode()
     seconds = time.perf_counter() - start
-    pictures = [test.details.pictures for test in report.tests if test.details is not None]
-    images = sum(len(one.data) for one in pictures if one is not None)
+    images = sum(map(len, re.findall(rb'href="data:image/[^"]*"', page)))
     sys.stdout.write(json.dumps({"seconds": seconds, "bytes": len(page), "text": len(page) - images}) + "\n")
 
 

@@ -82,19 +82,23 @@ class Decision:
         scores: npt.NDArray[np.float32] = predictions.values[:, self.output]
         return scores
 
-    def confidence(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Return the probability of what is predicted, [images], from outputs [images, outputs].
+    def probability(self, outputs: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        """Return the probability of a prediction, [images], from outputs [images, outputs].
 
-        A threshold at prevalence counts as 0.5 here.
+        The prediction is that of the outputs `predicted`, [images, outputs], or [1, outputs] for one of all images. A
+        threshold at prevalence counts as 0.5 here.
         """
         if self.output is not None:
             threshold = self.threshold if isinstance(self.threshold, float) else DEFAULT
-            positive = outputs[:, self.output].sigmoid() if self.is_logit else outputs[:, self.output]
-            return positive.where(positive > threshold, 1 - positive)
+            positive, reference = (
+                one[:, self.output].sigmoid() if self.is_logit else one[:, self.output] for one in (outputs, predicted)
+            )
+            return positive.where(reference > threshold, 1 - positive)
         probabilities = outputs.softmax(dim=1)
+        classes = predicted.argmax(dim=1, keepdim=True).expand(len(outputs), 1)
         if not self.positive:
-            return probabilities.amax(dim=1)
-        is_positive = (outputs.argmax(dim=1)[:, None] == outputs.new_tensor(self.positive)).any(dim=1)
+            return probabilities.gather(1, classes)[:, 0]
+        is_positive = (classes == outputs.new_tensor(self.positive)).any(dim=1)
         positive = probabilities[:, list(self.positive)].sum(dim=1)
         return positive.where(is_positive, 1 - positive)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.record import Record
 
 # Grows with each change of what is written here or in `pytest_biastransfer.plugin.xdist.worker_messages`.
-VERSION: Final = 5
+VERSION: Final = 6
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class AttachedRecord:
         Seconds that the process of a bias test has spent on loading torch and models for it.
     loaded
         Why models were loaded since the process' last report, a line by model; see `LoadedModels`.
+    findings
+        The figures of the notes, as plain data of `pytest_biastransfer.reporting.findings.Finding`.
     """
 
     bias: Record | None = None
@@ -47,6 +49,7 @@ class AttachedRecord:
     sweep_points: Sequence[dict[str, Any]] = field(default=())
     loading: float = 0.0
     loaded: Mapping[str, str] = field(default_factory=dict)
+    findings: Sequence[dict[str, Any]] = field(default=())
 
 
 def to_text(content: Any) -> str:

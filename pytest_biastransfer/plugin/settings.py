@@ -152,6 +152,8 @@ class Settings:
         Files that a report is written to.
     images
         The tests whose flipped images a report shows.
+    saliency
+        Whether a report shows where the model looks.
     html_path
         The file that pytest-html writes, if it does.
     """
@@ -185,6 +187,7 @@ class Settings:
     early_stop: float | None
     reports: tuple[Path, ...]
     images: Images
+    saliency: bool
     html_path: str | None
 
     @property
@@ -233,6 +236,12 @@ def add_options(parser: pytest.Parser) -> None:
         type="bool",
         default=False,
     )
+    saliency = (
+        "show where the model looks, for the first flipped images of failed tests; takes about 400 forward passes for "
+        "each of these tests (default: off)"
+    )
+    group.addoption("--bias-saliency", dest="bias_saliency", action="store_true", default=False, help=saliency)
+    parser.addini("bias_saliency", saliency, type="bool", default=False)
     parser.addini("bias_report", f"files to write reports to, one per line: {', '.join(RENDERERS)}", type="linelist")
     group.addoption("--bias-only", dest="bias_only", action="store_true", default=False, help="run only the bias tests")
     group.addoption(
@@ -306,6 +315,7 @@ def read_settings(config: pytest.Config) -> Settings:
         reports=tuple(_reports(config)),
         html_path=config.getoption("htmlpath", None),
         images=_choice(_named("images"), _value(config, "images") or "failed", Images),
+        saliency=config.getoption("bias_saliency") or config.getini("bias_saliency"),
     )
 
 
@@ -319,7 +329,8 @@ def _require_known_ini_keys(config: pytest.Config) -> None:
     import difflib
 
     fixtures = (*_MODEL_FIXTURES, *_DATASET_FIXTURES)
-    valid = [f"bias_{name}" for name in (*_OPTIONS, *_INI_ONLY, "report")] + [ini_of(name) for name in fixtures]
+    names = (*_OPTIONS, *_INI_ONLY, "report", "saliency")
+    valid = [f"bias_{name}" for name in names] + [ini_of(name) for name in fixtures]
     # pytest has no public way to ask which keys of the ini file nobody has declared.
     for key in sorted(config._get_unknown_ini_keys()):
         if difflib.get_close_matches(key, valid, n=1, cutoff=0.85):

@@ -83,5 +83,7 @@ UNSETTLED: Final[pytest.StashKey[bool]] = pytest.StashKey()
 REMARKS: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
 # Points of sweeps that it measured, with the files to write, as `AttachedRecord` has them.
 SWEEP_POINTS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
+# Figures in several cases that it found out, such as attributions, as plain data of `Finding`.
+FINDINGS: Final[pytest.StashKey[list[dict[str, Any]]]] = pytest.StashKey()
 # Findings besides its verdict, for a section of the summary.
 NOTES: Final[pytest.StashKey[list[str]]] = pytest.StashKey()

@@ -14,7 +14,7 @@ from pytest_biastransfer.reporting.regression_text import changes_of, standing
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
     from pytest_biastransfer.baseline.metric_change import MetricChange
-    from pytest_biastransfer.reporting.report import Pictures, Report, ReportedChange, Result, Shown
+    from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
 
 _FLIPPED: Final = "flipped"
 
@@ -29,13 +29,10 @@ class FlipsOfOne:
         Their indices in the dataset, ascending.
     shown
         Those that the report shows, with their classes.
-    pictures
-        The tile sheet of the report's test; None if it has none.
     """
 
     images: Sequence[int]
     shown: Sequence[Shown]
-    pictures: Pictures | None
 
 
 @dataclass(frozen=True)
@@ -245,7 +242,7 @@ def _flips(before: Result, now: Result) -> tuple[FlipsOfOne, FlipsOfOne] | None:
 
 def _of_one(test: Result, images: set[int]) -> FlipsOfOne:
     shown = [] if test.details is None else [image for image in test.details.shown if image.index in images]
-    return FlipsOfOne(sorted(images), shown, None if test.details is None else test.details.pictures)
+    return FlipsOfOne(sorted(images), shown)
 
 
 def _names(paths: tuple[Path, Path]) -> tuple[str, str]:

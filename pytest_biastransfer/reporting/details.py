@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.measurement import Flip, Measurement
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
-    from pytest_biastransfer.reporting.tile_sheet import TileSheet
+    from pytest_biastransfer.reporting.image_pairs import ImagePairs
 
 # A report has at most so many classes, moves and images of a test: more make the file large, and nobody reads them.
 MOST_CLASSES: Final = 20
 MOST_MOVES: Final = 20
+# Moves of one image are left out where there are so many others.
+FEW_MOVES: Final = 3
 MOST_IMAGES: Final = 16
 # What the model under test is, by the fixture that it comes from.
 _ROLES: Final[Mapping[str, Role]] = {
@@ -74,9 +76,10 @@ def prediction_details(
     measurement: Measurement,
     source: Measurement | None = None,
     newly_flipped: Collection[int] | None = None,
-    sheet: TileSheet | None = None,
+    pairs: ImagePairs | None = None,
     *,
     counted: str = "flipped",
+    names: Callable[[int], str] | None = None,
 ) -> dict[str, Any]:
     """Return class shares, moves between classes, and flipped images, with their pictures.
 
@@ -86,25 +89,28 @@ def prediction_details(
         The same measurement of the source model, where there is one.
     newly_flipped
         The images that flip now and did not when the baseline was accepted; None where that is not known.
-    sheet
+    pairs
         Pictures of the images that `shown_images` names, and the model's confidences in its predictions.
     counted
         The name of the set of images that are shown, as far as they flip.
+    names
+        Takes the index of an image and returns its file; see `image_name`.
     """
+    moves, rare = moves_of(measurement.flips)
     return {
         "shares": _all_shares(measurement, source),
-        "moves": _moves(measurement.flips),
+        "moves": moves,
+        "rare_moves": rare,
         "flips": len(measurement.flips),
         "counted": counted,
         "counted_flips": len(_counted_flips(measurement, counted)),
-        "shown": _shown(measurement, newly_flipped, sheet, counted),
-        "example": None if sheet is None else sheet.example,
-        "pictures": None if sheet is None else sheet.pictures,
+        "shown": _shown(measurement, newly_flipped, pairs, counted, names),
+        "example": None if pairs is None else pairs.example,
     }
 
 
-def group_details(measurement: GapMeasurement) -> dict[str, Any]:
-    """Return the figure of each group, and the control model's."""
+def group_details(measurement: GapMeasurement, errors: Sequence[Shown] = ()) -> dict[str, Any]:
+    """Return the figure of each group, and the control model's; `errors` are images of the worst group."""
     control = {} if measurement.control is None else measurement.control.by_group
     groups = [
         Group(
@@ -116,17 +122,19 @@ def group_details(measurement: GapMeasurement) -> dict[str, Any]:
         )
         for group in measurement.groups
     ]
-    return {"groups": groups, "missing": measurement.missing}
+    worst = measurement.worst if errors else ""
+    return {"groups": groups, "missing": measurement.missing, "shown": errors, "errors_of": worst}
 
 
 def shown_images(found: Measurement, newly: Collection[int] | None, counted: str = "flipped") -> list[int]:
     """Return the flipped images that are shown, of those that a metric counts, newly counted ones first.
 
-    Of too many, some from all over the dataset: it may be sorted by class.
+    Of too many, some from all over the dataset: it may be sorted by class. Tests of the same images choose the same
+    ones where they can, so that a page has the clean picture of an image once.
     """
     known, flips = set(newly or ()), _counted_flips(found, counted)
-    new = _spread([index for index in flips if index in known], MOST_IMAGES)
-    others = _spread([index for index in flips if index not in known], MOST_IMAGES - len(new))
+    new = choice_of([index for index in flips if index in known], MOST_IMAGES)
+    others = choice_of([index for index in flips if index not in known], MOST_IMAGES - len(new))
     return [*new, *others]
 
 
@@ -139,13 +147,21 @@ def _counted_flips(measurement: Measurement, counted: str) -> list[int]:
     return [index for index in indices if index in images]
 
 
-def _spread(images: Sequence[int], count: int) -> list[int]:
-    """Return `count` of the images at even distances, or all if there are fewer.
+def choice_of(images: Sequence[int], count: int) -> list[int]:
+    """Return `count` of the images, in ascending order, or all if there are fewer.
 
-    >>> _spread([1, 2, 3, 4, 5, 6, 7], 3)
-    [1, 3, 5]
+    Each index has a rank of its own, and the lowest ranks are chosen. Multiples of the golden ratio without their whole
+    part lie evenly between 0 and 1 (Weyl's sequence), so that the chosen images are spread over the dataset.
+
+    >>> choice_of(range(0, 1000, 2), 4), choice_of(range(1000), 4)
+    ([0, 322, 466, 610], [0, 233, 610, 843])
     """
-    return [images[step * len(images) // count] for step in range(count)] if len(images) > count else list(images)
+    return sorted(sorted(images, key=_rank)[:count])
+
+
+def _rank(index: int) -> int:
+    # The golden ratio's fraction times 2**32, as in Knuth's multiplicative hashing.
+    return index * 2_654_435_769 % 2**32
 
 
 def _intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
@@ -179,23 +195,32 @@ def _shares(role: Role, measurement: Measurement) -> Shares:
     )
 
 
-def _moves(flips: Sequence[Flip]) -> list[Move]:
+def moves_of(flips: Sequence[Flip]) -> tuple[list[Move], int]:
+    """Return the most frequent moves, and how many are left out because a single image makes each of them."""
     counts = Counter((flip.before, flip.after) for flip in flips)
     # Counter.most_common would leave ties in the order of the images; sorted, equal counts come by class name.
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [Move(before, after, images) for (before, after), images in ordered[:MOST_MOVES]]
+    single = sum(images == 1 for images in counts.values())
+    listed = ordered[: max(len(ordered) - single, FEW_MOVES)][:MOST_MOVES]
+    rare = single - sum(images == 1 for _, images in listed)
+    return [Move(before, after, images) for (before, after), images in listed], rare
 
 
 def _shown(
-    measurement: Measurement, newly: Collection[int] | None, sheet: TileSheet | None, counted: str
+    measurement: Measurement,
+    newly: Collection[int] | None,
+    pairs: ImagePairs | None,
+    counted: str,
+    names: Callable[[int], str] | None,
 ) -> list[Shown]:
     flips = {flip.index: flip for flip in measurement.flips}
-    # The sheet of a test that passed may have an example alone: then it has no confidences, and no tiles of flips.
-    confidences = sheet.confidences if sheet is not None else ()
+    # The pairs of a test that passed may be an example alone.
+    drawn = pairs.pairs if pairs is not None else ()
     shown = []
     for number, index in enumerate(shown_images(measurement, newly, counted)):
         flip = flips[index]
-        before, after = confidences[number] if confidences else (None, None)
+        pair = drawn[number] if drawn else None
+        before, after = pair.confidences if pair is not None and pair.confidences else (None, None)
         shown.append(
             Shown(
                 index=index,
@@ -205,7 +230,11 @@ def _shown(
                 confidence_before=before,
                 confidence_after=after,
                 new=None if newly is None else index in newly,
-                tile=2 * number if confidences and sheet is not None and sheet.pictures is not None else None,
+                file="" if names is None else names(index),
+                clean=None if pair is None else pair.clean,
+                changed=None if pair is None else pair.changed,
+                middle=0.5 if pair is None else pair.middle,
+                saliency=None if pair is None else pair.saliency,
             )
         )
     return shown

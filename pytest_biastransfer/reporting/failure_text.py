@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.metrics.catalogue import base_of
@@ -131,7 +131,7 @@ def _beside_control(measurement: Measurement | GapMeasurement, metric: str) -> s
     return f"{base} {measurement.estimates[base].text()}, {control}" if base != metric else control
 
 
-def flip_lines(measurement: Measurement, files: Sequence[str] | None, at: str = "") -> Iterator[str]:
+def flip_lines(measurement: Measurement, names: Callable[[int], str], at: str = "") -> Iterator[str]:
     """Yield the classes that gained and lost, and the first flipped images; `at` names the strength of a ladder."""
     changed = measurement.changed(_MOST_CLASSES)
     if changed:
@@ -142,7 +142,7 @@ def flip_lines(measurement: Measurement, files: Sequence[str] | None, at: str = 
     if not measurement.flips:
         return
     yield f"  flipped images: {len(measurement.flips):,}, the first:"
-    yield from (f"    {text}" for text in flip_texts(measurement.flips[:MOST_FLIPS], files))
+    yield from (f"    {text}" for text in flip_texts(measurement.flips[:MOST_FLIPS], names))
 
 
 def curve_lines(curves: Curves) -> Iterator[str]:
@@ -171,13 +171,13 @@ def group_lines(measurement: GapMeasurement) -> Iterator[str]:
         yield f"    {measurement.missing:,} {images} no value, and no group"
 
 
-def flip_texts(flips: Sequence[Flip], files: Sequence[str] | None = None) -> list[str]:
-    """Return a line for each flipped image, in columns; `files` are those of all images of the dataset, if it has any.
+def flip_texts(flips: Sequence[Flip], names: Callable[[int], str]) -> list[str]:
+    """Return a line for each flipped image, in columns; `names` takes the index of an image and returns its file.
 
     >>> from pytest_biastransfer.metrics.measurement import Flip
-    >>> flip_texts([Flip(7, "cat", "cat", "dog"), Flip(12, "horse", "deer", "cat")])
+    >>> flip_texts([Flip(7, "cat", "cat", "dog"), Flip(12, "horse", "deer", "cat")], lambda index: "")
     ['image  7  label cat    cat -> dog', 'image 12  label horse  deer -> cat']
-    >>> flip_texts([Flip(1, "cat", "cat", "dog")], ["a.png", "b/c.png"])
+    >>> flip_texts([Flip(1, "cat", "cat", "dog")], ["a.png", "b/c.png"].__getitem__)
     ['image 1  label cat  cat -> dog  b/c.png']
     """
     places = max((len(str(flip.index)) for flip in flips), default=0)
@@ -185,10 +185,6 @@ def flip_texts(flips: Sequence[Flip], files: Sequence[str] | None = None) -> lis
     moves = [f"{flip.before} -> {flip.after}" for flip in flips]
     width = max(map(len, moves), default=0)
     return [
-        f"image {flip.index:{places}}  label {flip.label:{labels}}  {move:{width}}  {_file(files, flip.index)}".rstrip()
+        f"image {flip.index:{places}}  label {flip.label:{labels}}  {move:{width}}  {names(flip.index)}".rstrip()
         for flip, move in zip(flips, moves, strict=True)
     ]
-
-
-def _file(files: Sequence[str] | None, index: int) -> str:
-    return "" if files is None else files[index]

@@ -10,8 +10,8 @@ from typing import Final
 
 from PIL import Image
 
-from pytest_biastransfer.errors import ReportError
-from pytest_biastransfer.reporting.report import Pictures, Shown
+from pytest_biastransfer.reporting.decoded_pairs import decoded_pair
+from pytest_biastransfer.reporting.report import Shown
 
 # The most images of a strip: so many fit into the width of a comment.
 MOST_IMAGES: Final = 8
@@ -19,7 +19,7 @@ MOST_IMAGES: Final = 8
 _SIDE: Final = 96
 _GAP: Final = 4
 # Part of the files' names, so that a strip that is drawn in another way has another address.
-_LAYOUT: Final = "1"
+_LAYOUT: Final = "2"
 
 
 class ImageStrips:
@@ -40,77 +40,45 @@ class ImageStrips:
         self.files: dict[str, bytes] = {}
         self._address = address.rstrip("/")
 
-    def link(self, pictures: Pictures, images: Sequence[Shown]) -> str:
-        """Draw a strip of images of a tile sheet, and return its address.
-
-        The images must have tiles; `with_tiles` selects those.
-        """
-        tiles = [image.tile for image in images[:MOST_IMAGES] if image.tile is not None]
-        content = f"{_LAYOUT} {tiles} {pictures.data}"
+    def link(self, images: Sequence[Shown]) -> str:
+        """Draw a strip of images that have pictures, and return its address; `with_pictures` selects those."""
+        drawn = images[:MOST_IMAGES]
+        content = f"{_LAYOUT} {[(image.clean, image.changed) for image in drawn]}"
         name = f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.png"
         if name not in self.files:
             file = io.BytesIO()
-            _strip(pictures, tiles).save(file, "PNG", optimize=True)
+            _strip([decoded_pair(image) for image in drawn]).save(file, "PNG", optimize=True)
             self.files[name] = file.getvalue()
         return f"{self._address}/{name}"
 
 
-def with_tiles(pictures: Pictures | None, images: Sequence[Shown]) -> list[Shown]:
-    """Return the images that have a clean and an intervened tile in a sheet, at most as many as a strip has."""
-    if pictures is None:
-        return []
-    return [image for image in images if image.tile is not None and 0 <= image.tile < pictures.tiles - 1][:MOST_IMAGES]
+def with_pictures(images: Sequence[Shown]) -> list[Shown]:
+    """Return the images that have a clean and an intervened picture, at most as many as a strip has."""
+    return [image for image in images if image.clean is not None and image.changed is not None][:MOST_IMAGES]
 
 
-def pair_files(pictures: Pictures, images: Sequence[Shown]) -> list[str]:
-    """Return each image as a ``data:`` address: the clean tile beside the intervened one, as WebP."""
-    sheet = _sheet(pictures)
-    addresses = []
-    for image in images:
-        assert image.tile is not None
-        gap = max(1, pictures.width // 24)
-        pair = Image.new("RGBA", (2 * pictures.width + gap, pictures.height))
-        for place in range(2):
-            pair.paste(_tile(sheet, pictures, image.tile + place), (place * (pictures.width + gap), 0))
-        file = io.BytesIO()
-        pair.save(file, "WEBP", quality=80)
-        addresses.append(f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}")
-    return addresses
+def pair_file(image: Shown) -> str:
+    """Return the clean image beside the intervened one as a ``data:`` address of a WebP file."""
+    clean, intervened = decoded_pair(image)
+    gap = max(1, clean.width // 24)
+    pair = Image.new("RGBA", (2 * clean.width + gap, clean.height))
+    pair.paste(clean, (0, 0))
+    pair.paste(intervened, (clean.width + gap, 0))
+    file = io.BytesIO()
+    pair.save(file, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _sheet(pictures: Pictures) -> Image.Image:
-    """Decode the tile sheet of a report, which may come from a stranger; raises `ReportError` if it is none."""
-    try:
-        # The formats that this package writes.
-        with Image.open(io.BytesIO(base64.b64decode(pictures.data)), formats=("WEBP", "JPEG")) as file:
-            rows = -(-pictures.tiles // max(1, pictures.columns))
-            expected = pictures.columns * pictures.width, rows * pictures.height
-            if file.size != expected or min(expected) < 1:
-                raise ValueError(f"{file.width}×{file.height} pixels, expected {expected[0]}×{expected[1]}")
-            return file.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ReportError(
-            f"the pictures of a report cannot be decoded ({error}); write the report again with pytest "
-            f"--bias-report=NAME.json"
-        ) from error
-
-
-def _tile(sheet: Image.Image, pictures: Pictures, number: int) -> Image.Image:
-    row, column = divmod(number, pictures.columns)
-    left, top = column * pictures.width, row * pictures.height
-    return sheet.crop((left, top, left + pictures.width, top + pictures.height))
-
-
-def _strip(pictures: Pictures, tiles: Sequence[int]) -> Image.Image:
-    """Draw tiles in columns on a transparent ground, so that it has the colour of the document."""
-    sheet = _sheet(pictures)
-    scale = max(1.0, _SIDE / max(pictures.width, pictures.height))
-    width, height = round(pictures.width * scale), round(pictures.height * scale)
+def _strip(pairs: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Draw pairs in columns on a transparent ground, so that it has the colour of the document."""
+    largest = max(max(tile.size) for pair in pairs for tile in pair)
+    scale = max(1.0, _SIDE / largest)
+    width, height = (round(max(pair[0].size[side] for pair in pairs) * scale) for side in (0, 1))
     # Small images are enlarged pixel by pixel: smoothed, they would be a blur.
     manner = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BICUBIC
-    strip = Image.new("RGBA", (len(tiles) * (width + _GAP) - _GAP, 2 * height + _GAP))
-    for column, clean in enumerate(tiles):
-        for row in range(2):
-            tile = _tile(sheet, pictures, clean + row).resize((width, height), manner)
-            strip.paste(tile, (column * (width + _GAP), row * (height + _GAP)))
+    strip = Image.new("RGBA", (len(pairs) * (width + _GAP) - _GAP, 2 * height + _GAP))
+    for column, pair in enumerate(pairs):
+        for row, tile in enumerate(pair):
+            size = round(tile.width * scale), round(tile.height * scale)
+            strip.paste(tile.resize(size, manner), (column * (width + _GAP), row * (height + _GAP)))
     return strip

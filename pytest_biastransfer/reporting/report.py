@@ -15,6 +15,7 @@ from pytest_biastransfer.baseline.near_ties import WithinRounding
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.curves import Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.findings import Finding
 from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
 from pytest_biastransfer.reporting.performance import Performance, once_each
@@ -82,6 +83,44 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture file.
+
+    Attributes
+    ----------
+    data
+        The file, in base64.
+    media_type
+        Its media type, such as ``"image/webp"``.
+    width, height
+        Its size, in pixels.
+    """
+
+    data: str
+    media_type: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """Where a model looks: how much less probable its prediction is if a part of the image is hidden.
+
+    Attributes
+    ----------
+    clean, intervened
+        The loss of probability, in [-1, 1], of each cell of a grid: rows from the top, cells from the left. The
+        prediction is that of the clean image, and that of the intervened image.
+    passes
+        How many images were run through the model for both.
+    """
+
+    clean: Sequence[Sequence[float]]
+    intervened: Sequence[Sequence[float]]
+    passes: int
+
+
+@dataclass(frozen=True)
 class Shown:
     """An image, and the same image under the intervention.
 
@@ -92,14 +131,23 @@ class Shown:
     label
         The name that the dataset has for its class.
     before, after
-        The predicted classes; equal if the image is an example of the intervention and does not flip.
+        The predicted classes; equal if the image is an example of the intervention and does not flip. Of an error in
+        a group of a gap, the predicted class is `before`, and `after` is empty.
     confidence_before, confidence_after
         The probabilities of these classes, in [0, 1]; None if they were not computed.
     new
         Whether it is in the set that is shown, and was not when the baseline was accepted; None without a baseline.
-    tile
-        The number of the clean image's tile in the test's pictures; the next tile is the intervened image. None if
-        there is no picture.
+    file
+        Its file, relative to the dataset; empty if it has none.
+    clean
+        The clean image; None if there is no picture.
+    changed
+        What the intervention changes: a picture of the same size that is transparent where nothing changes, to lay
+        upon the clean one. None if there is no intervention, or no picture.
+    middle
+        The middle of what changes, from 0 at the left edge to 1 at the right one.
+    saliency
+        Where the model looks; None if it was not computed.
     """
 
     index: int
@@ -109,31 +157,11 @@ class Shown:
     confidence_before: float | None = None
     confidence_after: float | None = None
     new: bool | None = None
-    tile: int | None = None
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The tile sheet of a test: tiles of one size, numbered from left to right and from top to bottom.
-
-    Attributes
-    ----------
-    data
-        The file, in base64.
-    media_type
-        Its media type, such as ``"image/webp"``.
-    width, height
-        The size of a tile, in pixels.
-    columns, tiles
-        The number of tiles in a row, and in all.
-    """
-
-    data: str
-    media_type: str
-    width: int
-    height: int
-    columns: int
-    tiles: int
+    file: str = ""
+    clean: Picture | None = None
+    changed: Picture | None = None
+    middle: float = 0.5
+    saliency: Saliency | None = None
 
 
 @dataclass(frozen=True)
@@ -186,11 +214,14 @@ class Details:
         Which flipped images are shown: the name of a set of images, such as ``"hits"`` for those that hit the target;
         and how many there are.
     shown
-        Flipped images of that set, those that were not in it when the baseline was accepted first.
+        Flipped images of that set, those that were not in it when the baseline was accepted first; of a gap, images
+        that the model is wrong on, in its worst group.
+    rare_moves
+        The number of moves that are not in `moves` because a single image makes each of them.
     groups, missing
         The groups of a gap, and the number of images that are in none because they have no value.
-    pictures
-        The tile sheet with the images of `example` and `shown`.
+    errors_of
+        The group of a gap that `shown` has errors of; empty if it has none.
     """
 
     kind: Kind
@@ -204,14 +235,15 @@ class Details:
     control_metrics: Mapping[str, Interval]
     shares: Sequence[Shares] = ()
     moves: Sequence[Move] = ()
+    rare_moves: int = 0
     flips: int = 0
     example: Shown | None = None
     shown: Sequence[Shown] = ()
     groups: Sequence[Group] = ()
     missing: int = 0
-    pictures: Pictures | None = None
     counted: str = "flipped"
     counted_flips: int = 0
+    errors_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -244,6 +276,8 @@ class Result:
         How its metrics changed.
     notes
         Further results of the test, such as an attribution, as text of several lines.
+    findings
+        The figures of these results.
     stale
         The stale predictions of the store that were met and computed again.
     details
@@ -268,6 +302,7 @@ class Result:
     standing: str = ""
     changes: Sequence[ReportedChange] = ()
     notes: Sequence[str] = ()
+    findings: Sequence[Finding] = ()
     stale: Sequence[str] = ()
     details: Details | None = None
     key: Sequence[str] | None = None

@@ -161,6 +161,12 @@ class Attribution(Displayed):
             "sentence": self.sentence,
         }
 
+    @property
+    def cases(self) -> Mapping[str, Estimate]:
+        """The figure of the models from each source, and the differences, by their names."""
+        arms = {name: arm.figure for name, arm in self.arms.items()}
+        return {**arms, **{f"source - {name}": difference for name, difference in self.differences.items()}}
+
     def _facts(self) -> Row:
         return {"question": self.question}
 

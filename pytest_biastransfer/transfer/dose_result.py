@@ -90,6 +90,11 @@ class DoseResponse(Displayed):
             "levels": [{"level": level, **repeated.to_json()} for level, repeated in self.levels.items()],
         }
 
+    @property
+    def cases(self) -> Mapping[str, Estimate]:
+        """The figure at each level, by the name of the level."""
+        return {f"level {level:g}": figure for level, figure in self._figures.items()}
+
     def _facts(self) -> Row:
         return {"question": self.question}
 
@@ -185,6 +190,25 @@ class DoseResponses(Displayed):
     def to_dict(self) -> dict[str, Any]:
         """Return the dose responses as plain data for JSON."""
         return {"sources": {source: response.to_dict() for source, response in self.responses.items()}}
+
+    @property
+    def question(self) -> str:
+        """The name of the figure."""
+        return next(iter(self.responses.values())).question
+
+    @property
+    def limit(self) -> float | None:
+        """The limit of the figure, if there is one."""
+        return next(iter(self.responses.values())).limit
+
+    @property
+    def cases(self) -> Mapping[str, Estimate]:
+        """The figure at each level of each source, by the name of both."""
+        return {
+            f"{source}, {level}": figure
+            for source, response in self.responses.items()
+            for level, figure in response.cases.items()
+        }
 
     def _facts(self) -> Row:
         return {"question": self._first.question}

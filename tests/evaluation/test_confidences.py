@@ -20,8 +20,8 @@ def test_they_are_the_softmax_of_the_predicted_class_of_each_version() -> None:
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(48, 5)).train()
     model = Model(module, preprocess=Preprocess(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3)))
     images = as_images([(image, 0) for image in clean], "test")
-    versions, confidence = (clean, changed), decision_of(model, images, (), 5).confidence
-    confidences = confidences_of(Evaluator("cpu", Store(None)), model, images, versions, confidence)
+    versions, probability = (clean, changed), decision_of(model, images, (), 5).probability
+    confidences = confidences_of(Evaluator("cpu", Store(None)), model, images, versions, probability)
     assert module.training
     module.eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))

@@ -210,9 +210,9 @@ def test_the_confidence_is_the_probability_of_the_decision(rows: Any, threshold:
     softmax = decision_of(Model(net), classes, [0, 2], 3)
     for row, *confidences in zip(
         rows,
-        sigmoid.confidence(outputs),
-        stated.confidence(outputs.sigmoid()),
-        softmax.confidence(outputs),
+        sigmoid.probability(outputs, outputs),
+        stated.probability(outputs.sigmoid(), outputs.sigmoid()),
+        softmax.probability(outputs, outputs),
         strict=True,
     ):
         p = 1 / (1 + np.exp(-row[1]))

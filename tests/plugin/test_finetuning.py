@@ -6,6 +6,7 @@ import pytest
 
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.plugin.runtest.finetuning import parsed_transfer
+from pytest_biastransfer.reporting.report import read_report
 from pytest_biastransfer.transfer import Recipe
 from tests.conftest import MODES, Run
 
@@ -222,6 +223,52 @@ def test_experiments_share_what_they_train_and_are_shown_in_the_summary(
     # Three levels and the scratch arm, twice: level 0 is the source's arm, and the control source is the same one.
     assert len(list((inner.path / ".pytest_cache/d/biastransfer/trained").iterdir())) == 8
     assert result.stdout.str().count("by level") == 4
+
+
+def test_reports_plot_what_the_experiments_of_a_bias_test_found(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        test_it="""
+        import pytest
+        from net import Net
+        from pytest_biastransfer import Square
+        from pytest_biastransfer.transfer import Recipe, plant
+
+        RECIPE = Recipe(epochs=1, batch_size=16)
+
+        @pytest.fixture(scope="session")
+        def transferred_model(source_model):
+            return source_model
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=1)
+        def test_it(bias_attribution, bias_dose_response, source_model, bias_finetuning_dataset, bias_dataset):
+            given = bias_finetuning_dataset, bias_dataset, Square()
+            bias_attribution(source_model, Net(), *given, recipe=RECIPE, seeds=2)
+            bias_dose_response(source_model, *given, change=lambda data, level: plant(data, Square(), level),
+                               levels=[0.0, 0.5], recipe=RECIPE, seeds=2, limit=0.9)
+            bias_dose_response({"first": source_model, "second": Net()}, *given, levels=[0.0], recipe=RECIPE, seeds=2,
+                               change=lambda data, level: plant(data, Square(), level))
+        """
+    )
+    reports = ("--bias-report=bias.json", "--bias-report=bias.html")
+    result = inner.runpytest_inprocess(*reports, "-p", "no:xdist", "-W", "default")
+    result.assert_outcomes(passed=1)
+    attribution, response, responses = read_report(inner.path / "bias.json").tests[0].findings
+    assert list(attribution.cases) == [
+        "source",
+        "control source",
+        "scratch",
+        "source - control source",
+        "source - scratch",
+    ]
+    # Both sources have the same weights.
+    assert attribution.cases["source - control source"].value == 0
+    assert attribution.cases["source"] == attribution.cases["control source"] == response.cases["level 0"]
+    assert (list(response.cases), response.limit) == (["level 0", "level 0.5"], 0.9)
+    assert list(responses.cases) == ["first, level 0", "second, level 0"]
+    assert responses.limit is None
+    page = (inner.path / "bias.html").read_text()
+    assert page.count("<caption>asr of Square(") == 3
+    assert "<th>level 0.5</th>" in page
 
 
 def test_several_sources_are_attributed_in_a_session(inner: pytest.Pytester) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.record import Record
 
 LIMIT = Limit("asr", 0.1, "point", False, "within noise", Interval(0.25, 0.2, 0.3, 0.95, 100), None)
+FINDINGS: list[dict[str, Any]] = [{"question": "asr", "cases": {}, "limit": None}]
 
 
 def report() -> pytest.TestReport:
@@ -24,7 +26,7 @@ def report() -> pytest.TestReport:
 
 def test_a_record_arrives_as_it_was() -> None:
     record = Record(asr=0.25, limits=[LIMIT], bases=[], stale=[], dropped=[], performances=[], key=["test", "case"])
-    sent = AttachedRecord(record, ["a note"], ["a remark"], [{"point": {}, "save": []}], loading=0.5)
+    sent = AttachedRecord(record, ["a note"], ["a remark"], [{"point": {}, "save": []}], loading=0.5, findings=FINDINGS)
     carried = report()
     attach(carried, sent)
     assert RecordReader().read(carried) == sent
@@ -35,7 +37,7 @@ def test_a_report_without_a_record_has_an_empty_one() -> None:
 
 
 def test_notes_and_points_of_a_test_that_is_no_bias_test_arrive() -> None:
-    sent = AttachedRecord(None, ["a note"], [], [{"point": {}, "save": []}])
+    sent = AttachedRecord(None, ["a note"], [], [{"point": {}, "save": []}], findings=FINDINGS)
     carried = report()
     attach(carried, sent)
     assert RecordReader().read(carried) == sent

@@ -15,11 +15,12 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from pytest_biastransfer.errors import ReportError
-from pytest_biastransfer.reporting.report import Report, Result, merged, read_report, to_json
+from pytest_biastransfer.reporting.report import Picture, Report, Result, Shown, merged, read_report, to_json
 from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
 from tests.support.warm_python import WarmPython
 
@@ -187,23 +188,33 @@ def test_a_source_that_cannot_be_measured_costs_no_verdict(colors: pytest.Pytest
     assert test.limits[0].holds is False
 
 
+def pixels_of(picture: Picture | None) -> npt.NDArray[np.uint8]:
+    """Return a picture as RGBA, uint8 [height, width, 4]."""
+    assert picture is not None
+    return np.array(Image.open(io.BytesIO(base64.b64decode(picture.data))).convert("RGBA"))
+
+
+def images_of(test: Result) -> list[Shown]:
+    if test.details is None:
+        return []
+    example = test.details.example
+    return [*test.details.shown, *([] if example is None else [example])]
+
+
 def test_pictures_show_the_flipped_images(suite: pytest.Pytester) -> None:
     run_in(suite, "no:xdist", "--bias-report=bias.json")
     tests = by_test(report_of(suite))
     details = tests["test_square"].details
     assert details is not None
-    pictures = details.pictures
-    assert pictures is not None
     assert [shown.index for shown in details.shown] == [0, 1, 2, 3, 4]
-    assert [shown.tile for shown in details.shown] == [0, 2, 4, 6, 8]
-    assert (pictures.width, pictures.height, pictures.columns, pictures.tiles) == (16, 16, 8, 10)
-    sheet = np.array(Image.open(io.BytesIO(base64.b64decode(pictures.data))).convert("RGB")).astype(int)
-    assert sheet.shape == (32, 128, 3)
-    clean, intervened = sheet[:16, :16], sheet[:16, 16:32]
-    # A yellow square in the first quarter, and nothing else; the colours are those that the file's compression left.
-    assert abs(clean - [77, 74, 79]).max() < 12
-    assert abs(intervened[:3, :3] - [255, 255, 0]).max() < 60
-    assert abs(intervened[6:, 6:] - [77, 74, 79]).max() < 12
+    first = details.shown[0]
+    clean, changed = pixels_of(first.clean), pixels_of(first.changed)
+    assert clean.shape == changed.shape == (16, 16, 4)
+    assert (abs(clean[..., :3].astype(int) - [77, 74, 79]) <= 1).all()
+    # A yellow square in the first quarter, and nothing else.
+    assert (changed[:4, :4] == [255, 255, 0, 255]).all()
+    assert changed[..., 3].sum() == 16 * 255
+    assert first.middle == 0.12
     for shown in details.shown:
         assert (shown.before, shown.after, shown.label) == ("blue", "red", "blue")
         # Softmax of channel means that are 0.30, 0.29 and 0.31.
@@ -218,13 +229,13 @@ def test_pictures_show_the_flipped_images(suite: pytest.Pytester) -> None:
 def test_which_tests_have_pictures(suite: pytest.Pytester, images: str, square: bool, gray: bool) -> None:
     run_in(suite, "no:xdist", "--bias-report=bias.json", f"--bias-images={images}")
     tests = by_test(report_of(suite))
-    found = {name: (test.details is not None and test.details.pictures is not None) for name, test in tests.items()}
+    found = {name: any(image.clean for image in images_of(test)) for name, test in tests.items()}
     assert found == dict.fromkeys(found, images != "none") | {"test_skipped": False, "test_body": False}
     for name, gallery in (("test_square", square), ("test_gray", gray)):
         details = tests[name].details
         assert details is not None
         assert details.flips > 0
-        assert [shown.tile is not None for shown in details.shown] == [gallery] * len(details.shown)
+        assert [shown.clean is not None for shown in details.shown] == [gallery] * len(details.shown)
         # What has no gallery shows by one image what the intervention does.
         assert (details.example is not None) == (images != "none" and not gallery)
 
@@ -279,9 +290,14 @@ def test_it():
     assert now.standing == "regression"
     assert now.changes[0].meaning == "regression"
     # It passed, and has pictures all the same: it got worse.
-    assert now.details.pictures is not None
+    assert all(shown.clean for shown in now.details.shown)
     # Of thirty new ones sixteen, from the first to the last.
-    assert [shown.index for shown in now.details.shown] == [30 + place * 30 // 16 for place in range(16)]
+    indices = [shown.index for shown in now.details.shown]
+    assert len(indices) == 16
+    assert indices == sorted(set(indices))
+    assert 30 <= indices[0] < 34
+    assert 56 < indices[-1] < 60
+    assert max(np.diff(indices)) <= 3
     assert all(shown.new for shown in now.details.shown)
 
 
@@ -312,8 +328,107 @@ def test_gaps_and_searches_are_in_it(colors: pytest.Pytester) -> None:
     assert search is not None
     assert (gap.kind, search.kind) == ("gap", "search")
     assert [(group.group, group.size) for group in gap.groups] == [("left", 80), ("right", 40)]
-    assert search.pictures is not None
+    assert search.shown[0].changed is not None
+    # The gap holds, so that no errors are shown.
+    assert (gap.shown, gap.errors_of) == ([], "")
     assert "search" in (colors.path / "bias.html").read_text()
+
+
+def test_where_the_model_looks_is_shown_on_request(colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=0.05)
+        def test_square():
+            pass
+
+        @pytest.mark.bias_intervention("yellow-square", max_asr=1)
+        def test_fine():
+            pass
+        """
+    )
+    run_in(colors, "no:xdist", "--bias-report=bias.json", "--bias-images=all")
+    assert [image.saliency for test in report_of(colors).tests for image in images_of(test)] == [None] * 10
+    result = run_in(colors, "no:xdist", "--bias-report=bias.json", "--bias-images=all", "--bias-saliency")
+    result.stdout.fnmatch_lines(["*; 0 images evaluated, *"])
+    failed, fine = report_of(colors).tests
+    assert not any(image.saliency for image in images_of(fine))
+    maps = [image.saliency for image in images_of(failed)]
+    assert [saliency is not None for saliency in maps] == [True] * 4 + [False]
+    assert maps[0] is not None
+    assert maps[0].passes == 100
+    clean, intervened = np.array(maps[0].clean), np.array(maps[0].intervened)
+    # The model sees mean colours. All parts of a clean image are alike; of the intervened one, the square decides.
+    assert (clean == 0).all()
+    assert intervened.shape == (8, 8)
+    assert np.argmax(intervened) == 0
+    assert (np.abs(intervened[4:, 4:]) < intervened[0, 0] / 4).all()
+    colors.makeini("[pytest]\nbias_saliency = true\n")
+    run_in(colors, "no:xdist", "--bias-report=again.json", "--bias-report=again.html", "--bias-images=all")
+    assert read_report(colors.path / "again.json").tests[0].details == failed.details
+    assert "Where the model looks" in (colors.path / "again.html").read_text()
+
+
+def test_a_gap_that_is_too_large_shows_errors_of_the_worst_group(colors: pytest.Pytester) -> None:
+    colors.makepyfile(
+        """
+        import numpy as np
+        import pytest
+        from PIL import Image
+        from conftest import brightest
+
+        @pytest.fixture(scope="session")
+        def bias_dataset(tmp_path_factory):
+            folder = tmp_path_factory.mktemp("data")
+            lines = ["file,class,place"]
+            for number in range(90):
+                place, label = ("left", "right")[number % 2], ("red", "green", "blue")[number // 2 % 3]
+                channel = ("red", "green", "blue").index(label)
+                # One in five on the left is brightest in the channel of another class.
+                shown = (channel + 1) % 3 if place == "left" and number % 5 == 0 else channel
+                pixels = np.zeros((8, 8, 3), np.uint8)
+                pixels[..., shown] = 200
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+                lines.append(f"{number}.png,{label},{place}")
+            (folder / "images.csv").write_text("\\n".join(lines))
+            return f"csv:{folder / 'images.csv'}?image=file&label=class"
+
+        @pytest.mark.bias_gap("place", "accuracy", max_gap=0.1)
+        def test_accuracy():
+            pass
+
+        @pytest.mark.bias_gap("place", "fpr", positive="red", max_gap=0.05)
+        def test_fpr():
+            pass
+
+        @pytest.mark.bias_gap("place", "accuracy", max_gap=0.9)
+        def test_fine():
+            pass
+        """
+    )
+    run_in(colors, "no:xdist", "--bias-report=bias.json", "--bias-report=bias.html", "-W", "default")
+    accuracy, fpr, fine = (test.details for test in report_of(colors).tests)
+    assert accuracy is not None
+    assert fpr is not None
+    assert fine is not None
+    assert (accuracy.errors_of, fpr.errors_of, fine.errors_of) == ("left", "left", "")
+    names = ("red", "green", "blue")
+    for details, wrong in (
+        (accuracy, list(range(0, 90, 10))),
+        # What is blue is taken for red.
+        (fpr, [number for number in range(0, 90, 10) if names[number // 2 % 3] == "blue"]),
+    ):
+        assert [image.index for image in details.shown] == wrong
+        for image in details.shown:
+            assert image.file == f"{image.index}.png"
+            label = names[image.index // 2 % 3]
+            assert (image.label, image.after, image.changed) == (label, "", None)
+            assert image.before == ("red" if details is fpr else names[(names.index(label) + 1) % 3])
+            assert pixels_of(image.clean).shape == (8, 8, 4)
+    page = (colors.path / "bias.html").read_text()
+    assert "Errors in the group <bdi>left</bdi>" in page
+    assert fine.shown == []
 
 
 HOSTILE = '<script>alert("x")</script> | `a` \u202e\U0001f415 [x](y) & ' + "long " * 2000
@@ -481,7 +596,7 @@ def test_pytest_html_shows_the_pictures(suite: pytest.Pytester, warm: WarmPython
     options = ("-p", "metadata", "-p", "html", "--html=page.html", "--self-contained-html", "-W", "default")
     run_in(suite, mode, *options, warm=warm)
     page = (suite.path / "page.html").read_text()
-    assert "data:image/webp;base64," in page.replace("&#34;", '"') or "image/webp" in page
+    assert "image/png" in page
 
 
 def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester, run_elsewhere: Run) -> None:

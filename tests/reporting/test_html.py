@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from pytest_biastransfer.display.axes import axis_over
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html import render_html, render_trend
-from pytest_biastransfer.reporting.html.tiles import sheet_of
-from pytest_biastransfer.reporting.report import Details, Report, Result, Shown, read_report, to_json
-from tests.support.sample_reports import HOSTILE, hostile_report, pictures, report_of, sample_report, several_runs
+from pytest_biastransfer.reporting.report import Details, Report, Result, read_report, to_json
+from tests.support.sample_reports import HOSTILE, hostile_report, report_of, sample_report, several_runs
 
 FAILED: Final = "test_objects.py::test_nothing_inherited[yellow-square]"
 ADDRESSES: Final = {"href", "src", "xlink:href", "action", "data", "srcset", "poster"}
@@ -33,7 +32,7 @@ EXPECTED_TAGS: Final = frozenset(
     | {"label", "input", "select", "option", "output", "button", "summary", "figure", "figcaption"}
     | {"ul", "dl", "dt", "dd", "fieldset", "legend", "kbd", "i", "wbr"}
     | {"table", "caption", "thead", "tbody", "tr", "th", "td"}
-    | {"svg", "defs", "image", "use", "path", "line", "circle", "text"}
+    | {"svg", "defs", "image", "use", "path", "line", "circle", "text", "em", "i"}
 )
 
 
@@ -126,7 +125,7 @@ def test_what_got_worse_is_at_the_top_with_its_images(sample: str) -> None:
     assert "(asr_excess) 0.237 (0.220 to 0.254), limit 0.1; asr of the control 0.144" in text
     assert "flip rate (asr) 0.321 → 0.381; 446 images newly flip, 146 no longer do (p = 3e-12)" in text
     assert "the worker died" in text
-    assert top.count("<use ") == 9
+    assert top.count("<figure ") == 9
     assert "skew" not in text
 
 
@@ -181,65 +180,7 @@ def test_groups_have_their_sizes_and_those_that_were_not_judged_say_so(sample: s
     text = Page(section(sample, 5)).text
     assert "bird on water 0.310 0.284 to 0.336, n = 642 " in text
     assert re.search(r"on ice 0\.500, too few [\d.]+ to [\d.]+, n = 9 ", text)
-    assert "improvement gap 0.290 → 0.230 (p = 0.0004)" in text
-
-
-def test_distributions_of_the_three_models_are_side_by_side(sample: str) -> None:
-    text = section(sample, 2)
-    assert re.findall(r"<caption>(\w+): ([^<]*)", text)[:3] == [
-        ("Source", "MobileNetV2 of ImageNet"),
-        ("Transferred", "MobileNetV2, fixed-feature"),
-        ("Control", "ResNet20 from scratch"),
-    ]
-    assert "<tr><th>all other classes<td>82.3<td>82.4" in text
-    assert text.count('<tr class="most"><th>airplane<td>10.1<td>28.1') == 1
-    # The bars of all three are drawn to one scale: 0.281 of an axis that ends at 0.3.
-    assert 'class="after" d="M0 .7h93.6M0 1.7h22.9' in text
-
-
-def test_moves_are_the_confusion_of_the_flips(sample: str) -> None:
-    text = section(sample, 2)
-    assert "Where the flips went: the most frequent of 1,905 flips" in Page(text).text
-    assert "<bdi>truck</bdi> → <bdi>ship</bdi><td>301" in text
-    assert "Where the flips went: the most frequent of 155 flips" in Page(section(sample, 1)).text
-
-
-def test_the_gallery_has_labels_confidences_and_marks_what_is_new(sample: str) -> None:
-    gallery = section(sample, 2).partition("<h4>Flipped images: 16 of 1,905</h4>")[2].partition("<h4>")[0]
-    figures = gallery.split("</figure>")[:-1]
-    assert len(figures) == 16
-    assert ["<b>new</b>" in figure for figure in figures] == [True] * 5 + [False] * 11
-    assert Page(figures[0]).text == "3 cat new cat 52 % ship 41 %"
-    assert Page(figures[5]).text == "88 ship ship 72 % airplane 76 %"
-
-
-def test_a_tile_is_a_part_of_a_picture_that_the_page_has_once(sample: str) -> None:
-    details = sample_report().tests[1].details
-    assert details is not None
-    assert details.pictures is not None
-    assert sample.count(details.pictures.data) == 1
-    views = re.findall(r'viewBox="([\d. ]+)" role="img" aria-label="[^"]*"><use href="#p2"/>', section(sample, 2))
-    # The preview; then the gallery, four images in a row.
-    first = "0.5 0.5 127 63"
-    assert views[:4] == [first, first, "128.5 0.5 127 63", "256.5 0.5 127 63"]
-    assert views[5] == "0.5 64.5 127 63"
-
-
-def test_tiles_that_are_not_side_by_side_are_two_views() -> None:
-    # Small ones, which are shown to the last pixel.
-    sheet = sheet_of(dataclasses.replace(pictures(3, side=32), columns=3))
-    assert sheet is not None
-    assert sheet.views(_shown(0)) == ("0 0 64 32",)
-    assert sheet.views(_shown(2)) == ("64 0 32 32", "0 32 32 32")
-    assert sheet.views(_shown(None)) == ()
-    # A tile without an intervened one behind it.
-    assert sheet.views(_shown(5)) == ()
-    assert sheet_of(None) is None
-
-
-def test_small_pictures_keep_their_pixels(sample: str) -> None:
-    assert 'class=" pixels"' in section(sample, 7)
-    assert "pixels" not in section(sample, 2)
+    assert "improvement gap between groups (gap) 0.290 → 0.230 (p = 0.0004)" in text
 
 
 @pytest.mark.parametrize("name", ["sample", "trend"])
@@ -416,7 +357,3 @@ def test_jinja_is_imported_by_rendering_only() -> None:
 def _measured() -> Result:
     details = Details("intervention", "Square()", "model", "data", "", [], "cpu", {}, {})
     return Result("test_a.py::test_a", "test_a.py", 1, "failed", 1.0, images=10, total=10, details=details)
-
-
-def _shown(tile: int | None) -> Shown:
-    return Shown(0, "cat", "cat", "dog", tile=tile)

@@ -286,14 +286,14 @@ def test_without_javascript_all_is_there_but_what_needs_it(opened: Open) -> None
     assert tab.locator("#tests tbody tr:visible").count() == 10
     assert tab.locator(".controls:visible").count() == 0
     assert tab.locator("button:visible").count() == 0
-    assert tab.locator("details[data-test='2'] figure:visible").count() == 17
+    assert tab.locator("details[data-test='2'] figure:visible").count() == 21
     tab.locator("details[data-test='1'] > summary").click()
     assert tab.locator("details[data-test='1'] table.shares").is_visible()
 
 
 def test_the_intervened_image_is_beside_the_clean_one(opened: Open) -> None:
     tab = opened("sample")
-    picture = tab.locator("article figure svg").first.screenshot()
+    picture = tab.locator("article figure .stage").first.screenshot()
     with Image.open(io.BytesIO(picture)) as pair:
         width, height = pair.size
         clean, intervened = (pair.convert("RGB").getpixel((x, height // 8)) for x in (width // 16, width * 9 // 16))

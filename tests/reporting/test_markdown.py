@@ -13,8 +13,9 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.reporting.decoded_pairs import decoded_pair
 from pytest_biastransfer.reporting.figures import Interval, Limit
-from pytest_biastransfer.reporting.image_strips import ImageStrips
+from pytest_biastransfer.reporting.image_strips import ImageStrips, with_pictures
 from pytest_biastransfer.reporting.markdown import render_markdown
 from pytest_biastransfer.reporting.report import Report, Result
 from tests.support.sample_reports import HOSTILE, hostile_report, large_report, report_of, sample_report
@@ -133,40 +134,33 @@ def test_strips_are_drawn_once_and_named_by_their_content() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [
-        {"data": "bm8gcGljdHVyZQ=="},
-        {"data": "no base64"},
-        {"width": 10**9},
-        {"columns": 0},
-        {"height": -64},
-        {"tiles": 10**9},
-    ],
-    ids=str,
+    "damage", [{"data": "bm8gcGljdHVyZQ=="}, {"data": "no base64"}, {"width": 10**9}, {"height": -64}], ids=str
 )
-def test_pictures_of_a_strange_report_are_refused(damage: dict[str, object]) -> None:
+@pytest.mark.parametrize("part", ["clean", "changed"])
+def test_pictures_of_a_strange_report_are_refused(part: str, damage: dict[str, object]) -> None:
     test = sample_report().tests[1]
     assert test.details is not None
-    assert test.details.pictures is not None
-    pictures = dataclasses.replace(test.details.pictures, **damage)  # type: ignore[arg-type]
+    (image,) = with_pictures(test.details.shown)[:1]
+    damaged = dataclasses.replace(image, **{part: dataclasses.replace(getattr(image, part), **damage)})
     with pytest.raises(ReportError, match="the pictures of a report cannot be decoded"):
-        ImageStrips("x").link(pictures, test.details.shown)
+        ImageStrips("x").link([damaged])
 
 
-def test_a_strip_has_the_pixels_of_the_tiles() -> None:
+def test_a_strip_has_the_pixels_of_the_images() -> None:
     test = sample_report().tests[1]
     assert test.details is not None
-    pictures = test.details.pictures
-    assert pictures is not None
     strips = ImageStrips("x")
     shown = random.Random(0).sample(list(test.details.shown), 3)
-    name = strips.link(pictures, shown).removeprefix("x/")
+    name = strips.link(shown).removeprefix("x/")
+    pairs = [decoded_pair(image) for image in shown]
+    width, height = pairs[0][0].size
     with Image.open(io.BytesIO(strips.files[name])) as strip:
-        assert strip.size == (3 * 96 + 2 * 4, 2 * 96 + 4)
-        for column in range(3):
-            # The upper left corner of the intervened image is yellow, that of the clean one is not.
-            red, green, blue, alpha = strip.getpixel((column * 100 + 8, 100 + 8))  # type: ignore[misc]
-            assert min(red, green) - blue > 100
-            assert alpha == 255
-        # Between the tiles is the ground of the document.
-        assert strip.getpixel((98, 8)) == (0, 0, 0, 0)
+        assert strip.size == (3 * width + 2 * 4, 2 * height + 4)
+        for column, (clean, intervened) in enumerate(pairs):
+            corners = [(column * (width + 4) + 8, row * (height + 4) + 8) for row in range(2)]
+            assert [strip.getpixel(corner) for corner in corners] == [
+                (*pixels.getpixel((8, 8)), 255) for pixels in (clean, intervened)
+            ]
+            assert clean.getpixel((8, 8)) != intervened.getpixel((8, 8))
+        # Between the images is the ground of the document.
+        assert strip.getpixel((width + 2, 8)) == (0, 0, 0, 0)

@@ -15,27 +15,29 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pytest_biastransfer.metrics.clean_performance import ClassShare
+from pytest_biastransfer.reporting.curves import Curve, Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.findings import Finding
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.performance import Performance
 from pytest_biastransfer.reporting.report import (
     Details,
     Group,
     Move,
-    Pictures,
+    Picture,
     Report,
     ReportedChange,
     Result,
     Role,
+    Saliency,
     Session,
     Shares,
     Shown,
 )
 
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-COLUMNS: Final = 8
-# So many different ones has a large report: compressing them takes longer than all else.
-SHEETS: Final = 15
+# So many different series of images has a large report: compressing them takes longer than all else.
+SERIES: Final = 15
 ENVIRONMENT: Final = {
     "pytest-biastransfer": "0.8.0",
     "pytest": "9.2.0",
@@ -47,8 +49,6 @@ ENVIRONMENT: Final = {
 }
 ENVIRONMENT_OF_GPU: Final = {**ENVIRONMENT, "device": "cuda:0, NVIDIA L4"}
 COMMIT: Final = "9a15309c0c8f1e4a1d6d5a3c8d7b6f5e4d3c2b1a"
-# The most bytes of a sheet of 32 tiles, so that 200 of them in base64 leave half of 5 MB to the page.
-MOST_BYTES: Final = 9_500
 
 MESSAGE: Final = """\
 bias: asr above 0.05
@@ -176,10 +176,37 @@ def hostile_report(text: str) -> Report:
     return Report([Session("2025-05-04T03:02:01+00:00", 1.5, {text: text})], tests, 10, 20)
 
 
-def large_report(tests: int, images: int, side: int = 48) -> Report:
+def large_report(tests: int, images: int, side: int = 160) -> Report:
     """Return a report of so many tests with so many flipped images each, with source and control, a tenth failing."""
     results = [_large(number, images, side) for number in range(tests)]
     return Report([Session("2025-05-04T03:02:01+00:00", 741.2, ENVIRONMENT)], results, tests * 5000, tests * 5000)
+
+
+def ladder_report() -> Report:
+    """Return a report of a ladder that breaks its limit, and of a gap with images of the worst group."""
+    strengths = (0.02, 0.05, 0.1, 0.2, 0.4)
+    values = (0.01, 0.03, 0.09, 0.24, 0.41)
+    points = [share(value, 1000, 0.025) for value in values]
+    ladder = dataclasses.replace(
+        _failed(),
+        name="test_objects.py::test_noise[gaussian-noise]",
+        limits=[Limit("asr", 0.1, "point", False, "at sigma 0.2", points[3], None, at="sigma 0.2")],
+        changes=[
+            ReportedChange("asr", before, now, 0.2, 3, 1, True, "unchanged", at=f"sigma {strength:g}")
+            for before, now, strength in zip((0.01, 0.02, 0.07, 0.2, 0.38), values, strengths, strict=True)
+        ],
+        curves=Curves("sigma", strengths, 0.2, [Curve("asr", 0.1, points, 0.2)], 0.2),
+        details=dataclasses.replace(_measured(pictures(4, 20, whole=True), 20), kind="ladder", rare_moves=23),
+    )
+    gap = _gap()
+    assert gap.details is not None
+    errors = [
+        dataclasses.replace(shown, before="bird", after="", confidence_before=None, confidence_after=None)
+        for shown in _shown([(clean, None) for clean, _ in pictures(6, 20)], 20, 0)
+    ]
+    errors = [dataclasses.replace(error, saliency=None, new=None) for error in errors]
+    details = dataclasses.replace(gap.details, shown=errors, errors_of="bird on water")
+    return report_of(ladder, dataclasses.replace(gap, outcome="failed", details=details))
 
 
 def several_runs(runs: int) -> Sequence[Report]:
@@ -210,29 +237,24 @@ def _scaled(interval: Interval, factor: float) -> Interval:
 
 
 @functools.cache
-def pictures(images: int, first: int = 0, side: int = 64) -> Pictures:
-    """Return clean images beside those with a yellow square: photographs where there are some, or else smooth noise."""
-    tiles = 2 * images
-    sheet = Image.new("RGB", (COLUMNS * side, -(-tiles // COLUMNS) * side))
+def pictures(images: int, first: int = 0, side: int = 160, *, whole: bool = False) -> Sequence[tuple[Picture, Picture]]:
+    """Return clean images, each with what changes of it: a yellow square, or as a whole, to gray.
+
+    They are photographs where there are some, or else smooth noise.
+    """
+    pairs = []
     for number in range(images):
         clean = _photograph(first + number, side)
-        intervened = clean.copy()
-        ImageDraw.Draw(intervened).rectangle((0, 0, side // 4, side // 4), fill=(255, 255, 0))
-        for tile, image in ((2 * number, clean), (2 * number + 1, intervened)):
-            sheet.paste(image, (tile % COLUMNS * side, tile // COLUMNS * side))
-    data = _encoded(sheet, MOST_BYTES * max(tiles, 16) // 32)
-    return Pictures(base64.b64encode(data).decode(), "image/webp", side, side, COLUMNS, tiles)
+        square = Image.new("RGBA", clean.size)
+        ImageDraw.Draw(square).rectangle((0, 0, side // 4, side // 4), fill=(255, 255, 0, 255))
+        pairs.append((_picture(clean), _picture(clean.convert("L").convert("RGB") if whole else square)))
+    return pairs
 
 
-def _encoded(sheet: Image.Image, most_bytes: int) -> bytes:
-    data = b""
-    for quality in (80, 60, 40, 30, 20, 15, 10, 5, 1):
-        file = io.BytesIO()
-        sheet.save(file, "WEBP", quality=quality, method=4)
-        data = file.getvalue()
-        if len(data) <= most_bytes:
-            break
-    return data
+def _picture(image: Image.Image) -> Picture:
+    file = io.BytesIO()
+    image.save(file, "WEBP", **({"lossless": True} if image.width < 48 else {"quality": 35}))
+    return Picture(base64.b64encode(file.getvalue()).decode(), "image/webp", *image.size)
 
 
 @functools.cache
@@ -301,7 +323,7 @@ def _shares(role: Role, strength: float) -> Shares:
     return Shares(role, model[role], classes, before.round(4).tolist(), after.round(4).tolist(), others)
 
 
-def _shown(images: int, first: int, new: int) -> list[Shown]:
+def _shown(pairs: Sequence[tuple[Picture, Picture | None]], first: int, new: int) -> list[Shown]:
     return [
         Shown(
             index=first + 17 * number,
@@ -311,14 +333,28 @@ def _shown(images: int, first: int, new: int) -> list[Shown]:
             confidence_before=0.52 + (number * 13 % 45) / 100,
             confidence_after=0.41 + (number * 29 % 55) / 100,
             new=number < new,
-            tile=2 * number,
+            file=f"{CLASSES[(first + number) % 10]}/{first + 17 * number:04}.jpg" if number % 2 else "",
+            clean=clean,
+            changed=changed,
+            middle=0.13,
+            saliency=_saliency(number) if number < 4 else None,
         )
-        for number in range(images)
+        for number, (clean, changed) in enumerate(pairs)
     ]
 
 
+def _saliency(number: int) -> Saliency:
+    """Return where a model looks: at what is in the middle, and at the square if there is one."""
+    rows, columns = np.mgrid[0:8, 0:8]
+    middle = 0.55 * np.exp(-((rows - 4) ** 2 + (columns - 3 - number % 2) ** 2) / 4)
+    corner = 0.8 * np.exp(-(rows**2 + columns**2) / 3)
+    return Saliency(middle.round(3).tolist(), corner.round(3).tolist(), 100)
+
+
 def _measured(
-    images: int, first: int, pictured: Pictures, kind: Literal["intervention", "search"] = "intervention"
+    pairs: Sequence[tuple[Picture, Picture | None]],
+    first: int,
+    kind: Literal["intervention", "search"] = "intervention",
 ) -> Details:
     tested = ("asr", "conditional_asr", "skew", "accuracy", "intervened_accuracy", "accuracy_drop")
     return Details(
@@ -341,9 +377,7 @@ def _measured(
             Move(CLASSES[9 - number], "airplane" if number % 3 else "ship", 301 - 31 * number) for number in range(10)
         ],
         flips=1905,
-        example=Shown(3, "frog", "frog", "frog", tile=0),
-        shown=_shown(images, first, new=images // 3),
-        pictures=pictured,
+        shown=_shown(pairs, first, new=len(pairs) // 3),
     )
 
 
@@ -370,13 +404,23 @@ def _failed() -> Result:
         notes=[
             "attribution of asr, 5 seeds\n  from the source   0.237 [0.221, 0.254]\n  from the task     0.144 [0.131, 0.158]"
         ],
-        details=_measured(16, 3, pictures(16)),
+        findings=[
+            Finding(
+                "asr, by where the model comes from",
+                {
+                    "source": share(0.381),
+                    "control source": share(0.144),
+                    "source - control source": Interval(0.237, 0.221, 0.254, 0.95, 5000),
+                },
+            )
+        ],
+        details=_measured(pictures(16), 3),
     )
 
 
 def _regression() -> Result:
     """Return a test within its limit that is worse than what was accepted, on small images."""
-    details = _measured(6, 40, pictures(6, 40, side=32))
+    details = _measured(pictures(6, 40, side=32), 40)
     return Result(
         name="test_objects.py::test_stays[tennis-ball]",
         file="test_objects.py",
@@ -394,7 +438,7 @@ def _regression() -> Result:
 
 
 def _search() -> Result:
-    details = _measured(8, 70, pictures(8, 70), "search")
+    details = _measured(pictures(8, 70), 70, "search")
     return Result(
         name="test_objects.py::test_no_small_patch_decides[search-asr]",
         file="test_objects.py",
@@ -454,6 +498,9 @@ def _large(number: int, images: int, side: int) -> Result:
     failed = number % 10 == 3
     value = 0.381 if failed else 0.02 + number % 7 / 100
     base = _failed()
+    details = _measured(pictures(images, number % SERIES * images, side, whole=number % 2 == 1), number)
+    # It is computed for failed tests where a model looks.
+    unsaid = [dataclasses.replace(shown, saliency=None) for shown in details.shown]
     return dataclasses.replace(
         base,
         name=f"test_objects.py::test_nothing_inherited[model-{number // 20}-trigger-{number % 20}]",
@@ -468,5 +515,5 @@ def _large(number: int, images: int, side: int) -> Result:
             )
         ],
         notes=(),
-        details=_measured(images, number, pictures(images, number % SHEETS * images, side)),
+        details=details if failed else dataclasses.replace(details, shown=unsaid),
     )

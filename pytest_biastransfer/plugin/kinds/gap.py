@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.baseline.near_ties import State
     from pytest_biastransfer.judgement.cases import GapCase
     from pytest_biastransfer.judgement.verdict import Verdict
+    from pytest_biastransfer.measurement.group_errors import GroupError
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind
@@ -85,4 +86,18 @@ class GapTest(MeasuredTest):
         """Return the figure of each group."""
         from pytest_biastransfer.reporting.details import group_details
 
-        return group_details(self.measurement)
+        return group_details(self.measurement, extras.errors)
+
+    def worst_errors(self) -> Sequence[GroupError]:
+        """Return the errors in the worst group that the metric counts."""
+        from pytest_biastransfer.measurement.group_errors import errors_in_group
+
+        inputs = self.inputs
+        return errors_in_group(
+            evaluator_of(inputs.request),
+            inputs.model,
+            inputs.images,
+            self.case.gap,
+            self.measurement.worst,
+            inputs.further_images.get("calibration_dataset"),
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_biastransfer.baseline.entry import EncodedEvidence, encoded_evidence, evidence_for
 from pytest_biastransfer.baseline.regression import newly_flipped
+from pytest_biastransfer.data.image_names import image_name
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.interventions.short_labels import short_label
 from pytest_biastransfer.measurement.measure import measure_loaded
@@ -85,11 +87,16 @@ class InterventionTest(MeasuredTest):
         name, is_named, _ = self.measurement.intervention.partition(" = ")
         return name if is_named and "(" not in name else short_label(self.intervention)
 
+    @property
+    def image_names(self) -> Callable[[int], str]:
+        """Takes the index of an image and returns its file."""
+        return partial(image_name, self.inputs.images)
+
     def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
         """Return the limits with their figures, the classes that gained, and the first flipped images."""
         from pytest_biastransfer.reporting.failure_text import failure_text, flip_lines
 
-        lines = flip_lines(self.measurement, self.inputs.images.files)
+        lines = flip_lines(self.measurement, self.image_names)
         return failure_text(
             test,
             self.fixtures,
@@ -112,7 +119,7 @@ class InterventionTest(MeasuredTest):
 
         indices = newly_flipped(accepted, entry)[:MOST_FLIPS]
         flips = {flip.index: flip for flip in self.measurement.flips} if indices else {}
-        return flip_texts([flips[index] for index in indices], self.inputs.images.files)
+        return flip_texts([flips[index] for index in indices], self.image_names)
 
     def possible_states(self, indices: Sequence[int], earlier: Computation | None) -> Sequence[Collection[State]]:
         """Return the states that combinations of nearly tied classes give."""
@@ -133,5 +140,10 @@ class InterventionTest(MeasuredTest):
         from pytest_biastransfer.reporting.details import prediction_details
 
         return prediction_details(
-            self.measurement, extras.source, extras.newly_flipped, extras.sheet, counted=extras.counted
+            self.measurement,
+            extras.source,
+            extras.newly_flipped,
+            extras.pairs,
+            counted=extras.counted,
+            names=self.image_names,
         )

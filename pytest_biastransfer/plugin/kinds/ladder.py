@@ -116,7 +116,7 @@ class LadderTest(InterventionTest):
 
         assert isinstance(verdict, LadderVerdict)
         curves = self._curves(verdict)
-        flips = flip_lines(self.measurement, self.inputs.images.files, self._named(self.shown))
+        flips = flip_lines(self.measurement, self.image_names, self._named(self.shown))
         return failure_text(
             test,
             self.fixtures,
@@ -153,7 +153,7 @@ class LadderTest(InterventionTest):
             indices = newly_flipped(at_strength(accepted, name), at_strength(entry, name))[:MOST_FLIPS]
             if indices:
                 flips = {flip.index: flip for flip in self.ladder.at(strength).flips}
-                texts = flip_texts([flips[index] for index in indices], self.inputs.images.files)
+                texts = flip_texts([flips[index] for index in indices], self.image_names)
                 return [f"{text}, at {name}" for text in texts]
         return ()
 

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.judgement.cases import Case
     from pytest_biastransfer.judgement.verdict import Verdict
+    from pytest_biastransfer.measurement.group_errors import GroupError
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
     from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
+    from pytest_biastransfer.reporting.image_pairs import ImagePairs
     from pytest_biastransfer.reporting.record import Record
-    from pytest_biastransfer.reporting.report import Kind
-    from pytest_biastransfer.reporting.tile_sheet import TileSheet
+    from pytest_biastransfer.reporting.report import Kind, Shown
     from pytest_biastransfer.store import Facts
 
 
@@ -63,14 +64,17 @@ class ReportExtras:
         The name of the set of images that are shown: those that count for the metric that got worse.
     newly_flipped
         Indices of its images that were not in it when the baseline was accepted; None where that is unknown.
-    sheet
+    pairs
         Pictures of images before and after the intervention.
+    errors
+        Of a gap, images that the model is wrong on in the worst group.
     """
 
     source: Measurement | None = None
     counted: str = "flipped"
     newly_flipped: Sequence[int] | None = None
-    sheet: TileSheet | None = None
+    pairs: ImagePairs | None = None
+    errors: Sequence[Shown] = ()
 
 
 class MeasuredTest(ABC):
@@ -147,6 +151,10 @@ class MeasuredTest(ABC):
     @abstractmethod
     def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:
         """Return the fields of the report's `Details` that this kind has."""
+
+    def worst_errors(self) -> Sequence[GroupError]:
+        """Return the images of the worst group that the model is wrong on; none of a kind without groups."""
+        return ()
 
     def newly_flipped(self, accepted: Entry, entry: Entry) -> Sequence[str]:
         """Return a line for each image that flips now and did not in the accepted entry, at most five."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -11,7 +12,7 @@ from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import FINETUNING_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.plugin.failures import clear_errors
 from pytest_biastransfer.plugin.resources import configured_model, evaluator_of, images_of, loaded_models, model_of
-from pytest_biastransfer.plugin.state import NOTES, SETTINGS, SWEEP_POINTS
+from pytest_biastransfer.plugin.state import FINDINGS, NOTES, SETTINGS, SWEEP_POINTS
 from pytest_biastransfer.specs.spec import Spec
 from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.models import Model
     from pytest_biastransfer.transfer.attribution_result import Attribution
     from pytest_biastransfer.transfer.dose_experiment import CurationChange
@@ -123,7 +125,7 @@ def attribution_in_session(request: pytest.FixtureRequest) -> Callable[..., Attr
         transfer = RepeatedTransfer.of(seeds=seeds, **others)
         images = images_of(config, finetuning, "finetuning")
         attribution = attribute_loaded(evaluator_of(request), sources, images, question, transfer, recipes)
-        _note(request, str(attribution))
+        _note(request, attribution, attribution.question)
         return attribution
 
     return attribute
@@ -156,7 +158,7 @@ def dose_response_in_session(request: pytest.FixtureRequest) -> Callable[..., An
             evaluator_of(request), *given, transfer, change=change, levels=levels, limit=limit
         )
         found = responses if isinstance(source, Mapping) else of_one(responses)
-        _note(request, str(found))
+        _note(request, found, found.question, found.limit)
         return found
 
     return respond
@@ -218,8 +220,20 @@ def _question(
     return Question.of(images_of(config, evaluation, "evaluation"), asked, **own), others
 
 
-def _note(request: pytest.FixtureRequest, text: str) -> None:
-    request.node.stash.setdefault(NOTES, []).append(text)
+class _Found(Protocol):
+    """What an experiment found: a figure in several cases."""
+
+    @property
+    def cases(self) -> Mapping[str, Estimate]: ...
+
+
+def _note(request: pytest.FixtureRequest, found: _Found, question: str, limit: float | None = None) -> None:
+    """Have the summary show what was found as text, and reports as a plot, too."""
+    from pytest_biastransfer.reporting.findings import finding_of
+
+    stash = request.node.stash
+    stash.setdefault(NOTES, []).append(str(found))
+    stash.setdefault(FINDINGS, []).append(dataclasses.asdict(finding_of(question, found.cases, limit)))
 
 
 def configured_transferred_model(request: pytest.FixtureRequest) -> Model:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.baseline.regression import maybe_worse
+from pytest_biastransfer.data.image_names import image_name
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.measure import measure_loaded
@@ -19,7 +20,7 @@ from pytest_biastransfer.plugin.kinds.protocol import ReportExtras
 from pytest_biastransfer.plugin.resources import evaluator_of, model_of, session_store
 from pytest_biastransfer.plugin.runtest.baseline_comparison import flipped_since, measured_entry
 from pytest_biastransfer.plugin.state import SETTINGS
-from pytest_biastransfer.reporting.details import details_of, shown_images
+from pytest_biastransfer.reporting.details import MOST_IMAGES, choice_of, details_of, shown_images
 
 if TYPE_CHECKING:
     import pytest
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     from pytest_biastransfer.interventions import Intervention
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest
+    from pytest_biastransfer.reporting.image_pairs import ImagePair, ImagePairs
     from pytest_biastransfer.reporting.record import Record
-    from pytest_biastransfer.reporting.report import Details
-    from pytest_biastransfer.reporting.tile_sheet import TileSheet
+    from pytest_biastransfer.reporting.report import Details, Shown
 
-# Grows when sheets are drawn differently.
-_SHEETS: Final = 1
+# Grows when pictures are drawn differently.
+_PAIRS: Final = 1
 
 
 def with_details(item: pytest.Item, test: MeasuredTest, record: Record) -> Record:
@@ -46,15 +47,19 @@ def with_details(item: pytest.Item, test: MeasuredTest, record: Record) -> Recor
     key = key_of(item, test.case)
     counted = _counted(test, record, settings.alpha)
     newly_flipped = None if entry is None else flipped_since(item.config, key, test, entry, counted)
-    source = sheet = None
+    draws = settings.images != "none"
+    draws_flips = draws and (got_worse or settings.images == "all")
+    source = pairs = None
+    errors: Sequence[Shown] = ()
     if test.predictions is not None and test.intervention is not None:
         if got_worse:
             source = _source_measurement(test, test.predictions, test.intervention)
-        if settings.images != "none":
-            draws_flips = got_worse or settings.images == "all"
+        if draws:
             indices = shown_images(test.predictions, newly_flipped, counted) if draws_flips else []
-            sheet = _sheet(test, test.predictions, test.intervention, indices)
-    details = _details(test, ReportExtras(source, counted, newly_flipped, sheet))
+            pairs = _pairs(test, test.intervention, indices, salient=settings.saliency and got_worse)
+    elif draws_flips:
+        errors = _errors(test)
+    details = _details(test, ReportExtras(source, counted, newly_flipped, pairs, errors))
     return dataclasses.replace(
         record,
         key=key,
@@ -130,36 +135,71 @@ def _source_measurement(test: MeasuredTest, measurement: Measurement, interventi
         return None
 
 
-def _sheet(
-    test: MeasuredTest, measurement: Measurement, intervention: Intervention, indices: Sequence[int]
-) -> TileSheet | None:
+def _pairs(
+    test: MeasuredTest, intervention: Intervention, indices: Sequence[int], *, salient: bool
+) -> ImagePairs | None:
     """Return the pictures of images of a test, or of the first image as an example; unchanged ones are drawn once.
 
     None where they cannot be drawn: the verdict does not depend on them.
     """
+    from pytest_biastransfer.reporting.image_pairs import ImagePairs
     from pytest_biastransfer.reporting.report import Shown
-    from pytest_biastransfer.reporting.tile_sheet import SheetForm, draw, sheet_from_plain
+
+    pairs = _drawn(test, intervention, indices or [0], ask=bool(indices), salient=salient and bool(indices))
+    if indices or pairs is None:
+        return None if pairs is None else ImagePairs(pairs)
+    images = test.inputs.images
+    label, file = images.label_text(0), image_name(images, 0)
+    pair = pairs[0]
+    shown = Shown(0, label, "", "", file=file, clean=pair.clean, changed=pair.changed, middle=pair.middle)
+    return ImagePairs(example=None if shown.clean is None else shown)
+
+
+def _errors(test: MeasuredTest) -> Sequence[Shown]:
+    """Return some of the errors in the worst group of a gap, with pictures; none where they cannot be drawn."""
+    from pytest_biastransfer.reporting.report import Shown
+
+    images = test.inputs.images
+    try:
+        errors = {error.index: error for error in test.worst_errors()}
+    except (BiasTransferError, OSError) as error:
+        warnings.warn(f"no pictures of {test.inputs.request.node.nodeid}: {error}", StoreWarning, stacklevel=2)
+        return ()
+    indices = choice_of(list(errors), MOST_IMAGES)
+    pairs = _drawn(test, None, indices, ask=False, salient=False) if indices else None
+    return [
+        Shown(index, errors[index].label, errors[index].predicted, "", file=image_name(images, index), clean=pair.clean)
+        for index, pair in zip(indices, pairs or (), strict=False)
+    ]
+
+
+def _drawn(
+    test: MeasuredTest, intervention: Intervention | None, indices: Sequence[int], *, ask: bool, salient: bool
+) -> Sequence[ImagePair] | None:
+    """Return the pairs of some images from the store, or drawn; None, with a warning, where they cannot be drawn."""
+    from pytest_biastransfer.reporting.image_pairs import SALIENT, PairsForm, draw, pairs_from_plain
 
     request, model, images = test.inputs.request, test.inputs.model, test.inputs.images
-    evaluator = evaluator_of(request)
 
-    def drawn_sheet() -> dict[str, Any]:
-        positive = test.case.expectation.positive
-        sheet = draw(evaluator, model, images, intervention, indices or [0], ask=bool(indices), positive=positive)
-        return dataclasses.asdict(sheet)
+    def drawn_pairs() -> list[dict[str, Any]]:
+        pairs = draw(
+            evaluator_of(request),
+            model,
+            images,
+            intervention,
+            indices,
+            ask=ask,
+            salient=SALIENT if salient else 0,
+            positive=test.case.expectation.positive if intervention is not None else (),
+        )
+        return [dataclasses.asdict(pair) for pair in pairs]
 
-    question = measurement.provenance.question
+    question = test.measurement.provenance.question
     try:
         if question is None:
-            content = drawn_sheet()
-        else:
-            key = fingerprint("sheet", _SHEETS, question, indices)
-            content = session_store(request.config).facts.get_or_compute(key, drawn_sheet, SheetForm)
+            return pairs_from_plain(drawn_pairs())
+        key = fingerprint("image pairs", _PAIRS, question, indices, salient)
+        return pairs_from_plain(session_store(request.config).facts.get_or_compute(key, drawn_pairs, PairsForm))
     except (BiasTransferError, OSError) as error:
         warnings.warn(f"no pictures of {request.node.nodeid}: {error}", StoreWarning, stacklevel=2)
         return None
-    sheet = sheet_from_plain(content)
-    if indices or sheet.pictures is None:
-        return sheet
-    shown = Shown(index=0, label=images.label_text(0), before="", after="", tile=0)
-    return dataclasses.replace(sheet, example=shown)

@@ -152,6 +152,7 @@ class ReportWriter:
 
     def _result(self, result: TestResult) -> Result:
         """Return the report's entry of one test."""
+        from pytest_biastransfer.reporting.findings import Finding
         from pytest_biastransfer.reporting.from_json import from_plain
         from pytest_biastransfer.reporting.regression_text import changes_of, standing
         from pytest_biastransfer.reporting.report import Details, Result
@@ -173,6 +174,7 @@ class ReportWriter:
             standing=standing(comparison) if comparison else "",
             changes=changes_of(comparison) if comparison else (),
             notes=result.test.notes,
+            findings=[from_plain(Finding, finding) for finding in result.test.findings],
             stale=record.stale,
             details=None if record.details is None else from_plain(Details, record.details),
             key=record.key,

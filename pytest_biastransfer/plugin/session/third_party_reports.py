@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +28,30 @@ def show_record(item: pytest.Item, report: pytest.TestReport, record: Record) ->
         figures = dict(properties(record))
         others = [(name, value) for name, value in item.user_properties if name not in figures]
         item.user_properties[:] = [*others, *figures.items()]
-    pictures = (record.details or {}).get("pictures")
-    if item.config.stash[SETTINGS].html_path and pictures is not None:
+    if item.config.stash[SETTINGS].html_path and record.details is not None:
+        _show_pictures(report, record.details)
+
+
+def _show_pictures(report: pytest.TestReport, details: Mapping[str, Any]) -> None:
+    """Add the shown images, or the example, to what pytest-html shows of a test."""
+    from pytest_biastransfer.reporting.from_json import from_plain
+    from pytest_biastransfer.reporting.report import Details
+
+    images = from_plain(Details, details)
+    shown = [image for image in images.shown if image.clean] or [image for image in (images.example,) if image]
+    if not shown:
+        return
+    from pytest_biastransfer.reporting.picture_strip import picture_strip
+
+    picture = picture_strip(shown)
+    if picture is not None:
         # As pytest_html.extras.image makes them: importing it is not needed, and workers may lack it.
         extra = {
             "name": "clean and intervened",
             "format_type": "image",
-            "content": pictures["data"],
-            "mime_type": pictures["media_type"],
-            "extension": pictures["media_type"].rpartition("/")[2],
+            "content": picture.data,
+            "mime_type": picture.media_type,
+            "extension": picture.media_type.rpartition("/")[2],
         }
         report.extras = [*getattr(report, "extras", ()), extra]  # type: ignore[attr-defined]
 

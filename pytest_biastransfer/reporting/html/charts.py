@@ -1,23 +1,23 @@
-"""The charts of a test. Each is drawn beside the rows of a table, and the rows have the same figures as text."""
+"""Metrics with their intervals as dots and lines. They are drawn beside rows that have the same figures as text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from pytest_biastransfer.display.axes import Axis, Tick, axis_over
 from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.metrics.ladder_measurement import strength_name
 from pytest_biastransfer.reporting.curves import Curve, Curves
 from pytest_biastransfer.reporting.figures import Interval, Limit
-from pytest_biastransfer.reporting.html.wording import figure, percentage, spread
-from pytest_biastransfer.reporting.report import Details, Group, Move, Result, Shares
-from pytest_biastransfer.reporting.wording import counted, shortened
+from pytest_biastransfer.reporting.findings import Finding
+from pytest_biastransfer.reporting.html.wording import figure, spread
+from pytest_biastransfer.reporting.report import Group, Result
+from pytest_biastransfer.reporting.wording import shortened
 
-# The most characters of a name beside a chart, and the most moves of a chart.
-NAME = 60
-MOVES = 10
+# The most characters of a name beside a chart.
+NAME: Final = 60
 
 # The mark of a row: a filled dot, a hollow dot, a tick, or a line through all rows.
 Mark = Literal["observed", "control", "baseline", "limit"]
@@ -60,38 +60,6 @@ class IntervalPlot:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """The row of a class: its shares before and after as texts, and whether its share grew most."""
-
-    name: str
-    before: str
-    after: str
-    most: bool
-
-
-@dataclass(frozen=True)
-class SharesPlot:
-    """The shares of a model's predicted classes before and after: two bars, one above the other, in each row.
-
-    `before` and `after` are SVG paths with a stroke per bar, in a box that is 100 wide and has a height of 1 per class.
-    """
-
-    title: str
-    bars: Sequence[Bar]
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
-class MovesPlot:
-    """The most frequent moves; `path` has a stroke per bar, as in `SharesPlot`."""
-
-    moves: Sequence[Move]
-    path: str
-    caption: str
-
-
-@dataclass(frozen=True)
 class _Row:
     label: str
     mark: Mark
@@ -100,8 +68,42 @@ class _Row:
     judged: bool = True
 
 
-def limit_plot(limit: Limit, test: Result) -> IntervalPlot:
+def shared_axis(test: Result) -> Axis:
+    """Return the axis that all plots of a test share: its metrics are shares, and differences of shares."""
+    rows = [row for limit in test.limits for row in _limit_rows(limit, test)]
+    rows += _group_rows(test.details.groups) if test.details is not None else []
+    rows += [row for finding in test.findings for row in _finding_rows(finding)]
+    curves = test.curves
+    rows += [row for curve in curves.curves for row in _curve_rows(curve, curves, test)] if curves is not None else []
+    return axis_over(value for row in rows for value in _positions(row.interval))
+
+
+def limit_plot(limit: Limit, test: Result, axis: Axis) -> IntervalPlot:
     """Return the observed metric, the limit, the control and the baseline on one axis."""
+    return _interval_plot(_limit_rows(limit, test), limit.limit, axis)
+
+
+def groups_plot(groups: Sequence[Group], axis: Axis) -> IntervalPlot:
+    """Return the metric of each group on one axis, each above the control model's if there is one."""
+    return _interval_plot(_group_rows(groups), None, axis)
+
+
+def curve_plot(curve: Curve, curves: Curves, test: Result, axis: Axis) -> IntervalPlot:
+    """Return a metric at the strengths of a ladder on one axis, with its limit, each above the baseline's."""
+    return _interval_plot(_curve_rows(curve, curves, test), curve.limit, axis)
+
+
+def finding_plot(finding: Finding, axis: Axis) -> IntervalPlot:
+    """Return a figure in several cases on one axis, with its limit."""
+    return _interval_plot(_finding_rows(finding), finding.limit, axis)
+
+
+def _finding_rows(finding: Finding) -> list[_Row]:
+    rows = [_Row(shortened(name, NAME), "observed", interval) for name, interval in finding.cases.items()]
+    return rows + ([_Row("limit", "limit", _value(finding.limit))] if finding.limit is not None else [])
+
+
+def _limit_rows(limit: Limit, test: Result) -> list[_Row]:
     base = base_of(limit.metric)
     rows = [_Row("observed", "observed", limit.observed), _Row("limit", "limit", _value(limit.limit))]
     own = test.details.metrics.get(base) if test.details is not None else None
@@ -112,22 +114,20 @@ def limit_plot(limit: Limit, test: Result) -> IntervalPlot:
         rows.append(_Row("control" if base == limit.metric else f"{base}, control", "control", limit.control))
     changes = [change for change in test.changes if change.metric == limit.metric and change.at == limit.at]
     rows += [_Row("baseline", "baseline", _value(change.before)) for change in changes]
-    return _interval_plot(rows, limit.limit)
+    return rows
 
 
-def groups_plot(groups: Sequence[Group]) -> IntervalPlot:
-    """Return the metric of each group on one axis, each above the control model's if there is one."""
+def _group_rows(groups: Sequence[Group]) -> list[_Row]:
     rows = []
     for group in groups:
         rows.append(_Row(shortened(group.group, NAME), "observed", group.observed, group.size, group.judged))
         rows += [_Row("control", "control", group.control)] if group.control is not None else []
-    return _interval_plot(rows, None)
+    return rows
 
 
-def curve_plot(curve: Curve, curves: Curves, test: Result) -> IntervalPlot:
-    """Return a metric at the strengths of a ladder on one axis, with its limit, each above the baseline's."""
+def _curve_rows(curve: Curve, curves: Curves, test: Result) -> list[_Row]:
     rows = []
-    accepted = {change.at: change.before for change in test.changes if change.metric == curve.metric}
+    accepted = accepted_values(curve, test)
     for strength, observed in zip(curves.strengths, curve.observed, strict=True):
         if observed is None:
             continue
@@ -135,7 +135,12 @@ def curve_plot(curve: Curve, curves: Curves, test: Result) -> IntervalPlot:
         before = accepted.get(rows[-1].label)
         rows += [_Row("baseline", "baseline", _value(before))] if before is not None else []
     rows += [_Row("limit", "limit", _value(curve.limit))] if curve.limit is not None else []
-    return _interval_plot(rows, curve.limit)
+    return rows
+
+
+def accepted_values(curve: Curve, test: Result) -> dict[str, float]:
+    """Return the baseline's values of a curve by the name of the strength."""
+    return {change.at: change.before for change in test.changes if change.metric == curve.metric}
 
 
 def small_axis(limits: Sequence[Limit]) -> Axis:
@@ -148,25 +153,7 @@ def small_plot(limit: Limit, axis: Axis) -> IntervalPlot:
     return IntervalPlot([_point(_Row("", "observed", limit.observed), axis, 50.0)], axis.at(limit.limit), (), None)
 
 
-def shares_plots(details: Details) -> Sequence[SharesPlot]:
-    """Return the distributions of the predicted classes of the source, the transferred and the control model."""
-    axis = axis_over(share for shares in details.shares for share in (*shares.before, *shares.after))
-    return [_shares_plot(shares, axis) for shares in details.shares]
-
-
-def moves_plot(moves: Sequence[Move], flips: int) -> MovesPlot:
-    """Return the most frequent moves with a bar each; `flips` is the number of all flipped images."""
-    shown = moves[:MOVES]
-    axis = axis_over(float(move.images) for move in shown)
-    rows = [Move(shortened(move.before, NAME), shortened(move.after, NAME), move.images) for move in shown]
-    path = _bars([axis.at(move.images) for move in shown], 0.5)
-    is_complete = len(shown) == len(moves) and sum(move.images for move in shown) == flips
-    extent = "all" if is_complete else "the most frequent"
-    return MovesPlot(rows, path, f"{extent} of {counted(flips, 'flip')}")
-
-
-def _interval_plot(rows: Sequence[_Row], limit: float | None) -> IntervalPlot:
-    axis = axis_over(value for row in rows for value in _positions(row.interval))
+def _interval_plot(rows: Sequence[_Row], limit: float | None, axis: Axis) -> IntervalPlot:
     points = [_point(row, axis, round(100 * (number + 0.5) / len(rows), 1)) for number, row in enumerate(rows)]
     zero = axis.at(0.0)
     return IntervalPlot(points, None if limit is None else axis.at(limit), axis.ticks, zero if zero > 0 else None)
@@ -196,45 +183,3 @@ def _positions(interval: Interval) -> tuple[float | None, float | None, float | 
 def _value(value: float) -> Interval:
     """Return a value without an interval."""
     return Interval(value, None, None, None, 0)
-
-
-_ROLES: Mapping[str, str] = {
-    "source": "Source",
-    "transferred": "Transferred",
-    "control": "Control",
-    "model": "Model",
-}
-
-
-def _shares_plot(shares: Shares, axis: Axis) -> SharesPlot:
-    rows = _with_others(shares)
-    most = max((after - before for _, before, after in rows), default=0.0)
-    bars = [
-        Bar(shortened(name, NAME), percentage(before), percentage(after), after - before == most > 0)
-        for name, before, after in rows
-    ]
-    return SharesPlot(
-        title=f"{_ROLES[shares.role]}: {shortened(shares.model, NAME)}",
-        bars=bars,
-        # The row of all other classes has no bar: if they are many, it would dwarf the bars of the single classes.
-        before=_bars([axis.at(share) for share in shares.before], 0.3),
-        after=_bars([axis.at(share) for share in shares.after], 0.7),
-    )
-
-
-def _with_others(shares: Shares) -> list[tuple[str, float, float]]:
-    rows = list(zip(shares.classes, shares.before, shares.after, strict=True))
-    if shares.others is not None:
-        rows.append(("all other classes", shares.others[0], shares.others[1]))
-    return rows
-
-
-def _bars(widths: Sequence[float], y: float) -> str:
-    """Return one path with a stroke per row, each row 1 high: many times shorter than an SVG element per bar."""
-    rows = [(row, width) for row, width in enumerate(widths) if width > 0]
-    return "".join(f"M0 {_brief(row + y)}h{_brief(width)}" for row, width in rows)
-
-
-def _brief(number: float) -> str:
-    # SVG accepts a number without its leading zero. A page has thousands of them.
-    return f"{number:g}".removeprefix("0") or "0"

@@ -10,9 +10,9 @@ from typing import Final
 from pytest_biastransfer.display.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.comparison import ComparedTest, FlipsOfOne, ReportComparison
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.html.galleries import PIXELATED
 from pytest_biastransfer.reporting.html.templates import rendered
-from pytest_biastransfer.reporting.html.tiles import PIXELATED
-from pytest_biastransfer.reporting.image_strips import MOST_IMAGES, pair_files, with_tiles
+from pytest_biastransfer.reporting.image_strips import MOST_IMAGES, pair_file, with_pictures
 from pytest_biastransfer.reporting.performance import titled
 from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
 from pytest_biastransfer.reporting.seed_text import ONE_REPORT, is_told_by_one_checkpoint
@@ -252,12 +252,13 @@ def _galleries(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> li
 
 def _is_small(flips: FlipsOfOne) -> bool:
     """Return whether the browser enlarges the pictures pixel by pixel, as on the page of one report."""
-    return flips.pictures is not None and flips.pictures.width < PIXELATED
+    pictures = [image.clean for image in flips.shown if image.clean is not None]
+    return bool(pictures) and max(max(picture.width, picture.height) for picture in pictures) < PIXELATED
 
 
 def _pictured(flips: FlipsOfOne) -> list[FlippedImage]:
     """Return the images that a report shows, with their pictures if it has some."""
-    drawn = with_tiles(flips.pictures, flips.shown)
-    if drawn and flips.pictures is not None:
-        return [FlippedImage(*one) for one in zip(drawn, pair_files(flips.pictures, drawn), strict=True)]
+    drawn = with_pictures(flips.shown)
+    if drawn:
+        return [FlippedImage(image, pair_file(image)) for image in drawn]
     return [FlippedImage(image, "") for image in flips.shown[:MOST_IMAGES]]

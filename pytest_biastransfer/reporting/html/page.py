@@ -9,20 +9,21 @@ from typing import Final
 from pytest_biastransfer.display.axes import Axis
 from pytest_biastransfer.reporting.curves import Curve
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.findings import Finding
 from pytest_biastransfer.reporting.html.anchors import anchors
 from pytest_biastransfer.reporting.html.charts import (
     IntervalPlot,
-    MovesPlot,
-    SharesPlot,
     curve_plot,
+    finding_plot,
     groups_plot,
     limit_plot,
-    moves_plot,
-    shares_plots,
+    shared_axis,
     small_axis,
     small_plot,
 )
+from pytest_biastransfer.reporting.html.class_charts import MovesPlot, SharesPlot, moves_plot, shares_plots
 from pytest_biastransfer.reporting.html.filters import Filters, filters
+from pytest_biastransfer.reporting.html.galleries import Gallery, ImageView, galleries
 from pytest_biastransfer.reporting.html.glossary import glossary
 from pytest_biastransfer.reporting.html.headline import (
     alpha_over_time,
@@ -32,6 +33,8 @@ from pytest_biastransfer.reporting.html.headline import (
     page_title,
     subjects,
 )
+from pytest_biastransfer.reporting.html.heat import level_names
+from pytest_biastransfer.reporting.html.line_chart import LineChart, line_chart
 from pytest_biastransfer.reporting.html.name_parts import name_parts
 from pytest_biastransfer.reporting.html.scorecard import DISTANCES, scorecard
 from pytest_biastransfer.reporting.html.states import (
@@ -43,7 +46,6 @@ from pytest_biastransfer.reporting.html.states import (
     regressions,
 )
 from pytest_biastransfer.reporting.html.templates import rendered
-from pytest_biastransfer.reporting.html.tiles import SheetView, sheet_of
 from pytest_biastransfer.reporting.html.wording import (
     TONES,
     command,
@@ -51,7 +53,7 @@ from pytest_biastransfer.reporting.html.wording import (
 )
 from pytest_biastransfer.reporting.outcomes import SEVERITY
 from pytest_biastransfer.reporting.performance import titled
-from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
+from pytest_biastransfer.reporting.report import Report, ReportedChange, Result
 
 # The most tests at the top of the page, and the most images of each; the sections below have all of them.
 ON_TOP: Final = 12
@@ -90,8 +92,8 @@ class TestSection:
         The limit that the table shows: the first that does not hold, or else the first.
     small
         The chart of that limit in the table.
-    sheet
-        The tile sheet with its images.
+    gallery
+        Its images.
     """
 
     # pytest would take the name for a class of tests.
@@ -104,7 +106,7 @@ class TestSection:
     filter_values: Sequence[int]
     leading: Limit | None
     small: IntervalPlot | None
-    sheet: SheetView | None
+    gallery: Gallery
 
     @property
     def tone(self) -> str:
@@ -160,9 +162,9 @@ class TestSection:
         return only_just(self.test)
 
     @property
-    def first_images(self) -> Sequence[Shown]:
+    def first_images(self) -> Sequence[ImageView]:
         """The images at the top of the page."""
-        return self.test.details.shown[:IMAGES_ON_TOP] if self.test.details is not None else ()
+        return self.gallery.images[:IMAGES_ON_TOP]
 
     @property
     def countable(self) -> int:
@@ -171,29 +173,32 @@ class TestSection:
         return 0 if details is None else details.flips if details.counted == "flipped" else details.counted_flips
 
     @property
-    def preview(self) -> Shown | None:
-        """The image that shows the intervention: the example, or else the first flipped image with a picture."""
-        if self.test.details is None:
-            return None
-        examples = [self.test.details.example, *self.test.details.shown]
-        return next((image for image in examples if image is not None and self.views(image)), None)
-
-    def views(self, shown: Shown) -> Sequence[str]:
-        """Return the viewBoxes of an image's tiles in the sheet."""
-        return self.sheet.views(shown) if self.sheet is not None else ()
-
-    @property
     def limit_plots(self) -> Sequence[tuple[Limit, IntervalPlot]]:
         """The limits with their charts."""
-        return [(limit, limit_plot(limit, self.test)) for limit in self.test.limits]
+        axis = shared_axis(self.test)
+        return [(limit, limit_plot(limit, self.test, axis)) for limit in self.test.limits]
 
     @property
-    def curve_plots(self) -> Sequence[tuple[Curve, str, IntervalPlot]]:
+    def curve_plots(self) -> Sequence[tuple[Curve, str, IntervalPlot, LineChart | None]]:
         """The curves of a ladder with what is to be said of each, and their charts."""
-        curves = self.test.curves
+        curves, axis = self.test.curves, shared_axis(self.test)
         if curves is None:
             return ()
-        return [(curve, curves.breaking_text(curve), curve_plot(curve, curves, self.test)) for curve in curves.curves]
+        return [
+            (
+                curve,
+                curves.breaking_text(curve),
+                curve_plot(curve, curves, self.test, axis),
+                line_chart(curve, curves, self.test, axis),
+            )
+            for curve in curves.curves
+        ]
+
+    @property
+    def finding_plots(self) -> Sequence[tuple[Finding, IntervalPlot]]:
+        """What the test found out besides its verdict, with its charts."""
+        axis = shared_axis(self.test)
+        return [(finding, finding_plot(finding, axis)) for finding in self.test.findings]
 
     @property
     def shares_plots(self) -> Sequence[SharesPlot]:
@@ -204,13 +209,13 @@ class TestSection:
     def moves_plot(self) -> MovesPlot | None:
         """The most frequent moves of predictions; None if nothing flips."""
         details = self.test.details
-        return moves_plot(details.moves, details.flips) if details is not None and details.moves else None
+        return moves_plot(details) if details is not None and details.moves else None
 
     @property
     def groups_plot(self) -> IntervalPlot | None:
         """The metric of each group; None if the test is not of a gap."""
         details = self.test.details
-        return groups_plot(details.groups) if details is not None and details.groups else None
+        return groups_plot(details.groups, shared_axis(self.test)) if details is not None and details.groups else None
 
     @property
     def metric_rows(self) -> Sequence[MetricRow]:
@@ -246,7 +251,8 @@ def page(report: Report) -> str:
     parts = name_parts(report.tests)
     addresses = anchors([test.name for test in report.tests])
     all_filters = filters(report, parts)
-    sections = _sections(report, addresses, all_filters)
+    pictures, views = galleries(report.tests)
+    sections = _sections(report, addresses, all_filters, views)
     worst = sorted(sections, key=_severity)
     worse = [section for section in worst if section.worse]
     failing = [section.test.name for section in worst if has_failed(section.test)]
@@ -268,6 +274,8 @@ def page(report: Report) -> str:
         most_brief=MOST_BRIEF,
         filters=all_filters,
         sections=sections,
+        pictures_of_page=pictures,
+        heat_levels=level_names(),
         worst=worst,
         worse=worse[:ON_TOP],
         more_worse=len(worse[ON_TOP:]),
@@ -279,7 +287,9 @@ def page(report: Report) -> str:
     )
 
 
-def _sections(report: Report, addresses: Sequence[str], all_filters: Filters) -> Sequence[TestSection]:
+def _sections(
+    report: Report, addresses: Sequence[str], all_filters: Filters, views: Sequence[Gallery]
+) -> Sequence[TestSection]:
     tests = report.tests
     leading = [leading_limit(test) for test in tests]
     # All rows of the table share one axis, so that their charts can be compared.
@@ -293,10 +303,10 @@ def _sections(report: Report, addresses: Sequence[str], all_filters: Filters) ->
             filter_values=values,
             leading=limit,
             small=_small(limit, axis),
-            sheet=sheet_of(test.details.pictures if test.details else None),
+            gallery=gallery,
         )
-        for number, (test, address, values, limit) in enumerate(
-            zip(tests, addresses, all_filters.values, leading, strict=True), 1
+        for number, (test, address, values, limit, gallery) in enumerate(
+            zip(tests, addresses, all_filters.values, leading, views, strict=True), 1
         )
     ]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_biastransfer.reporting.figures import Limit
 from pytest_biastransfer.reporting.outcomes import FAILED
-from pytest_biastransfer.reporting.report import ReportedChange, Result, Shares
+from pytest_biastransfer.reporting.report import Details, ReportedChange, Result, Shares
 
 _STANDINGS: Final = ("regression", "not comparable", "improvement", "tolerated", "unchanged", "new")
 
@@ -63,12 +63,15 @@ def only_just(test: Result) -> Sequence[Limit]:
 
 def gained_class(test: Result) -> str:
     """Return the class that the intervention makes the model predict more often than any other; empty if none is."""
-    if test.details is None:
+    shares = None if test.details is None else shares_of_model(test.details)
+    if shares is None:
         return ""
-    of_model: list[Shares] = [shares for shares in test.details.shares if shares.role not in ("source", "control")]
+    gains = [after - before for before, after in zip(shares.before, shares.after, strict=True)]
+    return shares.classes[gains.index(max(gains))] if gains and max(gains) > 0 else ""
+
+
+def shares_of_model(details: Details) -> Shares | None:
+    """Return the distribution of the model under test; None if the report has none."""
+    of_model = [shares for shares in details.shares if shares.role not in ("source", "control")]
     # A test of the source model itself has that model's distribution alone.
-    for shares in [*of_model, *test.details.shares][:1]:
-        gains = [after - before for before, after in zip(shares.before, shares.after, strict=True)]
-        if gains and max(gains) > 0:
-            return shares.classes[gains.index(max(gains))]
-    return ""
+    return next(iter([*of_model, *details.shares]), None)

@@ -18,8 +18,8 @@ from pytest_biastransfer.reporting.wording import counted, shortened
 
 _PACKAGE: Final = "pytest_biastransfer.reporting.html"
 # Each page has all of them, in this order: rules of a later style sheet override those of an earlier one.
-_STYLES: Final = ("page.css", "first_screen.css", "navigation.css")
-_SCRIPTS: Final = ("page.js", "navigation.js")
+_STYLES: Final = ("page.css", "first_screen.css", "navigation.css", "pictures.css")
+_SCRIPTS: Final = ("page.js", "navigation.js", "pictures.js")
 _FILTERS: Final[Mapping[str, Any]] = {
     "basis": wording.basis,
     "breakable": wording.breakable,

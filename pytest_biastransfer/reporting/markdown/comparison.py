@@ -109,7 +109,7 @@ def _flip_lines(comparison: ReportComparison, test: ComparedTest, strips: ImageS
     for one, name in zip(test.flips, comparison.names, strict=True):
         if not one.images:
             continue
-        pictured = list(strip(one.pictures, one.shown, strips))
+        pictured = list(strip(one.shown, strips))
         listed = "" if pictured else f": {', '.join(_listed(one))}"
         yield f"Only in {code(name)}, {counted(len(one.images), 'image')}{listed}"
         yield ""

@@ -12,7 +12,7 @@ from pytest_biastransfer.reporting.wording import counted
 if TYPE_CHECKING:
     from pytest_biastransfer.reporting.curves import Curves
     from pytest_biastransfer.reporting.image_strips import ImageStrips
-    from pytest_biastransfer.reporting.report import Details, Pictures, Result, Shares, Shown
+    from pytest_biastransfer.reporting.report import Details, Result, Shares, Shown
 
 _MOST_MESSAGE_CHARACTERS: Final = 4_000
 _MOST_MOVES: Final = 5
@@ -25,7 +25,7 @@ def failure(test: Result, strips: ImageStrips | None) -> Iterator[str]:
 
 def _content(test: Result, strips: ImageStrips | None) -> Iterator[str]:
     if test.details is not None:
-        yield from strip(test.details.pictures, test.details.shown, strips)
+        yield from strip(test.details.shown, strips)
     if test.curves is not None:
         yield from _curves(test.curves)
     if test.details is not None:
@@ -36,16 +36,16 @@ def _content(test: Result, strips: ImageStrips | None) -> Iterator[str]:
     yield f"To repeat it: {code(command_line(['pytest', test.name]))}"
 
 
-def strip(pictures: Pictures | None, images: Sequence[Shown], strips: ImageStrips | None) -> Iterator[str]:
+def strip(images: Sequence[Shown], strips: ImageStrips | None) -> Iterator[str]:
     """Yield a link to a strip of images, and what each of them is; nothing if there are no pictures."""
-    if strips is None or pictures is None:
+    if strips is None:
         return
-    from pytest_biastransfer.reporting.image_strips import with_tiles
+    from pytest_biastransfer.reporting.image_strips import with_pictures
 
-    shown = with_tiles(pictures, images)
+    shown = with_pictures(images)
     if not shown:
         return
-    yield f"![{counted(len(shown), 'image')}, clean above intervened]({strips.link(pictures, shown)})"
+    yield f"![{counted(len(shown), 'image')}, clean above intervened]({strips.link(shown)})"
     yield ""
     yield f"Clean above intervened: {', '.join(f'{image.index} {_flip(image)}' for image in shown)}"
     yield ""

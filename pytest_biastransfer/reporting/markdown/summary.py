@@ -60,7 +60,7 @@ def _lines(report: Report, strips: ImageStrips | None) -> Iterator[str]:
 def _first_strip(tests: Sequence[Result], strips: ImageStrips | None) -> Iterator[str]:
     """Yield the flipped images of the worst test that has pictures: they are seen without opening a section."""
     for test in tests:
-        lines = list(strip(test.details.pictures, test.details.shown, strips)) if test.details is not None else []
+        lines = list(strip(test.details.shown, strips)) if test.details is not None else []
         if lines:
             yield ""
             yield f"{code(test.name)} flips, for example:"
