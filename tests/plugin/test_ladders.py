@@ -244,7 +244,7 @@ def test_reports_have_the_curve(colors: pytest.Pytester, run: Run) -> None:
     observed = accepted | {"0.3": "0.500"}
     pairs = [row for one in accepted for row in ((f"strength {one}", observed[one]), ("baseline", accepted[one]))]
     assert rows == [*pairs, ("limit", "0.1")]
-    assert '<caption>asr by strength; breaks 0.1 at 0.3, min_strength 0.4<figure class="curve">' in page
+    assert 'flip rate (asr)</a> by strength; breaks 0.1 at 0.3, min_strength 0.4<figure class="curve">' in page
     assert "Flipped images at strength 0.3" in page
     text = (colors.path / "report.md").read_text()
     assert "<br>asr at strength 0.3 0.200 → 0.500" in text

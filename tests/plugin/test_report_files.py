@@ -243,8 +243,8 @@ def test_which_tests_have_pictures(suite: pytest.Pytester, images: str, square: 
 def test_the_same_report_in_every_way_of_running(suite: pytest.Pytester, warm: WarmPython) -> None:
     found = {}
     for mode in MODES:
-        # The message of a failure names the page.
-        names = [f"same.{suffix}" for suffix in ("json", "html", "md")]
+        # A failure names the page that the session writes, so that each way of running writes the same files.
+        names = [f"bias.{suffix}" for suffix in ("json", "html", "md")]
         run_in(suite, mode, *(f"--bias-report={name}" for name in names), f"--bias-store=store-{mode}", warm=warm)
         report = read_report(suite.path / names[0])
         timeless = dataclasses.replace(

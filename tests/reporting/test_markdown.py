@@ -158,9 +158,8 @@ def test_a_strip_has_the_pixels_of_the_images() -> None:
         assert strip.size == (3 * width + 2 * 4, 2 * height + 4)
         for column, (clean, intervened) in enumerate(pairs):
             corners = [(column * (width + 4) + 8, row * (height + 4) + 8) for row in range(2)]
-            assert [strip.getpixel(corner) for corner in corners] == [
-                (*pixels.getpixel((8, 8)), 255) for pixels in (clean, intervened)
-            ]
+            for pixels, corner in zip((clean, intervened), corners, strict=True):
+                assert strip.getpixel(corner) == pixels.convert("RGBA").getpixel((8, 8))
             assert clean.getpixel((8, 8)) != intervened.getpixel((8, 8))
         # Between the images is the ground of the document.
         assert strip.getpixel((width + 2, 8)) == (0, 0, 0, 0)
