@@ -52,6 +52,7 @@ KEPT: Final[Mapping[str, bool]] = {
     "--bias-baseline": True,
     "--bias-compare": True,
     "--bias-images": True,
+    "--bias-saliency": False,
     "--bias-verify": True,
     "--bias-executor": True,
     "--bias-early-stop": False,

@@ -247,7 +247,7 @@ def test_reports_have_the_curve(colors: pytest.Pytester, run: Run) -> None:
     assert 'flip rate (asr)</a> by strength; breaks 0.1 at 0.3, min_strength 0.4<figure class="curve">' in page
     assert "Flipped images at strength 0.3" in page
     text = (colors.path / "report.md").read_text()
-    assert "<br>asr at strength 0.3 0.200 → 0.500" in text
+    assert "asr at strength 0.3 0.200 → 0.500" in text
     assert "| strength | 0.02 | 0.1 | 0.3 | 0.4 |" in text
     row = next(line for line in text.splitlines() if line.startswith("| asr; breaks 0.1 at 0.3, min\\_strength 0.4 |"))
     assert row.endswith("| 0.050 [0.014, 0.123] | 0.500 [0.384, 0.616] | 0.500 [0.384, 0.616] |")

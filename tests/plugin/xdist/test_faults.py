@@ -105,7 +105,7 @@ TESTS = """
 import pytest
 from conftest import BGR, GRB, RBG
 
-@pytest.mark.bias_intervention(BGR, GRB, RBG, max_asr=0.8)
+@pytest.mark.bias_intervention(BGR, GRB, RBG, max_asr=0.8, max_skew=0.9)
 def test_swap():
     pass
 """
@@ -113,7 +113,7 @@ SAME_AGAIN = """
 import pytest
 from conftest import BGR
 
-@pytest.mark.bias_intervention(BGR, max_asr=0.8)
+@pytest.mark.bias_intervention(BGR, max_asr=0.8, max_skew=0.9)
 def test_swap_again():
     pass
 """
@@ -140,7 +140,8 @@ class Result(NamedTuple):
     @property
     def figures(self) -> dict[str, tuple[float, float]]:
         """asr and skew of each test that has a result, by intervention."""
-        rows = re.findall(r"test_swap\[(\w+)\] +(\d\.\d+) +(\d\.\d+) .* passed$", self.output, re.MULTILINE)
+        row = r"^  (\w+) +asr +(\d\.\d+) .* passed .*\n +skew +(\d\.\d+) "
+        rows = re.findall(row, self.output, re.MULTILINE)
         return {name: (float(asr), float(skew)) for name, asr, skew in rows}
 
     @property
