@@ -141,7 +141,8 @@ class Result(NamedTuple):
     def figures(self) -> dict[str, tuple[float, float]]:
         """asr and skew of each test that has a result, by intervention."""
         row = r"^  (\w+) +asr +(\d\.\d+) .* passed .*\n +skew +(\d\.\d+) "
-        rows = re.findall(row, self.output, re.MULTILINE)
+        block = re.search(r"^test_swaps\.py::test_swap\n((?:  .*\n)*)", self.output, re.MULTILINE)
+        rows = re.findall(row, block[1], re.MULTILINE) if block else []
         return {name: (float(asr), float(skew)) for name, asr, skew in rows}
 
     @property
