@@ -16,7 +16,7 @@ from pytest_biastransfer.display.svg_charts import bars_table, curves_figure
 from pytest_biastransfer.plain_text import in_one_line
 
 if TYPE_CHECKING:
-    from pytest_biastransfer.display.content import Album, Chart, Picture
+    from pytest_biastransfer.display.content import Album, CardPicture, Chart
 
 
 def card(content: Content) -> str:
@@ -50,7 +50,7 @@ def _album(album: Album) -> str:
     return f'<div class="bt-album">{pictures}</div>{note}' if pictures or note else ""
 
 
-def _picture(picture: Picture) -> str:
+def _picture(picture: CardPicture) -> str:
     small = ' class="bt-small"' if picture.is_small else ""
     images = "".join(
         f'<img{small} src="{escape(source)}" alt="{text(f"{picture.note}, {when} the intervention")}">'

@@ -8,7 +8,7 @@ from math import nan
 from typing import Protocol
 
 
-class Figure(Protocol):
+class WithInterval(Protocol):
     """A number with the ends of its interval; NaN where it has none."""
 
     @property
@@ -36,7 +36,7 @@ class Bar:
         return self.value
 
     @classmethod
-    def of(cls, name: str, figure: Figure, note: str = "") -> Bar:
+    def of(cls, name: str, figure: WithInterval, note: str = "") -> Bar:
         """Return the bar of a figure."""
         return cls(name, float(figure), figure.low, figure.high, note)
 
@@ -64,7 +64,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Curve:
+class PlottedCurve:
     """Figures at the values of a setting.
 
     Attributes
@@ -78,13 +78,13 @@ class Curve:
     """
 
     name: str
-    points: Mapping[object, Figure]
+    points: Mapping[object, WithInterval]
     color: int = 0
     style: int = 0
 
 
 @dataclass(frozen=True)
-class Curves:
+class PlottedCurves:
     """Curves over one setting.
 
     Attributes
@@ -103,7 +103,7 @@ class Curves:
 
     setting: str
     axis: str
-    curves: Sequence[Curve]
+    curves: Sequence[PlottedCurve]
     limits: Sequence[float] = ()
     styles: Sequence[str] = ()
     floor: float | None = None
@@ -114,11 +114,11 @@ class Curves:
         return list(dict.fromkeys(value for curve in self.curves for value in curve.points))
 
 
-Chart = Bars | Curves
+Chart = Bars | PlottedCurves
 
 
 @dataclass(frozen=True)
-class Picture:
+class CardPicture:
     """An image before and after an intervention.
 
     Attributes
@@ -142,7 +142,7 @@ class Picture:
 class Album:
     """Pictures, and in words why there are none or not all; empty if there is nothing to say."""
 
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[CardPicture] = ()
     note: str = ""
 
 

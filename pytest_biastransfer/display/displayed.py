@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from pytest_biastransfer.display.content import Content, Figure
+    from pytest_biastransfer.display.content import Content, WithInterval
 
 # A row of a table: its cells by column.
 Row = Mapping[str, Any]
@@ -109,7 +109,7 @@ class Displayed(ABC):
         return card(self._content())
 
 
-def interval_columns(figure: Figure) -> dict[str, float]:
+def interval_columns(figure: WithInterval) -> dict[str, float]:
     """Return the columns of a figure.
 
     >>> class Half(float):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.display.content import Bars, Chart, Curve, Curves
+from pytest_biastransfer.display.content import Bars, Chart, PlottedCurve, PlottedCurves
 from pytest_biastransfer.display.positions import Positions, positions_of
 from pytest_biastransfer.optional_dependencies import need
 
@@ -53,8 +53,8 @@ def save_plot(content: Content, path: Path) -> None:
     figure = need("matplotlib.figure", EXTRA, str(path)).Figure(
         figsize=(_WIDTH, sum(map(_height, charts))), layout="constrained"
     )
-    shares = len({chart.setting for chart in charts if isinstance(chart, Curves)}) == 1
-    shares = shares and all(isinstance(chart, Curves) for chart in charts)
+    shares = len({chart.setting for chart in charts if isinstance(chart, PlottedCurves)}) == 1
+    shares = shares and all(isinstance(chart, PlottedCurves) for chart in charts)
     ratios = {"height_ratios": list(map(_height, charts))}
     panels = figure.subplots(len(charts), sharex=shares, squeeze=False, gridspec_kw=ratios)[:, 0]
     for chart, axes in zip(charts, panels, strict=True):
@@ -88,7 +88,7 @@ def _draw_bars(chart: Bars, axes: Any) -> None:
     axes.set_xlabel(chart.axis)
 
 
-def _draw_curves(chart: Curves, axes: Any) -> None:
+def _draw_curves(chart: PlottedCurves, axes: Any) -> None:
     positions = positions_of(chart.values)
     _scale(positions, axes)
     for curve in chart.curves:
@@ -106,7 +106,7 @@ def _draw_curves(chart: Curves, axes: Any) -> None:
         axes.legend()
 
 
-def _draw_curve(curve: Curve, positions: Positions, axes: Any) -> None:
+def _draw_curve(curve: PlottedCurve, positions: Positions, axes: Any) -> None:
     figures = list(curve.points.values())
     reach = [
         [max(float(figure) - figure.low, 0.0) for figure in figures],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pytest_biastransfer.display.axes import Axis, axis_over
-from pytest_biastransfer.display.content import Bar, Bars, Curve, Curves, Figure
+from pytest_biastransfer.display.content import Bar, Bars, PlottedCurve, PlottedCurves, WithInterval
 from pytest_biastransfer.display.plots import COLORS
 from pytest_biastransfer.display.positions import Positions, positions_of
 
@@ -67,14 +67,14 @@ def number_text(value: float, signed: bool = False) -> str:
     return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
-def interval_text(figure: Figure, signed: bool = False) -> str:
+def interval_text(figure: WithInterval, signed: bool = False) -> str:
     """Return the interval of a figure in brackets; empty if it has none."""
     if math.isnan(figure.low) or math.isnan(figure.high):
         return ""
     return f"[{number_text(figure.low, signed)}, {number_text(figure.high, signed)}]"
 
 
-def curves_figure(chart: Curves, escape: Escape) -> str:
+def curves_figure(chart: PlottedCurves, escape: Escape) -> str:
     """Return curves as a chart with axes and a legend, and their figures as a table to unfold."""
     positions = positions_of(chart.values)
     ends = [number for curve in chart.curves for one in curve.points.values() for number in (one.low, one.high, one)]
@@ -133,7 +133,7 @@ def _limits(limits: Sequence[float], axis: Axis) -> list[str]:
     ]
 
 
-def _curve(curve: Curve, positions: Positions, axis: Axis, shift: float) -> list[str]:
+def _curve(curve: PlottedCurve, positions: Positions, axis: Axis, shift: float) -> list[str]:
     color, marks, line = COLORS[curve.color % len(COLORS)], [], []
     for value in sorted(curve.points, key=positions.share):
         figure = curve.points[value]
@@ -150,7 +150,7 @@ def _curve(curve: Curve, positions: Positions, axis: Axis, shift: float) -> list
     return [f'<polyline points="{" ".join(line)}" {path}/>', *marks]
 
 
-def _legend(chart: Curves, escape: Escape) -> str:
+def _legend(chart: PlottedCurves, escape: Escape) -> str:
     keys = [(curve.name, COLORS[curve.color % len(COLORS)], 0) for curve in chart.curves if curve.name]
     keys += [(name, "currentColor", style) for style, name in enumerate(chart.styles)]
     keys += [(f"limit {limit:g}", "currentColor", 1) for limit in chart.limits]
@@ -162,7 +162,7 @@ def _legend(chart: Curves, escape: Escape) -> str:
     return f'<div class="bt-legend">{entries}</div>' if entries else ""
 
 
-def _figure_rows(chart: Curves, escape: Escape) -> str:
+def _figure_rows(chart: PlottedCurves, escape: Escape) -> str:
     rows = []
     for curve in chart.curves:
         style = chart.styles[curve.style] if chart.styles else ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_biastransfer.display.content import Album, Picture
+from pytest_biastransfer.display.content import Album, CardPicture
 from pytest_biastransfer.errors import BiasTransferError, first_line
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class FlipPictures:
         return type(None), ()
 
 
-def _picture(before: torch.Tensor, after: torch.Tensor, flip: Flip) -> Picture:
-    return Picture(
+def _picture(before: torch.Tensor, after: torch.Tensor, flip: Flip) -> CardPicture:
+    return CardPicture(
         _data_uri(before),
         _data_uri(after),
         f"{flip.before} \N{RIGHTWARDS ARROW} {flip.after}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.display.content import Content, Curve, Curves
+from pytest_biastransfer.display.content import Content, PlottedCurve, PlottedCurves
 from pytest_biastransfer.display.displayed import Displayed, Row, interval_columns
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.metrics.catalogue import METRICS, metric_named
@@ -169,19 +169,19 @@ class LadderMeasurement(Displayed):
             album=last.pictures,
         )
 
-    def _curves(self, metric: str) -> Curves:
-        curves = [Curve("", self._points(metric, [self.at(self.strengths[place]) for place in self.measured]))]
+    def _curves(self, metric: str) -> PlottedCurves:
+        curves = [PlottedCurve("", self._points(metric, [self.at(self.strengths[place]) for place in self.measured]))]
         controls = [self.at(self.strengths[place]).control for place in self.measured]
         if self.last.control is not None:
             curves = [
-                Curve(self.last.model, curves[0].points),
-                Curve(
+                PlottedCurve(self.last.model, curves[0].points),
+                PlottedCurve(
                     f"control {self.last.control.model}",
                     self._points(metric, [one for one in controls if one is not None]),
                     color=1,
                 ),
             ]
-        return Curves(self.field, metric, curves, floor=0.0)
+        return PlottedCurves(self.field, metric, curves, floor=0.0)
 
     def _points(self, metric: str, measurements: Sequence[Measurement]) -> dict[object, Estimate]:
         strengths = (self.strengths[position] for position in self.measured)

@@ -39,7 +39,7 @@ _LEAST: Final = 24
 
 
 @dataclass(frozen=True)
-class Cells:
+class LimitCells:
     """A line of a case: a limit, or the figures of a test without a judged limit."""
 
     metric: str
@@ -76,7 +76,7 @@ def blocks(rows: Sequence[Row], width: int) -> Iterator[Line]:
             yield from _curve_lines(row.record, width)
 
 
-def _cells(row: Row) -> Iterator[Cells]:
+def _cells(row: Row) -> Iterator[LimitCells]:
     record = row.record
     first = ["worse than the baseline"] * (row.changed and row.outcome == "failed")
     first += [f"{record.n:,} of {record.total:,} images"] * (record.n < record.total)
@@ -87,11 +87,13 @@ def _cells(row: Row) -> Iterator[Cells]:
         verdict = "; ".join(
             [verdict_words(limit), *map(in_one_line, additions(limit)), *(first if number == 0 else [])]
         )
-        yield Cells(limit.named(), value, ends, limit, verdict)
+        yield LimitCells(limit.named(), value, ends, limit, verdict)
     if not record.limits:
         figures = {"asr": record.asr, "skew": record.skew}
-        shown = [Cells(metric, f"{value:.3f}", "", None, "") for metric, value in figures.items() if value is not None]
-        yield from shown or [Cells("", "", "", None, "")]
+        shown = [
+            LimitCells(metric, f"{value:.3f}", "", None, "") for metric, value in figures.items() if value is not None
+        ]
+        yield from shown or [LimitCells("", "", "", None, "")]
 
 
 def case_of(test: str) -> str:
@@ -139,7 +141,7 @@ class _Layout:
     scale: Scale
 
     @classmethod
-    def of(cls, rows: Sequence[Row], cells: Sequence[Cells], width: int) -> _Layout:
+    def of(cls, rows: Sequence[Row], cells: Sequence[LimitCells], width: int) -> _Layout:
         """Return the layout that shows most: bars are preferred to cases beside their limits."""
         longest = {
             "case": max(cell_len(case_of(row.test)) for row in rows),
@@ -175,7 +177,7 @@ class _Layout:
         (line,) = self._rendered([names], "")
         return Line(f"{line.text}{line.verdict}".rstrip())
 
-    def case(self, row: Row, cells: Sequence[Cells]) -> Iterator[Line]:
+    def case(self, row: Row, cells: Sequence[LimitCells]) -> Iterator[Line]:
         """Yield the lines of a case: its name and outcome, and its limits."""
         color = OUTCOMES[row.outcome]
         outcome = row.outcome.upper() if color == "red" else row.outcome

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.display.content import Curve, Curves
+from pytest_biastransfer.display.content import PlottedCurve, PlottedCurves
 from pytest_biastransfer.display.displayed import interval_columns
 
 if TYPE_CHECKING:
@@ -38,17 +38,17 @@ def charts_over(
     measures = list(next(iter(next(iter(curves.values())).values())).performances)
     limits = () if limit is None else (limit, -limit) if bound == "size at most" else (limit,)
     figures = [
-        Curve(name, {value: repeated.figure for value, repeated in curve.items()}, color=number)
+        PlottedCurve(name, {value: repeated.figure for value, repeated in curve.items()}, color=number)
         for number, (name, curve) in enumerate(curves.items())
     ]
     performances = [
-        Curve("" if style else name, _means(curve, measure), number, style)
+        PlottedCurve("" if style else name, _means(curve, measure), number, style)
         for number, (name, curve) in enumerate(curves.items())
         for style, measure in enumerate(measures)
     ]
     return {
-        "figure": Curves(setting, "figure", figures, limits, floor=_floor(curves, bound)),
-        "performance": Curves(setting, " and ".join(measures), performances, styles=measures[1:] and measures),
+        "figure": PlottedCurves(setting, "figure", figures, limits, floor=_floor(curves, bound)),
+        "performance": PlottedCurves(setting, " and ".join(measures), performances, styles=measures[1:] and measures),
     }
 
 

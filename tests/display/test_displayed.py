@@ -276,14 +276,16 @@ def test_where_no_prediction_changes_the_card_says_so() -> None:
 
 
 def test_undefined_figures_have_no_marks() -> None:
-    from pytest_biastransfer.display.content import Bar, Bars, Curve, Curves
+    from pytest_biastransfer.display.content import Bar, Bars, PlottedCurve, PlottedCurves
     from pytest_biastransfer.display.svg_charts import bars_table, curves_figure
 
     undefined = Bar("x", math.nan)
     table = bars_table(Bars("metric", [undefined, Bar("y", 0.5, 0.4, 0.6)]), str)
     assert table.count("<rect") == 1
     assert "undefined" in table
-    figure = curves_figure(Curves("level", "asr", [Curve("", {0: undefined, 1: Bar("", 0.5, 0.4, 0.6)})]), str)
+    figure = curves_figure(
+        PlottedCurves("level", "asr", [PlottedCurve("", {0: undefined, 1: Bar("", 0.5, 0.4, 0.6)})]), str
+    )
     assert figure.count("<circle") == 1
     assert "nan" not in figure
 

@@ -199,7 +199,7 @@ def test_workers_that_get_all_locks_have_the_figures_of_one_process(run: Run, py
 
     def figures(result: pytest.RunResult) -> list[str]:
         result.assert_outcomes(passed=4)
-        return sorted(line for line in result.outlines if re.match(r"test_bias.py::test_it\S+ +\d", line))
+        return sorted(line for line in result.outlines if re.match(r"  \S+ +asr +\d", line))
 
     assert sum("0.250" in line for line in figures(alone)) == 2
     assert figures(together) == figures(again) == figures(alone)

@@ -19,7 +19,7 @@ MOVES: Final = 10
 
 
 @dataclass(frozen=True)
-class Bar:
+class ShareBar:
     """The row of a class: its shares before and after and their difference as texts, and whether it gained most."""
 
     name: str
@@ -38,7 +38,7 @@ class SharesPlot:
     """
 
     title: str
-    bars: Sequence[Bar]
+    bars: Sequence[ShareBar]
     before: str
     after: str
     ticks: Sequence[Tick]
@@ -122,10 +122,10 @@ def _shares_plot(shares: Shares, order: Sequence[int], axis: Axis) -> SharesPlot
     )
 
 
-def _bar(name: str, before: float, after: float, *, is_most: bool) -> Bar:
+def _bar(name: str, before: float, after: float, *, is_most: bool) -> ShareBar:
     points = round(100 * (after - before), 1) + 0.0
     change = f"{points:+.1f}".replace("-", "\N{MINUS SIGN}") if points else "0.0"
-    return Bar(shortened(name, NAME), percentage(before), percentage(after), change, is_most)
+    return ShareBar(shortened(name, NAME), percentage(before), percentage(after), change, is_most)
 
 
 def _bars(widths: Sequence[float], y: float) -> str:

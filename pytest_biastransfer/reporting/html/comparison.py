@@ -80,7 +80,7 @@ class FlippedImage:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class ComparedGallery:
     """The images that flip in the report `name` and not in `other`.
 
     Attributes
@@ -127,7 +127,7 @@ class ComparedSection:
     verdict: str
     limited: MetricTable
     others: MetricTable
-    galleries: Sequence[Gallery]
+    galleries: Sequence[ComparedGallery]
 
 
 @dataclass(frozen=True)
@@ -240,11 +240,13 @@ def _mark(interval: Interval | None, axis: Axis) -> Mark:
     return Mark(*(None if end is None else axis.at(end) for end in ends))
 
 
-def _galleries(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> list[Gallery]:
+def _galleries(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> list[ComparedGallery]:
     if test.flips is None:
         return []
     return [
-        Gallery(name, other, len(flips.images), _pictured(flips) if draws else [], flips.images[:20], _is_small(flips))
+        ComparedGallery(
+            name, other, len(flips.images), _pictured(flips) if draws else [], flips.images[:20], _is_small(flips)
+        )
         for flips, name, other in zip(test.flips, names, names[::-1], strict=True)
         if flips.images
     ]

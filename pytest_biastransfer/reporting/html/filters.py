@@ -29,7 +29,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Group:
+class FilterGroup:
     """Filters of one kind; a test is shown if it has one of those that are on."""
 
     name: str
@@ -45,7 +45,7 @@ class Group:
 class Filters:
     """The groups, and the numbers of each test's values, in the order of the tests."""
 
-    groups: Sequence[Group]
+    groups: Sequence[FilterGroup]
     values: Sequence[Sequence[int]]
 
 
@@ -63,7 +63,7 @@ def filters(report: Report, parts: Sequence[NameParts]) -> Filters:
         ("Class that gained", lambda test, part: [gained] if (gained := gained_class(test)) else []),
         ("Session", session),
     )
-    groups: list[Group] = []
+    groups: list[FilterGroup] = []
     values: list[list[int]] = [[] for _ in report.tests]
     number = 0
     for kind, values_of in kinds:
@@ -80,7 +80,7 @@ def filters(report: Report, parts: Sequence[NameParts]) -> Filters:
                 values[position].append(number)
             choices.append(Choice(number, shortened(name, _LONGEST), len(having)))
             number += 1
-        groups += [Group(kind, choices)] if choices else []
+        groups += [FilterGroup(kind, choices)] if choices else []
     return Filters(groups, values)
 
 

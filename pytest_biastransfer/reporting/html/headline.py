@@ -49,7 +49,7 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReportSubject:
     """A fact about what was tested: its name and its text; `full` is the text before it was shortened."""
 
     name: str
@@ -100,7 +100,7 @@ def outcome_counts(tests: Sequence[Result]) -> Sequence[OutcomeCount]:
     ]
 
 
-def subjects(report: Report) -> Sequence[Subject]:
+def subjects(report: Report) -> Sequence[ReportSubject]:
     """Return what was tested: models, datasets, their accuracy, commit and start."""
     measured = [test.details for test in report.tests if test.details is not None]
     # Control models have a performance too; they are not what was tested.
@@ -108,7 +108,7 @@ def subjects(report: Report) -> Sequence[Subject]:
     facts = [
         _names("model", [details.model for details in measured]),
         _names("dataset", [details.dataset for details in measured]),
-        Subject("accuracy", accuracy.replace("accuracy ", "")) if accuracy else None,
+        ReportSubject("accuracy", accuracy.replace("accuracy ", "")) if accuracy else None,
         _commits([session.commit for session in report.sessions]),
     ]
     return [fact for fact in facts if fact is not None]
@@ -127,24 +127,24 @@ def page_title(report: Report) -> str:
     return "; ".join(filter(None, (f"{verdict.verdict}: {outcomes}", of, accuracy, commit)))
 
 
-def _names(what: str, names: Sequence[str]) -> Subject | None:
+def _names(what: str, names: Sequence[str]) -> ReportSubject | None:
     different = list(dict.fromkeys(names))
     if not different:
         return None
     # Names may have commas.
     full = "; ".join(different)
     if len(different) > _MOST_NAMES:
-        return Subject(what, counted(len(different), what), full)
-    return Subject(what, "; ".join(shortened(name, _LONGEST_NAME) for name in different), full)
+        return ReportSubject(what, counted(len(different), what), full)
+    return ReportSubject(what, "; ".join(shortened(name, _LONGEST_NAME) for name in different), full)
 
 
-def _commits(commits: Sequence[str]) -> Subject | None:
+def _commits(commits: Sequence[str]) -> ReportSubject | None:
     different = list(dict.fromkeys(filter(None, commits)))
     if not different:
         return None
     if len(different) > _MOST_NAMES:
-        return Subject("commit", counted(len(different), "commit"), ", ".join(different))
-    return Subject("commit", ", ".join(commit[:COMMIT_DIGITS] for commit in different), ", ".join(different))
+        return ReportSubject("commit", counted(len(different), "commit"), ", ".join(different))
+    return ReportSubject("commit", ", ".join(commit[:COMMIT_DIGITS] for commit in different), ", ".join(different))
 
 
 def _number(tests: int) -> str:

@@ -47,7 +47,7 @@ _OUTSIDE: Final[Sequence[Heat]] = ("out-1", "out-2", "out-3")
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScorecardCell:
     """A test in the scorecard.
 
     Attributes
@@ -76,11 +76,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScorecardRow:
     """A row: its name, and the cells of each column; of a list of cells, one column."""
 
     name: str
-    cells: Sequence[Sequence[Cell]]
+    cells: Sequence[Sequence[ScorecardCell]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Scorecard:
     """
 
     columns: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[ScorecardRow]
     symbols: Sequence[tuple[str, str]]
     metric: str
 
@@ -121,7 +121,7 @@ def scorecard(tests: Sequence[Result], parts: Sequence[NameParts], addresses: Se
     if not is_table:
         down, across, columns = functions, [""] * len(tests), []
         rows = _by_rank(down, ranks)
-    table: dict[tuple[str, str], list[Cell]] = {}
+    table: dict[tuple[str, str], list[ScorecardCell]] = {}
     # The worst first, in lists, too: what does not fit is scrolled to.
     for _, cell, row, column in sorted(zip(ranks, cells, down, across, strict=True), key=lambda one: one[0]):
         table.setdefault((row, column), []).append(cell)
@@ -129,7 +129,9 @@ def scorecard(tests: Sequence[Result], parts: Sequence[NameParts], addresses: Se
     used = {cell.symbol for cell in cells}
     return Scorecard(
         columns=[column or "no case" for column in columns],
-        rows=[Row(row or "no case", [table.get((row, column), []) for column in columns or [""]]) for row in rows],
+        rows=[
+            ScorecardRow(row or "no case", [table.get((row, column), []) for column in columns or [""]]) for row in rows
+        ],
         symbols=[(symbol, meaning) for symbol, meaning in _LEGEND.items() if symbol in used],
         metric=metrics.pop() if len(metrics) == 1 else "",
     )
@@ -159,14 +161,14 @@ def _by_rank(names: Sequence[str], ranks: Sequence[tuple[int, bool, int]]) -> li
     return sorted(best, key=best.__getitem__)
 
 
-def _cell(number: int, test: Result, part: NameParts, address: str) -> Cell:
+def _cell(number: int, test: Result, part: NameParts, address: str) -> ScorecardCell:
     limit = leading_limit(test)
     is_close = test.outcome == "passed" and bool(only_just(test))
     words = [f"{shortened(test.name, 160)}: {OUTCOME_LABELS[test.outcome]}{', only just' if is_close else ''}"]
     if limit is not None:
         words.append(broken(limit))
     words += [f"{change.metric} is worse than the baseline (p = {change.p:.1g})" for change in regressions(test)]
-    return Cell(
+    return ScorecardCell(
         test=number,
         anchor=address,
         case=part.case or part.function,
