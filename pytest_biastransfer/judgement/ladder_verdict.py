@@ -43,7 +43,7 @@ def breaks_a_limit(expectation: Expectation, measurement: Measurement) -> bool:
 def shown_position(expectation: Expectation, ladder: LadderMeasurement) -> int:
     """Return the position of the strength whose images are shown: the smallest that breaks a limit, or the last."""
     positions = ladder.measured
-    breaking = (one for one in positions if breaks_a_limit(expectation, _measurement(ladder, one)))
+    breaking = (position for position in positions if breaks_a_limit(expectation, _measurement(ladder, position)))
     return next(breaking, positions[-1])
 
 
@@ -56,7 +56,7 @@ def judge_ladder(expectation: Expectation, ladder: LadderMeasurement) -> LadderV
     Raises `BiasTransferError` for a limit that so few images could never be certain of.
     """
     required = required_strengths(expectation, ladder.strengths)
-    verdicts = {one: judge(expectation, _measurement(ladder, one)).limits for one in ladder.measured}
+    verdicts = {position: judge(expectation, _measurement(ladder, position)).limits for position in ladder.measured}
     limits, positions, breaking = [], [], []
     for number in range(len(expectation.limits)):
         own = {position: verdict[number] for position, verdict in verdicts.items()}

@@ -162,7 +162,7 @@ def most_measured(strengths: int) -> int:
 
 def _mean(evaluator: Evaluator, measurements: Sequence[Measurement | None], metric: str, confidence: float) -> Estimate:
     """Return a mean, computed once for predictions that the store knows."""
-    questions = [one.provenance.question for one in measurements if one is not None]
+    questions = [measurement.provenance.question for measurement in measurements if measurement is not None]
     if None in questions:
         return mean_over_strengths(measurements, metric, confidence)
     parts = evaluator.store.facts.get_or_compute(

@@ -115,7 +115,7 @@ class LadderMeasurement(Displayed):
 
         Raises `BiasTransferError` as `Measurement.estimate` does.
         """
-        return [None if one is None else one.estimate(metric) for one in self.measurements]
+        return [None if measurement is None else measurement.estimate(metric) for measurement in self.measurements]
 
     def mean(self, metric: str) -> Estimate:
         """Return the mean of a metric over the strengths, with an interval by image.
@@ -197,7 +197,7 @@ def mean_over_strengths(measurements: Sequence[Measurement | None], metric: str,
     if contributions is None or not metric_named(metric).has_mean:
         with_mean = [entry.name for entry in METRICS.values() if entry.has_mean]
         raise BiasTransferError(f"{metric} is no mean over images; {nearest(metric, with_mean)}")
-    complete = [one for one in measurements if one is not None and one.early is None]
+    complete = [measurement for measurement in measurements if measurement is not None and measurement.early is None]
     if len(complete) < len(measurements):
         raise BiasTransferError(f"the mean of {metric} needs all strengths, on all images; measure without early stop")
     import numpy as np
@@ -218,4 +218,4 @@ def mean_over_strengths(measurements: Sequence[Measurement | None], metric: str,
 
 
 def _image_sets(measurements: Sequence[Measurement]) -> list[npt.NDArray[np.int64]]:
-    return [images for one in measurements for images in one.outcomes.image_sets.values()]
+    return [images for measurement in measurements for images in measurement.outcomes.image_sets.values()]

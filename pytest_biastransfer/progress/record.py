@@ -66,7 +66,9 @@ def progress_text(running: Sequence[Progress]) -> str | None:
     counting = [progress for progress in unfinished if progress.total > 0]
     if max((progress.seconds for progress in counting), default=0.0) >= _SHOWN_AFTER_SECONDS:
         kinds = dict.fromkeys((progress.task, progress.unit) for progress in counting)
-        texts += [_counted([one for one in counting if (one.task, one.unit) == kind]) for kind in kinds]
+        texts += [
+            _counted([progress for progress in counting if (progress.task, progress.unit) == kind]) for kind in kinds
+        ]
     return "; ".join(dict.fromkeys(texts)) or None
 
 

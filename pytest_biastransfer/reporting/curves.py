@@ -92,7 +92,7 @@ def curves_of(ladder: LadderMeasurement, expectation: Expectation, verdict: Ladd
             Curve(
                 metric=metric,
                 limit=limits.get(metric),
-                observed=[None if one is None else interval_of(one) for one in ladder.curve(metric)],
+                observed=[None if estimate is None else interval_of(estimate) for estimate in ladder.curve(metric)],
                 breaks=None if position is None else ladder.strengths[position],
             )
         )

@@ -112,7 +112,7 @@ def record_of_ladder(
     ladder: LadderMeasurement, shown: Measurement, verdict: LadderVerdict | None, curves: Curves | None
 ) -> Record:
     """Return the record of a ladder: the figures of the shown strength, each limit at the strength that decides it."""
-    measured = [one for one in ladder.measurements if one is not None]
+    measured = [measurement for measurement in ladder.measurements if measurement is not None]
     limits: list[Limit] = []
     deciding = ladder.deciding(verdict.positions, shown) if verdict else ()
     for limit, measurement in zip(verdict.limits, deciding, strict=True) if verdict else ():

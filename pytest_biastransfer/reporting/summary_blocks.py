@@ -234,8 +234,10 @@ def _inserted(widths: Mapping[str, int], name: str, width: int, *, before: str) 
 
 def _line(segments: Sequence[Segment], indent: int) -> Line:
     """Return a line of a table, whose coloured end is the outcome with the verdict."""
-    position = next((number for number, one in enumerate(segments) if one.style and one.style.color), len(segments))
-    text = f"{'':{indent}}{''.join(one.text for one in segments[:position])}"
-    verdict = "".join(one.text for one in segments[position:]).rstrip()
+    position = next(
+        (number for number, segment in enumerate(segments) if segment.style and segment.style.color), len(segments)
+    )
+    text = f"{'':{indent}}{''.join(segment.text for segment in segments[:position])}"
+    verdict = "".join(segment.text for segment in segments[position:]).rstrip()
     color = segments[position].style.color.name if verdict else ""  # type: ignore[union-attr]
     return Line(text if verdict else text.rstrip(), verdict, color)

@@ -144,7 +144,7 @@ class Ranking(Displayed):
             subtitle=f"{model.model} on {images}{model.total:,} images of {model.dataset}{control}",
             sentences=[
                 f"{self._worst_text}. Beside each name is the class that gained most.",
-                *(f"Unchanged images, {one.model}: {one.clean}." for one in self.performances),
+                *(f"Unchanged images, {performance.model}: {performance.clean}." for performance in self.performances),
                 *(f"Not measured: {name}: {reason}" for name, reason in self.skipped.items()),
             ],
             charts={"ranking": Bars(self._axis, [Bar.of(own.name, own.figure, own.gained) for own in self.entries])},

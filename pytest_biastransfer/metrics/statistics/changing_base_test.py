@@ -59,7 +59,7 @@ def paired_share_change(before: ShareOfSome, now: ShareOfSome, n: int, margin: f
     standings = [_standings(measurement, n) for measurement in (before, now)]
     if margin:
         return _share_beyond(standings, margin)
-    counted, base = (sum(int(np.count_nonzero(one >= least)) for one in standings) for least in (2, 1))
+    counted, base = (sum(int(np.count_nonzero(standing >= least)) for standing in standings) for least in (2, 1))
     # In units of one image of both bases, so that sums are whole numbers and ties are ties.
     worth = np.array([0, -counted, base - counted])
     changes = worth[standings[1]] - worth[standings[0]]
@@ -69,8 +69,8 @@ def paired_share_change(before: ShareOfSome, now: ShareOfSome, n: int, margin: f
 
 def _share_beyond(standings: Sequence[Integers], margin: float) -> float:
     shares, residuals = [], []
-    for one in standings:
-        hits, base = one == 2, one >= 1
+    for standing in standings:
+        hits, base = standing == 2, standing >= 1
         size = max(1, int(base.sum()))
         shares.append(float(hits.sum()) / size)
         residuals.append((hits - shares[-1] * base) / size)

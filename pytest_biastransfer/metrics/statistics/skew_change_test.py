@@ -95,7 +95,7 @@ def observed_skew(moves: Sequence[Transitions], n: int) -> float:
     0.2
     """
     classes = classes_of(moves)
-    flows = [np.bincount(one.after, minlength=classes) - np.bincount(one.before, minlength=classes) for one in moves]
+    flows = [np.bincount(move.after, minlength=classes) - np.bincount(move.before, minlength=classes) for move in moves]
     skew, *control = (float(np.abs(flow).sum()) / 2 / n for flow in flows)
     return skew - sum(control)
 
@@ -105,15 +105,15 @@ def _with_ranked_classes(
 ) -> tuple[list[Transitions], list[Transitions]]:
     """Number the classes by how many images enter and leave them, so that their names do not matter."""
     moves = [*before, *now]
-    occurring = np.unique(np.concatenate([part for one in moves for part in (one.before, one.after)]))
+    occurring = np.unique(np.concatenate([part for move in moves for part in (move.before, move.after)]))
     numbered = [
-        Transitions(one.images, np.searchsorted(occurring, one.before), np.searchsorted(occurring, one.after))
-        for one in moves
+        Transitions(move.images, np.searchsorted(occurring, move.before), np.searchsorted(occurring, move.after))
+        for move in moves
     ]
-    flows = [flow for one in numbered for flow in ClassFlows.of(one, len(occurring))]
+    flows = [flow for move in numbered for flow in ClassFlows.of(move, len(occurring))]
     ranks = np.empty(len(occurring), dtype=np.int64)
     ranks[np.lexsort(flows)] = np.arange(len(occurring))
-    ranked = [Transitions(one.images, ranks[one.before], ranks[one.after]) for one in numbered]
+    ranked = [Transitions(move.images, ranks[move.before], ranks[move.after]) for move in numbered]
     return ranked[: len(before)], ranked[len(before) :]
 
 

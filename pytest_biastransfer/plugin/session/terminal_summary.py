@@ -108,12 +108,13 @@ def _rows(config: pytest.Config, bias_results: Sequence[TestResult]) -> list[Row
     compared = config.stash.get(COMPARED, {})
     return [
         Row(
-            typed_name(config, one.report.nodeid),
-            one.outcome,
-            one.record,
-            one.report.nodeid in compared and compared[one.report.nodeid].meaning not in ("unchanged", "tolerated"),
+            typed_name(config, result.report.nodeid),
+            result.outcome,
+            result.record,
+            result.report.nodeid in compared
+            and compared[result.report.nodeid].meaning not in ("unchanged", "tolerated"),
         )
-        for one in bias_results
+        for result in bias_results
     ]
 
 
@@ -121,7 +122,7 @@ def _write_remarks(reporter: pytest.TerminalReporter, bias_results: Sequence[Tes
     """Write once what is to be said of the models of several tests."""
     from pytest_biastransfer.reporting.summary_table import Line
 
-    remarks = (remark for one in bias_results for remark in one.test.remarks)
+    remarks = (remark for result in bias_results for remark in result.test.remarks)
     for remark in dict.fromkeys(remarks):
         _write_line(reporter, Line(in_one_line(remark)))
 

@@ -104,7 +104,8 @@ def subjects(report: Report) -> Sequence[ReportSubject]:
     """Return what was tested: models, datasets, their accuracy, commit and start."""
     measured = [test.details for test in report.tests if test.details is not None]
     # Control models have a performance too; they are not what was tested.
-    accuracy = title_of([one for one in report.performances if one.model in {details.model for details in measured}])
+    models = {details.model for details in measured}
+    accuracy = title_of([performance for performance in report.performances if performance.model in models])
     facts = [
         _names("model", [details.model for details in measured]),
         _names("dataset", [details.dataset for details in measured]),

@@ -123,7 +123,7 @@ def scorecard(tests: Sequence[Result], parts: Sequence[NameParts], addresses: Se
         rows = _by_rank(down, ranks)
     table: dict[tuple[str, str], list[ScorecardCell]] = {}
     # The worst first, in lists, too: what does not fit is scrolled to.
-    for _, cell, row, column in sorted(zip(ranks, cells, down, across, strict=True), key=lambda one: one[0]):
+    for _, cell, row, column in sorted(zip(ranks, cells, down, across, strict=True), key=lambda placed: placed[0]):
         table.setdefault((row, column), []).append(cell)
     metrics = {cell.metric for cell in cells if cell.metric}
     used = {cell.symbol for cell in cells}

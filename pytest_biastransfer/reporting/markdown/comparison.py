@@ -95,23 +95,23 @@ def _change(test: ComparedTest) -> str:
 
 def _flips(comparison: ReportComparison, test: ComparedTest, strips: ImageStrips | None) -> Iterator[str]:
     """Yield a folded section of the images of a test that flip in one of the reports only."""
-    if test.flips is None or not any(one.images for one in test.flips):
+    if test.flips is None or not any(flips.images for flips in test.flips):
         return
     yield ""
     counts = ", ".join(
-        f"{len(one.images):,} only in {name}" for one, name in zip(test.flips, comparison.names, strict=True)
+        f"{len(flips.images):,} only in {name}" for flips, name in zip(test.flips, comparison.names, strict=True)
     )
     yield from folded(f"{test.name}: images that flip, {counts}", _flip_lines(comparison, test, strips))
 
 
 def _flip_lines(comparison: ReportComparison, test: ComparedTest, strips: ImageStrips | None) -> Iterator[str]:
     assert test.flips is not None
-    for one, name in zip(test.flips, comparison.names, strict=True):
-        if not one.images:
+    for flips, name in zip(test.flips, comparison.names, strict=True):
+        if not flips.images:
             continue
-        pictured = list(strip(one.shown, strips))
-        listed = "" if pictured else f": {', '.join(_listed(one))}"
-        yield f"Only in {code(name)}, {counted(len(one.images), 'image')}{listed}"
+        pictured = list(strip(flips.shown, strips))
+        listed = "" if pictured else f": {', '.join(_listed(flips))}"
+        yield f"Only in {code(name)}, {counted(len(flips.images), 'image')}{listed}"
         yield ""
         yield from pictured
 
