@@ -26,7 +26,6 @@ release = version = pytest_biastransfer.__version__
 
 root_doc = "docs/index"
 include_patterns = ["docs/**", "examples/*/README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-exclude_patterns = ["docs/README.md"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 
 # The anchors are those that a repository's page has, too; tests/docs/test_links.py checks them without Sphinx.

@@ -37,7 +37,8 @@ def _rows(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
 
 def _typed(action: argparse.Action) -> str:
     """Return how an argument is typed."""
-    value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest)
+    name = action.dest.upper() if action.option_strings else action.dest
+    value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else name)
     if not action.option_strings:
         return f"{value} ..." if action.nargs in ("+", "*") else str(value)
     flags = ", ".join(action.option_strings)

@@ -9,7 +9,7 @@ from typing import Final
 from pytest_biastransfer.plugin.collection.marker_help import marker_help
 
 _WIDTH: Final = 88
-_NAMES: Final = re.compile(r"(?<![`\w])(\w+=(?:True|False|'[a-z_]+')?(?=[\s,.;:)])|max_\w+|\w+\(\.\.\.\))(?!`)")
+_NAMES: Final = re.compile(r"(?<![`\w])(\w+=(?:True|False|'[a-z_]+')?(?=[\s,.;:)])|(?:max|min)_\w+|\w+\(\.\.\.\))(?!`)")
 
 
 def markers() -> dict[str, str]:
