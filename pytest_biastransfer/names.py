@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 SOURCE_FIXTURE: Final = "source_model"
@@ -41,6 +42,8 @@ Negatives = Literal["own", "shared"]
 Unjudged = Literal["list", "warn", "fail"]
 # What a limit bounds: the value from above or from below, or its absolute value from above.
 Bound = Literal["at most", "at least", "size at most"]
+# What stands before the number of a limit.
+BOUND_SIGNS: Final[Mapping[str, str]] = {"at most": "", "at least": "at least ", "size at most": "±"}
 # What is written to the baseline: what it lacks, further seeds besides that, all, or the counts of a run on new images.
 Update = Literal["new", "add", "all", "history"]
 Compare = Literal["fail", "warn", "off", "require"]

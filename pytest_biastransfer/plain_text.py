@@ -51,6 +51,10 @@ def in_one_line(text: str) -> str:
     return shown(text.replace("\n", r"\n"))
 
 
+# The most tests that a command to type names.
+NAMED: Final = 3
+
+
 def command_line(words: Iterable[str]) -> str:
     """Return a command to type: in double quotes where they are needed, which the shells of POSIX and Windows share.
 

@@ -89,21 +89,21 @@ def _with_question(key: str, spec: Spec, missing: list[str]) -> Completed:
 
 def _brings_its_own(spec: Spec) -> bool:
     """Whether the preprocessing comes with the model."""
-    from pytest_biastransfer.models.loading import inner_of
-
-    inner = inner_of(spec)
-    if inner is not None:
-        return _brings_its_own(inner)
+    spec = _innermost(spec)
     return spec.scheme in ("timm", "hf", "zeroshot") or (spec.scheme == "torchvision" and "weights" in spec.query)
 
 
 def _torchvision_architecture(spec: Spec) -> str | None:
+    spec = _innermost(spec)
+    return spec.rest if spec.scheme == "torchvision" else None
+
+
+def _innermost(spec: Spec) -> Spec:
+    """Return the spec of the architecture, or of the backbone, that a spec's model is made of."""
     from pytest_biastransfer.models.loading import inner_of
 
     inner = inner_of(spec)
-    if inner is not None:
-        return _torchvision_architecture(inner)
-    return spec.rest if spec.scheme == "torchvision" else None
+    return spec if inner is None else _innermost(inner)
 
 
 def _keys_of(architecture: str, *, sized: bool) -> str | None:

@@ -73,7 +73,7 @@ def add_command(commands: Any) -> None:
     )
     scan.add_argument("--plot", type=Path, metavar="FILE", help="a plot of the ranking: .svg, .png or .pdf")
     scan.add_argument("--store", metavar="DIR|URL", help="the prediction store (default: that of pytest)")
-    scan.add_argument("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")
+    scan.add_argument("--device", metavar="DEVICE", help="auto (default), cpu, mps, cuda, cuda:1")
     scan.add_argument("--max-images", type=_count, metavar="N", help="measure on a fixed random sample of N images")
     scan.add_argument(
         "--batch-size", type=_count, metavar="N", help="images per forward pass (default: depends on the device)"

@@ -10,7 +10,6 @@ from pytest_biastransfer.reporting.performance import performance_of
 from pytest_biastransfer.reporting.ranking import ranking_lines
 from pytest_biastransfer.reporting.summary_table import performance_rows
 from pytest_biastransfer.reporting.wording import counted
-from pytest_biastransfer.search.ranking import worst_first
 
 if TYPE_CHECKING:
     from pytest_biastransfer.cli.generated_tests import ScanInfo
@@ -24,7 +23,7 @@ def results_lines(results: ScanResults, width: int) -> list[str]:
 
     These are the ranking, the skipped interventions with the reason, and the models' performance on clean images.
     """
-    ranking = ranking_lines(worst_first(results.measured), width) if results.measured else []
+    ranking = ranking_lines(results.ranking.entries, width) if results.measured else []
     skipped = [f"  {intervention.name}: {intervention.reason}" for intervention in results.skipped]
     performances = [performance_of(measurement) for measurement in results.performances]
     performance_lines = [f"{line.text}{line.verdict}" for line in performance_rows(performances, width)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_biastransfer.display.files import write
+from pytest_biastransfer.display.files import is_plot, require_ending, write_json
 from pytest_biastransfer.errors import ReportError, nearest
 from pytest_biastransfer.optional_dependencies import need
 
@@ -100,7 +100,15 @@ class Displayed(ABC):
         SpecError
             If matplotlib is needed, and not installed.
         """
-        write(self._content(), self.to_dict(), path)
+        path = Path(path)
+        require_ending(path)
+        # Only what is asked for: charts of stored predictions read all of them.
+        if not is_plot(path):
+            write_json(self.to_dict(), path)
+            return
+        from pytest_biastransfer.display.plots import save_plot
+
+        save_plot(self._content(), path)
 
     def _repr_html_(self) -> str:
         """Return the card that a notebook shows."""
@@ -121,9 +129,14 @@ def interval_columns(figure: WithInterval) -> dict[str, float]:
 
 
 def plain(row: Row) -> dict[str, Any]:
-    """Return a row for JSON, which has no NaN."""
-    return {column: None if _is_infinite(cell) else cell for column, cell in row.items()}
+    """Return a row for JSON, which has neither NaN nor infinity."""
+    return {column: plain_number(cell) if isinstance(cell, float) else cell for column, cell in row.items()}
 
 
-def _is_infinite(cell: object) -> bool:
-    return isinstance(cell, float) and not math.isfinite(cell)
+def plain_number(number: float) -> float | None:
+    """Return a number for JSON, None for NaN and infinity.
+
+    >>> plain_number(0.5), plain_number(math.inf)
+    (0.5, None)
+    """
+    return number if math.isfinite(number) else None

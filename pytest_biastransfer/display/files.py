@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_biastransfer.display.content import Content
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.optional_dependencies import need
 
@@ -15,24 +14,14 @@ from pytest_biastransfer.optional_dependencies import need
 PLOTS: Final = (".svg", ".png", ".pdf")
 
 
-def write(content: Content, data: Mapping[str, Any], path: Path | str) -> None:
-    """Write a result as its ending says: the charts of its content as a plot, or its data as JSON.
+def is_plot(path: Path) -> bool:
+    """Return whether a file of this name is written as a plot."""
+    return path.suffix.lower() in PLOTS
 
-    Raises
-    ------
-    ReportError
-        For another ending.
-    SpecError
-        If a plot is asked for, and matplotlib is not installed.
-    """
-    path = Path(path)
-    require_ending(path)
-    if path.suffix == ".json":
-        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8", newline="\n")
-        return
-    from pytest_biastransfer.display.plots import save_plot
 
-    save_plot(content, path)
+def write_json(data: Mapping[str, Any], path: Path) -> None:
+    """Write plain data as JSON."""
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def require_files(save: Any) -> list[str]:
@@ -45,12 +34,12 @@ def require_files(save: Any) -> list[str]:
         raise ReportError(f"save={save!r:.100}, expected a file or a list of files, such as 'sweep.svg'")
     for path in map(Path, listed):
         require_ending(path)
-        if path.suffix in PLOTS:
+        if is_plot(path):
             need("matplotlib", "report", str(path))
     return list(map(str, listed))
 
 
 def require_ending(path: Path) -> None:
     """Raise `ReportError` for a file that is neither a plot nor JSON."""
-    if path.suffix not in (*PLOTS, ".json"):
+    if not is_plot(path) and path.suffix != ".json":
         raise ReportError(f"{path}: expected a file with the ending {', '.join(PLOTS)} or .json")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.display.content import Bars, Chart, PlottedCurve, PlottedCurves
-from pytest_biastransfer.display.positions import Positions, positions_of
+from pytest_biastransfer.display.positions import Positions, positions_of, value_text
 from pytest_biastransfer.optional_dependencies import need
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _scale(positions: Positions, axes: Any) -> None:
     """Give the horizontal axis its scale and its ticks."""
     if positions.scale == "words":
         places: Sequence[float] = list(positions.places.values())
-        axes.set_xticks(places, [str(value) for value in positions.places])
+        axes.set_xticks(places, [value_text(value) for value in positions.places])
     elif positions.scale == "log":
         axes.set_xscale("log")
     elif positions.scale == "symlog":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -51,11 +51,24 @@ def positions_of(values: Sequence[Any]) -> Positions:
     >>> positions_of([0.001, 0.1]).scale, positions_of([0, 0.001, 0.1]).scale, positions_of(["a", "b"]).places
     ('log', 'symlog', {'a': 0.0, 'b': 1.0})
     """
-    is_number: Callable[[Any], bool] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)  # noqa: E731
-    if not all(map(is_number, values)):
+    if not are_numbers(values):
         return Positions("words", {value: float(place) for place, value in enumerate(values)})
     places = {value: float(value) for value in values}
     above_zero = [number for number in places.values() if number > 0]
     if not above_zero or min(places.values()) < 0 or max(above_zero) / min(above_zero) < _WIDE:
         return Positions("linear", places)
     return Positions("log", places) if min(places.values()) > 0 else Positions("symlog", places, min(above_zero))
+
+
+def are_numbers(values: Iterable[Any]) -> bool:
+    """Return whether all values of a setting are numbers."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def value_text(value: object) -> str:
+    """Return the value of a setting in words.
+
+    >>> value_text(0.1), value_text("full-network")
+    ('0.1', 'full-network')
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,7 @@ from typing import Final
 from pytest_biastransfer.display.axes import Axis, axis_over
 from pytest_biastransfer.display.content import Bar, Bars, PlottedCurve, PlottedCurves, WithInterval
 from pytest_biastransfer.display.plots import COLORS
-from pytest_biastransfer.display.positions import Positions, positions_of
+from pytest_biastransfer.display.positions import Positions, positions_of, value_text
 
 Escape = Callable[[str], str]
 
@@ -115,15 +115,6 @@ def _frame(axis: Axis, positions: Positions, escape: Escape) -> list[str]:
             marks.append(f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(name)}</text>')
             taken = x + half
     return marks
-
-
-def value_text(value: object) -> str:
-    """Return the value of a setting in words.
-
-    >>> value_text(0.1), value_text("full-network")
-    ('0.1', 'full-network')
-    """
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _limits(limits: Sequence[float], axis: Axis) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.optional_dependencies import need
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def images_shown(evaluator: Environment, task: str, images: int, *, shown: bool) -> Iterator[None]:
-    """Show the number of images that an evaluator has evaluated, while the context is open.
+def images_shown(evaluators: Sequence[Environment], task: str, images: int, *, shown: bool) -> Iterator[None]:
+    """Show the number of images that evaluators have evaluated, while the context is open.
 
     Parameters
     ----------
+    evaluators
+        Those that share the bar.
     task
         The text before the bar.
     images
@@ -42,7 +44,9 @@ def images_shown(evaluator: Environment, task: str, images: int, *, shown: bool)
         bar.total = max(bar.total, sum(done.values()))
         bar.update(sum(done.values()) - bar.n)
 
-    with _bar(task, images, " images") as bar, _reporting(evaluator, show):
+    with _bar(task, images, " images") as bar, contextlib.ExitStack() as stack:
+        for evaluator in evaluators:
+            stack.enter_context(_reporting(evaluator, show))
         yield
         bar.update(bar.total - bar.n)
 

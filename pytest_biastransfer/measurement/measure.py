@@ -102,7 +102,7 @@ def measure(
     own, images = as_model(model, "model"), as_images(dataset, "dataset")
     other = None if control is None else as_model(control, "control")
     passes = 2 if other is None else 4
-    with images_shown(evaluator, "measure", passes * evaluator.count(images), shown=progress):
+    with images_shown([evaluator], "measure", passes * evaluator.count(images), shown=progress):
         return measure_loaded(
             evaluator,
             own,

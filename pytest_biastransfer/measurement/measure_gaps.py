@@ -104,7 +104,7 @@ def measure_gaps(
     calibration = None if calibration_dataset is None else as_images(calibration_dataset, "calibration_dataset")
     other = None if control is None else as_model(control, "control")
     count = sum(evaluator.count(own_images) for own_images in (images, calibration) if own_images is not None)
-    with images_shown(evaluator, "measure_gaps", count * (1 if other is None else 2), shown=progress):
+    with images_shown([evaluator], "measure_gaps", count * (1 if other is None else 2), shown=progress):
         return measure_gaps_loaded(
             evaluator,
             own,

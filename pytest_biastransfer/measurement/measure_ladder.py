@@ -77,7 +77,7 @@ def measure_ladder(
     own, images = as_model(model, "model"), as_images(dataset, "dataset")
     other = None if control is None else as_model(control, "control")
     passes = (1 + len(ladder.steps)) * (1 if other is None else 2)
-    with images_shown(evaluator, "measure_ladder", passes * evaluator.count(images), shown=progress):
+    with images_shown([evaluator], "measure_ladder", passes * evaluator.count(images), shown=progress):
         return measure_ladder_loaded(
             evaluator,
             own,

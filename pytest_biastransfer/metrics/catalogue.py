@@ -40,6 +40,7 @@ from pytest_biastransfer.metrics.image_sets import (
     won,
 )
 from pytest_biastransfer.metrics.metric import (
+    MEAN_PREFIX,
     ClassMetric,
     GapOfGroups,
     GroupMetric,
@@ -461,6 +462,17 @@ def metric_named(name: str) -> Metric:
     if name not in METRICS:
         raise BiasTransferError(f"metric={name!r}; {nearest(name, list(METRICS))}")
     return METRICS[name]
+
+
+def metric_of_limit(name: str) -> Metric | None:
+    """Return the entry of a limited metric, or of the metric that a limit on a mean over strengths is of.
+
+    None for what the catalogue lacks: a report may be of another version.
+
+    >>> metric_of_limit("mean_asr").name, metric_of_limit("of_another_version")
+    ('asr', None)
+    """
+    return METRICS.get(name.removeprefix(MEAN_PREFIX))
 
 
 def base_of(name: str) -> str:

@@ -27,6 +27,8 @@ INTERVALS: Final[Mapping[Interval, tuple[str, str]]] = {
     "paired bootstrap": ("basic bootstrap, paired", "Davison & Hinkley 1997, §5.2"),
 }
 
+# The name of a limit on the mean of a metric over the strengths of a ladder begins with it.
+MEAN_PREFIX: Final = "mean_"
 EXCESS: Final = "_excess"
 
 # Every session with a bias test creates these classes; without generated `==` and `repr` that takes half the time.
@@ -66,7 +68,7 @@ class Metric:
     excess_of
         The metric of which this one is the excess over a control model's; None if it is no excess.
     in_summary
-        Whether the summary has a column for it.
+        Whether each result has it, limited or not.
     """
 
     name: str
@@ -111,7 +113,7 @@ class Metric:
     @property
     def mean_keyword(self) -> str:
         """The keyword of a marker that limits its mean over the strengths of a ladder; see `has_mean`."""
-        return f"max_mean_{self.name}"
+        return f"max_{MEAN_PREFIX}{self.name}"
 
     @property
     def has_mean(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.plain_text import command_line
+from pytest_biastransfer.plain_text import NAMED, command_line
 
 if TYPE_CHECKING:
     import pytest
@@ -135,17 +135,17 @@ _XDIST: Final = ("xdist", "no:xdist", "xdist.plugin", "xdist.looponfail")
 _NO_CACHE: Final = "no:cacheprovider"
 
 
-def command_of(config: pytest.Config, tests: Sequence[str], *options: str, most: int = 3) -> str:
+def command_of(config: pytest.Config, tests: Sequence[str], *options: str) -> str:
     """Return a command that runs exactly the named tests as this session ran them; empty if that cannot be typed.
 
-    Up to `most` tests are named. More are those that failed last, which pytest's cache knows: then `tests` have to be
+    Up to `NAMED` tests are named. More are those that failed last, which pytest's cache knows: then `tests` have to be
     all that failed.
     """
     repeated = list(_repeated(config, [WRITING, SELECTING, SHOWING]))
     # Of a report in the ini file, fewer tests would replace the results of all.
     is_written = config.getini("bias_report") and not any(option.startswith("--bias-report") for option in options)
     without_report = ["-o", "bias_report="] if is_written else []
-    if len(tests) <= most:
+    if len(tests) <= NAMED:
         return command_line(["pytest", *_options(repeated), *without_report, *options, *tests])
     if not config.pluginmanager.hasplugin("lfplugin"):
         return ""
@@ -153,7 +153,7 @@ def command_of(config: pytest.Config, tests: Sequence[str], *options: str, most:
 
 
 def session_words(config: pytest.Config) -> list[str]:
-    """Return the words of the command that runs all tests of this session again, and writes no file."""
+    """Return the words of this session's command line, without the options that write files."""
     return ["pytest", *(word for _, word in _repeated(config, [WRITING, SHOWING]))]
 
 
@@ -167,15 +167,21 @@ def _repeated(config: pytest.Config, dropped: Sequence[Mapping[str, bool]]) -> I
     """Yield the words that are typed again, as a ``path``, a ``selection``, of ``workers`` or an ``option``."""
     typed = iter([str(word) for word in config.invocation_params.args])
     paths = set(map(str, config.args))
+    was_dropped = False
     for word in typed:
         if not word.startswith("-"):
-            # What is no path is the value of an unknown option before it.
-            yield ("path" if word in paths else "option"), word
+            if word in paths:
+                yield "path", word
+            # What is no path is the value of the option before it.
+            elif not was_dropped:
+                yield "option", word
             continue
         name, value = _split(word)
         takes_next = value is None and _VALUES.get(name, False)
         value = next(typed, None) if takes_next else value
-        if any(name in options for options in dropped) or (name == "-p" and value == _NO_CACHE) or _is_flags(word):
+        was_dropped = any(name in options for options in dropped)
+        was_dropped = was_dropped or (name == "-p" and value == _NO_CACHE) or _is_flags(word)
+        if was_dropped:
             continue
         kind = _kind(name, value)
         yield kind, word

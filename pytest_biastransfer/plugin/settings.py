@@ -35,7 +35,11 @@ _MODEL_FIXTURES: Final = (SOURCE_FIXTURE, MODEL_FIXTURE, CONTROL_FIXTURE)
 _DATASET_FIXTURES: Final = {DATASET_FIXTURE: "imagefolder:data/val", FINETUNING_FIXTURE: "imagefolder:data/train"}
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    "device": ("DEVICE", "the device that models run on: auto (default; CUDA if available), cpu, cuda, cuda:1"),
+    "device": (
+        "DEVICE",
+        "the device that models run on: auto (default; CUDA if available, else Apple's GPU, else the CPU), cpu, mps, "
+        "cuda, cuda:1",
+    ),
     "batch_size": ("N", "images per forward pass (default: depends on the device; halved if memory does not suffice)"),
     "max_images": ("N", "measure on a fixed random sample of N images of each dataset (default: all)"),
     "store": (

@@ -32,7 +32,7 @@ def listening(listener: Listener | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _LISTENERS.remove(listener)
+        _LISTENERS.pop()
 
 
 @contextmanager
@@ -47,15 +47,15 @@ def reported(task: str) -> Iterator[None]:
     start = time.monotonic()
     begun = Progress(task, 0, 0, 0, 0.0, task)
     _BEGUN.append(begun)
-    _report(begun)
+    report(begun)
     try:
         yield
     finally:
         _BEGUN.remove(begun)
-        _report(Progress(task, 1, 1, 1, time.monotonic() - start, task))
+        report(Progress(task, 1, 1, 1, time.monotonic() - start, task))
         # What this was a part of goes on.
         if _BEGUN:
-            _report(_BEGUN[-1])
+            report(_BEGUN[-1])
 
 
 def counted(items: Iterable[Item], total: int, task: str, unit: str) -> Iterator[Item]:
@@ -76,15 +76,11 @@ def counted(items: Iterable[Item], total: int, task: str, unit: str) -> Iterator
         now = time.monotonic()
         if now - last >= REDRAW_SECONDS and done < total:
             last = now
-            _report(Progress(task, done, total, done, now - start, task, unit))
-    _report(Progress(task, total, total, done, round(time.monotonic() - start, 1), task, unit))
+            report(Progress(task, done, total, done, now - start, task, unit))
+    report(Progress(task, total, total, done, round(time.monotonic() - start, 1), task, unit))
 
 
 def report(progress: Progress) -> None:
     """Tell the listener how far a task is."""
-    _report(progress)
-
-
-def _report(progress: Progress) -> None:
     if _LISTENERS:
         _LISTENERS[-1](progress)

@@ -49,6 +49,11 @@ class Progress:
         """Whether the task has ended."""
         return self.total > 0 and self.done >= self.total
 
+    @property
+    def is_rare(self) -> bool:
+        """Whether it is reported once: a task has ended, or begins that cannot tell how far it is."""
+        return self.total == 0 or self.is_done
+
 
 def progress_text(running: Sequence[Progress]) -> str | None:
     """Return what is done, how far it is, the rate and the time left of tasks in one or several processes.

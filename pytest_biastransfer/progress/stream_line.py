@@ -29,11 +29,11 @@ class StreamLine:
     def show(self, progress: Progress) -> None:
         """Show the progress of something that takes long."""
         text, now = progress_text([progress]), time.monotonic()
-        if self._is_terminal and not progress.is_done and text and now - self._last >= REDRAW_SECONDS:
+        if self._is_terminal and text and (progress.is_rare or now - self._last >= REDRAW_SECONDS):
             self._last = now
             self._write(f"{self._step}  {text}" if self._step else text)
-        elif self._is_terminal and progress.is_done and not self._step:
-            self._write("")
+        elif self._is_terminal and progress.is_done:
+            self._write(self._step)
         elif not self._is_terminal and text and now - self._last >= BETWEEN_LINES_SECONDS:
             self._last = now
             self._stream.write(f"{self._step}  {text}\n" if self._step else f"{text}\n")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
+from typing import Literal
 
-from PIL import Image
+from PIL import Image, features
 
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.reporting.report import Picture, Shown
+
+
+@functools.cache
+def picture_format() -> Literal["webp", "png"]:
+    """Return the format of the pictures that this package writes; some builds of Pillow have no WebP."""
+    return "webp" if features.check("webp") else "png"
 
 
 def decoded_pair(shown: Shown) -> tuple[Image.Image, ...]:

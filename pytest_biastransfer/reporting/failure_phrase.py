@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pytest_biastransfer.metrics.catalogue import METRICS
+from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.metric import MEAN_PREFIX
+from pytest_biastransfer.names import BOUND_SIGNS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import LimitVerdict
-
-# Of the names of limits on means over the strengths of a ladder.
-_MEAN: Final = "mean_"
-_BOUNDS: Final = {"at most": "", "at least": "at least ", "size at most": "±"}
 
 
 def failure_phrase(limit: LimitVerdict, subject: str) -> str:
@@ -30,7 +28,7 @@ def failure_phrase(limit: LimitVerdict, subject: str) -> str:
     is_size = limit.bound == "size at most"
     name = f"|{limit.metric}|" if is_size else limit.metric
     if math.isnan(limit.observed):
-        return f"{name} is undefined on these images, limit {_BOUNDS[limit.bound]}{limit.limit:g}"
+        return f"{name} is undefined on these images, limit {BOUND_SIGNS[limit.bound]}{limit.limit:g}"
     figure = f"{limit.metric} {limit.observed:.3f}"
     figure = f"{_happening(limit, subject)} ({f'|{figure}|' if is_size else figure})"
     side, wanted = ("below", "at least") if limit.bound == "at least" else ("above", "at most")
@@ -38,13 +36,13 @@ def failure_phrase(limit: LimitVerdict, subject: str) -> str:
         return f"{figure}, not certainly {wanted} {limit.limit:g}"
     if limit.rule == "significant":
         return f"{figure}, significantly {side} {limit.limit:g}"
-    return f"{figure}, limit {_BOUNDS[limit.bound]}{limit.limit:g}"
+    return f"{figure}, limit {BOUND_SIGNS[limit.bound]}{limit.limit:g}"
 
 
 def _happening(limit: LimitVerdict, subject: str) -> str:
-    metric = METRICS[limit.metric.removeprefix(_MEAN)]
+    metric = metric_named(limit.metric.removeprefix(MEAN_PREFIX))
     value = abs(limit.observed) if limit.bound == "size at most" else float(limit.observed)
     number = f"{value * 100:.3g}"
-    mean = " on average over the strengths" if limit.metric.startswith(_MEAN) else ""
+    mean = " on average over the strengths" if limit.metric.startswith(MEAN_PREFIX) else ""
     at = f" at {limit.at}" if limit.at else ""
     return metric.phrase.format(percent=f"{number} %", points=f"{number} points", subject=f"{subject}{at}{mean}")

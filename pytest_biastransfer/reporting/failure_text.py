@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.metrics.catalogue import base_of
+from pytest_biastransfer.names import BOUND_SIGNS
 from pytest_biastransfer.reporting.class_bars import class_bars
 from pytest_biastransfer.reporting.failure_phrase import failure_phrase
 
@@ -93,7 +94,7 @@ def _limit_lines(limits: Sequence[LimitVerdict], observed_on: Sequence[Measureme
     for limit, measurement in zip(limits, observed_on, strict=True):
         mark = _MARKS[limit.holds]
         note = "".join(f", {text}" for text in (limit.at and f"at {limit.at}", _note(limit)) if text)
-        bound = {"at most": "", "at least": "at least ", "size at most": "±"}[limit.bound]
+        bound = BOUND_SIGNS[limit.bound]
         yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {bound}{limit.limit:g}{note}"
         comparison = _comparison(measurement, limit.metric)
         if comparison:

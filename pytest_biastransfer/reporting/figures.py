@@ -88,6 +88,11 @@ class Limit:
         return min(excess, 0.0) if is_at_most(excess, 0.0) else excess
 
     @property
+    def is_within_noise(self) -> bool:
+        """Whether the limit is inside the interval; an undefined value has none."""
+        return self.observed.low is not None and not self.is_sure
+
+    @property
     def is_sure(self) -> bool:
         """Whether the whole interval is on one side of the limit, so that other images would have the same verdict."""
         low, high = self.observed.low, self.observed.high

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
 import torch
-from PIL import Image, features
+from PIL import Image
 from torch.nn import functional
 
 from pytest_biastransfer.evaluation.confidences import confidences_of, saliencies_of
 from pytest_biastransfer.evaluation.occlusion import PASSES
 from pytest_biastransfer.evaluation.preview import Preview
 from pytest_biastransfer.measurement.decisions import decision_of
+from pytest_biastransfer.reporting.decoded_pairs import picture_format
 from pytest_biastransfer.reporting.from_json import from_plain
 from pytest_biastransfer.reporting.report import Picture, Saliency, Shown
 
@@ -182,15 +182,10 @@ def _changed(clean: Pixels, changed: Pixels) -> Pixels:
 
 
 def _picture(pixels: Pixels) -> Picture:
-    name = "webp" if _has_webp() else "png"
+    name = picture_format()
     height, width = pixels.shape[:2]
     data = base64.b64encode(_compressed(Image.fromarray(pixels), name)).decode()
     return Picture(data, f"image/{name}", width, height)
-
-
-@functools.cache
-def _has_webp() -> bool:
-    return bool(features.check("webp"))
 
 
 def _compressed(picture: Image.Image, name: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final
 
 from PIL import Image
 
-from pytest_biastransfer.reporting.decoded_pairs import decoded_pair
+from pytest_biastransfer.reporting.decoded_pairs import decoded_pair, picture_format
 from pytest_biastransfer.reporting.report import Shown
 
 # The most images of a strip: so many fit into the width of a comment.
@@ -58,15 +58,15 @@ def with_pictures(images: Sequence[Shown]) -> list[Shown]:
 
 
 def pair_file(image: Shown) -> str:
-    """Return the clean image beside the intervened one as a ``data:`` address of a WebP file."""
+    """Return the clean image beside the intervened one as a ``data:`` address."""
     clean, intervened = decoded_pair(image)
     gap = max(1, clean.width // 24)
     pair = Image.new("RGBA", (2 * clean.width + gap, clean.height))
     pair.paste(clean, (0, 0))
     pair.paste(intervened, (clean.width + gap, 0))
     file = io.BytesIO()
-    pair.save(file, "WEBP", quality=80)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    pair.save(file, picture_format(), quality=80)
+    return f"data:image/{picture_format()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _strip(pairs: Sequence[Sequence[Image.Image]]) -> Image.Image:

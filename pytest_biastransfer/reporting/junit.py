@@ -30,7 +30,7 @@ def properties(record: Record) -> Iterator[tuple[str, str]]:
             yield f"bias.{metric}", repr(value)
     for limit in record.limits:
         name = f"bias.{limit.metric}{f' at {limit.at}' if limit.at else ''}"
-        # The values of the summary's columns are there whether they are limited or not.
+        # The values of each result are there already.
         if limit.at or not (limit.metric in METRICS and METRICS[limit.metric].in_summary):
             yield name, repr(limit.observed.value)
         yield f"{name}.low", repr(limit.observed.low)

@@ -31,11 +31,10 @@ def verdict_words(limit: Limit) -> str:
     if limit.exceeded_by > 0:
         if limit.rule == "significant" and not limit.holds:
             return f"significantly {side}"
-        return side if limit.is_sure or limit.observed.low is None else f"{side} (not significant)"
+        return f"{side} (not significant)" if limit.is_within_noise else side
     if limit.rule == "certain":
         return "certain to hold" if limit.holds else "not certain to hold"
-    is_noise = limit.rule == "point" and limit.observed.low is not None and not limit.is_sure
-    return "holds (within noise)" if is_noise else "holds"
+    return "holds (within noise)" if limit.rule == "point" and limit.is_within_noise else "holds"
 
 
 def additions(limit: Limit) -> list[str]:

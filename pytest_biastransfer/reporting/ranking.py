@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.display.files import PLOTS
+from pytest_biastransfer.display.files import PLOTS, is_plot
 from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.optional_dependencies import need
 
@@ -69,7 +69,7 @@ def require_plot(path: Path) -> None:
     SpecError
         If matplotlib is not installed.
     """
-    if path.suffix.lower() not in PLOTS:
+    if not is_plot(path):
         raise ReportError(f"--plot {path}: expected a name that ends in {', '.join(PLOTS)}")
     if not path.parent.is_dir():
         raise ReportError(f"--plot {path}: there is no directory {path.parent}; make it first")

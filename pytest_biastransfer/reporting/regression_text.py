@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.plain_text import command_line
+from pytest_biastransfer.plain_text import NAMED, command_line
 from pytest_biastransfer.reporting.change_text import NOT_COMPARABLE, change_text, not_comparable_text
 from pytest_biastransfer.reporting.seed_text import ONE_CHECKPOINT, acceptance_text, is_told_by_one_checkpoint
-from pytest_biastransfer.reporting.summary_table import NAMED, Line
+from pytest_biastransfer.reporting.summary_table import Line
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:

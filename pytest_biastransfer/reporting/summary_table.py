@@ -34,8 +34,6 @@ _SURENESS: Final = (
 )
 # The fewest columns of a text that goes on in the next line.
 _LEAST: Final = 24
-# The most tests that a command to type names.
-NAMED: Final = 3
 _ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "·": ".", "…": "~", "→": ">"})
 
 
@@ -114,10 +112,12 @@ def limits_sentence(rows: Sequence[Row]) -> str:
     For sure: the whole interval is on one side of the limit.
     """
     judged = [limit for row in rows for limit in row.record.limits if limit.holds is not None]
-    counts = Counter((limit.holds, limit.is_sure) for limit in judged)
+    defined = [limit for limit in judged if limit.observed.value is not None]
+    counts = Counter((limit.holds, not limit.is_within_noise) for limit in defined)
     texts = [
         f"{counts[kind]} {_verb(kind[0], counts[kind])} {sureness}" for kind, sureness in _SURENESS if counts[kind]
     ]
+    texts += [f"{len(judged) - len(defined)} undefined"] * (len(judged) > len(defined))
     return f"  limits: {', '.join(texts)}" if texts else ""
 
 

@@ -71,9 +71,15 @@ class Search:
             case.space, trials, limit=case.limit, budget=case.budget, seed=case.seed, database=database, key=key
         )
         trial, measurement = self._confirmed(outcome)
-        searched = min(self.sample.max_images or case.images, len(self.images))
         return SearchResult(
-            case.metric, case.limit, outcome, trial, measurement, searched, self._predictions, self._computed
+            case.metric,
+            case.limit,
+            outcome,
+            trial,
+            measurement,
+            self.sample.count(self.images),
+            self._predictions,
+            self._computed,
         )
 
     def _area(self, intervention: Intervention) -> float:

@@ -143,7 +143,7 @@ class Ranking(Displayed):
             title="Interventions by their effect",
             subtitle=f"{model.model} on {images}{model.total:,} images of {model.dataset}{control}",
             sentences=[
-                f"{self._worst_text}. Beside each name is the class that gained most.",
+                f"{self._worst_text}.{' Beside each name is the class that gained most.' if self.entries else ''}",
                 *(f"Unchanged images, {performance.model}: {performance.clean}." for performance in self.performances),
                 *(f"Not measured: {name}: {reason}" for name, reason in self.skipped.items()),
             ],

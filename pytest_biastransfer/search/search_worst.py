@@ -16,7 +16,7 @@ from pytest_biastransfer.judgement.expectation import (
     require_target,
 )
 from pytest_biastransfer.measurement.inputs import evaluator_for, require_counts
-from pytest_biastransfer.metrics.catalogue import limitable
+from pytest_biastransfer.metrics.catalogue import limitable, metric_named
 from pytest_biastransfer.metrics.metric import ClassMetric
 from pytest_biastransfer.models import Model, as_model
 from pytest_biastransfer.names import CONTROL_FIXTURE, DATASET_FIXTURE, MODEL_FIXTURE
@@ -95,7 +95,7 @@ def search_worst(
     case = SearchCase(
         name="search",
         expectation=Expectation(
-            limits=((_require_metric(metric), _require_limit(limit)),),
+            limits=((_require_metric(metric), _require_limit(metric, limit)),),
             positive=require_classes("positive", positive),
             target=require_target(target),
             confidence=require_confidence(confidence),
@@ -116,7 +116,7 @@ def search_worst(
     search = Search(sample, everything, own, loaded, other, case)
     # How many interventions the search draws is not known, so that the bar grows with it.
     passes = 2 if other is None else 4
-    with images_shown(sample, "search_worst", passes * sample.count(loaded), shown=progress):
+    with images_shown([sample, everything], "search_worst", passes * sample.count(loaded), shown=progress):
         return search.run(None, b"")
 
 
@@ -127,7 +127,8 @@ def _require_metric(metric: object) -> str:
     return str(metric)
 
 
-def _require_limit(limit: object) -> float:
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
-        raise BiasTransferError(f"limit={limit!r:.60}, expected a number from 0 to 1, such as 0.1")
+def _require_limit(metric: str, limit: object) -> float:
+    low, high = metric_named(metric).limits or (0.0, 1.0)
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not low <= limit <= high:
+        raise BiasTransferError(f"limit={limit!r:.60}, expected a number from {low:g} to {high:g}, such as 0.1")
     return float(limit)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_biastransfer.display.content import Content
-from pytest_biastransfer.display.displayed import Displayed, Row
+from pytest_biastransfer.display.displayed import Displayed, Row, plain_number
 from pytest_biastransfer.errors import TransferError, nearest
 from pytest_biastransfer.judgement.verdict import holds
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
@@ -85,8 +85,8 @@ class DoseResponse(Displayed):
         return {
             "question": self.question,
             "limit": self.limit,
-            "smallest_level": _plain(self.smallest_level),
-            "smallest_certain_level": _plain(self.smallest_certain_level),
+            "smallest_level": plain_number(self.smallest_level),
+            "smallest_certain_level": plain_number(self.smallest_certain_level),
             "levels": [{"level": level, **repeated.to_json()} for level, repeated in self.levels.items()],
         }
 
@@ -194,12 +194,12 @@ class DoseResponses(Displayed):
     @property
     def question(self) -> str:
         """The name of the figure."""
-        return next(iter(self.responses.values())).question
+        return self._first.question
 
     @property
     def limit(self) -> float | None:
         """The limit of the figure, if there is one."""
-        return next(iter(self.responses.values())).limit
+        return self._first.limit
 
     @property
     def cases(self) -> Mapping[str, Estimate]:
@@ -245,11 +245,6 @@ def _smallest_certain(figures: Mapping[float, Estimate], limit: float | None, bo
         return limit is None or holds("certain", figures[level], limit, bound)
 
     return min(itertools.takewhile(is_certain, sorted(figures, reverse=True)), default=math.inf)
-
-
-def _plain(level: float) -> float | None:
-    """Return a level for JSON, None for infinity."""
-    return None if math.isinf(level) else level
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from pytest_biastransfer.display.displayed import interval_columns, plain, plain_number
 from pytest_biastransfer.errors import TransferError
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
@@ -52,8 +53,8 @@ class OverSeeds:
     def to_json(self) -> dict[str, Any]:
         """Return the figure as plain data for JSON, None for NaN."""
         return {
-            "values": [_plain(value) for value in self.values],
-            "intervals": [[_plain(value.low), _plain(value.high)] for value in self.values],
+            "values": [plain_number(float(value)) for value in self.values],
+            "intervals": [[plain_number(value.low), plain_number(value.high)] for value in self.values],
             **estimate_to_json(self.mean),
         }
 
@@ -210,11 +211,7 @@ def _require_seeds(seeds: object) -> tuple[int, ...]:
 
 def estimate_to_json(estimate: Estimate) -> dict[str, float | None]:
     """Return a figure and its interval as plain data for JSON, None for NaN."""
-    return {"value": _plain(estimate), "low": _plain(estimate.low), "high": _plain(estimate.high)}
-
-
-def _plain(number: float) -> float | None:
-    return None if math.isnan(number) else float(number)
+    return plain(interval_columns(estimate))
 
 
 def _number(plain: float | None) -> float:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pytest_biastransfer.display.content import Content
 from pytest_biastransfer.display.displayed import Displayed, Row
+from pytest_biastransfer.display.positions import are_numbers, value_text
 from pytest_biastransfer.names import Bound
 from pytest_biastransfer.transfer.recipe import Recipe
 from pytest_biastransfer.transfer.result_charts import charts_over, figure_rows
@@ -102,8 +103,8 @@ class Sweep(Displayed):
         by = f", by {' and '.join(names)}" if names else ""
         lines = [f"{first.question}{by}"]
         if self.shared:
-            lines.append("  with " + ", ".join(f"{name}={_word(value)}" for name, value in self.shared.items()))
-        rows = [([_word(value) for value in values], repeated) for values, repeated in self._by_settings()]
+            lines.append("  with " + ", ".join(f"{name}={value_text(value)}" for name, value in self.shared.items()))
+        rows = [([value_text(value) for value in values], repeated) for values, repeated in self._by_settings()]
         return "\n".join([*lines, *(f"  {line}" for line in result_table(names, rows, first.bound))])
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class Sweep(Displayed):
 
     def _content(self) -> Content:
         names = list(self.axes)
-        shared = ", ".join(f"{name}={_word(value)}" for name, value in self.shared.items())
+        shared = ", ".join(f"{name}={value_text(value)}" for name, value in self.shared.items())
         return Content(
             title=self.points[0].question,
             subtitle=f"by {' and '.join(names)}" if names else "",
@@ -141,7 +142,7 @@ class Sweep(Displayed):
     @property
     def _horizontal(self) -> str:
         """The setting on the horizontal axis: the one of numbers with the most values; the others make curves."""
-        return max(self.axes, key=lambda name: (_are_numbers(self.axes[name]), len(self.axes[name])), default="")
+        return max(self.axes, key=lambda name: (are_numbers(self.axes[name]), len(self.axes[name])), default="")
 
     def _curves(self) -> Mapping[str, Mapping[Setting, Repeated]]:
         curves: dict[str, dict[Setting, Repeated]] = {}
@@ -149,7 +150,8 @@ class Sweep(Displayed):
             settings = dict(zip(self.axes, values, strict=True))
             place = settings.pop(self._horizontal, "")
             others = [
-                _word(value) if isinstance(value, str) else f"{name} {_word(value)}" for name, value in settings.items()
+                value_text(value) if isinstance(value, str) else f"{name} {value_text(value)}"
+                for name, value in settings.items()
             ]
             curves.setdefault(", ".join(others), {})[place] = repeated
         return curves
@@ -164,15 +166,7 @@ def _setting(point: SweepPoint, name: str) -> Setting:
 def _ascending(values: Iterable[Setting]) -> list[Setting]:
     """Return numbers in ascending order; of other values, the order is kept."""
     listed = list(values)
-    return sorted(listed) if _are_numbers(listed) else listed  # type: ignore[type-var]
-
-
-def _are_numbers(values: Iterable[Setting]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-
-
-def _word(value: Setting) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return sorted(listed) if are_numbers(listed) else listed  # type: ignore[type-var]
 
 
 def plain_setting(value: Any) -> Setting:

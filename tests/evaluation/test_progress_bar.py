@@ -107,7 +107,7 @@ def test_the_evaluator_reports_to_whom_it_did_before() -> None:
         """Watch."""
 
     evaluator = Evaluator("cpu", on_progress=before)
-    with images_shown(evaluator, "outer", 1, shown=True):
+    with images_shown([evaluator], "outer", 1, shown=True):
         outer = evaluator.on_progress
         with steps_shown(evaluator, "inner", 1, "steps", shown=True):
             assert evaluator.on_progress not in (before, outer)

@@ -59,6 +59,7 @@ def command(tests: Sequence[str], arguments: str, *options: str, **facts: Any) -
         ("tests/bias", ""),
         ("tests/bias tests/test_a.py -x -v", ""),
         ("--bias-report=bias.html --bias-report bias.json", ""),
+        ("--cov package tests/bias -n2", ""),
         ("--cache-clear --lf --ff --nf --sw --stepwise-skip", ""),
         ("--junitxml=junit.xml --junitxml junit.xml --html=x.html --alluredir out --log-file=log", ""),
         ("--bias-update=all --bias-prune", ""),

@@ -93,6 +93,22 @@ def test_a_log_has_a_line_in_half_a_minute(clock: Clock) -> None:
     assert lines[0] == "2 of 12: chain-link  predicting 300 of 5,000 images, 10/s, 8 min left"
 
 
+def test_a_task_that_begins_at_once_after_another_is_shown(clock: Clock) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    with StreamLine(terminal) as line, listening(line.show):
+        with reported("loading a.pt"):
+            clock.now += 0.01
+        clock.now += 0.01
+        with reported("loading b.pt"):
+            pass
+    written = [text.removesuffix("\x1b[K") for text in terminal.getvalue().split("\r")]
+    assert [text for text in written if text] == ["loading a.pt", "loading b.pt"]
+
+
 def test_a_session_in_a_log_has_rare_lines_of_their_own(colors: pytest.Pytester, run_elsewhere: Run) -> None:
     with (colors.path / "conftest.py").open("a") as conftest:
         conftest.write(

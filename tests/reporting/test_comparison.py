@@ -7,8 +7,6 @@ import dataclasses
 import io
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +19,10 @@ from pytest_biastransfer.reporting.image_strips import ImageStrips
 from pytest_biastransfer.reporting.markdown import render_comparison_markdown
 from pytest_biastransfer.reporting.report import Report, read_report
 from tests.conftest import WEIGHING_BLUE
-from tests.reporting.test_html_browser import BEYOND, CHROMIUMS, OPEN_ALL, WIDTHS
+from tests.reporting.test_html_browser import BEYOND, OPEN_ALL, WIDTHS, Open, browser, folder, opened
 from tests.support.sample_reports import HOSTILE, hostile_report, large_report, sample_report
+
+__all__ = ["browser", "folder", "opened"]
 
 SUITE = (
     WEIGHING_BLUE
@@ -151,37 +151,25 @@ def test_a_comparison_of_200_tests_stays_small() -> None:
     assert len(render_comparison_markdown(comparison)) < 65_536
 
 
-@pytest.fixture
-def page(two: ReportComparison, tmp_path: Path) -> Path:
-    place = tmp_path / "compare.html"
-    place.write_text(render_comparison(two), encoding="utf-8")
-    return place
-
-
-@pytest.fixture
-def tabs() -> Iterator[object]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if executable is None:
-        pytest.skip("needs Chromium, such as Debian's package chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_every_width_and_is_accessible(page: Path, tabs: object, scheme: str) -> None:
+def test_the_page_fits_every_width_and_is_accessible(
+    two: ReportComparison, folder: Path, opened: Open, scheme: str
+) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    requests: list[str] = []
+    (folder / "comparison.html").write_text(render_comparison(two), encoding="utf-8")
     for width in WIDTHS:
-        context = tabs.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[attr-defined]
-        tab = context.new_page()
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(page.as_uri())
+        tab = opened("comparison", width, color_scheme=scheme)
         tab.evaluate(OPEN_ALL)
         assert tab.evaluate(BEYOND) == []
         found = axe.run(tab).response["violations"]
         assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
-        context.close()
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_a_link_to_a_folded_test_opens_it(two: ReportComparison, folder: Path, opened: Open) -> None:
+    (folder / "comparison.html").write_text(render_comparison(two), encoding="utf-8")
+    folded = opened("comparison").locator("details.test").first
+    address = folded.get_attribute("id")
+    assert address is not None
+    assert folded.get_attribute("open") is None
+    opened_there = opened("comparison", fragment=f"#{address}").locator("details.test").first
+    assert opened_there.get_attribute("open") is not None

@@ -54,6 +54,11 @@ def card(*tests: Result) -> Scorecard:
         ([result("a", "skipped")], "odd", "Nothing was measured: 1 test, all skipped."),
         ([result("a", limits=[limit(0.05)])], "good", "All limits hold: 1 test, none failed."),
         (
+            [result("a", limits=[limit(0.05)], standing="it measures something else now")],
+            "good",
+            "All limits hold: 1 test, none failed.",
+        ),
+        (
             [result("a", limits=[limit(0.09)], standing="unchanged"), result("b", limits=[limit(0.09)])],
             "good",
             "No bias got worse: 2 tests, none failed; 2 only just hold.",

@@ -49,6 +49,16 @@ def test_the_headline_is_the_verdict(tests: Sequence[Result], expected: str) -> 
     assert render_markdown(report_of(*tests)).splitlines()[:2] == ["<!-- pytest-biastransfer -->", f"## {expected}"]
 
 
+def test_metrics_of_means_are_explained_and_those_of_other_versions_left_out() -> None:
+    observed = Interval(0.3, 0.2, 0.4, 0.95, 100)
+    limits = [Limit(name, 0.1, "point", False, "", observed, None) for name in ("mean_asr", "of_another_version")]
+    text = render_markdown(report_of(result("a", "failed", limits=limits)))
+    assert "mean_asr 0.300" in text
+    meanings = text.partition("What the metrics mean")[2]
+    assert "- `asr`, attack success rate:" in meanings
+    assert "of_another_version" not in meanings
+
+
 def rows(text: str) -> list[str]:
     """The names in the table that is not folded."""
     return re.findall(r"^\| .*?`(test_.*?)` \|", text.partition("<details>")[0], re.MULTILINE)

@@ -260,7 +260,7 @@ def test_names_of_any_kind_stay_what_they_are() -> None:
     assert "C:\\new\\'''pets'''" in (ast.get_docstring(ast.parse(text)) or "")
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf", ".PNG"])
 def test_the_plot_is_the_same_file_for_the_same_ranking(suffix: str, tmp_path: Path) -> None:
     ranking = scanned({"yellow": Square(), "gray": Grayscale()}, brightest(), brightest(0.5)).ranking
     content = []

@@ -76,12 +76,11 @@ def cases_of(marks: Iterable[pytest.Mark], test: str, registry: Registry) -> lis
     MarkerError
         If a marker declares something impossible; the message names `test`.
     """
-    return with_ids(
-        [case for mark in marks for own in _by_positive(mark) for case in _cases(own, f"{test}: {own.name}", registry)]
-    )
+    declared = (own for mark in marks for own in _by_positive(mark, f"{test}: {mark.name}"))
+    return with_ids([case for own in declared for case in _cases(own, f"{test}: {own.name}", registry)])
 
 
-def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
+def _by_positive(mark: pytest.Mark, origin: str) -> Iterator[pytest.Mark]:
     """Yield a marker of each decision that it judges, or the marker itself."""
     positive = mark.kwargs.get("positive")
     if not isinstance(positive, Each):
@@ -89,7 +88,7 @@ def _by_positive(mark: pytest.Mark) -> Iterator[pytest.Mark]:
         return
     import pytest
 
-    ids = declared_ids(mark, mark.name)
+    ids = declared_ids(mark, origin)
     for own in positive:
         keywords = {**mark.kwargs, "positive": own, "id": ids and [f"{one}-{own}" for one in ids]}
         yield getattr(pytest.mark, mark.name).with_args(*mark.args, **keywords).mark

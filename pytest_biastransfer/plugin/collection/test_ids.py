@@ -23,7 +23,7 @@ def declared_ids(mark: pytest.Mark, origin: str) -> Sequence[str] | None:
     Raises
     ------
     MarkerError
-        If they are no ids, or not as many as the marker has tests; the message begins with `origin`.
+        If they are no ids; the message begins with `origin`.
     """
     value = mark.kwargs.get("id")
     if value is None:
@@ -50,8 +50,8 @@ def with_ids(cases: Sequence[Case]) -> list[Case]:
     Registered names, gaps and searches keep their names. What is declared by its fields is named by its type and those
     fields that are words, such as ``circle-center``; where two would be the same, also by the fields that differ.
     """
-    unnamed = [case for case in cases if not case.id and _declared(case) is not None]
-    labels = dict(zip(map(id, unnamed), distinct_labels([_of(case) for case in unnamed]), strict=True))
+    declared = {id(case): unnamed for case in cases if not case.id and (unnamed := _declared(case)) is not None}
+    labels = dict(zip(declared, distinct_labels(list(declared.values())), strict=True))
     return [case if case.id else replace(case, id=_id(case, labels.get(id(case), case.name))) for case in cases]
 
 
@@ -63,12 +63,6 @@ def _declared(case: Case) -> Intervention | Ladder | None:
         return None
     own = "-".join([case.intervention.label, *map(str, case.expectation.positive)])
     return case.intervention if case.name == own else None
-
-
-def _of(case: Case) -> Intervention | Ladder:
-    declared = _declared(case)
-    assert declared is not None
-    return declared
 
 
 def _id(case: Case, label: str) -> str:

@@ -42,10 +42,11 @@ def with_details(item: pytest.Item, test: MeasuredTest, record: Record) -> Recor
     The source model is measured too if the test got worse and has one: it tells where that comes from.
     """
     settings, expectation = item.config.stash[SETTINGS], test.case.expectation
-    got_worse = any(limit.holds is False for limit in record.limits) or _is_worse(record, settings.alpha)
+    worse = _worse_metrics(record, settings.alpha)
+    got_worse = bool(worse) or any(limit.holds is False for limit in record.limits)
     entry = measured_entry(test, session_store(item.config).facts) if test.is_complete else None
     key = key_of(item, test.case)
-    counted = _counted(test, record, settings.alpha)
+    counted = _counted(test, record, worse)
     newly_flipped = None if entry is None else flipped_since(item.config, key, test, entry, counted)
     draws = settings.images != "none"
     draws_flips = draws and (got_worse or settings.images == "all")
@@ -90,19 +91,17 @@ def _details(test: MeasuredTest, extras: ReportExtras) -> Details:
     )
 
 
-def _is_worse(record: Record, alpha: float) -> bool:
+def _worse_metrics(record: Record, alpha: float) -> list[str]:
     changes = record.baseline.changes if record.baseline else ()
-    return any(metric != ACCURACY for metric in maybe_worse(changes, alpha))
+    return [metric for metric in maybe_worse(changes, alpha) if metric != ACCURACY]
 
 
-def _counted(test: MeasuredTest, record: Record, alpha: float) -> str:
+def _counted(test: MeasuredTest, record: Record, worse: Sequence[str]) -> str:
     """Return the name of the images that reports show: those that count for the metric that got worse.
 
     That is the first of the metrics that are worse than accepted, then of those above their limits, then of all limited
     ones. It is ``"flipped"`` for a metric that counts no images of its own.
     """
-    changes = record.baseline.changes if record.baseline else ()
-    worse = [metric for metric in maybe_worse(changes, alpha) if metric != ACCURACY]
     broken = [limit.metric for limit in record.limits if limit.holds is False]
     measured = {} if test.predictions is None else test.predictions.outcomes.image_sets
     for metric in [*worse, *broken, *test.case.expectation.metrics][:1]:

@@ -52,8 +52,7 @@ class ProgressLine:
     def show(self, running: Sequence[Progress]) -> None:
         """Show what is done, and how far it is."""
         now = time.monotonic()
-        # What cannot tell how far it is reports its beginning alone, and each task its end once.
-        is_rare = any(progress.total == 0 or progress.is_done for progress in running)
+        is_rare = any(progress.is_rare for progress in running)
         between = REDRAW_SECONDS if self._is_terminal else BETWEEN_LINES_SECONDS
         if now - self._last < between and not (is_rare and self._is_terminal):
             return

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_biastransfer.display.axes import Axis, Tick, axis_over
+from pytest_biastransfer.reporting.html.charts import NAME
 from pytest_biastransfer.reporting.html.states import shares_of_model
 from pytest_biastransfer.reporting.html.wording import percentage
 from pytest_biastransfer.reporting.report import Details, Move, Shares
 from pytest_biastransfer.reporting.wording import counted, shortened
 
-# The most characters of a name beside a chart, and the most classes and moves of a chart.
-NAME: Final = 60
+# The most classes and moves of a chart.
 CLASSES: Final = 10
 MOVES: Final = 10
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from pytest_biastransfer.display.axes import Axis, Tick, axis_over
 from pytest_biastransfer.reporting.comparison import ComparedTest, FlipsOfOne, ReportComparison
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.html.anchors import anchors
 from pytest_biastransfer.reporting.html.galleries import PIXELATED
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.image_strips import MOST_IMAGES, pair_file, with_pictures
@@ -112,7 +112,7 @@ class ComparedSection:
     test
         The test in both reports.
     anchor
-        The end of a link to it. It depends on the name alone, so that links survive new tests.
+        The fragment of its address, which is the id of its section.
     tone, verdict
         The style sheet's class, and what the comparison says, in a few words.
     limited, others
@@ -161,8 +161,9 @@ def comparison_page(comparison: ReportComparison) -> str:
 def _sections(comparison: ReportComparison) -> Iterator[ComparedSection]:
     """Yield the tests as sections; those that differ come first, and get their pictures first."""
     remaining = _MOST_PICTURES
-    for test in sorted(comparison.tests, key=lambda test: not test.differs):
-        section = _section(test, comparison.names, draws=remaining > 0)
+    ordered = sorted(comparison.tests, key=lambda test: not test.differs)
+    for test, address in zip(ordered, anchors([test.name for test in ordered]), strict=True):
+        section = _section(test, address, comparison.names, draws=remaining > 0)
         remaining -= sum(len(image.source) for gallery in section.galleries for image in gallery.shown)
         yield section
 
@@ -180,13 +181,13 @@ def _side(name: str, report: Report) -> Side:
     return Side(name, "" if session is None else session.started, models, environment)
 
 
-def _section(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> ComparedSection:
+def _section(test: ComparedTest, address: str, names: tuple[str, str], *, draws: bool) -> ComparedSection:
     limits = _limits(test)
     measured = dict.fromkeys(name for one in (test.now, test.before) for name in _intervals(one))
     tone, verdict = verdict_on(test)
     return ComparedSection(
         test=test,
-        anchor=hashlib.sha256(test.name.encode(errors="backslashreplace")).hexdigest()[:10],
+        anchor=address,
         tone=tone,
         verdict=verdict,
         limited=_metrics(test, [*limits]),

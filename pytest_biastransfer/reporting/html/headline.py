@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_biastransfer.reporting.html.states import has_failed, is_worse, only_just
+from pytest_biastransfer.reporting.html.states import has_failed, is_worse, only_just, was_compared
 from pytest_biastransfer.reporting.html.wording import OUTCOME_LABELS, TONES
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.performance import title_of
@@ -81,7 +81,7 @@ def headline(report: Report) -> Headline:
 
 def compared(tests: Sequence[Result]) -> bool:
     """Whether any test was compared with a baseline."""
-    return any(test.standing not in ("", "new") for test in tests)
+    return any(map(was_compared, tests))
 
 
 def alpha_over_time(tests: Sequence[Result]) -> float | None:

@@ -55,7 +55,7 @@
   const lists = [...document.querySelectorAll("select.choices")];
   const clear = document.getElementById("clear");
   const parts = new Map(rows.map((row) => [row.dataset.test, []]));
-  document.querySelectorAll("details.test, a.cell").forEach((part) => { parts.get(part.dataset.test).push(part); });
+  document.querySelectorAll("details.test, a.cell").forEach((part) => { parts.get(part.dataset.test)?.push(part); });
 
   const filter = () => {
     const query = text.value.trim().toLowerCase();

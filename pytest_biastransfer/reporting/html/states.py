@@ -28,6 +28,11 @@ def is_worse(test: Result) -> bool:
     return test.standing == "regression"
 
 
+def was_compared(test: Result) -> bool:
+    """Whether a test was compared with its baseline; otherwise its standing says why not."""
+    return test.standing in _STANDINGS and test.standing != "new"
+
+
 def regressions(test: Result) -> Sequence[ReportedChange]:
     """Return the metrics that got worse since they were accepted."""
     return [change for change in test.changes if change.meaning == "regression"]
@@ -49,11 +54,7 @@ def _seriousness(change: ReportedChange) -> int:
 
 def within_noise(test: Result) -> Sequence[Limit]:
     """Return the judged limits that lie in the interval of what was observed: other images may have another verdict."""
-    return [
-        limit
-        for limit in test.limits
-        if limit.holds is not None and limit.observed.low is not None and not limit.is_sure
-    ]
+    return [limit for limit in test.limits if limit.holds is not None and limit.is_within_noise]
 
 
 def only_just(test: Result) -> Sequence[Limit]:

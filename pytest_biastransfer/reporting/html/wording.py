@@ -9,6 +9,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from pytest_biastransfer.metrics.catalogue import base_of
+from pytest_biastransfer.names import BOUND_SIGNS
 from pytest_biastransfer.plain_text import command_line
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.outcomes import Outcome
@@ -160,8 +161,8 @@ def broken(limit: Limit) -> str:
         control = f"; {'control' if base == limit.metric else f'{base} of the control'} {figure(limit.control.value)}"
     note = f", {limit.note}" if limit.note else ""
     observed = f"{limit.metric} {figure(limit.observed.value)}"
-    bound = {"at least": "at least ", "size at most": "±"}.get(limit.bound, "")
-    return f"{observed}{f' ({ends})' if ends else ''}, limit {bound}{limit.limit:g}{note}{control}"
+    sign = BOUND_SIGNS.get(limit.bound, "")
+    return f"{observed}{f' ({ends})' if ends else ''}, limit {sign}{limit.limit:g}{note}{control}"
 
 
 def verdict(limit: Limit) -> str:

@@ -45,7 +45,7 @@ def _lines(comparison: ReportComparison, strips: ImageStrips | None) -> Iterator
     if different:
         yield ""
         yield from _table(comparison, different, _MOST_DIFFERENT)
-    flips = [lines for test in different if (lines := list(_flips(comparison, test, strips)))]
+    flips = (lines for test in different if (lines := list(_flips(comparison, test, strips))))
     for section in fitting(flips, _MOST_FLIPS):
         yield from section
     others = [test for test in comparison.tests if not test.differs]

@@ -76,15 +76,16 @@ def in_cell(lines: Iterable[str]) -> str:
     return "<br>".join(filter(None, lines)) or "–"
 
 
-def fitting(sections: Sequence[Sequence[str]], most: int) -> list[Sequence[str]]:
+def fitting(sections: Iterable[Sequence[str]], most: int) -> list[Sequence[str]]:
     """Return the first sections, given as lines, that have at most `most` characters together.
 
     >>> fitting([["ab"], ["c", "d"], ["e"]], 7)
     [['ab'], ['c', 'd']]
     """
-    remaining = most
-    for number, lines in enumerate(sections):
+    remaining, fit = most, []
+    for lines in sections:
         remaining -= sum(len(line) + 1 for line in lines)
         if remaining < 0:
-            return list(sections[:number])
-    return list(sections)
+            break
+        fit.append(lines)
+    return fit

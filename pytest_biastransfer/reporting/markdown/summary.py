@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.catalogue import metric_of_limit
 from pytest_biastransfer.reporting.markdown.failure import failure, strip
 from pytest_biastransfer.reporting.markdown.headline import BAD, GOOD, ODD, headline
 from pytest_biastransfer.reporting.markdown.markup import MARKER, code, escaped, fitting, folded, in_cell, table
@@ -47,7 +47,7 @@ def _lines(report: Report, strips: ImageStrips | None) -> Iterator[str]:
         yield from _changes(changed)
     explained = [test for test in changed if test.outcome in FAILED or test.standing == "regression"]
     yield from _first_strip(explained, strips)
-    sections = fitting([["", *failure(test, strips)] for test in explained], _MOST_FAILURES)
+    sections = fitting((["", *failure(test, strips)] for test in explained), _MOST_FAILURES)
     for lines in sections:
         yield from lines
     if len(sections) < len(explained):
@@ -86,12 +86,8 @@ def _is_changed(test: Result) -> bool:
     return (
         test.outcome not in ("passed", "skipped", "xfailed")
         or test.standing in ("regression", "improvement", "not comparable")
-        or any(_is_within_noise(limit) for limit in test.limits)
+        or any(limit.holds is not None and limit.is_within_noise for limit in test.limits)
     )
-
-
-def _is_within_noise(limit: Limit) -> bool:
-    return limit.holds is not None and limit.observed.low is not None and not limit.is_sure
 
 
 def _severity(test: Result) -> tuple[int, bool, bool, float]:
@@ -161,11 +157,13 @@ def _folded_rest(report: Report) -> Iterator[str]:
         left = [f"\n{counted(len(rows) - len(fitted), 'more test')}."] if len(fitted) < len(rows) else []
         lines = [*table(("", "test", "observed, limit", "since the baseline"), fitted), *left]
         yield from folded(f"{counted(len(others), 'test')} without a change", lines)
-    metrics = dict.fromkeys(limit.metric for test in report.tests for limit in test.limits)
+    limited = (metric_of_limit(limit.metric) for test in report.tests for limit in test.limits)
+    metrics = {metric.name: metric for metric in limited if metric is not None}
     if metrics:
         yield ""
+        # Definitions are texts of this package, with code in backticks.
         meanings = (
-            f"- {code(metric)}, {escaped(metric_named(metric).title)}: {_definition(metric)}." for metric in metrics
+            f"- {code(name)}, {escaped(metric.title)}: {metric.definition}." for name, metric in metrics.items()
         )
         intervention = "`f` is the model, `T` the intervention."
         yield from folded("What the metrics mean", [*meanings, "", intervention])
@@ -173,8 +171,3 @@ def _folded_rest(report: Report) -> Iterator[str]:
 
 def _defect(text: str) -> str:
     return f" **Degenerate**: {escaped(text)}." if text else ""
-
-
-def _definition(metric: str) -> str:
-    # Text of this package, with code in backticks.
-    return metric_named(metric).definition
