@@ -11,7 +11,6 @@ import re
 import textwrap
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
@@ -19,8 +18,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pytest_biastransfer.errors import ReportError
-from pytest_biastransfer.reporting.report import Picture, Report, Result, Shown, merged, read_report, to_json
+from pytest_biastransfer.reporting.report import Picture, Report, Result, Shown, read_report, to_json
 from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
 from tests.support.warm_python import WarmPython
 
@@ -619,8 +617,8 @@ def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester, r
             pass
 
         def test_modules():
-            unwanted = ["jinja2", "pytest_biastransfer.reporting.details", "pytest_biastransfer.reporting.report",
-                        "pytest_biastransfer.reporting.html", "pytest_biastransfer.reporting.markdown"]
+            unwanted = ["jinja2", "pytest_biastransfer.reporting.report", "pytest_biastransfer.reporting.html",
+                        "pytest_biastransfer.reporting.markdown"]
             assert "pytest_biastransfer.reporting" in sys.modules
             assert set(unwanted) & set(sys.modules) == set()
         """,
@@ -636,37 +634,6 @@ def test_the_schema_is_that_of_the_code() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(schema_text()))
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "is no JSON report: *"),
-        ('{"schema": 99}', "has schema version 99, and this is pytest-biastransfer for version 1. Write it again *"),
-        ("[]", "has schema version None, *"),
-        ('{"schema": 1}', "is not a report as pytest --bias-report=NAME.json writes it: *sessions*"),
-        ('{"schema": 1, "sessions": 5}', "is not a report as *: expected a list, found 5"),
-        ('{"schema": 1, "sessions": [], "tests": [{"name": 1}]}', "is not a report as *: expected a string, found 1"),
-    ],
-)
-def test_other_files_are_no_reports(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "old.json"
-    path.write_text(content)
-    with pytest.raises(ReportError) as error:
-        read_report(path)
-    assert re.fullmatch(f"{re.escape(str(path))} {message.replace('*', '.*')}", str(error.value), re.DOTALL)
-
-
 def test_a_report_is_read_as_it_was_written(suite: pytest.Pytester) -> None:
     run_in(suite, "no:xdist", "--bias-report=bias.json")
     assert to_json(report_of(suite)) == (suite.path / "bias.json").read_text()
-
-
-def result(name: str, outcome: Any = "passed", **more: Any) -> Result:
-    return Result(name=name, file="test_it.py", line=3, outcome=outcome, seconds=1.0, **more)
-
-
-def test_joined_reports_have_all_tests_once() -> None:
-    one = Report([], [result("b"), result("a", "skipped")], evaluated=3, reused=4)
-    two = Report([], [result("a"), result("c", "lost"), result("b", "failed")], evaluated=10, alpha=0.005)
-    found = merged([one, two])
-    assert [(test.name, test.outcome) for test in found.tests] == [("a", "passed"), ("b", "failed"), ("c", "lost")]
-    assert (found.evaluated, found.reused, found.alpha) == (13, 4, 0.005)

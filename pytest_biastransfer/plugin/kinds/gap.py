@@ -84,7 +84,7 @@ class GapTest(MeasuredTest):
 
     def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:
         """Return the figure of each group."""
-        from pytest_biastransfer.reporting.details import group_details
+        from pytest_biastransfer.reporting.report.from_measurement import group_details
 
         return group_details(self.measurement, extras.errors)
 

@@ -137,7 +137,7 @@ class InterventionTest(MeasuredTest):
 
     def report_details(self, extras: ReportExtras) -> Mapping[str, Any]:
         """Return class shares, moves between classes, and flipped images."""
-        from pytest_biastransfer.reporting.details import prediction_details
+        from pytest_biastransfer.reporting.report.from_measurement import prediction_details
 
         return prediction_details(
             self.measurement,

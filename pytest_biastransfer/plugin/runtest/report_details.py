@@ -20,7 +20,8 @@ from pytest_biastransfer.plugin.kinds.protocol import ReportExtras
 from pytest_biastransfer.plugin.resources import evaluator_of, model_of, session_store
 from pytest_biastransfer.plugin.runtest.baseline_comparison import flipped_since, measured_entry
 from pytest_biastransfer.plugin.state import SETTINGS
-from pytest_biastransfer.reporting.details import MOST_IMAGES, choice_of, details_of, shown_images
+from pytest_biastransfer.reporting.report.from_measurement import details_of
+from pytest_biastransfer.reporting.report.image_choice import MOST_IMAGES, choice_of, shown_images
 
 if TYPE_CHECKING:
     import pytest

@@ -11,7 +11,9 @@ import numpy as np
 
 from pytest_biastransfer.names import CONTROL_FIXTURE, MODEL_FIXTURE, SOURCE_FIXTURE
 from pytest_biastransfer.reporting.figures import Interval, interval_of
-from pytest_biastransfer.reporting.report import Details, Group, Kind, Move, Role, Shares, Shown
+from pytest_biastransfer.reporting.report.details import Details, Group, Kind, Move, Role, Shares
+from pytest_biastransfer.reporting.report.image_choice import counted_flips, shown_images
+from pytest_biastransfer.reporting.report.images import Shown
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
@@ -19,12 +21,11 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.statistics.estimate import Estimate
     from pytest_biastransfer.reporting.image_pairs import ImagePairs
 
-# A report has at most so many classes, moves and images of a test: more make the file large, and nobody reads them.
+# A report has at most so many classes and moves of a test: more make the file large, and nobody reads them.
 MOST_CLASSES: Final = 20
 MOST_MOVES: Final = 20
 # Moves of one image are left out where there are so many others.
 FEW_MOVES: Final = 3
-MOST_IMAGES: Final = 16
 # What the model under test is, by the fixture that it comes from.
 _ROLES: Final[Mapping[str, Role]] = {
     SOURCE_FIXTURE: "source",
@@ -103,7 +104,7 @@ def prediction_details(
         "rare_moves": rare,
         "flips": len(measurement.flips),
         "counted": counted,
-        "counted_flips": len(_counted_flips(measurement, counted)),
+        "counted_flips": len(counted_flips(measurement, counted)),
         "shown": _shown(measurement, newly_flipped, pairs, counted, names),
         "example": None if pairs is None else pairs.example,
     }
@@ -124,44 +125,6 @@ def group_details(measurement: GapMeasurement, errors: Sequence[Shown] = ()) -> 
     ]
     worst = measurement.worst if errors else ""
     return {"groups": groups, "missing": measurement.missing, "shown": errors, "errors_of": worst}
-
-
-def shown_images(found: Measurement, newly: Collection[int] | None, counted: str = "flipped") -> list[int]:
-    """Return the flipped images that are shown, of those that a metric counts, newly counted ones first.
-
-    Of too many, some from all over the dataset: it may be sorted by class. Tests of the same images choose the same
-    ones where they can, so that a page has the clean picture of an image once.
-    """
-    known, flips = set(newly or ()), _counted_flips(found, counted)
-    new = choice_of([index for index in flips if index in known], MOST_IMAGES)
-    others = choice_of([index for index in flips if index not in known], MOST_IMAGES - len(new))
-    return [*new, *others]
-
-
-def _counted_flips(measurement: Measurement, counted: str) -> list[int]:
-    """Return the flipped images that are in a set; a flip that never reaches the target explains no hit of it."""
-    indices = [flip.index for flip in measurement.flips]
-    if counted == "flipped":
-        return indices
-    images = {int(index) for index in measurement.outcomes.image_sets[counted]}
-    return [index for index in indices if index in images]
-
-
-def choice_of(images: Sequence[int], count: int) -> list[int]:
-    """Return `count` of the images, in ascending order, or all if there are fewer.
-
-    Each index has a rank of its own, and the lowest ranks are chosen. Multiples of the golden ratio without their whole
-    part lie evenly between 0 and 1 (Weyl's sequence), so that the chosen images are spread over the dataset.
-
-    >>> choice_of(range(0, 1000, 2), 4), choice_of(range(1000), 4)
-    ([0, 322, 466, 610], [0, 233, 610, 843])
-    """
-    return sorted(sorted(images, key=_rank)[:count])
-
-
-def _rank(index: int) -> int:
-    # The golden ratio's fraction times 2**32, as in Knuth's multiplicative hashing.
-    return index * 2_654_435_769 % 2**32
 
 
 def _intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
