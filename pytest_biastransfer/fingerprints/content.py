@@ -22,8 +22,8 @@ from pytest_biastransfer.fingerprints.elements import (
     Element,
     Elements,
     NotFingerprintableError,
-    Reference,
-    Unordered,
+    ReferredObject,
+    UnorderedObjects,
     plain_content,
     word,
 )
@@ -147,9 +147,9 @@ class _Description:
             element = self._next_element(frame)
             if element is None:
                 token, reached = self._close(frames.pop())
-            elif isinstance(element, Reference):
+            elif isinstance(element, ReferredObject):
                 token, reached = self._enter(element.value, frames)
-            elif isinstance(element, Unordered):
+            elif isinstance(element, UnorderedObjects):
                 token, reached = self._unordered(element.values)
             else:
                 frame.digest.update(element)

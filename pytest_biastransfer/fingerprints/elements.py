@@ -12,19 +12,19 @@ class NotFingerprintableError(Exception):
     """An object has state that cannot be described by its content, such as an open file or a lock."""
 
 
-class Reference(NamedTuple):
+class ReferredObject(NamedTuple):
     """An object that another one refers to."""
 
     value: object
 
 
-class Unordered(NamedTuple):
+class UnorderedObjects(NamedTuple):
     """Objects whose order does not matter."""
 
     values: Iterable[object]
 
 
-Element = Content | Reference | Unordered
+Element = Content | ReferredObject | UnorderedObjects
 Elements = Iterator[Element]
 
 
@@ -38,7 +38,7 @@ def all_of(kind: str, values: Iterable[object]) -> Elements:
     objects = list(values)
     # The number of objects is part of the description: otherwise [[1], 2] and [[1, 2]] would be the same.
     yield word(kind, str(len(objects)).encode())
-    yield from map(Reference, objects)
+    yield from map(ReferredObject, objects)
 
 
 def named(kind: str, values: Mapping[str, object]) -> Elements:

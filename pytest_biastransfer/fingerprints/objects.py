@@ -14,8 +14,8 @@ from pytest_biastransfer.fingerprints.definitions import DefinitionElements, cod
 from pytest_biastransfer.fingerprints.elements import (
     Elements,
     NotFingerprintableError,
-    Reference,
-    Unordered,
+    ReferredObject,
+    UnorderedObjects,
     all_of,
     named,
     word,
@@ -71,7 +71,7 @@ def _network(module: Any) -> Elements:
     Evaluation does not depend on gradients, training flags, backward hooks and the numbers of hooks; these are
     left out.
     """
-    yield Reference(type(module))
+    yield ReferredObject(type(module))
     torch: Any = sys.modules["torch"]
     yield word("default", str(torch.get_default_dtype()).encode())
     everywhere = torch.nn.modules.module
@@ -100,10 +100,10 @@ def _saved(value: Any) -> Elements:
         raise NotFingerprintableError(f"an object of type {type(value).__qualname__}: {error}") from error
     if isinstance(saved, str):
         yield word("global", full_name(getattr(value, "__module__", None), saved).encode())
-        yield Reference(getattr(value, "__wrapped__", None))
+        yield ReferredObject(getattr(value, "__wrapped__", None))
         return
     constructor, arguments, state, items, pairs = (*saved, None, None, None)[:5]
-    yield Reference(type(value))
+    yield ReferredObject(type(value))
     yield from all_of("object", (constructor, arguments, _in_order(state), tuple(items or ()), tuple(pairs or ())))
 
 
@@ -123,7 +123,7 @@ def _container(value: Any) -> Elements:
         yield from all_of("values", value.values())
     else:
         yield word(type(value).__name__)
-        yield Unordered(value)
+        yield UnorderedObjects(value)
 
 
 def _in_order(state: object) -> object:

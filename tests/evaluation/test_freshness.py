@@ -18,7 +18,7 @@ from pytest_biastransfer.errors import StoreWarning
 from pytest_biastransfer.evaluation.evaluator import Evaluator
 from pytest_biastransfer.fingerprints.observation import observing
 from pytest_biastransfer.store import Store
-from tests.fingerprints.test_content import write
+from tests.support.source_files import write_files
 
 # Answers with the channel that something outside of it names.
 NET = """
@@ -56,7 +56,7 @@ def in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         texts = {"channel.txt": f"{channel}", "channel.ini": f"[net]\nchannel = {channel}\n"}
         # Of another length: Python takes files of the same second and length for the same.
         heads = f"channel = {channel}\n" + "#\n" * channel
-        write(tmp_path, {**texts, "heads.py": heads, "channel_nets.py": NET.format(code=code)})
+        write_files(tmp_path, {**texts, "heads.py": heads, "channel_nets.py": NET.format(code=code)})
         for name in ("heads", "channel_nets"):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_biastransfer.fingerprints import fingerprint
-from tests.fingerprints.test_content import write
+from tests.support.source_files import write_files
 
 NET = "SCALE = {scale}\n\n\nclass Net:\n    def __call__(self, value):\n        return value * {scale}\n"
 
@@ -26,7 +26,7 @@ def install(site: Path, name: str, code: str, **more: str) -> Path:
     site.mkdir(parents=True, exist_ok=True)
     files = {f"{name}/__init__.py": code, **more}
     files[f"{name}-1.0.dist-info/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-    write(site, files)
+    write_files(site, files)
     lines = [f"{file},{digest((site / file).read_bytes())},{len(content)}" for file, content in files.items()]
     record = f"{name}-1.0.dist-info/RECORD"
     (site / record).write_text("\n".join([*lines, f"{record},,", f"{name}/__pycache__/__init__.cpython-311.pyc,,\n"]))
@@ -62,13 +62,15 @@ def in_a_layer(directory: Path, scale: int) -> Path:
 
 
 def beside_nothing(directory: Path, scale: int) -> Path:
-    return write(directory, {"petnets/__init__.py": NET.format(scale=scale)})
+    return write_files(directory, {"petnets/__init__.py": NET.format(scale=scale)})
 
 
 def of_a_source_directory(directory: Path, scale: int) -> Path:
     metadata = "Metadata-Version: 2.1\nName: petnets\nVersion: 1.0\n"
-    write(directory, {"src/petnets.egg-info/PKG-INFO": metadata, "src/petnets.egg-info/top_level.txt": "petnets\n"})
-    return write(directory / "src", {"petnets/__init__.py": NET.format(scale=scale)})
+    write_files(
+        directory, {"src/petnets.egg-info/PKG-INFO": metadata, "src/petnets.egg-info/top_level.txt": "petnets\n"}
+    )
+    return write_files(directory / "src", {"petnets/__init__.py": NET.format(scale=scale)})
 
 
 def without_a_record(directory: Path, scale: int) -> Path:
@@ -122,7 +124,7 @@ def from_a_directory(directory: Path, scale: int) -> Path:
 
 def by_a_pth_file(directory: Path, scale: int) -> Path:
     install(directory / "overlay", "petnets", NET.format(scale=scale))
-    return write(directory / "site", {"overlay.pth": f"{directory / 'overlay'}\n"})
+    return write_files(directory / "site", {"overlay.pth": f"{directory / 'overlay'}\n"})
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_a_file_that_lies_beside_an_installed_package_is_the_users(tmp_path: Pat
     site = install(tmp_path / "site", "petnets", "from petnets.own import Net\n")
     prints = []
     for scale in (1, 2):
-        write(site, {"petnets/own.py": NET.format(scale=scale)})
+        write_files(site, {"petnets/own.py": NET.format(scale=scale)})
         prints.append(print_of(site))
     assert prints[0] != prints[1]
 
@@ -231,7 +233,7 @@ def test_a_module_that_is_imported_inside_a_function_counts(statement: str, tmp_
             "parts/__init__.py": "",
             LAZY[statement]: f"def pool(value):\n    return value * {scale}\n",
         }
-        place = write(tmp_path / str(scale), files)
+        place = write_files(tmp_path / str(scale), files)
         prints.append(print_of(place, code="from nets import net as made"))
         # Whether it was imported already decides nothing.
         assert print_of(place, code="from nets import net as made; assert made(1)") == prints[-1]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_biastransfer.fingerprints import fingerprint
+from tests.support.source_files import write_files
 
 PROJECT = {
     "project/__init__.py": "",
@@ -51,14 +52,6 @@ class Net(Base):
 OF_NET = "import project.model; print(fingerprint(project.model.Net()))"
 
 
-def write(directory: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    return directory
-
-
 def run(directory: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     # No bytecode: a file that is changed twice in a second would look unchanged to Python.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
@@ -76,7 +69,7 @@ def printed(directory: Path, code: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def print_of_net(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return printed(write(tmp_path_factory.mktemp("original"), PROJECT), OF_NET)
+    return printed(write_files(tmp_path_factory.mktemp("original"), PROJECT), OF_NET)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +90,7 @@ def test_a_change_in_any_file_of_the_users_that_decides_changes_the_fingerprint(
     file: str, old: str, new: str, tmp_path: Path, print_of_net: str
 ) -> None:
     assert old in PROJECT[file]
-    write(tmp_path, PROJECT | {file: PROJECT[file].replace(old, new)})
+    write_files(tmp_path, PROJECT | {file: PROJECT[file].replace(old, new)})
     assert printed(tmp_path, OF_NET) != print_of_net
 
 
@@ -113,18 +106,18 @@ def test_a_change_in_a_module_without_code_of_its_own_changes_the_fingerprint(
     file: str, old: str, new: str, tmp_path: Path
 ) -> None:
     code = "from net import net; print(fingerprint(net))"
-    before = printed(write(tmp_path / "before", FLAT), code)
-    after = write(tmp_path / "after", FLAT | {file: FLAT[file].replace(old, new)})
+    before = printed(write_files(tmp_path / "before", FLAT), code)
+    after = write_files(tmp_path / "after", FLAT | {file: FLAT[file].replace(old, new)})
     assert printed(after, code) != before
 
 
 def test_a_change_in_a_file_that_is_not_used_changes_nothing(tmp_path: Path, print_of_net: str) -> None:
-    write(tmp_path, PROJECT | {"project/unrelated.py": "", "project/more.py": "X = 1\n", "readme.md": "x"})
+    write_files(tmp_path, PROJECT | {"project/unrelated.py": "", "project/more.py": "X = 1\n", "readme.md": "x"})
     assert printed(tmp_path, OF_NET) == print_of_net
 
 
 def test_another_place_another_time_and_compiled_files_change_nothing(tmp_path: Path, print_of_net: str) -> None:
-    write(tmp_path, PROJECT)
+    write_files(tmp_path, PROJECT)
     for path in tmp_path.rglob("*.py"):
         os.utime(path, (1, 1))
     compiled = {"PYTHONDONTWRITEBYTECODE": ""}
@@ -169,7 +162,7 @@ def function(value):
 
 @pytest.mark.parametrize("module", sorted(name.removesuffix(".py") for name in FROM_THE_ENVIRONMENT))
 def test_a_constant_from_the_environment_is_part_of_what_uses_it(module: str, tmp_path: Path) -> None:
-    write(tmp_path, FROM_THE_ENVIRONMENT)
+    write_files(tmp_path, FROM_THE_ENVIRONMENT)
     code = f"from {module} import function; print(function(1.0), fingerprint(function))"
     (one, first), (two, second) = (printed(tmp_path, code, SCALE=scale).split() for scale in ("1", "2"))
     assert one != two
@@ -184,7 +177,7 @@ def test_another_version_of_a_library_changes_what_comes_from_it(known_by: str, 
         place = printed(tmp_path, "import site; print(site.getusersitepackages())", PYTHONUSERBASE=str(base))
         text = f"__version__ = {version!r}\n" if known_by == "__version__" else ""
         metadata = f"Metadata-Version: 2.1\nName: somelibrary\nVersion: {version}\n"
-        write(
+        write_files(
             Path(place),
             {
                 "somelibrary/__init__.py": text + "from somelibrary.layers import act\n",
@@ -215,7 +208,7 @@ def test_code_of_a_script_is_its_file(tmp_path: Path) -> None:
     )
     found = []
     for name, result in (("one.py", 1), ("two.py", 1), ("three.py", 2)):
-        path = write(tmp_path, {name: script.format(result)}) / name
+        path = write_files(tmp_path, {name: script.format(result)}) / name
         done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True)
         found.append(done.stdout)
     assert found[0] == found[1] != found[2]
@@ -266,12 +259,12 @@ def make():
 def test_equal_content_has_the_same_fingerprint_in_another_process_and_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(write(tmp_path / "here", ZOO))
+    monkeypatch.syspath_prepend(write_files(tmp_path / "here", ZOO))
     zoo = importlib.import_module("zoo")
     here = {name: fingerprint(one) for name, one in zoo.make().items()}
     del sys.modules["zoo"]
     code = "import json, zoo; print(json.dumps({name: fingerprint(one) for name, one in zoo.make().items()}))"
     # Another seed of the hashes orders sets in another way.
-    there = json.loads(printed(write(tmp_path / "there" / "deeper", ZOO), code, PYTHONHASHSEED="1"))
+    there = json.loads(printed(write_files(tmp_path / "there" / "deeper", ZOO), code, PYTHONHASHSEED="1"))
     assert here == there
     assert len(set(here.values())) == len(here)

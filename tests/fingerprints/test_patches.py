@@ -15,7 +15,7 @@ from torch import nn
 
 from pytest_biastransfer import Circle, Square
 from pytest_biastransfer.fingerprints import ExaminedCode, fingerprint
-from tests.fingerprints.test_content import fingerprint_or_refusal
+from tests.support.fingerprinted_objects import fingerprint_or_refusal
 
 Patch = Callable[[pytest.MonkeyPatch, float], object]
 

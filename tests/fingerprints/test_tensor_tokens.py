@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_biastransfer.fingerprints import content, fingerprint
+from pytest_biastransfer.fingerprints import arrays, fingerprint
 from pytest_biastransfer.fingerprints.tensor_tokens import TensorTokens, checksum_on_device
 
 COUNT = 2**20 + 300
@@ -51,13 +51,13 @@ def test_a_tensor_that_is_garbage_is_forgotten() -> None:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     """The shapes of the tensors that SHA-256 is computed of."""
     shapes: list[torch.Size] = []
-    describe = content._tensor
+    describe = arrays._tensor
 
     def observed(tensor: torch.Tensor) -> object:
         shapes.append(tensor.shape)
         return describe(tensor)
 
-    monkeypatch.setattr(content, "_tensor", observed)
+    monkeypatch.setattr(arrays, "_tensor", observed)
     return shapes
 
 
