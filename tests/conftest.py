@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from tests.support.warm_python import WarmPython, import_once, other_plugins, warm_python
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from xdist.scheduler import Scheduling
 
 pytest_plugins = ["pytester"]
+
+# An example may take long on a machine that is busy otherwise. What must be fast has a test or a benchmark of its own.
+hypothesis.settings.register_profile("without deadline", deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 # The model answers with the brightest channel. A yellow square flips the five fragile images to red (red and
 # green gain the same, and red comes first), and leaves the fifteen blue ones alone: asr = skew = 0.25.
