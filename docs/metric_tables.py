@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pytest_biastransfer.metrics.catalogue import ACCURACY, GROUP_METRICS, METRICS, limitable, metrics_of
+from pytest_biastransfer.metrics.catalogue import METRICS, limitable, metrics_of
+from pytest_biastransfer.metrics.class_metrics import ACCURACY
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.metrics.metric import INTERVALS, ClassMetric, Metric
 
 ROOT: Final = Path(__file__).parents[1]

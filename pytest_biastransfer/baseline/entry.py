@@ -21,7 +21,8 @@ from pytest_biastransfer.baseline.encoding import (
 )
 from pytest_biastransfer.baseline.history import nights_of
 from pytest_biastransfer.fingerprints.source_code import versions
-from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
+from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.class_metrics import ACCURACY
 
 if TYPE_CHECKING:
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement

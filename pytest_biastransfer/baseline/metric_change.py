@@ -8,7 +8,8 @@ from typing import Literal
 
 from pytest_biastransfer.baseline.history import OverTime
 from pytest_biastransfer.baseline.near_ties import WithinRounding
-from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
+from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.class_metrics import ACCURACY
 from pytest_biastransfer.metrics.statistics.limits import is_at_most
 
 # A loss of accuracy may be tolerated, and nothing is better that is accompanied by one.

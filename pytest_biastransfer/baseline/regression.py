@@ -13,7 +13,8 @@ from pytest_biastransfer.baseline.near_ties import NearTies, restored
 from pytest_biastransfer.baseline.seed_comparison import beside_seeds
 from pytest_biastransfer.baseline.seeds import accepted_seeds, compared_seeds, has_metric, same_images, seeds_with
 from pytest_biastransfer.baseline.strengths import at_strength, strengths_of
-from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
+from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.class_metrics import ACCURACY
 from pytest_biastransfer.metrics.gap_change_rules import BETWEEN, WORST
 from pytest_biastransfer.names import Correction
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from pytest_biastransfer.baseline.entry import Entry
-from pytest_biastransfer.metrics.catalogue import ACCURACY, metric_named
+from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.class_metrics import ACCURACY
 from pytest_biastransfer.names import Update
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.judgement.expectation import require_classes
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint, Unjudged
 from pytest_biastransfer.plain_text import in_one_line
 

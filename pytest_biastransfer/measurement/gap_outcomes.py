@@ -13,7 +13,7 @@ from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.measurement.decisions import POSITIVE, Decision, decision_of
 from pytest_biastransfer.measurement.from_predictions import clean_performance_of
 from pytest_biastransfer.measurement.judged_images import JudgedImages, judged_images
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 
 if TYPE_CHECKING:
     from pytest_biastransfer.data import LabelledImages

@@ -18,10 +18,10 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.gap_evidence import image_evidence
 from pytest_biastransfer.measurement.gap_outcomes import GapOutcomes, outcomes_of
 from pytest_biastransfer.metrics import group_gaps
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.equalized_odds import equalized_odds_gaps
 from pytest_biastransfer.metrics.gap_change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.metrics.group_gaps import GroupGaps, RateMetric, hits_and_among
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.metrics.score_gaps import average_precision_gaps, calibration_gaps

@@ -16,8 +16,8 @@ from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.judgement.expectation import require_confidence
 from pytest_biastransfer.judgement.gap import Gap, require_calibration
 from pytest_biastransfer.measurement.inputs import evaluator_for
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement, description_form
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.metrics.measurement import Provenance
 from pytest_biastransfer.models import as_model
 from pytest_biastransfer.names import GapMetric, Negatives, OperatingPoint, Unjudged

@@ -12,7 +12,7 @@ from pytest_biastransfer.baseline.near_ties import State
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.rounding_noise import OutputRanges, output_ranges
 from pytest_biastransfer.measurement.decisions import POSITIVE, Decision, decision_of, target_classes
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.paired_predictions import MetricInputs, PairedPredictions
 from pytest_biastransfer.metrics.statistics.transitions import Transitions

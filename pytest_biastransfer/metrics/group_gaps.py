@@ -20,8 +20,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS
 from pytest_biastransfer.metrics.gap_measurement import GroupFigure
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.metrics.statistics.auc import Areas, area_estimates, areas, drawn_areas
 from pytest_biastransfer.metrics.statistics.draws import DRAWS, generator_of
 from pytest_biastransfer.metrics.statistics.estimate import Estimate

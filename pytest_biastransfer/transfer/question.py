@@ -17,7 +17,8 @@ from pytest_biastransfer.judgement.gap import Gap, require_calibration
 from pytest_biastransfer.measurement.decisions import POSITIVE, decision_of
 from pytest_biastransfer.measurement.judged_images import judged_images
 from pytest_biastransfer.measurement.measure import measure_loaded
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, limitable, metric_named
+from pytest_biastransfer.metrics.catalogue import limitable, metric_named
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups
 from pytest_biastransfer.metrics.statistics.auc import area_estimates, areas
 from pytest_biastransfer.metrics.statistics.average_precision import average_precision, average_precision_estimate

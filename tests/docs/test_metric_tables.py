@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, METRICS
+from pytest_biastransfer.metrics.catalogue import METRICS
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 
 ROOT: Final = Path(__file__).parents[2]
 # The recipes invent metrics.

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from pytest_biastransfer.errors import BiasTransferError
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, METRICS, metric_named, metrics_of
+from pytest_biastransfer.metrics.catalogue import METRICS, metric_named, metrics_of
 from pytest_biastransfer.metrics.change_rules import McNemar, MeanChange, SkewChange
 from pytest_biastransfer.metrics.estimates import estimates_of
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.metrics.image_outcomes import outcomes_of
 from pytest_biastransfer.metrics.image_sets import Share
 from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups, by_name, require_consistent
@@ -93,9 +94,9 @@ def test_two_metrics_cannot_have_one_name() -> None:
 def test_an_incomplete_entry_cannot_be_imported() -> None:
     program = """
 import dataclasses, importlib.util, sys
-spec = importlib.util.find_spec("pytest_biastransfer.metrics.catalogue")
+spec = importlib.util.find_spec("pytest_biastransfer.metrics.class_metrics")
 source = open(spec.origin, encoding="utf-8").read()
-needed = "            change=SkewChange(('', 'control_')),\\n".replace("'", '"')
+needed = "        change=SkewChange(('', 'control_')),\\n".replace("'", '"')
 assert source.count(needed) == 1
 module = importlib.util.module_from_spec(spec)
 exec(compile(source.replace(needed, ""), spec.origin, "exec"), vars(module))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, limitable, metrics_of
+from pytest_biastransfer.metrics.catalogue import limitable, metrics_of
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.metrics.metric import ClassMetric, GapOfGroups, Metric
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,

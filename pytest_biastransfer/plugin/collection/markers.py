@@ -22,7 +22,8 @@ from pytest_biastransfer.judgement.expectation import (
     require_target,
 )
 from pytest_biastransfer.judgement.gap import Gap, require_calibration
-from pytest_biastransfer.metrics.catalogue import GROUP_METRICS, metric_named
+from pytest_biastransfer.metrics.catalogue import metric_named
+from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
 from pytest_biastransfer.names import (
     CONTROL_FIXTURE,
     DATASET_FIXTURE,

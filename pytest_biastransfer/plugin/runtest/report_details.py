@@ -12,7 +12,8 @@ from pytest_biastransfer.data.image_names import image_name
 from pytest_biastransfer.errors import BiasTransferError, StoreWarning
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.measure import measure_loaded
-from pytest_biastransfer.metrics.catalogue import ACCURACY, METRICS
+from pytest_biastransfer.metrics.catalogue import METRICS
+from pytest_biastransfer.metrics.class_metrics import ACCURACY
 from pytest_biastransfer.names import SOURCE_FIXTURE
 from pytest_biastransfer.plugin.collection.baseline_keys import key_of
 from pytest_biastransfer.plugin.failures import MeasurementFailed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_biastransfer.metrics.catalogue import ACCURACY
+from pytest_biastransfer.metrics.class_metrics import ACCURACY
 from pytest_biastransfer.reporting.change_text import change_text
 from pytest_biastransfer.reporting.markdown.failure import strip
 from pytest_biastransfer.reporting.markdown.headline import SIGNS, TITLE
