@@ -19,8 +19,8 @@ from benchmarks.early_stopping import early_stop, largest_passing, stopping, wal
 from benchmarks.nights import Row, delays, false_alarms
 from benchmarks.seed_simulations import seed_rules, seeds
 from pytest_biastransfer.evaluation.visiting_order import chunks
-from pytest_biastransfer.metrics.group_gaps import rate_gaps
 from pytest_biastransfer.metrics.ladder_measurement import confidence_of_each
+from pytest_biastransfer.metrics.rate_gaps import rate_gaps
 from pytest_biastransfer.metrics.statistics.image_means import mean_of_images
 from pytest_biastransfer.metrics.statistics.intervals import proportion
 from pytest_biastransfer.metrics.statistics.paired_difference import paired_difference

@@ -10,7 +10,9 @@ from statistics import median
 
 import numpy as np
 
-from pytest_biastransfer.metrics.group_gaps import at_prevalence, auc_gaps, hits_and_among, rate_gaps
+from pytest_biastransfer.metrics.area_gaps import auc_gaps
+from pytest_biastransfer.metrics.prevalence import at_prevalence
+from pytest_biastransfer.metrics.rate_gaps import hits_and_among, rate_gaps
 
 IMAGES, GROUPS, RUNS = 1_000_000, 10, 7
 NAMES = [f"group {code}" for code in range(GROUPS)]

@@ -11,7 +11,7 @@ import numpy as np
 from pytest_biastransfer.data.label_mapping import ModelLabels, model_labels
 from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import BiasTransferError, DatasetError, ModelError, nearest
-from pytest_biastransfer.metrics.group_gaps import prevalence_cut
+from pytest_biastransfer.metrics.prevalence import prevalence_cut
 from pytest_biastransfer.models.thresholds import DEFAULT, log_odds
 from pytest_biastransfer.plain_text import in_one_line
 from pytest_biastransfer.specs.class_names import composed

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pytest_biastransfer.baseline.component_encoding import encode_components
 from pytest_biastransfer.baseline.encoding import encode_groups
 from pytest_biastransfer.data.image_keys import MOST_IMAGES
-from pytest_biastransfer.metrics.group_gaps import RateMetric, hits_and_among
+from pytest_biastransfer.metrics.rate_gaps import RateMetric, hits_and_among
 from pytest_biastransfer.metrics.statistics.components import Components, area_components, calibration_components
 
 if TYPE_CHECKING:

@@ -17,13 +17,14 @@ from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.fingerprints import fingerprint
 from pytest_biastransfer.measurement.gap_evidence import image_evidence
 from pytest_biastransfer.measurement.gap_outcomes import GapOutcomes, outcomes_of
-from pytest_biastransfer.metrics import group_gaps
+from pytest_biastransfer.metrics.area_gaps import auc_gap_excess, auc_gaps
 from pytest_biastransfer.metrics.equalized_odds import equalized_odds_gaps
 from pytest_biastransfer.metrics.gap_change_rules import BETWEEN, WORST
 from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
 from pytest_biastransfer.metrics.gap_metrics import GROUP_METRICS
-from pytest_biastransfer.metrics.group_gaps import GroupGaps, RateMetric, hits_and_among
+from pytest_biastransfer.metrics.group_gaps import GroupGaps
 from pytest_biastransfer.metrics.measurement import Provenance
+from pytest_biastransfer.metrics.rate_gaps import RateMetric, gap_excess, hits_and_among, rate_gaps
 from pytest_biastransfer.metrics.score_gaps import average_precision_gaps, calibration_gaps
 from pytest_biastransfer.metrics.statistics.gap_intervals import unpaired_excess
 from pytest_biastransfer.plain_text import in_one_line
@@ -110,7 +111,7 @@ class _Comparison:
             case "auc":
                 assert outcomes.scores is not None
                 negatives = self.gap.negatives
-                gaps = group_gaps.auc_gaps(outcomes.scores, positive, codes, names, negatives=negatives, **options)
+                gaps = auc_gaps(outcomes.scores, positive, codes, names, negatives=negatives, **options)
                 return gaps, positive
             case "average_precision":
                 assert outcomes.scores is not None
@@ -123,7 +124,7 @@ class _Comparison:
                 return equalized_odds_gaps(outcomes.predicted_positive, positive, codes, names, **options), positive
             case rate:
                 hits, among = self.hits_and_among(rate, outcomes)
-                return group_gaps.rate_gaps(rate, hits, among, codes, names, **options), among
+                return rate_gaps(rate, hits, among, codes, names, **options), among
 
     def hits_and_among(self, rate: RateMetric, outcomes: GapOutcomes) -> tuple[Marked, Marked]:
         """Return which images count for a rate, and among which it is taken."""
@@ -205,14 +206,14 @@ def _excess(
     if gap.metric == "auc":
         assert model.scores is not None
         assert control.scores is not None
-        return group_gaps.auc_gap_excess(
+        return auc_gap_excess(
             model.scores, control.scores, model.positive, codes, groups, negatives=gap.negatives, **compared.options
         )
     if gap.metric in ("precision", "equalized_odds", "average_precision", "calibration"):
         return unpaired_excess(model_gap, control_gap)
     rate = cast("RateMetric", gap.metric)
     (hits, among), (control_hits, _) = (compared.hits_and_among(rate, each) for each in outcomes)
-    return group_gaps.gap_excess(hits, control_hits, among, codes, groups, **compared.options)
+    return gap_excess(hits, control_hits, among, codes, groups, **compared.options)
 
 
 def _error_of(estimate: Estimate) -> float:
@@ -222,7 +223,7 @@ def _error_of(estimate: Estimate) -> float:
     return float((estimate.high - estimate.low) / (2 * ndtri((1 + estimate.confidence) / 2)))
 
 
-def _too_few(gaps: group_gaps.GroupGaps, images: LabelledImages, gap: Gap) -> str:
+def _too_few(gaps: GroupGaps, images: LabelledImages, gap: Gap) -> str:
     base = GROUP_METRICS[gap.metric].base
     if gap.between is not None:
         small = [group for group in gaps.groups if group.group in map(in_one_line, gap.between) and not group.judged]

@@ -14,7 +14,7 @@ from pytest_biastransfer.data.label_table import UNKNOWN
 from pytest_biastransfer.errors import BiasTransferError
 from pytest_biastransfer.evaluation.predictions import Predictions
 from pytest_biastransfer.measurement.decisions import POSITIVE, Decision, decision_of
-from pytest_biastransfer.metrics.group_gaps import prevalence_cut
+from pytest_biastransfer.metrics.prevalence import prevalence_cut
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from pytest_biastransfer.metrics.group_gaps import GroupGaps, Integers, Marked, RateMetric, hits_and_among, rate_gaps
+from pytest_biastransfer.metrics.group_gaps import GroupGaps, Integers, Marked
+from pytest_biastransfer.metrics.rate_gaps import RateMetric, hits_and_among, rate_gaps
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 
 _RATES: Final[tuple[RateMetric, RateMetric]] = ("fpr", "tpr")

@@ -1,11 +1,11 @@
-"""How a gap between groups is tested for a change since the baseline: see `change_rules`."""
+"""How a gap between groups is tested for a change since the baseline: see `change_protocol`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from pytest_biastransfer.metrics.change_rules import AcceptedMeasurement, ChangeResult, ChangeTest
+from pytest_biastransfer.metrics.change_protocol import AcceptedMeasurement, ChangeResult, ChangeTest
 
 # The evidence of a gap that has a sign: the two groups.
 BETWEEN: Final = "between"

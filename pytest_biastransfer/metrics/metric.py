@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
 
-from pytest_biastransfer.metrics.change_rules import ChangeTest, McNemar
+from pytest_biastransfer.metrics.change_protocol import ChangeTest
+from pytest_biastransfer.metrics.change_rules import McNemar
 from pytest_biastransfer.metrics.image_sets import Share
 from pytest_biastransfer.metrics.paired_predictions import MetricInputs, Need
 

@@ -11,15 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_biastransfer.metrics.group_gaps import (
-    ComparedGroups,
-    Floats,
-    GroupGaps,
-    Integers,
-    Marked,
-    Pair,
-    gaps_of,
-)
+from pytest_biastransfer.metrics.group_gaps import ComparedGroups, Floats, GroupGaps, Integers, Marked, Pair, gaps_of
 from pytest_biastransfer.metrics.statistics.average_precision import (
     average_precision,
     average_precision_estimate,

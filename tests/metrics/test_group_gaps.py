@@ -1,4 +1,4 @@
-"""Gaps between groups: against fairlearn, scikit-learn and all pairs, properties, and how often intervals are right."""
+"""Gaps between groups: against fairlearn, scikit-learn and all pairs, and their properties."""
 
 from __future__ import annotations
 
@@ -16,16 +16,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import accuracy_score, precision_score, roc_auc_score
 
-from pytest_biastransfer.metrics.group_gaps import (
-    GroupGaps,
-    RateMetric,
-    at_prevalence,
-    auc_gap_excess,
-    auc_gaps,
-    gap_excess,
-    hits_and_among,
-    rate_gaps,
-)
+from pytest_biastransfer.metrics.area_gaps import auc_gap_excess, auc_gaps
+from pytest_biastransfer.metrics.group_gaps import GroupGaps
+from pytest_biastransfer.metrics.rate_gaps import RateMetric, gap_excess, hits_and_among, rate_gaps
 from pytest_biastransfer.metrics.statistics.auc import area_estimates, areas, drawn_areas
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
@@ -443,30 +436,6 @@ def test_the_worst_group_has_the_highest_false_positive_rate_but_the_lowest_accu
     assert ends == {"fpr": ("b", "a"), **lowest_first}
 
 
-@quick
-@given(st.sets(st.floats(-9, 9, width=32), min_size=1, max_size=40), st.data())
-def test_at_prevalence_as_many_are_predicted_positive_as_are_asked_for(scores: set[float], data: st.DataObject) -> None:
-    shuffled = np.array(data.draw(st.permutations(sorted(scores))), dtype=np.float32)
-    wanted = data.draw(st.integers(0, len(shuffled)))
-    found = at_prevalence(shuffled, wanted)
-    assert np.count_nonzero(found) == wanted
-    assert shuffled[found].min(initial=np.inf) > shuffled[~found].max(initial=-np.inf)
-
-
-@quick
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.data())
-def test_at_prevalence_equal_scores_are_kept_together_on_the_nearer_side(
-    scores: list[int], data: st.DataObject
-) -> None:
-    array = np.array(scores, dtype=np.float64)
-    wanted = data.draw(st.integers(0, len(array)))
-    found = at_prevalence(array, wanted)
-    possible = [array > threshold for threshold in [-1, *range(5)]]
-    # The one with fewer comes first where two are as near.
-    expected = min(sorted(possible, key=np.count_nonzero), key=lambda one: abs(np.count_nonzero(one) - wanted))
-    assert found.tolist() == expected.tolist()
-
-
 # ------------------------------------------------------------------------------------- signed gaps
 
 
@@ -573,115 +542,17 @@ def test_more_confidence_gives_wider_intervals() -> None:
         assert (some.confidence, more.confidence) == (0.8, 0.99)
 
 
-# ------------------------------------------------------------------- how often intervals are right
-
-
-DATA_SETS = 300
-
-
-def covered(truth: float, draw: Callable[[np.random.Generator], Estimate]) -> float:
-    generator = np.random.default_rng(11)
-    found = [draw(generator) for _ in range(DATA_SETS)]
-    # Sums of fractions in another order differ in their last bits.
-    return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in found]))
-
-
-# The true rates of the groups; images a group; the coverage that is reached in 1,000 sets.
-RATES: list[tuple[list[float], int, float]] = [
-    ([0.2, 0.2], 200, 0.95),
-    ([0.05] * 10, 200, 0.97),
-    ([0.2] + [0.05] * 4, 200, 0.94),
-    ([0.1, 0.15, 0.2, 0.25, 0.3], 50, 0.95),
-    # Several groups share each end: chance drives the observed gap far above the true one.
-    ([0.1] * 5 + [0.15] * 5, 500, 0.955),
-    ([0.1] * 25 + [0.15] * 25, 500, 0.965),
-]
-
-
-@pytest.mark.parametrize(("rates", "n", "reached"), RATES)
-def test_the_gap_of_rates(rates: list[float], n: int, reached: float) -> None:
-    codes, names = np.repeat(np.arange(len(rates)), n), [str(code) for code in range(len(rates))]
-    every, shares = np.ones(len(codes), dtype=np.bool_), np.array(rates)[codes]
-
-    def draw(generator: np.random.Generator) -> Estimate:
-        return rate_gaps("fpr", generator.random(len(codes)) < shares, every, codes, names).gap
-
-    assert covered(max(rates) - min(rates), draw) >= reached - 0.04
-
-
-@pytest.mark.parametrize("negatives", get_args(Negatives))
-@pytest.mark.parametrize(("true", "n"), [([0.8] * 5, 200), ([0.9, 0.98], 200)])
-def test_the_gap_of_areas(true: list[float], n: int, negatives: Negatives) -> None:
-    codes, names = np.repeat(np.arange(len(true)), 2 * n), [str(code) for code in range(len(true))]
-    positive = np.arange(len(codes)) % 2 == 1
-    # A positive is above a negative by this much on average, in standard deviations.
-    shift = np.where(positive, math.sqrt(2) * stats.norm.ppf(true)[codes], 0)
-
-    def draw(generator: np.random.Generator) -> Estimate:
-        return auc_gaps(generator.standard_normal(len(codes)) + shift, positive, codes, names, negatives=negatives).gap
-
-    assert covered(max(true) - min(true), draw) >= 0.91
-
-
-def test_the_excess_of_the_gap() -> None:
-    codes = np.repeat(np.arange(2), 200)
-    every, model, control = np.ones(400, dtype=np.bool_), np.array([0.4, 0.2])[codes], np.array([0.25, 0.2])[codes]
-
-    def draw(generator: np.random.Generator) -> Estimate:
-        level = generator.random(400)
-        return gap_excess(level < model, level < control, every, codes, 2)
-
-    assert covered(0.15, draw) >= 0.9
-
-
-@pytest.mark.parametrize(
-    ("rates", "sizes"), [((0.05, 0.05), (50, 50)), ((0.3, 0.1), (200, 200)), ((0.2, 0.02), (30, 1000))]
-)
-def test_the_signed_gap_of_rates(rates: tuple[float, float], sizes: tuple[int, int]) -> None:
-    codes = np.repeat([0, 1], sizes)
-    every, shares = np.ones(len(codes), dtype=np.bool_), np.array(rates)[codes]
-
-    def draw(generator: np.random.Generator) -> Estimate:
-        return rate_gaps("fpr", generator.random(len(codes)) < shares, every, codes, ["a", "b"], between=(0, 1)).gap
-
-    assert 0.92 <= covered(rates[0] - rates[1], draw) <= 0.99
-
-
-@pytest.mark.parametrize("negatives", get_args(Negatives))
-def test_the_signed_gap_of_areas(negatives: Negatives) -> None:
-    codes = np.repeat([0, 1], 200)
-    positive = np.arange(400) % 2 == 1
-    shift = np.where(positive, math.sqrt(2) * stats.norm.ppf([0.7, 0.85])[codes], 0)
-
-    def draw(generator: np.random.Generator) -> Estimate:
-        scores = generator.standard_normal(400) + shift
-        return auc_gaps(scores, positive, codes, ["a", "b"], negatives=negatives, between=(0, 1)).gap
-
-    assert 0.92 <= covered(0.7 - 0.85, draw) <= 0.99
-
-
-def test_the_excess_of_the_signed_gap() -> None:
-    codes = np.repeat([0, 1], 200)
-    every, model, control = np.ones(400, dtype=np.bool_), np.array([0.1, 0.3])[codes], np.array([0.25, 0.2])[codes]
-
-    def draw(generator: np.random.Generator) -> Estimate:
-        level = generator.random(400)
-        return gap_excess(level < model, level < control, every, codes, 2, between=(0, 1))
-
-    assert 0.92 <= covered(-0.2 - 0.05, draw) <= 0.99
-
-
 # ---------------------------------------------------------------------------------------- imports
 
 
 def test_neither_torch_nor_scipys_statistics_are_imported() -> None:
     program = (
         "import sys, numpy as np\n"
-        "from pytest_biastransfer.metrics import group_gaps\n"
+        "from pytest_biastransfer.metrics import area_gaps, rate_gaps\n"
         "from pytest_biastransfer.metrics.statistics import gap_change_test\n"
         "codes, positive = np.arange(200) // 100, np.arange(200) % 2 == 1\n"
-        "group_gaps.auc_gaps(np.arange(200) % 7, positive, codes, ['a', 'b'])\n"
-        "group_gaps.rate_gaps('tpr', positive, positive, codes, ['a', 'b'])\n"
+        "area_gaps.auc_gaps(np.arange(200) % 7, positive, codes, ['a', 'b'])\n"
+        "rate_gaps.rate_gaps('tpr', positive, positive, codes, ['a', 'b'])\n"
         "print(sorted({'torch', 'scipy.stats', 'sklearn', 'pandas'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from pytest_biastransfer.metrics.equalized_odds import equalized_odds_gaps
-from pytest_biastransfer.metrics.group_gaps import GroupGaps, hits_and_among, rate_gaps
+from pytest_biastransfer.metrics.group_gaps import GroupGaps
+from pytest_biastransfer.metrics.rate_gaps import hits_and_among, rate_gaps
 from pytest_biastransfer.metrics.score_gaps import average_precision_gaps, calibration_gaps
 from pytest_biastransfer.metrics.statistics.average_precision import average_precision
 from pytest_biastransfer.metrics.statistics.estimate import Estimate

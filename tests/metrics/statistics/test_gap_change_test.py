@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_biastransfer.metrics.group_gaps import GroupGaps, auc_gaps, rate_gaps
+from pytest_biastransfer.metrics.area_gaps import auc_gaps
+from pytest_biastransfer.metrics.group_gaps import GroupGaps
+from pytest_biastransfer.metrics.rate_gaps import rate_gaps
 from pytest_biastransfer.metrics.statistics.gap_change_test import (
     EXCHANGES,
     SizedGap,

@@ -11,7 +11,9 @@ from fairlearn.metrics import MetricFrame, selection_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_biastransfer.metrics.group_gaps import ComparedGroups, RateMetric, auc_gaps, gaps_of, rate_gaps
+from pytest_biastransfer.metrics.area_gaps import auc_gaps
+from pytest_biastransfer.metrics.group_gaps import ComparedGroups, gaps_of
+from pytest_biastransfer.metrics.rate_gaps import RateMetric, rate_gaps
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.group_extremes import ratio_estimate, worst_estimate
 from pytest_biastransfer.metrics.statistics.intervals import proportion
