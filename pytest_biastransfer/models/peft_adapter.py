@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.errors import ModelError, first_of
 from pytest_biastransfer.models.safe_loading.adapter_config import CONFIG, read_adapter_config
-from pytest_biastransfer.models.safe_loading.state_dicts import State, read_state
+from pytest_biastransfer.models.safe_loading.state_files import State, read_state
 from pytest_biastransfer.optional_dependencies import need
 
 if TYPE_CHECKING:

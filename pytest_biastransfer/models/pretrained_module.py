@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_biastransfer.errors import ModelError, first_of
 from pytest_biastransfer.models.safe_loading.hub_config import require_no_reference
 from pytest_biastransfer.models.safe_loading.json_files import read_json
-from pytest_biastransfer.models.safe_loading.state_dicts import is_for_training
+from pytest_biastransfer.models.safe_loading.training_tensors import is_for_training
 from pytest_biastransfer.models.safe_loading.unpickling import UNREADABLE
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.specs import hub

@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 
 from pytest_biastransfer import BiasTransferError, Model, Preprocess, load_model
 from pytest_biastransfer.errors import ModelError, SpecError
-from pytest_biastransfer.models.safe_loading.state_dicts import ENTRIES, load_state, read_state
+from pytest_biastransfer.models.safe_loading.state_files import ENTRIES, read_state
+from pytest_biastransfer.models.safe_loading.state_loading import load_state
 
 NET = """
 import torch

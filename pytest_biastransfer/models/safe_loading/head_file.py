@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_biastransfer.errors import ModelError, first_of
-from pytest_biastransfer.models.safe_loading.state_dicts import read_state
+from pytest_biastransfer.models.safe_loading.state_files import read_state
 
 if TYPE_CHECKING:
     import numpy.typing as npt

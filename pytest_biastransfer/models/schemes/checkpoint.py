@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_biastransfer.errors import SpecError
 from pytest_biastransfer.models.model import Model
-from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
+from pytest_biastransfer.models.safe_loading.state_loading import load_checkpoint
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file
 from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources
 from pytest_biastransfer.models.spec_options import SHARED_KEYS

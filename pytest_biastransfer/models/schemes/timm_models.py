@@ -9,7 +9,7 @@ from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
 from pytest_biastransfer.models.resizing import ResizeMode
-from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
+from pytest_biastransfer.models.safe_loading.state_loading import load_checkpoint
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, without_weights_file
 from pytest_biastransfer.models.scheme import Architectures, NotRecognizableError, Scheme, Sources, drawn_at_random
 from pytest_biastransfer.models.spec_options import SHARED_KEYS

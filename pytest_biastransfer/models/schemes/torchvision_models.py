@@ -11,7 +11,8 @@ from urllib.error import URLError
 from pytest_biastransfer.errors import ModelError, nearest
 from pytest_biastransfer.models.model import Model
 from pytest_biastransfer.models.preprocess import Preprocess
-from pytest_biastransfer.models.safe_loading.state_dicts import load_state, read_state
+from pytest_biastransfer.models.safe_loading.state_files import read_state
+from pytest_biastransfer.models.safe_loading.state_loading import load_state
 from pytest_biastransfer.models.safe_loading.weights_file import weights_file, without_weights_file
 from pytest_biastransfer.models.scheme import Architectures, Scheme, Sources, drawn_at_random
 from pytest_biastransfer.models.spec_options import SHARED_KEYS

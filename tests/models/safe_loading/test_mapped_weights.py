@@ -13,7 +13,7 @@ import torch
 
 from pytest_biastransfer.models.safe_loading import mapped_weights
 from pytest_biastransfer.models.safe_loading.mapped_weights import copy_narrow
-from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
+from pytest_biastransfer.models.safe_loading.state_loading import load_checkpoint
 from pytest_biastransfer.models.safe_loading.unpickling import read_plain
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which memory is a mapped file")
@@ -21,7 +21,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 PEAK = """
 import json, sys, torch
 from pathlib import Path
-from pytest_biastransfer.models.safe_loading.state_dicts import load_checkpoint
+from pytest_biastransfer.models.safe_loading.state_loading import load_checkpoint
 
 def status(field):
     lines = Path("/proc/self/status").read_text().splitlines()
