@@ -53,6 +53,9 @@ FILLERS: Final = frozenset(
     }
 )  # fmt: skip
 LARGEST_SHARE_OF_FILLERS: Final = 0.01
+# In lines. A docstring does not count: it may have parameters, errors, a table and an example.
+LONGEST_MODULE: Final = 360
+LONGEST_FUNCTION: Final = 65
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,15 @@ def bound_names(tree: ast.AST) -> Iterator[str]:
                 yield name
             case ast.ExceptHandler(name=str(name)) | ast.alias(asname=str(name)) | ast.MatchAs(name=str(name)):
                 yield name
+
+
+def lengths_of_functions(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield the functions with their numbers of lines, without docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = node.body[0] if ast.get_docstring(node) is not None else None
+            lines = 0 if docstring is None else (docstring.end_lineno or 0) - docstring.lineno + 1
+            yield node.name, (node.end_lineno or 0) - node.lineno + 1 - lines
 
 
 def test_each_room_has_a_place_in_the_layers(imports: grimp.ImportGraph) -> None:
@@ -134,3 +146,20 @@ def test_names_are_nouns_and_verbs_of_the_field() -> None:
     )
     fillers = Counter({name: count for name, count in names.items() if name in FILLERS})
     assert fillers.total() / names.total() < LARGEST_SHARE_OF_FILLERS, fillers.most_common()
+
+
+def test_modules_and_functions_are_short() -> None:
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py")}
+    long_modules = {module: text.count("\n") for module, text in texts.items() if text.count("\n") > LONGEST_MODULE}
+    long_functions = {
+        f"{module}: {name}": lines
+        for module, text in texts.items()
+        for name, lines in lengths_of_functions(ast.parse(text))
+        if lines > LONGEST_FUNCTION
+    }
+    assert (long_modules, long_functions) == ({}, {})
+
+
+def test_the_length_of_a_function_is_that_of_its_code() -> None:
+    source = 'def function():\n    """Return.\n\n    Nothing.\n    """\n    value = 1\n    return value\n'
+    assert list(lengths_of_functions(ast.parse(source))) == [("function", 3)]
