@@ -74,6 +74,7 @@ def auc_gaps(
 
     Examples
     --------
+    >>> import numpy as np
     >>> scores, positive, codes = np.arange(200) % 89, np.arange(200) % 2 == 1, np.arange(200) // 100
     >>> auc_gaps(scores, positive, codes, ["day", "night"]).gap.method
     'paired bootstrap'
@@ -102,6 +103,7 @@ def auc_gap_excess(
     The interval is found as at `gap_excess`. In the same simulations with shared negatives, of areas of 0.8 or
     spread evenly from 0.75 to 0.85, the 95 % interval contains the true excess in 0.89 to 1.00 of data sets.
 
+    >>> import numpy as np
     >>> scores, positive, codes = np.arange(200) % 89, np.arange(200) % 2 == 1, np.arange(200) // 100
     >>> float(auc_gap_excess(scores, scores, positive, codes, 2))
     0.0
