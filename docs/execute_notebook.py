@@ -1,4 +1,4 @@
-"""Runs docs/notebook.ipynb, and writes its outputs into it: ``python docs/execute_notebook.py``."""
+"""Runs docs/notebook.ipynb, and writes its outputs into it: ``python -m docs.execute_notebook``."""
 
 from __future__ import annotations
 

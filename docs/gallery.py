@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/interventions.md, and write its tables: ``python docs/gallery.py``."""
+"""The gallery of interventions: its rows, and their pictures, which ``python -m docs.gallery`` draws."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import torch
 from PIL import Image, ImageDraw
 from torchvision.transforms import v2
 
+from docs.tables.markup import code, table
 from pytest_biastransfer import Custom, Intervention
 from pytest_biastransfer.evaluation.side_by_side import sample, sample_mask
 from pytest_biastransfer.interventions import BUILT_IN
 from pytest_biastransfer.interventions.parsing import read
 
-PAGE: Final = Path(__file__).parent / "interventions.md"
 PICTURES: Final = Path(__file__).parent / "interventions"
 ORIGINAL: Final = "original"
 _SIDE: Final = 112
@@ -221,7 +221,7 @@ SECTIONS: Final = {
 
 
 def main() -> None:
-    """Write all pictures, and the page with its tables."""
+    """Write all pictures."""
     PICTURES.mkdir(exist_ok=True)
     drawings = pictures()
     for path in PICTURES.glob("*.png"):
@@ -229,9 +229,8 @@ def main() -> None:
             path.unlink()
     for slug, picture in drawings.items():
         picture.save(PICTURES / f"{slug}.png", optimize=True)
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     total = sum(path.stat().st_size for path in PICTURES.glob("*.png"))
-    sys.stdout.write(f"{len(drawings)} pictures, {total / 1000:.0f} kB in total, and the tables of {PAGE}\n")
+    sys.stdout.write(f"{len(drawings)} pictures, {total / 1000:.0f} kB in total\n")
 
 
 def entries() -> list[Entry]:
@@ -246,16 +245,16 @@ def pictures() -> dict[str, Image.Image]:
         return {ORIGINAL: original} | {entry.slug: _picture_of(entry) for entry in entries()}
 
 
-def with_tables(page: str) -> str:
-    """Return the page with its tables up to date; each table is between two comments."""
-    for name, rows in _tables().items():
-        begin, end = f"<!-- {name}: written by docs/gallery.py -->\n", f"<!-- end of {name} -->\n"
-        before, begun, rest = page.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not (begun and ended):
-            raise ValueError(f"{PAGE}: there is no place for the table {name!r}, expected the lines\n{begin}{end}")
-        page = "".join([before, begin, "\n", *(f"{row}\n" for row in rows), "\n", end, after])
-    return page
+def section(name: str) -> str:
+    """Return the table of a section of docs/interventions.md."""
+    rows = ([_image(entry), code(entry.declaration), entry.effect] for entry in SECTIONS[name])
+    return table(["picture", "declaration", "what it does"], rows)
+
+
+def named() -> str:
+    """Return the table of the named interventions."""
+    rows = ([f"`{name}`", code(repr(BUILT_IN.named(name)))] for name in BUILT_IN.names)
+    return table(["name", "stands for"], rows)
 
 
 @contextlib.contextmanager
@@ -267,26 +266,8 @@ def workshop() -> Iterator[None]:
         yield
 
 
-def _tables() -> dict[str, list[str]]:
-    tables = {
-        section: [
-            "| picture | declaration | what it does |",
-            "| --- | --- | --- |",
-            *(f"| {_image(entry)} | {_code(entry.declaration)} | {entry.effect} |" for entry in rows),
-        ]
-        for section, rows in SECTIONS.items()
-    }
-    named = [f"| `{name}` | {_code(repr(BUILT_IN.named(name)))} |" for name in BUILT_IN.names]
-    return {**tables, "names": ["| name | stands for |", "| --- | --- |", *named]}
-
-
 def _image(entry: Entry) -> str:
     return f"![{entry.slug.replace('-', ' ')}]({PICTURES.name}/{entry.slug}.png)"
-
-
-def _code(text: str) -> str:
-    # A bar ends the cell of a table, even inside code.
-    return f"`{text}`".replace("|", r"\|")
 
 
 def _picture_of(entry: Entry) -> Image.Image:

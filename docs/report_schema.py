@@ -1,6 +1,6 @@
 """Write report.schema.json, the JSON Schema of the JSON reports, from the dataclasses that they consist of.
 
-python docs/report_schema.py
+python -m docs.report_schema
 """
 
 from __future__ import annotations

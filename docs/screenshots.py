@@ -1,4 +1,4 @@
-"""Make docs/report-*.png, screenshots of the HTML report of a real session: ``python docs/screenshots.py``.
+"""Make docs/report-*.png, screenshots of the HTML report of a real session: ``python -m docs.screenshots``.
 
 The session trains models for handwritten digits, accepts the figures of a clean source, and then meets a source that
 was trained with a yellow square on one class. Chromium and the package playwright take the screenshots.

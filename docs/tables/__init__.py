@@ -1,4 +1,4 @@
-"""The generated parts of the reference pages: options, markers, fixtures, commands and error messages.
+"""The generated parts of the reference pages, from the code that they describe.
 
 ``python -m docs.tables`` writes them.
 """

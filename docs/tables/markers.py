@@ -12,9 +12,9 @@ _WIDTH: Final = 88
 _NAMES: Final = re.compile(r"(?<![`\w])(\w+=(?:True|False|'[a-z_]+')?(?=[\s,.;:)])|(?:max|min)_\w+|\w+\(\.\.\.\))(?!`)")
 
 
-def markers() -> dict[str, str]:
-    """Return the declaration and the description of each marker, by its name."""
-    return dict(map(_section, marker_help()))
+def marker(name: str) -> str:
+    """Return the declaration and the description of a marker."""
+    return dict(map(_section, marker_help()))[name]
 
 
 def _section(line: str) -> tuple[str, str]:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import pytest
+
+from docs.execute_notebook import executed
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 NOTEBOOK: Final = DOCS / "notebook.ipynb"
 PAGE: Final = NOTEBOOK.with_suffix(".md")
 # Cards with pictures are large, and everybody who clones the repository loads them.
 LARGEST_FILE: Final = 500_000
-
-
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("execute_notebook", DOCS / "execute_notebook.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
 
 
 def code_cells(notebook: Any) -> list[Any]:
@@ -53,7 +44,7 @@ def test_the_notebook_runs_and_shows_the_same_cards(stored: Any, monkeypatch: py
     # The kernel is another process, which imports the package that is tested.
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]), prepend=":")
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    again = load_script().executed(NOTEBOOK)
+    again = executed(NOTEBOOK)
     assert cards(again) == cards(stored)
     assert [cell.execution_count for cell in code_cells(again)] == list(range(1, len(code_cells(again)) + 1))
     assert [cell.source for cell in again.cells] == [cell.source for cell in stored.cells]

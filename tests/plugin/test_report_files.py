@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import importlib.util
 import io
 import json
 import re
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from docs import report_schema
 from pytest_biastransfer.reporting.report import Picture, Report, Result, Shown, read_report, to_json
 from tests.conftest import ALWAYS_BLUE, MODES, WEIGHING_BLUE, Run
 from tests.support.warm_python import WarmPython
@@ -75,17 +75,6 @@ def test_other():
 """
 
 
-def schema_text() -> str:
-    """What docs/report_schema.py would write."""
-    spec = importlib.util.spec_from_file_location("report_schema", DOCS / "report_schema.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    text: str = module.text()
-    return text
-
-
 @pytest.fixture
 def suite(colors: pytest.Pytester) -> pytest.Pytester:
     colors.makepyfile(test_suite=SUITE)
@@ -111,7 +100,7 @@ def test_a_report_holds_what_was_measured(suite: pytest.Pytester) -> None:
     report = report_of(suite, "out/bias.json")
     # 20 images through two models with and without a square, and through one in grey; the source has its weights.
     assert (report.evaluated, report.reused) == (100, 180)
-    jsonschema.validate(json.loads((suite.path / "out/bias.json").read_text()), json.loads(schema_text()))
+    jsonschema.validate(json.loads((suite.path / "out/bias.json").read_text()), json.loads(report_schema.text()))
     tests = by_test(report)
     assert {name: test.outcome for name, test in tests.items()} == {
         "test_square": "failed",
@@ -628,10 +617,10 @@ def test_without_a_report_nothing_is_imported_for_one(colors: pytest.Pytester, r
 
 
 def test_the_schema_is_that_of_the_code() -> None:
-    assert (DOCS / "report.schema.json").read_text(encoding="utf-8") == schema_text(), (
-        "run python docs/report_schema.py"
+    assert (DOCS / "report.schema.json").read_text(encoding="utf-8") == report_schema.text(), (
+        "run python -m docs.report_schema"
     )
-    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text()))
+    jsonschema.Draft202012Validator.check_schema(json.loads(report_schema.text()))
 
 
 def test_a_report_is_read_as_it_was_written(suite: pytest.Pytester) -> None:
