@@ -93,9 +93,6 @@ def test_the_examples_of_the_page_run(pytester: pytest.Pytester, monkeypatch: py
     pytester.makeconftest(CONFTEST)
     # More seeds are for real experiments.
     text = "\n".join(blocks).replace("seeds=3", "seeds=2")
-    text = text.replace("import Recipe, plant", "import Recipe, plant, with_correlation").replace(
-        "import pytest\n", "import pytest\nfrom pytest_biastransfer import Gap\n", 1
-    )
     pytester.makepyfile(test_page=text)
     result = pytester.runpytest_subprocess("-rA", "-p", "no:randomly")
     outcomes = result.parseoutcomes()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from docs import gallery
 from pytest_biastransfer import Custom
 from pytest_biastransfer.evaluation.side_by_side import sample
 from pytest_biastransfer.interventions import BUILT_IN
@@ -42,39 +41,29 @@ def bias_dataset():
 """
 
 
-def load_gallery() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gallery", DOCS / "gallery.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GALLERY = load_gallery()
-PAGE: str = GALLERY.PAGE.read_text(encoding="utf-8")
-ON_DISK = sorted(path.stem for path in GALLERY.PICTURES.glob("*.png"))
+PAGE: str = (DOCS / "interventions.md").read_text(encoding="utf-8")
+ON_DISK = sorted(path.stem for path in gallery.PICTURES.glob("*.png"))
 
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, Image.Image]:
     """Return the pictures as the code draws them now."""
-    pictures: dict[str, Image.Image] = GALLERY.pictures()
+    pictures: dict[str, Image.Image] = gallery.pictures()
     return pictures
 
 
 def test_every_type_has_an_entry_in_the_page() -> None:
-    with GALLERY.workshop():
-        shown = {type(entry.intervention()) for entry in GALLERY.entries()}
+    with gallery.workshop():
+        shown = {type(entry.intervention()) for entry in gallery.entries()}
     assert shown == {*kinds().values(), Custom}
-    for entry in GALLERY.entries():
+    for entry in gallery.entries():
         declaration = entry.declaration.replace("|", "\\|")
-        assert f"]({GALLERY.PICTURES.name}/{entry.slug}.png) | `{declaration}` |" in PAGE
+        assert f"]({gallery.PICTURES.name}/{entry.slug}.png) | `{declaration}` |" in PAGE
 
 
 def test_what_cannot_be_read_from_text_does_what_its_text_says() -> None:
     images = sample().expand(4, -1, -1, -1)
-    for entry in GALLERY.entries():
+    for entry in gallery.entries():
         if entry.make is not None:
             typed = eval(entry.declaration, {"Custom": Custom, "v2": v2})
             assert torch.equal(typed.apply(images), entry.make().apply(images))
@@ -85,54 +74,45 @@ def test_every_built_in_name_is_in_the_page() -> None:
         assert f"| `{name}` | `{BUILT_IN.named(name)!r}` |" in PAGE
 
 
-def test_the_tables_are_those_that_the_script_writes() -> None:
-    assert GALLERY.with_tables(PAGE) == PAGE, "run python docs/gallery.py"
-
-
 def test_the_pictures_are_there_once_and_shown(drawn: dict[str, Image.Image]) -> None:
-    assert sorted(drawn) == ON_DISK, "run python docs/gallery.py"
-    assert sorted(re.findall(rf"\({GALLERY.PICTURES.name}/([a-z-]+)\.png\)", PAGE)) == ON_DISK
+    assert sorted(drawn) == ON_DISK, "run python -m docs.gallery"
+    assert sorted(re.findall(rf"\({gallery.PICTURES.name}/([a-z-]+)\.png\)", PAGE)) == ON_DISK
 
 
 @pytest.mark.parametrize("name", ON_DISK)
 def test_a_picture_is_what_the_code_draws(name: str, drawn: dict[str, Image.Image]) -> None:
-    with Image.open(GALLERY.PICTURES / f"{name}.png") as opened:
+    with Image.open(gallery.PICTURES / f"{name}.png") as opened:
         found = np.asarray(opened.convert("RGB")).astype(int)
     wanted = np.asarray(drawn[name]).astype(int)
     assert found.shape == wanted.shape
     # Versions of Pillow differ a little in resampling, letters and JPEG.
     difference = np.abs(found - wanted)
-    assert difference.mean() <= 2, "run python docs/gallery.py"
-    assert (difference.max(axis=2) > 24).mean() <= 0.01, "run python docs/gallery.py"
+    assert difference.mean() <= 2, "run python -m docs.gallery"
+    assert (difference.max(axis=2) > 24).mean() <= 0.01, "run python -m docs.gallery"
 
 
 def test_each_picture_shows_a_change(drawn: dict[str, Image.Image]) -> None:
-    original = np.asarray(drawn[GALLERY.ORIGINAL]).astype(int)
+    original = np.asarray(drawn[gallery.ORIGINAL]).astype(int)
     seen = {name: picture.tobytes() for name, picture in drawn.items()}
     assert len(set(seen.values())) == len(seen)
     for name, picture in drawn.items():
-        if name != GALLERY.ORIGINAL:
+        if name != gallery.ORIGINAL:
             assert np.abs(np.asarray(picture).astype(int) - original).mean() > 1, name
 
 
 def test_all_pictures_together_are_small() -> None:
-    assert sum(path.stat().st_size for path in GALLERY.PICTURES.iterdir()) < MOST_BYTES
-
-
-def test_a_page_without_a_place_for_a_table_is_an_error() -> None:
-    with pytest.raises(ValueError, match="there is no place for the table 'shapes'"):
-        GALLERY.with_tables(PAGE.replace("<!-- end of shapes -->", ""))
+    assert sum(path.stat().st_size for path in gallery.PICTURES.iterdir()) < MOST_BYTES
 
 
 def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     blocks = re.findall(r"^```(?:python|toml)\n# ([a-z_.]+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert [name for name, _ in blocks] == [
-        "conftest.py", "pyproject.toml", "test_names.py", "test_given.py", "test_triggers.py",
+        "test_degradations.py", "conftest.py", "pyproject.toml", "test_names.py", "test_given.py", "test_triggers.py",
     ]  # fmt: skip
     for name, text in blocks:
         (pytester.path / name).write_text(text + CONFTEST * (name == "conftest.py"))
     Image.new("RGB", (8, 8), "red").save(pytester.path / "logo.png")
     result = pytester.runpytest_inprocess("-v", "-p", "no:xdist")
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=11)
     result.stdout.fnmatch_lines(["*asr *<= 0.1 *passed *worst of *"])
