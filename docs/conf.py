@@ -45,6 +45,7 @@ html_theme = "furo"
 html_title = "pytest-biastransfer"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = ["scrollable.js"]
 html_extra_path = ["redirect"]
 html_copy_source = False
 copybutton_exclude = ".linenos, .gp"
@@ -63,6 +64,14 @@ def link_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, con
     return linked
 
 
+def level_captions(app: Sphinx, page: str, template: str, context: dict[str, Any], document: object) -> None:
+    """Give the captions of the navigation a level: ARIA does not allow headings without one, which Sphinx writes."""
+    tree: str = context["furo_navigation_tree"]
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def setup(app: Sphinx) -> None:
-    """Connect the link to Sphinx."""
+    """Connect the functions above to Sphinx."""
     app.connect("missing-reference", link_public_name)
+    # The theme makes its navigation tree at the default priority, 500.
+    app.connect("html-page-context", level_captions, priority=900)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,13 +11,15 @@ import pytest
 from PIL import Image
 
 from pytest_biastransfer.reporting.html import render_html, render_trend
+from tests.support.browser import browser
 from tests.support.sample_reports import HOSTILE, hostile_report, large_report, report_of, sample_report, several_runs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from playwright.sync_api import Page as Tab
 
-CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome")
+__all__ = ["browser"]
+
 WIDTHS: Final = (400, 1400)
 PASSED: Final = "#test=test_objects.py::test_nothing_inherited[grayscale]"
 OPEN_ALL, CLOSE_ALL = (
@@ -41,18 +42,6 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
 }
 
 Open = Callable[..., "Tab"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if executable is None:
-        pytest.skip("needs Chromium, such as Debian's package chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
