@@ -33,6 +33,8 @@ _NARROWEST_BAR: Final = 10
 # The verdict's words are broken into lines of at least so many columns, and preferably not at all.
 _FEWEST_WORDS: Final = 24
 _WORDS: Final = len("above limit (not significant)")
+# Longer names of cases have lines of their own: beside their limits, they would leave a gap in all other lines.
+_LONGEST_NAME: Final = 40
 # The fewest columns of a case's name that is shortened.
 _SHORTEST_NAME: Final = 24
 
@@ -155,7 +157,8 @@ class _Layout:
         verdict = max(*(cell_len(cell.verdict) for cell in cells), len("verdict"))
         beside, below = ["case", "metric", "value", "limit", "outcome"], ["metric", "value", "limit"]
         has_limits = any(cell.limit is not None for cell in cells)
-        for names, bar in ((beside, has_limits), (below, has_limits), (beside, False)):
+        layouts = ((beside, has_limits), (below, has_limits), (beside, False))
+        for names, bar in layouts if longest["case"] <= _LONGEST_NAME else ((below, has_limits),):
             indent = _INDENT if "case" in names else 2 * _INDENT
             room = width - indent - sum(longest[name] + _GAP for name in names)
             if room - (_NARROWEST_BAR + _GAP) * bar >= min(verdict, _FEWEST_WORDS):

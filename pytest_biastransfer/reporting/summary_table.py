@@ -39,6 +39,7 @@ _SURENESS: Final = (
 _FEWEST_COLUMNS: Final = 24
 # A command in a sentence follows a colon, and ends the sentence or a parenthesis. It is pasted, so it is not broken.
 _COMMAND: Final = re.compile(r"(?<=: )(?:pytest|biastransfer) [^()]+")
+_PERCENT: Final = re.compile(r"(?<=\d) (?=%)")
 _UNBROKEN_SPACE: Final = "\u00a0"
 _ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "·": ".", "…": "~", "→": ">"})
 
@@ -95,12 +96,13 @@ def in_encoding(text: str, encoding: str | None) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return a text in lines for a terminal of `width` columns, broken at words but not in a command.
+    """Return a text in lines for a terminal of `width` columns, broken at words but not in a command or a percentage.
 
     >>> wrapped("2 bias tests without a baseline: pytest --bias-update=new", 30)
     ['2 bias tests without a', '  baseline:', '  pytest --bias-update=new']
     """
     text = _COMMAND.sub(lambda match: match[0].replace(" ", _UNBROKEN_SPACE), text)
+    text = _PERCENT.sub(_UNBROKEN_SPACE, text)
     # Some terminals wrap a line when its last column is written, so that column stays free.
     columns = max(width - 1, _FEWEST_COLUMNS)
     indent = f"{text[: len(text) - len(text.lstrip())]}  "

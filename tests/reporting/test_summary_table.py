@@ -14,7 +14,7 @@ from pytest_biastransfer.reporting.interval_bar import Scale
 from pytest_biastransfer.reporting.limit_words import verdict_words
 from pytest_biastransfer.reporting.record import Record
 from pytest_biastransfer.reporting.summary_blocks import blocks
-from pytest_biastransfer.reporting.summary_table import Line, Row, in_encoding
+from pytest_biastransfer.reporting.summary_table import Line, Row, in_encoding, wrapped
 from tests.conftest import ALWAYS_BLUE, WEIGHING_BLUE, Run, each_mode
 
 TEST = f"""
@@ -234,6 +234,22 @@ def test_limits_are_aligned_over_all_blocks(width: int, columns: int) -> None:
     assert {line.index("<= ") for line in limits} == {heading.index("limit")}
     assert {line.index("0.7") for line in limits[:1]} == {heading.index("value")}
     assert ("interval" in heading) == (columns == 6)
+
+
+def test_a_long_name_of_a_case_leaves_no_gap_in_other_lines() -> None:
+    (row, *_, other) = rows()
+    long = dataclasses.replace(other, test=f"tests/test_b.py::test_z[{'a-long-name ' * 5}]", record=row.record)
+    lines = texts(blocks([row, long], 200))
+    assert lines[0].startswith("    metric  ")
+    assert max(len(gap) for line in lines for gap in re.findall(r"(?<=\S) +(?=\S)", line)) <= 12
+
+
+def test_a_percentage_is_not_broken() -> None:
+    text = "at most 36.7 % grass (labels: 33.3 % trees)"
+    for width in range(26, 50):
+        lines = wrapped(text, width)
+        assert not any(line.lstrip().startswith("%") for line in lines)
+        assert " ".join(map(str.strip, lines)) == text
 
 
 def test_one_scale_for_all_rows() -> None:
