@@ -21,9 +21,9 @@ def add_command(commands: Any) -> None:
             "biastransfer power --limit=0.05 --images=5000 --regression=0.01 --comparisons=20",
         ],
     )
-    parser.add_argument("--limit", type=float, required=True, help="of a share such as asr, from 0 to 1")
-    parser.add_argument("--images", type=int, required=True, help="the number of images of the dataset")
-    parser.add_argument("--regression", type=float, help="a worsening since the baseline, such as 0.01")
+    parser.add_argument("--limit", type=float, required=True, metavar="SHARE", help="of a share such as asr")
+    parser.add_argument("--images", type=int, required=True, metavar="N", help="the number of images of the dataset")
+    parser.add_argument("--regression", type=float, metavar="SHARE", help="a worsening, such as 0.01")
     parser.add_argument(
         "--no-longer",
         type=float,
@@ -31,9 +31,13 @@ def add_command(commands: Any) -> None:
         metavar="SHARE",
         help="the share of images that get better while others get worse (default: 0.004)",
     )
-    parser.add_argument("--confidence", type=float, default=0.95, help="of the interval (default: 0.95)")
-    parser.add_argument("--alpha", type=float, default=0.01, help="as bias_alpha (default: 0.01)")
-    parser.add_argument("--comparisons", type=int, default=1, help="of the session with its baseline (default: 1)")
+    for option, default, text in (("confidence", 0.95, "of the interval"), ("alpha", 0.01, "as bias_alpha")):
+        parser.add_argument(
+            f"--{option}", type=float, default=default, metavar="SHARE", help=f"{text} (default: {default:g})"
+        )
+    parser.add_argument(
+        "--comparisons", type=int, default=1, metavar="N", help="of the session with its baseline (default: 1)"
+    )
     parser.set_defaults(run=run)
 
 

@@ -46,14 +46,16 @@ class LimitVerdict:
 
     @property
     def note(self) -> str:
-        """What to add to the observed value and the limit: that the limit is inside the interval."""
+        """What to add to the verdict: how sure it is that the value is on its side of the limit; empty where it is."""
+        if self.holds is None:
+            return "not decided"
         observed, limit = _as_maximum(self.observed, self.limit, self.bound)
-        below = is_at_most(observed, limit)
-        if self.holds is None or math.isnan(self.observed):
-            return "" if self.holds is not None else "not decided"
-        if self.rule == "point":
-            return "within noise" if observed.low <= limit < observed.high else ""
-        return "" if below == self.holds else f"not {self.rule}"
+        # An undefined value is outside, too.
+        if not observed.low <= limit < observed.high:
+            return ""
+        if not is_at_most(observed, limit):
+            return "not significant"
+        return "within noise" if self.holds else "not certain"
 
 
 @dataclass(frozen=True)

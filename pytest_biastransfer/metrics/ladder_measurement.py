@@ -170,25 +170,16 @@ class LadderMeasurement(Displayed):
         )
 
     def _curves(self, metric: str) -> PlottedCurves:
-        curves = [PlottedCurve("", self._points(metric, [self.at(self.strengths[place]) for place in self.measured]))]
-        controls = [self.at(self.strengths[place]).control for place in self.measured]
+        measured = {self.strengths[position]: self.at(self.strengths[position]) for position in self.measured}
+        controls = {strength: own.control for strength, own in measured.items() if own.control is not None}
+        curves = [PlottedCurve(self.last.model if controls else "", _points(metric, measured))]
         if self.last.control is not None:
-            curves = [
-                PlottedCurve(self.last.model, curves[0].points),
-                PlottedCurve(
-                    f"control {self.last.control.model}",
-                    self._points(metric, [one for one in controls if one is not None]),
-                    color=1,
-                ),
-            ]
+            curves.append(PlottedCurve(f"control {self.last.control.model}", _points(metric, controls), color=1))
         return PlottedCurves(self.field, metric, curves, floor=0.0)
 
-    def _points(self, metric: str, measurements: Sequence[Measurement]) -> dict[object, Estimate]:
-        strengths = (self.strengths[position] for position in self.measured)
-        return {
-            strength: measurement.estimate(metric)
-            for strength, measurement in zip(strengths, measurements, strict=True)
-        }
+
+def _points(metric: str, measurements: Mapping[float, Measurement]) -> dict[object, Estimate]:
+    return {strength: measurement.estimate(metric) for strength, measurement in measurements.items()}
 
 
 def mean_over_strengths(measurements: Sequence[Measurement | None], metric: str, confidence: float) -> Estimate:

@@ -262,7 +262,7 @@ class Measurement(Displayed):
             title=self.intervention,
             subtitle=f"{self.model} on {images} images of {self.dataset}",
             sentences=[
-                f"The predictions of {ClassShare('', self.asr).percent} of the images change; {self._gains}.",
+                self._summary,
                 f"Unchanged images: {self.clean}.",
                 f"Degenerate model: {self.clean.defect}." if self.clean.defect else "",
             ],
@@ -271,10 +271,11 @@ class Measurement(Displayed):
         )
 
     @property
-    def _gains(self) -> str:
-        """The classes whose share of the predictions grew most, in words."""
-        gains = [str(shift) for shift in self.gained(3) if shift.shift > 0]
-        return f"gained most: {', '.join(gains)}" if gains else "no class gains"
+    def _summary(self) -> str:
+        """How many predictions flip, and what stands out, as a sentence."""
+        if self.asr > 0:
+            return f"{ClassShare('', self.asr).percent} of the predictions flip; {self.highlights()}."
+        return f"{self.highlights().capitalize()}."
 
     def _metric_bars(self) -> Bars:
         bars = [Bar.of(metric, estimate) for metric, estimate in self.estimates.items()]

@@ -20,6 +20,11 @@ class _Shown(Failed):
     def __init__(self, message: str, *, pytrace: bool = True) -> None:
         super().__init__(shown(message), pytrace=pytrace)
 
+    @property
+    def headline(self) -> str:
+        """What pytest's short summary shows, of which it takes the first line."""
+        return str(self)
+
 
 class MeasurementFailed(_Shown):
     """Nothing could be measured: an error of what the test was given, which no ``xfail`` excuses."""
@@ -32,6 +37,12 @@ class LimitExceeded(_Shown):
     """The verdict on a test whose own body passed: what an ``xfail`` may excuse."""
 
     __module__ = "builtins"
+
+    @property
+    def headline(self) -> str:
+        """All exceeded limits in one line: the message has a line for each, before its first blank line."""
+        limits, _, _ = str(self).partition("\n\n")
+        return "; ".join(map(str.strip, limits.splitlines()))
 
 
 class NotCompared(_Shown):
@@ -49,7 +60,7 @@ class BiasRegression(_Shown):
 def show_message_alone(report: pytest.TestReport, error: BaseException) -> None:
     """Have pytest's short summary begin with the message of a verdict, which has the figures."""
     if isinstance(error, _Shown):
-        shorten_crash(report, str(error))
+        shorten_crash(report, error.headline)
 
 
 @contextmanager

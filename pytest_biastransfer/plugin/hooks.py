@@ -72,6 +72,7 @@ def pytest_make_collect_report(
         from pytest_biastransfer.plugin import tracebacks
 
         tracebacks.hide_own_frames_of_module(collector, report)
+        parametrize.show_refusal(report)
         parametrize.name_nearest_marker(report)
     else:
         parametrize.refuse_misspelt_markers(report)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pytest
+from _pytest._code.code import ReprFileLocation
 from _pytest.compat import NOTSET
 from _pytest.outcomes import Failed
 from _pytest.reports import CollectErrorRepr
@@ -48,8 +49,13 @@ def reachable_fixtures(metafunc: pytest.Metafunc) -> set[str]:
 
 
 def fail_collection(report: pytest.CollectReport, message: str) -> None:
-    """Make a collection error with a message of what a collector reports."""
-    report.outcome, report.result, report.longrepr = "failed", [], CollectErrorRepr(message)
+    """Make a collection error with a message of what a collector reports.
+
+    pytest's short summary shows the message, too, as it does of a test.
+    """
+    error: Any = CollectErrorRepr(message)
+    error.reprcrash = ReprFileLocation(report.nodeid, 0, message)
+    report.outcome, report.result, report.longrepr = "failed", [], error
 
 
 def parameter_ids(item: Any) -> Sequence[str]:

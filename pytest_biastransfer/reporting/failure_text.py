@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_biastransfer.metrics.catalogue import base_of
@@ -26,6 +27,14 @@ _MARKS = {True: "ok    ", False: "FAILED", None: "?     "}
 _UNDEFINED = "undefined: there are no images that it could be measured on"
 
 
+@dataclass(frozen=True)
+class NextStep:
+    """What can be done about an exceeded limit: the purpose, and the action, such as a command to paste."""
+
+    purpose: str
+    action: str
+
+
 def failure_text(
     test: str,
     fixtures: str,
@@ -36,7 +45,7 @@ def failure_text(
     declaration: str,
     lines: Iterable[str],
     phrase_subject: str,
-    next_steps: Sequence[str] = (),
+    next_steps: Sequence[NextStep] = (),
     observed_on: Sequence[Measurement | GapMeasurement] | None = None,
 ) -> str:
     """Return the message of a failed bias test.
@@ -56,7 +65,7 @@ def failure_text(
     phrase_subject
         What the first line names: an intervention by its short name, or a gap.
     next_steps
-        What can be done now, a line each.
+        What can be done now.
     observed_on
         The measurement that each of the limits was judged on; None if that is the measurement.
     """
@@ -71,7 +80,7 @@ def failure_text(
     ]
     width = max(len(name) for name, _ in facts)
     message = [
-        f"bias: {'; '.join(broken)}",
+        *(f"{'' if number else 'bias:':5} {phrase}" for number, phrase in enumerate(broken)),
         "",
         *(f"  {name:{width}}  {text}" for name, text in facts if text),
         "",
@@ -79,7 +88,7 @@ def failure_text(
         "",
         *lines,
         *(["", "  what to do next:"] if next_steps else []),
-        *(f"    {step}" for step in next_steps),
+        *(f"    {line}" for step in next_steps for line in (f"{step.purpose}:", f"  {step.action}")),
     ]
     return "\n".join(message)
 
@@ -93,16 +102,12 @@ def _limit_lines(limits: Sequence[LimitVerdict], observed_on: Sequence[Measureme
     width = max(len(limit.metric) for limit in limits)
     for limit, measurement in zip(limits, observed_on, strict=True):
         mark = _MARKS[limit.holds]
-        note = "".join(f", {text}" for text in (limit.at and f"at {limit.at}", _note(limit)) if text)
+        note = "".join(f", {text}" for text in (limit.at and f"at {limit.at}", limit.note) if text)
         bound = BOUND_SIGNS[limit.bound]
         yield f"  {mark}  {limit.metric:{width}}  {_observed(limit.observed)}  limit {bound}{limit.limit:g}{note}"
         comparison = _comparison(measurement, limit.metric)
         if comparison:
             yield f"  {'':6}  {'':{width}}  {comparison}"
-
-
-def _note(limit: LimitVerdict) -> str:
-    return "not significant" if limit.holds is False and limit.note == "within noise" else limit.note
 
 
 def _observed(estimate: Estimate) -> str:

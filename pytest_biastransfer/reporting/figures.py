@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,8 @@ class Limit:
     holds
         The verdict; None if it is not decided.
     note
-        An addition to the verdict, such as ``"within noise"``.
+        How sure the verdict is: ``"within noise"``, ``"not significant"``, ``"not certain"`` or ``"not decided"``;
+        empty where the limit is outside the interval. See `pytest_biastransfer.judgement.verdict.LimitVerdict.note`.
     observed
         The metric of the model under test.
     control
@@ -65,7 +67,9 @@ class Limit:
     bound
         What is limited: ``"at most"`` and ``"at least"`` the value, ``"size at most"`` its absolute value.
     at
-        Of a ladder, at which strength it was observed, in words; `note` states it, too.
+        Of a ladder, at which strength it was observed, in words.
+    remarks
+        What else is shown beside the limit: the groups of a gap, the size of a search, what chance adds.
     """
 
     metric: str
@@ -77,6 +81,17 @@ class Limit:
     control: Interval | None
     bound: str = "at most"
     at: str = ""
+    remarks: Sequence[str] = ()
+
+    @property
+    def circumstances(self) -> Sequence[str]:
+        """Under what it was observed, besides the verdict: the strength of a ladder, and the remarks."""
+        return [*([f"at {self.at}"] if self.at else []), *self.remarks]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """All that is shown beside the limit."""
+        return [*self.circumstances, *([self.note] if self.note else [])]
 
     @property
     def exceeded_by(self) -> float:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.reporting.figures import Limit
-
-# What the verdict's own words say already; see `pytest_biastransfer.judgement.verdict.LimitVerdict.note`.
-_SAID: Final = ("within noise", "not certain", "not significant", "not decided")
 
 
 def verdict_words(limit: Limit) -> str:
@@ -16,7 +11,7 @@ def verdict_words(limit: Limit) -> str:
 
     >>> from pytest_biastransfer.reporting.figures import Interval
     >>> observed = Interval(0.06, 0.04, 0.08, 0.95, 500)
-    >>> verdict_words(Limit("asr", 0.05, "point", False, "within noise", observed, None))
+    >>> verdict_words(Limit("asr", 0.05, "point", False, "not significant", observed, None))
     'above limit (not significant)'
     >>> verdict_words(Limit("asr", 0.07, "point", True, "within noise", observed, None))
     'holds (within noise)'
@@ -26,23 +21,21 @@ def verdict_words(limit: Limit) -> str:
     if limit.observed.value is None:
         return "undefined on these images"
     if limit.holds is None:
-        return "not decided"
-    side = "below limit" if limit.bound == "at least" else "above limit"
+        return limit.note
+    sureness = f" ({limit.note})" if limit.note else ""
     if limit.exceeded_by > 0:
-        if limit.rule == "significant" and not limit.holds:
-            return f"significantly {side}"
-        return f"{side} (not significant)" if limit.is_within_noise else side
+        side = "below limit" if limit.bound == "at least" else "above limit"
+        return f"significantly {side}" if limit.rule == "significant" and not limit.holds else f"{side}{sureness}"
     if limit.rule == "certain":
         return "certain to hold" if limit.holds else "not certain to hold"
-    return "holds (within noise)" if limit.rule == "point" and limit.is_within_noise else "holds"
+    return f"holds{sureness}"
 
 
 def additions(limit: Limit) -> list[str]:
-    """Return what there is to say of a limit besides its verdict: the control's figure, the groups, a strength."""
-    texts = [text for text in limit.note.split(", ") if text not in ("", *_SAID)]
-    if base_of(limit.metric) != limit.metric and limit.control is not None and limit.control.value is not None:
-        texts.insert(0, f"control {limit.control.value:.3f}")
-    return texts
+    """Return what is shown of a limit besides its verdict: the control's figure, the groups, a strength."""
+    if base_of(limit.metric) == limit.metric or limit.control is None or limit.control.value is None:
+        return list(limit.circumstances)
+    return [f"control {limit.control.value:.3f}", *limit.circumstances]
 
 
 def demand(limit: Limit) -> str:

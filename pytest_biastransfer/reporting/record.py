@@ -80,17 +80,19 @@ class Record:
 
 
 def record_of(
-    measurement: Measurement | GapMeasurement, verdict: Verdict | None, notes: Mapping[str, str] = MappingProxyType({})
+    measurement: Measurement | GapMeasurement,
+    verdict: Verdict | None,
+    remarks: Mapping[str, str] = MappingProxyType({}),
 ) -> Record:
     """Return the record of a measured test.
 
-    `verdict` is None if its limits were not judged; `notes` are shown beside the limits of the metrics they name.
+    `verdict` is None if its limits were not judged; `remarks` are shown beside the limits of the metrics they name.
     """
     limits = verdict.limits if verdict else ()
     return Record(
         asr=_value(measurement, "asr"),
         skew=_value(measurement, "skew"),
-        limits=tuple(_judged_limit(measurement, limit, notes.get(limit.metric, "")) for limit in limits),
+        limits=tuple(_judged_limit(measurement, limit, remarks.get(limit.metric, "")) for limit in limits),
         images=measurement.predictions,
         computed=measurement.computed,
         n=measurement.n,
@@ -104,7 +106,7 @@ def record_of_search(result: SearchResult, verdict: Verdict | None) -> Record:
     """Return the record of the worst intervention of a search, with the predictions of the whole search."""
     record, outcome = record_of(result.measurement, verdict), result.outcome
     position = f"{'worst of' if all(limit.holds for limit in record.limits) else 'found among'} {outcome.searching}"
-    limits = [replace(limit, note=", ".join(filter(None, (position, limit.note)))) for limit in record.limits]
+    limits = [replace(limit, remarks=[position, *limit.remarks]) for limit in record.limits]
     return replace(record, limits=tuple(limits), images=result.predictions, computed=result.computed)
 
 
@@ -116,7 +118,7 @@ def record_of_ladder(
     limits: list[Limit] = []
     deciding = ladder.deciding(verdict.positions, shown) if verdict else ()
     for limit, measurement in zip(verdict.limits, deciding, strict=True) if verdict else ():
-        limits.append(_judged_limit(measurement, limit, f"at {limit.at}" if limit.at else ""))
+        limits.append(_judged_limit(measurement, limit))
     return replace(
         record_of(shown, None),
         limits=tuple(limits),
@@ -131,20 +133,22 @@ def _value(measurement: Measurement | GapMeasurement, metric: str) -> float | No
     return float(measurement.estimates[metric]) if metric in measurement.estimates else None
 
 
-def _judged_limit(measurement: Measurement | GapMeasurement, limit: LimitVerdict, note: str) -> Limit:
+def _judged_limit(measurement: Measurement | GapMeasurement, limit: LimitVerdict, remark: str = "") -> Limit:
     base = base_of(limit.metric)
+    remarks = [remark] if remark else []
     corrected = measurement.estimates.get(f"corrected_{limit.metric}")
     if corrected is not None and limit.holds is False and is_at_most(corrected, limit.limit):
-        note = ", ".join(filter(None, (note, f"{corrected:.3f} less what chance adds")))
+        remarks.append(f"{corrected:.3f} less what chance adds")
     control = measurement.control.estimates.get(base) if measurement.control else None
     return Limit(
         metric=limit.metric,
         limit=limit.limit,
         rule=limit.rule,
         holds=limit.holds,
-        note=", ".join(filter(None, (note, limit.note))),
+        note=limit.note,
         observed=interval_of(limit.observed),
         control=None if control is None else interval_of(control),
         bound=limit.bound,
         at=limit.at,
+        remarks=remarks,
     )

@@ -8,7 +8,6 @@ to.
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,7 +24,7 @@ from pytest_biastransfer.reporting.interval_bar import WIDTH as WIDEST_BAR
 from pytest_biastransfer.reporting.interval_bar import Scale
 from pytest_biastransfer.reporting.limit_words import additions, demand, verdict_words
 from pytest_biastransfer.reporting.record import Record
-from pytest_biastransfer.reporting.summary_table import OUTCOMES, Line, Row
+from pytest_biastransfer.reporting.summary_table import OUTCOMES, Line, Row, wrapped
 from pytest_biastransfer.reporting.wording import shortened
 
 _GAP: Final = 2
@@ -34,8 +33,10 @@ _NARROWEST_BAR: Final = 10
 # The verdict's words are broken into lines of at least so many columns, and preferably not at all.
 _FEWEST_WORDS: Final = 24
 _WORDS: Final = len("above limit (not significant)")
-# The fewest columns of a text that goes on in the next line.
-_LEAST: Final = 24
+# Longer names of cases have lines of their own: beside their limits, they would leave a gap in all other lines.
+_LONGEST_NAME: Final = 40
+# The fewest columns of a case's name that is shortened.
+_SHORTEST_NAME: Final = 24
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def _titles(function: str, width: int) -> Iterator[Line]:
 def _curve_lines(record: Record, width: int) -> Iterator[Line]:
     """Yield the curves of a ladder, each in one line where the terminal is wide enough."""
     for text in record.curves.texts() if record.curves is not None else ():
-        for line in textwrap.wrap(text, max(width - 5, _LEAST), subsequent_indent="  ", break_on_hyphens=False):
-            yield Line(f"    {line}")
+        for line in wrapped(text, width - 2 * _INDENT):
+            yield Line(f"{'':{2 * _INDENT}}{line}")
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ class _Layout:
         verdict = max(*(cell_len(cell.verdict) for cell in cells), len("verdict"))
         beside, below = ["case", "metric", "value", "limit", "outcome"], ["metric", "value", "limit"]
         has_limits = any(cell.limit is not None for cell in cells)
-        for names, bar in ((beside, has_limits), (below, has_limits), (beside, False)):
+        layouts = ((beside, has_limits), (below, has_limits), (beside, False))
+        for names, bar in layouts if longest["case"] <= _LONGEST_NAME else ((below, has_limits),):
             indent = _INDENT if "case" in names else 2 * _INDENT
             room = width - indent - sum(longest[name] + _GAP for name in names)
             if room - (_NARROWEST_BAR + _GAP) * bar >= min(verdict, _FEWEST_WORDS):
@@ -174,7 +176,7 @@ class _Layout:
         names = {name: name for name in self.widths}
         if "bar" in self.widths:
             names["bar"] = f"{low}{high:>{self.widths['bar'] - len(low)}}"
-        (line,) = self._rendered([names], "")
+        (line,) = self._rendered(names, "")
         return Line(f"{line.text}{line.verdict}".rstrip())
 
     def case(self, row: Row, cells: Sequence[LimitCells]) -> Iterator[Line]:
@@ -183,7 +185,7 @@ class _Layout:
         outcome = row.outcome.upper() if color == "red" else row.outcome
         if "case" not in self.widths:
             room = sum(width + _GAP for width in self.widths.values()) + self._indent - _INDENT - len(outcome)
-            name = shortened(case_of(row.test), max(room - 2 * _GAP, _LEAST))
+            name = shortened(case_of(row.test), max(room - 2 * _GAP, _SHORTEST_NAME))
             yield Line(f"{'':{_INDENT}}{name}{'':{_GAP if name else 0}}", outcome, color)
         for number, cell in enumerate(cells):
             texts = {"metric": cell.metric, "value": cell.value, "interval": cell.interval, "limit": cell.demand}
@@ -194,15 +196,15 @@ class _Layout:
                 texts["bar"] = self.scale.bar(cell.limit, self.widths["bar"])
             is_kept = cell.limit is not None and cell.limit.holds
             if any(texts[name] for name in ("metric", "value", "verdict")) or "case" in self.widths:
-                yield from self._rendered([texts], "green" if is_kept and number else color)
+                yield from self._rendered(texts, "green" if is_kept and number else color)
 
-    def _rendered(self, rows: Sequence[Mapping[str, str]], color: str) -> Iterator[Line]:
+    def _rendered(self, texts: Mapping[str, str], color: str) -> Iterator[Line]:
+        """Yield the lines of a row; the outcome and the verdict have the colour."""
         table = Table.grid(padding=(0, _GAP, 0, 0))
         for name, width in self.widths.items():
             table.add_column(width=width, no_wrap=name != "verdict", overflow="fold")
-        for row in rows:
-            styles = {name: color if name in ("outcome", "verdict") else "" for name in self.widths}
-            table.add_row(*(Text(row.get(name, ""), style=styles[name]) for name in self.widths))
+        colors = {"outcome": color, "verdict": color}
+        table.add_row(*(Text(texts.get(name, ""), style=colors.get(name, "")) for name in self.widths))
         total = sum(width + _GAP for width in self.widths.values())
         console = Console(file=io.StringIO(), width=total, color_system=None, legacy_windows=False)
         for segments in console.render_lines(table, pad=False):

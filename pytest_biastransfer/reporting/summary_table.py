@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_biastransfer.plain_text import in_one_line
+from pytest_biastransfer.reporting.figures import Limit
 from pytest_biastransfer.reporting.performance import Performance, titled
 from pytest_biastransfer.reporting.record import Record
 from pytest_biastransfer.reporting.wording import counted
@@ -27,13 +29,18 @@ OUTCOMES: Final[Mapping[str, str]] = {
 _QUIET: Final = ("passed", "skipped")
 # Of the verdicts, those that need attention come last.
 _SURENESS: Final = (
-    ((True, True), "for sure"),
-    ((True, False), "within noise"),
-    ((False, False), "(not significant)"),
-    ((False, True), "for sure"),
+    (True, "for sure"),
+    (True, "within noise"),
+    (False, "(not certain)"),
+    (False, "(not significant)"),
+    (False, "for sure"),
 )
 # The fewest columns of a text that goes on in the next line.
-_LEAST: Final = 24
+_FEWEST_COLUMNS: Final = 24
+# A command in a sentence follows a colon, and ends the sentence or a parenthesis. It is pasted, so it is not broken.
+_COMMAND: Final = re.compile(r"(?<=: )(?:pytest|biastransfer) [^()]+")
+_PERCENT: Final = re.compile(r"(?<=\d) (?=%)")
+_UNBROKEN_SPACE: Final = "\u00a0"
 _ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "·": ".", "…": "~", "→": ">"})
 
 
@@ -88,6 +95,21 @@ def in_encoding(text: str, encoding: str | None) -> str:
     return text
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text in lines for a terminal of `width` columns, broken at words but not in a command or a percentage.
+
+    >>> wrapped("2 bias tests without a baseline: pytest --bias-update=new", 30)
+    ['2 bias tests without a', '  baseline:', '  pytest --bias-update=new']
+    """
+    text = _COMMAND.sub(lambda match: match[0].replace(" ", _UNBROKEN_SPACE), text)
+    text = _PERCENT.sub(_UNBROKEN_SPACE, text)
+    # Some terminals wrap a line when its last column is written, so that column stays free.
+    columns = max(width - 1, _FEWEST_COLUMNS)
+    indent = f"{text[: len(text) - len(text.lstrip())]}  "
+    lines = textwrap.wrap(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_UNBROKEN_SPACE, " ") for line in lines]
+
+
 def hidden_sentence(rows: Sequence[Row]) -> str:
     """Return the sentence that counts the rows that are not shown; empty if all are shown."""
     hidden = Counter(row.outcome for row in rows if row.is_quiet)
@@ -113,12 +135,16 @@ def limits_sentence(rows: Sequence[Row]) -> str:
     """
     judged = [limit for row in rows for limit in row.record.limits if limit.holds is not None]
     defined = [limit for limit in judged if limit.observed.value is not None]
-    counts = Counter((limit.holds, not limit.is_within_noise) for limit in defined)
-    texts = [
-        f"{counts[kind]} {_verb(kind[0], counts[kind])} {sureness}" for kind, sureness in _SURENESS if counts[kind]
-    ]
+    counts = Counter((limit.holds, _sureness(limit)) for limit in defined)
+    texts = [f"{counts[kind]} {_verb(kind[0], counts[kind])} {kind[1]}" for kind in _SURENESS if counts[kind]]
     texts += [f"{len(judged) - len(defined)} undefined"] * (len(judged) > len(defined))
     return f"  limits: {', '.join(texts)}" if texts else ""
+
+
+def _sureness(limit: Limit) -> str:
+    if not limit.note:
+        return "for sure"
+    return "within noise" if limit.holds else f"({limit.note})"
 
 
 def _verb(holds: bool, count: int) -> str:
@@ -151,10 +177,7 @@ def stale_lines(findings: Sequence[str], too_late: Sequence[str]) -> list[Line]:
 def performance_rows(performances: Sequence[Performance], width: int) -> Iterator[Line]:
     """Yield the models' performance on unchanged images, for a terminal of `width` columns."""
     for title, performance in titled(performances):
-        text = f"{title}: {performance.figures}"
-        # Some terminals wrap a line when its last column is written, so that column stays free.
-        for line in textwrap.wrap(text, max(width - 1, _LEAST), subsequent_indent="  ", break_on_hyphens=False):
-            yield Line(line)
+        yield from map(Line, wrapped(f"{title}: {performance.figures}", width))
         if performance.defect:
             yield Line("  degenerate: ", performance.defect, "red")
 

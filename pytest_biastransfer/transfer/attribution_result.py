@@ -136,7 +136,7 @@ class Attribution(Displayed):
         return f"{shift}, but which of the two is farther from 0 cannot be told"
 
     def __str__(self) -> str:
-        rows = [row for name, arm in self.arms.items() for row in ((name, arm), *self._rows_of_each(name))]
+        rows = self._named_figures
         width, sign = max(len(name) for name, _ in rows), "+" if self.bound == "size at most" else ""
         lines = [f"{self.question}, by where the model comes from"]
         for name, arm in rows:
@@ -146,10 +146,15 @@ class Attribution(Displayed):
             lines.append(f"  source - {name}: {difference.text('+')}")
         return "\n".join([*lines, f"  {self.sentence}"])
 
-    def _rows_of_each(self, name: str) -> Sequence[tuple[str, Repeated]]:
-        """Return a row for each of several sources."""
-        repeats = self.sources.get(name, ())
-        return [(f"  {place}", own) for place, own in enumerate(repeats, 1)] if len(repeats) > 1 else []
+    @property
+    def _named_figures(self) -> Sequence[tuple[str, Repeated]]:
+        """The figures of each arm, and below it those of each of several sources."""
+        figures: list[tuple[str, Repeated]] = []
+        for name, arm in self.arms.items():
+            repeats = self.sources.get(name, ())
+            figures.append((name, arm))
+            figures += [(f"  {number}", own) for number, own in enumerate(repeats, 1)] if len(repeats) > 1 else []
+        return figures
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attribution as plain data for JSON."""
@@ -180,7 +185,7 @@ class Attribution(Displayed):
 
     def _content(self) -> Content:
         is_signed = self.bound == "size at most"
-        arms = [row for name, arm in self.arms.items() for row in ((name, arm), *self._rows_of_each(name))]
+        arms = self._named_figures
         measures = list(self.arms[SCRATCH].performances)
         return Content(
             title=self.question,

@@ -174,7 +174,7 @@ def test_the_figures_of_a_measurement_are_the_same_everywhere(results: Mapping[s
     by_metric = {(row["model"], row["metric"]): row for row in measurement.to_dict()["figures"]}
     assert by_metric["brightest 0.0", "asr"]["high"] == measurement.asr.high
     card = measurement._repr_html_()
-    assert "The predictions of 25 % of the images change; gained most: blue +0.250." in card
+    assert "25 % of the predictions flip; class shares changed: blue +0.250, red -0.250." in card
     assert f"[{measurement.asr.low:.3f}, {measurement.asr.high:.3f}]" in card
     bars = measurement.plot("classes").patches
     assert sorted(round(bar.get_width(), 6) for bar in bars) == [-0.25, 0.25]
@@ -270,7 +270,7 @@ def test_a_missing_library_says_what_to_type(
 
 def test_where_no_prediction_changes_the_card_says_so() -> None:
     card = measure(brightest(), images(), Square(size=0.1))._repr_html_()
-    assert "The predictions of 0 % of the images change; no class gains." in card
+    assert "No prediction changed." in card
     assert "change of each class&#x27;s share of the predictions: none" in card
     assert "bt-album" not in card.partition("</style>")[2]
 

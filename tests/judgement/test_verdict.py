@@ -74,7 +74,7 @@ def test_a_size_whose_interval_excludes_0_is_significantly_above_a_small_limit()
     negative = Estimate(-0.3, low=-0.4, high=-0.2, confidence=0.95, n=100)
     assert not holds("significant", negative, 0.1, "size at most")
     assert holds("significant", negative, 0.2, "size at most")
-    assert LimitVerdict("gap", 0.25, "point", negative, False, "size at most").note == "within noise"
+    assert LimitVerdict("gap", 0.25, "point", negative, False, "size at most").note == "not significant"
     assert LimitVerdict("gap", -0.35, "point", negative, True, "at least").note == "within noise"
     assert LimitVerdict("gap", -0.5, "point", negative, True, "at least").note == ""
 
@@ -136,14 +136,15 @@ def test_too_few_images_to_ever_be_certain(limit: float, message: str) -> None:
     ("rule", "limit", "holds", "note"),
     [
         ("point", 0.3, True, "within noise"),
-        ("point", 0.2, False, "within noise"),
+        ("point", 0.2, False, "not significant"),
         ("point", 0.5, True, ""),
         ("point", 0.05, False, ""),
         ("certain", 0.3, False, "not certain"),
-        ("certain", 0.2, False, ""),
+        ("certain", 0.2, False, "not significant"),
         ("certain", 0.5, True, ""),
         ("significant", 0.2, True, "not significant"),
-        ("significant", 0.3, True, ""),
+        ("significant", 0.3, True, "within noise"),
+        ("significant", 0.5, True, ""),
         ("significant", 0.05, False, ""),
     ],
 )
@@ -182,7 +183,7 @@ def test_a_limit_of_one_is_never_within_noise() -> None:
             0.1,
             [
                 "  yellow-square  asr *0.250 *<= 0.1  passed   above limit (not significant)",
-                "  yellow-square  asr *0.250 *<= 0.3  passed   holds",
+                "  yellow-square  asr *0.250 *<= 0.3  passed   holds (within noise)",
             ],
         ),
     ],

@@ -112,7 +112,10 @@ HELP = f"pytest {pytest.__version__} has changed what {pytest_internals.__name__
     [
         ("can_reach_fixture", ["reaches own: True", "reaches other: False"]),
         ("reachable_fixtures", ["reachable: True"]),
-        ("fail_collection", ["*ERROR collecting test_refused.py*", "refused by the probe"]),
+        (
+            "fail_collection",
+            ["*ERROR collecting test_refused.py*", "refused by the probe", "ERROR test_refused.py - refused by the *"],
+        ),
         ("parameter_ids", ["test_parameters [[]'a-b', '1'[]] False", "test_parameters [[]'a-b', '2'[]] False"]),
         ("lacks_parameters", ["test_without_parameters [[]*[]] True"]),
         (

@@ -16,7 +16,7 @@ from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.record import Record
 
-LIMIT = Limit("asr", 0.1, "point", False, "within noise", Interval(0.25, 0.2, 0.3, 0.95, 100), None)
+LIMIT = Limit("asr", 0.1, "point", False, "not significant", Interval(0.25, 0.2, 0.3, 0.95, 100), None, remarks=[])
 FINDINGS: list[dict[str, Any]] = [{"question": "asr", "cases": {}, "limit": None}]
 
 

@@ -50,6 +50,8 @@ def test_markers(run: Run, colors: pytest.Pytester) -> None:
     result.assert_outcomes(errors=len(MARKERS))
     for name, (_, message) in MARKERS.items():
         result.stdout.fnmatch_lines([f"*test_{name}.py::test_{name}: bias_intervention: {message}"])
+        # The short summary says it, too.
+        result.stdout.fnmatch_lines([f"ERROR test_{name}.py - test_{name}.py::test_{name}: *"])
     assert "Traceback" not in result.stdout.str()
     assert "pytest_biastransfer/" not in result.stdout.str()
 

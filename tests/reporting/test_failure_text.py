@@ -16,18 +16,20 @@ def estimate(value: float) -> Estimate:
 
 
 @pytest.mark.parametrize(
-    ("limit", "corrected", "line", "note"),
+    ("limit", "corrected", "line", "remark"),
     [
         (0.12, 0.0981, "less what chance adds: 0.098", "0.098 less what chance adds"),
         (0.08, 0.0981, "less what chance adds: 0.098", ""),
         (0.12, 0.1450, "", ""),
     ],
 )
-def test_what_chance_adds_to_a_skew_is_said(limit: float, corrected: float, line: str, note: str) -> None:
+def test_what_chance_adds_to_a_skew_is_said(limit: float, corrected: float, line: str, remark: str) -> None:
     found = measurement({"skew": estimate(0.145), "corrected_skew": estimate(corrected)}, [0.1, -0.1])
     verdict = Verdict((LimitVerdict("skew", limit, "point", found.skew, False),))
     text = failure_text(
         "test_x", "", found, verdict, subject="intervention", declaration="i", lines=[], phrase_subject="i"
     )
     assert [one.strip() for one in text.splitlines() if "chance" in one] == ([line] if line else [])
-    assert record_of(found, verdict).limits[0].note.split(", ")[0] == (note or "within noise")
+    (judged,) = record_of(found, verdict).limits
+    assert judged.remarks == ([remark] if remark else [])
+    assert judged.note == "not significant"

@@ -19,7 +19,7 @@ from pytest_biastransfer.reporting.html.filters import filters
 from pytest_biastransfer.reporting.html.headline import headline, page_title, subjects
 from pytest_biastransfer.reporting.html.name_parts import NameParts, name_parts
 from pytest_biastransfer.reporting.html.scorecard import DISTANCES, Scorecard, heat, scorecard
-from pytest_biastransfer.reporting.html.states import gained_class, only_just, within_noise
+from pytest_biastransfer.reporting.html.states import gained_class, only_just, only_just_broken
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import Report, Result, merged, read_from
 from tests.reporting.test_html import Page
@@ -184,8 +184,8 @@ def test_a_function_of_several_models_has_a_row_for_each() -> None:
 def test_what_only_just_holds_has_its_limit_in_its_interval() -> None:
     close, exceeded, clear = limit(0.09), limit(0.11), limit(0.02)
     test = result("a", limits=[close, exceeded, clear])
-    assert within_noise(test) == [close, exceeded]
     assert only_just(test) == [close]
+    assert only_just_broken(test) == [exceeded]
     # Without an interval, nothing is known of other images.
     bare = dataclasses.replace(close, observed=Interval(0.09, None, None, None, 900))
     assert only_just(result("a", limits=[bare])) == []
@@ -200,7 +200,8 @@ def test_filters_say_which_tests_have_a_value() -> None:
         for choice in group.choices
     }
     assert having["Show", "worse than baseline"] == [2, 7]
-    assert having["Show", "within noise"] == [2, 5, 8]
+    assert having["Show", "within noise"] == [2, 5]
+    assert having["Show", "not certain"] == [8]
     assert having["Session", "gpu.json, job bias-gpu"] == [4]
     assert ("Intervention", "yellow-square") in having
     # All measured tests have one model, so that it narrows nothing.

@@ -12,7 +12,7 @@ from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.from_json import from_plain
 
 INTERVAL = Interval(0.5, 0.4, 0.6, 0.95, 100)
-LIMIT = Limit("asr", 0.05, "point", None, "", INTERVAL, None)
+LIMIT = Limit("asr", 0.05, "point", None, "", INTERVAL, None, remarks=["worst night"])
 
 
 @pytest.mark.parametrize("written", [LIMIT, dataclasses.replace(LIMIT, holds=True, control=INTERVAL)])

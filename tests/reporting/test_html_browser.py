@@ -175,7 +175,7 @@ def test_filters_narrow_the_table_and_the_sections(opened: Open) -> None:
     # Of several kinds, each has to fit.
     press(tab, "within noise")
     press(tab, "worse than baseline")
-    assert rows(tab) == [2, 5, 8]
+    assert rows(tab) == [2, 5]
     tab.get_by_label("Intervention").select_option(label="background-fpr (1)")
     assert rows(tab) == [5]
     search.fill("no such test")

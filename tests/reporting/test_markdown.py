@@ -85,6 +85,16 @@ def test_a_limit_within_noise_is_a_change(low: float | None, high: float | None,
     limit = Limit("asr", 0.1, "point", True, "", Interval(0.05, low, high, 0.95, 50), None)
     text = render_markdown(report_of(result("a", limits=[limit])))
     assert rows(text) == ["test_it.py::a"] * is_shown
+    assert (" within noise |" in text) == is_shown
+
+
+def test_an_expected_failure_that_is_not_significant_is_a_change() -> None:
+    limit = Limit("asr", 0.1, "point", False, "not significant", Interval(0.12, 0.05, 0.2, 0.95, 50), None)
+    text = render_markdown(report_of(result("a", "xfailed", limits=[limit])))
+    assert rows(text) == ["test_it.py::a"]
+    assert "| not significant |" not in text
+    assert " not significant |" in text
+    assert "within noise" not in text
 
 
 def test_the_text_depends_on_the_results_alone() -> None:

@@ -14,7 +14,7 @@ from pytest_biastransfer.reporting.interval_bar import Scale
 from pytest_biastransfer.reporting.limit_words import verdict_words
 from pytest_biastransfer.reporting.record import Record
 from pytest_biastransfer.reporting.summary_blocks import blocks
-from pytest_biastransfer.reporting.summary_table import Line, Row, in_encoding
+from pytest_biastransfer.reporting.summary_table import Line, Row, in_encoding, wrapped
 from tests.conftest import ALWAYS_BLUE, WEIGHING_BLUE, Run, each_mode
 
 TEST = f"""
@@ -64,7 +64,7 @@ def suite(colors: pytest.Pytester) -> pytest.Pytester:
 def test_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = summary(run("--bias-compare=off"))
-    assert [line.rstrip() for line in lines[:12]] == [
+    assert [line.rstrip() for line in lines[:13]] == [
         "    metric      value  0            0.5  limit    verdict",
         "test_it.py::test_square",
         "  yellow-square  FAILED",
@@ -75,12 +75,14 @@ def test_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         "  yellow-square  xfailed",
         "    skew        0.250  ╺━━━━━│━━━━━━━━╸  <= 0.2   above limit (not significant)",
         "(1 passed and 1 skipped not shown; -v shows all)",
-        "4 bias tests: 1 failed, 1 passed, 1 xfailed, 1 skipped; 80 images evaluated, 80 predictions reused",
+        "4 bias tests: 1 failed, 1 passed, 1 xfailed, 1 skipped; 80 images evaluated, 80",
+        "  predictions reused",
         "  limits: 1 holds for sure, 2 fail (not significant), 1 fails for sure",
     ]
-    again = r'  to run what failed again: pytest .*--bias-compare=off "test_it.py::test_square\[yellow-square\]"'
-    assert re.fullmatch(again, lines[12])
-    assert max(map(len, lines[:9])) <= 80
+    # A command is pasted, so it stays in one line.
+    assert lines[13] == "  to run what failed again:"
+    assert re.fullmatch(r'    pytest .*--bias-compare=off "test_it.py::test_square\[yellow-square\]"', lines[14])
+    assert max(map(len, [*lines[:14], *lines[15:20]])) <= 80
 
 
 @pytest.mark.usefixtures("suite")
@@ -153,8 +155,8 @@ def test_an_encoding_without_lines_gets_plain_letters(suite: pytest.Pytester, mo
     assert in_encoding("a…b → c", "ascii") == "a~b > c"
 
 
-def limit(value: float, low: float, high: float, most: float = 0.05, metric: str = "asr") -> Limit:
-    return Limit(metric, most, "point", value <= most, "", Interval(value, low, high, 0.95, 100), None)
+def limit(value: float, low: float, high: float, most: float = 0.05, metric: str = "asr", note: str = "") -> Limit:
+    return Limit(metric, most, "point", value <= most, note, Interval(value, low, high, 0.95, 100), None)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def rows() -> list[Row]:
         0.05,
         "point",
         False,
-        "within noise",
+        "not significant",
         Interval(0.06, 0.04, 0.08, 0.95, 100),
         Interval(0.01, 0, 0.1, 0.95, 100),
     )
@@ -234,6 +236,22 @@ def test_limits_are_aligned_over_all_blocks(width: int, columns: int) -> None:
     assert ("interval" in heading) == (columns == 6)
 
 
+def test_a_long_name_of_a_case_leaves_no_gap_in_other_lines() -> None:
+    (row, *_, other) = rows()
+    long = dataclasses.replace(other, test=f"tests/test_b.py::test_z[{'a-long-name ' * 5}]", record=row.record)
+    lines = texts(blocks([row, long], 200))
+    assert lines[0].startswith("    metric  ")
+    assert max(len(gap) for line in lines[1:] for gap in re.findall(r"(?<=\S) +(?=\S)", line)) <= 12
+
+
+def test_a_percentage_is_not_broken() -> None:
+    text = "at most 36.7 % grass (labels: 33.3 % trees)"
+    for width in range(26, 50):
+        lines = wrapped(text, width)
+        assert not any(line.lstrip().startswith("%") for line in lines)
+        assert " ".join(map(str.strip, lines)) == text
+
+
 def test_one_scale_for_all_rows() -> None:
     lines = texts(blocks(rows(), 120))
     assert "  0              1  limit" in lines[0]
@@ -252,15 +270,15 @@ def test_names_of_strangers_are_shown_in_one_line() -> None:
     ("judged", "words"),
     [
         (limit(0.02, 0.01, 0.03), "holds"),
-        (limit(0.04, 0.01, 0.07), "holds (within noise)"),
-        (limit(0.06, 0.04, 0.08), "above limit (not significant)"),
+        (limit(0.04, 0.01, 0.07, note="within noise"), "holds (within noise)"),
+        (limit(0.06, 0.04, 0.08, note="not significant"), "above limit (not significant)"),
         (limit(0.09, 0.06, 0.12), "above limit"),
         (
             Limit("asr", 0.05, "significant", False, "", Interval(0.09, 0.06, 0.12, 0.95, 9), None),
             "significantly above limit",
         ),
         (
-            Limit("asr", 0.05, "significant", True, "", Interval(0.06, 0.04, 0.12, 0.95, 9), None),
+            Limit("asr", 0.05, "significant", True, "not significant", Interval(0.06, 0.04, 0.12, 0.95, 9), None),
             "above limit (not significant)",
         ),
         (Limit("asr", 0.05, "certain", False, "", Interval(0.04, 0.01, 0.12, 0.95, 9), None), "not certain to hold"),

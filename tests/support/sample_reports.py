@@ -190,7 +190,7 @@ def ladder_report() -> Report:
     ladder = dataclasses.replace(
         _failed(),
         name="test_objects.py::test_noise[gaussian-noise]",
-        limits=[Limit("asr", 0.1, "point", False, "at sigma 0.2", points[3], None, at="sigma 0.2")],
+        limits=[Limit("asr", 0.1, "point", False, "", points[3], None, at="sigma 0.2")],
         changes=[
             ReportedChange("asr", before, now, 0.2, 3, 1, True, "unchanged", at=f"sigma {strength:g}")
             for before, now, strength in zip((0.01, 0.02, 0.07, 0.2, 0.38), values, strengths, strict=True)
@@ -448,7 +448,7 @@ def _search() -> Result:
         message="bias: asr above 0.3",
         images=5000,
         total=5000,
-        limits=[Limit("asr", 0.3, "significant", False, "found among 200", share(0.381), share(0.144))],
+        limits=[Limit("asr", 0.3, "significant", False, "", share(0.381), share(0.144), remarks=["found among 200"])],
         standing="new",
         notes=["found     at evaluation 26 of 200, simplified with 277 more; asr 0.381 on 512 images"],
         details=details,
@@ -487,7 +487,18 @@ def _gap() -> Result:
         seconds=3.2,
         images=2906,
         total=2906,
-        limits=[Limit("gap", 0.25, "point", True, "worst bird on water, within noise", share(0.23, 2906, 0.035), None)],
+        limits=[
+            Limit(
+                "gap",
+                0.25,
+                "point",
+                True,
+                "within noise",
+                share(0.23, 2906, 0.035),
+                None,
+                remarks=["worst bird on water"],
+            )
+        ],
         standing="improvement",
         changes=[ReportedChange("gap", 0.29, 0.23, 0.0004, None, None, True, "improvement")],
         details=details,

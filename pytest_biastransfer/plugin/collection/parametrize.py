@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import Case
 
 
+class MarkerRefused(pytest.Collector.CollectError):
+    """A marker of a test function cannot become tests; the message says why."""
+
+
 @contextmanager
 def requested_fixtures(collector: pytest.Module | pytest.Class, name: str, function: Any) -> Iterator[None]:
     """Let pytest see, while it collects a test function, the fixtures that its markers name.
@@ -62,7 +66,7 @@ def _cases(marks: list[pytest.Mark], test: str, node: pytest.Collector | pytest.
     try:
         return cases_of(marks, test, registry_of(node))
     except (MarkerError, InterventionError) as error:
-        raise pytest.Collector.CollectError(str(error)) from error
+        raise MarkerRefused(str(error)) from error
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
@@ -81,7 +85,7 @@ def _require_fixtures(metafunc: pytest.Metafunc, case: Case) -> None:
 
     for keyword, fixture in case.fixtures_by_keyword.items():
         if not can_reach_fixture(metafunc, fixture) and not _is_parametrized(metafunc, fixture):
-            raise pytest.Collector.CollectError(
+            raise MarkerRefused(
                 f"{metafunc.definition.nodeid}: {case.marker}: {keyword}={fixture!r} is not a fixture that "
                 f"this test can reach; {nearest(fixture, reachable_fixtures(metafunc))}"
             )
@@ -137,6 +141,13 @@ def refuse_misspelt_markers(report: pytest.CollectReport) -> None:
     problems = dict.fromkeys(problem for item in items for problem in misspelt_markers(item))
     if problems:
         fail_collection(report, "\n".join(problems))
+
+
+def show_refusal(report: pytest.CollectReport) -> None:
+    """Have pytest's short summary say why a marker is refused."""
+    error = report.call.excinfo.value
+    if isinstance(error, MarkerRefused):
+        fail_collection(report, str(error))
 
 
 def name_nearest_marker(report: pytest.CollectReport) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.measurement.group_errors import GroupError
     from pytest_biastransfer.metrics.gap_measurement import GapMeasurement
+    from pytest_biastransfer.reporting.failure_text import NextStep
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind
     from pytest_biastransfer.store import Facts
@@ -51,10 +52,10 @@ class GapTest(MeasuredTest):
     def record(self, verdict: Verdict | None) -> Record:
         """Return the figures and, where they were judged, the limits; the limit on the gap names the groups."""
         ends = self.measurement.ends
-        notes = {"gap": ends, "ratio": ends, "worst": self.measurement.worst}
-        return record_of(self.measurement, verdict, notes=notes)
+        remarks = {"gap": ends, "ratio": ends, "worst": self.measurement.worst}
+        return record_of(self.measurement, verdict, remarks=remarks)
 
-    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[NextStep]) -> str:
         """Return the limits with their figures, and the metric of each group."""
         from pytest_biastransfer.reporting.failure_text import failure_text, group_lines
 

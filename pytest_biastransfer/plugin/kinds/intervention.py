@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import Case, InterventionCase
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.metrics.measurement import Measurement
+    from pytest_biastransfer.reporting.failure_text import NextStep
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind
     from pytest_biastransfer.store import Facts
@@ -92,7 +93,7 @@ class InterventionTest(MeasuredTest):
         """Takes the index of an image and returns its file."""
         return partial(image_name, self.inputs.images)
 
-    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[NextStep]) -> str:
         """Return the limits with their figures, the classes that gained, and the first flipped images."""
         from pytest_biastransfer.reporting.failure_text import failure_text, flip_lines
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, TestInputs
     from pytest_biastransfer.plugin.settings import Settings
     from pytest_biastransfer.reporting.curves import Curves
+    from pytest_biastransfer.reporting.failure_text import NextStep
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind
     from pytest_biastransfer.store import Facts
@@ -110,7 +111,7 @@ class LadderTest(InterventionTest):
         """The name of the intervention without its strength."""
         return short_label(self.case.ladder.base)
 
-    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[NextStep]) -> str:
         """Return the limits with their figures, the curves, and the first flipped images of one strength."""
         from pytest_biastransfer.reporting.failure_text import curve_lines, failure_text, flip_lines
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.metrics.ladder_measurement import LadderMeasurement
     from pytest_biastransfer.metrics.measurement import Measurement
     from pytest_biastransfer.models import Model
+    from pytest_biastransfer.reporting.failure_text import NextStep
     from pytest_biastransfer.reporting.image_pairs import ImagePairs
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind, Shown
@@ -129,7 +130,7 @@ class MeasuredTest(ABC):
         """Return what the process of the test tells the controller; `verdict` is None if no limit was judged."""
 
     @abstractmethod
-    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[NextStep]) -> str:
         """Return the message of the failed test, which is called `test`; `next_steps` say what to do about it."""
 
     @abstractmethod

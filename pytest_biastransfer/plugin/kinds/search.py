@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import SearchCase
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, TestInputs
+    from pytest_biastransfer.reporting.failure_text import NextStep
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind
 
@@ -60,7 +61,7 @@ class SearchTest(InterventionTest):
         """Return the figures of the worst intervention, with the cost of the whole search."""
         return record_of_search(self.result, verdict)
 
-    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[str]) -> str:
+    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[NextStep]) -> str:
         """Return the failure of the worst intervention, how it was found, and the marker that keeps it as a test."""
         from pytest_biastransfer.reporting.search_text import search_text
 

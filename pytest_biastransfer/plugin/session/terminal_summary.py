@@ -46,7 +46,6 @@ def write_summary(reporter: pytest.TerminalReporter) -> None:
 def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestResult]) -> None:
     from pytest_biastransfer.reporting.performance import once_each
     from pytest_biastransfer.reporting.summary_table import (
-        Line,
         failed_tests,
         hidden_sentence,
         limits_sentence,
@@ -66,16 +65,16 @@ def _write_tests(reporter: pytest.TerminalReporter, bias_results: Sequence[TestR
             for line in blocks(shown, terminal_width(reporter)):
                 _write_line(reporter, line)
     if reporter.verbosity == 0:
-        _write_line(reporter, Line(hidden_sentence(rows)))
-    _write_line(reporter, Line(sentence(rows)))
+        _write_sentence(reporter, hidden_sentence(rows))
+    _write_sentence(reporter, sentence(rows))
     if reporter.verbosity >= 0:
-        _write_line(reporter, Line(limits_sentence(rows)))
+        _write_sentence(reporter, limits_sentence(rows))
     lost = sorted(row.test for row in rows if row.outcome == "lost")
     if lost:
-        _write_line(reporter, Line(in_one_line(lost_sentence(lost)), color="red"))
+        _write_sentence(reporter, lost_sentence(lost), color="red")
     if reporter.verbosity >= 0:
-        _write_line(reporter, Line(_again_sentence(reporter.config, failed_tests(rows))))
-        _write_line(reporter, Line(workers_sentence(_worker_times(bias_results))))
+        _write_sentence(reporter, _again_sentence(reporter.config, failed_tests(rows)))
+        _write_sentence(reporter, workers_sentence(_worker_times(bias_results)))
         performances = once_each(performance for row in rows for performance in row.record.performances)
         for line in performance_rows(performances, terminal_width(reporter)):
             _write_line(reporter, line)
@@ -120,22 +119,18 @@ def _rows(config: pytest.Config, bias_results: Sequence[TestResult]) -> list[Row
 
 def _write_remarks(reporter: pytest.TerminalReporter, bias_results: Sequence[TestResult]) -> None:
     """Write once what is to be said of the models of several tests."""
-    from pytest_biastransfer.reporting.summary_table import Line
-
     remarks = (remark for result in bias_results for remark in result.test.remarks)
     for remark in dict.fromkeys(remarks):
-        _write_line(reporter, Line(in_one_line(remark)))
+        _write_sentence(reporter, remark)
 
 
 def _write_loaded_models(reporter: pytest.TerminalReporter) -> None:
     """Write why models were loaded, once for each model, whichever processes have loaded it."""
-    from pytest_biastransfer.reporting.summary_table import Line
-
     reader, lines = reporter.config.stash[RECORDS], {}
     for report in sorted(_test_reports(reporter), key=sort_key):
         lines.update({key: line for key, line in reader.read(report).loaded.items() if key not in lines})
     for line in dict.fromkeys(lines.values()):
-        _write_line(reporter, Line(in_one_line(line)))
+        _write_sentence(reporter, line)
 
 
 def _test_reports(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
@@ -159,6 +154,14 @@ def _write_notes(reporter: pytest.TerminalReporter) -> None:
             problem = next((problem for problem in sweep.problems if problem.startswith(f"save={path}:")), None)
             name = path_from(Path(directory, path), directory)
             reporter.write_line(shown(f"  {problem or f'written to {name}'}"), red=problem is not None)
+
+
+def _write_sentence(reporter: pytest.TerminalReporter, text: str, color: str = "") -> None:
+    """Write a text in lines of the terminal's width."""
+    from pytest_biastransfer.reporting.summary_table import Line, wrapped
+
+    for line in wrapped(in_one_line(text), terminal_width(reporter)):
+        _write_line(reporter, Line("", line, color))
 
 
 def _write_line(reporter: pytest.TerminalReporter, line: Line) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_biastransfer.reporting.html.name_parts import NameParts
-from pytest_biastransfer.reporting.html.states import gained_class, is_worse, within_noise
+from pytest_biastransfer.reporting.html.states import gained_class, is_worse, only_just, only_just_broken
 from pytest_biastransfer.reporting.html.wording import OUTCOME_LABELS
 from pytest_biastransfer.reporting.report import Report, Result
 from pytest_biastransfer.reporting.wording import shortened
@@ -17,6 +17,8 @@ MOST_CHIPS: Final = 8
 _LONGEST: Final = 60
 # The group of outcomes and standings is never a list: it is what most readers filter by.
 _STATES: Final = "Show"
+_WORSE: Final = "worse than baseline"
+_WITHIN_NOISE: Final = "within noise"
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,9 @@ def filters(report: Report, parts: Sequence[NameParts]) -> Filters:
 
 def _states(test: Result, part: NameParts) -> Sequence[str]:
     states = [OUTCOME_LABELS[test.outcome]]
-    states += ["worse than baseline"] if is_worse(test) else []
-    states += ["within noise"] if within_noise(test) else []
+    states += [_WORSE] if is_worse(test) else []
+    states += dict.fromkeys(limit.note for limit in only_just_broken(test) if limit.note)
+    states += [_WITHIN_NOISE] if only_just(test) else []
     return states
 
 
@@ -96,5 +99,5 @@ def _ordered(named: Sequence[Sequence[str]], kind: str) -> Sequence[str]:
     if kind != _STATES:
         return list(different)
     order = [*OUTCOME_LABELS.values()]
-    order[1:1] = ["worse than baseline", "within noise"]
+    order[1:1] = [_WORSE, "not significant", "not certain", _WITHIN_NOISE]
     return [name for name in order if name in different]

@@ -52,14 +52,14 @@ def _seriousness(change: ReportedChange) -> int:
     return _STANDINGS.index(change.meaning) if change.meaning in _STANDINGS else len(_STANDINGS)
 
 
-def within_noise(test: Result) -> Sequence[Limit]:
-    """Return the judged limits that lie in the interval of what was observed: other images may have another verdict."""
-    return [limit for limit in test.limits if limit.holds is not None and limit.is_within_noise]
-
-
 def only_just(test: Result) -> Sequence[Limit]:
-    """Return the limits that hold, and are within noise."""
-    return [limit for limit in within_noise(test) if limit.holds]
+    """Return the limits that hold within noise: other images may have another verdict."""
+    return [limit for limit in test.limits if limit.holds and limit.is_within_noise]
+
+
+def only_just_broken(test: Result) -> Sequence[Limit]:
+    """Return the limits that do not hold, and for which other images may have another verdict."""
+    return [limit for limit in test.limits if limit.holds is False and limit.is_within_noise]
 
 
 def gained_class(test: Result) -> str:

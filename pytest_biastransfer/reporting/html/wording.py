@@ -159,18 +159,18 @@ def broken(limit: Limit) -> str:
     if limit.control is not None:
         base = base_of(limit.metric)
         control = f"; {'control' if base == limit.metric else f'{base} of the control'} {figure(limit.control.value)}"
-    note = f", {limit.note}" if limit.note else ""
+    notes = "".join(f", {note}" for note in limit.notes)
     observed = f"{limit.metric} {figure(limit.observed.value)}"
     sign = BOUND_SIGNS.get(limit.bound, "")
-    return f"{observed}{f' ({ends})' if ends else ''}, limit {sign}{limit.limit:g}{note}{control}"
+    return f"{observed}{f' ({ends})' if ends else ''}, limit {sign}{limit.limit:g}{notes}{control}"
 
 
 def verdict(limit: Limit) -> str:
-    """Return the verdict on a limit, with its note."""
+    """Return the verdict on a limit, with its notes."""
     text = {True: "holds", False: "exceeded", None: "not decided"}[limit.holds]
     if limit.holds is False and limit.observed.value is None:
         text = "cannot hold"
-    return f"{text}, {limit.note}" if limit.note not in ("", text) else text
+    return ", ".join([text, *(note for note in limit.notes if note != text)])
 
 
 def command(names: Sequence[str], *options: str) -> str:

@@ -86,8 +86,13 @@ def _is_changed(test: Result) -> bool:
     return (
         test.outcome not in ("passed", "skipped", "xfailed")
         or test.standing in ("regression", "improvement", "not comparable")
-        or any(limit.holds is not None and limit.is_within_noise for limit in test.limits)
+        or bool(_close(test))
     )
+
+
+def _close(test: Result) -> Sequence[Limit]:
+    """Return the judged limits that are inside their interval."""
+    return [limit for limit in test.limits if limit.holds is not None and limit.is_within_noise]
 
 
 def _severity(test: Result) -> tuple[int, bool, bool, float]:
@@ -116,15 +121,17 @@ def _result(test: Result) -> str:
         return f"{ODD} worse"
     if test.standing == "improvement":
         return f"{GOOD} better"
-    return f"{ODD} {escaped(test.standing)}" if test.standing == "not comparable" else f"{ODD} within noise"
+    if test.standing == "not comparable":
+        return f"{ODD} not comparable"
+    return f"{ODD} {'within noise' if any(limit.holds for limit in _close(test)) else 'not significant'}"
 
 
 def _limit(limit: Limit) -> str:
     met, missed = ("≥", "**<**") if limit.bound == "at least" else ("≤", "**>**")
     sign = {True: met, False: missed, None: "?"}[limit.holds]
     bound = "±" if limit.bound == "size at most" else ""
-    note = f", {escaped(limit.note)}" if limit.note else ""
-    return f"{limit.metric} {limit.observed.text} {sign} {bound}{limit.limit:g}{note}"
+    notes = "".join(f", {escaped(note)}" for note in limit.notes)
+    return f"{limit.metric} {limit.observed.text} {sign} {bound}{limit.limit:g}{notes}"
 
 
 def _standing(test: Result) -> str:
