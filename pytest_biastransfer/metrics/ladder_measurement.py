@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.display.content import Content, PlottedCurve, PlottedCurves
+from pytest_biastransfer.display.content import Content, PlottedCurve, PlottedCurves, control_text
 from pytest_biastransfer.display.displayed import Displayed, Row, interval_columns
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.metrics.catalogue import METRICS, metric_named
@@ -176,7 +176,7 @@ class LadderMeasurement(Displayed):
             curves = [
                 PlottedCurve(self.last.model, curves[0].points),
                 PlottedCurve(
-                    f"control {self.last.control.model}",
+                    control_text(self.last.control.model),
                     self._points(metric, [one for one in controls if one is not None]),
                     color=1,
                 ),
