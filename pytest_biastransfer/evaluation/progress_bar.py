@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def images_shown(evaluators: Sequence[Environment], task: str, images: int, *, shown: bool) -> Iterator[None]:
+def images_shown(evaluators: Sequence[Environment], task: str, images: int | None, *, shown: bool) -> Iterator[None]:
     """Show the number of images that evaluators have evaluated, while the context is open.
 
     Parameters
@@ -25,7 +25,8 @@ def images_shown(evaluators: Sequence[Environment], task: str, images: int, *, s
     task
         The text before the bar.
     images
-        The number of images of all evaluations. Those whose predictions are stored count at the end.
+        The number of images of all evaluations, of which those whose predictions are stored count at the end; None if
+        it is not known.
     shown
         Whether to show the bar; nothing happens otherwise.
 
@@ -41,14 +42,16 @@ def images_shown(evaluators: Sequence[Environment], task: str, images: int, *, s
 
     def show(progress: Progress) -> None:
         done[progress.key] = progress.done
-        bar.total = max(bar.total, sum(done.values()))
+        if bar.total is not None:
+            bar.total = max(bar.total, sum(done.values()))
         bar.update(sum(done.values()) - bar.n)
 
     with _bar(task, images, " images") as bar, contextlib.ExitStack() as stack:
         for evaluator in evaluators:
             stack.enter_context(_reporting(evaluator, show))
         yield
-        bar.update(bar.total - bar.n)
+        if bar.total is not None:
+            bar.update(bar.total - bar.n)
 
 
 @contextlib.contextmanager
@@ -91,7 +94,7 @@ def steps_shown(
         bar.update(bar.total - bar.n)
 
 
-def _bar(task: str, total: int, unit: str) -> Any:
+def _bar(task: str, total: int | None, unit: str) -> Any:
     tqdm = need("tqdm.auto", "notebook", "progress=True")
     return tqdm.tqdm(total=total, desc=task, unit=unit)
 
