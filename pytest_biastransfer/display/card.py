@@ -36,13 +36,13 @@ def card(content: Content) -> str:
     )
 
 
-def text(words: str) -> str:
-    """Return words as HTML: names that others chose can neither end an element nor control the page.
+def text(plain: str) -> str:
+    """Return a text as HTML: names that others chose can neither end an element nor control the page.
 
     >>> text("<b>cat")
     '&lt;b&gt;cat'
     """
-    return escape(in_one_line(words))
+    return escape(in_one_line(plain))
 
 
 def _chart(chart: Chart) -> str:

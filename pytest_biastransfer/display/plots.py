@@ -128,7 +128,7 @@ def _draw_curve(curve: PlottedCurve, positions: Positions, axes: Any, shift: flo
         [max(figure.high - float(figure), 0.0) for figure in figures],
     ]
     axes.errorbar(
-        [positions.places[value] for value in curve.points],
+        [positions.coordinates[value] for value in curve.points],
         list(map(float, figures)),
         reach,
         capsize=3,
@@ -140,7 +140,7 @@ def _draw_curve(curve: PlottedCurve, positions: Positions, axes: Any, shift: flo
     )
     # Lines that are shifted do not extend the axes.
     ends = [
-        (positions.places[value], end)
+        (positions.coordinates[value], end)
         for value, figure in curve.points.items()
         for end in (float(figure), figure.low, figure.high)
         if math.isfinite(end)
@@ -153,8 +153,8 @@ def _draw_curve(curve: PlottedCurve, positions: Positions, axes: Any, shift: flo
 def _scale(positions: Positions, axes: Any) -> None:
     """Give the horizontal axis its scale and its ticks."""
     if positions.scale == "words":
-        places: Sequence[float] = list(positions.places.values())
-        axes.set_xticks(places, [value_text(value) for value in positions.places])
+        ticks: Sequence[float] = list(positions.coordinates.values())
+        axes.set_xticks(ticks, [value_text(value) for value in positions.coordinates])
     elif positions.scale == "log":
         axes.set_xscale("log")
     elif positions.scale == "symlog":

@@ -84,8 +84,9 @@ def interval_text(figure: WithInterval, signed: bool = False) -> str:
 def curves_figure(chart: PlottedCurves, escape: Escape) -> str:
     """Return curves as a chart with axes and a legend, and their figures as a table to unfold."""
     positions = positions_of(chart.values)
-    ends = [number for curve in chart.curves for one in curve.points.values() for number in (one.low, one.high, one)]
-    axis = axis_over([*map(float, ends), *chart.limits])
+    figures = [figure for curve in chart.curves for figure in curve.points.values()]
+    ends = [end for figure in figures for end in (float(figure), figure.low, figure.high)]
+    axis = axis_over([*ends, *chart.limits])
     marks = [*_frame(axis, positions, escape), *_limits(chart.limits, axis)]
     for number, curve in enumerate(chart.curves):
         # Curves of the same values would hide each other's intervals.
@@ -113,14 +114,14 @@ def _frame(axis: Axis, positions: Positions, escape: Escape) -> list[str]:
         y = round(_HEIGHT - _BOTTOM - tick.at / 100 * (_HEIGHT - _TOP - _BOTTOM), 1)
         marks.append(f'<line {_PALE} x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
         marks.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" {_TEXT}>{tick.text}</text>')
-    taken = -math.inf
-    for value in sorted(positions.places, key=positions.share):
+    occupied = -math.inf
+    for value in sorted(positions.coordinates, key=positions.share):
         name, x = value_text(value), _x(positions.share(value))
         # Approximately: the width of a character is 6. A label that would touch the one before it is left out.
         half = 3 * len(name) + 4
-        if x - half >= taken:
+        if x - half >= occupied:
             marks.append(f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="middle" {_TEXT}>{escape(name)}</text>')
-            taken = x + half
+            occupied = x + half
     return marks
 
 
@@ -168,7 +169,7 @@ def _figure_rows(chart: PlottedCurves, escape: Escape) -> str:
     for curve in chart.curves:
         style = chart.styles[curve.style] if chart.styles else ""
         for value, figure in curve.points.items():
-            name = ", ".join(word for word in (curve.name, style, f"{chart.setting} {value_text(value)}") if word)
+            name = ", ".join(filter(None, (curve.name, style, f"{chart.setting} {value_text(value)}")))
             rows.append(
                 f'<tr><th scope="row">{escape(name)}</th><td class="bt-number">{number_text(float(figure))}</td>'
                 f'<td class="bt-number bt-sub">{interval_text(figure)}</td></tr>'

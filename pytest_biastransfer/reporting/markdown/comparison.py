@@ -38,7 +38,9 @@ def _lines(comparison: ReportComparison, strips: ImageStrips | None) -> Iterator
     yield ""
     yield f"{code(comparison.names[0])} beside {code(comparison.names[1])}. {verdict.counts}."
     lost = comparison.lost_accuracies
-    for lines in fitting((["", f"{escaped(own.subject)}: {escaped(change_text(own))}."] for own in lost), _MOST_LOST):
+    for lines in fitting(
+        (["", f"{escaped(change.subject)}: {escaped(change_text(change))}."] for change in lost), _MOST_LOST
+    ):
         yield from lines
     if lost:
         yield ""
@@ -96,8 +98,8 @@ def _change(test: ComparedTest) -> str:
     if test.comparison is not None and test.comparison.record.problem:
         return escaped(f"not compared: {test.comparison.record.problem}")
     # The accuracy is that of a model, and stands below; here it says why a metric is not comparable.
-    told = [change for change in test.changes if change.metric != ACCURACY or change.meaning != "unchanged"]
-    return in_cell(escaped(change_text(change)) for change in told)
+    changes = [change for change in test.changes if change.metric != ACCURACY or change.meaning != "unchanged"]
+    return in_cell(escaped(change_text(change)) for change in changes)
 
 
 def _flips(comparison: ReportComparison, test: ComparedTest, strips: ImageStrips | None) -> Iterator[str]:
