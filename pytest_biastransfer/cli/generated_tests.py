@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_biastransfer.display.content import control_text
 from pytest_biastransfer.errors import ReportError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def first_tests_text(ranking: Sequence[Ranked], info: ScanInfo, severities: Sequ
     ladders = [effect for effect in severities if todays_limit(effect.mean) < 1]
     held = [effect for effect in ranking if is_held(effect)]
     unheld = [effect for effect in ranking if not is_held(effect)]
-    control = f", beside the control {info.control}" if info.control else ""
+    control = f", beside the {control_text(info.control)}" if info.control else ""
     floor = ", at least 0" if info.control else ""
     lines = [
         *_docstring(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -82,9 +82,10 @@ def run(options: argparse.Namespace) -> int:
     strips = _strips(options)
     reports = [read_from(read_report(path), path.as_posix()) for path in options.reports]
     mode = _mode(options, reports)
-    save(_rendered(mode, reports, options, strips), out)
+    text = _rendered(mode, reports, options, strips)
+    save(text, out)
     if strips is not None:
-        _write(strips, out.with_name(f"{out.stem}-images"))
+        _write(strips.linked(text), out.with_name(f"{out.stem}-images"))
     sys.stdout.write(f"{out}: {_CONTENTS[mode]} of {len(reports)} report{'s' * (len(reports) > 1)}\n")
     return 0
 
@@ -157,10 +158,10 @@ def _strips(options: argparse.Namespace) -> ImageStrips | None:
     return ImageStrips(options.image_url or f"{options.out.stem}-images")
 
 
-def _write(strips: ImageStrips, directory: Path) -> None:
+def _write(files: Mapping[str, bytes], directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, content in strips.files.items():
+        for name, content in files.items():
             (directory / name).write_bytes(content)
     except OSError as error:
         raise ReportError(f"{directory} cannot be written: {error.strerror}") from error

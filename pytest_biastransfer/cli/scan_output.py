@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_biastransfer.display.content import control_text
 from pytest_biastransfer.reporting.performance import performance_of
 from pytest_biastransfer.reporting.ranking import ranking_lines
 from pytest_biastransfer.reporting.summary_table import performance_rows
@@ -60,7 +61,7 @@ def _severities(effect: SeverityEffect, limit: float) -> list[str]:
 
 def sentence(results: ScanResults, info: ScanInfo) -> str:
     """Return the sentence with the numbers of interventions, evaluated images and reused predictions."""
-    compared = f", beside the control {info.control}" if info.control else ""
+    compared = f", beside the {control_text(info.control)}" if info.control else ""
     return (
         f"{counted(len(results.measured), 'intervention')}{_ladders_text(results)}, "
         f"{info.model} on {info.images}{compared}: "

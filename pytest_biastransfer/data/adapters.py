@@ -14,8 +14,13 @@ def wrap_dataset(dataset: object, origin: str) -> LabelledImages:
     if not hasattr(dataset, "__getitem__"):
         raise DatasetError(
             f"{origin}: got {dataset!r:.100}, expected a map-style dataset of (image, label), such as "
-            f"torchvision.datasets.ImageFolder(...){or_its_spec(dataset)}"
+            f"torchvision.datasets.ImageFolder(...){or_its_spec(dataset)}{_of_loader(dataset)}"
         )
     from pytest_biastransfer.data.map_style import MapStyleImages
 
     return MapStyleImages(dataset, origin)
+
+
+def _of_loader(dataset: object) -> str:
+    """Return a hint for a loader, such as torch's `DataLoader`, in place of its dataset."""
+    return "; pass the dataset of the loader: loader.dataset" if hasattr(dataset, "dataset") else ""

@@ -46,9 +46,16 @@ def labels_for(
 
 
 def model_labels(
-    images: LabelledImages, model_classes: Sequence[str] | None, outputs: int, order: ClassOrder | None = None
+    images: LabelledImages,
+    model_classes: Sequence[str] | None,
+    outputs: int,
+    order: ClassOrder | None = None,
+    *,
+    model: str = "",
 ) -> ModelLabels:
     """Return the labels as indices of the model's `outputs` logits, or the reason why they cannot be matched.
+
+    `model` is its name, for the error message of a label that it has no logit for.
 
     The dataset's map counts first. Without one, classes are matched by name where both dataset and model have names.
     Where the model has none, the labels are taken as they are, provided that the dataset has no names either, or as
@@ -59,7 +66,7 @@ def model_labels(
         return ModelLabels(_by_map(images, images.class_map, model_classes, outputs))
     if model_classes is not None and images.names_by_number:
         return _by_name(images, images.names_by_number, model_classes)
-    _require_outputs(images, outputs)
+    _require_outputs(images, outputs, model)
     if images.classes is not None and len(images.classes) != outputs:
         return ModelLabels(None, _other_count(images, images.classes, outputs))
     if model_classes is not None and list(model_classes) != list(map(str, range(outputs))):
@@ -69,13 +76,14 @@ def model_labels(
     return _by_order(images, images.classes, order)
 
 
-def _require_outputs(images: LabelledImages, outputs: int) -> None:
+def _require_outputs(images: LabelledImages, outputs: int, model: str) -> None:
     labels = images.labels
     if labels.max() >= outputs:
         index = int(labels.argmax())
+        named = f"the model {model}" if model else "the model"
         raise DatasetError(
-            f"image {index} of {images.name} has the label {labels[index]}, but the model has only {outputs} "
-            f"classes (0 to {outputs - 1}); check that the model and the dataset belong together"
+            f"image {index} of {images.name} has the label {labels[index]}, but {named} has only {outputs} classes "
+            f"(0 to {outputs - 1}); check that the model and the dataset belong together"
         )
 
 

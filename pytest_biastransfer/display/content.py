@@ -185,3 +185,12 @@ def largest_first(bars: Iterable[Bar], most: int) -> tuple[list[Bar], int]:
     """
     by_size = sorted(bars, key=lambda bar: -abs(bar.value))
     return sorted(by_size[:most], key=lambda bar: -bar.value), len(by_size[most:])
+
+
+def control_text(model: str) -> str:
+    """Return the name of a control model behind its role, which many are named after.
+
+    >>> control_text("clean resnet"), control_text("control")
+    ('control clean resnet', 'control')
+    """
+    return model if model == "control" else f"control {model}"

@@ -74,16 +74,17 @@ class Displayed(ABC):
         Raises
         ------
         ReportError
-            If there is no such chart.
+            If there is no such chart, or if `axes` are none of matplotlib.
         SpecError
             If matplotlib is not installed.
         """
-        from pytest_biastransfer.display.plots import draw, new_axes
+        from pytest_biastransfer.display.plots import draw, new_axes, require_axes
 
         content = self._content()
         name = next(iter(content.charts)) if chart is None else chart
         if name not in content.charts:
             raise ReportError(f"{type(self).__name__}.plot(chart={chart!r:.60}); {nearest(str(chart), content.charts)}")
+        require_axes(axes, type(self).__name__)
         if axes is None:
             axes = new_axes(content.charts[name])
             axes.set_title(content.heading, fontsize="medium", wrap=True)
@@ -96,12 +97,18 @@ class Displayed(ABC):
         Raises
         ------
         ReportError
-            For another ending.
+            For another ending, and if the file cannot be written.
         SpecError
             If matplotlib is needed, and not installed.
         """
         path = Path(path)
         require_ending(path)
+        try:
+            self._write(path)
+        except OSError as error:
+            raise ReportError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def _write(self, path: Path) -> None:
         # Only what is asked for: charts of stored predictions read all of them.
         if not is_plot(path):
             write_json(self.to_dict(), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.display.content import Bars, Chart, PlottedCurve, PlottedCurves
 from pytest_biastransfer.display.positions import Positions, positions_of, value_text
+from pytest_biastransfer.errors import ReportError
 from pytest_biastransfer.optional_dependencies import need
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ STYLES: Final = ("-", "--", ":")
 _TITLE: Final = 70
 _INCHES_A_BAR: Final = 0.3
 _WIDTH: Final = 7.0
+_POINTS_APART: Final = 3.0
 
 
 def draw(chart: Chart, axes: Any) -> None:
@@ -30,6 +33,12 @@ def draw(chart: Chart, axes: Any) -> None:
         _draw_bars(chart, axes)
     else:
         _draw_curves(chart, axes)
+
+
+def require_axes(axes: object, result: str) -> None:
+    """Raise `ReportError` for what is neither axes of matplotlib nor None."""
+    if axes is not None and not isinstance(axes, need("matplotlib.axes", EXTRA, "plot()").Axes):
+        raise ReportError(f"{result}.plot(axes={axes!r:.60}), expected axes of matplotlib, such as plt.gca()")
 
 
 def new_axes(chart: Chart) -> Any:
@@ -86,13 +95,17 @@ def _draw_bars(chart: Bars, axes: Any) -> None:
     axes.invert_yaxis()
     axes.axvline(0, color="#222222", linewidth=0.8)
     axes.set_xlabel(chart.axis)
+    if not chart.bars:
+        axes.set_xticks([])
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center")
 
 
 def _draw_curves(chart: PlottedCurves, axes: Any) -> None:
     positions = positions_of(chart.values)
     _scale(positions, axes)
-    for curve in chart.curves:
-        _draw_curve(curve, positions, axes)
+    for number, curve in enumerate(chart.curves):
+        # Curves of the same values would hide each other's intervals.
+        _draw_curve(curve, positions, axes, shift=_POINTS_APART * (number - (len(chart.curves) - 1) / 2))
     for name, style in zip(chart.styles, STYLES, strict=False):
         axes.plot([], [], color="gray", linestyle=style, label=name)
     for limit in chart.limits:
@@ -106,14 +119,16 @@ def _draw_curves(chart: PlottedCurves, axes: Any) -> None:
         axes.legend()
 
 
-def _draw_curve(curve: PlottedCurve, positions: Positions, axes: Any) -> None:
+def _draw_curve(curve: PlottedCurve, positions: Positions, axes: Any, shift: float) -> None:
+    transforms = need("matplotlib.transforms", EXTRA, "plot()")
+    shifted = transforms.ScaledTranslation(shift / 72, 0, axes.get_figure().dpi_scale_trans)
     figures = list(curve.points.values())
     reach = [
         [max(float(figure) - figure.low, 0.0) for figure in figures],
         [max(figure.high - float(figure), 0.0) for figure in figures],
     ]
     axes.errorbar(
-        [positions.places[value] for value in curve.points],
+        [positions.coordinates[value] for value in curve.points],
         list(map(float, figures)),
         reach,
         capsize=3,
@@ -121,14 +136,25 @@ def _draw_curve(curve: PlottedCurve, positions: Positions, axes: Any) -> None:
         label=curve.name or None,
         color=COLORS[curve.color % len(COLORS)],
         linestyle=STYLES[curve.style % len(STYLES)],
+        transform=axes.transData + shifted,
     )
+    # Lines that are shifted do not extend the axes.
+    ends = [
+        (positions.coordinates[value], end)
+        for value, figure in curve.points.items()
+        for end in (float(figure), figure.low, figure.high)
+        if math.isfinite(end)
+    ]
+    if ends:
+        axes.update_datalim(ends)
+        axes.autoscale_view()
 
 
 def _scale(positions: Positions, axes: Any) -> None:
     """Give the horizontal axis its scale and its ticks."""
     if positions.scale == "words":
-        places: Sequence[float] = list(positions.places.values())
-        axes.set_xticks(places, [value_text(value) for value in positions.places])
+        ticks: Sequence[float] = list(positions.coordinates.values())
+        axes.set_xticks(ticks, [value_text(value) for value in positions.coordinates])
     elif positions.scale == "log":
         axes.set_xscale("log")
     elif positions.scale == "symlog":

@@ -21,21 +21,21 @@ class Positions:
     ----------
     scale
         ``"symlog"`` is linear from 0 to `threshold`, where a logarithm has no room for 0.
-    places
+    coordinates
         The number that each value is drawn at.
     threshold
         The smallest number above 0; 0 unless the scale is ``"symlog"``.
     """
 
     scale: Scale
-    places: Mapping[object, float]
+    coordinates: Mapping[object, float]
     threshold: float = 0.0
 
     def share(self, value: object) -> float:
         """Return where a value is, from 0 at the left end to 1 at the right one; a single value is in the middle."""
-        numbers = [self._stretched(place) for place in self.places.values()]
+        numbers = [self._stretched(coordinate) for coordinate in self.coordinates.values()]
         low, high = min(numbers), max(numbers)
-        return (self._stretched(self.places[value]) - low) / (high - low) if high > low else 0.5
+        return (self._stretched(self.coordinates[value]) - low) / (high - low) if high > low else 0.5
 
     def _stretched(self, number: float) -> float:
         if self.scale == "log":
@@ -48,16 +48,20 @@ class Positions:
 def positions_of(values: Sequence[Any]) -> Positions:
     """Return where the values of a setting are; the axis is one of numbers if all of them are numbers.
 
-    >>> positions_of([0.001, 0.1]).scale, positions_of([0, 0.001, 0.1]).scale, positions_of(["a", "b"]).places
+    >>> positions_of([0.001, 0.1]).scale, positions_of([0, 0.001, 0.1]).scale, positions_of(["a", "b"]).coordinates
     ('log', 'symlog', {'a': 0.0, 'b': 1.0})
     """
     if not are_numbers(values):
-        return Positions("words", {value: float(place) for place, value in enumerate(values)})
-    places = {value: float(value) for value in values}
-    above_zero = [number for number in places.values() if number > 0]
-    if not above_zero or min(places.values()) < 0 or max(above_zero) / min(above_zero) < _WIDE:
-        return Positions("linear", places)
-    return Positions("log", places) if min(places.values()) > 0 else Positions("symlog", places, min(above_zero))
+        return Positions("words", {value: float(coordinate) for coordinate, value in enumerate(values)})
+    coordinates = {value: float(value) for value in values}
+    above_zero = [number for number in coordinates.values() if number > 0]
+    if not above_zero or min(coordinates.values()) < 0 or max(above_zero) / min(above_zero) < _WIDE:
+        return Positions("linear", coordinates)
+    return (
+        Positions("log", coordinates)
+        if min(coordinates.values()) > 0
+        else Positions("symlog", coordinates, min(above_zero))
+    )
 
 
 def are_numbers(values: Iterable[Any]) -> bool:

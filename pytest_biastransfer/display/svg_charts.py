@@ -1,4 +1,4 @@
-"""Charts of cards, as HTML with SVG: beside each bar, and below each curve, are the figures as text."""
+"""Charts of cards, as HTML with drawings: beside each bar, and below each curve, are the figures as text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from pytest_biastransfer.display.axes import Axis, axis_over
 from pytest_biastransfer.display.content import Bar, Bars, PlottedCurve, PlottedCurves, WithInterval
+from pytest_biastransfer.display.drawings import drawing
 from pytest_biastransfer.display.plots import COLORS
 from pytest_biastransfer.display.positions import Positions, positions_of, value_text
 
@@ -17,6 +18,12 @@ Escape = Callable[[str], str]
 _WIDTH, _HEIGHT = 460, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 24
 _DASHES: Final = ("none", "6 4", "2 3")
+# The size of a bar where its image is shown: the drawing has the width of the column.
+_BAR_WIDTH, _BAR_HEIGHT = 160, 16
+# Lines of axes are pale, and those of intervals and limits have the colour of the text.
+_PALE: Final = 'stroke="currentColor" stroke-opacity=".35"'
+_INK: Final = 'stroke="currentColor" stroke-width="1.5"'
+_TEXT: Final = 'fill="currentColor" font-size="11"'
 
 
 def bars_table(chart: Bars, escape: Escape) -> str:
@@ -44,16 +51,16 @@ def _bar_row(bar: Bar, axis: Axis, signed: bool, escape: Escape) -> str:
 
 def _bar(bar: Bar, axis: Axis) -> str:
     zero = axis.at(0.0)
-    marks = [f'<line class="bt-axis" x1="{zero}%" x2="{zero}%" y1="0" y2="16"/>']
+    marks = [f'<line {_PALE} x1="{zero}%" x2="{zero}%" y1="0" y2="16"/>']
     if math.isfinite(bar.value):
         at = axis.at(bar.value)
         left, width = min(zero, at), round(abs(at - zero), 1)
         marks.append(f'<rect x="{left}%" width="{width}%" y="4" height="8" fill="{COLORS[0]}"/>')
     if math.isfinite(bar.low) and math.isfinite(bar.high):
         low, high = axis.at(bar.low), axis.at(bar.high)
-        marks.append(f'<line class="bt-end" x1="{low}%" x2="{high}%" y1="8" y2="8"/>')
-        marks += [f'<line class="bt-end" x1="{end}%" x2="{end}%" y1="4" y2="12"/>' for end in (low, high)]
-    return f'<svg aria-hidden="true">{"".join(marks)}</svg>'
+        marks.append(f'<line {_INK} x1="{low}%" x2="{high}%" y1="8" y2="8"/>')
+        marks += [f'<line {_INK} x1="{end}%" x2="{end}%" y1="4" y2="12"/>' for end in (low, high)]
+    return drawing("".join(marks), _BAR_WIDTH, _BAR_HEIGHT)
 
 
 def number_text(value: float, signed: bool = False) -> str:
@@ -77,8 +84,9 @@ def interval_text(figure: WithInterval, signed: bool = False) -> str:
 def curves_figure(chart: PlottedCurves, escape: Escape) -> str:
     """Return curves as a chart with axes and a legend, and their figures as a table to unfold."""
     positions = positions_of(chart.values)
-    ends = [number for curve in chart.curves for one in curve.points.values() for number in (one.low, one.high, one)]
-    axis = axis_over([*map(float, ends), *chart.limits])
+    figures = [figure for curve in chart.curves for figure in curve.points.values()]
+    ends = [end for figure in figures for end in (float(figure), figure.low, figure.high)]
+    axis = axis_over([*ends, *chart.limits])
     marks = [*_frame(axis, positions, escape), *_limits(chart.limits, axis)]
     for number, curve in enumerate(chart.curves):
         # Curves of the same values would hide each other's intervals.
@@ -87,7 +95,7 @@ def curves_figure(chart: PlottedCurves, escape: Escape) -> str:
     label = escape(f"{chart.axis} by {chart.setting}")
     return (
         f'<figure class="bt-chart"><div class="bt-sub">{label}</div>{_legend(chart, escape)}'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(marks)}</svg>'
+        f"{drawing(''.join(marks), _WIDTH, _HEIGHT, label=label, scales=True)}"
         f"<details><summary>figures</summary><table>{_figure_rows(chart, escape)}</table></details></figure>"
     )
 
@@ -104,22 +112,22 @@ def _frame(axis: Axis, positions: Positions, escape: Escape) -> list[str]:
     marks = []
     for tick in axis.ticks:
         y = round(_HEIGHT - _BOTTOM - tick.at / 100 * (_HEIGHT - _TOP - _BOTTOM), 1)
-        marks.append(f'<line class="bt-axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        marks.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{tick.text}</text>')
-    taken = -math.inf
-    for value in sorted(positions.places, key=positions.share):
+        marks.append(f'<line {_PALE} x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
+        marks.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" {_TEXT}>{tick.text}</text>')
+    occupied = -math.inf
+    for value in sorted(positions.coordinates, key=positions.share):
         name, x = value_text(value), _x(positions.share(value))
         # Approximately: the width of a character is 6. A label that would touch the one before it is left out.
         half = 3 * len(name) + 4
-        if x - half >= taken:
-            marks.append(f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(name)}</text>')
-            taken = x + half
+        if x - half >= occupied:
+            marks.append(f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="middle" {_TEXT}>{escape(name)}</text>')
+            occupied = x + half
     return marks
 
 
 def _limits(limits: Sequence[float], axis: Axis) -> list[str]:
     return [
-        f'<line class="bt-end" stroke-dasharray="6 4" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
+        f'<line {_INK} stroke-dasharray="6 4" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
         for y in (_y(axis, limit) for limit in limits)
     ]
 
@@ -145,12 +153,15 @@ def _legend(chart: PlottedCurves, escape: Escape) -> str:
     keys = [(curve.name, COLORS[curve.color % len(COLORS)], 0) for curve in chart.curves if curve.name]
     keys += [(name, "currentColor", style) for style, name in enumerate(chart.styles)]
     keys += [(f"limit {limit:g}", "currentColor", 1) for limit in chart.limits]
-    entries = "".join(
-        f'<span><svg aria-hidden="true" viewBox="0 0 26 8"><line x1="0" x2="26" y1="4" y2="4" stroke="{color}" '
-        f'stroke-width="2" stroke-dasharray="{_DASHES[style % len(_DASHES)]}"/></svg>{escape(name)}</span>'
-        for name, color, style in keys
-    )
+    entries = " ".join(f"<span>{_key(color, style)}{escape(name)}</span>" for name, color, style in keys)
     return f'<div class="bt-legend">{entries}</div>' if entries else ""
+
+
+def _key(color: str, style: int) -> str:
+    """Return the line of a legend."""
+    dashes = _DASHES[style % len(_DASHES)]
+    line = f'<line x1="0" x2="26" y1="4" y2="4" stroke="{color}" stroke-width="2" stroke-dasharray="{dashes}"/>'
+    return drawing(line, 26, 8, scales=True)
 
 
 def _figure_rows(chart: PlottedCurves, escape: Escape) -> str:
@@ -158,7 +169,7 @@ def _figure_rows(chart: PlottedCurves, escape: Escape) -> str:
     for curve in chart.curves:
         style = chart.styles[curve.style] if chart.styles else ""
         for value, figure in curve.points.items():
-            name = ", ".join(word for word in (curve.name, style, f"{chart.setting} {value_text(value)}") if word)
+            name = ", ".join(filter(None, (curve.name, style, f"{chart.setting} {value_text(value)}")))
             rows.append(
                 f'<tr><th scope="row">{escape(name)}</th><td class="bt-number">{number_text(float(figure))}</td>'
                 f'<td class="bt-number bt-sub">{interval_text(figure)}</td></tr>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_biastransfer.optional_dependencies import need
 from pytest_biastransfer.progress.record import progress_text
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from pytest_biastransfer.evaluation.environment import Environment
     from pytest_biastransfer.progress.record import Progress
 
+# A step takes long: what matters is how far the current one is, which stands behind, and not the steps a second.
+_STEPS: Final = "{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit} [{{elapsed}}<{{remaining}}{{postfix}}]"
+
 
 @contextlib.contextmanager
-def images_shown(evaluators: Sequence[Environment], task: str, images: int, *, shown: bool) -> Iterator[None]:
+def images_shown(evaluators: Sequence[Environment], task: str, images: int | None, *, shown: bool) -> Iterator[None]:
     """Show the number of images that evaluators have evaluated, while the context is open.
 
     Parameters
@@ -25,7 +28,8 @@ def images_shown(evaluators: Sequence[Environment], task: str, images: int, *, s
     task
         The text before the bar.
     images
-        The number of images of all evaluations. Those whose predictions are stored count at the end.
+        The number of images of all evaluations, of which those whose predictions are stored count at the end; None if
+        it is not known.
     shown
         Whether to show the bar; nothing happens otherwise.
 
@@ -41,14 +45,16 @@ def images_shown(evaluators: Sequence[Environment], task: str, images: int, *, s
 
     def show(progress: Progress) -> None:
         done[progress.key] = progress.done
-        bar.total = max(bar.total, sum(done.values()))
+        if bar.total is not None:
+            bar.total = max(bar.total, sum(done.values()))
         bar.update(sum(done.values()) - bar.n)
 
-    with _bar(task, images, " images") as bar, contextlib.ExitStack() as stack:
+    with _bar(task, images, unit=" images") as bar, contextlib.ExitStack() as stack:
         for evaluator in evaluators:
             stack.enter_context(_reporting(evaluator, show))
         yield
-        bar.update(bar.total - bar.n)
+        if bar.total is not None:
+            bar.update(bar.total - bar.n)
 
 
 @contextlib.contextmanager
@@ -85,15 +91,15 @@ def steps_shown(
         if text is not None:
             bar.set_postfix_str(text)
 
-    with _bar(task, steps, f" {unit}") as bar, _reporting(evaluator, show):
+    with _bar(task, steps, bar_format=_STEPS.format(unit=unit)) as bar, _reporting(evaluator, show):
         yield begin
         bar.set_postfix_str("", refresh=False)
         bar.update(bar.total - bar.n)
 
 
-def _bar(task: str, total: int, unit: str) -> Any:
+def _bar(task: str, total: int | None, **options: str) -> Any:
     tqdm = need("tqdm.auto", "notebook", "progress=True")
-    return tqdm.tqdm(total=total, desc=task, unit=unit)
+    return tqdm.tqdm(total=total, desc=task, **options)
 
 
 @contextlib.contextmanager

@@ -101,5 +101,15 @@ def as_intervention(intervention: object, origin: str) -> Intervention:
         return intervention
     raise InterventionError(
         f"{origin}: got {intervention!r:.100}, expected an intervention such as Square(), or a registered name; "
-        f"wrap a callable or a transform in Custom(...)"
+        f"{_what_it_is(intervention)}"
     )
+
+
+def _what_it_is(value: object) -> str:
+    """Return a hint for what is often passed in place of an intervention."""
+    if isinstance(value, type) and issubclass(value, Intervention):
+        return f"{value.__name__} is a class: call it, as in {value.__name__}(...)"
+    # A `Ladder`, which this module cannot import.
+    if hasattr(value, "strengths"):
+        return "measure_ladder() measures a ladder"
+    return "wrap a callable or a transform in Custom(...)"

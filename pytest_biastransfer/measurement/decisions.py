@@ -243,7 +243,7 @@ def _of_class_numbers(model: Model, images: LabelledImages, outputs: int, name: 
 def _class_labels(model: Model, images: LabelledImages, outputs: int) -> ModelLabels:
     if images.label_table is not None:
         return ModelLabels(None, "it has several labels for each image; name the one that is judged with positive=")
-    return model_labels(images, model.classes, outputs, model.class_order)
+    return model_labels(images, model.classes, outputs, model.class_order, model=model.name)
 
 
 def class_names_of(model: Model, images: LabelledImages, outputs: int, labels_fit: bool) -> tuple[str, ...]:
@@ -267,6 +267,11 @@ def _number_of(requested: int | str, names: Sequence[str], keyword: str) -> int:
     if isinstance(requested, str):
         requested = in_one_line(requested)
         same = [number for number, name in enumerate(names) if composed(name) == composed(requested)]
+        if not same and list(names) == list(map(str, range(len(names)))):
+            raise BiasTransferError(
+                f"{keyword}={requested!r}: the classes of the model have no names; give a number from 0 to "
+                f"{len(names) - 1}, or name them: Model(module, classes=[...]), or classes=FILE in its spec"
+            )
         if not same:
             raise BiasTransferError(f"{keyword}={requested!r} is not a class of the model; {nearest(requested, names)}")
         if len(same) > 1:

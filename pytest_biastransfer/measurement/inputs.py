@@ -30,13 +30,11 @@ def evaluator_for(
 ) -> Evaluator:
     """Return an evaluator for use without pytest.
 
-    Raises `BiasTransferError` for a device that does not exist, and for a number of images that is not positive.
+    Raises `BiasTransferError` for a device that does not exist, for a number of images that is not positive, and for
+    a store that is no directory.
     """
     require_counts(batch_size=batch_size, max_images=max_images)
-    if store is not None and "://" in str(store):
-        raise BiasTransferError(
-            f"store={str(store)!r:.80}: expected a directory; URLs are for pytest's option --bias-store"
-        )
+    _require_directory(store)
     opened = Store(None if store is None else Path(store))
     return Evaluator(
         resolve_device(str(device), opened.facts),
@@ -45,6 +43,15 @@ def evaluator_for(
         max_images=max_images,
         on_progress=on_progress,
     )
+
+
+def _require_directory(store: object) -> None:
+    if store is None or isinstance(store, Path):
+        return
+    if not isinstance(store, str):
+        raise BiasTransferError(f"store={store!r:.80}, expected a directory, such as 'predictions'")
+    if "://" in store:
+        raise BiasTransferError(f"store={store!r:.80}: expected a directory; URLs are for pytest's option --bias-store")
 
 
 def require_counts(**counts: int | None) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_biastransfer.data import as_images
+from pytest_biastransfer.errors import InterventionError
 from pytest_biastransfer.evaluation.progress_bar import images_shown
 from pytest_biastransfer.fingerprints import fingerprint
+from pytest_biastransfer.interventions import Ladder
 from pytest_biastransfer.judgement.expectation import require_classes, require_confidence, require_target
 from pytest_biastransfer.measurement.inputs import evaluator_for
 from pytest_biastransfer.measurement.measure import measure_loaded
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from pytest_biastransfer.data import LabelledImages
     from pytest_biastransfer.evaluation.evaluator import Evaluator
-    from pytest_biastransfer.interventions import Ladder
     from pytest_biastransfer.judgement.early_stop import EarlyStop
     from pytest_biastransfer.measurement.inputs import Target
     from pytest_biastransfer.metrics.measurement import Measurement
@@ -74,6 +75,7 @@ def measure_ladder(
     ([0 [0, 0.355], 1 [0.645, 1]], 0.5 [0.349, 0.651])
     """
     evaluator = evaluator_for(device, store, batch_size=batch_size, max_images=max_images)
+    _require_ladder(ladder)
     own, images = as_model(model, "model"), as_images(dataset, "dataset")
     other = None if control is None else as_model(control, "control")
     passes = (1 + len(ladder.steps)) * (1 if other is None else 2)
@@ -87,6 +89,14 @@ def measure_ladder(
             positive=require_classes("positive", positive),
             target=require_target(target),
             confidence=require_confidence(confidence),
+        )
+
+
+def _require_ladder(ladder: object) -> None:
+    if not isinstance(ladder, Ladder):
+        raise InterventionError(
+            f"ladder: got {ladder!r:.100}, expected an intervention at several strengths, such as "
+            f"ladder(Square(), 'size', [0.05, 0.1, 0.2])"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_biastransfer.display.content import Content, PlottedCurve, PlottedCurves
+from pytest_biastransfer.display.content import Content, PlottedCurve, PlottedCurves, control_text
 from pytest_biastransfer.display.displayed import Displayed, Row, interval_columns
 from pytest_biastransfer.errors import BiasTransferError, nearest
 from pytest_biastransfer.metrics.catalogue import METRICS, metric_named
@@ -174,7 +174,7 @@ class LadderMeasurement(Displayed):
         controls = {strength: own.control for strength, own in measured.items() if own.control is not None}
         curves = [PlottedCurve(self.last.model if controls else "", _points(metric, measured))]
         if self.last.control is not None:
-            curves.append(PlottedCurve(f"control {self.last.control.model}", _points(metric, controls), color=1))
+            curves.append(PlottedCurve(control_text(self.last.control.model), _points(metric, controls), color=1))
         return PlottedCurves(self.field, metric, curves, floor=0.0)
 
 

@@ -166,5 +166,14 @@ def wrap_module(module: object, origin: str) -> Model:
     raise ModelError(
         f"{origin}: got {module!r:.100}, expected a torch.nn.Module, or "
         f"pytest_biastransfer.Model(module, preprocess=Preprocess(size=, mean=, std=), classes=[...])"
-        f"{or_its_spec(module)}"
+        f"{or_its_spec(module)}{_no_instance(module)}"
     )
+
+
+def _no_instance(module: object) -> str:
+    """Return a hint for what is often passed in place of a module."""
+    if isinstance(module, type):
+        return f"; {module.__name__} is a class: call it, as in {module.__name__}(...)"
+    if isinstance(module, Mapping):
+        return "; these are weights: make the module, and call its load_state_dict(...)"
+    return ""

@@ -51,6 +51,10 @@ class ImageStrips:
             self.files[name] = file.getvalue()
         return f"{self._address}/{name}"
 
+    def linked(self, text: str) -> dict[str, bytes]:
+        """Return the files that a text links to: what did not fit into it was drawn for nothing."""
+        return {name: content for name, content in self.files.items() if name in text}
+
 
 def with_pictures(images: Sequence[Shown]) -> list[Shown]:
     """Return the images that have a clean and an intervened picture, at most as many as a strip has."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_biastransfer.display.content import Bar, Bars, Content
+from pytest_biastransfer.display.content import Bar, Bars, Content, control_text
 from pytest_biastransfer.display.displayed import Displayed, Row, interval_columns
 from pytest_biastransfer.errors import BiasTransferError, nearest
 
@@ -137,8 +137,9 @@ class Ranking(Displayed):
 
     def _content(self) -> Content:
         model = self.performances[0]
+        bars = [Bar.of(ranked.name, ranked.figure, ranked.gained.strip("-")) for ranked in self.entries]
         images = f"{model.clean.images:,} of " if model.clean.images < model.total else ""
-        control = f", beside the control {self.performances[1].model}" if len(self.performances) > 1 else ""
+        control = f", beside the {control_text(self.performances[1].model)}" if len(self.performances) > 1 else ""
         return Content(
             title="Interventions by their effect",
             subtitle=f"{model.model} on {images}{model.total:,} images of {model.dataset}{control}",
@@ -147,7 +148,7 @@ class Ranking(Displayed):
                 *(f"Unchanged images, {performance.model}: {performance.clean}." for performance in self.performances),
                 *(f"Not measured: {name}: {reason}" for name, reason in self.skipped.items()),
             ],
-            charts={"ranking": Bars(self._axis, [Bar.of(own.name, own.figure, own.gained) for own in self.entries])},
+            charts={"ranking": Bars(self._axis, bars)},
             **({"album": self.worst.pictures} if self.entries else {}),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ def scan(
     model: Model | torch.nn.Module | str,
     dataset: Any,
     *,
-    interventions: Mapping[str, Intervention | str] | None = None,
+    interventions: Mapping[str, Intervention | str] | Sequence[str] | None = None,
     control: Model | torch.nn.Module | str | None = None,
     positive: Target | None = None,
     device: str | torch.device = "auto",
@@ -43,7 +43,8 @@ def scan(
     model, dataset, control, positive, device, batch_size, max_images, store, progress
         As of `pytest_biastransfer.measure`. With a control model, interventions are ranked by `asr_excess`.
     interventions
-        Interventions by the names that they have in the ranking; default: all that the package has a name for.
+        Interventions by the names that they have in the ranking, or a list of names that the package has, such as
+        ``["dark", "noise"]``; default: all of these.
 
     Raises
     ------
@@ -80,8 +81,11 @@ def scan(
 def _named(interventions: object) -> dict[str, Intervention]:
     if interventions is None:
         return {name: BUILT_IN.named(name) for name in BUILT_IN.names}
+    if isinstance(interventions, list | tuple) and all(isinstance(name, str) for name in interventions):
+        interventions = dict(zip(interventions, interventions, strict=True))
     if not isinstance(interventions, Mapping) or not interventions:
         raise BiasTransferError(
-            f"interventions={interventions!r:.100}, expected interventions by name, such as {{'square': Square()}}"
+            f"interventions={interventions!r:.100}, expected interventions by name, such as {{'square': Square()}}, or "
+            f"registered names, such as ['dark', 'noise']"
         )
     return {str(name): as_intervention(own, f"interventions: {name}") for name, own in interventions.items()}

@@ -114,9 +114,8 @@ def search_worst(
     own, loaded = as_model(model, "model"), as_images(dataset, "dataset")
     other = None if control is None else as_model(control, "control")
     search = Search(sample, everything, own, loaded, other, case)
-    # How many interventions the search draws is not known, so that the bar grows with it.
-    passes = 2 if other is None else 4
-    with images_shown([sample, everything], "search_worst", passes * sample.count(loaded), shown=progress):
+    # How many interventions the search draws is not known.
+    with images_shown([sample, everything], "search_worst", None, shown=progress):
         return search.run(None, b"")
 
 

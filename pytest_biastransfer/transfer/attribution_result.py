@@ -11,7 +11,7 @@ from pytest_biastransfer.display.displayed import Displayed, Row, interval_colum
 from pytest_biastransfer.metrics.statistics.estimate import Estimate
 from pytest_biastransfer.metrics.statistics.seed_intervals import difference_over_seeds
 from pytest_biastransfer.names import Bound
-from pytest_biastransfer.transfer.result_charts import figure_rows
+from pytest_biastransfer.transfer.result_charts import axis_name, figure_rows
 from pytest_biastransfer.transfer.seed_repeats import Repeated, estimate_to_json, worse_by
 
 # Where the models come from.
@@ -192,9 +192,9 @@ class Attribution(Displayed):
             subtitle="by where the model comes from",
             sentences=[self.sentence],
             charts={
-                "figure": Bars("figure", [Bar.of(name, arm.figure) for name, arm in arms], is_signed),
+                "figure": Bars(axis_name(self.question), [Bar.of(name, arm.figure) for name, arm in arms], is_signed),
                 "differences": Bars(
-                    "difference of the figures",
+                    f"difference of {axis_name(self.question)}",
                     [Bar.of(f"source - {name}", difference) for name, difference in self.differences.items()],
                     signed=True,
                 ),

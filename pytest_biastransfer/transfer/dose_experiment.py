@@ -153,6 +153,11 @@ def dose_responses_loaded(
     limit: float | None = None,
 ) -> DoseResponses:
     """Measure with an evaluator, and with models and images that are loaded already."""
+    if not callable(change):
+        raise TransferError(
+            f"change={change!r:.60}, expected a function of the images and a level, such as "
+            f"lambda images, level: plant(images, Square(), level)"
+        )
     figures: dict[str, dict[float, Repeated]] = {name: {} for name in sources}
     for level in sorted(_require_levels(levels)):
         images = as_images(change(finetuning, level), "change")

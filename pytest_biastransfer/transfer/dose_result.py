@@ -106,7 +106,7 @@ class DoseResponse(Displayed):
             title=self.question,
             subtitle="by level",
             sentences=[self.sentence],
-            charts=charts_over("level", {"": self.levels}, bound=self.bound, limit=self.limit),
+            charts=charts_over("level", self.question, {"": self.levels}, bound=self.bound, limit=self.limit),
         )
 
 
@@ -224,7 +224,7 @@ class DoseResponses(Displayed):
             title=first.question,
             subtitle="by source and level",
             sentences=[*([] if first.limit is None else by_source), self.sentence],
-            charts=charts_over("level", curves, bound=first.bound, limit=first.limit),
+            charts=charts_over("level", self.question, curves, bound=first.bound, limit=first.limit),
         )
 
     @property

@@ -173,6 +173,15 @@ class Recipe:
         return recipe
 
 
+def require_recipe(recipe: object) -> Recipe:
+    """Return a recipe, the default one for None; raises `TransferError` for anything else."""
+    if recipe is None:
+        return Recipe()
+    if not isinstance(recipe, Recipe):
+        raise TransferError(f"recipe={recipe!r:.60}, expected Recipe(epochs=..., learning_rate=..., ...)")
+    return recipe
+
+
 def require_mode(value: object) -> Mode:
     """Return a valid mode of transfer; raises `TransferError` for anything else."""
     for mode in get_args(Mode):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def charts_over(
     setting: str,
+    question: str,
     curves: Mapping[str, Mapping[Any, Repeated]],
     *,
     bound: Bound = "at most",
@@ -30,6 +31,8 @@ def charts_over(
     ----------
     setting
         The name of what is on the horizontal axis.
+    question
+        The name of the figure, which is on the vertical axis.
     curves
         What was found, by the name of the curve and by the value of the setting.
     bound, limit
@@ -47,9 +50,18 @@ def charts_over(
         for style, measure in enumerate(measures)
     ]
     return {
-        "figure": PlottedCurves(setting, "figure", figures, limits, floor=_floor(curves, bound)),
+        "figure": PlottedCurves(setting, axis_name(question), figures, limits, floor=_floor(curves, bound)),
         "performance": PlottedCurves(setting, " and ".join(measures), performances, styles=measures[1:] and measures),
     }
+
+
+def axis_name(question: str) -> str:
+    """Return a question without the arguments of its intervention, which are in the title of a chart.
+
+    >>> axis_name("asr of Square(size=0.25, anchor='top-left')"), axis_name("accuracy by light")
+    ('asr of Square', 'accuracy by light')
+    """
+    return question.partition("(")[0]
 
 
 def _means(curve: Mapping[Any, Repeated], measure: str) -> dict[object, Estimate]:

@@ -16,7 +16,7 @@ from pytest_biastransfer.metrics.statistics.seed_intervals import difference_ove
 from pytest_biastransfer.models.thresholds import DEFAULT, Threshold
 from pytest_biastransfer.names import Bound
 from pytest_biastransfer.transfer.question import ACCURACY, Question
-from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
+from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode, require_recipe
 from pytest_biastransfer.transfer.transfer_model import transfer_loaded
 
 if TYPE_CHECKING:
@@ -165,7 +165,11 @@ class RepeatedTransfer:
     ) -> RepeatedTransfer:
         """Return it of a caller's arguments; raises `BiasTransferError` for invalid ones."""
         return cls(
-            require_mode(mode), recipe or Recipe(), threshold, _require_seeds(seeds), require_confidence(confidence)
+            require_mode(mode),
+            require_recipe(recipe),
+            threshold,
+            _require_seeds(seeds),
+            require_confidence(confidence),
         )
 
     def measure(self, evaluator: Evaluator, source: Model, finetuning: LabelledImages, question: Question) -> Repeated:

@@ -130,13 +130,13 @@ class Sweep(Displayed):
         ]
 
     def _content(self) -> Content:
-        names = list(self.axes)
+        names, question = list(self.axes), self.points[0].question
         shared = ", ".join(f"{name}={value_text(value)}" for name, value in self.shared.items())
         return Content(
-            title=self.points[0].question,
+            title=question,
             subtitle=f"by {' and '.join(names)}" if names else "",
             sentences=[f"With {shared}." if shared else ""],
-            charts=charts_over(self._horizontal, self._curves(), bound=self.points[0].bound),
+            charts=charts_over(self._horizontal, question, self._curves(), bound=self.points[0].bound),
         )
 
     @property

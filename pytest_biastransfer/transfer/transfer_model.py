@@ -24,7 +24,7 @@ from pytest_biastransfer.progress.record import Progress
 from pytest_biastransfer.progress.stream_line import progress_on
 from pytest_biastransfer.store import StoreDirectory
 from pytest_biastransfer.store.chunks import ChunkStore
-from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode
+from pytest_biastransfer.transfer.recipe import Mode, Recipe, require_mode, require_recipe
 
 if TYPE_CHECKING:
     import torch
@@ -134,10 +134,7 @@ def transfer_loaded(
     name: str = "",
 ) -> Model:
     """Transfer with an evaluator, and with a model and images that are loaded already."""
-    recipe = recipe or Recipe()
-    if not isinstance(recipe, Recipe):
-        raise TransferError(f"recipe={recipe!r:.60}, expected Recipe(epochs=..., learning_rate=..., ...)")
-    experiment = _Experiment.of(evaluator, source, images, require_mode(mode), classes, recipe)
+    experiment = _Experiment.of(evaluator, source, images, require_mode(mode), classes, require_recipe(recipe))
     threshold = require_threshold(threshold, experiment.targets.loss, "transfer", experiment.targets.names)
     name = name or f"{source.name}, {mode} on {images.name}"
     facts, metadata_key = evaluator.store.facts, fingerprint("transferred", experiment.text)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -118,6 +119,53 @@ def test_a_card_is_complete_html_without_scripts_and_requests(kind: str, results
     assert "<script" not in card
     assert not re.search(r"https?://|url\(|@import", card)
     assert "nan" not in re.findall(r'(?:x1|x2|y1|y2|cx|cy|width|points)="([^"]*)"', card)
+
+
+class Sanitized(HTMLParser):
+    """What JupyterLab shows of a notebook that is not trusted: it removes styles and SVG, and keeps the texts of SVG."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.styles, self.hidden = 0, 0
+        self.texts: list[str] = []
+        self.drawings: list[ET.Element] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.styles += tag == "style"
+        # Within a hidden element, others of the same name would end it.
+        assert not (self.hidden and tag == "span")
+        # JupyterLab removes the one, and others remove the other.
+        is_hidden = "hidden" in attributes
+        assert is_hidden == (attributes.get("style") == "display: none")
+        self.hidden += tag == "span" and is_hidden
+        source = attributes.get("src") or ""
+        if source.startswith("data:image/svg+xml,"):
+            self.drawings.append(ET.fromstring(unquote(source.partition(",")[2])))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.styles -= tag == "style"
+        self.hidden -= tag == "span" and bool(self.hidden)
+
+    def handle_data(self, data: str) -> None:
+        if not self.styles and not self.hidden:
+            self.texts.append(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_card_has_its_charts_where_styles_and_svg_are_removed(kind: str, results: Mapping[str, Displayed]) -> None:
+    card = results[kind]._repr_html_()
+    shown = Sanitized()
+    shown.feed(card)
+    assert len(shown.drawings) == card.count("<svg") > 0
+    namespace = "{http://www.w3.org/2000/svg}"
+    for kind_of_mark in ("rect", "line", "circle", "polyline", "text"):
+        drawn = sum(len(list(one.iter(f"{namespace}{kind_of_mark}"))) for one in shown.drawings)
+        background = len(shown.drawings) if kind_of_mark == "rect" else 0
+        assert drawn - background == len(re.findall(f"<{kind_of_mark}[ >]", card))
+    # The labels of the ticks would be read as a single number.
+    labels = {label.text for one in shown.drawings for label in one.iter(f"{namespace}text")}
+    assert not labels & set(shown.texts)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -239,7 +287,7 @@ def test_images_that_cannot_be_drawn_leave_the_card_without_pictures() -> None:
     two_channels = [(torch.tensor([0.4, 0.3]).reshape(2, 1, 1).expand(2, 8, 8), 0)] * 8
     module = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     card = measure(module, two_channels, Custom(swapped))._repr_html_()
-    assert "<img" not in card
+    assert "<figcaption" not in card
     assert "No pictures: images of 2 channels cannot be drawn" in card
 
 
@@ -249,7 +297,7 @@ def test_a_pickled_measurement_leaves_the_images_behind(results: Mapping[str, Di
     again = pickle.loads(pickle.dumps(results["measurement"]))
     assert again.album is None
     assert again.asr == results["measurement"].asr  # type: ignore[attr-defined]
-    assert "<img" not in again._repr_html_()
+    assert "<figcaption" not in again._repr_html_()
 
 
 @pytest.mark.parametrize(
@@ -273,6 +321,38 @@ def test_where_no_prediction_changes_the_card_says_so() -> None:
     assert "No prediction changed." in card
     assert "change of each class&#x27;s share of the predictions: none" in card
     assert "bt-album" not in card.partition("</style>")[2]
+
+
+def test_curves_of_the_same_figures_are_drawn_beside_each_other() -> None:
+    import matplotlib.pyplot as plt
+
+    from pytest_biastransfer.display.content import Bar, PlottedCurve, PlottedCurves
+    from pytest_biastransfer.display.plots import draw
+
+    points: dict[object, Bar] = {0.1: Bar("", 0.5, 0.4, 0.6), 0.2: Bar("", 0.5, 0.4, 0.6)}
+    axes = plt.figure().add_subplot()
+    draw(PlottedCurves("size", "asr", [PlottedCurve("own", points), PlottedCurve("control", points, 1)]), axes)
+    axes.figure.canvas.draw()
+    containers: Any = axes.containers
+    own, control = (container.lines[0] for container in containers)
+    drawn = [line.get_transform().transform(line.get_xydata()) for line in (own, control)]
+    assert (drawn[0][:, 0] < drawn[1][:, 0]).all()
+    assert (drawn[0][:, 1] == drawn[1][:, 1]).all()
+    # The values are those of the axis; only what is drawn is shifted.
+    assert own.get_xdata().tolist() == [0.1, 0.2]
+    left, right = axes.get_xlim()
+    assert left < 0.1
+    assert right > 0.2
+    bottom, top = axes.get_ylim()
+    assert bottom < 0.4
+    assert top > 0.6
+    plt.close("all")
+
+
+def test_a_plot_without_bars_says_so() -> None:
+    axes = measure(brightest(), images(), Square(size=0.1)).plot("classes")
+    assert [text.get_text() for text in axes.texts] == ["none"]
+    assert not axes.get_xticks().size
 
 
 def test_undefined_figures_have_no_marks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from tests.support.sample_reports import report_of, sample_report
 ROOT: Final = Path(__file__).parents[2]
 ACTION: Final = yaml.safe_load((ROOT / "action.yml").read_text())
 PAGE: Final = (ROOT / "docs" / "ci.md").read_text()
+COMMIT: Final = "3f2a9c0000000000000000000000000000000000"
 NEEDED: Final = ("bash", "curl", "jq", "git", "sed", "base64")
 
 pytestmark = [
@@ -59,11 +61,20 @@ class Job:
         self.runner = {
             "GITHUB_API_URL": server.address,
             "GITHUB_REPOSITORY": "someone/pets",
+            "GITHUB_RUN_ID": "345",
             "GITHUB_SERVER_URL": (directory / "server").as_uri(),
             "RUNNER_TEMP": str(directory / "temp"),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
         }
+
+    def evaluated(self, expression: str) -> str:
+        """Return the value of an expression of the action."""
+        if expression == "${{ github.event.pull_request.head.sha || github.sha }}":
+            return COMMIT
+        of_input = re.fullmatch(r"\$\{\{ inputs\.([\w-]+) \}\}", expression)
+        assert of_input is not None
+        return self.inputs[of_input[1]]
 
     def run(self) -> subprocess.CompletedProcess[str]:
         """Run the steps of the action until one fails."""
@@ -72,10 +83,7 @@ class Job:
             if "if" in step and not self.inputs["images-branch"]:
                 assert step["if"] == "${{ inputs.images-branch != '' }}"
                 continue
-            environment = {
-                name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda match: self.inputs[match[1]], value)
-                for name, value in step["env"].items()
-            }
+            environment = {name: self.evaluated(value) for name, value in step["env"].items()}
             finished = shell(step["run"], self.directory, {**self.runner, **environment})
             if finished.returncode:
                 break
@@ -94,6 +102,8 @@ def test_the_action_posts_a_comment_and_updates_it(job: Job, server: CommentServ
     assert (finished.returncode, finished.stderr) == (0, "")
     (body,) = server.bodies
     assert body.startswith("<!-- pytest-biastransfer: bias -->\n## ❌ Bias transfer: 2 tests got worse")
+    run = f"{(job.directory / 'server').as_uri()}/someone/pets/actions/runs/345"
+    assert body.endswith(f"\n\nCommit {COMMIT}, [run]({run})\n")
     (job.directory / "bias.json").write_text(to_json(report_of()))
     assert job.run().returncode == 0
     (body,) = server.bodies
@@ -116,6 +126,26 @@ def test_the_action_finds_its_comment_among_many(job: Job, server: CommentServer
     assert job.run().returncode == 0
     assert server.bodies[-1].startswith("<!-- pytest-biastransfer: nightly -->\n")
     assert len(server.bodies) == len(before) + 1
+
+
+def test_the_action_finds_its_comment_by_the_owner_of_a_personal_token(job: Job, server: CommentServer) -> None:
+    server.is_personal = True
+    server.add("<!-- pytest-biastransfer: bias --> of a bot", user=1)
+    own = server.add("<!-- pytest-biastransfer: bias -->\nof the last push", kind="User")
+    assert job.run().returncode == 0
+    assert server.requests[-1] == f"PATCH /repos/someone/pets/issues/comments/{own}"
+    assert server.bodies[0] == "<!-- pytest-biastransfer: bias --> of a bot"
+    assert len(server.bodies) == 2
+
+
+def test_a_comment_keeps_names_that_a_shell_would_execute(job: Job, server: CommentServer) -> None:
+    hostile = "test_it.py::test_x[\"'`$(touch run)\\\\n%s!]"
+    (test, *_) = sample_report().tests
+    (job.directory / "bias.json").write_text(to_json(report_of(dataclasses.replace(test, name=hostile))))
+    finished = job.run()
+    assert finished.returncode == 0, finished.stderr
+    assert hostile in server.bodies[0]
+    assert not list(job.directory.rglob("run"))
 
 
 def test_the_action_pushes_pictures_to_a_branch_of_their_own(job: Job, server: CommentServer) -> None:
@@ -181,19 +211,25 @@ def test_the_job_of_gitlab_posts_a_comment_with_pictures_and_updates_it(tmp_path
     pictures = list((tmp_path / "bias-images").iterdir())
     written = (tmp_path / "bias.md").read_text()
     for number in range(120):
-        server.add("<!-- pytest-biastransfer --> mine" if number == 3 else "a comment", user=1)
+        server.add("<!-- pytest-biastransfer: bias-comment 1/2 --> mine" if number == 3 else "a comment", user=1)
     (script,) = jobs["bias-comment"]["script"]
     runner = {
         "CI_API_V4_URL": server.address,
         "CI_PROJECT_ID": "5",
         "CI_MERGE_REQUEST_IID": "12",
+        "CI_COMMIT_SHA": COMMIT,
+        "CI_JOB_NAME": "bias-comment 1/2",
+        "CI_PIPELINE_URL": "https://example.org/pipelines/7",
         "BIAS_TOKEN": TOKEN,
     }
     finished = shell(script, tmp_path, runner)
     assert finished.returncode == 0, finished.stderr
     assert len(server.bodies) == 121
     assert server.requests[-1] == "POST /projects/5/merge_requests/12/notes"
-    assert server.bodies[-1].startswith("<!-- pytest-biastransfer -->\n## ❌ Bias transfer: 2 tests got worse")
+    assert server.bodies[-1].startswith(
+        "<!-- pytest-biastransfer: bias-comment 1/2 -->\n## ❌ Bias transfer: 2 tests got worse"
+    )
+    assert server.bodies[-1].endswith(f"\n\nCommit {COMMIT}, [pipeline](https://example.org/pipelines/7)\n")
     # Every link is to an uploaded file.
     assert len(server.uploads) == len(pictures) > 0
     assert set(re.findall(r"!\[[^]]*\]\((\S+)\)", server.bodies[-1])) == {
@@ -204,6 +240,9 @@ def test_the_job_of_gitlab_posts_a_comment_with_pictures_and_updates_it(tmp_path
     assert len(server.bodies) == 121
     assert "3 tests got worse" in server.bodies[-1]
     assert server.requests[-1] == "PUT /projects/5/merge_requests/12/notes/121"
+    # Another job of the same merge request.
+    assert shell(script, tmp_path, {**runner, "CI_JOB_NAME": "bias-comment 2/2"}).returncode == 0
+    assert len(server.bodies) == 122
     refused = shell(script, tmp_path, {**runner, "BIAS_TOKEN": "wrong"})
     assert refused.returncode != 0
     assert 'GitLab: {"message": "Bad credentials"}' in refused.stderr

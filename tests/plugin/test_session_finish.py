@@ -87,6 +87,33 @@ def test_a_conftest_of_a_directory_is_called_too(pytester: pytest.Pytester) -> N
     assert len(report["tests"]) == 2
 
 
+@pytest.mark.parametrize("end", ["raise KeyboardInterrupt", "pytest.exit('enough')"])
+def test_an_interrupted_session_passes_on_the_tests_that_ran(passing_on: pytest.Pytester, end: str) -> None:
+    passing_on.makepyfile(
+        test_it=f"{TESTS}\ndef test_of_another_kind():\n    {end}\n{TESTS.replace('square():', 'late():')}"
+    )
+    result = passing_on.runpytest_subprocess(*MODES["no:xdist"])
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    (report,) = reports(passing_on)
+    assert isinstance(report, dict)
+    assert [(test["name"], test["outcome"]) for test in report["tests"]] == [
+        ("test_it.py::test_square[yellow-square]", "failed"),
+        ("test_it.py::test_gray[grayscale]", "passed"),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["no:xdist", "n2"])
+def test_a_session_that_stops_at_the_first_failure_passes_on_once(
+    passing_on: pytest.Pytester, warm: WarmPython, mode: str
+) -> None:
+    passing_on.runpytest_inprocess(*MODES[mode], "-x", plugins=[warm])
+    (report,) = reports(passing_on)
+    assert isinstance(report, dict)
+    assert ("test_it.py::test_square[yellow-square]", "failed") in [
+        (test["name"], test["outcome"]) for test in report["tests"]
+    ]
+
+
 @pytest.mark.parametrize("arguments", [["-k", "other"], ["--collect-only"], ["-k", "none_of_them"]])
 def test_without_bias_tests_nobody_is_called(passing_on: pytest.Pytester, arguments: list[str]) -> None:
     passing_on.makepyfile(test_other="def test_other(): pass")
@@ -133,7 +160,7 @@ def test_the_recipe_for_mlflow_fills_a_file_store(pytester: pytest.Pytester, mon
         for path in (run / "metrics").rglob("*")
         if path.is_file()
     }
-    assert metrics == {"test_square yellow-square/asr": 0.25, "failed": 1}
+    assert metrics == {"test_it.py test_square yellow-square/asr": 0.25, "failed": 1}
     assert json.loads((run / "artifacts" / "bias.json").read_text()) == json.loads(
         (pytester.path / "bias.json").read_text()
     )

@@ -97,7 +97,7 @@ FIXTURES = {
     "few_classes": (
         "model",
         "Lambda(lambda x: x.mean((2, 3))[:, :2])",
-        "image 0 of list has the label 2, but the model has only 2 classes (0 to 1)*",
+        "image 0 of list has the label 2, but the model * has only 2 classes (0 to 1)*",
     ),
     "class_names": (
         "model",

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from pytest_biastransfer.errors import ReportError
+from pytest_biastransfer.metrics.catalogue import METRICS
 from pytest_biastransfer.reporting.decoded_pairs import decoded_pair
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.image_strips import ImageStrips, with_pictures
@@ -120,6 +121,43 @@ def test_github_takes_any_report_as_a_comment(report: Report) -> None:
     assert text.startswith("<!-- pytest-biastransfer -->\n")
     outside = re.sub(r"^(`{3,})text\n.*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert outside.count("<details>") == outside.count("</details>") == outside.count("<summary>")
+
+
+def test_a_report_that_fills_each_section_leaves_room_for_what_a_job_adds() -> None:
+    sample = sample_report()
+    pictured = next(test for test in sample.tests if test.details is not None and test.details.shown)
+    assert pictured.details is not None
+    images = [dataclasses.replace(image, before="*" * 90, after="*" * 90) for image in pictured.details.shown] * 16
+    limits = [Limit(name, 0.1, "point", False, "", Interval(0.5, 0.4, 0.6, 0.95, 50), None) for name in METRICS]
+    worst = dataclasses.replace(
+        pictured, name="|" * 300, limits=limits, details=dataclasses.replace(pictured.details, shown=images)
+    )
+    failures = [result(f"f{number}", "failed", message="x" * 90) for number in range(400)]
+    others = [result(f"p{number}", stale=[f"stale {number}"]) for number in range(400)]
+    performances = [
+        dataclasses.replace(own, model=f"{own.model} {number}") for number in range(100) for own in sample.performances
+    ]
+    report = dataclasses.replace(sample, tests=[worst, *failures, *others], performances=performances)
+    text = render_markdown(report, ImageStrips("https://example.org/" + "p" * 100))
+    assert 55_000 < len(text) < 65_536 - 500
+    for left_out in (
+        "more changed tests.",
+        "more tests.",
+        "more stale predictions.",
+        "more failed or got worse",
+        " more.",
+    ):
+        assert left_out in text, left_out
+
+
+def test_pictures_that_no_link_is_to_are_not_written() -> None:
+    strips = ImageStrips("https://example.org/pictures")
+    pictured = [test for test in sample_report().tests if test.details is not None and test.details.shown]
+    assert pictured[0].details is not None
+    link = strips.link(with_pictures(pictured[0].details.shown))
+    strips.link(with_pictures(pictured[0].details.shown)[:1])
+    assert len(strips.files) == 2
+    assert list(strips.linked(f"![images]({link})")) == [link.rpartition("/")[2]]
 
 
 def test_what_does_not_fit_is_counted() -> None:

@@ -25,6 +25,8 @@ class CommentServer(ThreadingHTTPServer):
         self.comments: dict[int, dict[str, Any]] = {}
         self.requests: list[str] = []
         self.uploads: list[bytes] = []
+        # GitHub tells the owner of a personal token who that is, and refuses it to the token of a job.
+        self.is_personal = False
 
     @property
     def address(self) -> str:
@@ -46,7 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self._path == "/user":
-            self._answer({"id": USER})
+            of_job = self.headers["PRIVATE-TOKEN"] is None and not self.server.is_personal
+            message = {"message": "Resource not accessible by integration"}
+            self._answer(message if of_job else {"id": USER}, status=403 if of_job else 200)
             return
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
         page = int(query["page"][0])
@@ -91,12 +95,12 @@ class _Handler(BaseHTTPRequestHandler):
             return body
         return urllib.parse.parse_qs(content, strict_parsing=True)["body"][0]
 
-    def _answer(self, content: Any, next_page: str = "") -> None:
+    def _answer(self, content: Any, next_page: str = "", status: int = 200) -> None:
         tokens = (self.headers["Authorization"], self.headers["PRIVATE-TOKEN"])
         allowed = f"Bearer {TOKEN}" in tokens or TOKEN in tokens
         self.server.requests.append(f"{self.command} {re.sub(r'[?].*', '', self.path)}")
         data = json.dumps(content if allowed else {"message": "Bad credentials"}).encode()
-        self.send_response(200 if allowed else 401)
+        self.send_response(status if allowed else 401)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("X-Next-Page", next_page)
         self.end_headers()

@@ -9,8 +9,8 @@ from pytest_biastransfer.metrics.class_metrics import ACCURACY
 from pytest_biastransfer.reporting.change_text import change_text
 from pytest_biastransfer.reporting.markdown.failure import strip
 from pytest_biastransfer.reporting.markdown.headline import SIGNS, TITLE
-from pytest_biastransfer.reporting.markdown.markup import MARKER, code, escaped, fitting, folded, in_cell, table
-from pytest_biastransfer.reporting.performance import titled
+from pytest_biastransfer.reporting.markdown.markup import MARKER, code, document, escaped, fitting, folded, in_cell
+from pytest_biastransfer.reporting.markdown.sections import MOST_OTHERS, table_of_tests, unchanged_images
 from pytest_biastransfer.reporting.verdict_of_two import verdict_of_two, verdict_on
 from pytest_biastransfer.reporting.wording import counted
 
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.image_strips import ImageStrips
     from pytest_biastransfer.reporting.report import Result
 
-# As in the document of one report: GitHub allows a comment 65,536 characters.
-_MOST_DIFFERENT: Final = 24_000
-_MOST_FLIPS: Final = 20_000
-_MOST_OTHERS: Final = 8_000
-_MOST_PERFORMANCES: Final = 6_000
+# The most characters of each section.
+_MOST_LOST: Final = 3_000
+_MOST_DIFFERENT: Final = 22_000
+_MOST_FLIPS: Final = 19_000
 _MOST_LISTED: Final = 8
 
 
 def comparison_text(comparison: ReportComparison, strips: ImageStrips | None) -> str:
     """Return the document; see `render_comparison_markdown`."""
-    return "\n".join([*_lines(comparison, strips), ""])
+    return document(_lines(comparison, strips), map(list, _folded_rest(comparison)))
 
 
 def _lines(comparison: ReportComparison, strips: ImageStrips | None) -> Iterator[str]:
@@ -38,24 +37,38 @@ def _lines(comparison: ReportComparison, strips: ImageStrips | None) -> Iterator
     yield f"## {SIGNS[verdict.tone]} {TITLE}: {verdict.text}"
     yield ""
     yield f"{code(comparison.names[0])} beside {code(comparison.names[1])}. {verdict.counts}."
-    for change in comparison.lost_accuracies:
+    lost = comparison.lost_accuracies
+    for lines in fitting(
+        (["", f"{escaped(change.subject)}: {escaped(change_text(change))}."] for change in lost), _MOST_LOST
+    ):
+        yield from lines
+    if lost:
         yield ""
-        yield f"{escaped(change.subject)}: {escaped(change_text(change))}. A lower accuracy makes biases incomparable."
+        yield "A lower accuracy makes biases incomparable."
     different = sorted((test for test in comparison.tests if test.differs), key=_importance)
     if different:
         yield ""
         yield from _table(comparison, different, _MOST_DIFFERENT)
-    flips = (lines for test in different if (lines := list(_flips(comparison, test, strips))))
-    for section in fitting(flips, _MOST_FLIPS):
-        yield from section
-    others = [test for test in comparison.tests if not test.differs]
-    if others:
+    flipping = [test for test in different if test.flips is not None and any(flips.images for flips in test.flips)]
+    sections = fitting((list(_flips(comparison, test, strips)) for test in flipping), _MOST_FLIPS)
+    for lines in sections:
+        yield from lines
+    if len(sections) < len(flipping):
         yield ""
-        title = f"{counted(len(others), 'test')} without a difference"
-        yield from folded(title, _table(comparison, others, _MOST_OTHERS))
-    if comparison.old.performances or comparison.new.performances:
+        yield f"{counted(len(flipping) - len(sections), 'more test')} with images that flip in one of them only."
+
+
+def _folded_rest(comparison: ReportComparison) -> Iterator[Iterator[str]]:
+    """Yield the lines of each section that is of use only to some readers."""
+    yield unchanged_images(list(zip(comparison.names, (comparison.old, comparison.new), strict=True)))
+    yield _same(comparison, [test for test in comparison.tests if not test.differs])
+
+
+def _same(comparison: ReportComparison, tests: Sequence[ComparedTest]) -> Iterator[str]:
+    if tests:
         yield ""
-        yield from folded("Models on unchanged images", _performances(comparison))
+        title = f"{counted(len(tests), 'test')} without a difference"
+        yield from folded(title, _table(comparison, tests, MOST_OTHERS))
 
 
 def _importance(test: ComparedTest) -> int:
@@ -67,11 +80,7 @@ def _importance(test: ComparedTest) -> int:
 def _table(comparison: ReportComparison, tests: Sequence[ComparedTest], most: int) -> Iterator[str]:
     old, new = (escaped(name, 60) for name in comparison.names)
     rows = [[_meaning(test), code(test.name), _result(test.before), _result(test.now), _change(test)] for test in tests]
-    shown = fitting(rows, most)
-    yield from table(("", "test", old, new, "difference"), shown)
-    if len(shown) < len(rows):
-        yield ""
-        yield f"{counted(len(rows) - len(shown), 'more test')}."
+    yield from table_of_tests(("", "test", old, new, "difference"), rows, most)
 
 
 def _meaning(test: ComparedTest) -> str:
@@ -89,14 +98,13 @@ def _change(test: ComparedTest) -> str:
     if test.comparison is not None and test.comparison.record.problem:
         return escaped(f"not compared: {test.comparison.record.problem}")
     # The accuracy is that of a model, and stands below; here it says why a metric is not comparable.
-    told = [change for change in test.changes if change.metric != ACCURACY or change.meaning != "unchanged"]
-    return in_cell(escaped(change_text(change)) for change in told)
+    changes = [change for change in test.changes if change.metric != ACCURACY or change.meaning != "unchanged"]
+    return in_cell(escaped(change_text(change)) for change in changes)
 
 
 def _flips(comparison: ReportComparison, test: ComparedTest, strips: ImageStrips | None) -> Iterator[str]:
     """Yield a folded section of the images of a test that flip in one of the reports only."""
-    if test.flips is None or not any(flips.images for flips in test.flips):
-        return
+    assert test.flips is not None
     yield ""
     counts = ", ".join(
         f"{len(flips.images):,} only in {name}" for flips, name in zip(test.flips, comparison.names, strict=True)
@@ -123,13 +131,3 @@ def _listed(flips: FlipsOfOne) -> Iterator[str]:
     yield from (f"{index}{classes.get(index, '')}" for index in ordered[:_MOST_LISTED])
     if len(ordered) > _MOST_LISTED:
         yield "…"
-
-
-def _performances(comparison: ReportComparison) -> Iterator[str]:
-    lines = [
-        [f"- {code(name)}: {escaped(title)}: {escaped(performance.figures)}."]
-        for name, report in zip(comparison.names, (comparison.old, comparison.new), strict=True)
-        for title, performance in titled(report.performances)
-    ]
-    for (line,) in fitting(lines, _MOST_PERFORMANCES):
-        yield line

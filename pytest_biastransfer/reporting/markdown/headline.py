@@ -31,15 +31,15 @@ def headline(report: Report) -> str:
     worse, better = standings["regression"], standings["improvement"]
     failed = sum(test.outcome in FAILED for test in tests)
     passed = sum(test.outcome in ("passed", "xfailed", "xpassed") for test in tests)
-    parts = [f"{counted(worse, 'test')} got worse than the baseline"] if worse else []
+    clauses = [f"{counted(worse, 'test')} got worse than the baseline"] if worse else []
     if failed:
-        parts.append(f"{failed:,} of {counted(len(tests), 'test')} fail{'s' * (failed == 1)}")
+        clauses.append(f"{failed:,} of {counted(len(tests), 'test')} fail{'s' * (failed == 1)}")
     else:
         passing = f"{passed:,} of {counted(len(tests), 'test')}" if passed < len(tests) else counted(passed, "test")
-        parts.append(f"{passing} pass{'es' * (passed == 1)}")
+        clauses.append(f"{passing} pass{'es' * (passed == 1)}")
     if better:
-        parts.append(f"{better:,} got better")
+        clauses.append(f"{better:,} got better")
     elif not worse and standings["unchanged"]:
-        parts.append("none got worse")
+        clauses.append("none got worse")
     sign = BAD if failed else ODD if worse or not passed else GOOD
-    return f"## {sign} {TITLE}: {', '.join(parts)}"
+    return f"## {sign} {TITLE}: {', '.join(clauses)}"

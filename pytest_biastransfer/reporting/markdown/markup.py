@@ -11,6 +11,8 @@ from pytest_biastransfer.plain_text import in_one_line, shown
 # The first line of a document. It is not shown; a job finds the comment to update by it.
 MARKER: Final = "<!-- pytest-biastransfer -->"
 _MOST_CHARACTERS: Final = 200
+# GitHub refuses a comment of more than 65,536 characters; a job adds a line.
+_MOST_OF_DOCUMENT: Final = 65_000
 
 
 def code(text: str) -> str:
@@ -74,6 +76,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 def in_cell(lines: Iterable[str]) -> str:
     """Return lines as the content of a cell: a row of a table is one line, and the tag is shown as a line break."""
     return "<br>".join(filter(None, lines)) or "–"
+
+
+def document(lines: Iterable[str], sections: Iterable[Sequence[str]]) -> str:
+    """Return a document: the lines, and the first sections that fit into a comment with them."""
+    first = "\n".join([*lines, ""])
+    fit = fitting(sections, _MOST_OF_DOCUMENT - len(first))
+    return first + "".join(f"{line}\n" for section in fit for line in section)
 
 
 def fitting(sections: Iterable[Sequence[str]], most: int) -> list[Sequence[str]]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from pytest_biastransfer.metrics.catalogue import metric_of_limit
 from pytest_biastransfer.reporting.markdown.failure import failure, strip
 from pytest_biastransfer.reporting.markdown.headline import BAD, GOOD, ODD, headline
-from pytest_biastransfer.reporting.markdown.markup import MARKER, code, escaped, fitting, folded, in_cell, table
+from pytest_biastransfer.reporting.markdown.markup import MARKER, code, document, escaped, fitting, folded, in_cell
+from pytest_biastransfer.reporting.markdown.sections import MOST_OTHERS, table_of_tests, unchanged_images
 from pytest_biastransfer.reporting.outcomes import FAILED, SEVERITY
-from pytest_biastransfer.reporting.performance import titled
 from pytest_biastransfer.reporting.wording import counted
 
 if TYPE_CHECKING:
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.image_strips import ImageStrips
     from pytest_biastransfer.reporting.report import Report, ReportedChange, Result
 
-# GitHub refuses a comment of more than 65,536 characters. The most characters of each part of a document:
+# The most characters of each section.
 _MOST_STALE: Final = 4_000
-_MOST_PERFORMANCES: Final = 6_000
-_MOST_CHANGED: Final = 20_000
-_MOST_FAILURES: Final = 24_000
-_MOST_OTHERS: Final = 8_000
+_MOST_CHANGED: Final = 18_000
+_MOST_FAILURES: Final = 22_000
+_HEADS: Final = ("", "test", "observed, limit", "since the baseline")
 
 
 def summary(report: Report, strips: ImageStrips | None) -> str:
     """Return the document; see `render_markdown`."""
-    return "\n".join([*_lines(report, strips), ""])
+    return document(_lines(report, strips), map(list, _folded_rest(report)))
 
 
 def _lines(report: Report, strips: ImageStrips | None) -> Iterator[str]:
@@ -39,8 +38,12 @@ def _lines(report: Report, strips: ImageStrips | None) -> Iterator[str]:
     yield _sentence(report)
     # Several tests meet the same stale prediction; it is stated once.
     stale = dict.fromkeys(text for test in report.tests for text in test.stale)
-    for lines in fitting([["", f"**{escaped(text, _MOST_STALE // 2)}**"] for text in stale], _MOST_STALE):
+    notes = [["", f"**{escaped(text, _MOST_STALE // 2)}**"] for text in stale]
+    for lines in (fitted := fitting(notes, _MOST_STALE)):
         yield from lines
+    if len(fitted) < len(notes):
+        yield ""
+        yield f"**{counted(len(notes) - len(fitted), 'more stale prediction')}.**"
     changed = sorted((test for test in report.tests if _is_changed(test)), key=_severity)
     if changed:
         yield ""
@@ -54,7 +57,6 @@ def _lines(report: Report, strips: ImageStrips | None) -> Iterator[str]:
         yield ""
         left = len(explained) - len(sections)
         yield f"{left:,} more failed or got worse; the report of `--bias-report=bias.html` shows all."
-    yield from _folded_rest(report)
 
 
 def _first_strip(tests: Sequence[Result], strips: ImageStrips | None) -> Iterator[str]:
@@ -103,11 +105,7 @@ def _severity(test: Result) -> tuple[int, bool, bool, float]:
 
 def _changes(tests: Sequence[Result]) -> Iterator[str]:
     rows = [[_result(test), code(test.name), in_cell(map(_limit, test.limits)), _standing(test)] for test in tests]
-    shown = fitting(rows, _MOST_CHANGED)
-    yield from table(("", "test", "observed, limit", "since the baseline"), shown)
-    if len(shown) < len(rows):
-        yield ""
-        yield f"{counted(len(rows) - len(shown), 'more test')} changed."
+    yield from table_of_tests(_HEADS, rows, _MOST_CHANGED, "more changed test")
 
 
 def _result(test: Result) -> str:
@@ -148,22 +146,14 @@ def _change(change: ReportedChange) -> str:
     )
 
 
-def _folded_rest(report: Report) -> Iterator[str]:
-    performances = [
-        [f"- {escaped(title)}: {escaped(performance.figures)}.{_defect(performance.defect)}"]
-        for title, performance in titled(report.performances)
-    ]
-    if performances:
-        yield ""
-        yield from folded("Models on unchanged images", [line for (line,) in fitting(performances, _MOST_PERFORMANCES)])
-    others = [test for test in report.tests if not _is_changed(test)]
-    if others:
-        yield ""
-        rows = [[test.outcome, code(test.name), in_cell(map(_limit, test.limits)), _standing(test)] for test in others]
-        fitted = fitting(rows, _MOST_OTHERS)
-        left = [f"\n{counted(len(rows) - len(fitted), 'more test')}."] if len(fitted) < len(rows) else []
-        lines = [*table(("", "test", "observed, limit", "since the baseline"), fitted), *left]
-        yield from folded(f"{counted(len(others), 'test')} without a change", lines)
+def _folded_rest(report: Report) -> Iterator[Iterator[str]]:
+    """Yield the lines of each section that is of use only to some readers."""
+    yield unchanged_images([("", report)])
+    yield _meanings(report)
+    yield _unchanged_tests([test for test in report.tests if not _is_changed(test)])
+
+
+def _meanings(report: Report) -> Iterator[str]:
     limited = (metric_of_limit(limit.metric) for test in report.tests for limit in test.limits)
     metrics = {metric.name: metric for metric in limited if metric is not None}
     if metrics:
@@ -176,5 +166,9 @@ def _folded_rest(report: Report) -> Iterator[str]:
         yield from folded("What the metrics mean", [*meanings, "", intervention])
 
 
-def _defect(text: str) -> str:
-    return f" **Degenerate**: {escaped(text)}." if text else ""
+def _unchanged_tests(tests: Sequence[Result]) -> Iterator[str]:
+    if tests:
+        yield ""
+        rows = [[test.outcome, code(test.name), in_cell(map(_limit, test.limits)), _standing(test)] for test in tests]
+        title = f"{counted(len(tests), 'test')} without a change"
+        yield from folded(title, table_of_tests(_HEADS, rows, MOST_OTHERS))
