@@ -39,10 +39,26 @@ def verdict_words(limit: Limit) -> str:
 
 def additions(limit: Limit) -> list[str]:
     """Return what there is to say of a limit besides its verdict: the control's figure, the groups, a strength."""
-    texts = [text for text in limit.note.split(", ") if text not in ("", *_SAID)]
+    texts = unsaid_notes(limit)
     if base_of(limit.metric) != limit.metric and limit.control is not None and limit.control.value is not None:
         texts.insert(0, f"control {limit.control.value:.3f}")
     return texts
+
+
+def unsaid_notes(limit: Limit) -> list[str]:
+    """Return the notes on a limit that the words of its verdict do not say: the groups, a strength."""
+    return [text for text in note_texts(limit) if text not in _SAID]
+
+
+def note_texts(limit: Limit) -> list[str]:
+    """Return the notes on a limit; that it is inside the interval of what exceeds it is called as it is elsewhere.
+
+    >>> from pytest_biastransfer.reporting.figures import Interval
+    >>> note_texts(Limit("gap", 0.1, "point", False, "worst night, within noise", Interval(0.2, 0, 0.3, 0.95, 9), None))
+    ['worst night', 'not significant']
+    """
+    texts = [text for text in limit.note.split(", ") if text]
+    return ["not significant" if text == "within noise" and limit.holds is False else text for text in texts]
 
 
 def demand(limit: Limit) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pytest_biastransfer.metrics.catalogue import metric_of_limit
+from pytest_biastransfer.reporting.limit_words import note_texts
 from pytest_biastransfer.reporting.markdown.failure import failure, strip
 from pytest_biastransfer.reporting.markdown.headline import BAD, GOOD, ODD, headline
 from pytest_biastransfer.reporting.markdown.markup import MARKER, code, escaped, fitting, folded, in_cell, table
@@ -123,7 +124,7 @@ def _limit(limit: Limit) -> str:
     met, missed = ("≥", "**<**") if limit.bound == "at least" else ("≤", "**>**")
     sign = {True: met, False: missed, None: "?"}[limit.holds]
     bound = "±" if limit.bound == "size at most" else ""
-    note = f", {escaped(limit.note)}" if limit.note else ""
+    note = "".join(f", {escaped(text)}" for text in note_texts(limit))
     return f"{limit.metric} {limit.observed.text} {sign} {bound}{limit.limit:g}{note}"
 
 
