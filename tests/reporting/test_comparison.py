@@ -232,6 +232,21 @@ def test_the_page_fits_every_width_and_is_accessible(
         assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
 
 
+def test_images_of_the_comparison_have_sliders_and_fit_two_a_line(
+    two: ReportComparison, folder: Path, opened: Open
+) -> None:
+    (folder / "comparison.html").write_text(render_comparison(two), encoding="utf-8")
+    tab = opened("comparison", 400)
+    section = tab.locator("section.compared").first
+    boxes = [section.locator("figure.shown").nth(number).bounding_box() for number in (0, 1)]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[1]["x"] + boxes[1]["width"] <= 400
+    section.get_by_label("All images of this test").fill("100")
+    assert section.locator(".stage input").first.input_value() == "100"
+
+
 def test_a_link_to_a_folded_test_opens_it(two: ReportComparison, folder: Path, opened: Open) -> None:
     (folder / "comparison.html").write_text(render_comparison(two), encoding="utf-8")
     folded = opened("comparison").locator("details.test").first
