@@ -39,6 +39,10 @@ class Axis:
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(max(share, 0.0), 1.0), 1)
 
+    def from_top(self, value: float) -> float:
+        """Return the distance of a value from the top of the axis if that is vertical, from 0 to 100."""
+        return round(100 - self.at(value), 1)
+
     @property
     def ticks(self) -> Sequence[Tick]:
         """The labelled values."""
@@ -46,6 +50,11 @@ class Axis:
         values = [self.low + number * self.step for number in range(steps + 1)]
         # Rounding errors of the sum would print a zero as -0.
         return [Tick(self.at(value), f"{round(value, 9) + 0.0:g}") for value in values]
+
+    @property
+    def ticks_from_top(self) -> Sequence[Tick]:
+        """The labelled values, at their distances from the top."""
+        return [Tick(round(100 - tick.at, 1), tick.text) for tick in self.ticks]
 
 
 def axis_over(values: Iterable[float | None]) -> Axis:

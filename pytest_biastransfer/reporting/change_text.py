@@ -31,6 +31,8 @@ def change_text(change: MetricChange | ReportedChange) -> str:
     'asr 0.144 → 0.190; 3 accepted seeds: 0.139 to 0.151 (p = 0.003)'
     >>> change_text(MetricChange("asr", 0.1, 0.15, 0.03, 0.02, 70, 20, True, p_of_change=7e-8))
     'asr 0.100 → 0.150; 70 images newly flip, 20 no longer do (p = 7e-08; 0.03 of worse by more than 0.02)'
+    >>> change_text(MetricChange("skew", 0.31, 0.24, 0.0041, 0.0, None, None, True, at="sigma 0.2"))
+    'skew at sigma 0.2: 0.310 → 0.240 (p = 0.004)'
     >>> from pytest_biastransfer.baseline.history import OverTime
     >>> change_text(MetricChange("asr", 0.1, 0.113, 0.0004, 0, None, None, False, over_time=OverTime(14, 70000, 0.05)))
     'asr 0.100 → 0.113 over 14 runs of 70,000 images (p = 0.0004, at any time)'
@@ -43,7 +45,7 @@ def change_text(change: MetricChange | ReportedChange) -> str:
 cuda NVIDIA L4 and cpu x86_64 avx2 (p = 0.5 of the others)'
     """
     name = "clean accuracy" if change.metric == "accuracy" else change.metric
-    name += f" at {change.at}" if change.at else ""
+    name += f" at {change.at}:" if change.at else ""
     images = f"; {seeds_text(change)}" if change.seeds else ""
     if change.newly is not None and change.no_longer is not None:
         images = f"; {counts_text_of(change.metric, change.newly, change.no_longer)}"

@@ -13,6 +13,7 @@ from pytest_biastransfer.reporting.regression_text import changes_of, standing
 
 if TYPE_CHECKING:
     from pytest_biastransfer.baseline.comparison import BaselineComparison, BaselineRecord
+    from pytest_biastransfer.baseline.entry import Entry
     from pytest_biastransfer.baseline.metric_change import MetricChange
     from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
 
@@ -154,93 +155,133 @@ def compare_reports(old: Report, new: Report, paths: tuple[Path, Path]) -> Repor
     Raises
     ------
     ReportError
-        If an entry of the earlier report cannot be read.
+        If an entry of a report cannot be read.
     """
     from pytest_biastransfer.baseline.comparison import compared_together
 
-    pairs = _pairs(old, new)
-    measured = [(before, now) for before, now in pairs if _is_measured(before) and _is_measured(now)]
-    records = [(now.name, _record(before, now, paths[0], new.alpha)) for before, now in measured if before and now]
-    comparisons = dict(zip(map(_identity, measured), compared_together(records, new.alpha), strict=True))
-    tests = [_compared(before, now, comparisons.get(_identity((before, now)))) for before, now in pairs]
+    pairs = _pairs(old, new, paths)
+    measured = [pair for pair in pairs if pair.measured is not None]
+    records = [(pair.name, pair.record(new.alpha, paths)) for pair in measured]
+    comparisons = dict(zip(map(id, measured), compared_together(records, new.alpha), strict=True))
+    tests = [pair.compared(comparisons.get(id(pair))) for pair in pairs]
     return ReportComparison(old, new, _names(paths), tests)
 
 
-def _pairs(old: Report, new: Report) -> list[tuple[Result | None, Result | None]]:
+@dataclass(frozen=True)
+class _Measured:
+    """The entry of a test in one report, and the images that flip; None where it has no such set."""
+
+    entry: Entry
+    flipped: frozenset[int] | None
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A test in two reports, with what both measured; None unless it was measured in both."""
+
+    before: Result | None
+    now: Result | None
+    measured: tuple[_Measured, _Measured] | None
+
+    @property
+    def name(self) -> str:
+        test = self.now or self.before
+        assert test is not None
+        return test.name
+
+    def record(self, alpha: float, paths: tuple[Path, Path]) -> BaselineRecord:
+        """Return how the test changed; raises `ReportError` if its entries cannot be compared."""
+        from pytest_biastransfer.baseline.comparison import BaselineRecord
+        from pytest_biastransfer.baseline.near_ties import rounding_between, unchecked_text
+        from pytest_biastransfer.baseline.regression import changes, comparable, maybe_worse
+        from pytest_biastransfer.baseline.seeds import is_of_another_checkpoint, same_declaration
+
+        assert self.now is not None
+        assert self.now.key is not None
+        assert self.measured is not None
+        before, now = (measured.entry for measured in self.measured)
+        try:
+            problem = "" if same_declaration(before, now) else "it measures something else now"
+            metrics = comparable(before, now, [] if problem else self.now.metrics)
+            tolerances = self.now.max_regression, self.now.max_accuracy_regression
+            metric_changes, between = changes(before, now, metrics, *tolerances), rounding_between(before, now)
+        except ValueError as error:
+            raise _damaged(f"{paths[0]} or {paths[1]}", self.name, error) from error
+        doubt = ""
+        if between and maybe_worse(metric_changes, alpha):
+            doubt = unchecked_text(between, "a report does not have their outputs")
+        return BaselineRecord(
+            self.now.key,
+            problem,
+            changes=metric_changes,
+            of_another_checkpoint=is_of_another_checkpoint(before, now),
+            unchecked_rounding=doubt,
+        )
+
+    def compared(self, comparison: BaselineComparison | None) -> ComparedTest:
+        """Return the test with what changed."""
+        flips = None if comparison is None or comparison.record.problem else self._flips()
+        return ComparedTest(self.name, self.before, self.now, comparison, flips)
+
+    def _flips(self) -> tuple[FlipsOfOne, FlipsOfOne] | None:
+        """Return the images that flip in one of the two only; None where they are not of the same images."""
+        from pytest_biastransfer.baseline.seeds import same_images
+
+        assert self.before is not None
+        assert self.now is not None
+        assert self.measured is not None
+        earlier, later = self.measured
+        if earlier.flipped is None or later.flipped is None or not same_images(earlier.entry, later.entry):
+            return None
+        return (
+            _of_one(self.before, earlier.flipped - later.flipped),
+            _of_one(self.now, later.flipped - earlier.flipped),
+        )
+
+
+def _pairs(old: Report, new: Report, paths: tuple[Path, Path]) -> list[_Pair]:
     """Return the tests of both reports: by their keys, which survive a new id, or else by their names."""
     by_key = {tuple(test.key): test for test in old.tests if test.key is not None}
     by_name = {(test.file, test.name): test for test in old.tests}
-    pairs: list[tuple[Result | None, Result | None]] = []
+    pairs: list[_Pair] = []
     for test in new.tests:
         before = by_key.get(tuple(test.key)) if test.key is not None else None
-        pairs.append((before or by_name.get((test.file, test.name)), test))
-    paired = {id(before) for before, _ in pairs}
-    return [*pairs, *((test, None) for test in old.tests if id(test) not in paired)]
+        before = before or by_name.get((test.file, test.name))
+        pairs.append(_Pair(before, test, _measured(before, test, paths)))
+    paired = {id(pair.before) for pair in pairs}
+    return [*pairs, *(_Pair(test, None, None) for test in old.tests if id(test) not in paired)]
 
 
-def _identity(pair: tuple[Result | None, Result | None]) -> tuple[int, int]:
-    # Two files may have tests of one name.
-    return id(pair[0]), id(pair[1])
+def _measured(before: Result | None, now: Result, paths: tuple[Path, Path]) -> tuple[_Measured, _Measured] | None:
+    """Return what both reports measured of a test; None unless both did."""
+    if before is None or not (_is_measured(before) and _is_measured(now)):
+        return None
+    return _measured_of(before, paths[0]), _measured_of(now, paths[1])
 
 
-def _is_measured(test: Result | None) -> bool:
-    return test is not None and test.key is not None and test.entry is not None
+def _is_measured(test: Result) -> bool:
+    return test.key is not None and test.entry is not None
+
+
+def _measured_of(test: Result, path: Path) -> _Measured:
+    from pytest_biastransfer.baseline.entry import Entry
+
+    try:
+        entry = Entry.from_json(test.entry)
+        return _Measured(entry, frozenset(entry.image_set(_FLIPPED)) if _FLIPPED in entry.evidence else None)
+    except ValueError as error:
+        raise _damaged(str(path), test.name, error) from error
+
+
+def _damaged(files: str, name: str, error: ValueError) -> ReportError:
+    return ReportError(f"{files}: the entry of {name} is damaged: {error}; write the report again")
 
 
 def _fails(test: Result | None) -> bool:
     return test is not None and test.outcome in FAILED
 
 
-def _record(old: Result, new: Result, old_path: Path, alpha: float) -> BaselineRecord:
-    from pytest_biastransfer.baseline.comparison import BaselineRecord
-    from pytest_biastransfer.baseline.entry import Entry
-    from pytest_biastransfer.baseline.near_ties import rounding_between, unchecked_text
-    from pytest_biastransfer.baseline.regression import changes, comparable, maybe_worse
-    from pytest_biastransfer.baseline.seeds import is_of_another_checkpoint, same_declaration
-
-    assert new.key is not None
-    try:
-        before, now = Entry.from_json(old.entry), Entry.from_json(new.entry)
-        problem = "" if same_declaration(before, now) else "it measures something else now"
-        metrics = comparable(before, now, [] if problem else new.metrics)
-        tolerances = new.max_regression, new.max_accuracy_regression
-        found, between = changes(before, now, metrics, *tolerances), rounding_between(before, now)
-        doubt = (
-            between and maybe_worse(found, alpha) and unchecked_text(between, "a report does not have their outputs")
-        )
-        return BaselineRecord(
-            new.key,
-            problem,
-            changes=found,
-            of_another_checkpoint=is_of_another_checkpoint(before, now),
-            unchecked_rounding=doubt or "",
-        )
-    except ValueError as error:
-        raise ReportError(f"{old_path}: the entry of {new.name} is damaged: {error}; write the report again") from error
-
-
-def _compared(before: Result | None, now: Result | None, comparison: BaselineComparison | None) -> ComparedTest:
-    one = now or before
-    assert one is not None
-    flips = None
-    if before is not None and now is not None and comparison is not None and not comparison.record.problem:
-        flips = _flips(before, now)
-    return ComparedTest(one.name, before, now, comparison, flips)
-
-
-def _flips(before: Result, now: Result) -> tuple[FlipsOfOne, FlipsOfOne] | None:
-    """Return the images that flip in one of two results only; None where they are not of the same images."""
-    from pytest_biastransfer.baseline.entry import Entry
-    from pytest_biastransfer.baseline.seeds import same_images
-
-    entries = Entry.from_json(before.entry), Entry.from_json(now.entry)
-    if not same_images(*entries) or any(_FLIPPED not in entry.evidence for entry in entries):
-        return None
-    earlier, later = (set(entry.image_set(_FLIPPED)) for entry in entries)
-    return _of_one(before, earlier - later), _of_one(now, later - earlier)
-
-
-def _of_one(test: Result, images: set[int]) -> FlipsOfOne:
+def _of_one(test: Result, images: frozenset[int]) -> FlipsOfOne:
     shown = [] if test.details is None else [image for image in test.details.shown if image.index in images]
     return FlipsOfOne(sorted(images), shown)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Final
 
 from PIL import Image
 
-from pytest_biastransfer.reporting.decoded_pairs import decoded_pair, picture_format
+from pytest_biastransfer.reporting.decoded_pairs import decoded_pair
 from pytest_biastransfer.reporting.report import Shown
 
 # The most images of a strip: so many fit into the width of a comment.
@@ -59,18 +58,6 @@ class ImageStrips:
 def with_pictures(images: Sequence[Shown]) -> list[Shown]:
     """Return the images that have a clean and an intervened picture, at most as many as a strip has."""
     return [image for image in images if image.clean is not None and image.changed is not None][:MOST_IMAGES]
-
-
-def pair_file(image: Shown) -> str:
-    """Return the clean image beside the intervened one as a ``data:`` address."""
-    clean, intervened = decoded_pair(image)
-    gap = max(1, clean.width // 24)
-    pair = Image.new("RGBA", (2 * clean.width + gap, clean.height))
-    pair.paste(clean, (0, 0))
-    pair.paste(intervened, (clean.width + gap, 0))
-    file = io.BytesIO()
-    pair.save(file, picture_format(), quality=80)
-    return f"data:image/{picture_format()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _strip(pairs: Sequence[Sequence[Image.Image]]) -> Image.Image:

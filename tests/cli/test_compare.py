@@ -98,14 +98,18 @@ def test_what_is_no_report_is_one_clear_error(
     assert error.startswith(f"error: {bad} has schema version 0, and this is pytest-biastransfer for version 1.")
 
 
-def test_a_damaged_entry_names_the_test(colors: pytest.Pytester, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("damaged", ["old.json", "new.json"])
+def test_a_damaged_entry_names_its_file_and_the_test(
+    colors: pytest.Pytester, capsys: pytest.CaptureFixture[str], damaged: str
+) -> None:
     old, new = report(colors, "old.json", 1), report(colors, "new.json", 0.97)
-    content = json.loads(old.read_text())
+    path = colors.path / damaged
+    content = json.loads(path.read_text())
     content["tests"][0]["entry"]["evidence"]["flipped"] = "nonsense"
-    old.write_text(json.dumps(content))
+    path.write_text(json.dumps(content))
     capsys.readouterr()
     assert main(["compare", str(old), str(new)]) == 2
-    assert f"error: {old}: the entry of test_it.py::test_it[yellow-square] is damaged: " in capsys.readouterr().err
+    assert f"error: {path}: the entry of test_it.py::test_it[yellow-square] is damaged: " in capsys.readouterr().err
 
 
 def made(tmp_path: Path, name: str, *tests: Result) -> Path:

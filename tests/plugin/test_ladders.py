@@ -201,7 +201,7 @@ def test_a_regression_at_one_strength_names_it(colors: pytest.Pytester, run: Run
     colors.makepyfile(test_it=weak)
     worse = run("--bias-report=report.json", "--bias-report=report.md")
     worse.assert_outcomes(failed=1)
-    change = "asr at strength 0.3 0.200 → 0.500; 36 images newly flip, 0 no longer do (p = 3e-11)"
+    change = "asr at strength 0.3: 0.200 → 0.500; 36 images newly flip, 0 no longer do (p = 3e-11)"
     worse.stdout.fnmatch_lines(
         [f"*bias regression: {change}", "  newly flipped, the first:", "    image 24 *, at strength 0.3"]
     )
@@ -212,7 +212,7 @@ def test_a_regression_at_one_strength_names_it(colors: pytest.Pytester, run: Run
     assert {shown["new"] for shown in test["details"]["shown"]} == {False}  # At strength 0.4.
     compared = colors.run(sys.executable, "-m", "pytest_biastransfer", "compare", "old.json", "report.json")
     compared.stdout.fnmatch_lines([f"*{change}*"])
-    assert "asr at strength 0.3 0.200 → 0.500" in (colors.path / "report.md").read_text()
+    assert "asr at strength 0.3: 0.200 → 0.500" in (colors.path / "report.md").read_text()
 
 
 def test_another_ladder_is_not_compared(colors: pytest.Pytester, run: Run) -> None:
@@ -247,7 +247,7 @@ def test_reports_have_the_curve(colors: pytest.Pytester, run: Run) -> None:
     assert 'flip rate (asr)</a> by strength; breaks 0.1 at 0.3, min_strength 0.4<figure class="curve">' in page
     assert "Flipped images at strength 0.3" in page
     text = (colors.path / "report.md").read_text()
-    assert "asr at strength 0.3 0.200 → 0.500" in text
+    assert "asr at strength 0.3: 0.200 → 0.500" in text
     assert "| strength | 0.02 | 0.1 | 0.3 | 0.4 |" in text
     row = next(line for line in text.splitlines() if line.startswith("| asr; breaks 0.1 at 0.3, min\\_strength 0.4 |"))
     assert row.endswith("| 0.050 [0.014, 0.123] | 0.500 [0.384, 0.616] | 0.500 [0.384, 0.616] |")

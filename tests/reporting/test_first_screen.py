@@ -16,7 +16,7 @@ from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html import render_html
 from pytest_biastransfer.reporting.html.anchors import anchor, anchors
 from pytest_biastransfer.reporting.html.filters import filters
-from pytest_biastransfer.reporting.html.headline import headline, page_title, subjects
+from pytest_biastransfer.reporting.html.headline import headline, outcome_counts, page_title, subjects
 from pytest_biastransfer.reporting.html.name_parts import NameParts, name_parts
 from pytest_biastransfer.reporting.html.scorecard import DISTANCES, Scorecard, heat, scorecard
 from pytest_biastransfer.reporting.html.states import gained_class, only_just, only_just_broken
@@ -63,6 +63,11 @@ def card(*tests: Result) -> Scorecard:
             "good",
             "No bias got worse: 2 tests, none failed; 2 only just hold.",
         ),
+        (
+            [result("a", limits=[limit(0.05)]), result("b", "xfailed", limits=[limit(0.2)]), result("c", "skipped")],
+            "good",
+            "Nothing failed unexpectedly: 1 of 3 tests is above the limit, as expected; 1 skipped.",
+        ),
     ],
 )
 def test_the_verdict_is_one_sentence(tests: list[Result], tone: str, sentence: str) -> None:
@@ -73,7 +78,7 @@ def test_the_verdict_is_one_sentence(tests: list[Result], tone: str, sentence: s
 
 def test_title_and_header_name_model_dataset_accuracy_and_commit() -> None:
     report = sample_report()
-    title = page_title(report)
+    title = page_title(headline(report), outcome_counts(report.tests), subjects(report))
     assert title.startswith("Bias got worse: 3 failed, 1 error, 1 lost")
     # The control model's accuracy, 0.81, is not that of what was tested.
     assert title.endswith("MobileNetV2, fixed-feature on cifar10/test; birds; accuracy 0.661; commit 9a15309c0c")
@@ -161,6 +166,26 @@ def test_the_baseline_s_key_tells_the_intervention_from_other_parameters() -> No
         NameParts("test_a.py", "t", "vit-unknown"),
         NameParts("test_a.py", "plain", ""),
     ]
+
+
+def test_a_case_has_the_id_of_its_tests_unless_other_cases_have_it() -> None:
+    def cases(*tests: Result) -> list[str]:
+        return [part.case for part in name_parts(tests)]
+
+    ladder = result("f[noise-scale]", key=("test_a.py::f", "noise-scale-0.02-0.05-0.1"))
+    named = result("g[centre-vit]", key=("test_a.py::g", "circle-0.3-center-ccff00 model=vit"))
+    # Not measured: it has no key, and its case is found by the id.
+    skipped = result("h[centre]", "skipped")
+    assert cases(ladder, named, skipped) == ["noise-scale", "centre", "centre"]
+    with_parameter = result("k[a-square]", key=("test_a.py::k[a]", "square-0.16"))
+    assert cases(with_parameter) == ["square"]
+    larger = result("m[square]", key=("test_a.py::m", "square-0.25"))
+    assert cases(with_parameter, larger) == ["square-0.16", "square-0.25"]
+
+
+def test_what_is_above_its_limit_as_expected_comes_before_what_holds() -> None:
+    tests = [result("a[x]"), result("b[x]", "xfailed"), result("c[x]", "skipped"), result("d[x]", "failed")]
+    assert [row.name for row in card(*tests).rows] == ["d", "b", "a", "c"]
 
 
 def test_a_function_of_several_models_has_a_row_for_each() -> None:

@@ -50,8 +50,8 @@ def test_an_image_has_its_file_label_and_confidences_and_what_is_new_is_marked(s
     assert "Flipped images: 16 of 1,905" in Page(text).text
     figures = gallery_of(text)[:16]
     assert ["<b>new</b>" in figure for figure in figures] == [True] * 5 + [False] * 11
-    assert Page(figures[0]).text == "image #3 label cat new cat 52 % → ship 41 %"
-    assert Page(figures[5]).text == "#88 ship/0088.jpg label ship ship 72 % → airplane 76 %"
+    assert Page(figures[0]).text == "image #3 label cat new cat (52 %) → ship (41 %)"
+    assert Page(figures[5]).text == "#88 ship/0088.jpg label ship ship (72 %) → airplane (76 %)"
 
 
 def test_a_clean_picture_is_on_the_page_once_whatever_shows_it() -> None:
@@ -125,7 +125,7 @@ def test_tests_without_pictures_have_their_captions() -> None:
     shown = [dataclasses.replace(image, clean=None, changed=None, saliency=None) for image in test.details.shown]
     bare = dataclasses.replace(test, details=dataclasses.replace(test.details, shown=shown))
     text = section(render_html(report_of(bare)), 1)
-    assert "image #3 label cat new cat 52 % → ship 41 %" in Page(text).text
+    assert "image #3 label cat new cat (52 %) → ship (41 %)" in Page(text).text
     assert "<image" not in text
     assert 'class="tools"' not in text
 
@@ -134,7 +134,7 @@ def test_where_the_model_looks_has_a_legend_and_its_largest_figures(sample: str)
     text = section(sample, 2)
     words = Page(text).text
     assert "5 to 15 15 to 30 30 to 50 more than 50 points" in words
-    assert "It took 100 forward passes an image." in words
+    assert "It took 100 forward passes for each image." in words
     assert words.count(": at most 80 points") == 4
     looked = text.partition("Where the model looks")[2].partition("</figure>")[0]
     # The cell in the corner has the highest level, on the intervened image alone.
@@ -206,7 +206,7 @@ def plotted_moves(moves: Sequence[Move], flips: int, rare: int) -> tuple[str, st
 
 def test_flows_that_are_not_shown_are_counted() -> None:
     moves = [Move(f"{number}", "cat", 20 - number) for number in range(12)]
-    assert plotted_moves(moves[:2], 39, 0) == ("all of 39 flips", "")
+    assert plotted_moves(moves[:2], 39, 0) == ("all 39 flips", "")
     assert plotted_moves(moves[:2], 62, 23) == ("the most frequent of 62 flips", "23 flows of one image each")
     images = sum(move.images for move in moves)
     assert plotted_moves(moves, images + 5, 5) == (
@@ -261,7 +261,7 @@ def test_findings_are_plotted_beside_their_figures(sample: str) -> None:
         .partition("<caption>asr, by where the model comes from</caption>")[2]
         .partition("</table>")[0]
     )
-    assert re.findall(r"<th>([^<]+)</th><td>([\d.]+) <small>([^<]+)", plot)[1:] == [
+    assert re.findall(r"<th[^>]*>([^<]+)</th><td>([\d.]+) <small>([^<]+)", plot)[1:] == [
         ("control source", "0.144", "0.130 to 0.158"),
         ("source - control source", "0.237", "0.221 to 0.254"),
     ]

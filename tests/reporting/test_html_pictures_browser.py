@@ -94,6 +94,18 @@ def test_without_javascript_both_images_are_beside_each_other(opened: Open) -> N
     assert tab.locator("details[data-test='2'] .looked").first.is_visible()
 
 
+def test_on_paper_both_images_are_beside_each_other(opened: Open) -> None:
+    tab = opened("sample")
+    stage = tab.locator("details[data-test='2'] .flips .stage").first
+    stage.get_by_role("slider").fill("100")
+    tab.emulate_media(media="print")
+    clean, changed = (stage.locator(f"svg.{name}").bounding_box() for name in ("clean", "changed"))
+    assert clean is not None
+    assert changed is not None
+    assert clean["x"] + clean["width"] <= changed["x"]
+    assert is_yellow(stage.screenshot(), 0.6, 0.1)
+
+
 def test_images_can_be_put_beside_each_other(opened: Open) -> None:
     tab = opened("sample")
     section = tab.locator("details[data-test='2']")

@@ -19,8 +19,8 @@ from pytest_biastransfer.reporting.wording import shortened
 # The most characters of a name beside a chart.
 NAME: Final = 60
 
-# The mark of a row: a filled dot, a hollow dot, a tick, or a line through all rows.
-Mark = Literal["observed", "control", "baseline", "limit"]
+# The mark of a row: a filled dot, a hollow dot, a small dot, or a line through all rows; and those of two reports.
+Mark = Literal["observed", "control", "baseline", "limit", "earlier", "later"]
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,12 @@ def small_axis(limits: Sequence[Limit]) -> Axis:
 def small_plot(limit: Limit, axis: Axis) -> IntervalPlot:
     """Return the chart of a limit in the table of all tests: without texts, on an axis that all rows share."""
     return IntervalPlot([_point(_Row("", "observed", limit.observed), axis, 50.0)], axis.at(limit.limit), (), None)
+
+
+def points_of_pair(before: Interval | None, now: Interval | None, axis: Axis) -> Sequence[Point]:
+    """Return a metric of two reports, the earlier one above the later one, as far as they measured it."""
+    rows: Sequence[tuple[Mark, Interval | None, float]] = (("earlier", before, 30.0), ("later", now, 70.0))
+    return [_point(_Row("", mark, interval), axis, y) for mark, interval, y in rows if interval is not None]
 
 
 def _interval_plot(rows: Sequence[_Row], limit: float | None, axis: Axis) -> IntervalPlot:

@@ -16,6 +16,8 @@ from pytest_biastransfer.reporting.wording import counted, shortened
 # The most classes and moves of a chart.
 CLASSES: Final = 10
 MOVES: Final = 10
+# Names of at most so many characters are short.
+_BRIEF: Final = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class SharesPlot:
     after: str
     ticks: Sequence[Tick]
 
+    @property
+    def is_brief(self) -> bool:
+        """Whether the names of its rows are short."""
+        return all(len(bar.name) <= _BRIEF for bar in self.bars)
+
 
 @dataclass(frozen=True)
 class MovesPlot:
@@ -56,6 +63,11 @@ class MovesPlot:
     caption: str
     ticks: Sequence[Tick]
     rest: str
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether the names of its rows are short."""
+        return all(len(move.before) + len(move.after) <= _BRIEF for move in self.moves)
 
 
 def shares_plots(details: Details) -> Sequence[SharesPlot]:
@@ -84,8 +96,8 @@ def moves_plot(details: Details) -> MovesPlot:
     others = flips - sum(move.images for move in shown) - details.rare_moves
     rest = [f"{counted(others, 'image')} in less frequent flows"] if others > 0 else []
     rest += [f"{counted(details.rare_moves, 'flow')} of one image each"] if details.rare_moves else []
-    extent = "the most frequent" if rest else "all"
-    return MovesPlot(rows, path, f"{extent} of {counted(flips, 'flip')}", axis.ticks, " and ".join(rest))
+    extent = "the most frequent of" if rest else "all"
+    return MovesPlot(rows, path, f"{extent} {counted(flips, 'flip')}", axis.ticks, " and ".join(rest))
 
 
 _ROLES: Mapping[str, str] = {

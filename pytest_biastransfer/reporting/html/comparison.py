@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_biastransfer.display.axes import Axis, Tick, axis_over
-from pytest_biastransfer.reporting.comparison import ComparedTest, FlipsOfOne, ReportComparison
+from pytest_biastransfer.reporting.change_text import change_text
+from pytest_biastransfer.reporting.comparison import ComparedTest, ReportComparison
 from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.html.anchors import anchors
-from pytest_biastransfer.reporting.html.galleries import PIXELATED
+from pytest_biastransfer.reporting.html.charts import Point, points_of_pair
+from pytest_biastransfer.reporting.html.galleries import ImageView, fitting_views
+from pytest_biastransfer.reporting.html.glossary import glossary
 from pytest_biastransfer.reporting.html.templates import rendered
-from pytest_biastransfer.reporting.image_strips import MOST_IMAGES, pair_file, with_pictures
 from pytest_biastransfer.reporting.performance import titled
-from pytest_biastransfer.reporting.report import Report, ReportedChange, Result, Shown
+from pytest_biastransfer.reporting.report import Report, ReportedChange, Shown
 from pytest_biastransfer.reporting.seed_text import ONE_REPORT, is_told_by_one_checkpoint
 from pytest_biastransfer.reporting.verdict_of_two import Tone, verdict_of_two, verdict_on
 
-# After so many characters of pictures, tests have none: the page stays below 8 MB.
-_MOST_PICTURES: Final = 5_000_000
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A value on an axis: its position and those of the ends of its interval, in per cent; None where undefined."""
-
-    at: float | None
-    low: float | None
-    high: float | None
+# The most indices of images that have no pictures.
+_MOST_INDICES: Final = 20
+# A change that the table of metrics shows completely.
+_BARE: Final = re.compile(r"[\w ]+ -?[\d.]+ → -?[\d.]+ \(p = [^ ]+\)")
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class MetricPair:
     Attributes
     ----------
     name
-        The metric, and of a ladder the strength.
+        The metric.
     before, now
         Its values; None where it was not measured.
     difference
@@ -47,7 +43,7 @@ class MetricPair:
         The test of the difference; None if there is none.
     limit
         The limit of the later report, or else of the earlier one; None if the metric has no limit.
-    marks
+    points
         Both values on the axis of the table.
     limit_at
         The position of the limit.
@@ -59,7 +55,7 @@ class MetricPair:
     difference: float | None
     change: ReportedChange | None
     limit: Limit | None
-    marks: tuple[Mark, Mark]
+    points: Sequence[Point]
     limit_at: float | None
 
 
@@ -72,14 +68,6 @@ class MetricTable:
 
 
 @dataclass(frozen=True)
-class FlippedImage:
-    """An image that flips in one report only, with the address of its picture; the address is empty without one."""
-
-    shown: Shown
-    source: str
-
-
-@dataclass(frozen=True)
 class ComparedGallery:
     """The images that flip in the report `name` and not in `other`.
 
@@ -87,20 +75,30 @@ class ComparedGallery:
     ----------
     name, other
         The names of the reports.
-    images, indices
-        The number of all of them, and the first indices in the dataset.
-    shown
-        Those that the report shows.
-    pixelated
-        Whether the pictures have few pixels.
+    flips
+        The number of all of them.
+    indices
+        The first indices in the dataset.
+    images
+        Those that the report shows, as many as the page has room for.
+    left_out
+        The number of images that the report shows, and that there was no room for.
+    has_pictures
+        Whether the report has pictures of the test, of these images or of others.
     """
 
     name: str
     other: str
-    images: int
-    shown: Sequence[FlippedImage]
+    flips: int
     indices: Sequence[int]
-    pixelated: bool
+    images: Sequence[ImageView]
+    left_out: int
+    has_pictures: bool
+
+    @property
+    def compares(self) -> bool:
+        """Whether there are clean and intervened pictures to compare."""
+        return any(view.changed for view in self.images)
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,8 @@ class ComparedSection:
         The fragment of its address, which is the id of its section.
     tone, verdict
         The style sheet's class, and what the comparison says, in a few words.
-    limited, others
-        The limited metrics, and all others.
+    limited, unlimited
+        The metrics with a limit, and those without one.
     galleries
         The images that flip in one report only.
     """
@@ -126,8 +124,26 @@ class ComparedSection:
     tone: Tone
     verdict: str
     limited: MetricTable
-    others: MetricTable
+    unlimited: MetricTable
     galleries: Sequence[ComparedGallery]
+
+    @property
+    def clearest(self) -> ReportedChange | None:
+        """The change that is the least likely by chance, of those that got worse or else better; None without one."""
+        for meaning in ("regression", "improvement"):
+            changes = [change for change in self.test.changes if change.meaning == meaning]
+            if changes:
+                return min(changes, key=lambda change: change.p)
+        return None
+
+    @property
+    def remarks(self) -> Sequence[ReportedChange]:
+        """The changes of which there is more to say than the table of metrics shows."""
+        return [
+            change
+            for change in self.test.changes
+            if change.at or (change.meaning != "unchanged" and not _BARE.fullmatch(change_text(change)))
+        ]
 
 
 @dataclass(frozen=True)
@@ -143,29 +159,69 @@ class Side:
 def comparison_page(comparison: ReportComparison) -> str:
     """Return the page."""
     verdict = verdict_of_two(comparison)
-    ordered = sorted(_sections(comparison), key=_rank)
+    # Those that differ get their pictures first.
+    tests = sorted(comparison.tests, key=lambda test: not test.differs)
+    series = [_shown(test) for test in tests]
+    pictures, views = fitting_views([images for pair in series for images in pair], range(2 * len(tests)))
+    view_pairs = zip(views[::2], views[1::2], strict=True)
+    sections = sorted(
+        (
+            _section(test, address, _galleries(test, comparison.names, shown, fitting))
+            for test, address, shown, fitting in zip(
+                tests, anchors([test.name for test in tests]), series, view_pairs, strict=True
+            )
+        ),
+        key=_rank,
+    )
     return rendered(
         "comparison.html.j2",
+        glossary(result for test in tests for result in (test.before, test.now) if result is not None),
         title=f"Bias comparison: {verdict.text}",
         verdict=verdict,
-        sides=[_side(*one) for one in zip(comparison.names, (comparison.old, comparison.new), strict=True)],
-        different=[section for section in ordered if section.test.differs],
-        equal=[section for section in ordered if not section.test.differs],
+        sides=[_side(*side) for side in zip(comparison.names, (comparison.old, comparison.new), strict=True)],
+        different=[section for section in sections if section.test.differs],
+        equal=[section for section in sections if not section.test.differs],
         names=comparison.names,
         lost=comparison.lost_accuracies,
         alpha=comparison.new.alpha,
         remark=ONE_REPORT if any(map(is_told_by_one_checkpoint, comparison.comparisons)) else "",
+        pictures_of_page=pictures,
     )
 
 
-def _sections(comparison: ReportComparison) -> Iterator[ComparedSection]:
-    """Yield the tests as sections; those that differ come first, and get their pictures first."""
-    remaining = _MOST_PICTURES
-    ordered = sorted(comparison.tests, key=lambda test: not test.differs)
-    for test, address in zip(ordered, anchors([test.name for test in ordered]), strict=True):
-        section = _section(test, address, comparison.names, draws=remaining > 0)
-        remaining -= sum(len(image.source) for gallery in section.galleries for image in gallery.shown)
-        yield section
+def _shown(test: ComparedTest) -> tuple[Sequence[Shown], Sequence[Shown]]:
+    """Return the images that flip in the earlier and in the later report only, as far as the reports show them."""
+    if test.flips is None:
+        return (), ()
+    # Whether an image is new to a baseline says nothing of the other report.
+    before, now = ([replace(image, new=None) for image in flips.shown] for flips in test.flips)
+    return before, now
+
+
+def _galleries(
+    test: ComparedTest,
+    names: tuple[str, str],
+    shown: tuple[Sequence[Shown], Sequence[Shown]],
+    views: tuple[Sequence[ImageView], Sequence[ImageView]],
+) -> Iterator[ComparedGallery]:
+    if test.flips is None:
+        return
+    results = test.before, test.now
+    for flips, result, name, other, images, fitting in zip(
+        test.flips, results, names, names[::-1], shown, views, strict=True
+    ):
+        if flips.images:
+            yield ComparedGallery(
+                name=name,
+                other=other,
+                flips=len(flips.images),
+                indices=flips.images[:_MOST_INDICES],
+                images=fitting,
+                left_out=len(images) - len(fitting),
+                has_pictures=result is not None
+                and result.details is not None
+                and any(image.clean is not None for image in result.details.shown),
+            )
 
 
 def _rank(section: ComparedSection) -> tuple[int, float]:
@@ -181,9 +237,9 @@ def _side(name: str, report: Report) -> Side:
     return Side(name, "" if session is None else session.started, models, environment)
 
 
-def _section(test: ComparedTest, address: str, names: tuple[str, str], *, draws: bool) -> ComparedSection:
+def _section(test: ComparedTest, address: str, galleries: Iterator[ComparedGallery]) -> ComparedSection:
     limits = _limits(test)
-    measured = dict.fromkeys(name for one in (test.now, test.before) for name in _intervals(one))
+    measured = dict.fromkeys(name for result in (test.now, test.before) if result for name in result.intervals)
     tone, verdict = verdict_on(test)
     return ComparedSection(
         test=test,
@@ -191,18 +247,18 @@ def _section(test: ComparedTest, address: str, names: tuple[str, str], *, draws:
         tone=tone,
         verdict=verdict,
         limited=_metrics(test, [*limits]),
-        others=_metrics(test, [name for name in measured if name not in limits]),
-        galleries=_galleries(test, names, draws=draws),
+        unlimited=_metrics(test, [name for name in measured if name not in limits]),
+        galleries=[*galleries],
     )
 
 
 def _metrics(test: ComparedTest, metrics: Sequence[str]) -> MetricTable:
     """Return some metrics of a test on one axis."""
     limits = _limits(test)
-    before, now = (_intervals(one) for one in (test.before, test.now))
+    before, now = ({} if result is None else result.intervals for result in (test.before, test.now))
     changes = {change.metric: change for change in test.changes if not change.at}
-    intervals = [one for name in metrics for one in (before.get(name), now.get(name)) if one is not None]
-    ends = [end for one in intervals for end in (one.value, one.low, one.high)]
+    intervals = [measured[name] for name in metrics for measured in (before, now) if name in measured]
+    ends = [end for interval in intervals for end in (interval.value, interval.low, interval.high)]
     axis = axis_over([*ends, *(limits[name].limit for name in metrics if name in limits)])
     pairs = [
         _pair(name, before.get(name), now.get(name), changes.get(name), limits.get(name), axis) for name in metrics
@@ -212,14 +268,7 @@ def _metrics(test: ComparedTest, metrics: Sequence[str]) -> MetricTable:
 
 def _limits(test: ComparedTest) -> dict[str, Limit]:
     """Return the limits of a test by metric; the later report replaces those of the earlier one."""
-    return {limit.metric: limit for one in (test.before, test.now) if one is not None for limit in one.limits}
-
-
-def _intervals(test: Result | None) -> dict[str, Interval]:
-    if test is None:
-        return {}
-    details = {} if test.details is None else test.details.metrics
-    return {**details, **{limit.metric: limit.observed for limit in test.limits}}
+    return {limit.metric: limit for result in (test.before, test.now) if result for limit in result.limits}
 
 
 def _pair(
@@ -230,38 +279,7 @@ def _pair(
     limit: Limit | None,
     axis: Axis,
 ) -> MetricPair:
-    values = [None if one is None else one.value for one in (before, now)]
+    values = [None if interval is None else interval.value for interval in (before, now)]
     difference = None if values[0] is None or values[1] is None else values[1] - values[0]
     limit_at = None if limit is None else axis.at(limit.limit)
-    return MetricPair(name, before, now, difference, change, limit, (_mark(before, axis), _mark(now, axis)), limit_at)
-
-
-def _mark(interval: Interval | None, axis: Axis) -> Mark:
-    ends = (None, None, None) if interval is None else (interval.value, interval.low, interval.high)
-    return Mark(*(None if end is None else axis.at(end) for end in ends))
-
-
-def _galleries(test: ComparedTest, names: tuple[str, str], *, draws: bool) -> list[ComparedGallery]:
-    if test.flips is None:
-        return []
-    return [
-        ComparedGallery(
-            name, other, len(flips.images), _pictured(flips) if draws else [], flips.images[:20], _is_small(flips)
-        )
-        for flips, name, other in zip(test.flips, names, names[::-1], strict=True)
-        if flips.images
-    ]
-
-
-def _is_small(flips: FlipsOfOne) -> bool:
-    """Return whether the browser enlarges the pictures pixel by pixel, as on the page of one report."""
-    pictures = [image.clean for image in flips.shown if image.clean is not None]
-    return bool(pictures) and max(max(picture.width, picture.height) for picture in pictures) < PIXELATED
-
-
-def _pictured(flips: FlipsOfOne) -> list[FlippedImage]:
-    """Return the images that a report shows, with their pictures if it has some."""
-    drawn = with_pictures(flips.shown)
-    if drawn:
-        return [FlippedImage(image, pair_file(image)) for image in drawn]
-    return [FlippedImage(image, "") for image in flips.shown[:MOST_IMAGES]]
+    return MetricPair(name, before, now, difference, change, limit, points_of_pair(before, now, axis), limit_at)

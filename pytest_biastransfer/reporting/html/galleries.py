@@ -73,39 +73,61 @@ class Gallery:
         return [view for view in self.images if view.heat]
 
     @property
+    def has_new(self) -> bool:
+        """Whether images are marked that were not among these when the baseline was accepted."""
+        return any(view.shown.new for view in self.images)
+
+    @property
+    def has_confidences(self) -> bool:
+        """Whether the model's confidence in its predictions is shown."""
+        return any(view.shown.confidence_before is not None for view in self.images)
+
+    @property
     def compares(self) -> bool:
         """Whether there are clean and intervened pictures to compare."""
         return any(view.changed for view in self.images)
 
 
 def galleries(tests: Sequence[Result]) -> tuple[Sequence[Picture], Sequence[Gallery]]:
-    """Return the clean pictures that the page has once, and the gallery of each test.
+    """Return the clean pictures that the page has once, and the gallery of each test; failed tests come first."""
+    order = sorted(range(len(tests)), key=lambda number: SEVERITY.index(tests[number].outcome))
+    pictures, views = fitting_views([_images(test.details) for test in tests], order)
+    return pictures, [_gallery(test.details, fitting) for test, fitting in zip(tests, views, strict=True)]
 
-    Where not all pictures fit, each test has its first images before any has more, and failed tests come first.
+
+def fitting_views(
+    series: Sequence[Sequence[Shown]], order: Sequence[int]
+) -> tuple[Sequence[Picture], Sequence[Sequence[ImageView]]]:
+    """Return the clean pictures that a page has once, and the first images of each series, as many as fit.
+
+    Where not all pictures fit, each series has its first images before any has more.
+
+    Parameters
+    ----------
+    series
+        The images that belong together.
+    order
+        The numbers of the series, the most important one first.
     """
     shared: dict[str, int] = {}
     pictures: list[Picture] = []
-    fitting = [0] * len(tests)
+    views: list[list[ImageView]] = [[] for _ in series]
     room = MOST_CHARACTERS
-    for number, shown in _by_turns(tests):
+    for number, shown in _by_turns(series, order):
         clean = shown.clean if shown.clean is not None and shown.clean.data not in shared else None
         room -= sum(len(picture.data) for picture in (clean, shown.changed) if picture is not None)
         if room < 0:
             break
-        fitting[number] += 1
         if clean is not None:
             shared[clean.data] = len(pictures)
             pictures.append(clean)
-    return pictures, [
-        _gallery(number, test.details, fits, shared)
-        for number, (test, fits) in enumerate(zip(tests, fitting, strict=True), 1)
-    ]
+        views[number].append(_view(f"{number + 1}-{len(views[number])}", shown, shared))
+    return pictures, views
 
 
-def _by_turns(tests: Sequence[Result]) -> Iterator[tuple[int, Shown]]:
-    """Yield the number of each test with its first image, then with its second one, and so on."""
-    order = sorted(range(len(tests)), key=lambda number: SEVERITY.index(tests[number].outcome))
-    for images in zip_longest(*(_images(tests[number].details) for number in order)):
+def _by_turns(series: Sequence[Sequence[Shown]], order: Sequence[int]) -> Iterator[tuple[int, Shown]]:
+    """Yield the number of each series with its first image, then with its second one, and so on."""
+    for images in zip_longest(*(series[number] for number in order)):
         yield from ((number, shown) for number, shown in zip(order, images, strict=True) if shown is not None)
 
 
@@ -115,12 +137,10 @@ def _images(details: Details | None) -> Sequence[Shown]:
     return ([] if details.example is None else [details.example]) + list(details.shown)
 
 
-def _gallery(number: int, details: Details | None, fits: int, shared: dict[str, int]) -> Gallery:
-    every = _images(details)
-    views = [_view(f"{number}-{rank}", shown, shared) for rank, shown in enumerate(every[:fits])]
+def _gallery(details: Details | None, views: Sequence[ImageView]) -> Gallery:
     example = next((view for view in views if view.changed), None)
     images = views if details is None or details.example is None else views[1:]
-    return Gallery(images, len(every) - len(views), example)
+    return Gallery(images, len(_images(details)) - len(views), example)
 
 
 def _view(name: str, shown: Shown, shared: dict[str, int]) -> ImageView:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_biastransfer.metrics.catalogue import METRICS
+from pytest_biastransfer.metrics.catalogue import METRICS, metric_of_limit
+from pytest_biastransfer.metrics.metric import MEAN_PREFIX
 from pytest_biastransfer.reporting.report import Result
 from pytest_biastransfer.reporting.wording import shortened
 
@@ -39,10 +40,15 @@ def metric_name(name: str) -> MetricName:
 
     >>> metric_name("asr").plain, metric_name("accuracy").plain, metric_name("of_another_version").plain
     ('flip rate (asr)', 'accuracy', 'of_another_version')
+    >>> metric_name("mean_asr").plain
+    'mean flip rate (mean_asr)'
     """
-    metric = METRICS.get(name)
+    metric = metric_of_limit(name)
     if metric is None:
         return MetricName(name, shortened(name, 60), "")
+    if name.startswith(MEAN_PREFIX):
+        explanation = f"The mean over the strengths of a ladder. {metric.explanation}"
+        return MetricName(name, f"mean {metric.plain_name} ({name})", explanation)
     same = metric.plain_name == name
     return MetricName(name, name if same else f"{metric.plain_name} ({name})", metric.explanation)
 
@@ -55,7 +61,8 @@ def glossary(tests: Iterable[Result]) -> Sequence[MetricName]:
         used.update(change.metric for change in test.changes)
         if test.details is not None:
             used.update(test.details.metrics)
-    return [metric_name(name) for name in METRICS if name in used]
+    names = [name for metric in METRICS for name in (metric, f"{MEAN_PREFIX}{metric}")]
+    return [metric_name(name) for name in names if name in used]
 
 
 def tooltips(metrics: Iterable[MetricName]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_biastransfer.reporting.html.states import has_failed, is_worse, only_just, was_compared
+from pytest_biastransfer.reporting.html.states import exceeds, has_failed, is_worse, only_just, was_compared
 from pytest_biastransfer.reporting.html.wording import OUTCOME_LABELS, TONES
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.performance import title_of
@@ -68,15 +68,24 @@ def headline(report: Report) -> Headline:
         more = f", {others} more failed" if others else ""
         return Headline("bad", "Bias got worse", f"{_number(worse)} {of_all} {_is(worse)} worse than accepted{more}.")
     if failed:
-        exceeded = sum(has_failed(test) and any(limit.holds is False for limit in test.limits) for test in tests)
+        is_above = any(has_failed(test) and exceeds(test) for test in tests)
         unmeasured = sum(test.outcome in ("error", "lost") for test in tests)
-        verdict = "Bias is above its limit" if exceeded else "Not everything was measured" if unmeasured else "Failed"
+        verdict = "Bias is above its limit" if is_above else "Not everything was measured" if unmeasured else "Failed"
         return Headline("bad", verdict, f"{_number(failed)} {of_all} failed.")
     if all(test.outcome == "skipped" for test in tests):
         return Headline("odd", "Nothing was measured", f"{counted(len(tests), 'test')}, all skipped.")
-    verdict = "No bias got worse" if compared(tests) else "All limits hold"
-    narrowly = f"; {_number(close)} only just hold{'s' * (close == 1)}" if close else ""
-    return Headline("good", verdict, f"{counted(len(tests), 'test')}, none failed{narrowly}.")
+    exceeded = sum(map(exceeds, tests))
+    skipped = sum(test.outcome == "skipped" for test in tests)
+    above = f"{_is(exceeded)} above the limit, as expected"
+    if exceeded and not compared(tests):
+        verdict, reasons = "Nothing failed unexpectedly", [f"{_number(exceeded)} {of_all} {above}"]
+    else:
+        verdict = "No bias got worse" if compared(tests) else "All limits hold"
+        reasons = [f"{counted(len(tests), 'test')}, none failed"]
+        reasons += [f"{_number(exceeded)} {above}"] if exceeded else []
+    reasons += [f"{_number(close)} only just hold{'s' * (close == 1)}"] if close else []
+    reasons += [f"{_number(skipped)} skipped"] if skipped else []
+    return Headline("good", verdict, f"{'; '.join(reasons)}.")
 
 
 def compared(tests: Sequence[Result]) -> bool:
@@ -115,13 +124,12 @@ def subjects(report: Report) -> Sequence[ReportSubject]:
     return [fact for fact in facts if fact is not None]
 
 
-def page_title(report: Report) -> str:
+def page_title(verdict: Headline, counts: Sequence[OutcomeCount], tested: Sequence[ReportSubject]) -> str:
     """Return the title of the page: verdict, model, dataset, accuracy and commit."""
-    if not report.tests:
+    if not counts:
         return "Bias report: no tests"
-    verdict = headline(report)
-    outcomes = ", ".join(f"{count.tests} {count.label}" for count in outcome_counts(report.tests))
-    facts = {fact.name: fact.text for fact in subjects(report)}
+    outcomes = ", ".join(f"{count.tests} {count.label}" for count in counts)
+    facts = {fact.name: fact.text for fact in tested}
     of = " on ".join(facts[name] for name in ("model", "dataset") if name in facts)
     accuracy = f"accuracy {facts['accuracy']}" if "accuracy" in facts else ""
     commit = f"commit {facts['commit']}" if "commit" in facts else ""

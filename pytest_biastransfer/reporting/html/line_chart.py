@@ -67,23 +67,23 @@ def line_chart(curve: Curve, curves: Curves, test: Result, axis: Axis) -> LineCh
     if len(rows) < 2:
         return None
     points = [
-        CurvePoint(x, _down(axis, interval.value or 0.0), f"{name}: {figure(interval.value)} ({spread(interval)})")
+        CurvePoint(x, axis.from_top(interval.value or 0.0), f"{name}: {figure(interval.value)} ({spread(interval)})")
         for x, name, interval in rows
     ]
     ends = [(x, interval.low, interval.high) for x, _, interval in rows]
-    known = [(x, low, high) for x, low, high in ends if low is not None and high is not None]
-    outline = [(x, _down(axis, high)) for x, _, high in known]
-    outline += [(x, _down(axis, low)) for x, low, _ in reversed(known)]
+    intervals = [(x, low, high) for x, low, high in ends if low is not None and high is not None]
+    outline = [(x, axis.from_top(high)) for x, _, high in intervals]
+    outline += [(x, axis.from_top(low)) for x, low, _ in reversed(intervals)]
     accepted = accepted_values(curve, test)
-    before = [(x, _down(axis, accepted[name])) for x, name in zip(at, names, strict=True) if name in accepted]
+    before = [(x, axis.from_top(accepted[name])) for x, name in zip(at, names, strict=True) if name in accepted]
     return LineChart(
         points=points,
         line=_path([(point.x, point.y) for point in points]),
-        band=f"{_path(outline)}z" if len(known) > 1 else "",
+        band=f"{_path(outline)}z" if len(intervals) > 1 else "",
         baseline=_path(before),
-        limit=None if curve.limit is None else _down(axis, curve.limit),
+        limit=None if curve.limit is None else axis.from_top(curve.limit),
         strengths=[Tick(x, f"{strength:g}") for x, strength in zip(at, curves.strengths, strict=True)],
-        ticks=[Tick(round(100 - tick.at, 1), tick.text) for tick in axis.ticks],
+        ticks=axis.ticks_from_top,
         is_to_scale=is_to_scale,
     )
 
@@ -101,10 +101,6 @@ def _positions(strengths: Sequence[float]) -> tuple[Sequence[float], bool]:
             return positions, True
     last = max(len(strengths) - 1, 1)
     return [round(100 * number / last, 1) for number in range(len(strengths))], False
-
-
-def _down(axis: Axis, value: float) -> float:
-    return round(100 - axis.at(value), 1)
 
 
 def _path(corners: Sequence[tuple[float, float]]) -> str:

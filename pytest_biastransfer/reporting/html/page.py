@@ -20,10 +20,9 @@ from pytest_biastransfer.reporting.html.heat import level_names
 from pytest_biastransfer.reporting.html.name_parts import name_parts
 from pytest_biastransfer.reporting.html.scorecard import DISTANCES, scorecard
 from pytest_biastransfer.reporting.html.sections import TestSection, sections_of
-from pytest_biastransfer.reporting.html.states import has_failed, is_worse
+from pytest_biastransfer.reporting.html.states import has_failed, is_worse, outcome_rank
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.html.wording import command
-from pytest_biastransfer.reporting.outcomes import SEVERITY
 from pytest_biastransfer.reporting.performance import titled
 from pytest_biastransfer.reporting.report import Report
 
@@ -45,14 +44,15 @@ def page(report: Report) -> str:
     worse = [section for section in worst if section.worse]
     failing = [section.test.name for section in worst if has_failed(section.test)]
     named = failing if len(failing) <= _MOST_REPEATED else []
+    verdict, counts, tested = headline(report), outcome_counts(report.tests), subjects(report)
     return rendered(
         "page.html.j2",
         glossary(report.tests),
-        title=page_title(report),
+        title=page_title(verdict, counts, tested),
         report=report,
-        verdict=headline(report),
-        subjects=subjects(report),
-        counts=outcome_counts(report.tests),
+        verdict=verdict,
+        subjects=tested,
+        counts=counts,
         regressions=sum(map(is_worse, report.tests)),
         performances=list(titled(report.performances)),
         score=scorecard(report.tests, parts, addresses),
@@ -80,4 +80,4 @@ def _severity(section: TestSection) -> tuple[int, bool, float, int]:
     excess = 0.0
     if section.leading is not None and section.leading.observed.value is not None:
         excess = section.leading.exceeded_by
-    return SEVERITY.index(section.test.outcome), section.test.standing != "regression", -excess, section.number
+    return outcome_rank(section.test.outcome), section.test.standing != "regression", -excess, section.number

@@ -2,10 +2,9 @@
 // Sliders between clean and intervened images. Without this script, both are beside each other.
 (() => {
   const set = (stage, value) => { stage.style.setProperty("--at", `${value}%`); };
-  // Thousands of sliders would slow a large page: those of a test are made when its part of the page is opened.
-  const prepare = (section) => {
-    const tools = section.querySelector(".tools");
-    if (!tools || tools.dataset.ready) return;
+  // Thousands of sliders would slow a large page: those of a test are made when its section is opened.
+  const prepare = (tools) => {
+    if (tools.dataset.ready) return;
     tools.dataset.ready = "yes";
     const gallery = tools.nextElementSibling;
     const stages = [...gallery.querySelectorAll(".stage:not(.alone)")];
@@ -31,8 +30,9 @@
     beside.parentElement.hidden = false;
     arrange();
   };
-  document.querySelectorAll("details.test").forEach((section) => {
-    if (section.open) prepare(section);
-    section.addEventListener("toggle", () => { if (section.open) prepare(section); });
+  document.querySelectorAll(".tools").forEach((tools) => {
+    const folded = tools.closest("details.test");
+    if (!folded || folded.open) prepare(tools);
+    else folded.addEventListener("toggle", () => prepare(tools), { once: true });
   });
 })();

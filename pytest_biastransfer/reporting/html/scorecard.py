@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from pytest_biastransfer.reporting.figures import Limit
 from pytest_biastransfer.reporting.html.name_parts import NameParts
-from pytest_biastransfer.reporting.html.states import is_worse, leading_limit, only_just, regressions
+from pytest_biastransfer.reporting.html.states import is_worse, leading_limit, only_just, outcome_rank, regressions
 from pytest_biastransfer.reporting.html.wording import OUTCOME_LABELS, broken, figure
-from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
+from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import Result
 from pytest_biastransfer.reporting.wording import shortened
 
@@ -110,7 +110,7 @@ def scorecard(tests: Sequence[Result], parts: Sequence[NameParts], addresses: Se
     cells = [_cell(number, *one) for number, one in enumerate(zip(tests, parts, addresses, strict=True), 1)]
     functions = _function_names(parts)
     cases = [part.case for part in parts]
-    ranks = [(SEVERITY.index(test.outcome), not is_worse(test), number) for number, test in enumerate(tests)]
+    ranks = [(outcome_rank(test.outcome), not is_worse(test), number) for number, test in enumerate(tests)]
     down, across = (functions, cases) if len(set(functions)) >= len(set(cases)) else (cases, functions)
     rows, columns = _by_rank(down, ranks), list(dict.fromkeys(across))
     is_table = (

@@ -37,6 +37,8 @@ from pytest_biastransfer.reporting.report import Report, ReportedChange, Result
 
 # The most images of a test at the top of the page; its section has all of them.
 IMAGES_ON_TOP: Final = 3
+# The most regressions of a test at the top of the page.
+REGRESSIONS_ON_TOP: Final = 2
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,16 @@ class TestSection:
     def regressions(self) -> Sequence[ReportedChange]:
         """The metrics that got worse since they were accepted."""
         return regressions(self.test)
+
+    @property
+    def clearest_regressions(self) -> Sequence[ReportedChange]:
+        """The regressions at the top of the page, the least likely by chance first; a ladder may have dozens."""
+        return sorted(self.regressions, key=lambda change: change.p)[:REGRESSIONS_ON_TOP]
+
+    @property
+    def further_regressions(self) -> int:
+        """The number of all others."""
+        return max(len(self.regressions) - REGRESSIONS_ON_TOP, 0)
 
     @property
     def only_just(self) -> Sequence[Limit]:

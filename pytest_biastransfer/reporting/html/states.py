@@ -6,10 +6,24 @@ from collections.abc import Sequence
 from typing import Final
 
 from pytest_biastransfer.reporting.figures import Limit
-from pytest_biastransfer.reporting.outcomes import FAILED
+from pytest_biastransfer.reporting.outcomes import FAILED, Outcome
 from pytest_biastransfer.reporting.report import Details, ReportedChange, Result, Shares
 
 _STANDINGS: Final = ("regression", "not comparable", "improvement", "tolerated", "unchanged", "new")
+
+
+# The worst first. What is above its limit, though expected to be, comes before what holds.
+_ORDER: Final[Sequence[Outcome]] = ("failed", "error", "lost", "xpassed", "xfailed", "passed", "skipped")
+
+
+def outcome_rank(outcome: Outcome) -> int:
+    """Return a sort key for outcomes, the worst first."""
+    return _ORDER.index(outcome)
+
+
+def exceeds(test: Result) -> bool:
+    """Whether a limit of a test does not hold, whatever its outcome: it may be expected to fail."""
+    return any(limit.holds is False for limit in test.limits)
 
 
 def leading_limit(test: Result) -> Limit | None:

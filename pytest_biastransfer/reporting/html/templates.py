@@ -27,7 +27,6 @@ _FILTERS: Final[Mapping[str, Any]] = {
     "broken": wording.broken,
     "change": change_text,
     "counted": counted,
-    "demand": wording.demand,
     "duration": wording.duration,
     "figure": wording.figure,
     "metric": metric_name,
@@ -36,6 +35,8 @@ _FILTERS: Final[Mapping[str, Any]] = {
     "short": shortened,
     "shown_title": wording.shown_title,
     "spread": wording.spread,
+    "unbroken": wording.unbroken,
+    "standing": wording.standing,
     "verdict": wording.verdict,
     # Without the decimal point of a whole number.
     "g": lambda number: f"{number:g}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,9 +11,10 @@ from pytest_biastransfer.reporting.figures import Interval
 from pytest_biastransfer.reporting.html.anchors import anchors
 from pytest_biastransfer.reporting.html.glossary import glossary
 from pytest_biastransfer.reporting.html.headline import subjects
+from pytest_biastransfer.reporting.html.states import outcome_rank
 from pytest_biastransfer.reporting.html.templates import rendered
 from pytest_biastransfer.reporting.html.wording import TONES, figure, moment, spread
-from pytest_biastransfer.reporting.outcomes import SEVERITY, Outcome
+from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import Report, Result
 from pytest_biastransfer.reporting.wording import counted, shortened
 
@@ -151,15 +152,15 @@ def _started(report: Report) -> str:
     return min((session.started for session in report.sessions), default="")
 
 
-def _severity(test: TestTrend) -> int:
+def _severity(test: TestTrend) -> tuple[bool, int]:
     """Return a sort key: the worst outcome of the last run comes first, and tests that did not run there come last."""
-    return len(SEVERITY) if test.last is None else SEVERITY.index(test.last)
+    return (True, 0) if test.last is None else (False, outcome_rank(test.last))
 
 
 def _test_trend(name: str, address: str, results: Sequence[Result | None], runs: Sequence[Run]) -> TestTrend:
     # A test may be of one of a run's models.
     runs = [_of_model(run, result) for run, result in zip(runs, results, strict=True)]
-    intervals = [{} if result is None else _intervals(result) for result in results]
+    intervals = [{} if result is None else result.intervals for result in results]
     # A later run replaces the limit of an earlier one.
     limits: dict[str, float] = {limit.metric: limit.limit for result in results if result for limit in result.limits}
     metrics = dict.fromkeys([*limits, *(metric for by_metric in intervals for metric in by_metric)])
@@ -177,11 +178,6 @@ def _of_model(run: Run, result: Result | None) -> Run:
     return replace(run, models=shortened(result.details.model, 80))
 
 
-def _intervals(result: Result) -> Mapping[str, Interval]:
-    details = {} if result.details is None else result.details.metrics
-    return {**details, **{limit.metric: limit.observed for limit in result.limits}}
-
-
 def _metric_trend(
     metric: str, intervals: Sequence[Interval | None], limit: float | None, runs: Sequence[Run]
 ) -> MetricTrend:
@@ -194,11 +190,11 @@ def _metric_trend(
     return MetricTrend(
         metric=shortened(metric, 60),
         limit=limit_text,
-        limit_y=None if limit is None else _from_top(axis, limit),
+        limit_y=None if limit is None else axis.from_top(limit),
         points=points,
         line=_line(points),
         band=_band(points, intervals, axis),
-        ticks=[Tick(round(100 - tick.at, 1), tick.text) for tick in axis.ticks],
+        ticks=axis.ticks_from_top,
         label=f"{shortened(metric, 60)} over the runs: {texts}{f'; limit {limit_text}' if limit_text else ''}",
     )
 
@@ -208,7 +204,7 @@ def _point(interval: Interval | None, run: Run, runs: int, axis: Axis) -> TrendP
         return TrendPoint(run, "", "", None, None)
     if interval.value is None:
         return TrendPoint(run, figure(None), "", None, None)
-    x, y = _from_left(run, runs), _from_top(axis, interval.value)
+    x, y = _from_left(run, runs), axis.from_top(interval.value)
     return TrendPoint(run, figure(interval.value), spread(interval), x, y)
 
 
@@ -216,10 +212,6 @@ def _from_left(run: Run, runs: int) -> float:
     """Return the position of a run; a single run is in the middle."""
     share = (run.number - 1) / (runs - 1) if runs > 1 else 0.5
     return round(_MARGIN + (100 - 2 * _MARGIN) * share, 1)
-
-
-def _from_top(axis: Axis, value: float) -> float:
-    return round(100 - axis.at(value), 1)
 
 
 def _line(points: Sequence[TrendPoint]) -> str:
@@ -240,7 +232,7 @@ def _band(points: Sequence[TrendPoint], intervals: Sequence[Interval | None], ax
         if point is not None and point.x is not None and interval is not None:
             low, high = interval.low, interval.high
             if low is not None and high is not None:
-                stretch.append((point.x, _from_top(axis, high), _from_top(axis, low)))
+                stretch.append((point.x, axis.from_top(high), axis.from_top(low)))
                 continue
         corners = [f"{x:g} {high:g}" for x, high, _ in stretch] + [f"{x:g} {low:g}" for x, _, low in reversed(stretch)]
         path += f"M{'L'.join(corners)}z" if corners else ""

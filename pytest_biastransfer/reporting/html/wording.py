@@ -12,6 +12,7 @@ from pytest_biastransfer.metrics.catalogue import base_of
 from pytest_biastransfer.names import BOUND_SIGNS
 from pytest_biastransfer.plain_text import command_line
 from pytest_biastransfer.reporting.figures import Interval, Limit
+from pytest_biastransfer.reporting.limit_words import verdict_words
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report import Result
 
@@ -118,15 +119,6 @@ def moment(started: str) -> str:
     return started[:16].replace("T", " ")
 
 
-def demand(limit: Limit) -> str:
-    """Return what a limit demands.
-
-    >>> demand(Limit("asr", 0.05, "certain", True, "", Interval(0.01, 0.0, 0.03, 0.95, 900), None))
-    'asr at most 0.05, for certain'
-    """
-    return f"{limit.named()} {bound(limit).removeprefix('in size ')}"
-
-
 def bound(limit: Limit) -> str:
     """Return what a limit demands of its metric, without the metric's name.
 
@@ -166,11 +158,22 @@ def broken(limit: Limit) -> str:
 
 
 def verdict(limit: Limit) -> str:
-    """Return the verdict on a limit, with its notes."""
-    text = {True: "holds", False: "exceeded", None: "not decided"}[limit.holds]
-    if limit.holds is False and limit.observed.value is None:
-        text = "cannot hold"
-    return ", ".join([text, *(note for note in limit.notes if note != text)])
+    """Return the verdict on a limit, in the words of the summary, with what else is shown beside the limit.
+
+    >>> observed = Interval(0.38, 0.36, 0.4, 0.95, 500)
+    >>> verdict(Limit("gap", 0.05, "point", False, "", observed, None, remarks=["worst night"]))
+    'above limit, worst night'
+    """
+    return ", ".join([verdict_words(limit), *limit.circumstances])
+
+
+def standing(text: str) -> str:
+    """Return the standing of a test beside its baseline: `Result.standing`, where nothing is accepted in other words.
+
+    >>> standing("new"), standing("unchanged")
+    ('none', 'unchanged')
+    """
+    return "none" if text == "new" else text
 
 
 def command(names: Sequence[str], *options: str) -> str:
@@ -198,6 +201,15 @@ def breakable(text: str) -> Markup:
     Markup('test_<wbr>a&lt;b')
     """
     return Markup(re.sub("(_|::)(?=.)", r"\1<wbr>", str(escape(printable(text)))))
+
+
+def unbroken(text: str) -> Markup:
+    """Return a sentence in which no line breaks within ``n = 299`` or ``p = 7e-42``.
+
+    >>> unbroken("n = 299 (p = 7e-42)")
+    Markup('<span class="whole">n = 299</span> (<span class="whole">p = 7e-42</span>)')
+    """
+    return Markup(re.sub(r"\b[np] = [\d.,e-]*\d", r'<span class="whole">\g<0></span>', str(escape(printable(text)))))
 
 
 def measured_images(test: Result) -> str:

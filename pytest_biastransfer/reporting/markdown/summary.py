@@ -138,7 +138,7 @@ def _standing(test: Result) -> str:
 
 
 def _change(change: ReportedChange) -> str:
-    at = f" at {escaped(change.at)}" if change.at else ""
+    at = f" at {escaped(change.at)}:" if change.at else ""
     difference = change.now - change.before
     return (
         f"{change.metric}{at} {change.before:.3f} → {change.now:.3f} (**{difference:+.3f}**, p = {change.p:.1g}): "

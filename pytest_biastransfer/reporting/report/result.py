@@ -9,7 +9,7 @@ from typing import Any
 from pytest_biastransfer.baseline.history import OverTime
 from pytest_biastransfer.baseline.near_ties import WithinRounding
 from pytest_biastransfer.reporting.curves import Curves
-from pytest_biastransfer.reporting.figures import Limit
+from pytest_biastransfer.reporting.figures import Interval, Limit
 from pytest_biastransfer.reporting.findings import Finding
 from pytest_biastransfer.reporting.outcomes import Outcome
 from pytest_biastransfer.reporting.report.details import Details
@@ -105,4 +105,10 @@ class Result:
     @property
     def metrics(self) -> Sequence[str]:
         """The limited metrics; of a limit on a mean over strengths, the metric itself."""
-        return [one.metric for one in (self.limits if self.curves is None else self.curves.curves)]
+        return [judged.metric for judged in (self.limits if self.curves is None else self.curves.curves)]
+
+    @property
+    def intervals(self) -> Mapping[str, Interval]:
+        """All metrics of the model under test, as the limits judge them where they do."""
+        measured = {} if self.details is None else self.details.metrics
+        return {**measured, **{limit.metric: limit.observed for limit in self.limits}}
