@@ -93,6 +93,12 @@ def measured(
     return found, expectation
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each sentence of the summary in one line."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+
 @pytest.mark.parametrize(("fragile", "outcome"), [(0, "passed"), (600, "failed")])
 def test_a_clear_verdict_takes_a_few_images(run: Run, colors: pytest.Pytester, fragile: int, outcome: str) -> None:
     colors.makepyfile(TESTS.format(fragile=fragile, more=""))

@@ -114,8 +114,9 @@ def test_each_option_of_pytest_and_of_this_plugin_is_decided(request: pytest.Fix
 
 @pytest.mark.parametrize(("limit", "expected"), [("0.3", 1), ("0", 5)])
 def test_it_runs_exactly_what_failed_and_overwrites_no_report(
-    colors: pytest.Pytester, run: Run, limit: str, expected: int
+    colors: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch, limit: str, expected: int
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     colors.makepyfile(test_it=TEST.replace("LIMIT", limit))
     result = run("--bias-report=bias.md", "--cache-clear", "--junitxml=junit.xml", "--bias-compare=off")
     result.assert_outcomes(failed=expected, passed=6 - expected)

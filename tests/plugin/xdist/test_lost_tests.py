@@ -20,6 +20,12 @@ def test_other():
 """
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each sentence of the summary in one line."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+
 @pytest.fixture
 def run_two_workers(colors: pytest.Pytester, warm: WarmPython) -> Run:
     """Run pytest on marked tests of a given body."""
