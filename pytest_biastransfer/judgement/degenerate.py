@@ -33,8 +33,8 @@ def require_working_models(
     broken = defects(expectation, measurement)
     if broken and verdict.holds:
         raise BiasTransferError(
-            f"{expectation.limits_text} holds, but for a model that does not tell its classes apart, which says "
-            f"nothing of its bias.\n"
+            f"The limits hold ({expectation.limits_text}), but for a model that does not tell its classes apart, which "
+            f"says nothing of its bias.\n"
             + "".join(f"  {defect}\n" for defect in broken)
             + "Check the checkpoint, the preprocessing and the order of the classes; if the model is meant to be like "
             "this, write allow_degenerate=True in the marker"

@@ -71,9 +71,9 @@ class DoseResponse(Displayed):
             return ""
         level = self.smallest_certain_level
         if math.isinf(level):
-            return f"None of these levels is certainly enough for {self.limit:g}."
+            return f"None of these levels is certainly enough for {self.limit:.3g}."
         sign = "+" if self.bound == "size at most" else ""
-        return f"{level:g} is enough for {self.limit:g}: {self.levels[level].figure.text(sign)}."
+        return f"{level:g} is enough for {self.limit:.3g}: {self.levels[level].figure.text(sign)}."
 
     def __str__(self) -> str:
         rows = [([f"{level:g}"], repeated) for level, repeated in self.levels.items()]

@@ -291,7 +291,10 @@ def test_no_limit_holds_for_a_model_that_does_not_work(
             broken, "red is predicted for 100 % of the 40 images, and no class has more than 50 % of the labels"
         )
         result.stdout.fnmatch_lines(
-            ["*max_asr=0.9 holds, but for a model that does not tell its classes apart*", f"*model pets on *: {reason}"]
+            [
+                "*The limits hold (max_asr=0.9), but for a model that does not tell its classes apart*",
+                f"*model pets on *: {reason}",
+            ]
         )
         result.stdout.fnmatch_lines(["pets on *: accuracy 0*", f"  degenerate: {reason}"])
 
@@ -377,7 +380,7 @@ def test_a_model_that_lost_its_head_is_not_better(
     text = result.stdout.str()
     result.stdout.fnmatch_lines(
         [
-            "max_asr=0.9 holds, but for a model that does not tell its classes apart*",
+            "The limits hold (max_asr=0.9), but for a model that does not tell its classes apart*",
             "pets on *: accuracy 0.250 [[]0.192, 0.316], n = 200; 1 of 3 classes predicted, at most 100 % red *",
             "compared with bias-baseline.json: 8 not comparable",
             "  pets on *: clean accuracy 1.000 → 0.250; 150 images newly misclassified, 0 no longer (p = *)  lower",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -94,10 +94,9 @@ class InterventionTest(MeasuredTest):
         return partial(image_name, self.inputs.images)
 
     def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[NextStep]) -> str:
-        """Return the limits with their figures, the classes that gained, and the first flipped images."""
-        from pytest_biastransfer.reporting.failure_text import failure_text, flip_lines
+        """Return the limits with their figures, and the observations."""
+        from pytest_biastransfer.reporting.failure_text import failure_text
 
-        lines = flip_lines(self.measurement, self.image_names)
         return failure_text(
             test,
             self.fixtures,
@@ -105,10 +104,16 @@ class InterventionTest(MeasuredTest):
             verdict,
             subject="intervention",
             declaration=self.declaration,
-            lines=lines,
+            lines=self.observation_lines(),
             phrase_subject=self.short_name,
             next_steps=next_steps,
         )
+
+    def observation_lines(self) -> Iterator[str]:
+        """Yield the classes that gained and lost, and the first flipped images."""
+        from pytest_biastransfer.reporting.failure_text import flip_lines
+
+        yield from flip_lines(self.measurement, self.image_names)
 
     def evidence(self, facts: Facts) -> Mapping[str, str]:
         """Return the flipped images and the classes as text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_biastransfer.judgement.cases import SearchCase
     from pytest_biastransfer.judgement.verdict import Verdict
     from pytest_biastransfer.plugin.kinds.protocol import MeasuredTest, TestInputs
-    from pytest_biastransfer.reporting.failure_text import NextStep
     from pytest_biastransfer.reporting.record import Record
     from pytest_biastransfer.reporting.report import Kind
 
@@ -61,11 +60,12 @@ class SearchTest(InterventionTest):
         """Return the figures of the worst intervention, with the cost of the whole search."""
         return record_of_search(self.result, verdict)
 
-    def failure_text(self, test: str, verdict: Verdict, next_steps: Sequence[NextStep]) -> str:
-        """Return the failure of the worst intervention, how it was found, and the marker that keeps it as a test."""
+    def observation_lines(self) -> Iterator[str]:
+        """Yield what is observed of the worst intervention, how it was found, and the marker that keeps it."""
         from pytest_biastransfer.reporting.search_text import search_text
 
-        return f"{super().failure_text(test, verdict, next_steps)}\n\n{search_text(self.result, self.case)}"
+        yield from super().observation_lines()
+        yield from ["", *search_text(self.result, self.case).splitlines()]
 
 
 def _save_picture(search: Search, result: SearchResult, directory: Path | None, key: str) -> Path | None:
