@@ -122,6 +122,8 @@ class Ranking(Displayed):
         if not self.entries:
             return "none could be measured"
         worst = self.entries[0]
+        if worst.figure <= 0:
+            return f"none has an effect, {worst.metric} is at most {worst.figure.text()}"
         return f"{worst.name} is the worst, {worst.metric} {worst.figure.text()}"
 
     def _facts(self) -> Row:

@@ -92,7 +92,7 @@ class Attribution(Displayed):
         if not self.is_one_of_each:
             return f"{self._conclusion} {figures}."
         if difference.low <= 0 <= difference.high:
-            return f"That these two sources differ cannot be told {figures}."
+            return f"It is not clear that these two sources differ {figures}."
         return f"These two sources differ{self._two_compared} {figures}. Two sources of one kind may differ as much."
 
     @property
@@ -119,13 +119,13 @@ class Attribution(Displayed):
             return ": the bias is larger from this one"
         if self._worse.high < 0:
             return ": the bias is smaller from this one"
-        return ", but which of the two is farther from 0 cannot be told"
+        return ", but it is not clear which of the two is farther from 0"
 
     @property
     def _conclusion(self) -> str:
         is_one = len(self.sources[SOURCE]) == 1
         if self.from_source.low <= 0 <= self.from_source.high:
-            return f"That it comes from the source{'' if is_one else 's'} cannot be told"
+            return f"It is not clear that it comes from the source{'' if is_one else 's'}"
         if self._worse.low > 0:
             return "The source passes it on" if is_one else "The sources pass it on"
         if self._worse.high < 0:
@@ -133,7 +133,7 @@ class Attribution(Displayed):
             return f"The bias is less than from the {control}"
         # Signed gaps may differ without one being larger.
         shift = "The source shifts it" if is_one else "The sources shift it"
-        return f"{shift}, but which of the two is farther from 0 cannot be told"
+        return f"{shift}, but it is not clear which of the two is farther from 0"
 
     def __str__(self) -> str:
         rows = self._named_figures

@@ -217,7 +217,7 @@ def test_experiments_share_what_they_train_and_are_shown_in_the_summary(
             "  control source  *",
             "  scratch         *",
             "  source - control source: +0.000 *",
-            "  That these two sources differ cannot be told (*",
+            "  It is not clear that these two sources differ (*",
         ]
     )
     # Three levels and the scratch arm, twice: level 0 is the source's arm, and the control source is the same one.
@@ -311,7 +311,7 @@ def test_several_sources_are_attributed_in_a_session(inner: pytest.Pytester) -> 
             "    1             *",
             "    2             *",
             "  control source  *",
-            "  That it comes from the sources cannot be told (*, over 2 sources and 2 control sources, 2 seeds each).",
+            "  It is not clear that it comes from the sources (*, over 2 sources and 2 control sources, 2 seeds each).",
         ]
     )
 

@@ -56,6 +56,13 @@ def test_a_ranking_without_entries_has_no_worst() -> None:
     assert len(ranking.to_frame()) == 0
 
 
+def test_no_intervention_is_the_worst_where_none_has_an_effect() -> None:
+    # The model says blue, whatever comes.
+    ranking = scan(brightest(2.0), images(), interventions={"square": Square(), "small": Square(size=0.1)})
+    assert ": none has an effect, asr is at most 0.000 [0.000, " in repr(ranking)
+    assert "is the worst" not in ranking._repr_html_()
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -270,8 +270,8 @@ def attribution_of_two(source: Sequence[float], control: Sequence[float], bound:
         (
             (0.1, 0.5, 0.9),
             (0.2, 0.4, 0.8),
-            "That it comes from the sources cannot be told",
-            "That these two sources differ cannot be told (+0.033, 95 % interval -0.",
+            "It is not clear that it comes from the sources",
+            "It is not clear that these two sources differ (+0.033, 95 % interval -0.",
         ),
     ],
 )
@@ -295,7 +295,7 @@ def test_one_source_is_compared_with_how_control_sources_vary() -> None:
     found = attribution([0.4], control)
     assert found.sentence.startswith("The source passes it on (+0.290, ")
     assert found.sentence.endswith("over 1 source and 4 control sources, 3 seeds each).")
-    assert attribution([0.15], control).sentence.startswith("That it comes from the source cannot be told")
+    assert attribution([0.15], control).sentence.startswith("It is not clear that it comes from the source")
     assert attribution(control, [0.4]).sentence.startswith("The bias is less than from the control source (-0.290, ")
     # The t test of two samples, with the variance of both: a single figure adds nothing to it.
     expected = stats.ttest_ind([0.4], control).confidence_interval(0.95)
@@ -374,7 +374,7 @@ def test_sources_that_differ_by_their_training_alone_pass_nothing_on(sources: in
         ((-0.3, -0.31, -0.32), (0.1, 0.11, 0.1), "The sources pass it on (-0.413,"),
         ((0.1, 0.11, 0.1), (-0.3, -0.31, -0.32), "The bias is less than from the control sources (+0.413,"),
         ((0.3, 0.31, 0.32), (-0.3, -0.31, -0.32), "The sources shift it, but which of the two is farther from 0"),
-        ((-0.1, 0.1, 0.0), (-0.1, 0.05, 0.1), "That it comes from the sources cannot be told (-0.017,"),
+        ((-0.1, 0.1, 0.0), (-0.1, 0.05, 0.1), "It is not clear that it comes from the sources (-0.017,"),
     ],
 )
 def test_of_signed_gaps_the_sizes_tell_which_is_worse(
@@ -388,7 +388,7 @@ def test_of_signed_gaps_the_sizes_tell_which_is_worse(
 def test_two_signed_gaps_may_differ_without_one_being_larger() -> None:
     found = attribution_of_two((0.3, 0.31, 0.32), (-0.3, -0.31, -0.32), "size at most")
     assert found.sentence.startswith(
-        "These two sources differ, but which of the two is farther from 0 cannot be told ("
+        "These two sources differ, but it is not clear which of the two is farther from 0 ("
     )
 
 

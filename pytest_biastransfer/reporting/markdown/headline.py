@@ -30,16 +30,19 @@ def headline(report: Report) -> str:
     standings = Counter(test.standing for test in tests)
     worse, better = standings["regression"], standings["improvement"]
     failed = sum(test.outcome in FAILED for test in tests)
-    passed = sum(test.outcome in ("passed", "xfailed", "xpassed") for test in tests)
+    passed = sum(test.outcome in ("passed", "xpassed") for test in tests)
+    expected = sum(test.outcome == "xfailed" for test in tests)
     clauses = [f"{counted(worse, 'test')} got worse than the baseline"] if worse else []
     if failed:
         clauses.append(f"{failed:,} of {counted(len(tests), 'test')} fail{'s' * (failed == 1)}")
     else:
         passing = f"{passed:,} of {counted(len(tests), 'test')}" if passed < len(tests) else counted(passed, "test")
         clauses.append(f"{passing} pass{'es' * (passed == 1)}")
+    if expected:
+        clauses.append(f"{expected:,} fail{'s' * (expected == 1)} as expected")
     if better:
         clauses.append(f"{better:,} got better")
     elif not worse and standings["unchanged"]:
         clauses.append("none got worse")
-    sign = BAD if failed else ODD if worse or not passed else GOOD
+    sign = BAD if failed else ODD if worse or not passed + expected else GOOD
     return f"## {sign} {TITLE}: {', '.join(clauses)}"
