@@ -30,14 +30,8 @@ class LoadingReason:
     text: str
     lasts: bool = False
 
-    def of(self, name: str) -> str:
-        """Return a line for the summary, of a model's name.
-
-        >>> LoadingReason("first time").of("pets")
-        'model pets was loaded: first time'
-        """
-        rest = "; without this, it is loaded only when something changes" if self.lasts else ""
-        return f"model {name} was loaded: {self.text}{rest}"
+    def __str__(self) -> str:
+        return f"{self.text}; without this, it is loaded only when something changes" if self.lasts else self.text
 
 
 # Told of each model that was loaded although its spec names it.

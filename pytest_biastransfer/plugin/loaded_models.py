@@ -1,4 +1,4 @@
-"""The models that this process has loaded, each with a line that says why: with ``-v`` the summary shows them."""
+"""The models that this process has loaded, each with the reason: with ``-v`` the summary shows them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class LoadedModels:
-    """Why models were loaded: a line for each, which is handed out once."""
+    """Why models were loaded: a reason for each, which is handed out once."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
-        self._lines: dict[str, str] = {}
+        self._reasons: dict[str, tuple[str, str]] = {}
         self._pending: list[str] = []
-        # What needs no line, or has one. Kept, so that no other object gets the identity of one.
+        # What needs no reason, or has one. Kept, so that no other object gets the identity of one.
         self._objects: list[object] = []
 
     def note_spec(self, spec: str, model: Model, reason: LoadingReason) -> None:
@@ -39,7 +39,7 @@ class LoadedModels:
             return
         self._objects.append(fixture_value)
         is_fixture = origin.startswith("fixture ")
-        text = f"{origin} returns it as an object; return" if is_fixture else f"the {origin} is an object; give"
+        text = "its fixture returns it as an object; return" if is_fixture else f"the {origin} is an object; give"
         text += " its spec as a text, such as 'checkpoint:FILE?arch=...'"
         self._note(f"{origin} {model.name}", model, LoadingReason(text, lasts=True))
 
@@ -53,13 +53,13 @@ class LoadedModels:
         """Add a model that the plugin has made: a fixture that returns it has not."""
         self._objects.append(model)
 
-    def take(self) -> dict[str, str]:
-        """Return the lines that were not taken yet, by key: the same model has the same key in all processes."""
+    def take(self) -> dict[str, tuple[str, str]]:
+        """Return names of models and their reasons that were not taken yet; a model has one key in all processes."""
         taken, self._pending = self._pending, []
-        return {key: self._lines[key] for key in taken}
+        return {key: self._reasons[key] for key in taken}
 
     def _note(self, key: str, model: Model, reason: LoadingReason) -> None:
         """Note why a model was loaded, the first time that something is noted under its key."""
-        if key not in self._lines:
-            self._lines[key] = reason.of(model.name)
+        if key not in self._reasons:
+            self._reasons[key] = model.name, str(reason)
             self._pending.append(key)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_biastransfer.reporting.record import Record
 
 # Grows with each change of what is written here or in `pytest_biastransfer.plugin.xdist.worker_messages`.
-VERSION: Final = 6
+VERSION: Final = 7
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class AttachedRecord:
     loading
         Seconds that the process of a bias test has spent on loading torch and models for it.
     loaded
-        Why models were loaded since the process' last report, a line by model; see `LoadedModels`.
+        Models that were loaded since the process' last report: name and reason, by key; see `LoadedModels`.
     findings
         The figures of the notes, as plain data of `pytest_biastransfer.reporting.findings.Finding`.
     """
@@ -48,7 +48,7 @@ class AttachedRecord:
     remarks: Sequence[str] = field(default=())
     sweep_points: Sequence[dict[str, Any]] = field(default=())
     loading: float = 0.0
-    loaded: Mapping[str, str] = field(default_factory=dict)
+    loaded: Mapping[str, Sequence[str]] = field(default_factory=dict)
     findings: Sequence[dict[str, Any]] = field(default=())
 
 

@@ -95,6 +95,20 @@ def in_encoding(text: str, encoding: str | None) -> str:
     return text
 
 
+def loading_sentence(names: Sequence[str], reason: str) -> str:
+    """Return why models were loaded: those of the same reason.
+
+    >>> loading_sentence(["pets"], "first time")
+    'model pets was loaded: first time'
+    >>> loading_sentence(["pets", "birds", "flowers"], "first time")
+    'models pets; birds; flowers were loaded, each for this reason: first time'
+    """
+    if len(names) == 1:
+        return f"model {names[0]} was loaded: {reason}"
+    # Names have commas in them, such as that of a finetuned model.
+    return f"models {'; '.join(names)} were loaded, each for this reason: {reason}"
+
+
 def wrapped(text: str, width: int) -> list[str]:
     """Return a text in lines for a terminal of `width` columns, broken at words but not in a command or a percentage.
 

@@ -109,9 +109,28 @@ def test_a_fixture_that_returns_an_object_is_told_to_return_a_spec(
         result = run_elsewhere(*MODES[mode], "-v")
         result.assert_outcomes(passed=2)
         assert reasons(result) == [
-            "model Net was loaded: fixture transferred_model returns it as an object; return its spec as a text, such "
+            "model Net was loaded: its fixture returns it as an object; return its spec as a text, such "
             "as 'checkpoint:FILE?arch=...'; without this, it is loaded only when something changes"
         ]
+
+
+def test_models_of_one_reason_have_one_line(project: Project, run_elsewhere: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+        from reasons_net import Net
+        from pytest_biastransfer import Model, Preprocess
+
+        @pytest.fixture(scope="session", params=["pets", "birds", "flowers"])
+        def transferred_model(request):
+            return Model(Net(), preprocess=Preprocess(size=16), name=request.param)
+        """
+    )
+    lines = [line for line in run_elsewhere("-p", "no:xdist", "-v").outlines if " loaded" in line]
+    assert lines == [
+        "models birds; flowers; pets were loaded, each for this reason: its fixture returns it as an object; return "
+        "its spec as a text, such as 'checkpoint:FILE?arch=...'; without this, it is loaded only when something changes"
+    ]
 
 
 def test_a_finetuned_model_is_told_the_first_time(

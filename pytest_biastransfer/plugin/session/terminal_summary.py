@@ -125,12 +125,21 @@ def _write_remarks(reporter: pytest.TerminalReporter, bias_results: Sequence[Tes
 
 
 def _write_loaded_models(reporter: pytest.TerminalReporter) -> None:
-    """Write why models were loaded, once for each model, whichever processes have loaded it."""
-    reader, lines = reporter.config.stash[RECORDS], {}
+    """Write why models were loaded, a line for each reason, whichever processes have loaded them."""
+    reader = reporter.config.stash[RECORDS]
+    loaded: dict[str, Sequence[str]] = {}
     for report in sorted(_test_reports(reporter), key=sort_key):
-        lines.update({key: line for key, line in reader.read(report).loaded.items() if key not in lines})
-    for line in dict.fromkeys(lines.values()):
-        _write_sentence(reporter, line)
+        for key, model in reader.read(report).loaded.items():
+            loaded.setdefault(key, model)
+    if not loaded:
+        return
+    from pytest_biastransfer.reporting.summary_table import loading_sentence
+
+    names: dict[str, list[str]] = {}
+    for name, reason in loaded.values():
+        names.setdefault(reason, []).append(name)
+    for reason, of_reason in names.items():
+        _write_sentence(reporter, loading_sentence(list(dict.fromkeys(of_reason)), reason))
 
 
 def _test_reports(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
