@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_biastransfer.errors import ReportError
+
 if TYPE_CHECKING:
     from pytest_biastransfer.plugin.records import RecordReader
     from pytest_biastransfer.transfer.sweep_result import Sweep
@@ -69,8 +71,10 @@ class SweepGatherer:
         """Write the files; one that cannot be written fails the session."""
         for sweep in self.sweeps:
             for path in sweep.save:
+                file = Path(self._directory, path)
                 try:
-                    sweep.sweep.save(Path(self._directory, path))
-                except OSError as error:
-                    sweep.problems.append(f"save={path}: cannot be written ({error.strerror}); name another file")
+                    sweep.sweep.save(file)
+                except ReportError as error:
+                    reason = str(error).removeprefix(f"{file}: ")
+                    sweep.problems.append(f"save={path}: {reason}; name another file")
                     session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
