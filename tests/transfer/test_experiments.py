@@ -373,7 +373,11 @@ def test_sources_that_differ_by_their_training_alone_pass_nothing_on(sources: in
         ((-0.3, -0.31, -0.32), (-0.1, -0.11, -0.1), "The sources pass it on (-0.207,"),
         ((-0.3, -0.31, -0.32), (0.1, 0.11, 0.1), "The sources pass it on (-0.413,"),
         ((0.1, 0.11, 0.1), (-0.3, -0.31, -0.32), "The bias is less than from the control sources (+0.413,"),
-        ((0.3, 0.31, 0.32), (-0.3, -0.31, -0.32), "The sources shift it, but it is not clear which of the two is farther from 0"),
+        (
+            (0.3, 0.31, 0.32),
+            (-0.3, -0.31, -0.32),
+            "The sources shift it, but it is not clear which of the two is farther from 0",
+        ),
         ((-0.1, 0.1, 0.0), (-0.1, 0.05, 0.1), "It is not clear that it comes from the sources (-0.017,"),
     ],
 )
