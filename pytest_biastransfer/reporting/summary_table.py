@@ -39,6 +39,8 @@ _SURENESS: Final = (
 _FEWEST_COLUMNS: Final = 24
 # A command in a sentence follows a colon, and ends the sentence or a parenthesis. It is pasted, so it is not broken.
 _COMMAND: Final = re.compile(r"(?<=: )(?:pytest|biastransfer) [^()]+")
+# Code is pasted, too: a call, whose arguments may be calls.
+_CALL: Final = re.compile(r"\w+\((?:[^()]|\([^()]*\))*\)")
 _PERCENT: Final = re.compile(r"(?<=\d) (?=%)")
 _UNBROKEN_SPACE: Final = "\u00a0"
 _ASCII: Final = str.maketrans({"│": "|", "━": "=", "╸": "=", "╺": "=", "·": ".", "…": "~", "→": ">"})
@@ -110,13 +112,17 @@ def loading_sentence(names: Sequence[str], reason: str) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return a text in lines for a terminal of `width` columns, broken at words but not in a command or a percentage.
+    """Return a text in lines for a terminal of `width` columns, broken at words.
+
+    What is pasted, commands and calls, and percentages are not broken.
 
     >>> wrapped("2 bias tests without a baseline: pytest --bias-update=new", 30)
     ['2 bias tests without a', '  baseline:', '  pytest --bias-update=new']
+    >>> wrapped("no mean and size: return Model(net, Preprocess(size=224))", 40)
+    ['no mean and size: return', '  Model(net, Preprocess(size=224))']
     """
-    text = _COMMAND.sub(lambda match: match[0].replace(" ", _UNBROKEN_SPACE), text)
-    text = _PERCENT.sub(_UNBROKEN_SPACE, text)
+    for whole in (_COMMAND, _CALL, _PERCENT):
+        text = whole.sub(lambda match: match[0].replace(" ", _UNBROKEN_SPACE), text)
     # Some terminals wrap a line when its last column is written, so that column stays free.
     columns = max(width - 1, _FEWEST_COLUMNS)
     indent = f"{text[: len(text) - len(text.lstrip())]}  "
