@@ -123,7 +123,8 @@ class Ranking(Displayed):
             return "none could be measured"
         worst = self.entries[0]
         if worst.figure <= 0:
-            return f"none has an effect, {worst.metric} is at most {worst.figure.text()}"
+            effect = "none has an effect" if worst.excess is None else "none has a larger effect than on the control"
+            return f"{effect}, {worst.metric} is at most {worst.figure.text()}"
         return f"{worst.name} is the worst, {worst.metric} {worst.figure.text()}"
 
     def _facts(self) -> Row:

@@ -61,6 +61,10 @@ def test_no_intervention_is_the_worst_where_none_has_an_effect() -> None:
     ranking = scan(brightest(2.0), images(), interventions={"square": Square(), "small": Square(size=0.1)})
     assert ": none has an effect, asr is at most 0.000 [0.000, " in repr(ranking)
     assert "is the worst" not in ranking._repr_html_()
+    # Both models change alike.
+    beside = scan(brightest(), images(), interventions={"square": Square()}, control=brightest())
+    assert beside.entries[0].asr > 0
+    assert ": none has a larger effect than on the control, asr_excess is at most 0.000 [" in repr(beside)
 
 
 @pytest.mark.parametrize(

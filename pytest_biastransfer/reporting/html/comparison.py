@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,8 +22,6 @@ from pytest_biastransfer.reporting.verdict_of_two import Tone, verdict_of_two, v
 
 # The most indices of images that have no pictures.
 _MOST_INDICES: Final = 20
-# A change that the table of metrics shows completely.
-_BARE: Final = re.compile(r"[\w ]+ -?[\d.]+ → -?[\d.]+ \(p = [^ ]+\)")
 
 
 @dataclass(frozen=True)
@@ -142,8 +139,13 @@ class ComparedSection:
         return [
             change
             for change in self.test.changes
-            if change.at or (change.meaning != "unchanged" and not _BARE.fullmatch(change_text(change)))
+            if change.at or (change.meaning != "unchanged" and change_text(change) != change_text(_tabulated(change)))
         ]
+
+
+def _tabulated(change: ReportedChange) -> ReportedChange:
+    """Return what the table of metrics shows of a change: both values, and p."""
+    return ReportedChange(change.metric, change.before, change.now, change.p, None, None, True, change.meaning)
 
 
 @dataclass(frozen=True)

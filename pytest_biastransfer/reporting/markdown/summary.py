@@ -104,8 +104,12 @@ def _severity(test: Result) -> tuple[int, bool, bool, float]:
 
 
 def _changes(tests: Sequence[Result]) -> Iterator[str]:
-    rows = [[_result(test), code(test.name), in_cell(map(_limit, test.limits)), _standing(test)] for test in tests]
-    yield from table_of_tests(_HEADS, rows, _MOST_CHANGED, "more changed test")
+    yield from table_of_tests(_HEADS, [_row(_result(test), test) for test in tests], _MOST_CHANGED, "more changed test")
+
+
+def _row(result: str, test: Result) -> Sequence[str]:
+    """Return the cells below `_HEADS`."""
+    return [result, code(test.name), in_cell(map(_limit, test.limits)), _standing(test)]
 
 
 def _result(test: Result) -> str:
@@ -169,6 +173,6 @@ def _meanings(report: Report) -> Iterator[str]:
 def _unchanged_tests(tests: Sequence[Result]) -> Iterator[str]:
     if tests:
         yield ""
-        rows = [[test.outcome, code(test.name), in_cell(map(_limit, test.limits)), _standing(test)] for test in tests]
+        rows = [_row(test.outcome, test) for test in tests]
         title = f"{counted(len(tests), 'test')} without a change"
         yield from folded(title, table_of_tests(_HEADS, rows, MOST_OTHERS))
