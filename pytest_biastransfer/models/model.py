@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, get_args
 
 from pytest_biastransfer.errors import ModelError, first_of, nearest
@@ -172,8 +173,9 @@ def wrap_module(module: object, origin: str) -> Model:
 
 def _no_instance(module: object) -> str:
     """Return a hint for what is often passed in place of a module."""
-    if isinstance(module, type):
-        return f"; {module.__name__} is a class: call it, as in {module.__name__}(...)"
+    if isinstance(module, type | FunctionType):
+        kind = "class" if isinstance(module, type) else "function"
+        return f"; {module.__name__} is a {kind}: call it, as in {module.__name__}(...)"
     if isinstance(module, Mapping):
         return "; these are weights: make the module, and call its load_state_dict(...)"
     return ""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import matplotlib as mpl
 import pytest
 import torch
+from torchvision.models import resnet18
 
 from pytest_biastransfer import BiasTransferError, Model, Square, ladder, measure, measure_ladder, scan
 from pytest_biastransfer.transfer import attribute_bias, dose_response, transfer
@@ -22,6 +23,10 @@ MISTAKES: Final[dict[str, tuple[Callable[[], Any], str]]] = {
     "a class for a model": (
         lambda: measure(torch.nn.Flatten, IMAGES, "dark"),  # type: ignore[arg-type]
         "model: got <class .*; Flatten is a class: call it, as in Flatten",
+    ),
+    "a function for a model": (
+        lambda: measure(resnet18, IMAGES, "dark"),
+        "model: got <function .*; resnet18 is a function: call it, as in resnet18",
     ),
     "weights for a model": (
         lambda: measure(MODULE.state_dict(), IMAGES, "dark"),  # type: ignore[arg-type]
